@@ -1,0 +1,158 @@
+"""A generator as a file: generator.safetensors beside generator.json. All that evaluation, serving and the registry need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from atelier.errors import AtelierError
+from atelier.files import atomic_write, canonical_json, sha256_file
+from atelier.networks import zoo
+from atelier.networks.layers import Generator, ImageShape
+from atelier.settings import ModelSettings, SettingsError
+
+WEIGHTS, INFO = "generator.safetensors", "generator.json"
+
+
+class GeneratorError(AtelierError):
+    """A generator's files are missing, damaged, or of another format."""
+
+
+class GeneratorInfo(BaseModel):
+    """generator.json: what the weights are and where they come from.
+
+    `classes` are the names in label order, [] without labels. `data` is the training set's content hash, name and licence.
+    `parent` is the info of the generator this one was fine-tuned from (with its weights' sha256), or None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    model: dict[str, Any]
+    resolution: int
+    channels: int
+    classes: list[str]
+    latent_dim: int
+    conditional: bool
+    images_seen: int
+    step: int
+    seed: int
+    data: dict[str, Any]
+    settings_hash: str
+    code: dict[str, str]
+    run_key: str
+    metric: dict[str, Any]
+    parent: dict[str, Any] | None
+
+    @property
+    def shape(self) -> ImageShape:
+        """Shape of the images; classes counts the labels that the networks take (0 when unconditional)."""
+        return ImageShape(self.resolution, self.channels, len(self.classes) if self.conditional else 0)
+
+
+def read_info(folder: Path) -> GeneratorInfo:
+    """generator.json of a checkpoint folder. Raises GeneratorError."""
+    path = Path(folder) / INFO
+    if not path.is_file():
+        raise GeneratorError(f"{folder}: no generator here ({INFO} is missing); give a folder that train or finetune wrote")
+    try:
+        return GeneratorInfo.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, ValidationError) as error:
+        raise GeneratorError(f"{path}: not a generator of this version of Atelier: {error}") from error
+
+
+def write_info(folder: Path, info: GeneratorInfo) -> None:
+    """Writes generator.json atomically; equal infos give equal bytes."""
+    atomic_write(Path(folder) / INFO, canonical_json(info.model_dump(mode="json")))
+
+
+def model_settings(info: GeneratorInfo, folder: Path) -> ModelSettings:
+    """The model settings that generator.json states. Raises GeneratorError for a family that this version does not know."""
+    try:
+        return ModelSettings.from_identity(info.model, origin=str(Path(folder) / INFO))
+    except SettingsError as error:
+        raise GeneratorError(str(error)) from error
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Loads a safetensors file strictly. Raises GeneratorError naming the file and the first tensors that do not fit."""
+    if not path.is_file():
+        raise GeneratorError(f"{path}: missing; the folder is incomplete, fetch it again (dvc pull) or train again")
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise GeneratorError(f"{path}: damaged ({error}); fetch it again (dvc pull) or train again") from error
+    own = module.state_dict()
+    wrong = [name for name in own if name not in tensors or tensors[name].shape != own[name].shape]
+    wrong += [name for name in tensors if name not in own]
+    if wrong:
+        raise GeneratorError(
+            f"{path}: weights of another architecture ({len(wrong)} tensors do not fit, such as {', '.join(wrong[:3])}); "
+            "use the model settings they were trained with"
+        )
+    module.load_state_dict(tensors)
+
+
+def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generator:
+    """The generator of a checkpoint folder in eval mode, with `info` (GeneratorInfo) and `sha256` (of the weights) attached.
+
+    Nothing that is read can run code: JSON and safetensors only. Raises GeneratorError.
+    """
+    folder = Path(folder)
+    info = read_info(folder)
+    with torch.random.fork_rng(devices=[]):
+        generator, _ = zoo.build(model_settings(info, folder), info.shape)
+    load_weights(generator, folder / WEIGHTS)
+    generator.info = info
+    generator.sha256 = sha256_file(folder / WEIGHTS)
+    return generator.requires_grad_(False).eval().to(device)
+
+
+def to_uint8(images: torch.Tensor) -> np.ndarray:
+    """[-1, 1] float [N,C,H,W] -> uint8 [N,C,H,W] on the CPU, rounded to the nearest and clipped."""
+    return images.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu().numpy()
+
+
+@torch.inference_mode()
+def sample(
+    generator: nn.Module,
+    count: int,
+    seed: int,
+    batch: int = 64,
+    labels: torch.Tensor | None = None,
+    class_weights: np.ndarray | None = None,
+    truncation: float = 1.0,
+) -> Iterator[np.ndarray]:
+    """Yields uint8 batches [n,C,H,W], `count` images in all: a pure function of its arguments but for `batch`.
+
+    `labels` int64 [count] fixes the classes; otherwise they are drawn with `class_weights` (uniform when None). `truncation`
+    in (0, 1] scales the latents: less variety, safer images (Brock et al. 2019, section 3.1, in its scaling form).
+    """
+    latents, drawn = draw_latents(generator.latent_dim, generator.shape.classes, count, seed, class_weights)  # type: ignore[arg-type,union-attr]
+    labels = drawn if labels is None else labels
+    device = next(generator.parameters()).device
+    for start in range(0, count, batch):
+        z = latents[start : start + batch].mul(truncation).to(device)
+        y = None if labels is None else labels[start : start + batch].to(device)
+        yield to_uint8(generator(z, y))
+
+
+def draw_latents(
+    latent_dim: int, classes: int, count: int, seed: int, class_weights: np.ndarray | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Standard normal latents [count, latent_dim] and labels int64 [count] (None without classes), from `seed` alone."""
+    rng = torch.Generator().manual_seed(seed)
+    latents = torch.randn(count, latent_dim, generator=rng)
+    if not classes:
+        return latents, None
+    weights = torch.ones(classes) if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float)
+    return latents, torch.multinomial(weights, count, replacement=True, generator=rng)

@@ -1,0 +1,301 @@
+"""params.yaml -> typed settings.
+
+Every key is declared here with its type and its bounds; nothing else is accepted. An error names the key's path, what was
+found and what is allowed. The sentence that explains a key to people is its comment in params.yaml, and only there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from atelier.errors import AtelierError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+RESOLUTIONS = (28, 32, 64, 128, 256)
+Extractor = Literal["efficientnet_lite0", "inception"]
+Metric = Literal["frechet", "kernel", "classifier"]
+
+
+class SettingsError(AtelierError):
+    """params.yaml (or an override of it) says something that cannot be done; the message names the key and the remedy."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys and wrong types are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def fingerprint(self) -> str:
+        """sha256 of the canonical JSON of every value, in hexadecimal."""
+        return fingerprint(self.model_dump(mode="json"))
+
+
+class DataSettings(Section):
+    """Where images come from and how they become a packed dataset."""
+
+    source: Annotated[str, Field(pattern=r"^(folder|zip|idx|parquet|s3|mnist-5k|digits-1797|torchvision:[A-Za-z0-9]+)$")]
+    path: str
+    licence: str
+    labels: bool
+    image_column: str
+    label_column: str
+    resolution: Literal[28, 32, 64, 128, 256]
+    channels: Literal[1, 3]
+    fit: Literal["crop", "pad", "stretch"]
+    filter: Literal["lanczos", "bicubic", "bilinear", "box"]
+    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+    holdout: Annotated[float, Field(ge=0, lt=1)]
+    min_side: PositiveInt
+    max_pixels: PositiveInt
+    max_rejected: Annotated[int, Field(ge=0)]
+    shard_mib: PositiveInt
+
+
+class MLPSettings(Section):
+    """Goodfellow 2014."""
+
+    hidden: list[PositiveInt]
+
+
+class DCGANSettings(Section):
+    """Radford 2016."""
+
+    width: PositiveInt
+    batch_norm: bool
+
+
+class R3GANSettings(Section):
+    """Huang 2024."""
+
+    channels: list[PositiveInt]
+    blocks: PositiveInt
+    expansion: PositiveInt
+    group_size: PositiveInt
+
+    @model_validator(mode="after")
+    def _groups(self) -> Self:
+        for width in self.channels:
+            if width * self.expansion % self.group_size:
+                raise ValueError(
+                    f"channels {width} x expansion {self.expansion} is not a multiple of group_size {self.group_size}; "
+                    "choose a group_size that divides it"
+                )
+        return self
+
+
+class ModelSettings(Section):
+    """Which family is trained, and the parameters of each."""
+
+    architecture: Literal["mlp", "dcgan", "r3gan"]
+    conditional: bool
+    latent_dim: PositiveInt
+    mlp: MLPSettings
+    dcgan: DCGANSettings
+    r3gan: R3GANSettings
+
+    def identity(self) -> dict[str, Any]:
+        """What defines the networks: the chosen family's section only, so that another family's edit changes nothing."""
+        return {
+            "architecture": self.architecture,
+            "conditional": self.conditional,
+            "latent_dim": self.latent_dim,
+            self.architecture: getattr(self, self.architecture).model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_identity(cls, identity: dict[str, Any], origin: str) -> ModelSettings:
+        """The settings behind an `identity()`; the sections of other families stay unset. Raises SettingsError."""
+        family = identity.get("architecture")
+        field = cls.model_fields.get(str(family))
+        if field is None or family not in get_args(cls.model_fields["architecture"].annotation):
+            raise SettingsError(f"{origin}: architecture {family!r} is not known to this version of Atelier")
+        values = dict(identity)
+        values[str(family)] = parse(identity.get(str(family)), cast(type[Section], field.annotation), origin, f"model.{family}")
+        return cls.model_construct(**values)
+
+
+class TrainSettings(Section):
+    """The duel: objective, penalties, optimisers, augmentation, and what is saved, measured and watched."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    images: PositiveInt
+    batch: PositiveInt
+    accumulate: PositiveInt
+    objective: Literal["minimax", "nonsaturating", "relativistic"]
+    r1: Weight
+    r2: Weight
+    penalty_final: Share
+    lr_generator: Rate
+    lr_discriminator: Rate
+    lr_final: Share
+    beta1: Beta
+    beta2: Beta
+    beta2_final: Beta
+    ema_half_life: PositiveInt
+    ema_ramp: Share
+    augment: Literal["none", "diffaugment", "ada"]
+    augment_p: Share
+    ada_target: Annotated[float, Field(gt=0, lt=1)]
+    ada_images: PositiveInt
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    save_every: PositiveInt
+    log_every: PositiveInt
+    evaluate_every: PositiveInt
+    evaluate_from: Share
+    evaluate_samples: Annotated[int, Field(ge=16)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    min_diversity: Share
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"batch {self.batch} cannot be cut into accumulate = {self.accumulate} equal parts; "
+                f"choose accumulate among the divisors of {self.batch}"
+            )
+        if self.images < self.batch:
+            raise ValueError(f"images {self.images} is less than one batch of {self.batch}; raise images or lower batch")
+        if self.augment == "ada" and self.objective == "minimax":
+            raise ValueError("ada reads the sign of D's logits on real images, which minimax saturates; use nonsaturating")
+        return self
+
+
+class FinetuneSettings(TrainSettings):
+    """The same duel on the target images, from a trained generator, its discriminator and its EMA."""
+
+    init_from: str
+    freeze_discriminator: Annotated[int, Field(ge=0)]
+
+
+class EvaluateSettings(Section):
+    """What is measured, with which eyes."""
+
+    extractor: Extractor
+    weights: str
+    metrics: Annotated[list[Metric], Field(min_length=1)]
+    samples: Annotated[int, Field(ge=16)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    batch: PositiveInt
+
+
+class RegistrySettings(Section):
+    """Names under which runs and generators are kept in MLflow."""
+
+    experiment: Annotated[str, Field(min_length=1)]
+    base: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    finetuned: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+S = TypeVar("S", bound=Section)
+
+
+class Settings(Section):
+    """The whole of params.yaml."""
+
+    data: DataSettings
+    target: DataSettings
+    model: ModelSettings
+    train: TrainSettings
+    finetune: FinetuneSettings
+    evaluate: EvaluateSettings
+    registry: RegistrySettings
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        for key in ("resolution", "channels"):
+            base, target = getattr(self.data, key), getattr(self.target, key)
+            if base != target:
+                raise ValueError(
+                    f"target.{key} is {target} but data.{key} is {base}; fine-tuning keeps the networks: set both alike"
+                )
+        if self.model.conditional and not (self.data.labels and self.target.labels):
+            raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")
+        return self
+
+
+SECTIONS: dict[str, type[Section]] = {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]
+
+
+def fingerprint(value: Any) -> str:
+    """sha256 of canonical JSON (sorted keys, no spaces), in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def load(path: Path | str = "params.yaml", overrides: list[str] | None = None) -> Settings:
+    """Reads and validates params.yaml. `overrides` are "section.key=value" strings, read as YAML.
+
+    Raises SettingsError naming file, key and what is allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); run in the repository or give --params") from error
+    values = _yaml(text, str(path))
+    for override in overrides or []:
+        _override(values, override)
+    return parse(values, Settings, origin=str(path))
+
+
+def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:
+    """Validates plain values as `section`; `prefix` is prepended to key paths in messages. Raises SettingsError."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{origin}: {_explain(item, section, prefix)}" for item in error.errors())) from error
+
+
+def _yaml(text: str, origin: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(io.StringIO(text))
+    except YAMLError as error:
+        raise SettingsError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _override(values: Any, override: str) -> None:
+    key, found, text = override.partition("=")
+    if not found:
+        raise SettingsError(f"--set {override}: write section.key=value, for example train.seed=1")
+    *parents, leaf = key.strip().split(".")
+    for part in parents:
+        values = values.get(part) if isinstance(values, dict) else None
+    if not isinstance(values, dict):
+        raise SettingsError(f"--set {override}: params.yaml has no section {'.'.join(parents)!r}")
+    values[leaf] = _yaml(text, f"--set {override}")
+
+
+def _explain(item: Any, section: type[Section], prefix: str) -> str:
+    """One pydantic error as a line: the key's path, what is wrong, what is allowed."""
+    path = [str(part) for part in item["loc"]]
+    where = ".".join(([prefix] if prefix else []) + path) or "the file"
+    kind, given = item["type"], item["input"]
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key; allowed here: {', '.join(_siblings(section, path))}"
+    if kind == "missing":
+        return f"{where}: missing; add it (git show HEAD:params.yaml has an example)"
+    if kind == "value_error":
+        return f"{where}: {item['ctx']['error']}"
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{where}: {message.removeprefix('input ')}, but it is {given!r}"
+
+
+def _siblings(section: type[Section], path: list[str]) -> list[str]:
+    for part in path[:-1]:
+        field = section.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
+            break
+        section = field.annotation
+    return sorted(section.model_fields)

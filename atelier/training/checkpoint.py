@@ -1,0 +1,113 @@
+"""The checkpoint folder: what a finished run gives to evaluation, fine-tuning and the registry."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from atelier.files import atomic_folder, canonical_json, sha256_file
+from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, read_info, write_info
+from atelier.settings import ModelSettings
+from atelier.tasks.generation import Generation
+
+PLAYERS = "players.safetensors"
+
+
+def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path, output: Path) -> None:
+    """Writes the checkpoint folder atomically from the best save of a run.
+
+    generator.safetensors holds the moving average; players.safetensors the networks as they were at that moment, which
+    fine-tuning goes on from. history.json and history.csv are the curves of the whole run, grids/ its pictures.
+    """
+    with atomic_folder(output) as aside:
+        shutil.copyfile(best / "average.safetensors", aside / WEIGHTS)
+        shutil.copyfile(best / "networks.safetensors", aside / PLAYERS)
+        write_info(aside, info)
+        (aside / "history.json").write_text(canonical_json(history), encoding="utf-8")
+        (aside / "history.csv").write_text(_csv(history["points"]), encoding="utf-8", newline="")
+        summary = {info.metric["identity"]["metric"]: info.metric["value"], "images_seen": info.images_seen}
+        (aside / "summary.json").write_text(canonical_json(summary), encoding="utf-8")
+        shutil.copytree(grids, aside / "grids")
+
+
+def _csv(points: list[dict[str, float]]) -> str:
+    buffer = io.StringIO()
+    names = list(dict.fromkeys(name for point in points for name in point))
+    writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(points)
+    return buffer.getvalue()
+
+
+class Start:
+    """A trained generator with its discriminator, from which a fine-tuning run starts."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises GeneratorError when the folder is not a checkpoint that can be fine-tuned."""
+        self.folder = Path(folder)
+        self.info = read_info(self.folder)
+        for name in (WEIGHTS, PLAYERS):
+            if not (self.folder / name).is_file():
+                raise GeneratorError(f"{self.folder / name}: missing; fine-tuning needs the whole checkpoint folder (dvc pull)")
+        self.sha256 = sha256_file(self.folder / WEIGHTS)
+
+    def lineage(self) -> dict[str, Any]:
+        """What the child's generator.json says of its parent."""
+        return {"sha256": self.sha256, **self.info.model_dump(mode="json")}
+
+    def check(self, model: ModelSettings, resolution: int, channels: int, target: str) -> None:
+        """Raises GeneratorError if the networks of the settings, or the images, are not those of the checkpoint."""
+        wanted, has = model.identity(), self.info.model
+        for key in sorted({*wanted, *has}):
+            if wanted.get(key) != has.get(key):
+                raise GeneratorError(
+                    f"{self.folder / INFO}: this generator was trained with {key} = {has.get(key)}, params.yaml's model says "
+                    f"{wanted.get(key)}; set the model section as it was"
+                )
+        if (resolution, channels) != (self.info.resolution, self.info.channels):
+            raise GeneratorError(
+                f"{target}: images of {resolution} px with {channels} channels, but {self.folder} paints {self.info.resolution} px "
+                f"with {self.info.channels}; pack the target with the same resolution and channels"
+            )
+
+    def load(self, task: Generation, average: torch.nn.Module, classes: list[str]) -> list[str]:
+        """Gives the players and the average the checkpoint's weights.
+
+        Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row.
+        Returns the names of such new classes.
+        """
+        players = load_file(self.folder / PLAYERS)
+        for name, network in task.players.items():
+            own = {key.removeprefix(f"{name}."): v for key, v in players.items() if key.startswith(f"{name}.")}
+            _load(network, own, classes, self)
+        _load(average, load_file(self.folder / WEIGHTS), classes, self)
+        return [name for name in classes if name not in self.info.classes] if self.info.conditional else []
+
+
+def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[str], start: Start) -> None:
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Embedding):
+            key = f"{name}.weight"
+            rows = module.weight.detach().clone()
+            for row, label in enumerate(classes):
+                if label in start.info.classes:
+                    rows[row] = tensors[key][start.info.classes.index(label)]
+            tensors[key] = rows
+    own = network.state_dict()
+    wrong = [key for key in {*own, *tensors} if key not in tensors or key not in own or own[key].shape != tensors[key].shape]
+    if wrong:
+        raise GeneratorError(f"{start.folder}: weights of another architecture, such as {min(wrong)}; use its own model settings")
+    network.load_state_dict(tensors)
+
+
+def read_history(folder: Path) -> dict[str, Any]:
+    """history.json of a checkpoint folder: {"points": [...], "evaluations": [...]}."""
+    return json.loads((Path(folder) / "history.json").read_text(encoding="utf-8"))

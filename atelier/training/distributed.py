@@ -1,0 +1,111 @@
+"""Ranks of one run under torchrun: who am I, mean gradients, one decision for all.
+
+Gradients are averaged after backward with one all-reduce for each player, not by DistributedDataParallel's hooks: R1 and R2
+differentiate twice through a network, and gradient accumulation would need its no_sync on every path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from atelier.errors import AtelierError
+
+
+class DistributedError(AtelierError):
+    """The ranks do not fit the settings or the machine."""
+
+
+class Ranks:
+    """This process among all of a run; a single process without torchrun is rank 0 of 1."""
+
+    def __init__(self) -> None:
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.world = dist.get_world_size() if dist.is_initialized() else 1
+
+    @property
+    def first(self) -> bool:
+        """True on the one rank that saves, measures and reports."""
+        return self.rank == 0
+
+    def share(self, batch: int) -> slice:
+        """This rank's part of a global batch. Raises DistributedError if the batch cannot be shared equally."""
+        if batch % self.world:
+            raise DistributedError(f"a batch of {batch} cannot be shared by {self.world} ranks; choose a multiple")
+        part = batch // self.world
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Replaces every gradient by its mean over the ranks, as one flat all-reduce."""
+        if self.world == 1:
+            return
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        dist.all_reduce(flat)
+        flat /= self.world
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def average(self, values: torch.Tensor) -> torch.Tensor:
+        """Mean over the ranks."""
+        if self.world > 1:
+            dist.all_reduce(values)
+            values /= self.world
+        return values
+
+    def same_start(self, modules: Iterable[nn.Module]) -> None:
+        """Gives every rank the first one's parameters and buffers."""
+        if self.world > 1:
+            for module in modules:
+                for tensor in module.state_dict().values():
+                    dist.broadcast(tensor, 0)
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """True on all ranks if it is on one."""
+        if self.world == 1:
+            return flag
+        value = torch.tensor(int(flag), device=device)
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return bool(value.item())
+
+    def from_first(self, value: float, device: torch.device) -> float:
+        """The first rank's value, on all of them."""
+        if self.world == 1:
+            return value
+        box = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.broadcast(box, 0)
+        return float(box.item())
+
+
+@contextlib.contextmanager
+def ranks(device: torch.device) -> Iterator[Ranks]:
+    """Joins the process group that torchrun describes (gloo on the CPU, nccl on GPUs); without torchrun, one rank."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Ranks()
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" is this rank's GPU where there is one, else the CPU. Raises DistributedError for a device that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DistributedError(f"--device {name}: no such device; use auto, cpu or cuda") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise DistributedError("--device cuda: no GPU is visible to PyTorch; use --device cpu or check the driver")
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))
+        torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,327 @@
+"""The duel: players move in turn, are averaged, measured, watched and saved.
+
+A step counts `batch` real images. Everything that a step depends on is a function of (settings, data, seed, step) or is in
+the state, so a run that is killed and started again ends with the same bytes (on one device, with the same thread count).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from atelier.augment import AdaController
+from atelier.data.packed import PackedDataset
+from atelier.files import atomic_write
+from atelier.generator import draw_latents, to_uint8
+from atelier.pictures import grid, png
+from atelier.settings import TrainSettings
+from atelier.tasks.generation import Generation, Pressure
+from atelier.training import state
+from atelier.training.distributed import Ranks
+from atelier.training.feed import Feed
+from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm, pairwise_distance
+from atelier.training.preemption import Preempted, StopSignal
+from atelier.training.schedules import cosine, ema_decay
+
+ADA_STEPS = 4
+DIVERSITY_IMAGES = 128
+GRID_ROWS, GRID_COLUMNS = 8, 10
+
+Measure = Callable[[nn.Module], tuple[float, dict[str, Any]]]
+"""Distance of a generator from the training images (lower is better) and its identity."""
+
+
+class Observer:
+    """Hears of what happens; every method may be left as it is."""
+
+    def started(self, history: dict[str, Any]) -> None:
+        """Training begins, or goes on with the history that it has."""
+
+    def point(self, point: dict[str, float]) -> None:
+        """A point of the curves."""
+
+    def evaluated(self, evaluation: dict[str, Any]) -> None:
+        """The averaged generator was measured."""
+
+    def picture(self, path: Path, images: int) -> None:
+        """A picture (PNG) of the fixed latents was written."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A whole run: the folder of its best save, that save's evaluation, and the history of all of it."""
+
+    best: Path
+    evaluation: dict[str, Any]
+    history: dict[str, Any]
+
+
+class Trainer:
+    """One run of a task on a dataset. `run` trains until the images are seen, from the newest state where there is one."""
+
+    def __init__(
+        self,
+        task: Generation,
+        settings: TrainSettings,
+        data: PackedDataset,
+        folder: state.RunFolder,
+        measure: Measure,
+        device: torch.device,
+        ranks: Ranks,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.task, self.settings, self.folder = task, settings, folder
+        self.measure, self.device, self.ranks = measure, device, ranks
+        self.observers = observers if ranks.first else ()
+        for player in task.players.values():
+            player.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ranks.same_start(task.players.values())
+        self.average = copy.deepcopy(task.players[task.averaged]).requires_grad_(False).eval()
+        self.optimisers = {
+            name: torch.optim.Adam(player.parameters(), lr=1.0, betas=(settings.beta1, settings.beta2), fused=True)
+            for name, player in task.players.items()
+        }
+        self.feed = Feed(data, settings.seed, device)
+        self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
+        self.watch = Watch(settings.max_grad_norm, settings.min_diversity, int(settings.evaluate_from * settings.images))
+        self.meter, self.signal = Meter(), Meter()
+        self.steps = -(-settings.images // settings.batch)
+        self.step = 0
+        self.history: dict[str, Any] = {"points": [], "evaluations": []}
+        self.best: dict[str, Any] | None = None
+        self._fixed_batch()
+
+    # --- the run
+
+    def run(self, stop: StopSignal) -> Finished:
+        """Trains to the end. Raises Preempted after a signal (state saved) and TrainingStopped on divergence or collapse."""
+        newest = self.folder.newest()
+        if newest is not None:
+            self._restore(newest)
+        for observer in self.observers:
+            observer.started(self.history)
+        if newest is None:
+            self._picture()
+        since, seconds = self.seen, time.monotonic()
+        with self._progress() as bar:
+            while self.step < self.steps:
+                self._step()
+                bar.update(self.settings.batch)
+                if self._due(self.settings.log_every):
+                    speed = (self.seen - since) / (time.monotonic() - seconds)
+                    self._point(speed, bar)
+                    since, seconds = self.seen, time.monotonic()
+                improved = self._evaluation_due() and self._evaluate(bar)
+                stopping = self.ranks.any(stop.received is not None, self.device)
+                if improved or stopping or self._due(self.settings.save_every):
+                    self._save()
+                    since, seconds = self.seen, time.monotonic()
+                if stopping and self.step < self.steps:
+                    raise Preempted(
+                        f"stopped by {stop.received.name if stop.received else 'another rank'} at {self.seen} of "
+                        f"{self.settings.images} images; the state is saved, run the same command again to go on"
+                    )
+        assert self.best is not None  # the last step always measures
+        return Finished(self.folder.step(self.best["step"]), self.best, self.history)
+
+    @property
+    def seen(self) -> int:
+        """Real images that the discriminator has been shown."""
+        return self.step * self.settings.batch
+
+    def _due(self, every: int) -> bool:
+        return self.seen // every > (self.seen - self.settings.batch) // every or self.step == self.steps
+
+    def _evaluation_due(self) -> bool:
+        ready = self.seen >= self.settings.evaluate_from * self.settings.images
+        return (ready and self._due(self.settings.evaluate_every)) or self.step == self.steps
+
+    def _progress(self) -> tqdm:
+        return tqdm(
+            total=self.steps * self.settings.batch,
+            initial=self.seen,
+            desc="train",
+            unit=" images",
+            unit_scale=True,
+            disable=not self.ranks.first,
+            mininterval=0.5 if sys.stderr.isatty() else 15,
+            smoothing=0.05,
+        )
+
+    # --- a step
+
+    def _step(self) -> None:
+        progress = self.step / self.steps
+        settings = self.settings
+        for name, optimiser in self.optimisers.items():
+            rate = getattr(settings, f"lr_{name}")
+            for group in optimiser.param_groups:
+                group["lr"] = cosine(rate, rate * settings.lr_final, progress)
+                group["betas"] = (settings.beta1, cosine(settings.beta2, settings.beta2_final, progress))
+        weight = cosine(1.0, settings.penalty_final, progress)
+        pressure = Pressure(settings.r1 * weight, settings.r2 * weight, self.augment_p)
+        for stream, player in enumerate(self.task.players):
+            self._move(player, stream, pressure)
+        self.step += 1
+        self._update_average()
+        if settings.augment == "ada" and self.step % ADA_STEPS == 0:
+            self.ada.update(self.signal.means()["ada_signal"], ADA_STEPS * settings.batch)
+            self.signal.reset()
+
+    def _move(self, player: str, stream: int, pressure: Pressure) -> None:
+        """One optimiser step of one player on the global batch: this rank's share of each of `accumulate` parts."""
+        size, parts = self.settings.batch, self.settings.accumulate
+        draws = self.task.draw(size)
+        self.task.hold_all_but(player)
+        network, optimiser = self.task.players[player], self.optimisers[player]
+        optimiser.zero_grad(set_to_none=True)
+        share = self.ranks.share(size // parts)
+        for first in range(0, size, size // parts):
+            rows = slice(first + share.start, first + share.stop)
+            start = self.step * size + rows.start
+            batch = self.feed.batch(stream, start, rows.stop - rows.start, following=start + size)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+                loss, stats = self.task.loss(player, batch, draws[rows], pressure)
+            (loss / parts).backward()
+            self.meter.add(stats)
+            if "ada_signal" in stats:
+                self.signal.add({"ada_signal": self.ranks.average(stats["ada_signal"].clone())})
+        self.ranks.average_gradients(network)
+        self.meter.add({f"grad_norm_{player}": gradient_norm(network)})
+        optimiser.step()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        source, settings = self.task.players[self.task.averaged], self.settings
+        keep = ema_decay(settings.batch, settings.ema_half_life, settings.ema_ramp, self.seen)
+        torch._foreach_lerp_(list(self.average.parameters()), list(source.parameters()), 1 - keep)
+        for mean, value in zip(self.average.buffers(), source.buffers(), strict=True):
+            mean.copy_(value)
+
+    @property
+    def augment_p(self) -> float:
+        """Probability of each augmentation now."""
+        return self.ada.p if self.settings.augment == "ada" else self.settings.augment_p
+
+    # --- watching and measuring
+
+    def _point(self, images_per_second: float, bar: tqdm) -> None:
+        """Adds a point to the curves and stops the run if it shows divergence or collapse."""
+        means = self.meter.means()
+        self.meter.reset()
+        averaged = self.ranks.average(torch.tensor(list(means.values()), dtype=torch.float64, device=self.device))
+        point = {
+            "images": self.seen,
+            "step": self.step,
+            **dict(zip(means, averaged.tolist(), strict=True)),
+            "augment_p": self.augment_p if self.settings.augment != "none" else 0.0,
+            "diversity": self.ranks.from_first(self._diversity(), self.device),
+            "images_per_second": images_per_second,
+        }
+        reason = self.watch.check(point)
+        if reason:
+            raise TrainingStopped(reason)
+        self.history["points"].append(point)
+        bar.set_postfix(D=f"{point['loss_discriminator']:.3f}", G=f"{point['loss_generator']:.3f}")
+        for observer in self.observers:
+            observer.point(point)
+
+    def _evaluate(self, bar: tqdm) -> bool:
+        """Measures the averaged generator; True if it is the best so far (the first of equals is)."""
+        value, identity = float("nan"), dict[str, Any]()
+        if self.ranks.first:
+            before = state.random_state(self.device)
+            bar.set_postfix_str("measuring")
+            value, identity = self.measure(self.average)
+            state.restore_random_state(before, self.device)
+            self._picture()
+        value = self.ranks.from_first(value, self.device)
+        if not math.isfinite(value):
+            raise TrainingStopped(f"diverged: the measured distance is {value} at {self.seen} images; lower the learning rates")
+        improved = self.best is None or value < self.best["value"]
+        evaluation = {"images": self.seen, "step": self.step, "value": value, "identity": identity}
+        if improved:
+            self.best = evaluation
+        self.history["evaluations"].append(evaluation)
+        for observer in self.observers:
+            observer.evaluated(evaluation)
+        return improved
+
+    def _fixed_batch(self) -> None:
+        """The latents of the pictures, and how far apart real images are: the unit of diversity."""
+        classes = self.task.shape.classes
+        self.columns = min(classes, GRID_COLUMNS) or GRID_COLUMNS
+        count = max(DIVERSITY_IMAGES, GRID_ROWS * self.columns)
+        latents, labels = draw_latents(self.task.generator.latent_dim, classes, count, self.settings.seed)
+        self.fixed_labels = None if labels is None else (torch.arange(count) % self.columns).to(self.device)
+        self.fixed_latents = latents.to(self.device)
+        real = self.feed.batch(len(self.task.players), 0, DIVERSITY_IMAGES, following=0)
+        self.real_distance = pairwise_distance(real.images, real.labels if classes else None)
+
+    @torch.no_grad()
+    def _diversity(self) -> float:
+        """Mean distance in a fixed batch of the averaged generator, over that of real images."""
+        labels = None if self.fixed_labels is None else self.fixed_labels[:DIVERSITY_IMAGES]
+        images = self.average(self.fixed_latents[:DIVERSITY_IMAGES], labels).float().clamp(-1, 1)
+        return pairwise_distance(images, labels) / self.real_distance
+
+    @torch.no_grad()
+    def _picture(self) -> None:
+        """The fixed latents as the averaged generator paints them now."""
+        shown = GRID_ROWS * self.columns
+        labels = None if self.fixed_labels is None else self.fixed_labels[:shown]
+        images = to_uint8(self.average(self.fixed_latents[:shown], labels))
+        path = self.folder.grids / f"{self.seen:09d}.png"
+        atomic_write(path, png(grid(images, self.columns)))
+        for observer in self.observers:
+            observer.picture(path, self.seen)
+
+    # --- the state
+
+    def _save(self) -> None:
+        """Writes everything that the next step depends on. Raises TrainingStopped rather than save weights that diverged."""
+        bad = [name for name, value in self.meter.means().items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingStopped(f"diverged: {bad[0]} is not finite at {self.seen} images; lower the learning rates or raise r1")
+        if self.ranks.first:
+            players = self.task.players
+            tensors = {
+                "networks": {f"{name}.{key}": v for name, net in players.items() for key, v in net.state_dict().items()},
+                "average": dict(self.average.state_dict()),
+                "optimisers": state.optimiser_tensors(self.optimisers, players),
+                "random": state.random_state(self.device),
+            }
+            values = {
+                "run_key": self.folder.key,
+                "step": self.step,
+                "images": self.seen,
+                "best": self.best,
+                "history": self.history,
+                "ada": self.ada.state_dict(),
+                "meters": {"points": self.meter.state(), "signal": self.signal.state()},
+            }
+            state.write(self.folder.step(self.step), tensors, values)
+            self.folder.prune(self.best["step"] if self.best else None)
+
+    def _restore(self, save: Path) -> None:
+        tensors, values = state.read(save, self.folder.key)
+        for name, network in self.task.players.items():
+            own = {key.removeprefix(f"{name}."): v for key, v in tensors["networks"].items() if key.startswith(f"{name}.")}
+            network.load_state_dict(own)
+        self.average.load_state_dict(tensors["average"])
+        state.restore_optimisers(tensors["optimisers"], self.optimisers, self.task.players)
+        state.restore_random_state(tensors["random"], self.device)
+        self.step, self.best, self.history = values["step"], values["best"], values["history"]
+        self.ada.load_state_dict(values["ada"])
+        self.meter.restore(values["meters"]["points"], self.device)
+        self.signal.restore(values["meters"]["signal"], self.device)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from atelier import settings
+from atelier.settings import ModelSettings, SettingsError
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def test_params_yaml_is_valid_and_hashes_by_value() -> None:
+    first, second = settings.load(PARAMS), settings.load(PARAMS)
+    assert first == second and first.train.fingerprint() == second.train.fingerprint()
+    other = settings.load(PARAMS, ["train.seed=41"])
+    assert other.train.seed == 41 and other.train.fingerprint() != first.train.fingerprint()
+    assert other.data.fingerprint() == first.data.fingerprint()
+
+
+def test_numbers_of_yaml_1_2_are_numbers() -> None:
+    assert settings.load(PARAMS, ["train.lr_generator=2e-4"]).train.lr_generator == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "remedy"),
+    [
+        ("train.sede=1", "train.sede", "unknown key; allowed here: "),
+        ("train.batch=ten", "train.batch", "valid integer"),
+        ("train.batch=64.5", "train.batch", "valid integer"),
+        ("train.batch=0", "train.batch", "greater than 0"),
+        ("train.seed=true", "train.seed", "valid integer"),
+        ("train.lr_generator=-0.1", "train.lr_generator", "greater than 0"),
+        ("train.accumulate=5", "train", "cannot be cut into accumulate = 5"),
+        ("train.images=1", "train", "less than one batch"),
+        ("model.architecture=vae", "model.architecture", "'mlp', 'dcgan' or 'r3gan'"),
+        ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
+        ("data.resolution=30", "data.resolution", "28, 32, 64, 128 or 256"),
+        ("data.source=kaggle", "data.source", "mnist-5k"),
+        ("data.background=black", "data.background", "#"),
+        ("target.resolution=64", "target.resolution", "set both alike"),
+        ("target.labels=false", "model.conditional", "needs labels"),
+        ("evaluate.metrics=[]", "evaluate.metrics", "at least 1"),
+        ("registry.base=a/b", "registry.base", "match pattern"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_key_and_remedy(override: str, key: str, remedy: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings.load(PARAMS, [override])
+    message = str(refused.value)
+    assert key in message and remedy in message and str(PARAMS) in message
+
+
+def test_missing_key_missing_file_and_broken_yaml(tmp_path: Path) -> None:
+    copy = tmp_path / "params.yaml"
+    copy.write_text(PARAMS.read_text().replace("  holdout: 0.1", "  #", 1))
+    with pytest.raises(SettingsError, match=r"data.holdout: missing"):
+        settings.load(copy)
+    copy.write_text("data: [1,\n")
+    with pytest.raises(SettingsError, match="not valid YAML"):
+        settings.load(copy)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        settings.load(tmp_path / "absent.yaml")
+    copy.write_text("just text\n")
+    with pytest.raises(SettingsError):
+        settings.load(copy)
+
+
+@pytest.mark.parametrize("override", ["seed", "nothing.seed=1", "train.seed.deep=1"])
+def test_overrides_that_name_nothing(override: str) -> None:
+    with pytest.raises(SettingsError, match="--set"):
+        settings.load(PARAMS, [override])
+
+
+def test_yaml_tags_run_no_code(tmp_path: Path) -> None:
+    copy = tmp_path / "params.yaml"
+    copy.write_text('data: !!python/object/apply:os.system ["touch ' + str(tmp_path / "owned") + '"]\n')
+    with pytest.raises(SettingsError):
+        settings.load(copy)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_model_identity_leaves_other_families_out_and_comes_back() -> None:
+    model = settings.load(PARAMS, ["model.architecture=dcgan"]).model
+    other = settings.load(PARAMS, ["model.architecture=dcgan", "model.mlp.hidden=[7]"]).model
+    assert model.identity() == other.identity()
+    back = ModelSettings.from_identity(model.identity(), origin="generator.json")
+    assert back.identity() == model.identity()
+    with pytest.raises(SettingsError, match=r"generator.json: architecture 'vae' is not known"):
+        ModelSettings.from_identity({"architecture": "vae"}, origin="generator.json")

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from atelier.data.pack import pack
+from atelier.data.packed import PackedDataset
+
+from atelier import settings
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> PackedDataset:
+    """The embedded UCI digits, packed at 28 px."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    pack(settings.load(Path(__file__).parents[3] / "params.yaml").target, folder, workers=1, progress=False)
+    return PackedDataset(folder)

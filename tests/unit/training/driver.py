@@ -1,0 +1,99 @@
+"""Trains a tiny network as a process of its own, for tests that kill it or start several ranks.
+
+python driver.py DATA OUTPUT STATES [key=value ...]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from atelier.data.packed import PackedDataset
+
+from atelier import settings
+from atelier.generator import sample
+from atelier.settings import Settings
+from atelier.training.distributed import ranks
+from atelier.training.loop import Measure, Observer
+from atelier.training.run import run
+
+TINY = [
+    "model.architecture=mlp",
+    "model.mlp.hidden=[32]",
+    "model.latent_dim=8",
+    "train.images=4096",
+    "train.batch=32",
+    "train.save_every=320",
+    "train.log_every=160",
+    "train.evaluate_every=480",
+    "train.evaluate_from=0.2",
+    "train.objective=relativistic",
+    "train.augment=ada",
+    "train.augment_p=0.5",
+    "train.ada_images=5000",
+    "train.min_diversity=0.0",
+    "train.precision=float32",
+    "train.accumulate=1",
+    "train.compile=false",
+]
+
+
+def tiny(*overrides: str) -> Settings:
+    """params.yaml with a network and a budget that take seconds."""
+    return settings.load(Path(__file__).parents[3] / "params.yaml", [*TINY, *overrides])
+
+
+def pixel_distance(data: PackedDataset) -> Measure:
+    """A cheap stand-in for the evaluation metric: how far the mean image of 64 samples is from the data's."""
+    target = data.images(np.arange(len(data))).mean(0)
+
+    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        images = np.concatenate(list(sample(generator, 64, seed=7)))
+        torch.rand(3), np.random.rand(3)  # noqa: NPY002 - a measurement that draws must not move the run
+        return float(np.abs(images.mean(0) - target).mean()), {"metric": "pixel_distance"}
+
+    return measure
+
+
+class Announce(Observer):
+    """Tells the test, on stdout, how far the run is."""
+
+    def started(self, history: dict[str, Any]) -> None:
+        print("started", len(history["points"]), flush=True)
+
+    def point(self, point: dict[str, float]) -> None:
+        print("point", int(point["step"]), flush=True)
+
+
+def main(data: str, output: str, states: str, *overrides: str) -> None:
+    torch.set_num_threads(1)
+    chosen = tiny(*overrides)
+    packed = PackedDataset(Path(data))
+    cpu = torch.device("cpu")
+    with ranks(cpu) as members:
+        run(
+            chosen.model,
+            chosen.train,
+            packed,
+            Path(output),
+            Path(states),
+            pixel_distance(packed),
+            {"metric": "pixel_distance"},
+            cpu,
+            members,
+            git={},
+            observers=[Announce()],
+        )
+
+
+if __name__ == "__main__":
+    from atelier.errors import AtelierError
+
+    try:
+        main(*sys.argv[1:])
+    except AtelierError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

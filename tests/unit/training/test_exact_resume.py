@@ -1,0 +1,96 @@
+"""Promise 3: N steps equal any number of kills and resumes, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from atelier.data.packed import PackedDataset
+
+DRIVER = Path(__file__).parent / "driver.py"
+
+
+def start(data: Path, output: Path, states: Path, *overrides: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(DRIVER), str(data), str(output), str(states), *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def whole(digits: PackedDataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The weights of a run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, _, err = finish(start(digits.folder, folder / "model", folder / "states"))
+    assert code == 0, err
+    return {name: (folder / "model" / name).read_bytes() for name in ("generator.safetensors", "players.safetensors")}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_sigkill_at_random_moments(seed: int, digits: PackedDataset, whole: dict[str, bytes], tmp_path: Path) -> None:
+    moments = random.Random(seed + time.time_ns() % 1000 * 10)
+    kills = 0
+    for _ in range(20):
+        process = start(digits.folder, tmp_path / "model", tmp_path / "states")
+        assert process.stdout is not None
+        process.stdout.readline()  # "started": training itself is what is killed, not the imports
+        time.sleep(moments.uniform(0, 1.2))
+        if process.poll() is None and kills < 4:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            continue
+        code, _, err = finish(process)
+        assert code == 0, err
+        break
+    assert kills >= 1
+    assert {name: (tmp_path / "model" / name).read_bytes() for name in whole} == whole
+    assert not list((tmp_path).glob("**/.*.tmp")) or kills  # a killed write may leave its aside folder, never a half state
+
+
+def test_sigterm_saves_and_says_again(digits: PackedDataset, whole: dict[str, bytes], tmp_path: Path) -> None:
+    process = start(digits.folder, tmp_path / "model", tmp_path / "states", "train.save_every=1000000")
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("point"):
+        pass
+    process.send_signal(signal.SIGTERM)
+    code, _, err = finish(process)
+    assert code == 75 and "run the same command again" in err
+    assert len(list(tmp_path.glob("states/*/step-*"))) >= 1
+    code, out, err = finish(start(digits.folder, tmp_path / "model", tmp_path / "states", "train.save_every=1000000"))
+    assert code == 0, err
+    assert int(out.split()[1]) >= 1, "the second process must go on with the curves of the first"
+    assert (tmp_path / "model" / "generator.safetensors").read_bytes() == whole["generator.safetensors"]
+
+
+def test_a_finished_run_is_not_trained_again(digits: PackedDataset, tmp_path: Path) -> None:
+    short = ["train.images=640"]
+    assert finish(start(digits.folder, tmp_path / "model", tmp_path / "states", *short))[0] == 0
+    first = (tmp_path / "model" / "generator.safetensors").read_bytes()
+    code, out, _ = finish(start(digits.folder, tmp_path / "again", tmp_path / "states", *short))
+    assert code == 0 and "point" not in out
+    assert (tmp_path / "again" / "generator.safetensors").read_bytes() == first
+
+
+def test_a_second_process_is_refused(digits: PackedDataset, tmp_path: Path) -> None:
+    first = start(digits.folder, tmp_path / "model", tmp_path / "states", "train.images=400000")
+    assert first.stdout is not None
+    first.stdout.readline()
+    code, _, err = finish(start(digits.folder, tmp_path / "model", tmp_path / "states", "train.images=400000"))
+    first.kill()
+    first.communicate()
+    assert code == 1 and "another process is training this run" in err

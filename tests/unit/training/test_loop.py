@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from atelier.data.packed import PackedDataset
+from driver import pixel_distance, tiny
+from safetensors.torch import load_file
+
+from atelier.generator import GeneratorError, GeneratorInfo, load_generator, sample
+from atelier.settings import Settings
+from atelier.training.checkpoint import Start
+from atelier.training.distributed import Ranks
+from atelier.training.loop import Measure
+from atelier.training.monitors import TrainingStopped, pairwise_distance
+from atelier.training.run import run
+
+CPU = torch.device("cpu")
+
+
+def train(
+    chosen: Settings, data: PackedDataset, folder: Path, measure: Measure | None = None, start: Start | None = None
+) -> GeneratorInfo:
+    settings = chosen.finetune if start else chosen.train
+    measure = measure or pixel_distance(data)
+    return run(
+        chosen.model,
+        settings,
+        data,
+        folder / "model",
+        folder / "states",
+        measure,
+        {},
+        CPU,
+        Ranks(),
+        git={},
+        start=start,
+    )
+
+
+def weights(folder: Path, name: str = "generator.safetensors") -> dict[str, torch.Tensor]:
+    return load_file(folder / "model" / name)
+
+
+def test_same_settings_same_bytes_and_another_seed_other_bytes(digits: PackedDataset, tmp_path: Path) -> None:
+    runs = {name: f"train.seed={seed}" for name, seed in (("a", 0), ("b", 0), ("c", 1))}
+    for name, seed in runs.items():
+        train(tiny("train.images=640", seed), digits, tmp_path / name)
+    a, b, c = ((tmp_path / name / "model" / "generator.safetensors").read_bytes() for name in runs)
+    assert a == b != c
+
+
+@pytest.mark.parametrize("augment", ["none", "diffaugment", "ada"])
+@pytest.mark.parametrize("objective", ["nonsaturating", "relativistic"])
+def test_micro_batches_change_rounding_only(augment: str, objective: str, digits: PackedDataset, tmp_path: Path) -> None:
+    common = ["train.images=160", f"train.augment={augment}", f"train.objective={objective}", "train.evaluate_from=1.0"]
+    train(tiny(*common), digits, tmp_path / "whole")
+    train(tiny(*common, "train.accumulate=4"), digits, tmp_path / "parts")
+    for name, tensor in weights(tmp_path / "whole", "players.safetensors").items():
+        torch.testing.assert_close(weights(tmp_path / "parts", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
+
+
+def test_two_ranks_change_rounding_only(digits: PackedDataset, tmp_path: Path) -> None:
+    driver = Path(__file__).parent / "driver.py"
+    for name, ranks in (("one", 1), ("two", 2)):
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        folder = tmp_path / name
+        arguments = [driver, digits.folder, folder / "model", folder / "states", "train.images=320"]
+        subprocess.run([*torchrun, *map(str, arguments)], check=True, timeout=120, capture_output=True)
+    for name, tensor in weights(tmp_path / "one", "players.safetensors").items():
+        torch.testing.assert_close(weights(tmp_path / "two", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
+
+
+def test_the_best_checkpoint_is_kept_not_the_last(digits: PackedDataset, tmp_path: Path) -> None:
+    values = iter([3.0, 1.0, 2.0, 2.5, 2.0, 4.0, 5.0, 6.0])
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        seen.append({name: tensor.clone() for name, tensor in generator.state_dict().items()})
+        return next(values), {"metric": "scripted"}
+
+    info = train(tiny("train.images=3200", "train.evaluate_every=640", "train.save_every=320"), digits, tmp_path, measure)
+    assert info.metric["value"] == 1.0 and info.images_seen < 3200
+    for name, tensor in weights(tmp_path).items():
+        assert torch.equal(tensor, seen[1][name]) and not torch.equal(tensor, seen[-1][name])
+
+
+def test_checkpoint_holds_curves_pictures_and_a_loadable_generator(digits: PackedDataset, tmp_path: Path) -> None:
+    info = train(tiny("train.images=1280"), digits, tmp_path)
+    folder = tmp_path / "model"
+    history = json.loads((folder / "history.json").read_text())
+    names = {
+        "loss_discriminator",
+        "loss_generator",
+        "real_accuracy",
+        "fake_accuracy",
+        "realism",
+        "ada_signal",
+        "augment_p",
+    }
+    names |= {"grad_norm_discriminator", "grad_norm_generator", "diversity", "images_per_second"}
+    assert all(names <= point.keys() for point in history["points"]) and len(history["points"]) == 8
+    assert (folder / "history.csv").read_text().count("\n") == 9
+    assert len(list((folder / "grids").glob("*.png"))) >= 3
+    generator = load_generator(folder)
+    images = np.concatenate(list(sample(generator, 10, seed=1, batch=4)))
+    assert images.shape == (10, 1, 28, 28) and images.dtype == np.uint8
+    again = np.concatenate(list(sample(generator, 10, seed=1, batch=7)))
+    assert np.abs(images.astype(int) - again).max() <= 1
+    assert generator.info == info and info.data["content_hash"] == digits.content_hash
+
+
+def test_divergence_stops_the_run_and_keeps_the_best(digits: PackedDataset, tmp_path: Path) -> None:
+    chosen = tiny("train.images=64000", "train.lr_discriminator=0.9", "train.lr_generator=0.9", "train.max_grad_norm=50.0",
+                  "train.evaluate_from=0.0", "train.evaluate_every=32", "train.augment=none")  # fmt: skip
+    with pytest.raises(TrainingStopped, match=r"diverged: .* is kept in") as stopped:
+        train(chosen, digits, tmp_path)
+    kept = Path(str(stopped.value).rpartition(" is kept in ")[2])
+    assert load_generator(kept).info.images_seen > 0
+    assert not (tmp_path / "model").exists()
+
+
+def test_collapse_stops_the_run(digits: PackedDataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped, match=r"collapsed: .* min_diversity"):
+        train(tiny("train.images=640", "train.min_diversity=1.0"), digits, tmp_path)
+
+
+def test_pairwise_distance_against_a_loop() -> None:
+    images, labels = torch.randn(6, 1, 4, 4), torch.tensor([0, 0, 0, 1, 1, 2])
+    pairs = [(i, j) for i in range(6) for j in range(6) if i != j]
+    alone = np.mean([(images[i] - images[j]).norm().item() for i, j in pairs])
+    within = np.mean([(images[i] - images[j]).norm().item() for i, j in pairs if labels[i] == labels[j]])
+    assert pairwise_distance(images, None) == pytest.approx(alone, rel=1e-5)
+    assert pairwise_distance(images, labels) == pytest.approx(within, rel=1e-5)
+
+
+def test_finetuning_starts_from_the_parent_and_maps_classes_by_name(digits: PackedDataset, tmp_path: Path) -> None:
+    train(tiny("train.images=1280"), digits, tmp_path / "base")
+    start = Start(tmp_path / "base" / "model")
+    renamed = PackedDataset(digits.folder)
+    renamed.classes = ["new", *reversed(digits.classes[1:])]
+    chosen = tiny("finetune.images=32", "finetune.batch=32", "finetune.lr_generator=1.0e-9", "finetune.lr_discriminator=1.0e-9",
+                  "finetune.ema_half_life=1000000")  # fmt: skip
+    info = train(chosen, renamed, tmp_path / "child", start=start)
+    assert info.parent is not None and info.parent["sha256"] == start.sha256
+    before, after = weights(tmp_path / "base"), weights(tmp_path / "child")
+    rows = [name for name, tensor in before.items() if "embedding" in name]
+    assert rows
+    for name, tensor in before.items():
+        if name in rows:
+            torch.testing.assert_close(after[name][1:], tensor[1:].flip(0), rtol=0, atol=1e-5)
+            assert not torch.allclose(after[name][0], tensor[0], atol=1e-2)
+        else:
+            torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-5)
+
+
+def test_freeze_discriminator_holds_the_lower_stages(digits: PackedDataset, tmp_path: Path) -> None:
+    train(tiny("train.images=640"), digits, tmp_path / "base")
+    chosen = tiny("finetune.images=320", "finetune.batch=32", "finetune.freeze_discriminator=1")
+    train(chosen, digits, tmp_path / "child", start=Start(tmp_path / "base" / "model"))
+    before, after = (
+        weights(tmp_path / "base", "players.safetensors"),
+        weights(tmp_path / "child", "players.safetensors"),
+    )
+    held = {name for name in before if name.startswith("discriminator.layers.0.")}
+    moved = {name for name in before if name.startswith(("discriminator.head", "generator."))}
+    assert held and all(torch.equal(before[name], after[name]) for name in held)
+    assert all(not torch.equal(before[name], after[name]) for name in moved)
+
+
+def test_checkpoint_of_another_architecture_is_refused(digits: PackedDataset, tmp_path: Path) -> None:
+    train(tiny("train.images=320"), digits, tmp_path / "base")
+    start = Start(tmp_path / "base" / "model")
+    with pytest.raises(GeneratorError, match=r"trained with mlp = .*hidden.*32.*params.yaml's model says .*64"):
+        train(tiny("model.mlp.hidden=[64]"), digits, tmp_path / "child", start=start)
+
+
+def test_missing_and_damaged_generators_name_the_file(digits: PackedDataset, tmp_path: Path) -> None:
+    with pytest.raises(GeneratorError, match=r"no generator here"):
+        load_generator(tmp_path)
+    train(tiny("train.images=320"), digits, tmp_path)
+    path = tmp_path / "model" / "generator.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(GeneratorError, match=r"generator.safetensors: damaged"):
+        load_generator(tmp_path / "model")
