@@ -26,7 +26,7 @@ def canonical_json(value: Any) -> str:
 
 def sha256_file(path: Path) -> str:
     """sha256 of the file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -37,11 +37,11 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(aside, "wb") as file:
+            with aside.open("wb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(aside, path)
+            aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
         sync(path.parent)
@@ -49,7 +49,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`; when the block ends without an error its files are synced and it takes `path`'s place.
+    """Yields an empty folder beside `path` that, once the block ends without an error, is synced and takes `path`'s place.
 
     After an error nothing of it remains and what was at `path` is untouched. Raises WriteError on a full disk.
     """
@@ -58,7 +58,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
+        _sweep(path)
         aside.mkdir()
         try:
             yield aside
@@ -66,12 +66,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 sync(file)
             sync(aside)
             if path.exists():
-                os.rename(path, old)
-            os.rename(aside, path)
+                path.rename(old)
+            aside.rename(path)
             sync(path.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Clears what a killed process left beside `path`; what was moved aside and not replaced comes back."""
+    for left in path.parent.glob(f".{path.name}.*.???"):
+        pid, _, kind = left.name.removeprefix(f".{path.name}.").partition(".")
+        if pid.isdigit() and (int(pid) == os.getpid() or not Path("/proc", pid).exists()):
+            if kind == "old" and not path.exists():
+                left.rename(path)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

@@ -56,3 +56,13 @@ def test_canonical_json_is_canonical_and_refuses_nan() -> None:
     assert files.canonical_json({"b": 1, "a": [1.5]}) == files.canonical_json({"a": [1.5], "b": 1})
     with pytest.raises(ValueError, match="JSON"):
         files.canonical_json({"a": float("nan")})
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_is_lost(tmp_path: Path) -> None:
+    dead = 2**22 + 1  # above Linux's largest pid
+    (tmp_path / f".folder.{dead}.tmp").mkdir()
+    (tmp_path / f".folder.{dead}.old").mkdir()
+    (tmp_path / f".folder.{dead}.old" / "kept").write_text("1")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder"):
+        raise RuntimeError
+    assert (tmp_path / "folder" / "kept").read_text() == "1" and not leftovers(tmp_path)

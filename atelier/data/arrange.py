@@ -1,0 +1,69 @@
+"""What is kept of a source's images: their order, the duplicates among them, one label for each, the split."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+
+
+class Found:
+    """What a source gave: of each accepted image, in order of arrival, its hash and the number of its class name."""
+
+    def __init__(self) -> None:
+        self.digests = bytearray()
+        self.labels = array("i")
+        self.numbers: dict[str, int] = {}  # class name -> number, as first seen
+        self.unlabelled: str | None = None  # the first name, in alphabetical order, of an image without a label
+        self.rejected: list[tuple[str, str]] = []
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.numbers)
+
+
+class Arrangement:
+    """Which images are kept, in which split and order, under which label: a function of the set of images, not of their sequence.
+
+    classes: names in order, empty without labels. rows, labels, digests: of each split the positions int64 [N] in the order of
+    arrival, the class indices int64 [N], the hashes uint8 [N, 32]. count: images kept. duplicates: images dropped as equal to one
+    that is kept. conflicts: kept images that occurred under several labels.
+    """
+
+    def __init__(self, found: Found, labelled: bool, holdout: float) -> None:
+        digests = np.frombuffer(bytes(found.digests), np.uint8).reshape(-1, 32)
+        self.classes = _sorted_classes(found.numbers) if labelled else []
+        labels = np.zeros(len(digests), dtype=np.int64)
+        if labelled:
+            ranks = {name: rank for rank, name in enumerate(self.classes)}
+            by_number = np.array([ranks[name] for name in found.numbers])
+            labels = by_number[np.frombuffer(found.labels, dtype=np.int32)]
+        words = digests.view(">u8")
+        order = np.lexsort(tuple(words[:, column] for column in (3, 2, 1, 0)))
+        same = (digests[order[1:]] == digests[order[:-1]]).all(axis=1)
+        starts = np.flatnonzero(np.concatenate([[True], ~same]))
+        rows, labels = order[starts], labels[order]
+        kept, self.conflicts = _agreed(labels, starts)
+        self.count = len(rows)
+        self.duplicates = len(order) - len(rows)
+        # The hash's first 8 bytes as a fraction of 1: below `holdout` is the test split, whatever other images there are.
+        test = words[rows, 0].astype(np.uint64) < np.uint64(int(holdout * 2**64))
+        self.rows = {"train": rows[~test], "test": rows[test]}
+        self.labels = {"train": kept[~test], "test": kept[test]}
+        self.digests = {split: digests[part] for split, part in self.rows.items()}
+
+
+def _agreed(labels: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, int]:
+    """One label for each run of equal images: the most frequent, of equals the first class. And how many runs conflict."""
+    kept = np.minimum.reduceat(labels, starts)
+    conflicts = np.flatnonzero(kept != np.maximum.reduceat(labels, starts))
+    ends = np.append(starts[1:], len(labels))
+    for run in conflicts:
+        kept[run] = np.bincount(labels[starts[run] : ends[run]]).argmax()
+    return kept, len(conflicts)
+
+
+def _sorted_classes(names: dict[str, int]) -> list[str]:
+    """Alphabetically; by value where all are numbers, so that 10 follows 9."""
+    numeric = all(name.isascii() and name.isdigit() for name in names)
+    return sorted(names, key=lambda name: (int(name), name)) if numeric else sorted(names)

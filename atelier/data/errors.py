@@ -1,0 +1,13 @@
+"""What can go wrong with images."""
+
+from __future__ import annotations
+
+from atelier.errors import AtelierError
+
+
+class DataError(AtelierError):
+    """A source or a packed dataset cannot be used; the message names it and the remedy."""
+
+
+class Rejected(Exception):
+    """One image cannot be used; its text is the reason. Never depends on the machine, since manifests list it."""

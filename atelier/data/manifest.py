@@ -1,0 +1,100 @@
+"""What a packed dataset says about itself: manifest.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from atelier.data.errors import DataError
+
+FORMAT = 1
+NAME = "manifest.json"
+SPLITS = ("train", "test")
+
+
+class Part(BaseModel):
+    """A part of the manifest: nothing unknown is accepted, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SplitInfo(Part):
+    """Images of a split, in all and of each class (in the order of Manifest.classes; empty without labels)."""
+
+    count: int
+    class_counts: list[int]
+
+
+class Layout(Part):
+    """Where things lie in a shard: image i has its pixels at i * stride + pixels, its label's ASCII digits at i * stride + label.
+
+    Offsets in bytes. Without labels, label and label_digits are 0.
+    """
+
+    stride: int
+    pixels: int
+    label: int
+    label_digits: int
+
+
+class Shard(Part):
+    """One tar file of a split."""
+
+    name: str
+    split: str
+    count: int
+    bytes: int
+    sha256: str
+
+
+class RejectedImage(Part):
+    """An image that is not in the set, and why."""
+
+    name: str
+    reason: str
+
+
+class Manifest(Part):
+    """All of it. It holds no path, time or host: equal images packed with equal settings give an equal manifest on every machine.
+
+    content_hash covers resolution, channels, classes, and pixels, label and split of every image in order; not the shards' size.
+    """
+
+    format: int
+    count: int
+    resolution: int
+    channels: int
+    classes: list[str]
+    splits: dict[str, SplitInfo]
+    layout: Layout
+    shards: list[Shard]
+    source: dict[str, str]
+    processing: dict[str, Any]
+    duplicates: int
+    label_conflicts: int
+    rejected: list[RejectedImage]
+    content_hash: str
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Reads manifest.json of a packed dataset. Raises DataError where it is missing, broken or of another format."""
+    path = Path(folder) / NAME
+    remedy = "run `dvc repro prepare` (or `dvc pull`)"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing, so {folder} is no packed dataset; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); {remedy}") from error
+    found = values.get("format") if isinstance(values, dict) else None
+    if found != FORMAT:
+        raise DataError(f"{path}: format {found}, but this version reads format {FORMAT}; pack the images again with it")
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {where}: {first['msg']}; it was damaged or edited: {remedy}") from error

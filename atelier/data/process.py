@@ -1,0 +1,153 @@
+"""One encoded image -> the pixels of the packed set: decode, orient, colour, background, square.
+
+Colour profiles are not applied: values are taken as sRGB. JPEG is decoded at full size (a draft at a smaller one is faster, but
+its block averaging is not the stated filter).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+
+from atelier.data.errors import Rejected
+
+# By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+Image.init()  # registers them all, so that the first image of a rare one finds its reader
+FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+}
+PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every image of a set is processed; plain values, so that a worker needs none of the settings' machinery."""
+
+    resolution: int
+    channels: int
+    fit: str
+    filter: str
+    background: str
+    min_side: int
+    max_pixels: int
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of one processed image."""
+        return self.resolution * self.resolution * self.channels
+
+    @property
+    def max_bytes(self) -> int:
+        """Size that no encoded image within max_pixels needs: four channels of 16 bits and 1 MiB of metadata."""
+        return self.max_pixels * 8 + 2**20
+
+
+@contextlib.contextmanager
+def guarded(recipe: Recipe) -> Iterator[None]:
+    """Within it Pillow's own guard, which also covers images inside images, refuses what has more than max_pixels."""
+    before = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on metadata that is not used here
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = recipe.max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def process(content: bytes | Image.Image, recipe: Recipe) -> bytes:
+    """Pixels uint8 [H, W, C] as bytes, of an encoded or an already decoded image. Raises Rejected with the reason."""
+    image = _decoded(content, recipe) if isinstance(content, bytes) else content
+    if not isinstance(content, bytes):
+        _check_size(image, recipe)
+    return _square(_coloured(image, recipe), recipe).tobytes()
+
+
+def _decoded(content: bytes, recipe: Recipe) -> Image.Image:
+    if not content:
+        raise Rejected("empty file")
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        _check_size(image, recipe)
+        # The further pictures of an MPO are previews and depth maps of the first, the photo.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            raise Rejected(f"animated or of several pages: {getattr(image, 'n_frames', 0)} frames")
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+    except (Rejected, MemoryError):
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise Rejected(f"more pixels than max_pixels = {recipe.max_pixels}") from None
+    except UnidentifiedImageError:  # its text holds a memory address
+        raise Rejected(f"not an image of a known format ({', '.join(FORMATS)})") from None
+    except Exception as error:  # Pillow raises almost any kind on broken input
+        raise Rejected(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from error
+    return image
+
+
+def _check_size(image: Image.Image, recipe: Recipe) -> None:
+    width, height = image.size
+    if width * height > recipe.max_pixels:
+        raise Rejected(f"{width} x {height} is more pixels than max_pixels = {recipe.max_pixels}")
+    if min(width, height) < recipe.min_side:
+        raise Rejected(f"{width} x {height} has a side shorter than min_side = {recipe.min_side}")
+
+
+def _coloured(image: Image.Image, recipe: Recipe) -> Image.Image:
+    """The image as L or RGB, laid over the background.
+
+    Composition comes before resizing. It is linear, so this equals resizing premultiplied colours: what lies under transparent
+    pixels does not bleed.
+    """
+    mode = "L" if recipe.channels == 1 else "RGB"
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        image = _from_16_bits(image)
+    elif image.mode not in PLAIN_MODES:
+        raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or grey")
+    if image.has_transparency_data:
+        backdrop = Image.new("RGBA", image.size, recipe.background)
+        image = Image.alpha_composite(backdrop, image.convert("RGBA"))
+    if image.mode not in ("1", "L", "RGB"):
+        image = image.convert("RGB")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """0 … 65535 to 0 … 255, rounded to nearest; Pillow's own conversion clips at 255."""
+    values = np.asarray(image).astype(np.uint32)
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if "transparency" not in image.info:
+        return grey
+    opaque = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
+    return Image.merge("LA", (grey, Image.fromarray(opaque)))
+
+
+def _square(image: Image.Image, recipe: Recipe) -> Image.Image:
+    side, filter = recipe.resolution, FILTERS[recipe.filter]
+    width, height = image.size
+    if (width, height) == (side, side):
+        return image
+    if recipe.fit == "stretch" or width == height:
+        return image.resize((side, side), filter)
+    if recipe.fit == "crop":
+        short = min(width, height)
+        left, top = (width - short) // 2, (height - short) // 2
+        return image.crop((left, top, left + short, top + short)).resize((side, side), filter)
+    long = max(width, height)
+    inner = [max(1, (2 * length * side + long) // (2 * long)) for length in (width, height)]
+    square = Image.new(image.mode, (side, side), ImageColor.getcolor(recipe.background, image.mode))
+    square.paste(image.resize((inner[0], inner[1]), filter), ((side - inner[0]) // 2, (side - inner[1]) // 2))
+    return square

@@ -1,0 +1,116 @@
+"""The shards: WebDataset-compatible tar files whose bytes depend on images, labels and order alone.
+
+A sample is `000000000.pgm` (`.ppm` in colour) and, with labels, `000000000.cls`. Netpbm is used because it has no compressor
+whose bytes could vary, and because all samples then have one size: a shard is an array of records, read by index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from atelier.data.manifest import Layout, Shard
+
+BLOCK = 512  # of the tar format
+END = b"\0" * (2 * BLOCK)
+KEY_DIGITS = 9
+WRITE_BYTES = 4 * 2**20
+ZERO = ord("0")
+CHECKSUM = slice(148, 156)  # of a tar header
+
+Reader = Callable[[np.ndarray, np.ndarray], None]
+
+
+def layout_of(resolution: int, channels: int, classes: int) -> Layout:
+    """The layout of every shard of such a set; classes 0 means no labels."""
+    pixels = BLOCK + len(netpbm_header(resolution, channels))
+    end = _padded(pixels + resolution * resolution * channels)
+    if not classes:
+        return Layout(stride=end, pixels=pixels, label=0, label_digits=0)
+    return Layout(stride=end + 2 * BLOCK, pixels=pixels, label=end + BLOCK, label_digits=len(str(classes - 1)))
+
+
+def netpbm_header(resolution: int, channels: int) -> bytes:
+    """Header of a binary PGM (1 channel) or PPM (3 channels) with 8 bits a value."""
+    return b"%s\n%d %d\n255\n" % (b"P5" if channels == 1 else b"P6", resolution, resolution)
+
+
+class ShardWriter:
+    """Writes one split after the other into shards of at most `shard_bytes`."""
+
+    def __init__(self, folder: Path, resolution: int, channels: int, classes: int, shard_bytes: int) -> None:
+        self.folder = folder
+        self.layout = layout_of(resolution, channels, classes)
+        self.pixel_bytes = resolution * resolution * channels
+        self.per_shard = max(1, (shard_bytes - len(END)) // self.layout.stride)
+        self._template = self._record(resolution, channels)
+
+    def write(self, split: str, rows: np.ndarray, labels: np.ndarray, read: Reader, done: Callable[[int], object]) -> list[Shard]:
+        """Writes the images `rows` in this order. `read(rows, out)` fills out, uint8 [n, bytes of an image]; `done(n)` counts."""
+        shards = []
+        for first in range(0, len(rows), self.per_shard):
+            name = f"{split}-{first // self.per_shard:05d}.tar"
+            last = min(first + self.per_shard, len(rows))
+            digest = hashlib.sha256()
+            with (self.folder / name).open("wb") as file:
+                step = max(1, WRITE_BYTES // self.layout.stride)
+                for start in range(first, last, step):
+                    keys = np.arange(start, min(start + step, last))
+                    records = self._records(keys, labels[keys])
+                    read(rows[keys], records[:, self.layout.pixels : self.layout.pixels + self.pixel_bytes])
+                    block = records.tobytes()
+                    digest.update(block)
+                    file.write(block)
+                    done(len(keys))
+                digest.update(END)
+                file.write(END)
+            size = (last - first) * self.layout.stride + len(END)
+            shards.append(Shard(name=name, split=split, count=last - first, bytes=size, sha256=digest.hexdigest()))
+        return shards
+
+    def _record(self, resolution: int, channels: int) -> np.ndarray:
+        """A sample with an empty key, no pixels and no label: uint8 [stride]."""
+        header = netpbm_header(resolution, channels)
+        record = _tar_header(b"pgm" if channels == 1 else b"ppm", len(header) + self.pixel_bytes) + header
+        if self.layout.label:
+            record = record.ljust(self.layout.label - BLOCK, b"\0") + _tar_header(b"cls", self.layout.label_digits)
+        return np.frombuffer(record.ljust(self.layout.stride, b"\0"), np.uint8)
+
+    def _records(self, keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Samples with these keys and labels, still without pixels: uint8 [n, stride]."""
+        records = np.tile(self._template, (len(keys), 1))
+        digits = _decimal(keys, KEY_DIGITS)
+        _name(records[:, :BLOCK], digits)
+        if self.layout.label:
+            _name(records[:, self.layout.label - BLOCK : self.layout.label], digits)
+            records[:, self.layout.label : self.layout.label + self.layout.label_digits] = _decimal(
+                labels, self.layout.label_digits
+            )
+        return records
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _tar_header(suffix: bytes, size: int) -> bytes:
+    """POSIX ustar header (IEEE 1003.1) of a file 000000000.suffix: mode 0644, owner 0 without a name, time 0, checksum blank."""
+    header = (b"0" * KEY_DIGITS + b"." + suffix).ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2
+    header += b"%011o\0" % size + b"%011o\0" % 0 + b" " * 8 + b"0"
+    return (header.ljust(257, b"\0") + b"ustar\x0000").ljust(329, b"\0").ljust(BLOCK, b"\0")
+
+
+def _name(headers: np.ndarray, digits: np.ndarray) -> None:
+    """Puts the keys into headers [n, 512] and then the checksums: the sum of all bytes, in octal."""
+    headers[:, :KEY_DIGITS] = digits
+    sums = headers.sum(axis=1, dtype=np.int64)
+    headers[:, CHECKSUM.start : CHECKSUM.start + 6] = (sums[:, None] >> np.arange(15, -1, -3)) % 8 + ZERO
+    headers[:, CHECKSUM.start + 6] = 0
+
+
+def _decimal(values: np.ndarray, digits: int) -> np.ndarray:
+    """ASCII digits uint8 [n, digits] of non-negative integers, with leading zeros."""
+    return (values[:, None] // 10 ** np.arange(digits - 1, -1, -1) % 10 + ZERO).astype(np.uint8)

@@ -1,0 +1,39 @@
+"""Where images come from. `open_source` finds the one that the settings name; each kind has its own file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atelier.data.sources.base import Source
+
+if TYPE_CHECKING:
+    from atelier.data.process import Recipe
+    from atelier.settings import DataSettings
+
+
+def open_source(settings: DataSettings, recipe: Recipe, section: str = "data") -> Source:
+    """The source that `settings.source` names. `section` is the part of params.yaml that messages point to.
+
+    Raises DataError or StorageError where it is missing, of another kind, or cannot be used.
+    """
+    # Imported here: a worker that unpickles one source needs none of the others.
+    kind, _, name = settings.source.partition(":")
+    if kind in ("folder", "zip", "s3"):
+        from atelier.data.sources.tree import open_tree
+
+        return open_tree(kind, settings.path, recipe.max_bytes, section)
+    if kind == "idx":
+        from atelier.data.sources.idx import IdxSource
+
+        return IdxSource(settings.path, settings.labels, section)
+    if kind == "parquet":
+        from atelier.data.sources.parquet import ParquetSource
+
+        return ParquetSource(settings.path, settings.image_column, settings.label_column if settings.labels else None, section)
+    if kind == "torchvision":
+        from atelier.data.sources.torchvision_sets import TorchvisionSource
+
+        return TorchvisionSource(name, settings.path, section)
+    from atelier.data.sources.embedded import digits_1797, mnist_5k
+
+    return {"mnist-5k": mnist_5k, "digits-1797": digits_1797}[kind]()

@@ -1,0 +1,74 @@
+"""What every source offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from atelier.data.errors import Rejected
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image as its source holds it: encoded bytes, decoded pixels, or the reason why there is neither.
+
+    The name is relative to the source, the same on every machine. The label is the class name, None where the source has none.
+    """
+
+    name: str
+    content: bytes | Image.Image | Rejected
+    label: str | None
+
+
+class Source(ABC):
+    """A set of raw images, cut into chunks that any process can turn into items. A source can be pickled."""
+
+    kind: str  # as in params.yaml
+    description: str  # one line, the same on every machine
+    count: int  # images, before anything is rejected
+
+    @abstractmethod
+    def chunks(self, images: int) -> Iterator[Any]:
+        """Cuts the source into picklable parts of at most `images` images each. Runs in one process only."""
+
+    @abstractmethod
+    def items(self, chunk: Any) -> Iterator[Item]:
+        """The images of one chunk. Runs in any process."""
+
+
+@dataclass(frozen=True)
+class ArrayChunk:
+    """Decoded images of one size, uint8 [N, H, W], with their labels and the name of the first."""
+
+    origin: str
+    first: int
+    images: np.ndarray
+    labels: list[str] | None
+
+
+class ShippedSource(Source):
+    """A source whose chunks hold the images themselves, so that a worker needs nothing else of it."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+
+class ArraySource(ShippedSource):
+    """A source whose chunks are arrays."""
+
+    def items(self, chunk: ArrayChunk) -> Iterator[Item]:
+        for offset, pixels in enumerate(chunk.images):
+            label = chunk.labels[offset] if chunk.labels is not None else None
+            yield Item(f"{chunk.origin}#{chunk.first + offset}", Image.fromarray(pixels), label)
+
+
+class ListSource(ShippedSource):
+    """A source whose chunks are lists of items."""
+
+    def items(self, chunk: list[Item]) -> Iterator[Item]:
+        return iter(chunk)

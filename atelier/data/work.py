@@ -1,0 +1,118 @@
+"""The part of packing that runs in many processes: chunks of a source -> processed pixels. Imports neither torch nor settings."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context, parent_process
+from typing import Any
+
+from atelier.data.errors import DataError, Rejected
+from atelier.data.process import Recipe, guarded, process
+from atelier.data.sources.base import Source
+
+CHUNK_BYTES = 4 * 2**20  # of processed pixels that travel together
+CHUNK_IMAGES = 256
+ALONE_SECONDS = 1.0  # work that one process does before others are thought of
+WORTH_SECONDS = 3.0  # remaining work that pays for starting them
+QUEUED = 3  # chunks under way for each worker
+
+
+@dataclass
+class Processed:
+    """What became of a chunk: of each accepted image its pixels, sha256 and class name; of each other one the reason."""
+
+    pixels: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.digests) + len(self.rejected)
+
+
+def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
+    """Processes every image of a chunk."""
+    done = Processed()
+    with guarded(recipe):
+        for item in source.items(chunk):
+            try:
+                if isinstance(item.content, Rejected):
+                    raise item.content
+                pixels = process(item.content, recipe)
+            except Rejected as reason:
+                done.rejected.append((item.name, str(reason)))
+                continue
+            except MemoryError as error:
+                raise DataError(f"{item.name}: not enough memory to decode it; lower max_pixels or use fewer workers") from error
+            done.pixels.append(pixels)
+            done.digests.append(hashlib.sha256(pixels).digest())
+            done.labels.append(item.label)
+            done.names.append(item.name)
+    return done
+
+
+def process_all(source: Source, recipe: Recipe, workers: int) -> Iterator[Processed]:
+    """Every chunk of the source, in order. Starts processes only once the remaining work is known to pay for them."""
+    workers = workers or len(os.sched_getaffinity(0))
+    chunks = source.chunks(max(1, min(CHUNK_IMAGES, CHUNK_BYTES // recipe.pixel_bytes)))
+    start, done = time.perf_counter(), 0
+    for chunk in chunks:
+        result = process_chunk(source, recipe, chunk)
+        done += len(result)
+        yield result
+        spent = time.perf_counter() - start
+        if workers > 1 and spent >= ALONE_SECONDS and spent / max(1, done) * (source.count - done) >= WORTH_SECONDS:
+            break
+    yield from _in_parallel(source, recipe, chunks, workers)
+
+
+def _in_parallel(source: Source, recipe: Recipe, chunks: Iterator[Any], workers: int) -> Iterator[Processed]:
+    first = next(chunks, None)
+    if first is None:
+        return
+    # spawn: a fork of a process that holds threads (torch, Arrow, boto3) can hang
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (source, recipe))
+    under_way: deque[Future[Processed]] = deque([pool.submit(_work, first)])
+    try:
+        for chunk in chunks:
+            under_way.append(pool.submit(_work, chunk))
+            if len(under_way) >= QUEUED * workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    except BrokenProcessPool as error:
+        raise DataError(f"one of {workers} packing processes died, probably for lack of memory; use fewer workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_mine: tuple[Source, Recipe]
+
+
+def _start(source: Source, recipe: Recipe) -> None:
+    global _mine
+    _mine = (source, recipe)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for its queue for ever when its parent is killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(chunk: Any) -> Processed:
+    return process_chunk(*_mine, chunk)

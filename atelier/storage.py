@@ -1,0 +1,208 @@
+"""Local folders and S3 prefixes behind one interface: list what is there, read it.
+
+S3 goes through boto3 and takes its endpoint, credentials and region from the environment (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, or a profile); none of them is kept in an object of this module, written or logged.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atelier.errors import AtelierError
+
+S3_CONNECTIONS = 8
+
+
+class StorageError(AtelierError):
+    """A folder, a bucket or an object cannot be read; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored object: its name below the root ("/" between parts), its size in bytes, what its storage needs to read it."""
+
+    name: str
+    size: int
+    handle: Any
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """Stands for the content of an entry that its storage knows to be broken; the reason is the same on every machine."""
+
+    reason: str
+
+
+class Storage(ABC):
+    """A tree of named objects. It can be pickled, so that other processes read the same tree."""
+
+    @abstractmethod
+    def entries(self) -> Iterator[Entry]:
+        """Every object below the root, in no particular order. Raises StorageError."""
+
+    @abstractmethod
+    def read(self, entries: Sequence[Entry]) -> Iterator[bytes | Damaged]:
+        """The content of each entry, in the given order. Raises StorageError where a new try or another setting can help."""
+
+
+class LocalStorage(Storage):
+    """A folder. Links are followed (DVC may put links there); a link that leads back to its own parent is an error."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def entries(self) -> Iterator[Entry]:
+        return self._walk("", ())
+
+    def _walk(self, below: str, parents: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+        folder = os.path.join(self.root, below)  # noqa: PTH118 (os.scandir and plain strings are several times faster)
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            identity = (status.st_dev, status.st_ino)
+            if identity in parents:
+                raise StorageError(f"{folder}: a link that leads back to a folder above it; remove it")
+            with os.scandir(folder) as found:
+                for item in found:
+                    name = f"{below}/{item.name}" if below else item.name
+                    if item.is_dir():
+                        yield from self._walk(name, (*parents, identity))
+                    elif item.is_file():
+                        yield Entry(_printable(name), item.stat().st_size, name)
+                    elif item.is_symlink():
+                        raise StorageError(f"{item.path}: a link to nothing; remove it or bring its target back (`dvc checkout`)")
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be read ({error.strerror}); check the path and its permissions") from error
+
+    def read(self, entries: Sequence[Entry]) -> Iterator[bytes]:
+        for entry in entries:
+            path = self.root / entry.handle
+            try:
+                yield path.read_bytes()
+            except OSError as error:
+                raise StorageError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
+
+
+class S3Storage(Storage):
+    """Every object under an `s3://bucket/prefix`. Objects are read over several connections at a time."""
+
+    def __init__(self, uri: str) -> None:
+        self.bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not uri.startswith("s3://") or not self.bucket:
+            raise StorageError(f"{uri}: not an S3 prefix; write s3://bucket/prefix")
+        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self._client: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_client": None}
+
+    def entries(self) -> Iterator[Entry]:
+        with _Explained(self.bucket, self.prefix):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
+                for item in page.get("Contents", ()):
+                    if not item["Key"].endswith("/"):  # consoles store empty objects to show folders
+                        yield Entry(item["Key"].removeprefix(self.prefix), item["Size"], item["Key"])
+
+    def read(self, entries: Sequence[Entry]) -> Iterator[bytes]:
+        client = self.client
+        with ThreadPoolExecutor(S3_CONNECTIONS) as threads:
+            yield from threads.map(lambda entry: self._read(client, entry), entries)
+
+    def _read(self, client: Any, entry: Entry) -> bytes:
+        with _Explained(self.bucket, entry.handle):
+            return client.get_object(Bucket=self.bucket, Key=entry.handle)["Body"].read()
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client of this process, made at its first use."""
+        if self._client is None:
+            import boto3
+            from botocore.config import Config
+
+            # Stores other than AWS seldom resolve bucket.host; they all take host/bucket.
+            own = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+            config = Config(
+                connect_timeout=10,
+                read_timeout=60,
+                retries={"mode": "standard"},
+                max_pool_connections=S3_CONNECTIONS,
+                s3={"addressing_style": "path"} if own else {},
+            )
+            with _Explained(self.bucket, self.prefix):
+                self._client = boto3.Session().client("s3", config=config)
+        return self._client
+
+
+def open_storage(location: str) -> Storage:
+    """The storage at an `s3://bucket/prefix` or in a local folder. Raises StorageError where there is none."""
+    if location.startswith("s3://"):
+        return S3Storage(location)
+    if not Path(location).is_dir():
+        raise StorageError(f"{location}: no such folder; check the path")
+    return LocalStorage(Path(location))
+
+
+class _Explained:
+    """Turns botocore's errors into one StorageError that names bucket, object and remedy, and holds no credential."""
+
+    REFUSED = (
+        "AccessDenied",
+        "403",
+        "Forbidden",
+        "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
+        "ExpiredToken",
+        "InvalidToken",
+    )
+
+    def __init__(self, bucket: str, key: str) -> None:
+        self.where = f"s3://{bucket}/{key}"
+        self.bucket = bucket
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or not isinstance(error, Exception):
+            return
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            ConnectionError,
+            HTTPClientError,
+            NoCredentialsError,
+            PartialCredentialsError,
+        )
+
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
+        if isinstance(error, ClientError):
+            code = error.response.get("Error", {}).get("Code", "unknown")
+            if code == "NoSuchBucket":
+                remedy = f"no bucket {self.bucket!r} at {endpoint}; check the name and AWS_ENDPOINT_URL_S3"
+            elif code in self.REFUSED:
+                remedy = (
+                    f"{endpoint} refuses access ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and the bucket's policy"
+                )
+            elif code in ("NoSuchKey", "404"):
+                remedy = "the object is gone; run again once nobody changes the prefix"
+            else:
+                remedy = f"{endpoint} answers {code}; run again, and if it stays ask whoever keeps the store"
+        elif isinstance(error, NoCredentialsError | PartialCredentialsError):
+            remedy = "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        elif isinstance(error, ConnectionError | HTTPClientError):
+            remedy = f"{endpoint} cannot be reached ({type(error).__name__}); check AWS_ENDPOINT_URL_S3 and the network"
+        elif isinstance(error, BotoCoreError | ValueError):
+            remedy = f"boto3 cannot use these settings ({error}); check the AWS_* variables"
+        else:
+            return
+        raise StorageError(f"{self.where}: {remedy}") from error
+
+
+def _printable(name: str) -> str:
+    """The name with bytes that are no UTF-8 written as escapes, so that it fits into JSON."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

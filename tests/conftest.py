@@ -1,0 +1,156 @@
+"""What tests of every layer share: the files under ../shared, a real S3 server, images and data settings."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atelier import settings
+from atelier.settings import DataSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skips the test, or fails it where ATELIER_REQUIRE_ASSETS=1 says that nothing may be missing."""
+    if os.environ.get("ATELIER_REQUIRE_ASSETS") == "1":
+        pytest.fail(f"ATELIER_REQUIRE_ASSETS=1, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def asset() -> Callable[[str], Path]:
+    """`asset(name)`: the path of a file under ../shared, for example `data/emoji-google-64.zip`; skips where it is missing."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            unavailable(f"../shared/{name} is not there")
+        return path
+
+    return find
+
+
+@dataclass(frozen=True)
+class S3:
+    """An S3 server, reached through the AWS_* variables of the environment, and an empty bucket on it."""
+
+    endpoint: str
+    bucket: str
+
+    @property
+    def client(self) -> Any:
+        import boto3
+
+        return boto3.client("s3")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """The server that AWS_ENDPOINT_URL_S3 names, else one that ../shared/tools/s3-server.sh starts; skips without either."""
+    with contextlib.ExitStack() as stack:
+        if not os.environ.get("AWS_ENDPOINT_URL_S3"):
+            stack.enter_context(_server())
+        store = S3(os.environ["AWS_ENDPOINT_URL_S3"], f"atelier-{uuid.uuid4().hex[:12]}")
+        store.client.create_bucket(Bucket=store.bucket)
+        yield store
+        for page in store.client.get_paginator("list_objects_v2").paginate(Bucket=store.bucket):
+            keys = [{"Key": item["Key"]} for item in page.get("Contents", ())]
+            if keys:
+                store.client.delete_objects(Bucket=store.bucket, Delete={"Objects": keys, "Quiet": True})
+        store.client.delete_bucket(Bucket=store.bucket)
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[None]:
+    """Runs the tool's server. Test sessions beside each other share it; the last one stops it, if one of them started it."""
+    tool = SHARED / "tools" / "s3-server.sh"
+    if not tool.exists():
+        unavailable("AWS_ENDPOINT_URL_S3 is not set and ../shared/tools/s3-server.sh is not there")
+    home = Path(os.environ.get("S3_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3-server")
+    ours = Path(tempfile.gettempdir()) / f"atelier-tests-s3-{os.getuid()}"
+    with ours.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = _alive(home)
+        started = subprocess.run(["bash", str(tool), "start"], capture_output=True, text=True, timeout=300)
+        if started.returncode:
+            unavailable(f"../shared/tools/s3-server.sh does not start: {started.stderr[-500:]}")
+        if before is None:
+            ours.touch()
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        pairs = dict(part.split("=", 1) for part in started.stdout.split() if "=" in part)
+        kept = {name: os.environ.get(name) for name in pairs}
+        os.environ.update(pairs)
+        try:
+            yield
+        finally:
+            for name, value in kept.items():
+                os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                pid = _alive(home)
+                if pid is not None and ours.exists():
+                    os.killpg(pid, signal.SIGKILL)  # it leads its own group; its graceful stop takes half a minute
+                    (home / "pid").unlink()
+                ours.unlink(missing_ok=True)
+
+
+def _alive(home: Path) -> int | None:
+    try:
+        pid = int((home / "pid").read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid
+
+
+@pytest.fixture(scope="session")
+def data_settings() -> Callable[..., DataSettings]:
+    """`data_settings(source=…)`: the data section of params.yaml with some values changed."""
+    values = settings.load(ROOT / "params.yaml").data.model_dump()
+    return lambda **changes: DataSettings.model_validate({**values, **changes})
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """`encode(image or array, format, …)`: the bytes of an image file."""
+
+    def to_bytes(image: Image.Image | np.ndarray, format: str = "PNG", **options: Any) -> bytes:
+        file = io.BytesIO()
+        (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, format, **options)
+        return file.getvalue()
+
+    return to_bytes
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Callable[..., list[np.ndarray]]:
+    """`pictures(n)`: n different colour images uint8 [40, 40, 3]."""
+
+    def draw(count: int, seed: int = 0, shape: tuple[int, ...] = (40, 40, 3)) -> list[np.ndarray]:
+        return list(np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8))
+
+    return draw
+
+
+@pytest.fixture
+def many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small sets are packed by several processes too, in chunks of a few images."""
+    monkeypatch.setattr("atelier.data.work.ALONE_SECONDS", 0.0)
+    monkeypatch.setattr("atelier.data.work.WORTH_SECONDS", 0.0)
+    monkeypatch.setattr("atelier.data.work.CHUNK_IMAGES", 4)

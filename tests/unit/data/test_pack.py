@@ -1,0 +1,392 @@
+"""Packing: equal images give equal bytes; duplicates, split, labels and rejected images; nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atelier.data.errors import DataError
+from atelier.data.manifest import Manifest
+from atelier.data.pack import pack
+from atelier.data.packed import PackedDataset
+from atelier.files import WriteError
+from atelier.settings import DataSettings
+
+Make = Callable[..., DataSettings]
+Encode = Callable[..., bytes]
+Pictures = Callable[..., list[np.ndarray]]
+
+DIGITS_CONTENT = "42461f1454a4032e3c114c2e78d776821e6fdfbf9fadcdd62a01188be42340ee"
+DIGITS_TRAIN = "8fa383f143d67b94d7e3895e6a369faa54064e2e2678b761163511a5c15cdfe4"
+
+
+def quietly(settings: DataSettings, output: Path, **options: Any) -> Manifest:
+    return pack(settings, output, progress=False, **options)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def raw(tmp_path: Path, encode: Encode, pictures: Pictures) -> Path:
+    """30 images in 3 classes as PNG."""
+    for number, picture in enumerate(pictures(30)):
+        path = tmp_path / "raw" / "abc"[number % 3] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(picture))
+    return tmp_path / "raw"
+
+
+# ---- equal images, equal bytes
+
+
+def test_names_times_and_order_do_not_matter(raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    settings = data_settings(source="folder", path=str(raw), shard_mib=1)
+    quietly(settings, tmp_path / "one", workers=1)
+    other = tmp_path / "other"
+    files = list(raw.rglob("*.png"))
+    random.Random(0).shuffle(files)
+    for number, file in enumerate(files):
+        copy = other / file.parent.name / f"{'xyz'[number % 3]}{number}.jpeg"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+        os.utime(copy, (number, number))
+    quietly(settings.model_copy(update={"path": str(other)}), tmp_path / "two", workers=1)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+@pytest.mark.usefixtures("many_processes")
+def test_the_number_of_workers_does_not_matter(raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    settings = data_settings(source="folder", path=str(raw), channels=3)
+    quietly(settings, tmp_path / "one", workers=1)
+    quietly(settings, tmp_path / "two", workers=2)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_a_zip_packs_as_its_folder(raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    folder = quietly(data_settings(source="folder", path=str(raw)), tmp_path / "one")
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in raw.rglob("*.png"):
+            archive.write(file, file.relative_to(raw))
+    zipped = quietly(data_settings(source="zip", path=str(tmp_path / "raw.zip")), tmp_path / "two")
+    assert zipped.content_hash == folder.content_hash and zipped.shards == folder.shards
+
+
+def test_the_size_of_shards_changes_files_and_not_the_content(raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    settings = data_settings(source="folder", path=str(raw), resolution=256, channels=3, holdout=0.3)
+    large = quietly(settings, tmp_path / "large")
+    small = quietly(settings.model_copy(update={"shard_mib": 1}), tmp_path / "small")
+    assert len(large.shards) == 2 and len(small.shards) > 6 and large.content_hash == small.content_hash
+    assert all(file.stat().st_size <= 2**20 for file in (tmp_path / "small").glob("*.tar"))
+    first, second = PackedDataset(tmp_path / "large", "all"), PackedDataset(tmp_path / "small", "all")
+    order = np.random.default_rng(0).permutation(30)
+    assert (first.images(order) == second.images(order)).all() and (first.labels == second.labels).all()
+
+
+def test_every_machine_packs_these_bytes(tmp_path: Path, data_settings: Make) -> None:
+    """scikit-learn's digits at 28 px. Where this changes, packed sets of other versions and machines no longer agree."""
+    manifest = quietly(data_settings(source="digits-1797"), tmp_path / "digits")
+    assert manifest.content_hash == DIGITS_CONTENT
+    assert hashlib.sha256((tmp_path / "digits" / "train-00000.tar").read_bytes()).hexdigest() == DIGITS_TRAIN
+    assert manifest.count == 1797 and manifest.duplicates == 0 and manifest.classes == [str(digit) for digit in range(10)]
+
+
+def test_the_manifest_names_no_place_and_no_time(raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    quietly(data_settings(source="folder", path=str(raw)), tmp_path / "packed")
+    text = (tmp_path / "packed" / "manifest.json").read_text()
+    assert str(tmp_path) not in text and os.uname().nodename not in text and "mtime" not in text
+
+
+# ---- duplicates, labels, split
+
+
+def test_duplicates_are_dropped_and_counted(raw: Path, tmp_path: Path, data_settings: Make, encode: Encode) -> None:
+    before = quietly(data_settings(source="folder", path=str(raw), resolution=32), tmp_path / "one")
+    for file in sorted((raw / "a").iterdir())[:4]:
+        Image.open(file).save(file.with_suffix(".bmp"))  # other bytes, the same pixels
+    after = quietly(data_settings(source="folder", path=str(raw), resolution=32), tmp_path / "two")
+    assert (before.duplicates, after.duplicates, after.label_conflicts) == (0, 4, 0)
+    assert after.count == before.count == 30 and after.content_hash == before.content_hash
+
+
+def test_equal_images_under_several_labels(tmp_path: Path, data_settings: Make, encode: Encode, capsys: Any) -> None:
+    """The most frequent label wins; of equally frequent ones the first class."""
+    for name, shade in (("b/1", 10), ("c/1", 10), ("c/2", 10), ("c/3", 20), ("a/3", 20), ("b/9", 30)):
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(np.full((28, 28), shade, np.uint8)))
+    manifest = quietly(data_settings(source="folder", path=str(tmp_path / "raw"), holdout=0.0), tmp_path / "packed")
+    assert (manifest.count, manifest.duplicates, manifest.label_conflicts) == (3, 3, 2)
+    packed = PackedDataset(tmp_path / "packed")
+    shades = packed.images(np.arange(3))[:, 0, 0, 0]
+    assert {int(shade): packed.classes[label] for shade, label in zip(shades, packed.labels, strict=True)} == {
+        10: "c",
+        20: "a",
+        30: "b",
+    }
+    assert "2 images occur under several labels" in capsys.readouterr().err
+
+
+def test_numbers_as_classes_are_sorted_by_value(tmp_path: Path, data_settings: Make, encode: Encode) -> None:
+    for label in range(12):
+        (tmp_path / "raw" / str(label)).mkdir(parents=True)
+        (tmp_path / "raw" / str(label) / "x.png").write_bytes(encode(np.full((28, 28), label, np.uint8)))
+    manifest = quietly(data_settings(source="folder", path=str(tmp_path / "raw"), holdout=0.0), tmp_path / "packed")
+    packed = PackedDataset(tmp_path / "packed")
+    assert manifest.classes == [str(label) for label in range(12)] and manifest.splits["train"].class_counts == [1] * 12
+    assert (packed.labels == packed.images(np.arange(12))[:, 0, 0, 0]).all()
+
+
+def test_the_split_is_a_property_of_each_image(raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    settings = data_settings(source="folder", path=str(raw), holdout=0.4)
+    quietly(settings, tmp_path / "whole")
+    whole = {split: images(tmp_path / "whole", split) for split in ("train", "test")}
+    assert len(whole["train"]) + len(whole["test"]) == 30 and not whole["train"] & whole["test"]
+    assert {hashlib.sha256(image).digest()[0] / 256 < 0.4 for image in whole["test"]} == {True}
+    shutil.rmtree(raw / "b")
+    quietly(settings, tmp_path / "part")
+    assert images(tmp_path / "part", "test") < whole["test"] and images(tmp_path / "part", "train") < whole["train"]
+
+
+def images(folder: Path, split: str) -> set[bytes]:
+    packed = PackedDataset(folder, split)
+    return {image.tobytes() for image in packed.images(np.arange(len(packed)))}
+
+
+def test_the_share_held_out(tmp_path: Path, data_settings: Make) -> None:
+    manifest = quietly(data_settings(source="digits-1797", holdout=0.25), tmp_path / "packed")
+    assert abs(manifest.splits["test"].count / 1797 - 0.25) < 0.04
+    assert all(sum(split.class_counts) == split.count for split in manifest.splits.values())
+
+
+def test_no_image_left_for_training(tmp_path: Path, data_settings: Make, encode: Encode) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "x.png").write_bytes(encode(np.zeros((28, 28), np.uint8)))
+    with pytest.raises(DataError, match=r"data\.holdout 0\.999999 leaves none of 1 images"):
+        quietly(data_settings(source="folder", path=str(tmp_path / "raw"), holdout=0.999999), tmp_path / "packed")
+
+
+def test_labels_can_be_dropped_or_missing(raw: Path, tmp_path: Path, data_settings: Make, capsys: Any) -> None:
+    manifest = quietly(data_settings(source="folder", path=str(raw), labels=False), tmp_path / "one")
+    assert manifest.classes == [] and manifest.splits["train"].class_counts == [] and not capsys.readouterr().err
+    flat = quietly(data_settings(source="folder", path=str(raw / "a")), tmp_path / "two")
+    assert flat.classes == [] and flat.count == 10
+    assert "the source has no labels" in capsys.readouterr().err
+    assert (PackedDataset(tmp_path / "two").labels == 0).all()
+
+
+def test_half_labelled_is_an_error(raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    shutil.copy(raw / "a" / "0.png", raw / "zero.png")
+    with pytest.raises(DataError, match=r"data\.labels is true and zero\.png has no label.*data\.labels: false"):
+        quietly(data_settings(source="folder", path=str(raw)), tmp_path / "packed")
+
+
+# ---- rejected images
+
+
+def test_rejected_images_are_listed_by_name_and_reason(raw: Path, tmp_path: Path, data_settings: Make, encode: Encode) -> None:
+    (raw / "a" / "notes.txt").write_text("not an image")
+    (raw / "b" / "tiny.png").write_bytes(encode(np.zeros((3, 3), np.uint8)))
+    with pytest.raises(DataError) as caught:
+        quietly(data_settings(source="folder", path=str(raw), max_rejected=1), tmp_path / "packed")
+    message = str(caught.value)
+    assert message.startswith("2 of 32 images are rejected, more than data.max_rejected = 1 (a/notes.txt: not an image of")
+    assert "b/tiny.png: 3 x 3 has a side shorter" in message and "\n" not in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"], "nothing is left"
+    manifest = quietly(data_settings(source="folder", path=str(raw), max_rejected=2), tmp_path / "packed")
+    assert [image.name for image in manifest.rejected] == ["a/notes.txt", "b/tiny.png"] and manifest.count == 30
+
+
+def test_only_the_first_rejected_are_shown(tmp_path: Path, data_settings: Make) -> None:
+    (tmp_path / "raw").mkdir()
+    for number in range(9):
+        (tmp_path / "raw" / f"{number}.png").touch()
+    with pytest.raises(DataError, match=r"9 of 9 .*4\.png: empty file; and 4 more\)"):
+        quietly(data_settings(source="folder", path=str(tmp_path / "raw")), tmp_path / "packed")
+    with pytest.raises(DataError, match=r"data\.path .*: no image is left \(0\.png: empty file.*correct the path"):
+        quietly(data_settings(source="folder", path=str(tmp_path / "raw"), max_rejected=9), tmp_path / "packed")
+
+
+def test_a_false_suffix_is_no_reason(tmp_path: Path, data_settings: Make, encode: Encode, pictures: Pictures) -> None:
+    (tmp_path / "raw").mkdir()
+    for number, (format, suffix) in enumerate([("JPEG", "png"), ("PNG", "jpg"), ("GIF", ""), ("WEBP", "tiff")]):
+        (tmp_path / "raw" / f"{number}.{suffix}").write_bytes(encode(pictures(4)[number], format))
+    assert quietly(data_settings(source="folder", path=str(tmp_path / "raw"), holdout=0.0), tmp_path / "packed").count == 4
+
+
+# ---- nothing half-written
+
+
+def test_an_older_set_is_replaced_whole(raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    quietly(data_settings(source="folder", path=str(raw), resolution=256, shard_mib=1, holdout=0.4), tmp_path / "packed")
+    quietly(data_settings(source="folder", path=str(raw), holdout=0.4), tmp_path / "packed")
+    assert sorted(tree(tmp_path / "packed")) == ["manifest.json", "test-00000.tar", "train-00000.tar"]
+    before = tree(tmp_path / "packed")
+    with pytest.raises(DataError):
+        quietly(data_settings(source="folder", path=str(raw), min_side=100), tmp_path / "packed")
+    assert tree(tmp_path / "packed") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["packed", "raw"]
+
+
+@pytest.mark.parametrize("place", ["atelier.data.pack._Spill.append", "atelier.data.shards.ShardWriter._records"])
+def test_no_space_left_leaves_nothing(
+    place: str, raw: Path, tmp_path: Path, data_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(place, full)
+    with pytest.raises(WriteError, match="packed: no space left on the device"):
+        quietly(data_settings(source="folder", path=str(raw)), tmp_path / "packed")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """On a file system of 1 MiB, in a mount namespace of its own."""
+    namespace = ["unshare", "--mount", "--map-root-user"]
+    mount = f"mount -t tmpfs -o size=1m none {tmp_path}"
+    if not shutil.which("unshare") or subprocess.run([*namespace, "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a file system in a namespace")
+    script = (
+        "import sys; from pathlib import Path; from atelier import settings; from atelier.data.pack import pack\n"
+        "data = settings.load('params.yaml', ['data.source=mnist-5k']).data\n"
+        "try: pack(data, Path(sys.argv[1]) / 'packed', progress=False)\n"
+        "except Exception as error: print(error)\n"
+        "print(list(Path(sys.argv[1]).iterdir()))"
+    )
+    command = f'{mount} && exec {sys.executable} -c "$0" {tmp_path}'
+    done = subprocess.run(
+        [*namespace, "sh", "-c", command, script], capture_output=True, text=True, cwd=Path(__file__).parents[3], check=True
+    )
+    assert "packed: no space left on the device" in done.stdout and done.stdout.endswith("[]\n"), done.stdout + done.stderr
+
+
+# ---- size and speed
+
+
+def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:
+    """20,000 images of 64 x 64, 82 MB of pixels, are packed with less than half of that."""
+    header = b"\0\0\x08\x03" + b"".join(size.to_bytes(4, "big") for size in (20_000, 64, 64))
+    (tmp_path / "images-idx3-ubyte").write_bytes(header + np.random.default_rng(0).bytes(20_000 * 64 * 64))
+    script = (
+        "import resource, sys; from pathlib import Path; from atelier import settings; from atelier.data.pack import pack\n"
+        "changes = ['data.source=idx', 'data.path=' + sys.argv[1], 'data.labels=false', 'data.resolution=64',\n"
+        "           'target.resolution=64', 'model.conditional=false']\n"
+        "data = settings.load('params.yaml', changes).data\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak(); manifest = pack(data, Path(sys.argv[1]) / 'packed', workers=1, progress=False)\n"
+        "print(manifest.count, peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, cwd=Path(__file__).parents[3], check=True
+    )
+    count, growth = map(int, done.stdout.split())
+    assert count == 20_000 and growth < 40_000, f"{growth} KiB"
+
+
+def test_a_killed_worker_is_explained(raw: Path, tmp_path: Path, data_settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from concurrent.futures.process import BrokenProcessPool
+
+    def died(*_: Any) -> Any:
+        raise BrokenProcessPool("a process was terminated")
+
+    monkeypatch.setattr("atelier.data.work.ProcessPoolExecutor.submit", lambda *_: type("Dead", (), {"result": died})())
+    for name in ("ALONE_SECONDS", "WORTH_SECONDS"):
+        monkeypatch.setattr(f"atelier.data.work.{name}", 0.0)
+    monkeypatch.setattr("atelier.data.work.CHUNK_IMAGES", 4)
+    with pytest.raises(DataError, match="one of 2 packing processes died, probably for lack of memory; use fewer workers"):
+        quietly(data_settings(source="folder", path=str(raw)), tmp_path / "packed", workers=2)
+
+
+def test_workers_end_with_a_killed_parent(raw: Path) -> None:
+    script = (
+        "import sys, time, multiprocessing; from atelier.data import work; from atelier.data.process import Recipe\n"
+        "from atelier.data.sources.tree import open_tree\n"
+        "if __name__ == '__main__':\n"
+        "    work.ALONE_SECONDS = work.WORTH_SECONDS = 0.0; work.CHUNK_IMAGES = 1\n"
+        "    recipe = Recipe(28, 1, 'crop', 'box', '#000000', 8, 10_000)\n"
+        "    parts = work.process_all(open_tree('folder', sys.argv[1], 10**6, 'data'), recipe, 2)\n"
+        "    next(parts), next(parts)\n"
+        "    print(*[child.pid for child in multiprocessing.active_children()], flush=True); time.sleep(60)\n"
+    )
+    path = raw.parent / "script.py"
+    path.write_text(script)
+    root = str(Path(__file__).parents[3])
+    environment = {**os.environ, "PYTHONPATH": root}
+    with subprocess.Popen([sys.executable, path, raw], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while any(running(pid) for pid in workers):
+        assert time.monotonic() < deadline, "the workers outlive their parent"
+        time.sleep(0.05)
+
+
+def running(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+# ---- real images
+
+
+def test_mednist_in_two_processes(
+    asset: Callable[[str], Path], tmp_path: Path, data_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atelier.data.work.ALONE_SECONDS", 0.1)
+    monkeypatch.setattr("atelier.data.work.WORTH_SECONDS", 0.1)
+    path = asset("data/mednist-64-subset.zip")
+    manifest = quietly(data_settings(source="zip", path=str(path), resolution=64), tmp_path / "packed", workers=2)
+    assert manifest.count + manifest.duplicates == 12_000 and not manifest.rejected
+    assert manifest.classes == ["AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT"]
+    packed = PackedDataset(tmp_path / "packed", "all")
+    packed.verify()
+    found = {hashlib.sha256(image.tobytes()).digest(): index for index, image in enumerate(packed.images(np.arange(len(packed))))}
+    with zipfile.ZipFile(path) as archive:
+        for name in random.Random(0).sample(archive.namelist(), 200):
+            with archive.open(name) as file:
+                index = found[hashlib.sha256(Image.open(file).convert("L").tobytes()).digest()]
+            assert packed.classes[packed.labels[index]] == name.split("/")[0]
+
+
+def test_emoji_over_white(asset: Callable[[str], Path], tmp_path: Path, data_settings: Make) -> None:
+    path = asset("data/emoji-google-64.zip")
+    settings = data_settings(source="zip", path=str(path), resolution=32, channels=3, background="#ffffff", filter="box")
+    manifest = quietly(settings, tmp_path / "packed")
+    assert manifest.count + manifest.duplicates == 3786 and len(manifest.classes) == 10
+    packed = PackedDataset(tmp_path / "packed", "all")
+    images = packed.images(np.arange(len(packed))).astype(np.float32)
+    with zipfile.ZipFile(path) as archive:
+        for name in random.Random(0).sample(archive.namelist(), 4):
+            with archive.open(name) as file:
+                picture = np.asarray(Image.open(file).convert("RGBA")).astype(float)
+            over = picture[..., :3] * picture[..., 3:] / 255 + 255 - picture[..., 3:]
+            expected = over.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+            assert abs(images - expected).max(axis=(1, 2, 3)).min() <= 1.5, name
+
+
+def test_progress_goes_to_stderr(raw: Path, tmp_path: Path, data_settings: Make, capsys: Any) -> None:
+    pack(data_settings(source="folder", path=str(raw)), tmp_path / "packed")
+    captured = capsys.readouterr()
+    assert not captured.out and "pack: 100%" in captured.err and "30/30" in captured.err
+    assert json.loads((tmp_path / "packed" / "manifest.json").read_text())["count"] == 30

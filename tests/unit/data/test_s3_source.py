@@ -1,0 +1,104 @@
+"""Images under an S3 prefix, on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atelier.data.pack import pack
+from atelier.settings import DataSettings
+from atelier.storage import S3Storage, StorageError, open_storage
+
+Make = Callable[..., DataSettings]
+
+
+@pytest.fixture
+def prefix(s3: Any, encode: Callable[..., bytes], pictures: Any, tmp_path: Path) -> Iterator[str]:
+    """20 images in 2 classes under s3://BUCKET/images, the same ones in tmp_path/raw."""
+    for number, picture in enumerate(pictures(20)):
+        name = f"{'ab'[number % 2]}/{number}.png"
+        path = tmp_path / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(picture))
+        s3.client.put_object(Bucket=s3.bucket, Key=f"images/{name}", Body=path.read_bytes())
+    s3.client.put_object(Bucket=s3.bucket, Key="images/a/", Body=b"")
+    s3.client.put_object(Bucket=s3.bucket, Key="images/.hidden", Body=b"x")
+    s3.client.put_object(Bucket=s3.bucket, Key="images-of-others/x.png", Body=b"x")
+    yield f"s3://{s3.bucket}/images"
+
+
+@pytest.mark.usefixtures("many_processes")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_prefix_packs_as_the_folder(prefix: str, tmp_path: Path, data_settings: Make, workers: int) -> None:
+    stored = pack(data_settings(source="s3", path=prefix), tmp_path / "s3", workers, progress=False)
+    local = pack(data_settings(source="folder", path=str(tmp_path / "raw")), tmp_path / "local", 1, progress=False)
+    assert stored.content_hash == local.content_hash and stored.shards == local.shards and stored.count == 20
+    assert stored.classes == ["a", "b"] and prefix not in (tmp_path / "s3" / "manifest.json").read_text()
+
+
+def test_long_listings_come_in_pages(s3: Any) -> None:
+    for number in range(7):
+        s3.client.put_object(Bucket=s3.bucket, Key=f"many/{number}", Body=b"%d" % number)
+    storage = S3Storage(f"s3://{s3.bucket}/many/")
+    pages = []
+
+    def small_pages(params: dict[str, Any], **_: Any) -> None:
+        params["MaxKeys"] = 3
+        pages.append(params)
+
+    storage.client.meta.events.register("provide-client-params.s3.ListObjectsV2", small_pages)
+    entries = sorted(storage.entries(), key=lambda entry: entry.name)
+    assert [entry.name for entry in entries] == list("0123456") and len(pages) == 3
+    assert list(storage.read(entries[::-2])) == [b"6", b"4", b"2", b"0"], "in the order asked for"
+
+
+def test_problems_are_named(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(uri: str, *parts: str) -> None:
+        with pytest.raises(StorageError) as caught:
+            list(S3Storage(uri).entries())
+        message = str(caught.value)
+        assert all(part in message for part in parts) and "\n" not in message and "wrong-secret" not in message, message
+
+    refused("s3://no-such-bucket-here/x", "no bucket 'no-such-bucket-here'", s3.endpoint, "AWS_ENDPOINT_URL_S3")
+    refused("s3:///x", "write s3://bucket/prefix")
+    storage = S3Storage(f"s3://{s3.bucket}/short")
+    s3.client.put_object(Bucket=s3.bucket, Key="short/a", Body=b"a")
+    entries = list(storage.entries())
+    s3.client.delete_object(Bucket=s3.bucket, Key="short/a")
+    with pytest.raises(StorageError, match=f"s3://{s3.bucket}/short/a: the object is gone"):
+        list(storage.read(entries))
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
+        refused(f"s3://{s3.bucket}/x", "refuses access", "AWS_SECRET_ACCESS_KEY")
+    with monkeypatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+        patch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        refused(f"s3://{s3.bucket}/x", "no credentials found", "AWS_ACCESS_KEY_ID")
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+        patch.setenv("AWS_MAX_ATTEMPTS", "1")
+        refused(f"s3://{s3.bucket}/x", "http://127.0.0.1:9 cannot be reached", "network")
+        patch.setenv("AWS_ENDPOINT_URL_S3", "not a url")
+        refused(f"s3://{s3.bucket}/x", "boto3 cannot use these settings")
+
+
+def test_an_empty_prefix(s3: Any, tmp_path: Path, data_settings: Make) -> None:
+    with pytest.raises(Exception, match=r"data\.path 's3://.*/nothing' holds no files"):
+        pack(data_settings(source="s3", path=f"s3://{s3.bucket}/nothing"), tmp_path / "packed", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_local_folder_has_the_same_interface(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a").write_bytes(b"content")
+    storage = open_storage(str(tmp_path))
+    (entry,) = storage.entries()
+    assert (entry.name, entry.size, list(storage.read([entry]))) == ("x/a", 7, [b"content"])
+    with pytest.raises(StorageError, match="no such folder"):
+        open_storage(str(tmp_path / "y"))
