@@ -74,8 +74,8 @@ class Start:
                 )
         if (resolution, channels) != (self.info.resolution, self.info.channels):
             raise GeneratorError(
-                f"{target}: images of {resolution} px with {channels} channels, but {self.folder} paints {self.info.resolution} px "
-                f"with {self.info.channels}; pack the target with the same resolution and channels"
+                f"{target}: images of {resolution} px with {channels} channels, but {self.folder} paints "
+                f"{self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and channels"
             )
 
     def load(self, task: Generation, average: torch.nn.Module, classes: list[str]) -> list[str]:

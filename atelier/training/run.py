@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 from collections.abc import Callable, Sequence
@@ -72,7 +73,7 @@ def run(
     observers: Sequence[Observer] = (),
     start: Start | None = None,
 ) -> GeneratorInfo:
-    """Trains on `data` and writes the checkpoint folder `output`; goes on by itself from what an interrupted run left in `states`.
+    """Trains on `data`, writes the checkpoint folder `output`; goes on by itself from what an interrupted run left in `states`.
 
     `start` makes it a fine-tuning run. `measure` chooses the best checkpoint, `measured_by` is its identity's fixed part;
     `git` (commit and dirty state) is written into generator.json. Raises Preempted, TrainingStopped, GeneratorError.
@@ -106,7 +107,7 @@ def run(
             parent=start.lineage() if start else None,
         )
 
-    with folder.lock(), StopSignal() as stop:
+    with folder.lock() if ranks.first else contextlib.nullcontext(), StopSignal() as stop:
         trainer = Trainer(task, settings, data, folder, measure, device, ranks, observers)
         if start:
             start.load(task, trainer.average, classes)

@@ -1,0 +1,93 @@
+"""DCGAN: Radford, Metz and Chintala 2016, section 3, with label conditioning by concatenation (G) and projection (D)."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+
+from atelier.networks.layers import (
+    LEAKY_GAIN,
+    SLOPE,
+    Discriminator,
+    Generator,
+    ImageShape,
+    LabelledLatent,
+    ProjectionHead,
+    resolutions,
+    scaled_init,
+)
+from atelier.settings import DCGANSettings
+
+INIT_STD = 0.02  # Radford et al. 2016, section 4
+
+
+class DCGANGenerator(Generator):
+    """latent -> smallest feature map -> transposed 4x4 convolutions of stride 2 -> tanh pixels; batch norm and ReLU between."""
+
+    def __init__(self, settings: DCGANSettings, latent_dim: int, shape: ImageShape) -> None:
+        super().__init__(latent_dim, shape)
+        sides = resolutions(shape.resolution)
+        widths = [settings.width * 2**step for step in reversed(range(len(sides) - 1))]
+        self.input = LabelledLatent(latent_dim, shape.classes)
+        self.first = nn.Sequential(
+            nn.Linear(self.input.width, widths[0] * sides[0] ** 2, bias=False),
+            nn.Unflatten(1, (widths[0], sides[0], sides[0])),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        )
+        layers: list[nn.Module] = []
+        for inner, outer in itertools.pairwise(widths):
+            layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], shape.channels, 4, 2, 1), nn.Tanh())
+        self.apply(initialise)
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.layers(self.first(self.input(z, label)))
+
+
+class DCGANDiscriminator(Discriminator):
+    """pixels -> 4x4 convolutions of stride 2 -> logit; leaky rectifiers, batch norm but in the first layer.
+
+    `batch_norm: false` in the settings is for gradient penalties: batch statistics tie an image's logit to the whole batch,
+    so that no gradient norm of a single image exists (Gulrajani et al. 2017, section 4).
+    """
+
+    def __init__(self, settings: DCGANSettings, shape: ImageShape) -> None:
+        super().__init__(shape)
+        sides = resolutions(shape.resolution)
+        widths = [shape.channels, *(settings.width * 2**step for step in range(len(sides) - 1))]
+        self.layers = nn.ModuleList()
+        for index, (inner, outer) in enumerate(itertools.pairwise(widths)):
+            normed = settings.batch_norm and index > 0
+            self.layers.append(
+                nn.Sequential(
+                    nn.Conv2d(inner, outer, 4, 2, 1, bias=not normed),
+                    nn.BatchNorm2d(outer) if normed else nn.Identity(),
+                    nn.LeakyReLU(SLOPE),
+                )
+            )
+        self.head = ProjectionHead(widths[-1] * sides[0] ** 2, shape.classes)
+        if settings.batch_norm:
+            self.apply(initialise)
+        else:  # nothing rescales what 0.02 would make vanish
+            for layer in self.layers:
+                scaled_init(layer[0], LEAKY_GAIN)  # type: ignore[index]
+
+    def stages(self) -> list[nn.Module]:
+        return list(self.layers)
+
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+        for layer in self.layers:
+            images = layer(images)
+        return self.head(images.flatten(1), label)
+
+
+def initialise(module: nn.Module) -> None:
+    """Normal convolutions around 0 and batch norm gains around 1, of standard deviation 0.02."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, std=INIT_STD)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, mean=1.0, std=INIT_STD)

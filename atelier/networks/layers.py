@@ -1,0 +1,147 @@
+"""What every family shares: the two players' interface, label conditioning, resampling and scaled initialisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atelier.errors import AtelierError
+
+SLOPE = 0.2  # of every leaky rectifier
+LEAKY_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # He et al. 2015, section 2.2: keeps the variance through a leaky rectifier
+
+
+class NetworkError(AtelierError):
+    """The networks cannot be built with these settings, or were called with labels they do not take."""
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """Square images of `resolution` pixels a side and `channels` colours; `classes` labels, 0 for none."""
+
+    resolution: int
+    channels: int
+    classes: int
+
+
+class Generator(nn.Module):
+    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None) -> [N, C, H, W], about [-1, 1].
+
+    `shape.classes` is 0 for an unconditional generator, which ignores labels; a conditional one raises NetworkError without them.
+    """
+
+    info: Any  # what a loaded checkpoint says about itself; set by atelier.generator
+    sha256: str
+
+    def __init__(self, latent_dim: int, shape: ImageShape) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.shape = shape
+
+
+class Discriminator(nn.Module):
+    """Images to logits: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> [N], positive for real.
+
+    `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError
+    without them.
+    """
+
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def stages(self) -> list[nn.Module]:
+        """The feature stages from the image side up, without the head: what FreezeD freezes (Mo et al. 2020, section 3)."""
+        raise NotImplementedError
+
+
+class ClassEmbedding(nn.Embedding):
+    """A learned vector for each class: label int64 [N] | None -> [N, width]. Raises NetworkError without labels.
+
+    The only way by which labels enter a network; its rows are the classes, so that fine-tuning can map them by name.
+    """
+
+    def forward(self, label: Tensor | None) -> Tensor:  # type: ignore[override]
+        if label is None:
+            raise NetworkError("a conditional network was called without labels; pass int64 labels, one an image")
+        return super().forward(label)
+
+
+class LabelledLatent(nn.Module):
+    """The generator's input: z [N, latent_dim] followed by a learned embedding of the label, [N, width] in all."""
+
+    def __init__(self, latent_dim: int, classes: int) -> None:
+        super().__init__()
+        self.embedding = ClassEmbedding(classes, latent_dim) if classes else None
+        self.width = latent_dim * (2 if classes else 1)
+
+    def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
+        if self.embedding is None:
+            return z
+        return torch.cat([z, self.embedding(label)], dim=1)
+
+
+class ProjectionHead(nn.Module):
+    """Features [N, width] to logits [N]: a linear unit, plus the features projected on the label's embedding.
+
+    Miyato and Koyama 2018, equation 3: logit = v(y) . f(x) + psi(f(x)).
+    """
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.linear = scaled_init(nn.Linear(width, 1))
+        self.embedding = scaled_init(ClassEmbedding(classes, width)) if classes else None
+
+    def forward(self, features: Tensor, label: Tensor | None) -> Tensor:
+        logits = self.linear(features).squeeze(1)
+        if self.embedding is None:
+            return logits
+        return logits + (features * self.embedding(label)).sum(dim=1)
+
+
+def resolutions(resolution: int) -> list[int]:
+    """Sides of the feature maps from the smallest up: 7, 14, 28 or 4, 8, ..., resolution. Raises NetworkError."""
+    sides = [resolution]
+    while sides[0] > 7 and sides[0] % 2 == 0:
+        sides.insert(0, sides[0] // 2)
+    if sides[0] not in (4, 7):
+        raise NetworkError(
+            f"data.resolution {resolution} is not 4 or 7 times a power of two; choose 28, 32, 64, 128 or 256"
+        )
+    return sides
+
+
+def upsample(images: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, C, 2H, 2W]: zeros inserted, then the filter [1, 2, 1] / 2 along both axes, zeros outside.
+
+    Output 2i is input i and output 2i + 1 the mean of inputs i and i + 1: bilinear interpolation (Huang et al. 2024,
+    section 3.2), the transpose of `downsample` but for a factor of 4.
+    """
+    return _upsample_axis(_upsample_axis(images, 2), 3)
+
+
+def _upsample_axis(images: Tensor, axis: int) -> Tensor:
+    after = F.pad(images, (0, 0, 0, 1) if axis == 2 else (0, 1)).narrow(axis, 1, images.shape[axis])
+    return torch.stack([images, (images + after) * 0.5], dim=axis + 1).flatten(axis, axis + 1)
+
+
+def downsample(images: Tensor) -> Tensor:
+    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 2, 1] / 4 along both axes, centred on even pixels, zeros outside."""
+    images = F.pad(images, (1, 0, 1, 0))
+    return F.avg_pool2d(F.avg_pool2d(images, 2, stride=1), 2, stride=2)
+
+
+def scaled_init(layer: nn.Conv2d | nn.Linear | nn.Embedding, gain: float = 1.0) -> Any:
+    """Normal weights of standard deviation gain / sqrt(fan in), biases zero (He et al. 2015, equation 10). Returns the layer.
+
+    The fan in of an embedding is that of the inner product it takes part in: its width.
+    """
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
+    if getattr(layer, "bias", None) is not None:
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer

@@ -1,0 +1,32 @@
+"""From the settings' family name to its two players."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from atelier.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from atelier.networks.layers import Discriminator, Generator, ImageShape, NetworkError
+from atelier.networks.mlp import MLPDiscriminator, MLPGenerator
+from atelier.networks.r3gan import R3GANDiscriminator, R3GANGenerator
+from atelier.settings import ModelSettings
+
+FAMILIES = ("mlp", "dcgan", "r3gan")
+
+
+def build(model: ModelSettings, shape: ImageShape) -> tuple[Generator, Discriminator]:
+    """Generator and discriminator of the chosen family, initialised from torch's global random generator.
+
+    Unless `model.conditional`, the networks are built without labels (their `shape.classes` is 0).
+    Raises NetworkError when labels are wanted but absent, or the family cannot make this shape.
+    """
+    if model.conditional and shape.classes < 1:
+        raise NetworkError(
+            "model.conditional needs a data set with labels; set data.labels, or model.conditional: false"
+        )
+    if not model.conditional:
+        shape = replace(shape, classes=0)
+    if model.architecture == "mlp":
+        return MLPGenerator(model.mlp, model.latent_dim, shape), MLPDiscriminator(model.mlp, shape)
+    if model.architecture == "dcgan":
+        return DCGANGenerator(model.dcgan, model.latent_dim, shape), DCGANDiscriminator(model.dcgan, shape)
+    return R3GANGenerator(model.r3gan, model.latent_dim, shape), R3GANDiscriminator(model.r3gan, shape)

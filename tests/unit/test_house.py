@@ -1,0 +1,57 @@
+"""The house of docs/architecture.md: imports go down only, and no step knows its runner."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LEVELS = [
+    {"settings", "files", "errors", "storage", "pictures"},
+    {"data", "networks", "objectives", "augment"},
+    {"tasks", "generator"},
+    {"training", "metrics"},
+    {"registry", "report"},
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+SOURCES = sorted(path for top in ("atelier", "components", "pipelines") for path in (ROOT / top).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of everything that a file imports, at its top or inside a function."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def part(module: str) -> str | None:
+    """The part of atelier that a module belongs to."""
+    pieces = module.split(".")
+    return pieces[1] if pieces[0] == "atelier" and len(pieces) > 1 and pieces[1] in LEVEL else None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_go_down_only(path: Path) -> None:
+    top, *rest = path.relative_to(ROOT).with_suffix("").parts
+    names = imports(path)
+    tops = {name.split(".")[0] for name in names}
+    if top != "pipelines":
+        assert not tops & {"kfp", "dvc", "pipelines"}
+    if top == "atelier":
+        assert "components" not in tops
+        if rest != ["__init__"]:
+            own = rest[0]
+            assert own in LEVEL, f"atelier/{own} has no place in LEVELS"
+            above = {name for name in names if (other := part(name)) and other != own and LEVEL[other] > LEVEL[own]}
+            assert not above, f"imports from above: {sorted(above)}"
+
+
+def test_files_stay_readable() -> None:
+    long = {path.relative_to(ROOT).as_posix(): n for path in SOURCES if (n := path.read_text().count("\n")) > 400}
+    assert not long
