@@ -71,9 +71,7 @@ def _colour(images: Tensor, numbers: Iterator[Tensor]) -> Tensor:
 
 def _translated(images: Tensor, numbers: Iterator[Tensor]) -> Tensor:
     height, width = images.shape[2:]
-    down, right = (
-        _integers(next(numbers), -int(side * SHIFT + 0.5), int(side * SHIFT + 0.5)) for side in (height, width)
-    )
+    down, right = (_integers(next(numbers), -int(side * SHIFT + 0.5), int(side * SHIFT + 0.5)) for side in (height, width))
     rows, columns = _pixel_rows(images) - down, _pixel_columns(images) - right
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     index = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)

@@ -78,11 +78,21 @@ def _sweep(path: Path) -> None:
     """Clears what a killed process left beside `path`; what was moved aside and not replaced comes back."""
     for left in path.parent.glob(f".{path.name}.*.???"):
         pid, _, kind = left.name.removeprefix(f".{path.name}.").partition(".")
-        if pid.isdigit() and (int(pid) == os.getpid() or not Path("/proc", pid).exists()):
+        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
             if kind == "old" and not path.exists():
                 left.rename(path)
             else:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync(path: Path) -> None:

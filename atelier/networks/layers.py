@@ -110,9 +110,7 @@ def resolutions(resolution: int) -> list[int]:
     while sides[0] > 7 and sides[0] % 2 == 0:
         sides.insert(0, sides[0] // 2)
     if sides[0] not in (4, 7):
-        raise NetworkError(
-            f"data.resolution {resolution} is not 4 or 7 times a power of two; choose 28, 32, 64, 128 or 256"
-        )
+        raise NetworkError(f"data.resolution {resolution} is not 4 or 7 times a power of two; choose 28, 32, 64, 128 or 256")
     return sides
 
 

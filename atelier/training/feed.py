@@ -41,7 +41,8 @@ class Feed:
             ahead = self._index(stream, following, count)
             self._ahead[stream, following, count] = self._reader.submit(self._read, ahead)
             pixels = pixels.to(self.device, non_blocking=True)
-        return Batch(pixels.float().div_(127.5).sub_(1), self.labels[torch.from_numpy(index)].to(self.device))
+        images = pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+        return Batch(images, self.labels[torch.from_numpy(index)].to(self.device))
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:
         return positions(self.seed + stream * 2**32, len(self.data), start, count)

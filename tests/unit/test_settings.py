@@ -40,6 +40,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("data.background=black", "data.background", "#"),
         ("target.resolution=64", "target.resolution", "set both alike"),
         ("target.labels=false", "model.conditional", "needs labels"),
+        ("model.dcgan.batch_norm=true", "train.r1", "set batch_norm: false"),
         ("evaluate.metrics=[]", "evaluate.metrics", "at least 1"),
         ("registry.base=a/b", "registry.base", "match pattern"),
     ],

@@ -1,0 +1,66 @@
+# One verb for each thing to do; `make help` lists them. Works with GNU make and a POSIX shell.
+
+# Looked up here, before the environment's own Python comes first in the path.
+ifndef PYTHON
+PYTHON := $(shell command -v python3)
+endif
+UV ?= .tools/bin/uv
+UV_VERSION := 0.13.9
+PORT ?= 5000
+WORKERS ?= 2
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+DONE := registration
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types ui compile report clean
+
+help: ## list the verbs
+	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make the environment .venv from uv.lock (the first time some minutes, then nothing)
+
+demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs only what changed, shows the table
+	@dvc repro
+	@python -m components.register --show $(DONE)
+
+test: $(STAMP) ## all tests
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist worksteal -q
+
+lint: $(STAMP) ## style and formatting
+	@ruff check . && ruff format --check .
+
+types: $(STAMP) ## static types
+	@mypy
+
+ui: $(STAMP) ## MLflow's pages on the runs of this folder, at http://127.0.0.1:5000 (PORT=...)
+	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+
+compile: $(STAMP) ## write pipelines/pipeline.yaml for Kubeflow Pipelines
+	@python -m pipelines compile
+
+report: $(STAMP) ## show the table again and open the reports in a browser
+	@python -m components.register --show $(DONE) --open
+
+clean: ## remove what the pipeline made in this folder, but not DVC's cache and not the environment
+	rm -rf data/base data/target models evaluations registration states cache pipeline-runs dvc_plots
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Atelier needs Python 3.11 or newer; $(PYTHON) is older. Give one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "installing uv $(UV_VERSION) into .tools ..."
+	@$(PYTHON) -m venv .tools || \
+		{ echo "$(PYTHON) cannot make environments (on Debian: apt-get install python3-venv); or: make UV=\$$(command -v uv) ..." >&2; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(STAMP): uv.lock pyproject.toml | $(UV)
+	@echo "installing the packages of uv.lock into .venv (about 6 GB) ..."
+	@UV_PYTHON=$(PYTHON) $(UV) sync --frozen --compile-bytecode
+	@touch $@

@@ -1,0 +1,194 @@
+"""A small classifier fitted on real images, that reads generated ones: are they legible, and is every class among them?"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import numpy as safetensors
+from torch import nn
+
+from atelier.data.packed import PackedDataset
+from atelier.metrics import cache as kept
+from atelier.metrics.identity import MetricError
+from atelier.metrics.passes import in_chunks
+from atelier.metrics.progress import bar
+
+CONFIDENT = 0.9
+IMAGES, BATCH, RATE = 40_000, 64, 3e-3
+OUTLIERS, OUTLIER_WEIGHT = 8, 0.5
+CARVED = 10
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the classifier reads in a set of images: `confident` is the share read with a probability above 0.9, `shares`
+    the share of each class by its most probable one."""
+
+    count: int
+    confident: float
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A fitted network, the names of its classes, the sha256 of its weights, and what it reads in held-out real images.
+
+    `fitted` is the number of images it learnt from; `held_out` says which images it did not see, `real` is its reading of
+    those and `accuracy` the share of them that it reads as they are labelled.
+    """
+
+    network: nn.Module
+    classes: list[str]
+    weights_hash: str
+    fitted: int
+    held_out: str
+    real: Reading
+    accuracy: float
+
+    def read(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [N,C,H,W] -> probabilities float32 [N, classes]."""
+        return _read(self.network, images, len(self.classes))
+
+
+def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bool = True) -> Classifier:
+    """The classifier of a labelled dataset, from `cache` or fitted on the CPU with `seed`: equal inputs give equal weights.
+
+    It learns from the dataset's split. Held out is the test split; where there is none, a tenth drawn with `seed`, which it
+    does not learn from. Raises MetricError without labels or with a single class.
+    """
+    if len(dataset.classes) < 2:
+        raise MetricError(
+            f"evaluate.metrics: classifier needs images of at least two labelled classes and {dataset.folder} has "
+            f"{len(dataset.classes)}; take classifier out, or pack with data.labels: true"
+        )
+    test = dataset.manifest.splits["test"].count if dataset.split == "train" else 0
+    held_out = f"{test} images of the test split" if test else f"1 in {CARVED} of {dataset.split}, drawn with seed {seed}"
+    key = {"images": dataset.content_hash, "split": dataset.split, "seed": seed, "held_out": held_out}
+    learnt, held = _parts(dataset, bool(test), seed)
+    network = _network(dataset.channels, dataset.resolution, len(dataset.classes), seed)
+    found = kept.load(cache, "classifier", key)
+    if found is not None:
+        arrays, _ = found
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    else:
+        _fit(network, dataset, learnt, seed, progress)
+        kept.store(cache, "classifier", key, _arrays(network), values={})
+    network.eval().requires_grad_(False)
+    weights_hash = hashlib.sha256(safetensors.save(_arrays(network))).hexdigest()
+    source, indices = held
+    classes = len(dataset.classes)
+    probabilities = np.concatenate([_read(network, source.images(rows), classes) for rows in _cut(indices)])
+    accuracy = float((probabilities.argmax(axis=1) == source.labels[indices]).mean())
+    if progress:
+        print(f"classifier: {accuracy:.1%} of {len(indices)} held-out real images read as labelled", file=sys.stderr)
+    return Classifier(network, dataset.classes, weights_hash, len(learnt), held_out, summarise(probabilities), accuracy)
+
+
+def summarise(probabilities: np.ndarray) -> Reading:
+    """Reading of probabilities [N, classes]. Raises MetricError where one is not finite, or there is none."""
+    if not len(probabilities) or not np.isfinite(probabilities).all():
+        raise MetricError(f"the classifier has nothing finite to read in {len(probabilities)} images")
+    read = probabilities.argmax(axis=1)
+    shares = np.bincount(read, minlength=probabilities.shape[1]) / len(read)
+    return Reading(len(read), float((probabilities.max(axis=1) > CONFIDENT).mean()), shares)
+
+
+def _parts(dataset: PackedDataset, has_test: bool, seed: int) -> tuple[np.ndarray, tuple[PackedDataset, np.ndarray]]:
+    """Indices to learn from; and a dataset with the indices held out."""
+    if has_test:
+        test = PackedDataset(dataset.folder, "test")
+        return np.arange(len(dataset)), (test, np.arange(len(test)))
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    held = max(len(order) // CARVED, 1)
+    return np.sort(order[held:]), (dataset, np.sort(order[:held]))
+
+
+def _network(channels: int, resolution: int, classes: int, seed: int) -> nn.Module:
+    """Stages of convolution, batch norm, ReLU and pooling down to at most 4 px; images above 32 px are halved on entry."""
+    layers: list[nn.Module] = []
+    side, width = resolution, 16
+    while side > 32:
+        layers.append(nn.AvgPool2d(2))
+        side //= 2
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        while side > 4:
+            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+            channels, width, side = width, 2 * width, side // 2
+        layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels * side * side, classes)]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def _fit(network: nn.Module, dataset: PackedDataset, indices: np.ndarray, seed: int, progress: bool) -> None:
+    """Adam with a one-cycle rate on cross-entropy; images are moved by up to 1/14 of their side, so that place is no clue.
+
+    Each batch also has outliers, whose target is every class alike (Hendrycks et al. 2019, equation 2): without them noise
+    is read with confidence.
+    """
+    seen = max(IMAGES, len(indices))
+    steps = -(-seen // BATCH)
+    optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    random = np.random.default_rng(seed)
+    network.train()
+    shown = bar("classifier of real images", steps * BATCH, progress)
+    with shown, torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        for rows in _stream(indices, steps, random):
+            images = _moved(_normalised(torch.from_numpy(dataset.images(rows))), random)
+            logits = network(torch.cat([images, _outliers(images[:OUTLIERS], random)]))
+            loss = nn.functional.cross_entropy(logits[:BATCH], torch.from_numpy(dataset.labels[rows]))
+            loss = loss - OUTLIER_WEIGHT * logits[BATCH:].log_softmax(dim=1).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            shown.update(BATCH)
+
+
+def _stream(indices: np.ndarray, steps: int, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """`steps` batches of indices, each pass over all of them in another order."""
+    waiting = np.empty(0, dtype=np.int64)
+    for _ in range(steps):
+        while len(waiting) < BATCH:
+            waiting = np.concatenate([waiting, random.permutation(indices)])
+        yield waiting[:BATCH]
+        waiting = waiting[BATCH:]
+
+
+def _moved(images: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """The whole batch shifted by one draw of whole pixels in both directions, the border repeated."""
+    reach = max(images.shape[2] // 14, 1)
+    down, right = random.integers(0, 2 * reach + 1, size=2)
+    padded = nn.functional.pad(images, [reach] * 4, mode="replicate")
+    return padded[:, :, down : down + images.shape[2], right : right + images.shape[3]]
+
+
+def _outliers(images: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """The images with their pixels shuffled; in every other one the pixels are uniform noise instead."""
+    order = torch.from_numpy(random.permutation(images.shape[2] * images.shape[3]))
+    shuffled = images.flatten(2)[:, :, order].reshape(images.shape)
+    shuffled[::2] = torch.from_numpy(random.uniform(-1, 1, shuffled[::2].shape)).float()
+    return shuffled
+
+
+def _normalised(images: torch.Tensor) -> torch.Tensor:
+    return images.float().sub(127.5).div(127.5).contiguous(memory_format=torch.channels_last)
+
+
+def _read(network: nn.Module, images: np.ndarray, classes: int) -> np.ndarray:
+    return in_chunks(lambda batch: network(_normalised(batch)).softmax(dim=1), images, BATCH, classes)
+
+
+def _arrays(network: nn.Module) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value.numpy(), order="C") for name, value in network.state_dict().items()}
+
+
+def _cut(indices: np.ndarray, size: int = 256) -> list[np.ndarray]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]

@@ -1,0 +1,203 @@
+"""Measures a set of generated images against a packed dataset, and keeps the numbers with their identities."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from atelier.data.packed import PackedDataset
+from atelier.files import atomic_write, canonical_json
+from atelier.metrics.classifier import CONFIDENT, Classifier, load_classifier, summarise
+from atelier.metrics.extractors import Extractor, load_extractor
+from atelier.metrics.frechet import Moments, frechet_distance
+from atelier.metrics.identity import Identity, Measurement, MetricError
+from atelier.metrics.kernel import SUBSETS, kernel_distance, subset_size
+from atelier.metrics.progress import bar
+from atelier.metrics.reference import Reference, load_reference
+from atelier.settings import EvaluateSettings
+
+UNIFORM = "classes drawn uniformly, truncation 1"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All numbers of one set of generated images.
+
+    `features` float32 [n, dim] are those of the first images asked for (`keep`), or of all where the kernel distance needed
+    them; `class_shares` the share of each class by name, {} without the classifier; `spread` the standard deviation of a
+    value over its subsets, by name.
+    """
+
+    measurements: list[Measurement]
+    class_shares: dict[str, float] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
+    features: np.ndarray | None = None
+
+    def __getitem__(self, name: str) -> Measurement:
+        """The measurement called `name`. Raises MetricError naming those there are."""
+        for measurement in self.measurements:
+            if measurement.name == name:
+                return measurement
+        raise MetricError(f"{name} was not measured; there are {', '.join(m.name for m in self.measurements)}")
+
+    @property
+    def flat(self) -> dict[str, float]:
+        """Values by name, as DVC, KFP and MLflow take them."""
+        return {m.name: m.value for m in self.measurements} | {f"{name}_std": value for name, value in self.spread.items()}
+
+    def write(self, path: Path) -> None:
+        """Writes the metrics JSON atomically: flat values, "class_shares", "identity" by name, and "measurements"."""
+        values: dict[str, Any] = dict(self.flat)
+        values["identity"] = {m.name: m.to_dict()["identity"] for m in self.measurements}
+        values["measurements"] = [m.to_dict() for m in self.measurements]
+        values["class_shares"] = self.class_shares
+        values["spread"] = self.spread
+        atomic_write(path, canonical_json(values))
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Evaluation of a metrics JSON, without features. Raises MetricError for a missing file or one of another form."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        measurements = [Measurement.from_dict(item) for item in values["measurements"]]
+        return Evaluation(measurements, values["class_shares"], values["spread"])
+    except OSError as error:
+        raise MetricError(f"{path}: metrics cannot be read ({error.strerror}); run the evaluation first") from error
+    except (ValueError, KeyError, TypeError, MetricError) as error:
+        raise MetricError(f"{path}: not the metrics of this version of Atelier ({error}); evaluate again") from error
+
+
+class Evaluator:
+    """Everything about the real side, loaded once: call it with generated images as often as needed.
+
+    Raises MetricError where the settings ask for what cannot be measured (weights, labels, too few images).
+    """
+
+    def __init__(
+        self, dataset: PackedDataset, settings: EvaluateSettings, cache: Path,
+        device: torch.device | str = "cpu", progress: bool = True, sampling: str = UNIFORM,
+    ) -> None:  # fmt: skip
+        self.dataset, self.settings, self.progress, self.sampling = dataset, settings, progress, sampling
+        self.extractor: Extractor | None = None
+        self.reference: Reference | None = None
+        self.classifier: Classifier | None = None
+        if {"frechet", "kernel"} & set(settings.metrics):
+            self.extractor = load_extractor(settings.extractor, settings.weights, dataset.resolution, device)
+            self.reference = load_reference(dataset, self.extractor, cache, settings.seed, progress)
+        if "classifier" in settings.metrics:
+            self.classifier = load_classifier(dataset, cache, settings.seed, progress)
+
+    def __call__(self, images: Iterable[np.ndarray], keep: int = 0) -> Evaluation:
+        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W]; keeps the features of the first `keep`.
+
+        Values depend on the images and their order, not on how they were cut into batches. Raises MetricError for images
+        of another shape or number than the settings and the dataset say.
+        """
+        settings = self.settings
+        wanted = settings.samples if "kernel" in settings.metrics else min(keep, settings.samples)
+        moments = Moments(self.extractor.dim) if self.extractor else None
+        features: list[np.ndarray] = []
+        probabilities: list[np.ndarray] = []
+        count = 0
+        with bar("measuring", settings.samples, self.progress) as shown:
+            for batch in images:
+                self._check(batch, count)
+                if self.extractor and moments:
+                    found = self.extractor.features(batch)
+                    moments.update(found)
+                    features.append(found[: max(wanted - count, 0)])
+                if self.classifier:
+                    probabilities.append(self.classifier.read(batch))
+                count += len(batch)
+                shown.update(len(batch))
+        if count != settings.samples:
+            raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
+        kept = np.concatenate(features) if features else None
+        distances, spread = self._distances(moments, kept) if moments is not None and kept is not None else ([], {})
+        readings, shares = self._readings(np.concatenate(probabilities)) if self.classifier else ([], {})
+        return Evaluation(distances + readings, shares, spread, kept)
+
+    def _check(self, batch: np.ndarray, before: int) -> None:
+        shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
+        if batch.dtype != np.uint8 or batch.shape[1:] != shape:
+            raise MetricError(f"image {before}: {batch.dtype} {batch.shape[1:]} but {self.dataset.folder} holds uint8 {shape}")
+        if before + len(batch) > self.settings.samples:
+            raise MetricError(f"more than evaluate.samples = {self.settings.samples} images were generated; generate as many")
+
+    def _distances(self, moments: Moments, features: np.ndarray) -> tuple[list[Measurement], dict[str, float]]:
+        """The distances that the settings name, and the deviation over subsets of the kernel distance by name."""
+        assert self.reference and self.extractor
+        measurements, spread = [], {}
+        if "frechet" in self.settings.metrics:
+            name = "fid" if self.extractor.is_fid else f"frechet_{self.extractor.name}"
+            value = frechet_distance(moments, self.reference.moments)
+            measurements.append(Measurement(value, None, self._distance(name, "ddof 1"), higher_is_better=False))
+        if "kernel" in self.settings.metrics:
+            name = "kid" if self.extractor.is_fid else f"kernel_{self.extractor.name}"
+            size = subset_size(len(features), self.reference.count)
+            value, spread[name] = kernel_distance(features, self.reference.features, seed=self.settings.seed)
+            how = f"cubic polynomial, unbiased, {SUBSETS} subsets of {size}"
+            measurements.append(Measurement(value, None, self._distance(name, how), higher_is_better=False))
+        return measurements, spread
+
+    def _distance(self, name: str, parameters: str) -> Identity:
+        assert self.reference and self.extractor
+        return Identity(
+            metric=name,
+            extractor=f"{self.extractor.name}, {self.extractor.dim} features",
+            weights=self.extractor.weights_hash,
+            resize=self.extractor.resize,
+            samples=self.settings.samples,
+            sampling=self.sampling,
+            reference=f"{self.dataset.content_hash}:{self.dataset.split}",
+            reference_count=self.reference.count,
+            seed=self.settings.seed,
+            parameters=parameters,
+        )
+
+    def _readings(self, probabilities: np.ndarray) -> tuple[list[Measurement], dict[str, float]]:
+        """What the classifier reads in the generated images and in held-out real ones, and the share of each class by name."""
+        assert self.classifier
+        found, real = summarise(probabilities), self.classifier.real
+        generated = (found.count, self.sampling)
+        held_out = (real.count, f"real images: {self.classifier.held_out}")
+        values = [
+            ("classifier_confident", found.confident, *generated),
+            ("class_share_min", float(found.shares.min()), *generated),
+            ("classifier_real", real.confident, *held_out),
+            ("classifier_accuracy", self.classifier.accuracy, *held_out),
+        ]
+        measurements = [
+            Measurement(value, float(np.sqrt(value * (1 - value) / count)), self._reading(name, count, sampling), True)
+            for name, value, count, sampling in values
+        ]
+        return measurements, dict(zip(self.classifier.classes, found.shares.tolist(), strict=True))
+
+    def _reading(self, name: str, count: int, sampling: str) -> Identity:
+        assert self.classifier
+        return Identity(
+            metric=name,
+            extractor=f"classifier of {len(self.classifier.classes)} classes",
+            weights=self.classifier.weights_hash,
+            resize="none, (x - 127.5) / 127.5",
+            samples=count,
+            sampling=sampling,
+            reference=f"{self.dataset.content_hash}:{self.dataset.split}",
+            reference_count=self.classifier.fitted,
+            seed=self.settings.seed,
+            parameters=f"confident above {CONFIDENT}",
+        )
+
+
+def evaluate(
+    images: Iterable[np.ndarray], dataset: PackedDataset, settings: EvaluateSettings, cache: Path,
+    device: torch.device | str = "cpu", progress: bool = True, sampling: str = UNIFORM, keep: int = 0,
+) -> Evaluation:  # fmt: skip
+    """Measures uint8 batches [n,C,H,W] (`settings.samples` images in all) against the dataset's split. See Evaluator."""
+    return Evaluator(dataset, settings, cache, device, progress, sampling)(images, keep)

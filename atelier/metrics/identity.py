@@ -1,0 +1,85 @@
+"""A number and everything that moves it. Numbers of different identity are never compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from atelier.errors import AtelierError
+
+
+class MetricError(AtelierError):
+    """A metric cannot be computed or read; the message names the reason and the remedy."""
+
+
+class IdentityMismatch(MetricError):
+    """Two numbers were to be compared that do not measure the same thing in the same way."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a number measures, with which eyes, on how many images, against what.
+
+    `weights` is the sha256 of the extractor's (or classifier's) weights; `resize` says how an image reaches its input;
+    `samples` and `sampling` say how many generated images were measured and how they were drawn; `reference` is the content
+    hash and split of the real images, `reference_count` how many of them were used; `seed` is that of the latents, of the
+    subsets and of the classifier; `parameters` is what else the metric's definition leaves open.
+    """
+
+    metric: str
+    extractor: str
+    weights: str
+    resize: str
+    samples: int
+    sampling: str
+    reference: str
+    reference_count: int
+    seed: int
+    parameters: str
+
+    def differences(self, other: Identity) -> list[str]:
+        """One "part: mine, not theirs" for each part that differs."""
+        pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        return [f"{name}: {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A value, its standard error where one is known, its identity, and which direction is better."""
+
+    value: float
+    standard_error: float | None
+    identity: Identity
+    higher_is_better: bool
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise MetricError(f"{self.identity.metric} is {self.value}; look for NaN or constants in the generated images")
+
+    @property
+    def name(self) -> str:
+        """The metric's name: "fid" for the published Inception's 2048 features only."""
+        return self.identity.metric
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Measurement:
+        """Inverse of `to_dict`. Raises MetricError where a part is missing or unknown."""
+        try:
+            return cls(**{**values, "identity": Identity(**values["identity"])})
+        except (KeyError, TypeError) as error:
+            raise MetricError(f"not a measurement of this version of Atelier ({error}); evaluate again") from error
+
+
+def compare(first: Measurement, second: Measurement) -> float:
+    """second.value - first.value. Raises IdentityMismatch naming each part in which their identities differ."""
+    differences = first.identity.differences(second.identity)
+    if differences:
+        raise IdentityMismatch(
+            f"{first.name} and {second.name} are not comparable; measure both alike. They differ in {'; '.join(differences)}"
+        )
+    return second.value - first.value

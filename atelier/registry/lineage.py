@@ -1,0 +1,67 @@
+"""Where a run comes from: git, DVC, the image, the pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from atelier.registry.server import TrackingError
+
+_FROM_ENVIRONMENT = {
+    "DVC_EXP_NAME": "dvc.experiment",
+    "DVC_STAGE": "dvc.stage",
+    "DVC_EXP_BASELINE_REV": "dvc.baseline",
+    "ATELIER_IMAGE": "atelier.image",
+}
+
+
+def git_state(folder: Path | str = ".") -> dict[str, str]:
+    """{"commit": sha, "dirty": "true" | "false"} of the repository that holds `folder`.
+
+    dvc.lock does not count as dirt: `dvc repro` itself writes it. Where there is no repository (in a container) the commit is
+    that of ATELIER_GIT_COMMIT, with "dirty" "unknown"; without that, {}.
+    """
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        given = os.environ.get("ATELIER_GIT_COMMIT")
+        return {"commit": given, "dirty": "unknown"} if given else {}
+    changes = _git(folder, "status", "--porcelain", "--", ":/", ":(top,exclude)dvc.lock")
+    return {"commit": commit, "dirty": "unknown" if changes is None else str(bool(changes)).lower()}
+
+
+def _git(folder: Path | str, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def pipeline_key(key: str | None = None, params: Path = Path("params.yaml")) -> str:
+    """What the steps of one pipeline run have in common: ATELIER_PIPELINE_RUN, else `key`, else a hash of commit and params.yaml.
+
+    Raises TrackingError for a key that MLflow could not be searched for.
+    """
+    key = os.environ.get("ATELIER_PIPELINE_RUN") or key
+    if key is None:
+        text = params.read_bytes() if params.is_file() else b""
+        return hashlib.sha256(git_state().get("commit", "").encode() + b"\0" + text).hexdigest()
+    if not re.fullmatch(r"[\w.:/@+-]{1,250}", key):
+        raise TrackingError(f"pipeline run {key!r}: use letters, digits and . : / @ + - _ (ATELIER_PIPELINE_RUN)")
+    return key
+
+
+def environment_tags() -> dict[str, str]:
+    """Tags that say where this process runs: git commit and dirty state, DVC experiment and stage, image digest."""
+    git = git_state()
+    tags = {tag: os.environ[name] for name, tag in _FROM_ENVIRONMENT.items() if os.environ.get(name)}
+    if git:
+        tags |= {
+            "atelier.git_commit": git["commit"],
+            "atelier.git_dirty": git["dirty"],
+            "mlflow.source.git.commit": git["commit"],
+        }
+    return tags

@@ -1,0 +1,143 @@
+"""The model that MLflow serves: a table of seeds or latents in, images out.
+
+MLflow imports this module by name (`loader_module`) from the code that was logged beside the weights, so nothing is
+unpickled. It must therefore import only what `registry/bundle.py` ships.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from atelier.generator import draw_latents, load_generator, to_uint8
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+    from pandas import DataFrame
+
+    from atelier.generator import GeneratorInfo
+
+BATCH = 64
+COLUMNS = ("seed", "latent", "class", "truncation")
+
+
+class ServedGenerator:
+    """`predict` paints one image for each row. A row's image depends on that row alone (up to rounding)."""
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        self.generator = load_generator(folder, device)
+        self.info: GeneratorInfo = self.generator.info
+        self.device = device
+
+    def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
+        """uint8 images [N, H, W, C] for N rows with these columns, of which a missing one or an empty cell means its default.
+
+        seed: integer, from which latent and class are drawn. latent: latent_dim floats, instead of a seed. class: a name, or
+        an index as a number (by default drawn from the seed). truncation: in (0, 1], scales the latent; by default 1.
+        Raises MlflowException (400 when served) naming the row.
+        """
+        unknown = [str(name) for name in model_input.columns if name not in COLUMNS]
+        if unknown:
+            raise _invalid(f"unknown column {unknown[0]!r}; allowed: {', '.join(COLUMNS)}")
+        rows = [self._row(number, row) for number, row in enumerate(model_input.to_dict("records"))]
+        images = [self._paint(rows[first : first + BATCH]) for first in range(0, len(rows), BATCH)]
+        shape = (0, self.info.channels, self.info.resolution, self.info.resolution)
+        return np.concatenate([np.zeros(shape, np.uint8), *images]).transpose(0, 2, 3, 1)
+
+    @torch.inference_mode()
+    def _paint(self, rows: list[tuple[torch.Tensor, int]]) -> np.ndarray:
+        latents = torch.stack([latent for latent, _ in rows]).to(self.device)
+        labels = torch.tensor([label for _, label in rows], device=self.device) if self.info.conditional else None
+        return to_uint8(self.generator(latents, labels))
+
+    def _row(self, number: int, row: Mapping[Any, Any]) -> tuple[torch.Tensor, int]:
+        """Truncated latent [latent_dim] and label (0 without classes) of a row."""
+        drawn = None
+        if not _empty(row.get("seed")):
+            drawn = draw_latents(self.info.latent_dim, self.info.shape.classes, 1, _whole(number, "seed", row["seed"]))
+        if not _empty(row.get("latent")):
+            latent = self._latent(number, row["latent"])
+        elif drawn is not None:
+            latent = drawn[0][0]
+        else:
+            raise _invalid(f"row {number}: give a seed, or a latent of {self.info.latent_dim} numbers")
+        truncation = 1.0 if _empty(row.get("truncation")) else float(row["truncation"])
+        if not 0 < truncation <= 1:
+            raise _invalid(f"row {number}: truncation is {truncation:g}; it must be above 0 and at most 1")
+        return latent * truncation, self._label(number, row.get("class"), drawn)
+
+    def _latent(self, number: int, value: Any) -> torch.Tensor:
+        latent = torch.as_tensor(np.asarray(value, dtype=np.float32))
+        if latent.shape != (self.info.latent_dim,) or not latent.isfinite().all():
+            raise _invalid(f"row {number}: a latent of this generator is {self.info.latent_dim} finite numbers")
+        return latent
+
+    def _label(self, number: int, value: Any, drawn: tuple[torch.Tensor, torch.Tensor | None] | None) -> int:
+        classes = self.info.classes if self.info.conditional else []
+        if _empty(value):
+            if not classes:
+                return 0
+            if drawn is None or drawn[1] is None:
+                raise _invalid(f"row {number}: a latent needs a class, one of {', '.join(classes)}")
+            return int(drawn[1][0])
+        if not classes:
+            raise _invalid(f"row {number}: class is {value!r}, but this generator has no classes")
+        if isinstance(value, str) and value in classes:
+            return classes.index(value)
+        if not isinstance(value, str) and 0 <= _whole(number, "class", value) < len(classes):
+            return int(value)
+        raise _invalid(f"row {number}: class is {value!r}; give a name ({', '.join(classes)}) or a number below {len(classes)}")
+
+
+def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ServedGenerator:
+    """MLflow's entry. The device is that of `model_config`, else MLFLOW_DEFAULT_PREDICTION_DEVICE, else the CPU."""
+    device = (model_config or {}).get("device") or os.environ.get("MLFLOW_DEFAULT_PREDICTION_DEVICE") or "cpu"
+    return ServedGenerator(Path(path), device)
+
+
+def signature(info: GeneratorInfo) -> ModelSignature:
+    """What MLflow checks and shows: the columns of `predict` and the shape of its images."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType, Array
+
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.long, "seed", required=False),
+        ColSpec(Array(DataType.double), "latent", required=False),
+        ColSpec(AnyType(), "class", required=False),
+        ColSpec(DataType.double, "truncation", required=False),
+    ]
+    images = TensorSpec(np.dtype(np.uint8), (-1, info.resolution, info.resolution, info.channels), name=None)
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([images]))
+
+
+def input_example(info: GeneratorInfo) -> DataFrame:
+    """Two rows that show the columns that most callers use."""
+    import pandas
+
+    columns: dict[str, list[Any]] = {"seed": [0, 1], "truncation": [1.0, 0.7]}
+    if info.conditional:
+        columns["class"] = [info.classes[0], info.classes[-1]]
+    return pandas.DataFrame(columns)
+
+
+def _empty(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _whole(number: int, column: str, value: Any) -> int:
+    if isinstance(value, str) or int(value) != value or not -(2**63) <= value < 2**63:
+        raise _invalid(f"row {number}: {column} is {value!r}; give a whole number")
+    return int(value)
+
+
+def _invalid(message: str) -> Exception:
+    from mlflow.exceptions import MlflowException
+
+    return MlflowException.invalid_parameter_value(message)

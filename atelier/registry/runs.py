@@ -1,0 +1,153 @@
+"""Runs in MLflow: the pipeline's, the steps' in it, and how two steps that start at once agree on one parent."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atelier.registry.server import experiment_id
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PIPELINE, STEP, RUN_KEY, OF_PIPELINE = "atelier.pipeline", "atelier.step", "atelier.run_key", "atelier.pipeline_run"
+PARENT = "mlflow.parentRunId"
+SETTLE_SECONDS = 1.0  # longer than any search and creation of a run
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The run that a step asks for. `environment` are tags of the pipeline's run too, `tags` of the step's only."""
+
+    step: str
+    pipeline: str
+    run_key: str | None
+    environment: dict[str, str]
+    tags: dict[str, str]
+    params: dict[str, str]
+
+    def all_tags(self) -> dict[str, str]:
+        """Tags of the step's run."""
+        key = {RUN_KEY: self.run_key} if self.run_key else {}
+        return {**self.environment, **self.tags, **key, STEP: self.step, OF_PIPELINE: self.pipeline}
+
+
+@dataclass
+class Opened:
+    """A run that is open for a step, and what it already holds: (curve, images) and (picture, images)."""
+
+    run_id: str
+    parent_run_id: str | None
+    experiment_id: str
+    manages_parent: bool
+    points: set[tuple[str, int]] = field(default_factory=set)
+    pictures: set[tuple[str, int]] = field(default_factory=set)
+
+
+def open_run(client: MlflowClient, experiment: str, wanted: Wanted) -> Opened:
+    """The step's run, RUNNING, with its tags and parameters: injected (MLFLOW_RUN_ID), resumed or new."""
+    injected = os.environ.get("MLFLOW_RUN_ID")
+    if injected:
+        run = client.get_run(injected)
+        opened = Opened(injected, run.data.tags.get(PARENT), run.info.experiment_id, manages_parent=False)
+    else:
+        inside = experiment_id(client, experiment)
+        parent = pipeline_run(client, inside, wanted.pipeline, wanted.environment).info.run_id
+        run = _resumable(client, inside, wanted, parent) or client.create_run(
+            inside, tags={**wanted.all_tags(), PARENT: parent}, run_name=wanted.step
+        )
+        opened = Opened(run.info.run_id, run.data.tags[PARENT], inside, manages_parent=True)
+        client.update_run(run.data.tags[PARENT], status="RUNNING")
+    client.update_run(opened.run_id, status="RUNNING")
+    _describe(client, run, wanted.all_tags(), wanted.params)
+    _recall(client, run, opened)
+    return opened
+
+
+def pipeline_run(client: MlflowClient, experiment: str, key: str, tags: dict[str, str]) -> Run:
+    """The run of the pipeline: found by its key, or made. Of several that were made at once the oldest stays.
+
+    MLflow has no "create unless it exists" for runs. Whoever makes one therefore waits until every other that had not seen it
+    must be visible, and withdraws its own unless it is the oldest.
+    """
+    found = _pipeline_runs(client, experiment, key)
+    if found:
+        return found[0]
+    own_tags = {name: value for name, value in tags.items() if name != "dvc.stage"}
+    own = client.create_run(experiment, tags={**own_tags, PIPELINE: key}, run_name=f"pipeline {key[:12]}")
+    time.sleep(SETTLE_SECONDS)
+    oldest = _pipeline_runs(client, experiment, key)[0]
+    if oldest.info.run_id != own.info.run_id:
+        client.delete_run(own.info.run_id)
+    return oldest
+
+
+def _pipeline_runs(client: MlflowClient, experiment: str, key: str) -> list[Run]:
+    found = client.search_runs([experiment], f"tags.`{PIPELINE}` = '{key}'", max_results=50)
+    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def _resumable(client: MlflowClient, experiment: str, wanted: Wanted, parent: str) -> Run | None:
+    """The newest run of the same work: any in this pipeline run; one of another pipeline run only if it was interrupted.
+
+    A pipeline run that has a name of its own (ATELIER_PIPELINE_RUN) never takes over another one's runs.
+    """
+    if wanted.run_key is None:
+        return None
+    same_work = f"tags.`{RUN_KEY}` = '{wanted.run_key}' and tags.`{STEP}` = '{wanted.step}'"
+    found = client.search_runs([experiment], same_work, order_by=["attributes.start_time DESC"], max_results=50)
+    here = [run for run in found if run.data.tags.get(PARENT) == parent]
+    named = bool(os.environ.get("ATELIER_PIPELINE_RUN"))
+    interrupted = [run for run in found if run.info.status != "FINISHED" and PARENT in run.data.tags and not named]
+    return next(iter(here + interrupted), None)
+
+
+def _describe(client: MlflowClient, run: Run, tags: dict[str, str], params: dict[str, str]) -> None:
+    """Sets tags and parameters. MLflow never changes a parameter: a resumed run tells a new value as tag changed.NAME."""
+    from mlflow.entities import Param
+
+    had = run.data.params
+    changed = {f"changed.{name}": value for name, value in params.items() if name in had and had[name] != value}
+    set_tags(client, run.info.run_id, tags | changed)
+    new = [Param(name, value) for name, value in params.items() if name not in had]
+    for first in range(0, len(new), 100):
+        client.log_batch(run.info.run_id, params=new[first : first + 100])
+
+
+def set_tags(client: MlflowClient, run_id: str, tags: dict[str, str]) -> None:
+    """Sets several tags in one call."""
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def _recall(client: MlflowClient, run: Run, opened: Opened) -> None:
+    """What a resumed run already holds, so that nothing is sent twice."""
+    for name in run.data.metrics:
+        opened.points |= {(name, metric.step) for metric in client.get_metric_history(opened.run_id, name)}
+    if "mlflow.loggedImages" in run.data.tags:
+        for file in client.list_artifacts(opened.run_id, "images"):
+            found = re.fullmatch(r"images/(.+?)[%+]step[%+](\d+)[%+].*\.png", file.path)
+            if found:
+                opened.pictures.add((found[1], int(found[2])))
+
+
+def finish(client: MlflowClient, opened: Opened, status: str) -> None:
+    """Ends the step's run, and gives the pipeline's run the state that its steps' latest runs add up to."""
+    client.set_terminated(opened.run_id, status, end_time=int(time.time() * 1000))
+    if not opened.manages_parent or opened.parent_run_id is None:
+        return
+    children = client.search_runs([opened.experiment_id], f"tags.`{PARENT}` = '{opened.parent_run_id}'", max_results=1000)
+    latest: dict[str, Run] = {}
+    for child in sorted(children, key=lambda run: run.info.start_time):
+        latest[child.data.tags.get(STEP, child.info.run_id)] = child
+    states = {child.info.status for child in latest.values()}
+    whole = next((state for state in ("FAILED", "KILLED", "RUNNING") if state in states), "FINISHED")
+    if whole == "RUNNING":
+        client.update_run(opened.parent_run_id, status="RUNNING")
+    else:
+        client.set_terminated(opened.parent_run_id, whole, end_time=int(time.time() * 1000))

@@ -1,0 +1,199 @@
+"""What the HTML report and the model card both say, gathered once and still plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from atelier.data.manifest import SPLITS, Manifest, SplitInfo
+from atelier.errors import AtelierError
+from atelier.files import sha256_file
+from atelier.generator import WEIGHTS, GeneratorInfo, read_info
+from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
+from atelier.report.charts import number_text
+from atelier.training.checkpoint import read_history
+
+TITLES = {
+    "fid": "FID",
+    "kid": "KID",
+    "classifier_confident": "Read with confidence above 0.9",
+    "class_share_min": "Share of the rarest class",
+    "classifier_real": "Held-out real images read with confidence above 0.9",
+    "classifier_accuracy": "Accuracy of the classifier on held-out real images",
+}
+FAMILIES = {"mlp": "MLP GAN (Goodfellow 2014)", "dcgan": "DCGAN (Radford 2016)", "r3gan": "R3GAN (Huang 2024)"}
+
+
+class ReportError(AtelierError):
+    """A checkpoint lacks what a report needs."""
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A number as people read it. `baseline` and `change` are "" without a baseline; `remark` says why two do not compare."""
+
+    name: str
+    title: str
+    value: str
+    spread: str
+    direction: str
+    identity: dict[str, Any]
+    baseline: str
+    change: str
+    better: bool | None
+    remark: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything about one generator."""
+
+    info: GeneratorInfo
+    sha256: str
+    family: str
+    rows: list[MetricRow]
+    class_shares: dict[str, float]
+    baseline_name: str
+    history: dict[str, Any]
+    manifest: Manifest
+    settings: dict[str, str]
+
+    @property
+    def title(self) -> str:
+        """What it is and what it was measured against, in a line."""
+        source = self.manifest.source
+        return (
+            f"{self.family.partition(' (')[0]} generator, measured on {source.get('description') or source.get('kind', 'images')}"
+        )
+
+
+def gather(
+    checkpoint: Path,
+    evaluation: Evaluation,
+    manifest: Manifest,
+    baseline: Evaluation | None = None,
+    baseline_name: str = "",
+    settings: dict[str, Any] | None = None,
+) -> Facts:
+    """Reads the checkpoint folder. Raises ReportError and GeneratorError naming what is missing."""
+    info = read_info(checkpoint)
+    if not (checkpoint / WEIGHTS).is_file():
+        raise ReportError(f"{checkpoint / WEIGHTS}: missing; fetch the whole checkpoint (dvc pull), or train again")
+    try:
+        history = read_history(checkpoint)
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{checkpoint}/history.json: cannot be read ({error}); train again") from error
+    family = str(info.model.get("architecture", ""))
+    return Facts(
+        info=info,
+        sha256=sha256_file(checkpoint / WEIGHTS),
+        family=FAMILIES.get(family, family),
+        rows=[metric_row(one, evaluation.spread.get(one.name), baseline) for one in evaluation.measurements],
+        class_shares=evaluation.class_shares,
+        baseline_name=baseline_name if baseline else "",
+        history=history,
+        manifest=manifest,
+        settings=flat({"model": info.model, **(settings or {})}),
+    )
+
+
+def metric_row(measurement: Measurement, spread: float | None, baseline: Evaluation | None) -> MetricRow:
+    """A measurement beside that of the baseline, compared only where their identities are equal."""
+    before, change, better, remark = "", "", None, ""
+    if baseline is not None:
+        try:
+            other = baseline[measurement.name]
+            before = text(other)
+            difference = compare(other, measurement)
+            change = _change(difference, measurement.name)
+            better = None if difference == 0 else (difference > 0) == measurement.higher_is_better
+        except IdentityMismatch as error:
+            remark = f"not compared: {error}"
+        except MetricError:
+            before = "not measured"
+    return MetricRow(
+        name=measurement.name,
+        title=metric_title(measurement.name),
+        value=text(measurement),
+        spread=_spread(measurement, spread),
+        direction="higher is better" if measurement.higher_is_better else "lower is better",
+        identity=asdict(measurement.identity),
+        baseline=before,
+        change=change,
+        better=better,
+        remark=remark,
+    )
+
+
+def metric_title(name: str) -> str:
+    """A metric's name for people; the space of a distance is part of it."""
+    for prefix, title in (("frechet_", "Fréchet distance"), ("kernel_", "Kernel distance")):
+        if name.startswith(prefix):
+            return f"{title} in {name.removeprefix(prefix)}"
+    return TITLES.get(name, name)
+
+
+def text(measurement: Measurement) -> str:
+    """The value: shares as percentages, others with four digits."""
+    if is_share(measurement.name):
+        return f"{measurement.value:.1%}"
+    return number_text(measurement.value)
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is a share of images."""
+    return name.startswith(("classifier_", "class_share"))
+
+
+def _change(difference: float, name: str) -> str:
+    if difference == 0:
+        return "0"
+    return f"{100 * difference:+.1f} points" if is_share(name) else f"{difference:+.3g}"
+
+
+def _spread(measurement: Measurement, spread: float | None) -> str:
+    if spread is not None:
+        return f"± {number_text(spread)} over subsets"
+    if measurement.standard_error is None:
+        return ""
+    error = f"{measurement.standard_error:.1%}" if is_share(measurement.name) else number_text(measurement.standard_error)
+    return f"± {error} standard error"
+
+
+def ancestry(info: GeneratorInfo) -> list[dict[str, Any]]:
+    """The generators this one descends from, nearest first."""
+    chain, parent = [], info.parent
+    while isinstance(parent, dict):
+        chain.append(parent)
+        parent = parent.get("parent")
+    return chain
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested values as {"section.key": text}."""
+    result: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
+    return result
+
+
+def class_table(manifest: Manifest) -> list[tuple[str, list[int]]]:
+    """Class names with their counts in each of `splits(manifest)`."""
+    return [(name, [part.class_counts[n] for _, part in splits(manifest)]) for n, name in enumerate(manifest.classes)]
+
+
+def splits(manifest: Manifest) -> list[tuple[str, SplitInfo]]:
+    """The splits that the set has, train first."""
+    return [(name, manifest.splits[name]) for name in SPLITS if name in manifest.splits]
+
+
+def first(items: Sequence[Any], limit: int) -> tuple[list[Any], int]:
+    """The first `limit` items and how many more there are."""
+    return list(items[:limit]), max(len(items) - limit, 0)

@@ -1,0 +1,227 @@
+"""The self-contained HTML report: one file, pictures inlined, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from atelier.data.packed import PackedDataset
+from atelier.files import atomic_write
+from atelier.metrics.evaluate import Evaluation
+from atelier.pictures import grid, png
+from atelier.report import facts
+from atelier.report.charts import Point, Series, bar_chart, line_chart, number_text
+from atelier.report.gallery import Neighbours, Row
+
+MAX_GRIDS, MAX_NEIGHBOURS, MAX_LISTED = 12, 10, 20
+MAX_WIDTH, GRID_WIDTH, TILE_WIDTH = 960, 480, 160
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A chart: its title, what it is good for, and the curves that belong in it by their names in the history."""
+
+    title: str
+    meaning: str
+    curves: dict[str, str]
+    bounds: tuple[float, float] | None = None
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn panel: its SVG, and the last value of each curve for the legend."""
+
+    title: str
+    meaning: str
+    svg: Markup
+    legend: list[tuple[str, str]]
+    lost: int
+
+
+PANELS = [
+    Panel("Losses", "neither should run away", {"loss_discriminator": "discriminator", "loss_generator": "generator"}),
+    Panel(
+        "Accuracy of the discriminator",
+        "both at 1 for long: it has won; both at 0.5: it has given up",
+        {"real_accuracy": "real", "fake_accuracy": "generated"},
+        (0, 1),
+    ),
+    Panel("Realism score", "0.5 is equilibrium", {"realism": "realism of generated images"}, (0, 1)),
+    Panel(
+        "Augmentation",
+        "ADA raises its probability while its signal is above the target",
+        {"augment_p": "probability", "ada_signal": "ADA signal"},
+    ),
+    Panel(
+        "Gradient norms",
+        "spikes announce divergence",
+        {"grad_norm_discriminator": "discriminator", "grad_norm_generator": "generator"},
+        logarithmic=True,
+    ),
+    Panel("Diversity of a fixed batch", "relative to real images; towards 0 it has collapsed", {"diversity": "diversity"}),
+    Panel("Speed", "images a second", {"images_per_second": "images a second"}),
+]
+
+
+def write_report(
+    output: Path,
+    checkpoint: Path,
+    evaluation: Evaluation,
+    dataset: PackedDataset,
+    rows: Sequence[Row],
+    neighbours: Neighbours | None = None,
+    baseline: Evaluation | None = None,
+    baseline_name: str = "baseline",
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Writes the report of a checkpoint folder as the HTML file `output`; equal inputs give equal bytes.
+
+    `dataset` are the real images that it was measured against, `rows` its pictures (gallery.rows), `neighbours` the nearest real
+    images (gallery.neighbours). `baseline` is another generator's evaluation, set beside this one where identities are equal.
+    `settings` are listed with the model's. Raises ReportError and GeneratorError naming what the folder lacks.
+    """
+    checkpoint = Path(checkpoint)
+    known = facts.gather(checkpoint, evaluation, dataset.manifest, baseline, baseline_name, settings)
+    environment = Environment(
+        loader=PackageLoader("atelier.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    listed, unlisted = facts.first(known.manifest.rejected, MAX_LISTED)
+    grids, hidden_grids = grids_over_time(checkpoint / "grids", known.info.images_seen)
+    page = environment.get_template("template.html.j2").render(
+        facts=known,
+        info=known.info,
+        manifest=known.manifest,
+        split=dataset.split,
+        rows=[(row.name, strip(row.generated), strip(row.real)) for row in rows],
+        charts=charts(known.history, known.info.images_seen),
+        grids=grids,
+        hidden_grids=hidden_grids,
+        neighbours=_neighbours(neighbours),
+        space=neighbours.space if neighbours else "",
+        shares=_shares(known.class_shares),
+        splits=facts.splits(known.manifest),
+        classes=facts.class_table(known.manifest),
+        rejected=listed,
+        more_rejected=unlisted,
+        ancestry=facts.ancestry(known.info),
+    )
+    atomic_write(Path(output), page)
+
+
+def charts(history: dict[str, Any], best_images: int) -> list[Chart]:
+    """A chart for each panel that the history has curves for, one for what no panel knows, and one of the measurements."""
+    points = history["points"]
+    names = list(dict.fromkeys(name for point in points for name in point if name not in ("images", "step")))
+    known = {name for panel in PANELS for name in panel.curves}
+    panels = PANELS + [Panel(name, "", {name: name}) for name in names if name not in known]
+    drawn = []
+    for panel in panels:
+        series = [Series(label, curve(points, name)) for name, label in panel.curves.items() if name in names]
+        series = [one for one in series if any(value != 0 for _, value in one.points)]  # an idle augmentation has no curve
+        if series:
+            drawn.append(_chart(panel, series))
+    return _measured(history["evaluations"], best_images) + drawn
+
+
+def curve(points: Sequence[dict[str, Any]], name: str) -> list[Point]:
+    """(images, value) of the points that have `name`."""
+    return [(float(point["images"]), float(point[name])) for point in points if point.get(name) is not None]
+
+
+def _chart(panel: Panel, series: list[Series], best: Point | None = None) -> Chart:
+    legend = []
+    for one in series:
+        finite = [value for _, value in one.points if math.isfinite(value)]
+        legend.append((one.name, number_text(finite[-1]) if finite else "never finite"))
+    lost = sum(not math.isfinite(value) for one in series for _, value in one.points)
+    return Chart(
+        panel.title, panel.meaning, Markup(line_chart(series, panel.title, panel.bounds, panel.logarithmic, best)), legend, lost
+    )
+
+
+def _measured(evaluations: Sequence[dict[str, Any]], best_images: int) -> list[Chart]:
+    if not evaluations:
+        return []
+    points = curve(evaluations, "value")
+    best = next((point for point in points if point[0] == best_images), None)
+    identity = evaluations[-1].get("identity", {})
+    name = facts.metric_title(str(identity.get("metric", "distance")))
+    samples = f" on {identity['samples']} images" if "samples" in identity else ""
+    meaning = f"{name}{samples}; lower is better; the ring is the checkpoint that was kept"
+    return [_chart(Panel("Measured while training", meaning, {}), [Series(name, points)], best)]
+
+
+def grids_over_time(folder: Path, best_images: int) -> tuple[list[tuple[int, str, bool]], int]:
+    """(images seen, data URI, whether it is the kept checkpoint's) of up to 12 grids at even steps, and how many are not shown.
+
+    The kept checkpoint's own grid is always among them.
+    """
+    files = {int(file.stem): file for file in sorted(folder.glob("*.png")) if file.stem.isdigit()}
+    seen = sorted(files)
+    chosen = {seen[n] for n in np.linspace(0, len(seen) - 1, min(len(seen), MAX_GRIDS)).round().astype(int)} if seen else set()
+    if best_images in files and best_images not in chosen:
+        chosen.remove(min(chosen - {seen[0]}, key=lambda images: abs(images - best_images)))
+        chosen.add(best_images)
+    shown = [(images, _file_uri(files[images]), images == best_images) for images in sorted(chosen)]
+    return shown, len(seen) - len(shown)
+
+
+def strip(images: np.ndarray) -> str:
+    """Images [N, C, H, W] in a row, as a data URI; "" for none."""
+    return data_uri(grid(images, len(images), scale=1)) if len(images) else ""
+
+
+def data_uri(picture: Image.Image, width: int = MAX_WIDTH) -> str:
+    """The picture as a PNG data URI, shrunk to `width` pixels if it is wider, so that a report stays a few megabytes."""
+    if picture.width > width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    return f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}"
+
+
+def _tile(image: np.ndarray) -> str:
+    return data_uri(grid(image[None], 1, scale=1), TILE_WIDTH)
+
+
+def _file_uri(path: Path) -> str:
+    try:
+        with Image.open(path) as picture:
+            return data_uri(picture.convert("L" if picture.mode == "L" else "RGB"), GRID_WIDTH)
+    except OSError as error:
+        raise facts.ReportError(
+            f"{path}: not a picture ({error}); fetch the checkpoint again (dvc pull), or train again"
+        ) from error
+
+
+def _neighbours(found: Neighbours | None) -> list[tuple[str, list[tuple[str, str]]]]:
+    """For each generated image its picture, and picture and distance of each neighbour."""
+    if found is None:
+        return []
+    shown = list(zip(found.generated, found.real, found.distances, strict=True))[:MAX_NEIGHBOURS]
+    return [
+        (_tile(image), [(_tile(one), number_text(far)) for one, far in zip(real, distances, strict=True)])
+        for image, real, distances in shown
+    ]
+
+
+def _shares(shares: dict[str, float]) -> Markup | None:
+    """Bars of the class shares, with a mark where all would be equal. Of more than 20 classes the rarest 20."""
+    if not shares:
+        return None
+    bars = list(shares.items())
+    if len(bars) > MAX_LISTED:
+        bars = sorted(bars, key=lambda bar: bar[1])[:MAX_LISTED]
+    return Markup(bar_chart(bars, "Share of each class", 1 / len(shares)))

@@ -1,0 +1,197 @@
+"""The steps as functions, one after the other on a small set of images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import pytest
+from small import folder_hash, write_params
+
+from atelier.files import sha256_file
+from atelier.metrics.evaluate import read_evaluation
+from atelier.settings import Settings, load
+from atelier.training.state import StateError
+from components.evaluate import evaluate
+from components.finetune import finetune
+from components.prepare import prepare
+from components.register import Candidate, Line, markdown, read_lines, register
+from components.train import train
+
+
+@dataclass(frozen=True)
+class Made:
+    """A workspace in which every step has run."""
+
+    folder: Path
+    settings: Settings
+    lines: list[Line]
+
+
+@pytest.fixture(scope="module")
+def made(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    folder = tmp_path_factory.mktemp("made")
+    write_params(folder / "params.yaml", images)
+    settings = load(folder / "params.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        prepare(settings.data, Path("base"), "atelier")
+        prepare(settings.target, Path("target"), "atelier", "target", "prepare_target")
+        _train(settings)
+        _finetune(settings)
+        evaluate(settings.evaluate, "atelier", Path("model"), Path("base"), Path("evaluation"), Path("cache"), device="cpu")
+        evaluate(
+            settings.evaluate,
+            "atelier",
+            Path("tuned"),
+            Path("target"),
+            Path("tuned-evaluation"),
+            Path("cache"),
+            baseline=Path("model"),
+            device="cpu",
+            step="evaluate_finetuned",
+        )
+        yield Made(folder, settings, _register(settings))
+
+
+@pytest.fixture(autouse=True)
+def in_its_folder(made: Made, quiet: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{made.folder}/mlflow.db")
+
+
+def _train(settings: Settings, output: str = "model", states: str = "states", resume: Path | None = None) -> Path:
+    folders = {"data": Path("base"), "output": Path(output), "states": Path(states), "cache": Path("cache")}
+    train(settings.model, settings.train, settings.evaluate, "atelier", **folders, device="cpu", resume_run=resume)
+    return Path(output)
+
+
+def _finetune(settings: Settings, output: str = "tuned", resume: Path | None = None) -> None:
+    folders = {"data": Path("target"), "output": Path(output), "states": Path("tuning"), "cache": Path("cache")}
+    base = None if resume else Path("model")
+    finetune(
+        settings.model, settings.finetune, settings.evaluate, "atelier", **folders, base=base, device="cpu", resume_run=resume
+    )  # fmt: skip
+
+
+def _register(settings: Settings) -> list[Line]:
+    base, tuned = Candidate(Path("model"), Path("evaluation")), Candidate(Path("tuned"), Path("tuned-evaluation"))
+    return register(settings.registry, base, tuned, Path("registration"))
+
+
+def _changed(settings: Settings, section: str, **values: object) -> Settings:
+    return settings.model_copy(update={section: getattr(settings, section).model_copy(update=values)})
+
+
+def test_evaluation_keeps_numbers_beside_identities(made: Made) -> None:
+    folder = made.folder / "evaluation"
+    flat = json.loads((folder / "metrics.json").read_text())
+    measured = read_evaluation(folder / "evaluation.json")
+    assert flat == measured.flat
+    assert {"frechet_efficientnet_lite0", "kernel_efficientnet_lite0"} <= set(flat)
+    for name in ("report.html", "grid.png", "class_shares.csv", "manifest.json"):
+        assert (folder / name).stat().st_size
+    assert not (folder / "baseline.json").exists()
+
+
+def test_the_baseline_is_measured_with_the_same_identity(made: Made) -> None:
+    folder = made.folder / "tuned-evaluation"
+    tuned, base = read_evaluation(folder / "evaluation.json"), read_evaluation(folder / "baseline.json")
+    assert [m.identity for m in tuned.measurements] == [m.identity for m in base.measurements]
+    assert json.loads((folder / "metrics.json").read_text())["baseline"] == base.flat
+    assert base.flat != tuned.flat
+    target = json.loads((made.folder / "target" / "manifest.json").read_text())["content_hash"]
+    assert all(m.identity.reference.startswith(target) for m in base.measurements)
+
+
+def test_the_finetuned_generator_names_its_parent(made: Made) -> None:
+    info = json.loads((made.folder / "tuned" / "generator.json").read_text())
+    assert info["parent"]["sha256"] == sha256_file(made.folder / "model" / "generator.safetensors")
+
+
+def test_both_are_registered_once(made: Made) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{made.folder}/mlflow.db")
+    for name in ("digits", "digits-finetuned"):
+        assert set(client.get_registered_model(name).aliases) == {"challenger", "champion"}
+    again = _register(made.settings)
+    assert [line.registered for line in again] == ["version 1"] * 3
+    assert len(client.search_model_versions("name = 'digits'")) == 1
+
+
+def test_every_step_is_a_run_below_one_parent(made: Made) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{made.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("atelier")
+    assert experiment
+    runs = client.search_runs([experiment.experiment_id])
+    steps = {run.data.tags["atelier.step"]: run for run in runs if "atelier.step" in run.data.tags}
+    assert set(steps) == {
+        "prepare_base", "prepare_target", "train", "finetune", "evaluate_base", "evaluate_finetuned", "register",
+    }  # fmt: skip
+    assert len({run.data.tags["mlflow.parentRunId"] for run in steps.values()}) == 1
+    assert {run.info.status for run in steps.values()} == {"FINISHED"}
+
+
+def test_the_table_shows_all_three_measurements(made: Made) -> None:
+    assert read_lines(made.folder / "registration") == made.lines
+    assert [(line.generator, line.measured_on) for line in made.lines] == [
+        ("digits", "base images (folder)"),
+        ("digits", "target images (folder)"),
+        ("digits-finetuned", "target images (folder)"),
+    ]
+    assert all(any("efficientnet_lite0" in title for title in line.values) for line in made.lines)
+    assert all(line.aliases == "challenger, champion" for line in made.lines)
+    assert "| digits on base images (folder) |" in markdown(made.lines)
+
+
+def test_the_same_run_again_ends_with_the_same_bytes(made: Made) -> None:
+    before = folder_hash(made.folder / "model")
+    from_the_finished_state = _train(made.settings, "again")
+    from_nothing = _train(made.settings, "anew", states="other-states")
+    for folder in (from_the_finished_state, from_nothing):
+        after = folder_hash(folder)
+        for name in ("generator.safetensors", "players.safetensors"):
+            assert after[name] == before[name]
+
+
+def test_resume_goes_on_with_the_run_that_is_named(made: Made) -> None:
+    (run,) = (made.folder / "states").glob("*")
+    resumed = _train(made.settings, "resumed", states="never-used", resume=run)
+    assert folder_hash(resumed)["generator.safetensors"] == folder_hash(made.folder / "model")["generator.safetensors"]
+    assert not (made.folder / "never-used").exists()
+
+
+def test_resume_of_finetuning_knows_where_it_began(made: Made) -> None:
+    (run,) = (made.folder / "tuning").glob("*")
+    _finetune(made.settings, "tuned-again", resume=run)
+    assert folder_hash(made.folder / "tuned-again")["generator.json"] == folder_hash(made.folder / "tuned")["generator.json"]
+
+
+def test_resume_refuses_another_run_and_names_the_difference(made: Made) -> None:
+    (run,) = (made.folder / "states").glob("*")
+    other = _changed(_changed(made.settings, "train", seed=1), "model", latent_dim=5)
+    with pytest.raises(StateError, match=r"model\.latent_dim was 4 and is 5; settings\.seed was 0 and is 1"):
+        _train(other, "never", resume=run)
+    assert not (made.folder / "never").exists()
+    assert list((made.folder / "states").glob("*")) == [run]
+
+
+def test_resume_refuses_a_run_without_saves(made: Made) -> None:
+    (run,) = (made.folder / "states").glob("*")
+    empty = made.folder / "unsaved" / run.name
+    empty.mkdir(parents=True)
+    shutil.copyfile(run / "started-with.json", empty / "started-with.json")
+    with pytest.raises(StateError, match="nothing was saved yet"):
+        _train(made.settings, "never", resume=empty)
+
+
+def test_init_from_begins_a_new_run(made: Made) -> None:
+    registered = _changed(made.settings, "finetune", init_from="models:/digits@champion")
+    _finetune(registered, "from-registry")
+    info = json.loads((made.folder / "from-registry" / "generator.json").read_text())
+    assert info["parent"]["sha256"] == sha256_file(made.folder / "model" / "generator.safetensors")

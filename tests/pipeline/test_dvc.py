@@ -1,0 +1,168 @@
+"""What a user does with DVC, in a clone of its own with very small data."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small import ROOT, folder_hash, write_images, write_params
+
+STAGES = ("prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register")
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A git repository with this project, in which `dvc repro` has run."""
+
+    folder: Path
+    first: str
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """stdout and stderr of a command in the clone."""
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.folder),
+            "OMP_NUM_THREADS": "1",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db",
+        }
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
+        assert fails == bool(done.returncode), done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    def dvc(self, *arguments: str) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments)
+
+    def dvc_json(self, *arguments: str) -> Any:
+        output = self.dvc(*arguments, "--json")
+        return json.loads(output[output.index("{") :])
+
+    def changed(self) -> set[str]:
+        """Stages that `dvc repro` would look at again."""
+        return {name for name in self.dvc_json("status") if name in STAGES}
+
+
+def skipped(output: str) -> set[str]:
+    """Stages that did not run."""
+    return {name for name in STAGES if f"Stage '{name}' didn't change, skipping" in output}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("atelier", "components", ".dvc"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local"))
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copyfile(ROOT / name, folder / name)
+    write_images(folder / "data" / "raw" / "base", 48, seed=0)
+    write_images(folder / "data" / "raw" / "target", 32, seed=1)
+    write_params(folder / "params.yaml", Path("data/raw"))
+    made = Clone(folder, "")
+    made.run("git", "init", "--quiet")
+    made.run("git", "config", "user.email", "tests@example.invalid")
+    made.run("git", "config", "user.name", "tests")
+    made.run("git", "add", "--all")
+    made.run("git", "commit", "--quiet", "--message", "the project")
+    first = made.dvc("repro")
+    return Clone(folder, first)
+
+
+@pytest.fixture
+def committed(clone: Clone) -> Iterator[Clone]:
+    """The clone with dvc.lock committed; everything is put back afterwards."""
+    clone.run("git", "add", "dvc.lock")
+    if clone.run("git", "status", "--porcelain"):
+        clone.run("git", "commit", "--quiet", "--message", "first results")
+    yield clone
+    clone.run("git", "checkout", "--quiet", ".")
+    clone.dvc("checkout", "--quiet", "--force")
+
+
+def test_every_stage_ran_and_git_sees_only_the_lock(clone: Clone) -> None:
+    assert all(f"Running stage '{name}'" in clone.first for name in STAGES)
+    assert "Registered generators" in clone.first
+    assert clone.run("git", "status", "--porcelain").split() in (["??", "dvc.lock"], [])
+
+
+def test_again_runs_nothing(clone: Clone) -> None:
+    assert skipped(clone.dvc("repro")) == set(STAGES)
+    assert "version 1" in clone.run(sys.executable, "-m", "components.register", "--show", "registration")
+
+
+def test_an_experiment_with_finetuning_leaves_training_alone(committed: Clone) -> None:
+    before = committed.dvc_json("metrics", "show")
+    output = committed.dvc("exp", "run", "--set-param", "finetune.seed=1")
+    assert skipped(output) == {"prepare_base", "train", "evaluate_base", "prepare_target"}
+    metrics = committed.dvc_json("metrics", "diff")
+    assert set(metrics) == {"evaluations/finetuned/metrics.json"}
+    change = metrics["evaluations/finetuned/metrics.json"]["frechet_efficientnet_lite0"]
+    assert change["old"] != change["new"] and change["diff"] == pytest.approx(change["new"] - change["old"])
+    assert len(before) > 0
+    assert committed.dvc_json("params", "diff") == {"params.yaml": {"finetune.seed": {"old": 0, "new": 1}}}
+
+
+def test_plots_compare_revisions(committed: Clone) -> None:
+    page = committed.dvc("plots", "diff", "HEAD").strip().splitlines()[-1].removeprefix("file://")
+    html = Path(page).read_text(encoding="utf-8")
+    for title in ("Losses of the base generator", "Diversity of the fine-tuned generator", "Share of each class"):
+        assert title in html
+    assert "loss_discriminator" in html
+    assert "evaluations/base/grid.png" in html or "grid.png" in html
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "first"),
+    [
+        ("train.seed", "1", {"train"}),
+        ("evaluate.samples", "20", {"evaluate_base", "evaluate_finetuned"}),
+        ("evaluate.seed", "1", {"train", "evaluate_base", "finetune", "evaluate_finetuned"}),
+        ("target.fit", "pad", {"prepare_target"}),
+        ("registry.base", "other", {"register"}),
+    ],
+)
+def test_a_setting_concerns_the_stages_that_read_it(committed: Clone, key: str, value: str, first: set[str]) -> None:
+    section, _, name = key.partition(".")
+    text = (committed.folder / "params.yaml").read_text(encoding="utf-8")
+    start = text.index(f"\n{section}:")
+    at = text.index(f"\n  {name}:", start)
+    line = text[at : text.index("\n", at + 1)]
+    changed = f"\n  {name}: {value} #" + line.partition("#")[2]
+    (committed.folder / "params.yaml").write_text(
+        text.replace(line, changed, 1) if start < 0 else text[:at] + changed + text[at + len(line) :]
+    )
+    assert committed.changed() == first
+
+
+def test_new_images_are_packed_again(committed: Clone) -> None:
+    Image.fromarray(np.full((28, 28), 7, np.uint8)).save(committed.folder / "data" / "raw" / "base" / "dark" / "new.png")
+    assert committed.changed() == {"prepare_base"}
+    (committed.folder / "data" / "raw" / "base" / "dark" / "new.png").unlink()
+
+
+def test_compiled_bytecode_is_no_change(committed: Clone) -> None:
+    (committed.folder / "atelier" / "data" / "__pycache__").mkdir(exist_ok=True)
+    (committed.folder / "atelier" / "data" / "__pycache__" / "pack.cpython-311.pyc").write_bytes(b"bytecode")
+    assert committed.changed() == set()
+
+
+def test_push_and_pull_over_s3(committed: Clone, s3: Any) -> None:
+    outputs = ("data/base", "data/target", "models", "evaluations", "registration")
+    before = {name: folder_hash(committed.folder / name) for name in outputs}
+    committed.dvc("remote", "add", "--local", "--default", "store", f"s3://{s3.bucket}/dvc")
+    committed.dvc("remote", "modify", "--local", "store", "endpointurl", s3.endpoint)
+    committed.dvc("push")
+    for name in (*outputs, ".dvc/cache"):
+        shutil.rmtree(committed.folder / name)
+    committed.dvc("pull")
+    assert {name: folder_hash(committed.folder / name) for name in outputs} == before
+    assert skipped(committed.dvc("repro")) == set(STAGES)

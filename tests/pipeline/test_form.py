@@ -1,0 +1,91 @@
+"""params.yaml is the one source of Kubeflow's run form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from small import ROOT
+
+from atelier.settings import SettingsError, load
+from pipelines import form
+
+
+@pytest.fixture(scope="module")
+def parameters() -> dict[str, dict[str, Any]]:
+    """The form in the committed YAML."""
+    pipeline = next(
+        iter(YAML(typ="safe", pure=True).load_all((ROOT / "pipelines" / "pipeline.yaml").read_text(encoding="utf-8")))
+    )
+    return pipeline["root"]["inputDefinitions"]["parameters"]
+
+
+def test_every_value_of_params_yaml_is_in_the_form(parameters: dict[str, dict[str, Any]]) -> None:
+    values = dict(form.flat(YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))))
+    assert set(parameters) == {key.replace(".", "_") for key in values}
+    assert {name: parameter["defaultValue"] for name, parameter in parameters.items()} == {
+        key.replace(".", "_"): value for key, value in values.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("train_images", "NUMBER_INTEGER"),
+        ("train_r1", "NUMBER_DOUBLE"),
+        ("train_beta1", "NUMBER_DOUBLE"),
+        ("model_conditional", "BOOLEAN"),
+        ("model_mlp_hidden", "LIST"),
+        ("evaluate_metrics", "LIST"),
+        ("data_resolution", "NUMBER_INTEGER"),
+        ("finetune_init_from", "STRING"),
+    ],
+)
+def test_types_are_those_of_the_settings(parameters: dict[str, dict[str, Any]], name: str, kind: str) -> None:
+    assert parameters[name]["parameterType"] == kind
+
+
+def test_descriptions_are_the_comments(parameters: dict[str, dict[str, Any]]) -> None:
+    lines = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
+    comment = next(line for line in lines if line.strip().startswith("ema_half_life:")).partition(" # ")[2]
+    assert parameters["train_ema_half_life"]["description"] == comment
+    assert parameters["finetune_ema_half_life"]["description"] == comment  # its comment is "as train.ema_half_life"
+    assert parameters["target_filter"]["description"] == parameters["data_filter"]["description"]
+    assert all(parameter["description"] for parameter in parameters.values())
+    assert not any(parameter["description"].startswith("as ") for parameter in parameters.values())
+
+
+def test_choices_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]) -> None:
+    assert parameters["model_architecture"]["literals"] == ["mlp", "dcgan", "r3gan"]
+    assert parameters["target_channels"]["literals"] == [1, 3]
+    assert parameters["finetune_objective"]["literals"] == parameters["train_objective"]["literals"]
+    assert "literals" not in parameters["train_seed"]
+    assert all(p["defaultValue"] in p["literals"] for p in parameters.values() if "literals" in p)
+
+
+def test_a_filled_form_gives_the_settings_back() -> None:
+    settings = load(ROOT / "params.yaml", ["model.mlp.hidden=[3, 5]", "train.seed=7"])
+    filled = form.filled(settings)
+    filled["model_mlp_hidden"] = [3.0, 5.0]  # as KFP hands a list over
+    for section in ("data", "model", "finetune", "evaluate"):
+        given = {key: filled[form.parameter(f"{section}.{key}")] for key in form.keys(section)}
+        assert form.plain(section, given) == getattr(settings, section).model_dump(mode="json")
+    assert all(isinstance(width, int) for width in form.plain("model", {"mlp.hidden": [3.0]})["mlp"]["hidden"])
+
+
+def test_a_list_of_lines_keeps_its_comment(tmp_path: Path) -> None:
+    """`dvc exp run -S` writes lists one item a line and moves the comment behind the key."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.strip().startswith("hidden:"))
+    comment = line.partition(" # ")[2]
+    (tmp_path / "params.yaml").write_text(text.replace(line, f"    hidden:     # {comment}\n    - 8\n    - 9"), encoding="utf-8")
+    leaf = form.leaves(tmp_path / "params.yaml")["model.mlp.hidden"]
+    assert (leaf.default, leaf.description) == ([8, 9], comment)
+
+
+def test_a_broken_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("data: {}\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"data\.source: missing"):
+        form.leaves(tmp_path / "params.yaml")

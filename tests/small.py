@@ -1,0 +1,82 @@
+"""A very small pipeline for tests: a few dozen images, networks of a few neurons, a few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from atelier.files import sha256_file
+
+ROOT = Path(__file__).parents[1]
+TRAINING: dict[str, Any] = {
+    "images": 64,
+    "batch": 8,
+    "log_every": 16,
+    "save_every": 32,
+    "evaluate_every": 32,
+    "evaluate_samples": 16,
+    "evaluate_from": 0.0,
+    "min_diversity": 0.0,
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread, an MLflow of the test's own (by its whole path: MLflow keeps one engine for a path), nothing that calls out."""
+    for name in ("DVC_NO_ANALYTICS", "MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.delenv("ATELIER_PIPELINE_RUN", raising=False)
+
+
+def write_images(folder: Path, count: int, seed: int) -> None:
+    """Noise on two levels of brightness, one sub-folder for each."""
+    random = np.random.default_rng(seed)
+    for index in range(count):
+        level = index % 2
+        pixels = random.integers(level * 100, level * 100 + 120, (28, 28), dtype=np.uint8)
+        place = folder / ("dark", "bright")[level]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{index}.png")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with base/ (48 images) and target/ (32 images)."""
+    folder = tmp_path_factory.mktemp("images")
+    write_images(folder / "base", 48, seed=0)
+    write_images(folder / "target", 32, seed=1)
+    return folder
+
+
+def write_params(path: Path, images: Path) -> None:
+    """Writes the repository's params.yaml, made small, to a path. Comments and order stay."""
+    yaml = YAML()
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for section, name in (("data", "base"), ("target", "target")):
+        params[section] |= {"source": "folder", "path": str(images / name), "licence": "none"}
+    params["model"] |= {"architecture": "mlp", "latent_dim": 4}
+    params["model"]["mlp"]["hidden"] = [8]
+    params["train"] |= TRAINING
+    params["finetune"] |= TRAINING
+    params["evaluate"] |= {"metrics": ["frechet", "kernel"], "samples": 16}
+    yaml.dump(params, path)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with a small params.yaml."""
+    write_params(tmp_path / "params.yaml", images)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def folder_hash(folder: Path) -> dict[str, str]:
+    """sha256 of each file below a folder."""
+    return {str(file.relative_to(folder)): sha256_file(file) for file in sorted(folder.rglob("*")) if file.is_file()}

@@ -1,0 +1,262 @@
+"""Whole evaluations: what they measure, what they refuse, and that the distance ranks worse images as worse."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from atelier.data.packed import PackedDataset
+from atelier.metrics import classifier as classifier_module
+from atelier.metrics import extractors
+from atelier.metrics.evaluate import Evaluator, evaluate, read_evaluation
+from atelier.metrics.extractors import Extractor
+from atelier.metrics.frechet import Moments, frechet_distance
+from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
+from atelier.metrics.kernel import kernel_distance
+
+Measured = Callable[..., Any]
+
+
+def cut(images: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+@pytest.fixture
+def dataset(digits: Path) -> PackedDataset:
+    return PackedDataset(digits)
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier_module, "IMAGES", 0)
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_the_distance_ranks_worse_images_as_worse(digits: Path, measured: Measured, tmp_path: Path, held_out: np.ndarray) -> None:
+    """Real digits stand for generators: each blur, noise or missing class more is farther from the other real ones."""
+    dataset = PackedDataset(digits, "test")
+    train = PackedDataset(digits)
+    real, labels = train.images(np.arange(len(train))), train.labels
+    evaluator = Evaluator(dataset, measured(samples=128, metrics=["frechet", "kernel"]), tmp_path, progress=False)
+
+    def distances(images: np.ndarray) -> tuple[float, float]:
+        found = evaluator(cut(images[:128].clip(0, 255).round().astype(np.uint8)))
+        return found["frechet_efficientnet_lite0"].value, found["kernel_efficientnet_lite0"].value
+
+    noise = np.random.default_rng(0).standard_normal(real.shape)
+    ladders = {
+        "blur": [gaussian_filter(real.astype(float), (0, 0, s, s)) for s in (0.6, 1.2)],
+        "noise": [real + s * noise for s in (10, 40)],
+        "missing classes": [real[labels >= k] for k in (4, 8)],
+    }
+    best = distances(real)
+    for name, ladder in ladders.items():
+        for values in zip(best, *map(distances, ladder), strict=True):
+            assert values[0] < values[1] < values[2], name
+
+
+def test_values_are_those_of_the_functions(
+    means: Any, short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
+) -> None:
+    images = held_out[:200]
+    evaluation = evaluate(cut(images), dataset, measured(samples=200, seed=5), tmp_path, progress=False)
+    extractor = Extractor("means", means(), lambda images: images.float() / 255, 16, "", "", 28, 16)
+    seen = [extractor.features(part) for part in (images, dataset.images(np.arange(len(dataset))))]
+    moments = [Moments(16), Moments(16)]
+    for each, part in zip(moments, seen, strict=True):
+        each.update(part)
+    mean, deviation = kernel_distance(seen[0], seen[1], seed=5)
+    assert evaluation["frechet_means"].value == frechet_distance(*moments)
+    assert evaluation["kernel_means"].value == mean
+    assert evaluation.flat["kernel_means_std"] == deviation
+    assert list(evaluation.flat) == [
+        "frechet_means", "kernel_means", "classifier_confident", "class_share_min", "classifier_real", "classifier_accuracy",
+        "kernel_means_std",
+    ]  # fmt: skip
+    assert sum(evaluation.class_shares.values()) == pytest.approx(1)
+    assert list(evaluation.class_shares) == dataset.classes
+    assert evaluation["class_share_min"].value == min(evaluation.class_shares.values())
+    share = evaluation["classifier_confident"]
+    assert share.standard_error == pytest.approx((share.value * (1 - share.value) / 200) ** 0.5)
+    assert [m.higher_is_better for m in evaluation.measurements] == [False, False, True, True, True, True]
+
+
+def features(images: np.ndarray) -> np.ndarray:
+    squares = images.astype(np.float32).mean(axis=1).reshape(len(images), 4, 7, 4, 7) / 255
+    return squares.mean(axis=(2, 4)).reshape(len(images), 16)
+
+
+def test_identity_names_what_moves_the_value(
+    means: Any, short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
+) -> None:
+    settings = measured(samples=100, seed=5)
+    evaluation = evaluate(cut(held_out[:100]), dataset, settings, tmp_path, progress=False, sampling="truncation 0.7")
+    kernel = evaluation["kernel_means"].identity
+    assert dataclasses.asdict(kernel) == {
+        "metric": "kernel_means",
+        "extractor": "means, 16 features",
+        "weights": "0" * 64,
+        "resize": "none",
+        "samples": 100,
+        "sampling": "truncation 0.7",
+        "reference": f"{dataset.content_hash}:train",
+        "reference_count": len(dataset),
+        "seed": 5,
+        "parameters": "cubic polynomial, unbiased, 100 subsets of 100",
+    }
+    assert dataclasses.replace(kernel, metric="frechet_means", parameters="ddof 1") == evaluation["frechet_means"].identity
+    real = evaluation["classifier_real"].identity
+    assert (real.samples, real.sampling) == (len(held_out), f"real images: {len(held_out)} images of the test split")
+    assert len(real.weights) == 64
+
+
+def test_how_images_are_cut_into_batches_changes_no_bit(
+    means: Any, short: None, dataset: PackedDataset, measured: Measured, shared_cache: Path, held_out: np.ndarray
+) -> None:
+    evaluator = Evaluator(dataset, measured(samples=150), shared_cache, progress=False)
+    assert evaluator(cut(held_out[:150], 7)).flat == evaluator(cut(held_out[:150], 64)).flat
+
+
+def test_an_evaluation_leaves_the_random_state_alone(
+    means: Any, short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
+) -> None:
+    before = torch.get_rng_state()
+    evaluate(cut(held_out[:64]), dataset, measured(samples=64), tmp_path, progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_only_what_is_asked_for_is_computed(
+    means: Any, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atelier.metrics.evaluate.load_classifier", lambda *args: pytest.fail("classifier was not asked for"))
+    settings = measured(samples=64, metrics=["frechet"])
+    evaluation = evaluate(cut(held_out[:64], 20), dataset, settings, tmp_path, progress=False, keep=30)
+    assert list(evaluation.flat) == ["frechet_means"]
+    assert evaluation.features is not None
+    np.testing.assert_allclose(evaluation.features, features(held_out[:30]), atol=1e-6)
+    monkeypatch.undo()
+    monkeypatch.setattr(classifier_module, "IMAGES", 0)
+    monkeypatch.setattr("atelier.metrics.evaluate.load_extractor", lambda *args: pytest.fail("no extractor was asked for"))
+    settings = measured(samples=64, metrics=["classifier"])
+    evaluation = evaluate(cut(held_out[:64]), dataset, settings, tmp_path, progress=False)
+    assert evaluation.features is None
+    assert "classifier_confident" in evaluation.flat
+    with pytest.raises(MetricError, match="fid was not measured; there are classifier_confident, class_share_min"):
+        evaluation["fid"]
+
+
+def test_only_the_published_inception_reports_fid(
+    pack_images: Callable[..., PackedDataset], measured: Measured, tmp_path: Path, random_inception: Any, monkeypatch: Any
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 3), dtype=np.uint8)
+    dataset = pack_images({"noise": list(pixels[:4])}, resolution=28)
+    path = tmp_path / "weights.pth"
+    torch.save(random_inception, path)
+    monkeypatch.setattr(extractors, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    settings = measured(extractor="inception", weights=str(path), samples=16, metrics=["frechet", "kernel"])
+    evaluator = Evaluator(dataset, settings, tmp_path, progress=False)
+    evaluation = evaluator([pixels[4:].transpose(0, 3, 1, 2)])
+    assert [m.name for m in evaluation.measurements] == ["fid", "kid"]
+    assert evaluation["fid"].identity.weights == extractors.INCEPTION_SHA256
+    assert evaluation["fid"].identity.extractor == "inception, 2048 features"
+    monkeypatch.setattr(extractors, "INCEPTION_SHA256", "of other weights")
+    evaluation = evaluator([pixels[4:].transpose(0, 3, 1, 2)])
+    assert [m.name for m in evaluation.measurements] == ["frechet_inception", "kernel_inception"]
+
+
+def test_json_keeps_every_number_with_its_identity(
+    means: Any, short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
+) -> None:
+    evaluation = evaluate(cut(held_out[:64]), dataset, measured(samples=64), tmp_path / "cache", progress=False)
+    path = tmp_path / "metrics.json"
+    evaluation.write(path)
+    values = json.loads(path.read_text())
+    assert {name: values[name] for name in evaluation.flat} == evaluation.flat
+    assert list(values["identity"]) == sorted(m.name for m in evaluation.measurements)
+    again = read_evaluation(path)
+    assert again.measurements == evaluation.measurements
+    assert (again.flat, again.class_shares) == (evaluation.flat, evaluation.class_shares)
+    again.write(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"measurements": [{"value": 1}], "class_shares": {}, "spread": {}}'])
+def test_json_of_another_form_is_refused(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    with pytest.raises(MetricError, match=r"metrics.json: metrics cannot be read .*; run the evaluation first"):
+        read_evaluation(path)
+    path.write_text(content)
+    with pytest.raises(MetricError, match=r"metrics.json: not the metrics of this version .*; evaluate again"):
+        read_evaluation(path)
+
+
+def test_images_that_do_not_fit_are_refused(
+    means: Any, dataset: PackedDataset, measured: Measured, shared_cache: Path, held_out: np.ndarray
+) -> None:
+    evaluator = Evaluator(dataset, measured(samples=64, metrics=["frechet"]), shared_cache, progress=False)
+    for images, reason in (
+        (held_out[:60], "60 images were generated but evaluate.samples is 64"),
+        (held_out[:65], "more than evaluate.samples = 64"),
+        (held_out[:64].repeat(3, axis=1), r"image 0: uint8 \(3, 28, 28\) but .* holds uint8 \(1, 28, 28\)"),
+        (held_out[:64, :, :20], r"uint8 \(1, 20, 28\)"),
+        (held_out[:64].astype(np.float32), "float32"),
+    ):
+        with pytest.raises(MetricError, match=reason):
+            evaluator(cut(images))
+
+
+def test_settings_that_do_not_fit_are_refused(digits: Path, measured: Measured, tmp_path: Path) -> None:
+    dataset = PackedDataset(digits)
+    with pytest.raises(MetricError, match="set published"):
+        Evaluator(dataset, measured(extractor="inception"), tmp_path, progress=False)
+    dataset.classes = []
+    with pytest.raises(MetricError, match="classifier needs images of at least two labelled classes"):
+        Evaluator(dataset, measured(metrics=["classifier"]), tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def measurement(value: float = 1.0, **changes: Any) -> Measurement:
+    identity = {
+        "metric": "frechet_efficientnet_lite0", "extractor": "efficientnet_lite0", "weights": "ab", "resize": "none",
+        "samples": 1000, "sampling": "uniform", "reference": "cd:train", "reference_count": 50, "seed": 0, "parameters": "ddof 1",
+    }  # fmt: skip
+    return Measurement.from_dict(
+        {"value": value, "standard_error": None, "higher_is_better": False, "identity": {**identity, **changes}}
+    )
+
+
+def test_equal_identities_compare() -> None:
+    assert compare(measurement(5.0), measurement(3.5)) == -1.5
+
+
+@pytest.mark.parametrize("part", [field.name for field in dataclasses.fields(measurement().identity)])
+def test_each_part_of_an_identity_forbids_a_comparison(part: str) -> None:
+    other: Any = 7 if part in ("samples", "reference_count", "seed") else "other"
+    with pytest.raises(IdentityMismatch, match=f"{part}: .*, not {other}") as error:
+        compare(measurement(), measurement(**{part: other}))
+    assert str(error.value).count(", not ") == 1
+
+
+def test_all_parts_that_differ_are_named() -> None:
+    with pytest.raises(IdentityMismatch, match="samples: 1000, not 500; reference: cd:train, not ef:train"):
+        compare(measurement(), measurement(samples=500, reference="ef:train"))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_refused(value: float) -> None:
+    with pytest.raises(MetricError, match=f"frechet_efficientnet_lite0 is {value}"):
+        measurement(value)

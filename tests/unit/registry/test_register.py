@@ -1,0 +1,182 @@
+"""Registering in a real MLflow store, and what comes back out of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from atelier.files import sha256_file
+from atelier.generator import GeneratorError, load_generator, sample
+from atelier.registry.fetch import load_checkpoint
+from atelier.registry.register import Registration, register, write_summary
+from atelier.registry.server import TrackingError, client
+from atelier.registry.tracking import StepRun, step_run
+
+PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(dp", b"(lp", b"ccopy_reg")
+
+
+@pytest.fixture
+def run(tracking: Path, request: pytest.FixtureRequest) -> Iterator[StepRun]:
+    with step_run("register", "registry tests", {}, key=request.node.name[:200], required=True) as opened:
+        yield opened
+
+
+def model_folder(registration: Registration) -> Path:
+    location = client().get_logged_model(registration.model_id).artifact_location
+    return Path(location.removeprefix("file://"))
+
+
+def test_a_checkpoint_becomes_a_version(
+    run: StepRun, make_checkpoint: Callable[..., Path], measurement: Callable[..., Any], tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint("base")
+    made = register(run, "first", checkpoint, [measurement(3.25)], description="A card.", tags={"extra": "1"})
+    assert (made.version, made.aliases, made.created) == (1, ["challenger", "champion"], True)
+    assert made.uri == "models:/first/1" and made.run_id == run.run_id
+    version = client().get_model_version_by_alias("first", "champion")
+    assert version.description == "A card." and version.source == f"models:/{made.model_id}"
+    tags = version.tags
+    assert tags["metric.frechet"] == "3.25" and json.loads(tags["identity.frechet"])["extractor"] == "efficientnet_lite0"
+    assert tags["atelier.generator_sha256"] == sha256_file(checkpoint / "generator.safetensors") == made.sha256
+    expected = {"data_hash": "d" * 64, "settings_hash": "5" * 64, "git_commit": "abc123", "seed": "0", "images_seen": "640"}
+    assert {name: tags[f"atelier.{name}"] for name in expected} == expected
+    assert tags["atelier.pipeline_run"] == run.pipeline_key and tags["extra"] == "1"
+    logged = client().get_logged_model(made.model_id)
+    assert [(metric.key, metric.value) for metric in logged.metrics or []] == [("frechet", 3.25)]
+    write_summary(tmp_path / "registration.json", [made])
+    summary = json.loads((tmp_path / "registration.json").read_text())["generators"]
+    assert summary[0]["uri"] == made.uri and summary[0]["measurements"][0]["value"] == 3.25
+
+
+def test_nothing_that_was_logged_is_a_pickle_or_a_path_of_this_machine(
+    run: StepRun, make_checkpoint: Callable[..., Path], tracking: Path
+) -> None:
+    made = register(run, "clean", make_checkpoint("base"), [])
+    files = [file for file in model_folder(made).rglob("*") if file.is_file()]
+    assert {"generator.safetensors", "generator.json", "MLmodel", "requirements.txt"} <= {file.name for file in files}
+    assert not {"players.safetensors", "uv.lock", "pyproject.toml"} & {file.name for file in files}
+    for file in files:
+        content = file.read_bytes()
+        assert file.suffix not in (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+        assert not content.startswith(PICKLE_STARTS), file
+        assert b"cloudpickle" not in content, file
+
+
+def test_a_fresh_process_paints_from_the_registry(
+    run: StepRun, make_checkpoint: Callable[..., Path], tracking: Path, tmp_path: Path
+) -> None:
+    """With no access to this repository: the code that runs is the code that was logged."""
+    checkpoint = make_checkpoint("base")
+    made = register(run, "served", checkpoint, [])
+    script = (
+        "import sys, mlflow, numpy, pandas\n"
+        "model = mlflow.pyfunc.load_model('models:/served@champion')\n"
+        "rows = pandas.DataFrame({'seed': [4, 4], 'class': ['one', 2], 'truncation': [1, 0.5]})\n"
+        "numpy.save('images.npy', model.predict(rows))\n"
+        "import atelier\n"
+        "print(atelier.__file__)\n"
+        "print('atelier.training' in sys.modules, 'atelier.data' in sys.modules)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    where, modules = done.stdout.strip().splitlines()[-2:]
+    assert Path(where).is_relative_to(model_folder(made)) and modules == "False False"
+    images = np.load(tmp_path / "images.npy").astype(int)
+    assert images.shape == (2, 28, 28, 1)
+    expected = next(sample(load_generator(checkpoint), 1, 4, labels=torch.tensor([1])))[0].transpose(1, 2, 0)
+    assert np.abs(images[0] - expected).max() <= 1 and (images[0] != images[1]).any()
+
+
+def test_registering_again_makes_no_second_version(
+    run: StepRun, make_checkpoint: Callable[..., Path], measurement: Callable[..., Any]
+) -> None:
+    old, new = make_checkpoint("old", seed=1), make_checkpoint("new", seed=2)
+    first = register(run, "again", old, [measurement(3.0)])
+    second = register(run, "again", new, [measurement(2.0)])
+    assert (second.version, second.aliases) == (2, ["challenger"])
+    third = register(run, "again", old, [measurement(2.5, seed=9)], description="Measured again.")
+    assert (third.version, third.created, third.model_id) == (1, False, first.model_id)
+    assert third.aliases == ["challenger", "champion"]
+    assert len(client().search_model_versions("name = 'again'")) == 2
+    version = client().get_model_version("again", "1")
+    assert version.tags["metric.frechet"] == "2.5" and version.description == "Measured again."
+    assert json.loads(version.tags["identity.frechet"])["seed"] == 9
+
+
+def test_a_finetuned_generator_names_its_parent(run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
+    base = register(run, "parent", make_checkpoint("base", seed=3), [])
+    lineage = {"sha256": base.sha256, "images_seen": 640}
+    register(run, "child", make_checkpoint("tuned", seed=4, parent=lineage), [])
+    register(run, "orphan", make_checkpoint("orphan", seed=5, parent={"sha256": "0" * 64}), [])
+    assert client().get_model_version("child", "1").tags["atelier.parent"] == "models:/parent/1"
+    assert client().get_model_version("orphan", "1").tags["atelier.parent"] == "not registered"
+
+
+def test_a_registered_checkpoint_comes_back_whole(
+    run: StepRun, make_checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = make_checkpoint("base", seed=6)
+    register(run, "back", checkpoint, [])
+    for uri in ("models:/back@champion", "models:/back/1"):
+        folder = load_checkpoint(uri, tmp_path / "fetched" / uri[-1])
+        for name in ("generator.safetensors", "generator.json", "players.safetensors"):
+            assert (folder / name).read_bytes() == (checkpoint / name).read_bytes()
+        assert len(list(folder.iterdir())) == 3
+    monkeypatch.setattr("atelier.registry.fetch._download", lambda *_: pytest.fail("it is there already"))
+    load_checkpoint("models:/back/1", tmp_path / "fetched" / "1")
+
+
+def test_a_changed_artifact_is_refused(run: StepRun, make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    made = register(run, "changed", make_checkpoint("base", seed=7), [])
+    (stored,) = model_folder(made).rglob("generator.safetensors")
+    content = bytearray(stored.read_bytes())
+    content[-1] ^= 1
+    stored.write_bytes(content)
+    with pytest.raises(TrackingError, match=r"generator.safetensors is not the one that was registered"):
+        load_checkpoint(made.uri, tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("models:/nothing@champion", "not in the registry"),
+        ("models:/nothing/1", "not in the registry"),
+        ("models:/digits/latest", "write models:/NAME@ALIAS or models:/NAME/VERSION"),
+        ("runs:/abc/model", "not a registered generator"),
+    ],
+)
+def test_what_is_not_there_is_named(tracking: Path, tmp_path: Path, uri: str, message: str) -> None:
+    with pytest.raises(TrackingError, match=message):
+        load_checkpoint(uri, tmp_path / "fetched")
+
+
+def test_an_incomplete_checkpoint_is_named(run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
+    checkpoint = make_checkpoint("base")
+    (checkpoint / "players.safetensors").unlink()
+    with pytest.raises(GeneratorError, match=r"players.safetensors: missing"):
+        register(run, "incomplete", checkpoint, [])
+    assert not client().search_registered_models("name = 'incomplete'")
+
+
+def test_an_unreachable_server_is_an_error(
+    run: StepRun, make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        with pytest.raises(TrackingError, match=r"MLflow at http://127.0.0.1:9 cannot be used"):
+            register(run, "away", make_checkpoint("base"), [])
+        with pytest.raises(TrackingError, match="cannot be used"):
+            load_checkpoint("models:/away@champion", tmp_path / "fetched")

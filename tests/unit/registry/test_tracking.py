@@ -1,0 +1,244 @@
+"""Runs in a real MLflow store: nesting, resuming, statuses, and life without the server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from atelier.registry import runs, server
+from atelier.registry.server import TrackingError, client, experiment_id
+from atelier.registry.tracking import step_run
+from atelier.training.preemption import Preempted
+
+EXPERIMENT = "tracking tests"
+
+
+def run_of(run_id: str | None) -> Any:
+    assert run_id
+    return client().get_run(run_id)
+
+
+def curve(run_id: str | None, name: str) -> list[tuple[int, float]]:
+    assert run_id
+    return [(metric.step, metric.value) for metric in client().get_metric_history(run_id, name)]
+
+
+def points(*images: int) -> list[dict[str, Any]]:
+    return [{"images": n, "step": n // 10, "loss": n / 2, "absent": None} for n in images]
+
+
+def test_steps_of_a_pipeline_are_nested_in_one_run(tracking: Path) -> None:
+    with step_run("prepare", EXPERIMENT, {"data": {"path": "s3://me:secret@host/x", "sides": [1, 2]}}, key="nested") as first:
+        pass
+    with step_run("train", EXPERIMENT, {}, {"atelier.seed": "7"}, key="nested", run_key="nested-train") as second:
+        second.log_history(points(10, 20), [{"images": 20, "value": 3.5, "identity": {"metric": "frechet"}}])
+    assert first.run_id != second.run_id and first.parent_run_id == second.parent_run_id
+    parent, prepare, train = run_of(first.parent_run_id), run_of(first.run_id), run_of(second.run_id)
+    assert prepare.data.tags["mlflow.parentRunId"] == train.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert parent.data.tags["atelier.pipeline"] == "nested" and "atelier.seed" not in parent.data.tags
+    assert prepare.data.params == {"data.path": "s3://***@host/x", "data.sides": "[1, 2]"}
+    assert train.data.tags["atelier.seed"] == "7" and train.data.tags["atelier.step"] == "train"
+    assert {run.info.status for run in (parent, prepare, train)} == {"FINISHED"}
+    assert curve(second.run_id, "loss") == [(10, 5.0), (20, 10.0)]
+    assert curve(second.run_id, "evaluation/frechet") == [(20, 3.5)]
+    assert set(train.data.metrics) == {"loss", "evaluation/frechet"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("x"), "FAILED"), (Preempted("x"), "KILLED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_how_a_step_ends_is_its_status_and_the_pipelines(tracking: Path, error: BaseException, status: str) -> None:
+    key = f"ends-{type(error).__name__}"
+    with step_run("prepare", EXPERIMENT, {}, key=key):
+        pass
+    with pytest.raises(type(error)), step_run("train", EXPERIMENT, {}, key=key) as run:
+        raise error
+    assert run_of(run.run_id).info.status == run_of(run.parent_run_id).info.status == status
+    with step_run("train", EXPERIMENT, {}, key=key) as again:
+        assert again is not run
+    assert run_of(again.parent_run_id).info.status == "FINISHED"  # the latest run of each step counts
+
+
+def test_an_interrupted_step_goes_on_in_its_run_and_sends_nothing_twice(tracking: Path, tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "grid.png")
+    with pytest.raises(Preempted), step_run("train", EXPERIMENT, {"lr": 1}, key="resume", run_key="resume-train") as first:
+        first.log_history(points(0, 10, 20))
+        first.log_picture("grid", tmp_path / "grid.png", 10)
+        raise Preempted("x")
+    with step_run("train", EXPERIMENT, {"lr": 2, "new": 3}, key="resume", run_key="resume-train") as second:
+        second.log_history(points(0, 10, 20, 30))
+        second.log_picture("grid", tmp_path / "grid.png", 10)
+        second.log_picture("grid", tmp_path / "grid.png", 30)
+    assert second.run_id == first.run_id
+    assert curve(second.run_id, "loss") == [(0, 0.0), (10, 5.0), (20, 10.0), (30, 15.0)]
+    pictures = [file.path for file in client().list_artifacts(str(second.run_id), "images") if file.path.endswith(".png")]
+    assert sorted(path.split("+")[2] for path in pictures) == ["10", "30"]
+    run = run_of(second.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"lr": "1", "new": "3"} and run.data.tags["changed.lr"] == "2"
+
+
+def test_another_pipeline_run_takes_over_only_what_was_interrupted(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(key: str, fail: bool = False) -> str | None:
+        with step_run("train", EXPERIMENT, {}, key=key, run_key="shared work") as run:
+            if fail:
+                raise Preempted("x")
+        return run.run_id
+
+    finished = train("first")
+    other = train("second")
+    assert other != finished
+    with pytest.raises(Preempted):
+        train("third", fail=True)
+    taken = train("fourth")
+    assert run_of(taken).data.tags["atelier.pipeline_run"] == "fourth"
+    assert taken not in (finished, other)
+    with pytest.raises(Preempted):
+        train("fifth", fail=True)
+    monkeypatch.setenv("ATELIER_PIPELINE_RUN", "kubeflow-run-6")
+    own = train("ignored")
+    assert run_of(own).data.tags["atelier.pipeline_run"] == "kubeflow-run-6"
+    assert run_of(run_of(own).data.tags["mlflow.parentRunId"]).data.tags["atelier.pipeline"] == "kubeflow-run-6"
+
+
+def test_an_injected_run_is_resumed(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = client().create_run(experiment_id(client(), EXPERIMENT), run_name="from outside")
+    monkeypatch.setenv("MLFLOW_RUN_ID", mine.info.run_id)
+    with step_run("train", EXPERIMENT, {"lr": 1}, key="injected") as run:
+        run.log_metrics({"a": 1.0})
+    assert run.run_id == mine.info.run_id and run.parent_run_id is None
+    assert run_of(run.run_id).data.metrics == {"a": 1.0}
+    assert not runs._pipeline_runs(client(), mine.info.experiment_id, "injected")
+
+
+def test_of_two_parents_made_at_once_the_older_stays(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = experiment_id(client(), EXPERIMENT)
+    rival = client().create_run(inside, start_time=1000, tags={runs.PIPELINE: "race"})
+    search, calls = runs._pipeline_runs, []
+
+    def blind_once(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return [] if len(calls) == 1 else search(*arguments)
+
+    monkeypatch.setattr(runs, "_pipeline_runs", blind_once)
+    assert runs.pipeline_run(client(), inside, "race", {}).info.run_id == rival.info.run_id
+    assert [run.info.run_id for run in search(client(), inside, "race")] == [rival.info.run_id]
+
+
+def test_steps_that_start_together_share_a_parent(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "SETTLE_SECONDS", 1.5)
+    inside = experiment_id(client(), EXPERIMENT)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: runs.pipeline_run(client(), inside, "together", {}).info.run_id, range(4)))
+    assert len(runs._pipeline_runs(client(), inside, "together")) == 1
+    assert len(set(found)) == 1
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_without_the_server_a_step_goes_on_and_says_so(
+    tracking: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:hush@127.0.0.1:{free_port()}")
+    started = time.monotonic()
+    with step_run("train", EXPERIMENT, {"lr": 1}, key="away") as run:
+        for n in range(50):
+            run.log_history(points(n))
+    assert time.monotonic() - started < 20
+    first, last = [record.getMessage() for record in caplog.records if record.name == "atelier.tracking"]
+    assert "cannot be used" in first and "lacks the end of step train" in last and "50 curve values" in last
+    assert "Connection refused" in first and "Connection refused" in last
+    assert "hush" not in caplog.text and run.run_id is None
+    with pytest.raises(TrackingError, match="set MLFLOW_TRACKING_URI"), step_run("r", EXPERIMENT, {}, required=True):
+        pytest.fail("the block must not run")
+
+
+def test_what_was_kept_is_sent_when_the_server_is_back(
+    tracking: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[int] = []
+
+    def away_at_first() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ConnectionError("nobody home")
+
+    monkeypatch.setattr("atelier.registry.tracking.check_reachable", away_at_first)
+    monkeypatch.setattr("atelier.registry.sender.RETRY_SECONDS", 0.01)
+    with step_run("train", EXPERIMENT, {}, key="back") as run:
+        run.log_history(points(10, 20))
+        deadline = time.monotonic() + 30
+        while run.run_id is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert curve(run.run_id, "loss") == [(10, 5.0), (20, 10.0)]
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [("cannot be used" in text, "answers again" in text) for text in messages] == [(True, False), (False, True)]
+
+
+def test_what_the_server_refuses_is_reported_and_does_not_block_the_rest(
+    tracking: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with step_run("train", EXPERIMENT, {}, key="refused") as run:
+        run.log_metrics({"a//b": 2.0})
+        while run._metrics:
+            time.sleep(0.01)
+        run.log_metrics({"share of a+b": 1.0})
+    assert run_of(run.run_id).data.metrics == {"share of a_b": 1.0}
+    assert "refused something" in caplog.text
+    assert run_of(run.run_id).info.status == "FINISHED"
+
+
+def test_sigterm_marks_the_run_killed(tracking: Path) -> None:
+    script = (
+        "import time\n"
+        "from atelier.registry.tracking import step_run\n"
+        f"with step_run('evaluate', {EXPERIMENT!r}, {{}}, key='sigterm', required=True) as run:\n"
+        "    print(run.run_id, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ})
+    assert process.stdout
+    run_id = process.stdout.readline().strip()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert run_of(run_id).info.status == "KILLED"
+
+
+def test_a_deleted_experiment_is_named(tracking: Path) -> None:
+    client().delete_experiment(experiment_id(client(), "to be deleted"))
+    with pytest.raises(TrackingError, match="'to be deleted' was deleted; restore it"):
+        experiment_id(client(), "to be deleted")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql+psycopg://me:p@ss@db:5432/x", "postgresql+psycopg://***@db:5432/x"),
+        ("https://host/x?X-Amz-Signature=abc&region=eu", "https://host/x?X-Amz-Signature=***&region=eu"),
+        ("AWS_SECRET_ACCESS_KEY=abc done", "AWS_SECRET_ACCESS_KEY=*** done"),
+        ("s3://bucket/prefix", "s3://bucket/prefix"),
+        ("train.seed=1", "train.seed=1"),
+    ],
+)
+def test_secrets_are_masked(text: str, masked: str) -> None:
+    assert server.mask(text) == masked
+
+
+def test_the_default_store_is_a_local_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert server.tracking_uri() == "sqlite:///mlflow.db"
