@@ -225,8 +225,8 @@ class Settings(Section):
             duel: TrainSettings = getattr(self, name)
             if self.model.architecture == "dcgan" and self.model.dcgan.batch_norm and duel.r1 + duel.r2 > 0:
                 raise ValueError(
-                    f"model.dcgan.batch_norm ties an image's logit to its whole batch, so {name}.r1 and {name}.r2 have no gradient "
-                    f"of a single image to penalise; set batch_norm: false, or {name}.r1: 0.0 and {name}.r2: 0.0"
+                    f"model.dcgan.batch_norm ties an image's logit to its whole batch, so {name}.r1 and {name}.r2 "
+                    f"have no gradient of a single image to penalise; set batch_norm: false, or {name}.r1: 0.0 and {name}.r2: 0.0"
                 )
         if self.model.conditional and not (self.data.labels and self.target.labels):
             raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")

@@ -55,7 +55,8 @@ def main() -> None:
         evaluator = Evaluator(PackedDataset(Path("data/target")), settings.evaluate, cache)
         table = Table("generator on the target images")
         for measured in settings.evaluate.metrics:
-            table.add_column(measured if measured == "classifier" else f"{measured} ({settings.evaluate.extractor})", justify="right")
+            eyes = "" if measured == "classifier" else f" ({settings.evaluate.extractor})"
+            table.add_column(measured + eyes, justify="right")
         first = None
         for name, folder in generators.items():
             generator = load_generator(folder)
@@ -63,8 +64,8 @@ def main() -> None:
             first = first or found
             for mine, theirs in zip(first.measurements, found.measurements, strict=True):
                 compare(mine, theirs)  # refuses numbers of different identity
-            by_kind = {metric: next(m for m in found.measurements if m.name.startswith(metric)) for metric in settings.evaluate.metrics}
-            table.add_row(name, *(f"{measurement.value:.4g}" for measurement in by_kind.values()))
+            firsts = (next(m for m in found.measurements if m.name.startswith(kind)) for kind in settings.evaluate.metrics)
+            table.add_row(name, *(f"{measurement.value:.4g}" for measurement in firsts))
             if args.pictures:
                 args.pictures.mkdir(parents=True, exist_ok=True)
                 images = next(sample(generator, 80, 0, 80))

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from atelier.data.packed import PackedDataset
 from driver import pixel_distance, tiny
 from safetensors.torch import load_file
 
+from atelier.data.packed import PackedDataset
 from atelier.generator import GeneratorError, GeneratorInfo, load_generator, sample
 from atelier.settings import Settings
 from atelier.training.checkpoint import Start
