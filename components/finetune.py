@@ -27,7 +27,7 @@ from pathlib import Path
 from atelier.generator import GeneratorInfo
 from atelier.settings import EvaluateSettings, FinetuneSettings, ModelSettings, SettingsError
 from components import cli
-from components.train import add_arguments, summary, train
+from components.train import add_arguments, report, train
 
 BASE = "base"
 
@@ -89,7 +89,7 @@ def main() -> None:
         device=args.device,
         resume_run=args.resume,
     )
-    print(summary(args.output, info))
+    report(args.output, info)
 
 
 if __name__ == "__main__":

@@ -73,14 +73,14 @@ class Candidate:
 class Line:
     """A column of the final table: a generator on some images.
 
-    `values` maps a metric's title, with its extractor and direction, to its value.
+    `values` are pairs of a metric's title, with its extractor and direction, and its value.
     """
 
     generator: str
     registered: str
     aliases: str
     measured_on: str
-    values: dict[str, str]
+    values: list[list[str]]
     report: str
 
 
@@ -115,7 +115,7 @@ def _line(registration: Registration, numbers: Evaluation, images: str, candidat
         registered=f"version {registration.version}",
         aliases=", ".join(registration.aliases),
         measured_on=images,
-        values={_title(one): text(one) for one in numbers.measurements},
+        values=[[_title(one), text(one)] for one in numbers.measurements],
         report=str(candidate.evaluation / REPORT),
     )
 
@@ -144,7 +144,7 @@ def show(lines: list[Line], console: Console) -> None:
     table.add_row("registered", *(line.registered for line in lines))
     table.add_row("alias", *(fill(line.aliases, VALUE_WIDTH) for line in lines), end_section=True)
     for title in _titles(lines):
-        table.add_row(fill(title, TITLE_WIDTH), *(line.values.get(title, "") for line in lines))
+        table.add_row(fill(title, TITLE_WIDTH), *(dict(line.values).get(title, "") for line in lines))
     console.print(table)
     for report in dict.fromkeys(line.report for line in lines):
         console.print(f"report: {report}", highlight=False, soft_wrap=True)
@@ -154,13 +154,13 @@ def markdown(lines: list[Line]) -> str:
     """The table in Markdown."""
     heads = [f"{line.generator} on {line.measured_on}" for line in lines]
     rows = [["registered", *(line.registered for line in lines)], ["alias", *(line.aliases for line in lines)]]
-    rows += [[title, *(line.values.get(title, "") for line in lines)] for title in _titles(lines)]
+    rows += [[title, *(dict(line.values).get(title, "") for line in lines)] for title in _titles(lines)]
     body = [["generator", *heads], ["---"] * (len(lines) + 1), *rows]
     return "# Registered generators\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in body)
 
 
 def _titles(lines: list[Line]) -> list[str]:
-    return list(dict.fromkeys(title for line in lines for title in line.values))
+    return list(dict.fromkeys(title for line in lines for title, _ in line.values))
 
 
 def main() -> None:

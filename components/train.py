@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +169,14 @@ def main() -> None:
         init_from=args.init_from,
         resume_run=args.resume,
     )
-    print(summary(args.output, info))
+    report(args.output, info)
 
 
-def summary(output: Path, info: GeneratorInfo) -> str:
-    """The checkpoint in a line."""
-    return f"{output}: best at {info.images_seen} images, {info.metric['identity']['metric']} {info.metric['value']:.4g}"
+def report(output: Path, info: GeneratorInfo) -> None:
+    """Prints the checkpoint in a line; under torchrun the first rank does."""
+    if os.environ.get("RANK", "0") == "0":
+        metric = info.metric
+        print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
 
 
 if __name__ == "__main__":

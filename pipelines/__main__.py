@@ -59,7 +59,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _cluster(args: argparse.Namespace) -> Cluster:
-    return Cluster(args.image, args.gpu, args.state_claim, args.tracking_uri)
+    return Cluster(args.image, args.gpu, args.state_claim, args.tracking_uri, args.secret)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +105,9 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--tracking-uri", metavar="URL", help="MLflow of the steps, where Kubeflow's own MLflow plugin is not in use"
+    )
+    parser.add_argument(
+        "--secret", metavar="NAME", help=f"Secret for the tasks' environment; of it are taken: {', '.join(dag.SECRETS)}"
     )
 
 

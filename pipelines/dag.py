@@ -28,6 +28,15 @@ IMAGE = "atelier/train@sha256:" + 64 * "0"
 PINNED = re.compile(r"^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$")
 VOLUME = "/atelier"
 RETRIES = 3
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_DEFAULT_REGION",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
 
 
 class PipelineError(AtelierError):
@@ -41,13 +50,15 @@ class Cluster:
     `image` holds this project and kfp, and is pinned by its digest. `gpu` is the resource name of an accelerator
     (nvidia.com/gpu): each step that computes with networks gets one. `claim` names a PersistentVolumeClaim for training
     states and reference statistics: with it a task that lost its node is started again and goes on where it was.
-    `tracking` is MLflow's URI, for clusters on which KFP does not inject it.
+    `tracking` is MLflow's URI, for clusters on which KFP does not inject it. `secret` names a Secret: what it has of
+    SECRETS becomes the environment of every task.
     """
 
     image: str = IMAGE
     gpu: str | None = None
     claim: str | None = None
     tracking: str | None = None
+    secret: str | None = None
 
     def __post_init__(self) -> None:
         if not PINNED.match(self.image):
@@ -55,6 +66,11 @@ class Cluster:
                 f"--image {self.image}: not pinned by a digest. KFP's cache compares the name of an image, not what is in "
                 "it, so under a tag that moves it would hand out results of older code; write NAME@sha256:<64 hex digits>, "
                 "which docker push prints"
+            )
+        if self.tracking and "@" in self.tracking:
+            raise PipelineError(
+                "--tracking-uri: holds a login, which would stand in the compiled pipeline for all to read; leave it out "
+                "and put MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD into a Secret for --secret"
             )
 
 
@@ -144,7 +160,10 @@ def _placed(task: dsl.PipelineTask, step: steps.Step, cluster: Cluster) -> dsl.P
     """Environment, accelerator and volume of a task."""
     kubernetes.use_field_path_as_env(task, steps.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
     if cluster.tracking:
-        task.set_env_variable("MLFLOW_TRACKING_URI", cluster.tracking)
+        task.set_env_variable(steps.TRACKING, cluster.tracking)
+    if cluster.secret:
+        for name in SECRETS:
+            kubernetes.use_secret_as_env(task, cluster.secret, {name: name}, optional=True)
     if cluster.gpu and step.computes:
         task.set_accelerator_type(cluster.gpu).set_accelerator_limit(1)
     if cluster.claim and step.computes:

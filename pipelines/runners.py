@@ -15,6 +15,7 @@ import kfp
 from kfp import compiler, local
 
 from atelier.files import atomic_write
+from atelier.registry.server import LOCAL_URI
 from atelier.settings import Settings
 from pipelines import dag, form, steps
 from pipelines.dag import Cluster, PipelineError
@@ -40,6 +41,7 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path) -> Pa
     root = output.resolve() / name
     # The steps are processes of their own: they learn of these through the environment, as they do on a cluster.
     os.environ |= {steps.PIPELINE_RUN: name, steps.STATES: str(states.resolve()), steps.CACHE: str(cache.resolve())}
+    os.environ.setdefault(steps.TRACKING, LOCAL_URI)
     for about in ("You may be attem", "Task .* have no effect"):  # of what means something on a cluster only
         warnings.filterwarnings("ignore", message=about)
     with tempfile.TemporaryDirectory() as scratch:

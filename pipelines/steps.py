@@ -29,11 +29,16 @@ if TYPE_CHECKING:
     from atelier.generator import GeneratorInfo
 
 PIPELINE_RUN, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_STATES", "ATELIER_CACHE"
+TRACKING = "MLFLOW_TRACKING_URI"
 ORIGIN = "the run's parameters"
 
 ALL: tuple[str, ...] = ()
 EXPERIMENT = ("experiment",)
 CHOOSES_BEST = ("extractor", "weights", "seed", "batch")  # of evaluate, while training
+
+
+class StepError(AtelierError):
+    """A task cannot run where it was placed."""
 
 
 @dataclass(frozen=True)
@@ -76,28 +81,39 @@ def step(
 
 def execute(name: str, given: dict[str, Any]) -> None:
     """Runs a step inside its task. An expected error is one line on stderr and the exit code of the command lines."""
-    step = STEPS[name]
+    found = STEPS[name]
     cli.configure_logging()
     try:
-        step.run(_settings(step, given), **{artifact: given[artifact] for artifact in step.artifacts})
+        if not os.environ.get(TRACKING):
+            raise StepError(
+                f"{TRACKING} is not set, so the records of this step would vanish with its container; submit with "
+                "--tracking-uri, or turn on the MLflow plugin of Kubeflow Pipelines"
+            )
+        found.run(_settings(found, given), **{artifact: given[artifact] for artifact in found.artifacts})
     except AtelierError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(getattr(error, "exit_code", 1)) from error
 
 
-def _settings(step: Step, given: dict[str, Any]) -> dict[str, Any]:
+def _settings(found: Step, given: dict[str, Any]) -> dict[str, Any]:
     """Validated sections; of a section that is read in part, a plain mapping of the keys that are."""
     sections: dict[str, Any] = {}
-    for section, allowed in step.settings.items():
+    for section, allowed in found.settings.items():
         arrived = {key: given[form.parameter(f"{section}.{key}")] for key in form.keys(section, allowed)}
         values = form.plain(section, arrived)
         sections[section] = values if allowed else parse(values, SECTIONS[section], origin=ORIGIN, prefix=section)
     return sections
 
 
-def _place(variable: str, default: str) -> Path:
-    """A folder that outlives the task where the environment names one; otherwise one in the task's own file system."""
-    return Path(os.environ.get(variable) or Path(tempfile.gettempdir()) / "atelier" / default)
+def _states(name: str) -> Path:
+    """Where training keeps its saves. Says so when that is a place that vanishes with the container."""
+    if STATES not in os.environ:
+        print(f"{STATES} is not set: what is saved is lost with this container; submit with --state-claim", file=sys.stderr)
+    return Path(os.environ.get(STATES, Path(tempfile.gettempdir()) / "atelier-states")) / name
+
+
+def _cache() -> Path:
+    return Path(os.environ.get(CACHE, Path(tempfile.gettempdir()) / "atelier-cache"))
 
 
 # --- the steps: each turns artifacts into paths and calls the component function
@@ -146,8 +162,8 @@ def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[M
         settings["registry"]["experiment"],
         data=Path(images.path),
         output=Path(checkpoint.path),
-        states=_place(STATES, "states") / "train",
-        cache=_place(CACHE, "cache"),
+        states=_states("train"),
+        cache=_cache(),
     )
     _describe(checkpoint, info)
 
@@ -168,8 +184,8 @@ def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model
         settings["registry"]["experiment"],
         data=Path(images.path),
         output=Path(checkpoint.path),
-        states=_place(STATES, "states") / "finetune",
-        cache=_place(CACHE, "cache"),
+        states=_states("finetune"),
+        cache=_cache(),
         base=Path(base.path),
     )
     _describe(checkpoint, info)
@@ -236,7 +252,7 @@ def _evaluate(
         Path(checkpoint.path),
         Path(images.path),
         Path(evaluation.path),
-        _place(CACHE, "cache"),
+        _cache(),
         baseline=Path(baseline.path) if baseline else None,
         step=name,
     )

@@ -16,11 +16,11 @@ from torch import nn
 from atelier.data.packed import PackedDataset
 from atelier.metrics import cache as kept
 from atelier.metrics.identity import MetricError
-from atelier.metrics.passes import in_chunks
+from atelier.metrics.passes import in_chunks, one_thread
 from atelier.metrics.progress import bar
 
 CONFIDENT = 0.9
-IMAGES, BATCH, RATE = 40_000, 64, 3e-3
+IMAGES, BATCH, RATE = 30_000, 64, 3e-3
 OUTLIERS, OUTLIER_WEIGHT = 8, 0.5
 CARVED = 10
 
@@ -57,7 +57,7 @@ class Classifier:
 
 
 def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bool = True) -> Classifier:
-    """The classifier of a labelled dataset, from `cache` or fitted on the CPU with `seed`: equal inputs give equal weights.
+    """The classifier of a labelled dataset, from `cache` or fitted with `seed` on one CPU core: equal inputs give equal weights.
 
     It learns from the dataset's split. Held out is the test split; where there is none, a tenth drawn with `seed`, which it
     does not learn from. Raises MetricError without labels or with a single class.
@@ -138,7 +138,7 @@ def _fit(network: nn.Module, dataset: PackedDataset, indices: np.ndarray, seed: 
     random = np.random.default_rng(seed)
     network.train()
     shown = bar("classifier of real images", steps * BATCH, progress)
-    with shown, torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with shown, one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         for rows in _stream(indices, steps, random):
             images = _moved(_normalised(torch.from_numpy(dataset.images(rows))), random)

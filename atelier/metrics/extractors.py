@@ -11,6 +11,7 @@ import hashlib
 import io
 import itertools
 import os
+import pickle
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ class Extractor:
         if images.shape[2:] != (self.resolution, self.resolution):
             raise ExtractorError(f"images have {images.shape[2:]} pixels; this extractor was loaded for {self.resolution} px")
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            return in_chunks(self._forward, images, self.chunk, self.dim)
+            return in_chunks(self._forward, images, self.chunk, self.dim, parallel=self.device.type == "cpu")
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         prepared = self._prepare(images.to(self.device)).expand(-1, 3, -1, -1)
@@ -224,7 +225,10 @@ def _read(path: Path, sha256: str) -> State:
     except OSError as error:
         raise ExtractorError(f"{path}: weights cannot be read ({error.strerror}); correct evaluate.weights") from error
     _check(content, sha256, str(path))
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ExtractorError(f"{path}: holds more than tensors, so it is not loaded; replace it") from error
 
 
 def _check(content: bytes | bytearray, sha256: str, origin: str) -> None:

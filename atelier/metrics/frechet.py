@@ -9,9 +9,10 @@ squared before the root: no complex numbers, no offset on the diagonal, and rank
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg
+import torch
 
 from atelier.metrics.identity import MetricError
+from atelier.metrics.passes import one_thread
 
 
 class Moments:
@@ -85,13 +86,14 @@ class Moments:
         mean = self.mean
         if self._scatter is None:
             return (self._rows - mean) / np.sqrt(self.count - 1)
-        covariance = self.covariance
-        try:
-            return linalg.cholesky(covariance)
-        except linalg.LinAlgError:  # singular: constant or dependent features
-            values, vectors = linalg.eigh(covariance)
-            kept = values > values[-1] * self.dim * np.finfo(np.float64).eps
-            return np.sqrt(values[kept])[:, None] * vectors[:, kept].T
+        covariance = torch.from_numpy(self.covariance)
+        with one_thread():
+            lower, failed = torch.linalg.cholesky_ex(covariance)
+            if not failed:
+                return lower.mT.numpy()
+            values, vectors = torch.linalg.eigh(covariance)  # singular: constant or dependent features
+        kept = values > values[-1] * self.dim * torch.finfo(torch.float64).eps
+        return (values[kept].sqrt()[:, None] * vectors[:, kept].mT).numpy()
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays for a file; `from_arrays` gives back equal moments, to the bit."""
@@ -128,5 +130,6 @@ def frechet_distance(first: Moments, second: Moments) -> float:
         raise MetricError(f"features of {first.dim} and {second.dim} dimensions cannot be compared; use one extractor")
     root, other = first.factor(), second.factor()
     difference = first.mean - second.mean
-    overlap = linalg.svdvals(root @ other.T).sum() if root.size and other.size else 0.0
+    with one_thread():  # many small steps: threads that wait for each other on shared cores take minutes
+        overlap = float(torch.linalg.svdvals(torch.from_numpy(root @ other.T)).sum())
     return max(float(difference @ difference + np.vdot(root, root) + np.vdot(other, other) - 2 * overlap), 0.0)

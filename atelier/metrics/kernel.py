@@ -34,7 +34,6 @@ def kernel_distance(
     size = subset_size(len(first), len(second), size)
     if size < 2:
         raise MetricError(f"the kernel distance needs at least 2 images a set, not {len(first)} and {len(second)}")
-    first, second = first.astype(np.float64), second.astype(np.float64)
     random = np.random.RandomState(seed)
     draws = [
         (random.choice(len(first), size, replace=False), random.choice(len(second), size, replace=False)) for _ in range(subsets)
@@ -57,6 +56,7 @@ def _chosen(draws: list[tuple[np.ndarray, np.ndarray]], side: int, count: int) -
 
 def _discrepancies(x: np.ndarray, y: np.ndarray, in_x: np.ndarray, in_y: np.ndarray, size: int) -> np.ndarray:
     """Unbiased squared MMD of each subset (Gretton et al. 2012, equation 3); subsets are indicators [subsets, rows]."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
     within = _within(x, in_x) + _within(y, in_y)
     across = sum(((in_x[:, rows] @ _kernel(x[rows], y)) * in_y).sum(axis=1) for rows in _blocks(len(x)))
     return within / (size * (size - 1)) - 2 * across / size**2

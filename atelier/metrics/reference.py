@@ -15,7 +15,7 @@ from atelier.metrics.identity import MetricError
 from atelier.metrics.progress import bar
 
 REFERENCE_CAP = 50_000
-BATCH = 64
+BATCH = 256
 
 
 @dataclass(frozen=True)

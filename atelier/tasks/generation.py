@@ -6,6 +6,7 @@ a move, and which player's moving average is the product. The loop knows no arch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -57,6 +58,8 @@ class Generation:
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
         self.players: dict[str, nn.Module] = {"discriminator": self.discriminator, "generator": self.generator}
+        self._paint: Callable[..., Tensor] = torch.compile(self.generator) if train.compile else self.generator
+        self._see: Callable[..., Tensor] = torch.compile(self.discriminator) if train.compile else self.discriminator
 
     def hold_all_but(self, player: str) -> None:
         """Lets only the moving player's parameters take gradients; frozen stages of the discriminator never do."""
@@ -79,8 +82,8 @@ class Generation:
         with torch.no_grad():
             fake = self._generate(batch.labels, draws)
         fake = fake.detach().requires_grad_(at.r2 > 0)
-        real_logits = self._judge(real, batch.labels, draws.real, at)
-        fake_logits = self._judge(fake, batch.labels, draws.fake, at)
+        real_logits = self._judge(real, batch.labels, draws.real, at, penalised=at.r1 > 0)
+        fake_logits = self._judge(fake, batch.labels, draws.fake, at, penalised=at.r2 > 0)
         adversarial = objectives.discriminator_loss(self.train.objective, real_logits, fake_logits)
         loss = adversarial
         if at.r1 > 0:
@@ -103,11 +106,13 @@ class Generation:
 
     def _generate(self, labels: Tensor, draws: Draws) -> Tensor:
         latents = draws.latents.to(labels.device, non_blocking=True)
-        return self.generator(latents, labels if self.shape.classes else None)
+        return self._paint(latents, labels if self.shape.classes else None)
 
-    def _judge(self, images: Tensor, labels: Tensor, draws: augment.Draws, at: Pressure) -> Tensor:
+    def _judge(self, images: Tensor, labels: Tensor, draws: augment.Draws, at: Pressure, penalised: bool = False) -> Tensor:
+        """Logits of what the augmentation leaves; compiled code cannot be differentiated twice, so `penalised` runs as it is."""
         seen = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
-        return self.discriminator(seen, labels if self.shape.classes else None).float()
+        network = self.discriminator if penalised else self._see
+        return network(seen, labels if self.shape.classes else None).float()
 
     def _signals(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Accuracy on each side, how real the fakes look, and ADA's r_t (Karras et al. 2020, eq. 1).

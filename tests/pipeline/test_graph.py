@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from small import ROOT
 
+from atelier.settings import load
 from pipelines import dag, form, runners, steps
 
 Graph = dict[str, dict[str, Any]]
@@ -103,8 +104,22 @@ def test_an_image_that_can_move_is_refused() -> None:
             dag.Cluster(image=image)
 
 
+def test_a_login_is_not_compiled_in() -> None:
+    with pytest.raises(dag.PipelineError, match="holds a login"):
+        dag.Cluster(tracking="http://me:secret@mlflow")
+
+
+def test_a_task_without_mlflow_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(SystemExit):
+        steps.execute("check", form.filled(load(ROOT / "params.yaml")))
+    assert "MLFLOW_TRACKING_URI is not set" in capsys.readouterr().err
+
+
 def test_what_a_cluster_offers_is_asked_for() -> None:
-    cluster = dag.Cluster(f"atelier@sha256:{'a' * 64}", gpu="nvidia.com/gpu", claim="states", tracking="http://mlflow")
+    cluster = dag.Cluster(
+        f"atelier@sha256:{'a' * 64}", gpu="nvidia.com/gpu", claim="states", tracking="http://mlflow", secret="keys"
+    )
     pipeline, platform = YAML(typ="safe", pure=True).load_all(runners.compiled(cluster))
     containers = {name: e["container"] for name, e in pipeline["deploymentSpec"]["executors"].items()}
     with_gpu = {name for name, container in containers.items() if "accelerator" in container.get("resources", {})}
@@ -119,6 +134,9 @@ def test_what_a_cluster_offers_is_asked_for() -> None:
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert placed["exec-train"]["pvcMount"][0]["mountPath"] == "/atelier"
     assert "pvcMount" not in placed["exec-prepare-base"]
+    taken = {key["envVar"] for secret in placed["exec-prepare-base"]["secretAsEnv"] for key in secret["keyToEnv"]}
+    assert taken == set(dag.SECRETS)
+    assert all(secret["optional"] for secret in placed["exec-prepare-base"]["secretAsEnv"])
     assert pipeline["root"]["dag"]["tasks"]["train"]["retryPolicy"]["maxRetryCount"] == 3
 
 
@@ -131,8 +149,6 @@ def test_what_a_cluster_offers_is_asked_for() -> None:
     ],
 )
 def test_submitting_refuses_what_no_node_can_read(override: str, said: str) -> None:
-    from atelier.settings import load
-
     cluster = dag.Cluster(image=f"atelier@sha256:{'a' * 64}")
     runners.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), cluster)
     with pytest.raises(dag.PipelineError, match=said):

@@ -112,6 +112,21 @@ def test_changed_packaged_weights_are_refused(monkeypatch: pytest.MonkeyPatch, t
         load_extractor("efficientnet_lite0", "packaged", 28)
 
 
+def test_a_file_that_would_run_code_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Even if its hash were the right one."""
+
+    class Trap:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "sprung",)
+
+    path = tmp_path / "weights.pth"
+    torch.save({"weight": Trap()}, path)
+    monkeypatch.setattr(extractors, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(ExtractorError, match=r"weights.pth: holds more than tensors"):
+        load_extractor("inception", str(path), 28)
+    assert not (tmp_path / "sprung").exists()
+
+
 # --- inception
 
 

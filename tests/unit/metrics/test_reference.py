@@ -63,14 +63,14 @@ def test_a_hit_is_equal_and_needs_no_forward_pass(
 
 @pytest.mark.parametrize("change", ["images", "split", "extractor", "weights", "resize", "code", "library"])
 def test_what_it_depends_on_misses(
-    change: str, dataset: PackedDataset, means: Any, tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+    change: str, dataset: PackedDataset, means: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference(dataset, made(means), tmp_path)
     passes, extractor = means.passes, made(means)
     if change == "images":
         dataset.content_hash = "another"
     elif change == "split":
-        dataset = PackedDataset(digits, "train")
+        dataset.split = "another"
     elif change in ("code", "library"):
         version = {**kept.code_version(), {"code": "code", "library": "torch"}[change]: "another"}
         monkeypatch.setattr(kept, "code_version", lambda: version)

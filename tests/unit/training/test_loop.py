@@ -66,6 +66,14 @@ def test_micro_batches_change_rounding_only(augment: str, objective: str, digits
         torch.testing.assert_close(weights(tmp_path / "parts", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
 
 
+def test_compiled_networks_change_rounding_only(digits: PackedDataset, tmp_path: Path) -> None:
+    common = ["train.images=96", "train.evaluate_from=1.0", "train.augment=none"]
+    for name in ("false", "true"):
+        train(tiny(*common, f"train.compile={name}"), digits, tmp_path / name)
+    for name, tensor in weights(tmp_path / "false", "players.safetensors").items():
+        torch.testing.assert_close(weights(tmp_path / "true", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
+
+
 def test_two_ranks_change_rounding_only(digits: PackedDataset, tmp_path: Path) -> None:
     driver = Path(__file__).parent / "driver.py"
     for name, ranks in (("one", 1), ("two", 2)):
