@@ -19,7 +19,6 @@ from rich.console import Console
 
 from atelier.settings import Settings, load
 from components import cli
-from components.register import read_lines, show
 from pipelines import dag, runners
 from pipelines.dag import Cluster, PipelineError
 
@@ -39,6 +38,8 @@ def _compile(args: argparse.Namespace) -> None:
 
 
 def _run_local(args: argparse.Namespace) -> None:
+    from components.register import read_lines, show  # loads PyTorch, which nothing else here needs
+
     root = runners.run_local(_settings(args), args.output, args.states, args.cache)
     (registration,) = root.glob("*/register/registration")
     show(read_lines(registration), Console())

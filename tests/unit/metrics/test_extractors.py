@@ -80,6 +80,13 @@ def test_a_feature_depends_on_its_image_only(lite0: Extractor, images: np.ndarra
     assert lite0.features(images[:0]).shape == (0, 1280)
 
 
+def test_loading_leaves_the_random_state_alone(random_inception: State, images: np.ndarray) -> None:
+    before = torch.get_rng_state()
+    load_extractor("efficientnet_lite0", "packaged", 28).features(images[:2])
+    inception(random_inception, "random", 28)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_grey_is_repeated_to_colour(lite0: Extractor, images: np.ndarray) -> None:
     assert np.array_equal(lite0.features(images[:3].repeat(3, axis=1)), lite0.features(images[:3]))
 
