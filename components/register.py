@@ -1,4 +1,4 @@
-"""Registers the base and the fine-tuned generator in MLflow, with their numbers and ancestry, and prints the final table.
+"""Registers the base and the fine-tuned generator in MLflow, with their numbers and ancestry; --show prints the table of them.
 
 A version gets the alias "challenger", and "champion" where its name has none yet. Weights that are registered already make no
 second version. MLflow is the one of MLFLOW_TRACKING_URI, or mlflow.db in this folder; unlike in other steps it must answer.
@@ -173,10 +173,9 @@ def main() -> None:
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="only print the table of this folder")
     parser.add_argument("--open", action="store_true", help="with --show: open the reports in a browser, too")
     args = parser.parse_args()
-    console = Console()
     if args.show:
         lines = read_lines(args.show)
-        show(lines, console)
+        show(lines, Console())
         for report in dict.fromkeys(line.report for line in lines) if args.open else ():
             webbrowser.open(Path(report).resolve().as_uri())
         return
@@ -189,7 +188,8 @@ def main() -> None:
         Candidate(args.finetuned, args.finetuned_evaluation),
         args.output,
     )
-    show(lines, console)
+    for registered in dict.fromkeys(f"{line.generator} {line.registered} ({line.aliases})" for line in lines):
+        print(registered)
 
 
 _NEEDED = ("base", "base_evaluation", "finetuned", "finetuned_evaluation", "output")

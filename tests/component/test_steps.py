@@ -11,7 +11,6 @@ from typing import Any
 
 import mlflow
 import pytest
-from small import folder_hash, write_params
 
 from atelier.files import sha256_file
 from atelier.metrics.evaluate import read_evaluation
@@ -22,6 +21,7 @@ from components.finetune import finetune
 from components.prepare import prepare
 from components.register import Candidate, Line, markdown, read_lines, register
 from components.train import train
+from small import folder_hash, write_params
 
 
 @dataclass(frozen=True)

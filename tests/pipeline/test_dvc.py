@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from small import ROOT, folder_hash, write_images, write_params
 
 STAGES = ("prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register")

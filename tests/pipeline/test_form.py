@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from small import ROOT
 
 from atelier.settings import SettingsError, load
 from pipelines import form
+from small import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from small import ROOT
 
 from atelier.settings import load
 from pipelines import dag, form, runners, steps
+from small import ROOT
 
 Graph = dict[str, dict[str, Any]]
 CHECK = "check"

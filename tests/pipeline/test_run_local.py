@@ -10,11 +10,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from small import write_params
 
 from atelier.generator import load_generator
 from atelier.settings import load
 from pipelines import form, steps
+from small import write_params
 
 
 @dataclass(frozen=True)

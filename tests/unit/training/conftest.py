@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from atelier.data.pack import pack
-from atelier.data.packed import PackedDataset
 
 from atelier import settings
+from atelier.data.pack import pack
+from atelier.data.packed import PackedDataset
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from atelier.data.packed import PackedDataset
 
 from atelier import settings
+from atelier.data.packed import PackedDataset
 from atelier.generator import sample
 from atelier.settings import Settings
 from atelier.training.distributed import ranks

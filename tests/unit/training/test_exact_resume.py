@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from atelier.data.packed import PackedDataset
 
 DRIVER = Path(__file__).parent / "driver.py"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from driver import pixel_distance, tiny
 from safetensors.torch import load_file
 
 from atelier.data.packed import PackedDataset
@@ -20,6 +19,7 @@ from atelier.training.distributed import Ranks
 from atelier.training.loop import Measure
 from atelier.training.monitors import TrainingStopped, pairwise_distance
 from atelier.training.run import run
+from driver import pixel_distance, tiny
 
 CPU = torch.device("cpu")
 
