@@ -281,7 +281,8 @@ def _override(values: Any, override: str) -> None:
         values = values.get(part) if isinstance(values, dict) else None
     if not isinstance(values, dict):
         raise SettingsError(f"--set {override}: params.yaml has no section {'.'.join(parents)!r}")
-    values[leaf] = _yaml(text, f"--set {override}")
+    # A colour is no comment here.
+    values[leaf] = text.strip() if text.strip().startswith("#") else _yaml(text, f"--set {override}")
 
 
 def _explain(item: Any, section: type[Section], prefix: str) -> str:

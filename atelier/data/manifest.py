@@ -82,7 +82,7 @@ class Manifest(Part):
 def load_manifest(folder: Path) -> Manifest:
     """Reads manifest.json of a packed dataset. Raises DataError where it is missing, broken or of another format."""
     path = Path(folder) / NAME
-    remedy = "run `dvc repro prepare` (or `dvc pull`)"
+    remedy = "run `dvc repro` (or `dvc pull`)"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from atelier.data.manifest import SPLITS, Manifest, Shard, load_manifest
 from atelier.data.shards import ZERO, layout_of
 from atelier.files import sha256_file
 
-REMEDY = "run `dvc repro prepare` (or `dvc pull`) to bring it back"
+REMEDY = "run `dvc repro` (or `dvc pull`) to bring it back"
 VERIFY_IMAGES = 1024
 
 

@@ -67,6 +67,10 @@ def test_missing_key_missing_file_and_broken_yaml(tmp_path: Path) -> None:
         settings.load(copy)
 
 
+def test_a_colour_in_an_override_is_no_comment() -> None:
+    assert settings.load(PARAMS, ["data.background=#ffffff"]).data.background == "#ffffff"
+
+
 @pytest.mark.parametrize("override", ["seed", "nothing.seed=1", "train.seed.deep=1"])
 def test_overrides_that_name_nothing(override: str) -> None:
     with pytest.raises(SettingsError, match="--set"):

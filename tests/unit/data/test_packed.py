@@ -175,7 +175,7 @@ def test_manifests_that_cannot_be_used(copy: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         load_manifest(copy)
     (copy / "manifest.json").unlink()
-    with pytest.raises(DataError, match="is no packed dataset; run `dvc repro prepare`"):
+    with pytest.raises(DataError, match="is no packed dataset; run `dvc repro`"):
         load_manifest(copy)
 
 
