@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from atelier.training.loop import Measure, Observer, Trainer
 from atelier.training.monitors import TrainingStopped
 from atelier.training.preemption import StopSignal
 from atelier.training.state import RunFolder
+
+log = logging.getLogger("atelier.training")
 
 CODE = ("data", "networks", "tasks", "training", "augment.py", "objectives.py", "generator.py")
 
@@ -111,6 +114,11 @@ def run(
         trainer = Trainer(task, settings, data, folder, measure, device, ranks, observers)
         if start:
             start.load(task, trainer.average, classes)
+        if ranks.first and folder.newest() is None and (others := folder.interrupted_others()):
+            log.warning(
+                f"begins anew: {', '.join(map(str, others))} was interrupted, but with other code, data or settings; "
+                "it stays as it is, remove it when it is not needed"
+            )
         try:
             finished = trainer.run(stop)
         except TrainingStopped as stopped:

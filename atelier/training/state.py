@@ -66,6 +66,10 @@ class RunFolder:
         """The latest whole save, or None."""
         return max(self.path.glob("step-*"), default=None)
 
+    def interrupted_others(self) -> list[Path]:
+        """Runs beside this one that were stopped before their end: of other code, data or settings."""
+        return sorted({save.parent for save in self.path.parent.glob("*/step-*")} - {self.path})
+
     def prune(self, best: int | None) -> None:
         """Removes all saves but the newest two and the best."""
         saves = sorted(self.path.glob("step-*"))

@@ -72,6 +72,8 @@ def test_sigterm_saves_and_says_again(digits: PackedDataset, whole: dict[str, by
     code, _, err = finish(process)
     assert code == 75 and "run the same command again" in err
     assert len(list(tmp_path.glob("states/*/step-*"))) >= 1
+    code, _, err = finish(start(digits.folder, tmp_path / "other", tmp_path / "states", "train.seed=1", "train.images=64"))
+    assert code == 0 and "begins anew" in err, err
     code, out, err = finish(start(digits.folder, tmp_path / "model", tmp_path / "states", "train.save_every=1000000"))
     assert code == 0, err
     assert int(out.split()[1]) >= 1, "the second process must go on with the curves of the first"
