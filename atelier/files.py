@@ -36,6 +36,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         try:
             with aside.open("wb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
@@ -81,8 +82,10 @@ def _sweep(path: Path) -> None:
         if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
             if kind == "old" and not path.exists():
                 left.rename(path)
-            else:
+            elif left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

@@ -54,6 +54,7 @@ class DataSettings(Section):
     resolution: Literal[28, 32, 64, 128, 256]
     channels: Literal[1, 3]
     fit: Literal["crop", "pad", "stretch"]
+    margin: Annotated[int, Field(ge=0)]
     filter: Literal["lanczos", "bicubic", "bilinear", "box"]
     background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
     holdout: Annotated[float, Field(ge=0, lt=1)]
@@ -61,6 +62,12 @@ class DataSettings(Section):
     max_pixels: PositiveInt
     max_rejected: Annotated[int, Field(ge=0)]
     shard_mib: PositiveInt
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if 2 * self.margin >= self.resolution:
+            raise ValueError(f"margin {self.margin} on both sides leaves nothing of resolution {self.resolution}; lower it")
+        return self
 
 
 class MLPSettings(Section):

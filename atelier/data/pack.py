@@ -41,6 +41,7 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
         resolution=settings.resolution,
         channels=settings.channels,
         fit=settings.fit,
+        margin=settings.margin,
         filter=settings.filter,
         background=settings.background,
         min_side=settings.min_side,
@@ -145,7 +146,7 @@ def _manifest(
         content.add(split, order.digests[split], labels)
         counts = np.bincount(labels, minlength=len(order.classes)).tolist() if order.classes else []
         splits[split] = SplitInfo(count=len(labels), class_counts=counts)
-    steps = ("labels", "fit", "filter", "background", "holdout", "min_side", "max_pixels")
+    steps = ("labels", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
     return Manifest(
         format=FORMAT,
         count=order.count,

@@ -36,6 +36,7 @@ class Recipe:
     resolution: int
     channels: int
     fit: str
+    margin: int
     filter: str
     background: str
     min_side: int
@@ -136,18 +137,20 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 
 
 def _square(image: Image.Image, recipe: Recipe) -> Image.Image:
-    side, filter = recipe.resolution, FILTERS[recipe.filter]
+    """The image as a square of `resolution`: `margin` pixels of background around what `fit` makes of it."""
+    side, inner = recipe.resolution, recipe.resolution - 2 * recipe.margin
     width, height = image.size
-    if (width, height) == (side, side):
-        return image
-    if recipe.fit == "stretch" or width == height:
-        return image.resize((side, side), filter)
-    if recipe.fit == "crop":
+    wide, high = inner, inner
+    if recipe.fit == "crop" and width != height:
         short = min(width, height)
         left, top = (width - short) // 2, (height - short) // 2
-        return image.crop((left, top, left + short, top + short)).resize((side, side), filter)
-    long = max(width, height)
-    inner = [max(1, (2 * length * side + long) // (2 * long)) for length in (width, height)]
+        image = image.crop((left, top, left + short, top + short))
+    elif recipe.fit == "pad":
+        long = max(width, height)
+        wide, high = (max(1, (2 * length * inner + long) // (2 * long)) for length in (width, height))
+    fitted = image if image.size == (wide, high) else image.resize((wide, high), FILTERS[recipe.filter])
+    if fitted.size == (side, side):
+        return fitted
     square = Image.new(image.mode, (side, side), ImageColor.getcolor(recipe.background, image.mode))
-    square.paste(image.resize((inner[0], inner[1]), filter), ((side - inner[0]) // 2, (side - inner[1]) // 2))
+    square.paste(fitted, ((side - wide) // 2, (side - high) // 2))
     return square

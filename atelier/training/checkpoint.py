@@ -25,7 +25,8 @@ def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path
     """Writes the checkpoint folder atomically from the best save of a run.
 
     generator.safetensors holds the moving average; players.safetensors the networks as they were at that moment, which
-    fine-tuning goes on from. history.json and history.csv are the curves of the whole run, grids/ its pictures.
+    fine-tuning goes on from. history.json holds the curves of the whole run and its measurements with their identity,
+    history.csv and evaluations.csv the same as tables, grids/ its pictures.
     """
     with atomic_folder(output) as aside:
         shutil.copyfile(best / "average.safetensors", aside / WEIGHTS)
@@ -33,6 +34,8 @@ def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path
         write_info(aside, info)
         (aside / "history.json").write_text(canonical_json(history), encoding="utf-8")
         (aside / "history.csv").write_text(_csv(history["points"]), encoding="utf-8", newline="")
+        measured = [{"images": e["images"], "step": e["step"], "distance": e["value"]} for e in history["evaluations"]]
+        (aside / "evaluations.csv").write_text(_csv(measured), encoding="utf-8", newline="")
         summary = {info.metric["identity"]["metric"]: info.metric["value"], "images_seen": info.images_seen}
         (aside / "summary.json").write_text(canonical_json(summary), encoding="utf-8")
         shutil.copytree(grids, aside / "grids")

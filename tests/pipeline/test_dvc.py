@@ -113,7 +113,7 @@ def test_an_experiment_with_finetuning_leaves_training_alone(committed: Clone) -
 def test_plots_compare_revisions(committed: Clone) -> None:
     page = committed.dvc("plots", "diff", "HEAD").strip().splitlines()[-1].removeprefix("file://")
     html = Path(page).read_text(encoding="utf-8")
-    for shown in ("Losses of the base generator", "Diversity of the fine-tuned generator", "loss_discriminator"):
+    for shown in ("Losses of the base generator", "Diversity of the fine-tuned generator", "Distance of the base generator"):
         assert shown in html
     assert "HEAD_evaluations_finetuned_grid.png" in html
 

@@ -63,6 +63,8 @@ def test_what_a_killed_process_left_is_swept_and_nothing_is_lost(tmp_path: Path)
     (tmp_path / f".folder.{dead}.tmp").mkdir()
     (tmp_path / f".folder.{dead}.old").mkdir()
     (tmp_path / f".folder.{dead}.old" / "kept").write_text("1")
+    (tmp_path / f".file.{dead}.tmp").write_text("half")
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder"):
         raise RuntimeError
+    atomic_write(tmp_path / "file", "whole")
     assert (tmp_path / "folder" / "kept").read_text() == "1" and not leftovers(tmp_path)

@@ -36,6 +36,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("model.architecture=vae", "model.architecture", "'mlp', 'dcgan' or 'r3gan'"),
         ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
         ("data.resolution=30", "data.resolution", "28, 32, 64, 128 or 256"),
+        ("data.margin=14", "data", "leaves nothing of resolution 28"),
         ("data.source=kaggle", "data.source", "mnist-5k"),
         ("data.background=black", "data.background", "#"),
         ("target.resolution=64", "target.resolution", "set both alike"),

@@ -23,6 +23,7 @@ def recipe(**changes: Any) -> Recipe:
         "resolution": 16,
         "channels": 3,
         "fit": "crop",
+        "margin": 0,
         "filter": "lanczos",
         "background": "#000000",
         "min_side": 4,
@@ -196,6 +197,20 @@ def test_pad_keeps_everything_beside_the_background(encode: Encode) -> None:
 def test_pad_of_a_line_keeps_a_pixel(encode: Encode) -> None:
     found = pixels(encode(np.full((4, 400, 3), 255, np.uint8)), fit="pad")
     assert (found == 255).all(axis=(1, 2)).sum() == 1
+
+
+def test_a_margin_is_background_on_every_side(encode: Encode) -> None:
+    picture = np.random.default_rng(11).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    inside = {"crop": box(picture[:, 8:40], 4), "stretch": picture.reshape(8, 4, 8, 6, 3).astype(float).mean(axis=(1, 3))}
+    for fit, expected in inside.items():
+        found = pixels(encode(picture), fit=fit, margin=4, filter="box", background="#0a141e").copy()
+        assert abs(found[4:12, 4:12] - expected).max() <= 1
+        found[4:12, 4:12] = 10, 20, 30
+        assert (found == (10, 20, 30)).all()
+    line = pixels(encode(np.full((4, 400, 3), 255, np.uint8)), fit="pad", margin=4)
+    assert (line == 255).all(axis=2).sum() == 8, "eight pixels wide and one high"
+    same = np.random.default_rng(12).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert (pixels(encode(same), margin=4)[4:12, 4:12] == same).all(), "already of the inner size: not resampled"
 
 
 def test_stretch_uses_all_of_it(encode: Encode) -> None:

@@ -28,7 +28,7 @@ from atelier.storage import StorageError
 Make = Callable[..., DataSettings]
 Encode = Callable[..., bytes]
 Pictures = Callable[..., list[np.ndarray]]
-RECIPE = Recipe(28, 1, "crop", "box", "#000000", 8, 10_000)
+RECIPE = Recipe(28, 1, "crop", 0, "box", "#000000", 8, 10_000)
 
 
 def read(settings: DataSettings, images: int = 3) -> list[Item]:

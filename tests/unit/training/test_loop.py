@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -115,6 +116,10 @@ def test_checkpoint_holds_curves_pictures_and_a_loadable_generator(digits: Packe
     names |= {"grad_norm_discriminator", "grad_norm_generator", "diversity", "images_per_second"}
     assert all(names <= point.keys() for point in history["points"]) and len(history["points"]) == 8
     assert (folder / "history.csv").read_text().count("\n") == 9
+    table = list(csv.DictReader((folder / "evaluations.csv").open()))
+    assert [(int(row["images"]), float(row["distance"])) for row in table] == [
+        (evaluation["images"], evaluation["value"]) for evaluation in history["evaluations"]
+    ]
     assert len(list((folder / "grids").glob("*.png"))) >= 3
     generator = load_generator(folder)
     images = np.concatenate(list(sample(generator, 10, seed=1, batch=4)))
