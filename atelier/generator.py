@@ -31,7 +31,8 @@ class GeneratorInfo(BaseModel):
     """generator.json: what the weights are and where they come from.
 
     `classes` are the names in label order, [] without labels. `data` is the training set's content hash, name and licence.
-    `parent` is the info of the generator this one was fine-tuned from (with its weights' sha256), or None.
+    `settings` are all those of section train or finetune. `parent` is the info of the generator this one was fine-tuned from
+    (with its weights' sha256), or None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,7 +48,7 @@ class GeneratorInfo(BaseModel):
     step: int
     seed: int
     data: dict[str, Any]
-    settings_hash: str
+    settings: dict[str, Any]
     code: dict[str, str]
     run_key: str
     metric: dict[str, Any]

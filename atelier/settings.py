@@ -37,10 +37,6 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    def fingerprint(self) -> str:
-        """sha256 of the canonical JSON of every value, in hexadecimal."""
-        return fingerprint(self.model_dump(mode="json"))
-
 
 class DataSettings(Section):
     """Where images come from and how they become a packed dataset."""

@@ -1,77 +1,103 @@
-"""Is fine-tuning worth it? The demo's fine-tuned generator beside the base one and two that were trained from scratch.
+"""Is fine-tuning worth it? Fine-tuned generators beside the base one and beside ones trained from scratch, on several seeds.
 
-Both trainings from scratch see the target images for the same number of images as fine-tuning did: one with the rates of
-section `finetune`, one with those of section `train`. Everything is measured with one identity, against the target images.
+Every training sees the target images for finetune.images images: fine-tuning from models/base, from scratch with the rates of
+section `finetune`, and from scratch with those of section `train`. Each is done once for each seed; everything is measured
+with one identity, against the training images of the target.
 
-    make demo && .venv/bin/python -m benchmarks.finetune
+    make demo
+    .venv/bin/python -m benchmarks.finetune --seeds 20 21 22 23 24
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from atelier.data.packed import PackedDataset
 from atelier.generator import load_generator, sample
-from atelier.metrics.evaluate import Evaluator
+from atelier.metrics.evaluate import Evaluation, Evaluator
 from atelier.metrics.identity import compare
 from atelier.pictures import grid, png
-from atelier.settings import Settings, TrainSettings, load
+from atelier.settings import Settings, TrainSettings
+from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
+from components import cli
 from components.train import measure_by_distance, watching
 
+BASE, CACHE = Path("models/base"), Path("cache")
+WAYS = {
+    "from scratch, rates of train": ("train", None),
+    "from scratch, rates of finetune": ("finetune", None),
+    "fine-tuned": ("finetune", BASE),
+}
 
-def from_scratch(settings: Settings, rates: str, folder: Path, cache: Path) -> Path:
-    """Trains on the target with the budget of `finetune` and the rates of a section; returns the checkpoint folder."""
-    section: TrainSettings = getattr(settings, rates)
-    values = {name: getattr(section, name) for name in TrainSettings.model_fields}
-    chosen = TrainSettings(**{**values, "images": settings.finetune.images, "evaluate_every": settings.finetune.evaluate_every})
-    device, data = choose_device("auto"), PackedDataset(Path("data/target"))
-    measure, measured_by = measure_by_distance(data, watching(settings.evaluate, chosen), cache, Ranks(), device)
-    output = folder / rates
-    run(settings.model, chosen, data, output, folder / "states", measure, measured_by, device, Ranks(), git={})
+
+def trained(settings: Settings, way: str, seed: int, target: PackedDataset, folder: Path, device: torch.device) -> Path:
+    """Trains on the target with the budget of `finetune` and the rates of the way's section; returns the checkpoint folder."""
+    rates, base = WAYS[way]
+    section, budget = getattr(settings, rates), settings.finetune
+    changed = {"seed": seed, "images": budget.images, "evaluate_every": budget.evaluate_every}
+    kind = type(section) if base else TrainSettings  # FreezeD is for what was trained before
+    chosen = kind(**{name: getattr(section, name) for name in kind.model_fields} | changed)
+    measure, measured_by = measure_by_distance(target, watching(settings.evaluate, chosen), CACHE, Ranks(), device)
+    output = folder / f"{way}-{seed}"
+    start = Start(base) if base else None
+    run(settings.model, chosen, target, output, folder / "states", measure, measured_by, device, Ranks(), git={}, start=start)
     return output
+
+
+def cell(evaluations: list[Evaluation], kind: str) -> str:
+    """Mean over the seeds and, where there are several, the lowest and the highest value of a metric."""
+    values = [next(m.value for m in found.measurements if m.name.startswith(kind)) for found in evaluations]
+    spread = f" ({min(values):.4g} … {max(values):.4g})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4g}{spread}"
 
 
 def main() -> None:
     """Trains, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=Path, help="a folder for a grid of each generator")
+    cli.add_settings(parser)
+    parser.add_argument("--target", type=Path, default=Path("data/target"), metavar="FOLDER", help="default: data/target")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[20, 21, 22, 23, 24], help="default: 20 21 22 23 24")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write a grid of each way's first seed there")
     args = parser.parse_args()
-    settings, cache = load(), Path("cache")
-    budget = settings.finetune.images
+    settings, device, target = cli.settings(args), choose_device("auto"), PackedDataset(args.target)
+    evaluator = Evaluator(target, settings.evaluate, CACHE, device)
+
+    def measured(checkpoint: Path, picture: str) -> Evaluation:
+        generator = load_generator(checkpoint, device)
+        if args.pictures and picture:
+            args.pictures.mkdir(parents=True, exist_ok=True)
+            (args.pictures / f"{picture.replace(', ', '-').replace(' ', '-')}.png").write_bytes(
+                png(grid(next(sample(generator, 80, 0, 80)), 10))
+            )
+        return evaluator(sample(generator, settings.evaluate.samples, settings.evaluate.seed, settings.evaluate.batch))
+
+    found = {"base, never saw the target": [measured(BASE, "base")]}
     with tempfile.TemporaryDirectory() as scratch:
-        generators = {
-            "base, never saw the target": Path("models/base"),
-            f"from scratch, {budget} images, rates of train": from_scratch(settings, "train", Path(scratch), cache),
-            f"from scratch, {budget} images, rates of finetune": from_scratch(settings, "finetune", Path(scratch), cache),
-            f"fine-tuned, {budget} images": Path("models/finetuned"),
-        }
-        evaluator = Evaluator(PackedDataset(Path("data/target")), settings.evaluate, cache)
-        table = Table("generator on the target images")
-        for measured in settings.evaluate.metrics:
-            eyes = "" if measured == "classifier" else f" ({settings.evaluate.extractor})"
-            table.add_column(measured + eyes, justify="right")
-        first = None
-        for name, folder in generators.items():
-            generator = load_generator(folder)
-            found = evaluator(sample(generator, settings.evaluate.samples, settings.evaluate.seed, settings.evaluate.batch))
-            first = first or found
-            for mine, theirs in zip(first.measurements, found.measurements, strict=True):
-                compare(mine, theirs)  # refuses numbers of different identity
-            firsts = (next(m for m in found.measurements if m.name.startswith(kind)) for kind in settings.evaluate.metrics)
-            table.add_row(name, *(f"{measurement.value:.4g}" for measurement in firsts))
-            if args.pictures:
-                args.pictures.mkdir(parents=True, exist_ok=True)
-                images = next(sample(generator, 80, 0, 80))
-                (args.pictures / f"{name.replace(', ', '-').replace(' ', '-')}.png").write_bytes(png(grid(images, 10)))
+        for way in WAYS:
+            found[f"{way}, {settings.finetune.images} images"] = [
+                measured(trained(settings, way, seed, target, Path(scratch), device), way if seed == args.seeds[0] else "")
+                for seed in args.seeds
+            ]
+    every = [evaluation for row in found.values() for evaluation in row]
+    for other in every[1:]:
+        for mine, theirs in zip(every[0].measurements, other.measurements, strict=True):
+            compare(mine, theirs)  # refuses numbers of different identity
+    table = Table("generator on the target images; mean (lowest … highest) of seeds " + ", ".join(map(str, args.seeds)))
+    for kind in settings.evaluate.metrics:
+        table.add_column(kind + ("" if kind == "classifier" else f" ({settings.evaluate.extractor})"), justify="right")
+    for name, row in found.items():
+        table.add_row(name, *(cell(row, kind) for kind in settings.evaluate.metrics))
     Console().print(table)
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

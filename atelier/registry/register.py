@@ -17,6 +17,7 @@ from atelier.registry import bundle, model
 from atelier.registry.lineage import environment_tags
 from atelier.registry.server import check_reachable, client, explained, flatten, mask
 from atelier.registry.tracking import StepRun
+from atelier.settings import fingerprint
 from atelier.training.checkpoint import PLAYERS
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _lineage(client: MlflowClient, run: StepRun, info: GeneratorInfo) -> dict[st
     tags = {
         **environment_tags(),
         "atelier.data_hash": str(info.data.get("content_hash", "")),
-        "atelier.settings_hash": info.settings_hash,
+        "atelier.settings_hash": fingerprint(info.settings),
         "atelier.code_hash": info.code.get("sha256", ""),
         "atelier.seed": str(info.seed),
         "atelier.images_seen": str(info.images_seen),

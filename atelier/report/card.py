@@ -127,7 +127,6 @@ def _making(known: Facts) -> str:
     lines = [
         f"- Weights (sha256): `{known.sha256}`",
         f"- Training: {info.images_seen:,} images, {info.step:,} steps, seed {info.seed}",
-        f"- Settings: `{_code(info.settings_hash)}`",
         *(f"- Code, {plain(part)}: `{_code(value)}`" for part, value in info.code.items()),
         *(f"- {plain(name)}: `{_code(value)}`" for name, value in known.settings.items()),
     ]

@@ -97,7 +97,7 @@ def gather(
         baseline_name=baseline_name if baseline else "",
         history=history,
         manifest=manifest,
-        settings=flat({"model": info.model, **(settings or {})}),
+        settings=flat({"model": info.model, "training": info.settings, **(settings or {})}),
     )
 
 

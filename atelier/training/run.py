@@ -103,7 +103,7 @@ def run(
             step=evaluation["step"],
             seed=settings.seed,
             data={"content_hash": data.content_hash, "split": data.split, "source": data.manifest.source},
-            settings_hash=settings.fingerprint(),
+            settings=settings.model_dump(mode="json"),
             code={"sha256": code_hash(), **git},
             run_key=folder.key,
             metric={"value": evaluation["value"], "identity": evaluation["identity"]},

@@ -60,7 +60,7 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
             step=10,
             seed=seed,
             data={"content_hash": "d" * 64, "split": "train", "source": {"licence": "CC0"}},
-            settings_hash="5" * 64,
+            settings={"r1": 0.5},
             code={"sha256": "c" * 64, "commit": "abc123", "dirty": "false"},
             run_key=f"key-{seed}",
             metric={"value": 1.5, "identity": {"metric": "frechet"}},

@@ -20,6 +20,7 @@ from atelier.registry.fetch import load_checkpoint
 from atelier.registry.register import Registration, register, write_summary
 from atelier.registry.server import TrackingError, client
 from atelier.registry.tracking import StepRun, step_run
+from atelier.settings import fingerprint
 
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(dp", b"(lp", b"ccopy_reg")
 
@@ -47,7 +48,8 @@ def test_a_checkpoint_becomes_a_version(
     tags = version.tags
     assert tags["metric.frechet"] == "3.25" and json.loads(tags["identity.frechet"])["extractor"] == "efficientnet_lite0"
     assert tags["atelier.generator_sha256"] == sha256_file(checkpoint / "generator.safetensors") == made.sha256
-    expected = {"data_hash": "d" * 64, "settings_hash": "5" * 64, "git_commit": "abc123", "seed": "0", "images_seen": "640"}
+    expected = {"data_hash": "d" * 64, "git_commit": "abc123", "seed": "0", "images_seen": "640"}
+    expected["settings_hash"] = fingerprint({"r1": 0.5})
     assert {name: tags[f"atelier.{name}"] for name in expected} == expected
     assert tags["atelier.pipeline_run"] == run.pipeline_key and tags["extra"] == "1"
     logged = client().get_logged_model(made.model_id)

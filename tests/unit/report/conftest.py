@@ -88,7 +88,7 @@ def make_checkpoint(tmp_path: Path, dataset: PackedDataset) -> Callable[..., Pat
                 "step": 10,
                 "seed": 7,
                 "data": {"content_hash": dataset.content_hash, "split": "train", "source": dataset.manifest.source},
-                "settings_hash": "5" * 64,
+                "settings": {"objective": "relativistic", "r1": 0.5},
                 "code": {"sha256": "c" * 64, "commit": "abc123", "dirty": "true"},
                 "run_key": "key",
                 "metric": {"value": 3.64, "identity": {"metric": "frechet_efficientnet_lite0"}},
