@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from atelier.errors import AtelierError
@@ -23,7 +24,8 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
-RESOLUTIONS = (28, 32, 64, 128, 256)
+STAGES = {28: 3, 32: 4, 64: 5, 128: 6, 256: 7}  # feature maps of 7 or 4 pixels a side, doubled up to the resolution
+SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "s3", "torchvision:NAME")
 Extractor = Literal["efficientnet_lite0", "inception"]
 Metric = Literal["frechet", "kernel", "classifier"]
 
@@ -35,14 +37,14 @@ class SettingsError(AtelierError):
 class Section(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are refused, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataSettings(Section):
     """Where images come from and how they become a packed dataset."""
 
-    source: Annotated[str, Field(pattern=r"^(folder|zip|idx|parquet|s3|mnist-5k|digits-1797|torchvision:[A-Za-z0-9]+)$")]
-    path: str
+    source: str
+    path: Annotated[str, Field(min_length=1)]
     licence: str
     labels: bool
     image_column: str
@@ -59,6 +61,27 @@ class DataSettings(Section):
     max_rejected: Annotated[int, Field(ge=0)]
     shard_mib: PositiveInt
 
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        if source not in SOURCES[:-1] and not re.fullmatch(r"torchvision:[A-Za-z0-9]+", source):
+            raise ValueError(f"{source!r} is no source; choose {', '.join(SOURCES[:-1])} or {SOURCES[-1]}")
+        return source
+
+    @field_validator("resolution", "channels", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        if not isinstance(value, int) or isinstance(value, bool):  # 1.0 and true are equal to 1
+            raise ValueError(f"should be a whole number, but it is {value!r}")
+        return value
+
+    @field_validator("background", mode="before")
+    @classmethod
+    def _quoted(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError('has no value, since YAML reads what follows # as a comment; quote it: "#ffffff"')
+        return value
+
     @model_validator(mode="after")
     def _room(self) -> Self:
         if 2 * self.margin >= self.resolution:
@@ -69,7 +92,7 @@ class DataSettings(Section):
 class MLPSettings(Section):
     """Goodfellow 2014."""
 
-    hidden: list[PositiveInt]
+    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
 class DCGANSettings(Section):
@@ -82,7 +105,7 @@ class DCGANSettings(Section):
 class R3GANSettings(Section):
     """Huang 2024."""
 
-    channels: list[PositiveInt]
+    channels: Annotated[list[PositiveInt], Field(min_length=1)]
     blocks: PositiveInt
     expansion: PositiveInt
     group_size: PositiveInt
@@ -179,27 +202,55 @@ class TrainSettings(Section):
 class FinetuneSettings(TrainSettings):
     """The same duel on the target images, from a trained generator, its discriminator and its EMA."""
 
-    init_from: str
+    init_from: Annotated[str, Field(min_length=1)]
     freeze_discriminator: Annotated[int, Field(ge=0)]
+
+    @field_validator("init_from")
+    @classmethod
+    def _whole_uri(cls, where: str) -> str:
+        if where.startswith("models:/") and not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/[0-9]+)", where):
+            raise ValueError(f"{where} names no version; write models:/NAME@ALIAS or models:/NAME/VERSION")
+        return where
 
 
 class EvaluateSettings(Section):
     """What is measured, with which eyes."""
 
     extractor: Extractor
-    weights: str
+    weights: Annotated[str, Field(min_length=1)]
     metrics: Annotated[list[Metric], Field(min_length=1)]
     samples: Annotated[int, Field(ge=16)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     batch: PositiveInt
+
+    @field_validator("metrics")
+    @classmethod
+    def _once(cls, metrics: list[Metric]) -> list[Metric]:
+        if len(set(metrics)) < len(metrics):
+            raise ValueError(f"{metrics} names one twice; name each once")
+        return metrics
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.extractor == "efficientnet_lite0" and self.weights != "packaged":
+            raise ValueError(f"weights {self.weights} are not for efficientnet_lite0, which has its own: set packaged")
+        if self.extractor == "inception" and self.weights == "packaged":
+            raise ValueError("weights packaged are not for inception: set published (fetched once) or the path of the file")
+        return self
 
 
 class RegistrySettings(Section):
     """Names under which runs and generators are kept in MLflow."""
 
     experiment: Annotated[str, Field(min_length=1)]
-    base: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    finetuned: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    base: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    finetuned: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+    @model_validator(mode="after")
+    def _two_names(self) -> Self:
+        if self.base == self.finetuned:
+            raise ValueError(f"base and finetuned are both {self.base}; give each generator a name of its own")
+        return self
 
 
 S = TypeVar("S", bound=Section)
@@ -233,6 +284,14 @@ class Settings(Section):
                 )
         if self.model.conditional and not (self.data.labels and self.target.labels):
             raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")
+        if "classifier" in self.evaluate.metrics and not (self.data.labels and self.target.labels):
+            raise ValueError("evaluate.metrics: classifier needs labels; set data.labels and target.labels, or leave it out")
+        widths, stages = self.model.r3gan.channels, STAGES[self.data.resolution]
+        if self.model.architecture == "r3gan" and len(widths) != stages:
+            raise ValueError(
+                f"model.r3gan.channels has {len(widths)} widths, but {self.data.resolution} px need {stages}: one for each "
+                "doubling of the side, from the smallest up"
+            )
         return self
 
 
@@ -254,6 +313,8 @@ def load(path: Path | str = "params.yaml", overrides: list[str] | None = None) -
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); run in the repository or give --params") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     values = _yaml(text, str(path))
     for override in overrides or []:
         _override(values, override)

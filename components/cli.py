@@ -1,7 +1,7 @@
 """What the command lines of all components share: params.yaml and its overrides, errors as one line, exit codes.
 
 Exit codes: 0 done; 1 an error that the user can mend (one line on stderr); 2 a wrong command line; 75 "again" (training
-was told to stop and saved its state: run the same command once more); 130 Ctrl-C.
+was told to stop and saved its state: run the same command once more); 130 Ctrl-C; 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
     except AtelierError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 1))
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ import numpy as np
 from atelier.data.manifest import NAME as MANIFEST
 from atelier.data.packed import PackedDataset
 from atelier.files import atomic_folder, atomic_write, canonical_json
-from atelier.generator import load_generator, sample
+from atelier.generator import load_generator
 from atelier.metrics.evaluate import Evaluation, Evaluator
 from atelier.networks.layers import Generator
 from atelier.pictures import png
@@ -103,16 +104,15 @@ def evaluate(
 
 def _measured(generator: Generator, evaluator: Evaluator) -> tuple[Evaluation, np.ndarray]:
     """The evaluation of a generator, and the first images of it, which have kept their features."""
-    settings = evaluator.settings
     first: list[np.ndarray] = []
 
     def watched() -> Iterator[np.ndarray]:
-        for batch in sample(generator, settings.samples, settings.seed, settings.batch):
+        for batch in evaluator.sample(generator, generator.info.classes):
             if sum(map(len, first)) < MAX_NEIGHBOURS:
                 first.append(batch)
             yield batch
 
-    evaluation = evaluator(watched(), keep=MAX_NEIGHBOURS)
+    evaluation = replace(evaluator(watched(), keep=MAX_NEIGHBOURS), generator=generator.sha256)
     return evaluation, np.concatenate(first)[:MAX_NEIGHBOURS]
 
 

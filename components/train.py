@@ -32,7 +32,8 @@ from typing import Any
 import torch
 
 from atelier.data.packed import PackedDataset
-from atelier.generator import GeneratorInfo, sample
+from atelier.generator import GeneratorInfo
+from atelier.metrics.cache import code_version
 from atelier.metrics.evaluate import Evaluator
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.lineage import git_state
@@ -117,12 +118,13 @@ def measure_by_distance(
         "extractor": extractor.name,
         "weights": extractor.weights_hash,
         "resize": extractor.resize,
+        "code": code_version()["code"],
         "samples": settings.samples,
         "seed": settings.seed,
     }
 
     def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
-        (found,) = evaluator(sample(generator, settings.samples, settings.seed, settings.batch)).measurements
+        (found,) = evaluator(evaluator.sample(generator, images.classes)).measurements
         return found.value, found.to_dict()["identity"]
 
     return measure, measured_by

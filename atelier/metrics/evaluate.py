@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from atelier.data.packed import PackedDataset
 from atelier.files import atomic_write, canonical_json
+from atelier.generator import sample
 from atelier.metrics.classifier import CONFIDENT, Classifier, load_classifier, summarise
 from atelier.metrics.extractors import Extractor, load_extractor
 from atelier.metrics.frechet import Moments, frechet_distance
@@ -22,22 +24,23 @@ from atelier.metrics.progress import bar
 from atelier.metrics.reference import Reference, load_reference
 from atelier.settings import EvaluateSettings
 
-UNIFORM = "classes drawn uniformly, truncation 1"
+SAMPLING = "classes, where there are any, as often as among the reference images; truncation 1"
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """All numbers of one set of generated images.
 
-    `features` float32 [n, dim] are those of the first images asked for (`keep`), or of all where the kernel distance needed
-    them; `class_shares` the share of each class by name, {} without the classifier; `spread` the standard deviation of a
-    value over its subsets, by name.
+    `class_shares` is the share of each class by name, {} without the classifier; `spread` the standard deviation of a value
+    over its subsets, by name; `features` float32 [n, dim] are those of the first images asked for (`keep`), or of all where
+    the kernel distance needed them; `generator` is the sha256 of the weights that painted the images, "" where no file did.
     """
 
     measurements: list[Measurement]
     class_shares: dict[str, float] = field(default_factory=dict)
     spread: dict[str, float] = field(default_factory=dict)
     features: np.ndarray | None = None
+    generator: str = ""
 
     def __getitem__(self, name: str) -> Measurement:
         """The measurement called `name`. Raises MetricError naming those there are."""
@@ -52,12 +55,13 @@ class Evaluation:
         return {m.name: m.value for m in self.measurements} | {f"{name}_std": value for name, value in self.spread.items()}
 
     def write(self, path: Path) -> None:
-        """Writes the metrics JSON atomically: flat values, "class_shares", "identity" by name, and "measurements"."""
+        """Writes the metrics JSON atomically: flat values, "class_shares", "identity" by name, "measurements", "generator"."""
         values: dict[str, Any] = dict(self.flat)
         values["identity"] = {m.name: m.to_dict()["identity"] for m in self.measurements}
         values["measurements"] = [m.to_dict() for m in self.measurements]
         values["class_shares"] = self.class_shares
         values["spread"] = self.spread
+        values["generator"] = self.generator
         atomic_write(path, canonical_json(values))
 
 
@@ -66,7 +70,7 @@ def read_evaluation(path: Path) -> Evaluation:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         measurements = [Measurement.from_dict(item) for item in values["measurements"]]
-        return Evaluation(measurements, values["class_shares"], values["spread"])
+        return Evaluation(measurements, values["class_shares"], values["spread"], generator=values["generator"])
     except OSError as error:
         raise MetricError(f"{path}: metrics cannot be read ({error.strerror}); run the evaluation first") from error
     except (ValueError, KeyError, TypeError, MetricError) as error:
@@ -74,16 +78,16 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 class Evaluator:
-    """Everything about the real side, loaded once: call it with generated images as often as needed.
+    """Everything about the real side, loaded once: call it with generators, or with images, as often as needed.
 
     Raises MetricError where the settings ask for what cannot be measured (weights, labels, too few images).
     """
 
     def __init__(
         self, dataset: PackedDataset, settings: EvaluateSettings, cache: Path,
-        device: torch.device | str = "cpu", progress: bool = True, sampling: str = UNIFORM,
+        device: torch.device | str = "cpu", progress: bool = True,
     ) -> None:  # fmt: skip
-        self.dataset, self.settings, self.progress, self.sampling = dataset, settings, progress, sampling
+        self.dataset, self.settings, self.progress = dataset, settings, progress
         self.extractor: Extractor | None = None
         self.reference: Reference | None = None
         self.classifier: Classifier | None = None
@@ -92,6 +96,19 @@ class Evaluator:
             self.reference = load_reference(dataset, self.extractor, cache, settings.seed, progress)
         if "classifier" in settings.metrics:
             self.classifier = load_classifier(dataset, cache, settings.seed, progress)
+
+    def sample(self, generator: nn.Module, classes: Sequence[str]) -> Iterator[np.ndarray]:
+        """Yields the images of a generator that are measured, uint8 [n,C,H,W]; `classes` are its classes' names, in order.
+
+        A class is drawn as often as it occurs among the reference images, or the distance would say how uneven those are. If
+        the two have no class in common, classes are drawn uniformly.
+        """
+        labels, known = self.dataset.labels, self.dataset.classes
+        weights = np.array([np.mean(labels == known.index(name)) if name in known else 0.0 for name in classes])
+        settings = self.settings
+        return sample(
+            generator, settings.samples, settings.seed, settings.batch, class_weights=weights if weights.any() else None
+        )
 
     def __call__(self, images: Iterable[np.ndarray], keep: int = 0) -> Evaluation:
         """Measures `settings.samples` images that come as uint8 batches [n,C,H,W]; keeps the features of the first `keep`.
@@ -154,7 +171,7 @@ class Evaluator:
             weights=self.extractor.weights_hash,
             resize=self.extractor.resize,
             samples=self.settings.samples,
-            sampling=self.sampling,
+            sampling=SAMPLING,
             reference=f"{self.dataset.content_hash}:{self.dataset.split}",
             reference_count=self.reference.count,
             seed=self.settings.seed,
@@ -165,7 +182,7 @@ class Evaluator:
         """What the classifier reads in the generated images and in held-out real ones, and the share of each class by name."""
         assert self.classifier
         found, real = summarise(probabilities), self.classifier.real
-        generated = (found.count, self.sampling)
+        generated = (found.count, SAMPLING)
         held_out = (real.count, f"real images: {self.classifier.held_out}")
         values = [
             ("classifier_confident", found.confident, *generated),
@@ -193,11 +210,3 @@ class Evaluator:
             seed=self.settings.seed,
             parameters=f"confident above {CONFIDENT}",
         )
-
-
-def evaluate(
-    images: Iterable[np.ndarray], dataset: PackedDataset, settings: EvaluateSettings, cache: Path,
-    device: torch.device | str = "cpu", progress: bool = True, sampling: str = UNIFORM, keep: int = 0,
-) -> Evaluation:  # fmt: skip
-    """Measures uint8 batches [n,C,H,W] (`settings.samples` images in all) against the dataset's split. See Evaluator."""
-    return Evaluator(dataset, settings, cache, device, progress, sampling)(images, keep)

@@ -48,20 +48,6 @@ class Moments:
             self._fold(self._rows[: self.dim])
             self._rows = self._rows[self.dim :]
 
-    def merge(self, other: Moments) -> None:
-        """Adds all that `other` has seen, as if it had come through `update` (equal to rounding)."""
-        if other.dim != self.dim:
-            raise MetricError(f"moments of {other.dim} dimensions cannot be merged into {self.dim}")
-        if other._scatter is not None:
-            if self._scatter is None:
-                self._shift, self._scatter = other._shift.copy(), np.zeros((self.dim, self.dim))
-            delta = other._shift - self._shift
-            cross = np.outer(delta, other._sum)
-            self._scatter = self._scatter + other._scatter + cross + cross.T + other._folded * np.outer(delta, delta)
-            self._sum = self._sum + other._sum + other._folded * delta
-            self._folded += other._folded
-        self.update(other._rows)
-
     @property
     def mean(self) -> np.ndarray:
         """float64 [dim]. Raises MetricError with fewer than two features."""

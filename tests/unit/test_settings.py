@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from atelier import settings
+from atelier.networks.layers import resolutions
 from atelier.settings import ModelSettings, SettingsError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -37,7 +38,26 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
         ("data.resolution=30", "data.resolution", "28, 32, 64, 128 or 256"),
         ("data.margin=14", "data", "leaves nothing of resolution 28"),
-        ("data.source=kaggle", "data.source", "mnist-5k"),
+        ("data.source=kaggle", "data.source", "choose mnist-5k, "),
+        ("data.source=torchvision:a/b", "data.source", "torchvision:NAME"),
+        ("data.path=''", "data.path", "at least 1 character"),
+        ("data.channels=true", "data.channels", "whole number"),
+        ("data.resolution=28.0", "data.resolution", "whole number"),
+        ("data.background=", "data.background", "quote it"),
+        ("train.r1=.inf", "train.r1", "finite"),
+        ("train.r2=.nan", "train.r2", "finite"),
+        ("train.augment=ada train.objective=minimax", "train", "ada reads the sign"),
+        ("model.mlp.hidden=[]", "model.mlp.hidden", "at least 1"),
+        ("model.mlp.sizes=[8]", "model.mlp.sizes", "allowed here: hidden"),
+        ("model.architecture=r3gan model.r3gan.channels=[64,64]", "model.r3gan.channels", "28 px need 3"),
+        ("finetune.init_from=models:/digits", "finetune.init_from", "models:/NAME@ALIAS"),
+        ("evaluate.metrics=[kernel,kernel]", "evaluate.metrics", "once"),
+        ("evaluate.extractor=inception", "evaluate", "set published"),
+        ("evaluate.weights=published", "evaluate", "set packaged"),
+        ("model.conditional=false data.labels=false", "evaluate.metrics", "classifier needs labels"),
+        ("target.channels=3", "target.channels", "set both alike"),
+        ("registry.base=digits.v2", "registry.base", "match pattern"),
+        ("registry.finetuned=digits", "registry", "a name of its own"),
         ("data.background=black", "data.background", "#"),
         ("target.resolution=64", "target.resolution", "set both alike"),
         ("target.labels=false", "model.conditional", "needs labels"),
@@ -48,7 +68,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
 )
 def test_what_cannot_be_is_refused_with_key_and_remedy(override: str, key: str, remedy: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        settings.load(PARAMS, [override])
+        settings.load(PARAMS, override.split(" "))
     message = str(refused.value)
     assert key in message and remedy in message and str(PARAMS) in message
 
@@ -63,6 +83,9 @@ def test_missing_key_missing_file_and_broken_yaml(tmp_path: Path) -> None:
         settings.load(copy)
     with pytest.raises(SettingsError, match="cannot be read"):
         settings.load(tmp_path / "absent.yaml")
+    copy.write_bytes("# Größe".encode("latin-1"))
+    with pytest.raises(SettingsError, match="save it as UTF-8"):
+        settings.load(copy)
     copy.write_text("just text\n")
     with pytest.raises(SettingsError):
         settings.load(copy)
@@ -94,3 +117,7 @@ def test_model_identity_leaves_other_families_out_and_comes_back() -> None:
     assert back.identity() == model.identity()
     with pytest.raises(SettingsError, match=r"generator.json: architecture 'vae' is not known"):
         ModelSettings.from_identity({"architecture": "vae"}, origin="generator.json")
+
+
+def test_stages_are_those_that_networks_build() -> None:
+    assert {side: len(resolutions(side)) for side in settings.STAGES} == settings.STAGES

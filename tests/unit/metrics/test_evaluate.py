@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from scipy.ndimage import gaussian_filter
 from atelier.data.packed import PackedDataset
 from atelier.metrics import classifier as classifier_module
 from atelier.metrics import extractors
-from atelier.metrics.evaluate import Evaluator, evaluate, read_evaluation
+from atelier.metrics.evaluate import SAMPLING, Evaluation, Evaluator, read_evaluation
 from atelier.metrics.extractors import Extractor
 from atelier.metrics.frechet import Moments, frechet_distance
 from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
 from atelier.metrics.kernel import kernel_distance
+from atelier.networks.layers import ImageShape
+from atelier.settings import EvaluateSettings
 
 Measured = Callable[..., Any]
 
@@ -29,6 +32,10 @@ Measured = Callable[..., Any]
 def cut(images: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
     for start in range(0, len(images), size):
         yield images[start : start + size]
+
+
+def evaluate(images: np.ndarray, dataset: PackedDataset, settings: EvaluateSettings, cache: Path, keep: int = 0) -> Evaluation:
+    return Evaluator(dataset, settings, cache, progress=False)(cut(images, 20), keep)
 
 
 @pytest.fixture
@@ -73,7 +80,7 @@ def test_values_are_those_of_the_functions(
     means: Any, short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
 ) -> None:
     images = held_out[:200]
-    evaluation = evaluate(cut(images), dataset, measured(samples=200, seed=5), tmp_path, progress=False)
+    evaluation = evaluate(images, dataset, measured(samples=200, seed=5), tmp_path)
     extractor = Extractor("means", means(), lambda images: images.float() / 255, 16, "", "", 28, 16)
     seen = [extractor.features(part) for part in (images, dataset.images(np.arange(len(dataset))))]
     moments = [Moments(16), Moments(16)]
@@ -104,7 +111,7 @@ def test_identity_names_what_moves_the_value(
     means: Any, short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
 ) -> None:
     settings = measured(samples=100, seed=5)
-    evaluation = evaluate(cut(held_out[:100]), dataset, settings, tmp_path, progress=False, sampling="truncation 0.7")
+    evaluation = evaluate(held_out[:100], dataset, settings, tmp_path)
     kernel = evaluation["kernel_means"].identity
     assert dataclasses.asdict(kernel) == {
         "metric": "kernel_means",
@@ -112,7 +119,7 @@ def test_identity_names_what_moves_the_value(
         "weights": "0" * 64,
         "resize": "none",
         "samples": 100,
-        "sampling": "truncation 0.7",
+        "sampling": SAMPLING,
         "reference": f"{dataset.content_hash}:train",
         "reference_count": len(dataset),
         "seed": 5,
@@ -122,6 +129,39 @@ def test_identity_names_what_moves_the_value(
     real = evaluation["classifier_real"].identity
     assert (real.samples, real.sampling) == (len(held_out), f"real images: {len(held_out)} images of the test split")
     assert len(real.weights) == 64
+
+
+class Painter(torch.nn.Module):
+    """Paints its label as a level of grey."""
+
+    latent_dim = 2
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.shape = ImageShape(28, 1, classes)
+        self.scale = torch.nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        level = torch.zeros(len(z)) if label is None else label
+        return (level * self.scale / 127.5 - 1).reshape(-1, 1, 1, 1).expand(-1, 1, 28, 28)
+
+
+def test_classes_are_drawn_as_often_as_they_occur(
+    means: Any, pack_images: Callable[..., PackedDataset], measured: Measured, tmp_path: Path
+) -> None:
+    """A generator as good as the images must not be far from them because they are uneven."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
+    dataset = pack_images({"a": list(noise[:80]), "b": list(noise[80:])}, resolution=28, channels=1, holdout=0.0)
+    evaluator = Evaluator(dataset, measured(samples=1000, metrics=["frechet"]), tmp_path, progress=False)
+
+    def shares(*classes: str) -> list[float]:
+        levels = np.concatenate(list(evaluator.sample(Painter(len(classes)), classes)))[:, 0, 0, 0] // 10
+        return [float((levels == index).mean()) for index in range(max(len(classes), 1))]
+
+    assert shares("b", "a") == pytest.approx([0.2, 0.8], abs=0.04)
+    assert shares("b", "unknown") == [1.0, 0.0]
+    assert shares("c", "d") == pytest.approx([0.5, 0.5], abs=0.05), "nothing in common: uniform"
+    assert shares() == [1.0]
 
 
 def test_how_images_are_cut_into_batches_changes_no_bit(
@@ -135,7 +175,7 @@ def test_an_evaluation_leaves_the_random_state_alone(
     means: Any, short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
 ) -> None:
     before = torch.get_rng_state()
-    evaluate(cut(held_out[:64]), dataset, measured(samples=64), tmp_path, progress=False)
+    evaluate(held_out[:64], dataset, measured(samples=64), tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -144,7 +184,7 @@ def test_only_what_is_asked_for_is_computed(
 ) -> None:
     monkeypatch.setattr("atelier.metrics.evaluate.load_classifier", lambda *args: pytest.fail("classifier was not asked for"))
     settings = measured(samples=64, metrics=["frechet"])
-    evaluation = evaluate(cut(held_out[:64], 20), dataset, settings, tmp_path, progress=False, keep=30)
+    evaluation = evaluate(held_out[:64], dataset, settings, tmp_path, keep=30)
     assert list(evaluation.flat) == ["frechet_means"]
     assert evaluation.features is not None
     np.testing.assert_allclose(evaluation.features, features(held_out[:30]), atol=1e-6)
@@ -152,7 +192,7 @@ def test_only_what_is_asked_for_is_computed(
     monkeypatch.setattr(classifier_module, "IMAGES", 0)
     monkeypatch.setattr("atelier.metrics.evaluate.load_extractor", lambda *args: pytest.fail("no extractor was asked for"))
     settings = measured(samples=64, metrics=["classifier"])
-    evaluation = evaluate(cut(held_out[:64]), dataset, settings, tmp_path, progress=False)
+    evaluation = evaluate(held_out[:64], dataset, settings, tmp_path)
     assert evaluation.features is None
     assert "classifier_confident" in evaluation.flat
     with pytest.raises(MetricError, match="fid was not measured; there are classifier_confident, class_share_min"):
@@ -181,7 +221,7 @@ def test_only_the_published_inception_reports_fid(
 def test_json_keeps_every_number_with_its_identity(
     means: Any, short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
 ) -> None:
-    evaluation = evaluate(cut(held_out[:64]), dataset, measured(samples=64), tmp_path / "cache", progress=False)
+    evaluation = replace(evaluate(held_out[:64], dataset, measured(samples=64), tmp_path / "cache"), generator="a" * 64)
     path = tmp_path / "metrics.json"
     evaluation.write(path)
     values = json.loads(path.read_text())
@@ -190,6 +230,7 @@ def test_json_keeps_every_number_with_its_identity(
     again = read_evaluation(path)
     assert again.measurements == evaluation.measurements
     assert (again.flat, again.class_shares) == (evaluation.flat, evaluation.class_shares)
+    assert again.generator == values["generator"] == "a" * 64
     again.write(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
 
@@ -221,8 +262,6 @@ def test_images_that_do_not_fit_are_refused(
 
 def test_settings_that_do_not_fit_are_refused(digits: Path, measured: Measured, tmp_path: Path) -> None:
     dataset = PackedDataset(digits)
-    with pytest.raises(MetricError, match="set published"):
-        Evaluator(dataset, measured(extractor="inception"), tmp_path, progress=False)
     dataset.classes = []
     with pytest.raises(MetricError, match="classifier needs images of at least two labelled classes"):
         Evaluator(dataset, measured(metrics=["classifier"]), tmp_path, progress=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -134,18 +133,6 @@ def test_a_large_mean_costs_no_precision() -> None:
     np.testing.assert_allclose(moved.covariance, np.cov(features, rowvar=False), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("cuts", [(3, 5), (3, 200), (200, 3), (100, 150), (24, 48)])
-def test_merging_equals_one_stream(cuts: tuple[int, int]) -> None:
-    features = correlated(0, sum(cuts) + 30)
-    bounds = [0, cuts[0], sum(cuts), len(features)]
-    merged = Moments(DIM)
-    for start, stop in pairwise(bounds):
-        merged.merge(moments(features[start:stop]))
-    assert merged.count == len(features)
-    np.testing.assert_allclose(merged.mean, features.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(merged.covariance, np.cov(features, rowvar=False), rtol=1e-11, atol=1e-12)
-
-
 @pytest.mark.parametrize("count", [0, 7, 24, 100])
 def test_arrays_restore_moments_to_the_bit(count: int) -> None:
     features = correlated(0, count + 5)
@@ -172,5 +159,3 @@ def test_errors_name_the_reason() -> None:
         Moments(8).update(features)
     with pytest.raises(MetricError, match="24 and 8 dimensions"):
         frechet_distance(seen, moments(features[:, :8]))
-    with pytest.raises(MetricError, match="8 dimensions cannot be merged into 24"):
-        seen.merge(moments(features[:, :8]))
