@@ -154,4 +154,6 @@ def restore_optimisers(tensors: dict[str, Tensor], optimisers: Mapping[str, Opti
             if owner == player:
                 name, _, moment = rest.rpartition(".")
                 parameter = named[name]
-                optimiser.state[parameter][moment] = value.to(parameter.device)
+                # A moment takes its parameter's memory format: the fused kernel walks through the memory of both side by side.
+                shaped = parameter.detach() if value.shape == parameter.shape else value.to(parameter.device)
+                optimiser.state[parameter][moment] = torch.empty_like(shaped).copy_(value)

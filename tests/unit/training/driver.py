@@ -40,6 +40,12 @@ TINY = [
     "train.compile=false",
 ]
 
+FAMILIES = {
+    "mlp": ["train.augment=ada"],
+    "dcgan": ["model.architecture=dcgan", "model.dcgan.width=4", "train.augment=diffaugment", "train.precision=bfloat16"],
+    "r3gan": ["model.architecture=r3gan", "model.r3gan.channels=[16,16,8]", "model.r3gan.group_size=8", "train.augment=none"],
+}
+
 
 def tiny(*overrides: str) -> Settings:
     """params.yaml with a network and a budget that take seconds."""
