@@ -84,14 +84,19 @@ def model_settings(info: GeneratorInfo, folder: Path) -> ModelSettings:
         raise GeneratorError(str(error)) from error
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Loads a safetensors file strictly. Raises GeneratorError naming the file and the first tensors that do not fit."""
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file by name. Raises GeneratorError naming the file."""
     if not path.is_file():
         raise GeneratorError(f"{path}: missing; the folder is incomplete, fetch it again (dvc pull) or train again")
     try:
-        tensors = load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise GeneratorError(f"{path}: damaged ({error}); fetch it again (dvc pull) or train again") from error
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Loads a safetensors file strictly. Raises GeneratorError naming the file and the first tensors that do not fit."""
+    tensors = read_weights(path)
     own = module.state_dict()
     wrong = [name for name in own if name not in tensors or tensors[name].shape != own[name].shape]
     wrong += [name for name in tensors if name not in own]

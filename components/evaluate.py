@@ -81,19 +81,22 @@ def evaluate(
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = rows(generator, images, settings.seed)
             atomic_write(folder / GRID, png(picture(pictures)))
-            if other and before:
+            beside = rows(other, images, settings.seed) if other else []
+            if before:
                 before.write(folder / BASELINE)
-                atomic_write(folder / BASELINE_GRID, png(picture(rows(other, images, settings.seed))))
+                atomic_write(folder / BASELINE_GRID, png(picture(beside)))
             write_report(
                 folder / REPORT,
                 checkpoint,
                 found,
                 images,
                 pictures,
-                neighbours=_nearest(shown, found, evaluator),
+                neighbours=_nearest(shown, found, evaluator, generator),
                 baseline=before,
                 baseline_name=BASELINE_NAME,
+                baseline_rows=beside,
                 settings=parameters,
+                name=step.removeprefix("evaluate_"),
             )
         run.log_metrics(dict(_flat(metrics)), generator.info.images_seen)
         run.log_picture("samples", output / GRID, generator.info.images_seen)
@@ -116,12 +119,13 @@ def _measured(generator: Generator, evaluator: Evaluator) -> tuple[Evaluation, n
     return evaluation, np.concatenate(first)[:MAX_NEIGHBOURS]
 
 
-def _nearest(shown: np.ndarray, evaluation: Evaluation, evaluator: Evaluator) -> Neighbours | None:
+def _nearest(shown: np.ndarray, evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbours | None:
     """The real images nearest to the shown ones; None when nothing was measured by features."""
     if evaluation.features is None or evaluator.reference is None or evaluator.extractor is None:
         return None
     space = f"{evaluator.extractor.name} features"
-    return neighbours(shown, evaluation.features, evaluator.reference, evaluator.dataset, space)
+    names = evaluator.drawn(generator)[: len(shown)]
+    return neighbours(shown, evaluation.features, evaluator.reference, evaluator.dataset, space, classes=names)
 
 
 def _shares(evaluation: Evaluation, images: PackedDataset) -> str:

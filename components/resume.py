@@ -49,8 +49,8 @@ def started_with(run: Path) -> dict[str, Any]:
 
 def check(resumed: Path | None, states: Path, key: str, started: dict[str, Any]) -> None:
     """Notes what a run is started with. With `resumed`, raises StateError unless that very run can go on."""
-    folder = RunFolder(states, key)
-    if resumed and folder.path.resolve() != resumed.resolve():
+    folder, resumed = RunFolder(states, key), resumed and resumed.resolve()
+    if resumed and folder.path.resolve() != resumed:
         changes = "; ".join(_differences(started_with(resumed), started)) or "the version of PyTorch differs"
         raise StateError(f"--resume {resumed}: this run cannot go on, since {changes}; undo that, or begin anew with --states")
     if resumed and folder.newest() is None:

@@ -72,6 +72,7 @@ def train(
     chosen = choose_device(device)
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
         if resume_run:
+            resume_run = resume_run.resolve()
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
         start = Start(_fetched(init_from, cache, these, chosen)) if init_from else None
         images = PackedDataset(data)

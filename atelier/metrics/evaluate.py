@@ -14,7 +14,7 @@ from torch import nn
 
 from atelier.data.packed import PackedDataset
 from atelier.files import atomic_write, canonical_json
-from atelier.generator import sample
+from atelier.generator import draw_latents, sample
 from atelier.metrics.classifier import CONFIDENT, Classifier, load_classifier, summarise
 from atelier.metrics.extractors import Extractor, load_extractor
 from atelier.metrics.frechet import Moments, frechet_distance
@@ -22,6 +22,7 @@ from atelier.metrics.identity import Identity, Measurement, MetricError
 from atelier.metrics.kernel import SUBSETS, kernel_distance, subset_size
 from atelier.metrics.progress import bar
 from atelier.metrics.reference import Reference, load_reference
+from atelier.networks.layers import Generator
 from atelier.settings import EvaluateSettings
 
 SAMPLING = "classes, where there are any, as often as among the reference images; truncation 1"
@@ -103,12 +104,21 @@ class Evaluator:
         A class is drawn as often as it occurs among the reference images, or the distance would say how uneven those are. If
         the two have no class in common, classes are drawn uniformly.
         """
+        settings = self.settings
+        return sample(generator, settings.samples, settings.seed, settings.batch, class_weights=self._weights(classes))
+
+    def drawn(self, generator: Generator) -> list[str]:
+        """The class of each image that `sample` yields for a loaded generator, by name; [] without classes."""
+        classes = generator.info.classes
+        _, labels = draw_latents(
+            generator.latent_dim, generator.shape.classes, self.settings.samples, self.settings.seed, self._weights(classes)
+        )
+        return [] if labels is None else [classes[label] for label in labels.tolist()]
+
+    def _weights(self, classes: Sequence[str]) -> np.ndarray | None:
         labels, known = self.dataset.labels, self.dataset.classes
         weights = np.array([np.mean(labels == known.index(name)) if name in known else 0.0 for name in classes])
-        settings = self.settings
-        return sample(
-            generator, settings.samples, settings.seed, settings.batch, class_weights=weights if weights.any() else None
-        )
+        return weights if weights.any() else None
 
     def __call__(self, images: Iterable[np.ndarray], keep: int = 0) -> Evaluation:
         """Measures `settings.samples` images that come as uint8 batches [n,C,H,W]; keeps the features of the first `keep`.

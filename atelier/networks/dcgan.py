@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from atelier.networks.layers import (
     LEAKY_GAIN,
     SLOPE,
+    BatchNorm,
     Discriminator,
     Generator,
     ImageShape,
@@ -33,12 +34,12 @@ class DCGANGenerator(Generator):
         self.first = nn.Sequential(
             nn.Linear(self.input.width, widths[0] * sides[0] ** 2, bias=False),
             nn.Unflatten(1, (widths[0], sides[0], sides[0])),
-            nn.BatchNorm2d(widths[0]),
+            BatchNorm(widths[0]),
             nn.ReLU(),
         )
         layers: list[nn.Module] = []
         for inner, outer in itertools.pairwise(widths):
-            layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), BatchNorm(outer), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], shape.channels, 4, 2, 1), nn.Tanh())
         self.apply(initialise)
 
@@ -63,7 +64,7 @@ class DCGANDiscriminator(Discriminator):
             self.layers.append(
                 nn.Sequential(
                     nn.Conv2d(inner, outer, 4, 2, 1, bias=not normed),
-                    nn.BatchNorm2d(outer) if normed else nn.Identity(),
+                    BatchNorm(outer) if normed else nn.Identity(),
                     nn.LeakyReLU(SLOPE),
                 )
             )

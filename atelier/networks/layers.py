@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 from atelier.errors import AtelierError
@@ -72,12 +74,36 @@ class ClassEmbedding(nn.Embedding):
         return super().forward(label)
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm whose statistics are those of the batch of all ranks, so that ranks change rounding only.
+
+    The parts of gradient accumulation are normalised one by one, as everywhere. nn.SyncBatchNorm has no CPU.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(input)
+        x, world = input.float(), dist.get_world_size()
+        mean = all_reduce(x.mean(dim=(0, 2, 3))) / world
+        centred = x - mean[:, None, None]
+        variance = all_reduce(centred.square().mean(dim=(0, 2, 3))) / world
+        with torch.no_grad():
+            count = world * x.numel() // x.shape[1]
+            for average, now in ((self.running_mean, mean), (self.running_var, variance * count / (count - 1))):
+                average.lerp_(now, self.momentum)  # type: ignore[union-attr, arg-type]
+            self.num_batches_tracked += 1  # type: ignore[operator]
+        normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+
+
 class LabelledLatent(nn.Module):
     """The generator's input: z [N, latent_dim] followed by a learned embedding of the label, [N, width] in all."""
 
-    def __init__(self, latent_dim: int, classes: int) -> None:
+    def __init__(self, latent_dim: int, classes: int, std: float = 1.0) -> None:
         super().__init__()
         self.embedding = ClassEmbedding(classes, latent_dim) if classes else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=std)
         self.width = latent_dim * (2 if classes else 1)
 
     def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
@@ -115,23 +141,18 @@ def resolutions(resolution: int) -> list[int]:
 
 
 def upsample(images: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, C, 2H, 2W]: zeros inserted, then the filter [1, 2, 1] / 2 along both axes, zeros outside.
+    """[N, C, H, W] -> [N, C, 2H, 2W]: zeros inserted, then the filter [1, 3, 3, 1] / 4 along both axes, zeros outside.
 
-    Output 2i is input i and output 2i + 1 the mean of inputs i and i + 1: bilinear interpolation (Huang et al. 2024,
-    section 3.2), the transpose of `downsample` but for a factor of 4.
+    That is bilinear interpolation between pixel centres (Huang et al. 2024, section 3.2; their code convolves the [1, 2, 1] it
+    names with [1, 1]), and the transpose of `downsample` but for a factor of 4.
     """
-    return _upsample_axis(_upsample_axis(images, 2), 3)
-
-
-def _upsample_axis(images: Tensor, axis: int) -> Tensor:
-    after = F.pad(images, (0, 0, 0, 1) if axis == 2 else (0, 1)).narrow(axis, 1, images.shape[axis])
-    return torch.stack([images, (images + after) * 0.5], dim=axis + 1).flatten(axis, axis + 1)
+    return F.interpolate(F.pad(images, (1, 1, 1, 1)), scale_factor=2, mode="bilinear")[..., 2:-2, 2:-2]
 
 
 def downsample(images: Tensor) -> Tensor:
-    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 2, 1] / 4 along both axes, centred on even pixels, zeros outside."""
-    images = F.pad(images, (1, 0, 1, 0))
-    return F.avg_pool2d(F.avg_pool2d(images, 2, stride=1), 2, stride=2)
+    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centred between pixels, zeros outside."""
+    thrice = F.avg_pool2d(F.avg_pool2d(F.pad(images, (1, 1, 1, 1)), 2, stride=1), 2, stride=1)  # [1, 1] * [1, 1] * [1, 1]
+    return F.avg_pool2d(thrice, 2, stride=2)
 
 
 def scaled_init(layer: nn.Conv2d | nn.Linear | nn.Embedding, gain: float = 1.0) -> Any:

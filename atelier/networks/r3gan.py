@@ -1,7 +1,8 @@
 """R3GAN: Huang, Gokaslan, Kuleshov and Tompkin 2024, "The GAN is dead; long live the GAN!", section 3 and appendix.
 
 A residual network without normalisation for either player, mirror images of each other. The stage of the smallest feature map
-grows from a learned basis, scaled by a linear map of the latent; each next stage begins with a resampling.
+grows from a learned basis, scaled by a linear map of the latent; each next stage begins with a resampling. Class embeddings are
+initialised as the paper's code does: as linear maps of one-hot vectors, hence with a fan in of the number of classes.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class R3GANGenerator(Generator):
         super().__init__(latent_dim, shape)
         sides, widths = resolutions(shape.resolution), checked_channels(settings, shape)
         depth = settings.blocks * len(widths)
-        self.input = LabelledLatent(latent_dim, shape.classes)
+        self.input = LabelledLatent(latent_dim, shape.classes, std=max(shape.classes, 1) ** -0.5)
         self.basis = GenerativeBasis(self.input.width, widths[0], sides[0])
         self.transitions = nn.ModuleList(transition(a, b) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(blocks(width, settings, depth) for width in widths)
@@ -109,7 +110,9 @@ class R3GANDiscriminator(Discriminator):
         self.blocks = nn.ModuleList(blocks(width, settings, depth) for width in reversed(widths))
         embedded = widths[0] if shape.classes else 1
         self.basis = DiscriminativeBasis(widths[0], sides[0], embedded)
-        self.embedding = scaled_init(ClassEmbedding(shape.classes, embedded)) if shape.classes else None
+        self.embedding = ClassEmbedding(shape.classes, embedded) if shape.classes else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=(shape.classes * embedded) ** -0.5)
 
     def stages(self) -> list[nn.Module]:
         return [nn.ModuleList([entry, stage]) for entry, stage in zip(self.entries, self.blocks, strict=True)]

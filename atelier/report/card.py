@@ -1,8 +1,14 @@
-"""The model card: what a generator is, what it is for, how good it is, and where it comes from, in Markdown."""
+"""The model card: what a generator is, what it is for, how good it is, and where it comes from, in Markdown.
+
+MLflow's PostgreSQL keeps 5,000 characters of a version's description. So each thing is said once, and what users
+can make long is cut.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,20 @@ from atelier.data.manifest import Manifest
 from atelier.metrics.evaluate import Evaluation
 from atelier.report import facts
 from atelier.report.facts import Facts, MetricRow
+
+MAX_CLASSES, MAX_SHARES, MAX_PARENTS = 20, 10, 2
+MAX_NAME, MAX_LINE, MAX_LIST = 40, 100, 240
+PARAMETERS = (
+    "objective",
+    "r1",
+    "r2",
+    "batch",
+    "lr_generator",
+    "lr_discriminator",
+    "freeze_discriminator",
+    "augment",
+    "precision",
+)
 
 
 def model_card(
@@ -55,7 +75,11 @@ def plain(text: str) -> str:
 def _summary(known: Facts) -> str:
     info = known.info
     colour = "colour" if info.channels == 3 else "grey"
-    classes = f", conditioned on {len(info.classes)} classes ({_names(info.classes)})" if info.conditional else ""
+    classes = (
+        f", conditioned on {len(info.classes)} classes ({_listed(map(_cut, info.classes), MAX_CLASSES)})"
+        if info.conditional
+        else ""
+    )
     tuned = " It was fine-tuned from another generator." if info.parent else ""
     return (
         f"A {plain(known.family)} that paints {colour} images of {info.resolution} × {info.resolution} px{classes}. "
@@ -68,8 +92,8 @@ def _data(known: Facts) -> str:
     here = info.data.get("content_hash") == manifest.content_hash
     source: dict[str, Any] = manifest.source if here else info.data.get("source", {})
     lines = [
-        f"- Source: {plain(source.get('description') or source.get('kind') or 'not stated')}",
-        f"- Licence: {plain(source.get('licence') or 'not stated')}",
+        f"- Source: {_cut(source.get('description') or source.get('kind') or 'not stated', MAX_LINE)}",
+        f"- Licence: {_cut(source.get('licence') or 'not stated', MAX_LINE)}",
     ]
     if here:
         splits = ", ".join(f"{plain(name)} {part.count:,}" for name, part in facts.splits(manifest))
@@ -84,20 +108,33 @@ def _data(known: Facts) -> str:
 
 
 def _numbers(known: Facts) -> str:
+    """A table of the numbers, and under it each identity that they share once."""
     beside = bool(known.baseline_name)
-    head = ["Metric", "Value", *([plain(known.baseline_name), "Change"] if beside else []), "Identity"]
+    head = [
+        "Metric (↑ higher, ↓ lower is better)",
+        "Value",
+        *([_cut(known.baseline_name), "Change"] if beside else []),
+        "Identity",
+    ]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    identities = list(dict.fromkeys(_identity(row) for row in known.rows))
     for row in known.rows:
-        value = f"{row.value} ({row.spread})" if row.spread else row.value
         cells = [
-            f"{row.title}, {row.direction}",
-            value,
-            *([row.baseline, row.change or row.remark] if beside else []),
-            _identity(row),
+            f"{row.title} {'↑' if row.direction.startswith('higher') else '↓'}",
+            f"{row.value} {row.spread}",
+            *([row.baseline, row.change or ("another identity" if row.remark else "")] if beside else []),
+            f"{identities.index(_identity(row)) + 1}; {row.identity['parameters']}",
         ]
         lines.append(f"| {' | '.join(plain(cell) for cell in cells)} |")
-    shares = ", ".join(f"{plain(name)} {share:.1%}" for name, share in known.class_shares.items())
-    return "\n".join(lines) + (f"\n\nShare of each class as the classifier reads them: {shares}." if shares else "")
+    parts = ["\n".join(lines)]
+    if identities:
+        parts.append("\n".join(f"- Identity {number}: {plain(one)}" for number, one in enumerate(identities, 1)))
+    if known.class_shares:
+        parts.append(_shares(known.class_shares))
+    if known.classifier:
+        readings = "; ".join(f"{plain(row.title)}: {row.value}" for row in known.classifier)
+        parts.append(f"About the classifier itself: {readings}.")
+    return "\n\n".join(parts)
 
 
 def _identity(row: MetricRow) -> str:
@@ -105,8 +142,15 @@ def _identity(row: MetricRow) -> str:
     return (
         f"{one['extractor']} (weights {str(one['weights'])[:12]}, {one['resize']}), {one['samples']} images ({one['sampling']}), "
         f"reference {str(one['reference'])[:12]} of {one['reference_count']}, seed {one['seed']}"
-        + (f", {one['parameters']}" if one["parameters"] else "")
     )
+
+
+def _shares(shares: dict[str, float]) -> str:
+    """The share of each class, or of many classes the rarest."""
+    many = len(shares) > MAX_SHARES
+    items = sorted(shares.items(), key=lambda item: item[1]) if many else shares.items()
+    listed = _listed((f"{_cut(name)} {share:.1%}" for name, share in items), MAX_SHARES)
+    return f"Share of each class as the classifier reads them{', the rarest first' if many else ''}: {listed}."
 
 
 def _limits(known: Facts) -> str:
@@ -115,7 +159,7 @@ def _limits(known: Facts) -> str:
         lines.append("- No FID was measured; distances in other feature spaces cannot be set beside published FIDs.")
     smallest = min(known.class_shares.items(), key=lambda item: item[1], default=None)
     if smallest and smallest[1] < 0.5 / len(known.class_shares):
-        lines.append(f"- Class {plain(smallest[0])} is rare among its images ({smallest[1]:.1%}).")
+        lines.append(f"- Class {_cut(smallest[0])} is rare among its images ({smallest[1]:.1%}).")
     if known.info.code.get("dirty") == "true":
         lines.append("- It was trained with changes that are not in the git commit named below.")
     lines.append("- It may paint near copies of training images: see the nearest real images in the report.")
@@ -124,36 +168,56 @@ def _limits(known: Facts) -> str:
 
 def _making(known: Facts) -> str:
     info = known.info
+    parents, older = facts.first(facts.ancestry(info), MAX_PARENTS)
     lines = [
         f"- Weights (sha256): `{known.sha256}`",
         f"- Training: {info.images_seen:,} images, {info.step:,} steps, seed {info.seed}",
-        *(f"- Code, {plain(part)}: `{_code(value)}`" for part, value in info.code.items()),
-        *(f"- {plain(name)}: `{_code(value)}`" for name, value in known.settings.items()),
+        f"- Code: {', '.join(f'{plain(part)} `{_code(value)}`' for part, value in info.code.items())}",
+        f"- Model: `{_dense(info.model)}`",
+        f"- Parameters: `{_dense({name: info.settings[name] for name in PARAMETERS if name in info.settings})}`; "
+        "all are in generator.json beside the weights",
     ]
-    for number, parent in enumerate(facts.ancestry(info)):
+    for number, parent in enumerate(parents):
         what = "Fine-tuned from" if number == 0 else "which came from"
-        lines.append(
-            f"- {what}: `{_code(parent.get('sha256', ''))}`, trained on `{_code(parent.get('data', {}).get('content_hash', ''))}`"
-        )
+        data = str(parent.get("data", {}).get("content_hash", ""))[:12]
+        lines.append(f"- {what}: `{_code(parent.get('sha256', ''))}`, trained on `{_code(data)}`")
+    if older:
+        lines.append(f"- and {older} before")
     return "\n".join(lines)
 
 
 def _use(known: Facts, name: str) -> str:
-    column = f', "class": [{known.info.classes[0]!r}]' if known.info.conditional else ""
+    """How to load it. A card is written before its version has a number, and an alias moves on: neither can stand in for it."""
+    column = f', "class": [{min(known.info.classes, key=len)!r}]' if known.info.conditional else ""
     row = f'{{"seed": [0]{column}, "truncation": [1.0]}}'
+    uri = f"models:/{_code(name)}"
     return (
+        f"This version is `{uri}/<version>`, with the number it has in the registry; `{uri}@champion` is the one in use.\n\n"
         "```python\n"
         "import mlflow, pandas\n"
-        f'model = mlflow.pyfunc.load_model("models:/{_code(name)}@champion")\n'
-        f"images = model.predict(pandas.DataFrame({_code(row)}))  # uint8 [N, {known.info.resolution}, "
+        f'model = mlflow.pyfunc.load_model("{uri}/<version>")\n'
+        f"images = model.predict(pandas.DataFrame({row}))  # uint8 [N, {known.info.resolution}, "
         f"{known.info.resolution}, {known.info.channels}]\n"
         "```"
     )
 
 
-def _names(names: list[str], limit: int = 20) -> str:
-    shown, more = facts.first(names, limit)
-    return ", ".join(plain(name) for name in shown) + (f" and {more} more" if more else "")
+def _listed(items: Iterable[str], limit: int) -> str:
+    """The first of the items, as many as are within `limit` and MAX_LIST characters, and how many more there are."""
+    items = list(items)
+    fit = sum(end <= MAX_LIST for end in accumulate(len(item) for item in items[:limit]))
+    shown, more = facts.first(items, max(fit, 1))
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _cut(text: str, limit: int = MAX_NAME) -> str:
+    """Plain Markdown of the text, which is cut beyond `limit` characters."""
+    text = " ".join(str(text).split())
+    return plain(text if len(text) <= limit else f"{text[: limit - 1]}…")
+
+
+def _dense(values: dict[str, Any]) -> str:
+    return _code(", ".join(f"{name} {value}" for name, value in facts.flat(values).items()))
 
 
 def _code(value: Any) -> str:

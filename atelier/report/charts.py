@@ -9,7 +9,7 @@ from html import escape
 from itertools import pairwise
 
 WIDTH, HEIGHT = 340, 180
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 26
+LEFT, RIGHT, TOP, BOTTOM = 48, 20, 10, 26  # room for the widest ticks: "0.00075" before an axis, half of "1.25M" after it
 MAX_POINTS, MAX_HOVERS = 400, 120
 LOG_FROM = 50
 
@@ -54,9 +54,9 @@ def line_chart(
     """
     finite = [point for one in series for point in one.points if math.isfinite(point[1])]
     values = [y for _, y in finite] or [0.0]
-    scale = linear_scale(*bounds) if bounds else value_scale(values, logarithmic)
+    scale = linear_scale(*bounds, nice_step((bounds[1] - bounds[0]) / 4)) if bounds else value_scale(values, logarithmic)
     last = max((x for one in series for x, _ in one.points), default=1) or 1
-    across = linear_scale(0, last, count=5)
+    across = linear_scale(0, last, nice_step(last / 5))
 
     def place(point: Point) -> Point:
         x = LEFT + min(point[0] / across.high, 1) * (WIDTH - LEFT - RIGHT)
@@ -70,8 +70,7 @@ def line_chart(
         parts.append(f'<text class="tick" x="{x}" y="{HEIGHT - 8}" text-anchor="middle">{compact(tick)}</text>')
     for number, one in enumerate(series):
         for run in _runs(thin(one.points)):
-            path = " ".join("{},{}".format(*place(point)) for point in run)
-            parts.append(f'<polyline class="line s{number + 1}" points="{path}"/>')
+            parts.append(_stroke([place(point) for point in run], f"s{number + 1}"))
     parts += [_hover(point, one.name, place(point)) for one in series for point in _hovers(one.points)]
     if best is not None:
         x, y = place(best)
@@ -98,27 +97,27 @@ def bar_chart(bars: Sequence[tuple[str, float]], title: str, mark: float) -> str
     return "".join([*parts, "</svg>"])
 
 
-def linear_scale(low: float, high: float, count: int = 4) -> Scale:
-    """An axis from `low` to `high` exactly, with about `count` round ticks."""
-    if not high > low:
-        low, high = low - (abs(low) or 1), high + (abs(high) or 1)
-    step = nice_step((high - low) / count)
-    first = math.ceil(low / step - 1e-9)
-    ticks = [round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1)]
-    return Scale(low, high, ticks)
+def linear_scale(low: float, high: float, step: float) -> Scale:
+    """An axis from `low` to `high` exactly, with ticks at the multiples of `step`."""
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return Scale(low, high, [float(f"{n * step:.12g}") for n in range(first, last + 1)])
 
 
 def value_scale(values: Sequence[float], logarithmic: bool = False) -> Scale:
-    """An axis that holds all values (finite), logarithmic if that is allowed and positive values span more than LOG_FROM."""
+    """An axis that holds all values (finite) and has a tick at both ends.
+
+    It is logarithmic if that is allowed and positive values span more than LOG_FROM.
+    """
     low, high = min(values), max(values)
     if logarithmic and low > 0 and high / low > LOG_FROM:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         every = -(-(last - first) // 5)
-        return Scale(10.0**first, 10.0**last, [10.0**n for n in range(first, last + 1, every)], logarithmic=True)
+        ticks = [10.0**n for n in range(first, last + every, every)]
+        return Scale(ticks[0], ticks[-1], ticks, logarithmic=True)
     if low == high:
-        return linear_scale(low, high)
+        low, high = low - (abs(low) or 1), high + (abs(high) or 1)
     step = nice_step((high - low) / 4)
-    return linear_scale(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
+    return linear_scale(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step)
 
 
 def nice_step(rough: float) -> float:
@@ -156,9 +155,16 @@ def number_text(value: float) -> str:
 
 
 def _level(tick: float, y: float) -> str:
-    text = compact(tick) if abs(tick) >= 1e-3 or tick == 0 else f"{tick:.0e}"
     line = f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-    return f'{line}<text class="tick" x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{text}</text>'
+    return f'{line}<text class="tick" x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{compact(tick)}</text>'
+
+
+def _stroke(places: Sequence[Point], colour: str) -> str:
+    """A line through these places; a dot where there is but one, which a line would leave invisible."""
+    if len(places) == 1:
+        return f'<circle class="dot {colour}" cx="{places[0][0]}" cy="{places[0][1]}" r="2.5"/>'
+    path = " ".join(f"{x},{y}" for x, y in places)
+    return f'<polyline class="line {colour}" points="{path}"/>'
 
 
 def _runs(points: Sequence[Point]) -> list[list[Point]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from atelier.errors import AtelierError
 from atelier.files import sha256_file
 from atelier.generator import WEIGHTS, GeneratorInfo, read_info
 from atelier.metrics.evaluate import Evaluation
-from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
+from atelier.metrics.identity import IdentityMismatch, Measurement, compare
 from atelier.report.charts import number_text
 from atelier.training.checkpoint import read_history
 
+LEGIBILITY = "legibility"
+OF_CLASSIFIER = ("classifier_real", "classifier_accuracy")
 TITLES = {
     "fid": "FID",
     "kid": "KID",
     "classifier_confident": "Read with confidence above 0.9",
+    LEGIBILITY: "Read with confidence, relative to held-out real images",
     "class_share_min": "Share of the rarest class",
     "classifier_real": "Held-out real images read with confidence above 0.9",
     "classifier_accuracy": "Accuracy of the classifier on held-out real images",
@@ -50,25 +54,29 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything about one generator."""
+    """Everything about one generator: `rows` are its numbers, `classifier` those of the classifier that reads its images.
+
+    `name` is "" where the caller gave none.
+    """
 
     info: GeneratorInfo
     sha256: str
     family: str
     rows: list[MetricRow]
+    classifier: list[MetricRow]
     class_shares: dict[str, float]
     baseline_name: str
     history: dict[str, Any]
     manifest: Manifest
     settings: dict[str, str]
+    name: str
 
     @property
     def title(self) -> str:
         """What it is and what it was measured against, in a line."""
         source = self.manifest.source
-        return (
-            f"{self.family.partition(' (')[0]} generator, measured on {source.get('description') or source.get('kind', 'images')}"
-        )
+        images = source.get("description") or source.get("kind", "images")
+        return f"{self.name and f'{self.name}: '}{self.family.partition(' (')[0]} generator, measured on {images}"
 
 
 def gather(
@@ -78,6 +86,7 @@ def gather(
     baseline: Evaluation | None = None,
     baseline_name: str = "",
     settings: dict[str, Any] | None = None,
+    name: str | None = None,
 ) -> Facts:
     """Reads the checkpoint folder. Raises ReportError and GeneratorError naming what is missing."""
     info = read_info(checkpoint)
@@ -92,29 +101,56 @@ def gather(
         info=info,
         sha256=sha256_file(checkpoint / WEIGHTS),
         family=FAMILIES.get(family, family),
-        rows=[metric_row(one, evaluation.spread.get(one.name), baseline) for one in evaluation.measurements],
+        rows=[metric_row(one, evaluation.spread.get(one.name), baseline) for one in numbers(evaluation)],
+        classifier=[metric_row(one, None, None) for one in evaluation.measurements if one.name in OF_CLASSIFIER],
         class_shares=evaluation.class_shares,
         baseline_name=baseline_name if baseline else "",
         history=history,
         manifest=manifest,
         settings=flat({"model": info.model, "training": info.settings, **(settings or {})}),
+        name=name or "",
     )
+
+
+def numbers(evaluation: Evaluation) -> list[Measurement]:
+    """The measurements that describe the generator, legibility among them, without those that describe the classifier."""
+    found = []
+    for one in evaluation.measurements:
+        if one.name not in OF_CLASSIFIER:
+            found.append(one)
+        if one.name == "classifier_confident":
+            found += legibility(evaluation)
+    return found
+
+
+def legibility(evaluation: Evaluation) -> list[Measurement]:
+    """The share of generated images read with confidence over that of held-out real ones; [] where either is unknown or 0.
+
+    A classifier that hesitates over real images too says little by the first share alone.
+    """
+    known = {one.name: one for one in evaluation.measurements}
+    generated, real = known.get("classifier_confident"), known.get("classifier_real")
+    if generated is None or real is None or not real.value:
+        return []
+    error = math.hypot(generated.standard_error or 0, generated.value / real.value * (real.standard_error or 0)) / real.value
+    parameters = f"{generated.identity.parameters}; over {real.identity.sampling}"
+    identity = replace(generated.identity, metric=LEGIBILITY, parameters=parameters)
+    return [Measurement(generated.value / real.value, error, identity, higher_is_better=True)]
 
 
 def metric_row(measurement: Measurement, spread: float | None, baseline: Evaluation | None) -> MetricRow:
     """A measurement beside that of the baseline, compared only where their identities are equal."""
     before, change, better, remark = "", "", None, ""
     if baseline is not None:
+        other = next((one for one in numbers(baseline) if one.name == measurement.name), None)
+        before = text(other) if other else "not measured"
         try:
-            other = baseline[measurement.name]
-            before = text(other)
-            difference = compare(other, measurement)
+            difference = compare(other, measurement) if other else None
+        except IdentityMismatch as error:
+            difference, remark = None, f"not compared: {error}"
+        if difference is not None:
             change = _change(difference, measurement.name)
             better = None if difference == 0 else (difference > 0) == measurement.higher_is_better
-        except IdentityMismatch as error:
-            remark = f"not compared: {error}"
-        except MetricError:
-            before = "not measured"
     return MetricRow(
         name=measurement.name,
         title=metric_title(measurement.name),
@@ -157,10 +193,10 @@ def _change(difference: float, name: str) -> str:
 
 def _spread(measurement: Measurement, spread: float | None) -> str:
     if spread is not None:
-        return f"± {number_text(spread)} over subsets"
+        return f"± {spread:.2g} over subsets"
     if measurement.standard_error is None:
         return ""
-    error = f"{measurement.standard_error:.1%}" if is_share(measurement.name) else number_text(measurement.standard_error)
+    error = f"{measurement.standard_error:.1%}" if is_share(measurement.name) else f"{measurement.standard_error:.2g}"
     return f"± {error} standard error"
 
 

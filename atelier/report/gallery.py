@@ -16,6 +16,7 @@ from atelier.networks.layers import Generator
 from atelier.pictures import grid
 
 COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
+TYPICAL_FROM = 200
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,17 @@ class Row:
 class Neighbours:
     """Generated images uint8 [N, C, H, W], the real ones nearest to each [N, k, C, H, W], and how far they are [N, k].
 
-    `space` names the features in which they are near.
+    `space` names the features in which they are near, and `typical` is how far a real image is from the next real one there.
+    `classes` [N] and `real_classes` [N, k] are the names of their classes; [] where there are none.
     """
 
     generated: np.ndarray
     real: np.ndarray
     distances: np.ndarray
     space: str
+    typical: float
+    classes: Sequence[str]
+    real_classes: Sequence[Sequence[str]]
 
 
 def rows(generator: Generator, dataset: PackedDataset, seed: int = 0) -> list[Row]:
@@ -66,15 +71,34 @@ def picture(rows: Sequence[Row], scale: int = 2) -> Image.Image:
 
 
 def neighbours(
-    generated: np.ndarray, features: np.ndarray, reference: Reference, dataset: PackedDataset, space: str, k: int = 3
+    generated: np.ndarray,
+    features: np.ndarray,
+    reference: Reference,
+    dataset: PackedDataset,
+    space: str,
+    k: int = 3,
+    classes: Sequence[str] = (),
 ) -> Neighbours:
     """The `k` real images nearest to each generated one uint8 [N, C, H, W] with these features [N, d].
 
-    `reference` are the features of `dataset`, in the same `space`. Raises MetricError where there are fewer than k.
+    `reference` are the features of `dataset`, in the same `space`; `classes` names those that the generator was asked for.
+    What is typical is the median over TYPICAL_FROM real images. Raises MetricError where there are fewer than k, or than 2.
     """
-    found, distances = nearest(features[: len(generated)], reference.features, k)
-    real = dataset.images(reference.indices[found.ravel()])
-    return Neighbours(generated, real.reshape(len(generated), k, *real.shape[1:]), distances, space)
+    count = len(generated)
+    probes = reference.features[_some(np.arange(reference.count), TYPICAL_FROM, seed=0)]
+    # One search for both, since each makes a copy of the reference. Nearest to a real image is itself.
+    found, distances = nearest(np.concatenate([features[:count], probes]), reference.features, max(k, 2))
+    indices = reference.indices[found[:count, :k]]
+    real = dataset.images(indices.ravel())
+    return Neighbours(
+        generated=generated,
+        real=real.reshape(count, k, *real.shape[1:]),
+        distances=distances[:count, :k],
+        space=space,
+        typical=float(np.median(distances[count:, 1])),
+        classes=classes,
+        real_classes=[[dataset.classes[label] for label in row] for row in dataset.labels[indices]] if dataset.classes else [],
+    )
 
 
 def _real(dataset: PackedDataset, name: str, seed: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from atelier.metrics.evaluate import Evaluation
 from atelier.pictures import grid, png
 from atelier.report import facts
 from atelier.report.charts import Point, Series, bar_chart, line_chart, number_text
+from atelier.report.facts import Facts
 from atelier.report.gallery import Neighbours, Row
 
 MAX_GRIDS, MAX_NEIGHBOURS, MAX_LISTED = 12, 10, 20
@@ -28,18 +29,22 @@ MAX_WIDTH, GRID_WIDTH, TILE_WIDTH = 960, 480, 160
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart: its title, what it is good for, and the curves that belong in it by their names in the history."""
+    """A chart: its title, what it is good for, and the curves that belong in it by their names in the history.
+
+    `needs` is a curve without which it says nothing: one that stays at 0 hides the others.
+    """
 
     title: str
     meaning: str
     curves: dict[str, str]
     bounds: tuple[float, float] | None = None
     logarithmic: bool = False
+    needs: str = ""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn panel: its SVG, and the last value of each curve for the legend."""
+    """A drawn panel: its SVG, and for the legend the last value of each curve, or the kept one where one was kept."""
 
     title: str
     meaning: str
@@ -59,8 +64,9 @@ PANELS = [
     Panel("Realism score", "0.5 is equilibrium", {"realism": "realism of generated images"}, (0, 1)),
     Panel(
         "Augmentation",
-        "ADA raises its probability while its signal is above the target",
+        "ADA raises the probability while its signal is above the target; DiffAugment holds it",
         {"augment_p": "probability", "ada_signal": "ADA signal"},
+        needs="augment_p",
     ),
     Panel(
         "Gradient norms",
@@ -83,15 +89,20 @@ def write_report(
     baseline: Evaluation | None = None,
     baseline_name: str = "baseline",
     settings: dict[str, Any] | None = None,
+    baseline_rows: Sequence[Row] = (),
+    name: str | None = None,
+    date: str | None = None,
+    run_id: str | None = None,
 ) -> None:
     """Writes the report of a checkpoint folder as the HTML file `output`; equal inputs give equal bytes.
 
     `dataset` are the real images that it was measured against, `rows` its pictures (gallery.rows), `neighbours` the nearest real
-    images (gallery.neighbours). `baseline` is another generator's evaluation, set beside this one where identities are equal.
-    `settings` are listed with the model's. Raises ReportError and GeneratorError naming what the folder lacks.
+    images (gallery.neighbours). `baseline` is another generator's evaluation, set beside this one where identities are equal,
+    and `baseline_rows` are that one's pictures. `settings` are listed with the model's; `name`, `date` and `run_id` (of MLflow)
+    stand in the heading. Raises ReportError and GeneratorError naming what the folder lacks.
     """
     checkpoint = Path(checkpoint)
-    known = facts.gather(checkpoint, evaluation, dataset.manifest, baseline, baseline_name, settings)
+    known = facts.gather(checkpoint, evaluation, dataset.manifest, baseline, baseline_name, settings, name)
     environment = Environment(
         loader=PackageLoader("atelier.report", "."),
         autoescape=True,
@@ -106,12 +117,17 @@ def write_report(
         info=known.info,
         manifest=known.manifest,
         split=dataset.split,
-        rows=[(row.name, strip(row.generated), strip(row.real)) for row in rows],
-        charts=charts(known.history, known.info.images_seen),
+        date=date,
+        run_id=run_id,
+        rows=_strips(rows, baseline_rows),
+        own=name or "generated",
+        beside=baseline_name if baseline_rows else "",
+        charts=charts(known),
         grids=grids,
         hidden_grids=hidden_grids,
         neighbours=_neighbours(neighbours),
         space=neighbours.space if neighbours else "",
+        typical=number_text(neighbours.typical) if neighbours else "",
         shares=_shares(known.class_shares),
         splits=facts.splits(known.manifest),
         classes=facts.class_table(known.manifest),
@@ -122,19 +138,19 @@ def write_report(
     atomic_write(Path(output), page)
 
 
-def charts(history: dict[str, Any], best_images: int) -> list[Chart]:
+def charts(known: Facts) -> list[Chart]:
     """A chart for each panel that the history has curves for, one for what no panel knows, and one of the measurements."""
-    points = history["points"]
+    points = known.history["points"]
     names = list(dict.fromkeys(name for point in points for name in point if name not in ("images", "step")))
-    known = {name for panel in PANELS for name in panel.curves}
-    panels = PANELS + [Panel(name, "", {name: name}) for name in names if name not in known]
+    placed = {name for panel in PANELS for name in panel.curves}
+    panels = PANELS + [Panel(name, "", {name: name}) for name in names if name not in placed]
     drawn = []
     for panel in panels:
-        series = [Series(label, curve(points, name)) for name, label in panel.curves.items() if name in names]
-        series = [one for one in series if any(value != 0 for _, value in one.points)]  # an idle augmentation has no curve
-        if series:
-            drawn.append(_chart(panel, series))
-    return _measured(history["evaluations"], best_images) + drawn
+        curves = {name: curve(points, name) for name in panel.curves}
+        curves = {name: found for name, found in curves.items() if any(value != 0 for _, value in found)}
+        if curves and (panel.needs in curves or not panel.needs):
+            drawn.append(_chart(panel, [Series(panel.curves[name], found) for name, found in curves.items()]))
+    return _measured(known) + drawn
 
 
 def curve(points: Sequence[dict[str, Any]], name: str) -> list[Point]:
@@ -146,23 +162,30 @@ def _chart(panel: Panel, series: list[Series], best: Point | None = None) -> Cha
     legend = []
     for one in series:
         finite = [value for _, value in one.points if math.isfinite(value)]
-        legend.append((one.name, number_text(finite[-1]) if finite else "never finite"))
+        value = number_text(best[1] if best else finite[-1]) if finite else "never finite"
+        legend.append(("kept" if best else one.name, value))
     lost = sum(not math.isfinite(value) for one in series for _, value in one.points)
     return Chart(
         panel.title, panel.meaning, Markup(line_chart(series, panel.title, panel.bounds, panel.logarithmic, best)), legend, lost
     )
 
 
-def _measured(evaluations: Sequence[dict[str, Any]], best_images: int) -> list[Chart]:
+def _measured(known: Facts) -> list[Chart]:
+    """The measurements that chose the kept checkpoint. They are of another number of images than the report."""
+    evaluations = known.history["evaluations"]
     if not evaluations:
         return []
     points = curve(evaluations, "value")
-    best = next((point for point in points if point[0] == best_images), None)
-    identity = evaluations[-1].get("identity", {})
-    name = facts.metric_title(str(identity.get("metric", "distance")))
-    samples = f" on {identity['samples']} images" if "samples" in identity else ""
-    meaning = f"{name}{samples}; lower is better; the ring is the checkpoint that was kept"
-    return [_chart(Panel("Measured while training", meaning, {}), [Series(name, points)], best)]
+    best = next((point for point in points if point[0] == known.info.images_seen), None)
+    metric = str(evaluations[-1].get("identity", {}).get("metric", "distance"))
+    title = facts.metric_title(metric)
+    meaning = [f"{title}, lower is better; the ring is the checkpoint that was kept"]
+    if samples := known.info.settings.get("evaluate_samples"):
+        meaning.append(f"on {samples:,} images ({'finetune' if known.info.parent else 'train'}.evaluate_samples)")
+    if final := next((row for row in known.rows if row.name == metric), None):
+        meaning.append(f"the {final.value} at the top is on {final.identity['samples']:,} (evaluate.samples)")
+    panel = Panel("Measured while training", "; ".join(meaning), {})
+    return [_chart(panel, [Series(title, points)], best)]
 
 
 def grids_over_time(folder: Path, best_images: int) -> tuple[list[tuple[int, str, bool]], int]:
@@ -206,15 +229,28 @@ def _file_uri(path: Path) -> str:
         ) from error
 
 
-def _neighbours(found: Neighbours | None) -> list[tuple[str, list[tuple[str, str]]]]:
-    """For each generated image its picture, and picture and distance of each neighbour."""
+def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, str, str]]:
+    """For each row its class and the strips of its generated images, of the other generator's, and of the real ones.
+
+    The other generator's row is that of the same class; without classes, that in the same place; "" where there is none.
+    """
+    beside = {row.name or place: strip(row.generated) for place, row in enumerate(others)}
+    return [
+        (row.name, strip(row.generated), beside.get(row.name or place, ""), strip(row.real)) for place, row in enumerate(rows)
+    ]
+
+
+def _neighbours(found: Neighbours | None) -> list[list[tuple[str, str, str]]]:
+    """For each generated image its own picture and those of its neighbours, each with its class and its distance."""
     if found is None:
         return []
-    shown = list(zip(found.generated, found.real, found.distances, strict=True))[:MAX_NEIGHBOURS]
-    return [
-        (_tile(image), [(_tile(one), number_text(far)) for one, far in zip(real, distances, strict=True)])
-        for image, real, distances in shown
-    ]
+    shown = []
+    for n, image in enumerate(found.generated[:MAX_NEIGHBOURS]):
+        names = found.real_classes[n] if found.real_classes else [""] * len(found.real[n])
+        real = zip(found.real[n], names, found.distances[n], strict=True)
+        own = found.classes[n] if found.classes else ""
+        shown.append([(_tile(image), own, "generated"), *((_tile(one), name, number_text(far)) for one, name, far in real)])
+    return shown
 
 
 def _shares(shares: dict[str, float]) -> Markup | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from atelier import augment, objectives
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
-from atelier.settings import FinetuneSettings, ModelSettings, TrainSettings
+from atelier.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Generation:
         self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
+        if self.frozen > (stages := len(self.discriminator.stages())):
+            raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
         self.players: dict[str, nn.Module] = {"discriminator": self.discriminator, "generator": self.generator}
         self._paint: Callable[..., Tensor] = torch.compile(self.generator) if train.compile else self.generator
         self._see: Callable[..., Tensor] = torch.compile(self.discriminator) if train.compile else self.discriminator
@@ -74,7 +76,7 @@ class Generation:
         return Draws(torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count))
 
     def loss(self, player: str, batch: Batch, draws: Draws, pressure: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
-        """The player's loss (a scalar) and what it shows, as detached scalars."""
+        """The player's loss (a scalar), and what `signals` reads of it, detached: losses [] and D's logits [N]."""
         return getattr(self, f"_{player}_loss")(batch, draws, pressure)
 
     def _discriminator_loss(self, batch: Batch, draws: Draws, at: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
@@ -90,10 +92,8 @@ class Generation:
             loss = loss + at.r1 / 2 * objectives.gradient_penalty(real_logits, real).mean()
         if at.r2 > 0:
             loss = loss + at.r2 / 2 * objectives.gradient_penalty(fake_logits, fake).mean()
-        return loss, {
-            "loss_discriminator": adversarial.detach(),
-            **self._signals(real_logits.detach(), fake_logits.detach()),
-        }
+        shown = {"loss_discriminator": adversarial, "real_logits": real_logits, "fake_logits": fake_logits}
+        return loss, {name: value.detach() for name, value in shown.items()}
 
     def _generator_loss(self, batch: Batch, draws: Draws, at: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
         fake_logits = self._judge(self._generate(batch.labels, draws), batch.labels, draws.fake, at)
@@ -106,7 +106,8 @@ class Generation:
 
     def _generate(self, labels: Tensor, draws: Draws) -> Tensor:
         latents = draws.latents.to(labels.device, non_blocking=True)
-        return self._paint(latents, labels if self.shape.classes else None)
+        # float32 like real images: in bfloat16 the augmentation would treat the two differently
+        return self._paint(latents, labels if self.shape.classes else None).float()
 
     def _judge(self, images: Tensor, labels: Tensor, draws: augment.Draws, at: Pressure, penalised: bool = False) -> Tensor:
         """Logits of what the augmentation leaves; compiled code cannot be differentiated twice, so `penalised` runs as it is."""
@@ -114,13 +115,18 @@ class Generation:
         network = self.discriminator if penalised else self._see
         return network(seen, labels if self.shape.classes else None).float()
 
-    def _signals(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Accuracy on each side, how real the fakes look, and ADA's r_t (Karras et al. 2020, eq. 1).
+    def signals(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scalars of a player's whole move, from what `loss` showed of its parts on all ranks, each [n].
 
-        A relativistic critic is only defined up to a constant, so its logits are read against the middle of the two means.
+        Mean losses and, for D, accuracy on each side, how real the fakes look, and ADA's r_t (Karras et al. 2020, eq. 1). A
+        relativistic critic is only defined up to a constant, so its logits are read against the middle of the two means.
         """
+        losses = {name: values.mean() for name, values in shown.items() if name.startswith("loss")}
+        if "real_logits" not in shown:
+            return losses
+        real, fake = shown["real_logits"], shown["fake_logits"]
         middle = (real.mean() + fake.mean()) / 2 if self.train.objective == "relativistic" else torch.zeros_like(real[0])
-        return {
+        return losses | {
             "real_accuracy": (real > middle).float().mean(),
             "fake_accuracy": (fake < middle).float().mean(),
             "realism": torch.sigmoid(fake - middle).mean(),

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from atelier.files import atomic_folder, canonical_json, sha256_file
-from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, read_info, write_info
+from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, read_info, read_weights, write_info
 from atelier.settings import ModelSettings
 from atelier.tasks.generation import Generation
 
@@ -87,11 +86,11 @@ class Start:
         Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row.
         Returns the names of such new classes.
         """
-        players = load_file(self.folder / PLAYERS)
+        players = read_weights(self.folder / PLAYERS)
         for name, network in task.players.items():
             own = {key.removeprefix(f"{name}."): v for key, v in players.items() if key.startswith(f"{name}.")}
             _load(network, own, classes, self)
-        _load(average, load_file(self.folder / WEIGHTS), classes, self)
+        _load(average, read_weights(self.folder / WEIGHTS), classes, self)
         return [name for name in classes if name not in self.info.classes] if self.info.conditional else []
 
 

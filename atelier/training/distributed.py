@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from atelier.errors import AtelierError
+
+FIRST_RANK_MAY_TAKE = timedelta(hours=2)  # to fetch weights, to measure: the others wait in a collective meanwhile
 
 
 class DistributedError(AtelierError):
@@ -36,7 +39,9 @@ class Ranks:
     def share(self, batch: int) -> slice:
         """This rank's part of a global batch. Raises DistributedError if the batch cannot be shared equally."""
         if batch % self.world:
-            raise DistributedError(f"a batch of {batch} cannot be shared by {self.world} ranks; choose a multiple")
+            raise DistributedError(
+                f"batch / accumulate is {batch}, which cannot be shared equally by {self.world} ranks; choose a multiple of them"
+            )
         part = batch // self.world
         return slice(self.rank * part, (self.rank + 1) * part)
 
@@ -51,12 +56,13 @@ class Ranks:
         for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
-    def average(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean over the ranks."""
-        if self.world > 1:
-            dist.all_reduce(values)
-            values /= self.world
-        return values
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """Values [n] of all ranks, [world * n], in the order of the ranks."""
+        if self.world == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.world)]
+        dist.all_gather(parts, values)
+        return torch.cat(parts)
 
     def same_start(self, modules: Iterable[nn.Module]) -> None:
         """Gives every rank the first one's parameters and buffers."""
@@ -88,7 +94,7 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=FIRST_RANK_MAY_TAKE)
     try:
         yield Ranks()
     finally:
@@ -103,6 +109,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise DistributedError(f"--device {name}: no such device; use auto, cpu or cuda") from error
+    if device.type not in ("cpu", "cuda"):
+        raise DistributedError(f"--device {name}: training knows no {device.type}; use auto, cpu or cuda")
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise DistributedError("--device cuda: no GPU is visible to PyTorch; use --device cpu or check the driver")

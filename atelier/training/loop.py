@@ -7,6 +7,7 @@ the state, so a run that is killed and started again ends with the same bytes (o
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import sys
 import time
@@ -27,13 +28,16 @@ from atelier.pictures import grid, png
 from atelier.settings import TrainSettings
 from atelier.tasks.generation import Generation, Pressure
 from atelier.training import state
-from atelier.training.distributed import Ranks
+from atelier.training.distributed import DistributedError, Ranks
 from atelier.training.feed import Feed
 from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm, pairwise_distance
 from atelier.training.preemption import Preempted, StopSignal
 from atelier.training.schedules import cosine, ema_decay
 
+log = logging.getLogger("atelier.training")
+
 ADA_STEPS = 4
+STOP_STEPS = 16
 DIVERSITY_IMAGES = 128
 GRID_ROWS, GRID_COLUMNS = 8, 10
 
@@ -108,6 +112,10 @@ class Trainer:
         newest = self.folder.newest()
         if newest is not None:
             self._restore(newest)
+        if self.ranks.any(self.ranks.from_first(self.step, self.device) != self.step, self.device):
+            raise DistributedError(
+                f"the ranks find different saves in {self.folder.path}; give all nodes the same --states folder"
+            )
         for observer in self.observers:
             observer.started(self.history)
         if newest is None:
@@ -121,10 +129,14 @@ class Trainer:
                     speed = (self.seen - since) / (time.monotonic() - seconds)
                     self._point(speed, bar)
                     since, seconds = self.seen, time.monotonic()
-                improved = self._evaluation_due() and self._evaluate(bar)
-                stopping = self.ranks.any(stop.received is not None, self.device)
-                if improved or stopping or self._due(self.settings.save_every):
+                measured = self._evaluation_due()
+                improved = measured and self._evaluate(bar)
+                asked = self.ranks.world == 1 or self.step % STOP_STEPS == 0  # asking the others costs a wait for the GPU
+                stopping = asked and self.ranks.any(stop.received is not None, self.device)
+                saving = improved or stopping or self._due(self.settings.save_every)
+                if saving:
                     self._save()
+                if saving or measured:
                     since, seconds = self.seen, time.monotonic()
                 if stopping and self.step < self.steps:
                     raise Preempted(
@@ -185,17 +197,20 @@ class Trainer:
         self.task.hold_all_but(player)
         network, optimiser = self.task.players[player], self.optimisers[player]
         optimiser.zero_grad(set_to_none=True)
-        share = self.ranks.share(size // parts)
+        share, shown = self.ranks.share(size // parts), list[dict[str, torch.Tensor]]()
         for first in range(0, size, size // parts):
             rows = slice(first + share.start, first + share.stop)
             start = self.step * size + rows.start
             batch = self.feed.batch(stream, start, rows.stop - rows.start, following=start + size)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-                loss, stats = self.task.loss(player, batch, draws[rows], pressure)
+                loss, seen = self.task.loss(player, batch, draws[rows], pressure)
             (loss / parts).backward()
-            self.meter.add(stats)
-            if "ada_signal" in stats:
-                self.signal.add({"ada_signal": self.ranks.average(stats["ada_signal"].clone())})
+            shown.append(seen)
+        signals = self.task.signals(
+            {name: self.ranks.gather(torch.cat([part[name].reshape(-1) for part in shown])) for name in shown[0]}
+        )
+        self.meter.add(signals)
+        self.signal.add({name: value for name, value in signals.items() if name == "ada_signal"})
         self.ranks.average_gradients(network)
         self.meter.add({f"grad_norm_{player}": gradient_norm(network)})
         optimiser.step()
@@ -219,13 +234,12 @@ class Trainer:
         """Adds a point to the curves and stops the run if it shows divergence or collapse."""
         means = self.meter.means()
         self.meter.reset()
-        averaged = self.ranks.average(torch.tensor(list(means.values()), dtype=torch.float64, device=self.device))
         point = {
             "images": self.seen,
             "step": self.step,
-            **dict(zip(means, averaged.tolist(), strict=True)),
+            **means,
             "augment_p": self.augment_p if self.settings.augment != "none" else 0.0,
-            "diversity": self.ranks.from_first(self._diversity(), self.device),
+            "diversity": self.ranks.from_first(self._diversity() if self.ranks.first else 0.0, self.device),
             "images_per_second": images_per_second,
         }
         reason = self.watch.check(point)
@@ -238,6 +252,7 @@ class Trainer:
 
     def _evaluate(self, bar: tqdm) -> bool:
         """Measures the averaged generator; True if it is the best so far (the first of equals is)."""
+        self._refuse_divergence()
         value, identity = float("nan"), dict[str, Any]()
         if self.ranks.first:
             before = state.random_state(self.device)
@@ -290,9 +305,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Writes everything that the next step depends on. Raises TrainingStopped rather than save weights that diverged."""
-        bad = [name for name, value in self.meter.means().items() if not math.isfinite(value)]
-        if bad:
-            raise TrainingStopped(f"diverged: {bad[0]} is not finite at {self.seen} images; lower the learning rates or raise r1")
+        self._refuse_divergence()
         if self.ranks.first:
             players = self.task.players
             tensors = {
@@ -303,6 +316,7 @@ class Trainer:
             }
             values = {
                 "run_key": self.folder.key,
+                "threads": torch.get_num_threads(),
                 "step": self.step,
                 "images": self.seen,
                 "best": self.best,
@@ -313,8 +327,19 @@ class Trainer:
             state.write(self.folder.step(self.step), tensors, values)
             self.folder.prune(self.best["step"] if self.best else None)
 
+    def _refuse_divergence(self) -> None:
+        """Raises TrainingStopped if a step since the last point of the curves was not finite."""
+        bad = [name for name, value in self.meter.means().items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingStopped(f"diverged: {bad[0]} is not finite at {self.seen} images; lower the learning rates or raise r1")
+
     def _restore(self, save: Path) -> None:
         tensors, values = state.read(save, self.folder.key)
+        if self.device.type == "cpu" and values["threads"] != torch.get_num_threads():
+            log.warning(
+                f"this run began with {values['threads']} threads and goes on with {torch.get_num_threads()}: its bytes will not "
+                f"be those of an uninterrupted run; for those set OMP_NUM_THREADS={values['threads']}"
+            )
         for name, network in self.task.players.items():
             own = {key.removeprefix(f"{name}."): v for key, v in tensors["networks"].items() if key.startswith(f"{name}.")}
             network.load_state_dict(own)

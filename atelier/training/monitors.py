@@ -53,23 +53,24 @@ def gradient_norm(module: nn.Module) -> Tensor:
 
 
 def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
-    """Mean Euclidean distance between the images [N,C,H,W] of every pair, within classes where there are labels.
+    """Mean Euclidean distance between the images [N,C,H,W] of every pair, within classes where two images share a label.
 
     A collapsed generator draws the same image (of a class) from every latent: its distance goes to 0.
     """
     flat = images.flatten(1).float()
     distances = torch.cdist(flat, flat)
     counted = ~torch.eye(len(flat), dtype=torch.bool, device=flat.device)
-    if labels is not None:
-        counted &= labels[:, None] == labels[None, :]
+    if labels is not None and (alike := counted & (labels[:, None] == labels[None, :])).any():
+        counted = alike
     return distances[counted].mean().item()
 
 
 class Watch:
     """Stops a run that diverged or collapsed.
 
-    Divergence: a loss or gradient norm that is not finite, or a norm above `max_grad_norm`. Collapse: diversity relative to
-    real images under `min_diversity`, judged from `armed_from` images on (an untrained generator has none yet).
+    Divergence: a loss or gradient norm that is not finite, or a norm above `max_grad_norm` in the mean between two points.
+    Collapse: diversity relative to real images under `min_diversity`, judged from `armed_from` images on (an untrained
+    generator has none yet).
     """
 
     def __init__(self, max_grad_norm: float, min_diversity: float, armed_from: int) -> None:

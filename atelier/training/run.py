@@ -29,6 +29,8 @@ from atelier.training.state import RunFolder
 
 log = logging.getLogger("atelier.training")
 
+SHOWN = 10  # class names in a message
+
 CODE = ("data", "networks", "tasks", "training", "augment.py", "objectives.py", "generator.py")
 
 
@@ -113,7 +115,11 @@ def run(
     with folder.lock() if ranks.first else contextlib.nullcontext(), StopSignal() as stop:
         trainer = Trainer(task, settings, data, folder, measure, device, ranks, observers)
         if start:
-            start.load(task, trainer.average, classes)
+            fresh = start.load(task, trainer.average, classes)
+            if fresh and ranks.first:
+                known = ", ".join(start.info.classes[:SHOWN]) or "none"
+                new = ", ".join(fresh[:SHOWN])
+                log.info(f"{len(fresh)} of {len(classes)} classes are new to the generator: {new} (it knows {known})")
         if ranks.first and folder.newest() is None and (others := folder.interrupted_others()):
             log.warning(
                 f"begins anew: {', '.join(map(str, others))} was interrupted, but with other code, data or settings; "

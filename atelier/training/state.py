@@ -3,7 +3,7 @@
 One folder for each run, named by its key (a hash of code, data and settings), with one folder for each save in it:
 
     states/<run key>/step-000001250/  networks.safetensors  average.safetensors  optimisers.safetensors  random.safetensors
-                                      state.json (step, history, best, controller, samplers, hashes)
+                                      state.json (step, which is the sampler's place too, history, best, controller; run key)
     states/<run key>/grids/           pictures of the fixed latents over time
 """
 
@@ -16,7 +16,7 @@ import random
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -29,7 +29,8 @@ from atelier.errors import AtelierError
 from atelier.files import atomic_folder, atomic_write, canonical_json
 
 FORMAT = 1
-FINISHED = "finished"
+FINISHED, LOCK = "finished", "lock"
+GROUPS = ("networks", "average", "optimisers", "random")
 
 
 class StateError(AtelierError):
@@ -47,15 +48,16 @@ class RunFolder:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the folder for this process; the lock ends with the process, however it ends. Raises StateError if taken."""
-        for finished in self.path.parent.glob(f"*/{FINISHED}"):
-            if finished.parent != self.path:
-                shutil.rmtree(finished.parent)
         self.grids.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise StateError(f"{self.path}: another process is training this run; wait for it or stop it") from error
+        with (self.path / LOCK).open("w") as file:
+            if not _locked(file):
+                raise StateError(f"{self.path}: another process is training this run; wait for it or stop it")
+            for left in self.path.glob(".step-*"):  # of a save that was killed; nobody else may be saving here
+                shutil.rmtree(left)
+            for finished in self.path.parent.glob(f"*/{FINISHED}"):
+                with (finished.parent / LOCK).open("w") as other:
+                    if finished.parent != self.path and _locked(other):
+                        shutil.rmtree(finished.parent)
             yield
 
     def step(self, step: int) -> Path:
@@ -71,10 +73,12 @@ class RunFolder:
         return sorted({save.parent for save in self.path.parent.glob("*/step-*")} - {self.path})
 
     def prune(self, best: int | None) -> None:
-        """Removes all saves but the newest two and the best."""
+        """Removes all saves but the newest two and the best that each of them knows, so that one can go on without the other."""
         saves = sorted(self.path.glob("step-*"))
+        known = [_values(save)["best"] for save in saves[-2:-1]]
+        bests = {best, *(one["step"] for one in known if one)}
         for old in saves[:-2]:
-            if best is None or old != self.step(best):
+            if old not in {self.step(step) for step in bests if step is not None}:
                 shutil.rmtree(old)
 
     def mark_finished(self) -> None:
@@ -94,15 +98,30 @@ def write(folder: Path, tensors: dict[str, dict[str, Tensor]], values: dict[str,
 def read(folder: Path, key: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """The counterpart of `write`. Raises StateError if the save is damaged or belongs to another run."""
     try:
-        values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        tensors = {file.stem: load_file(file) for file in folder.glob("*.safetensors")}
+        values = _values(folder)
+        tensors = {group: load_file(folder / f"{group}.safetensors") for group in GROUPS}
     except (OSError, ValueError, SafetensorError) as error:
         raise StateError(
             f"{folder}: damaged training state ({error}); remove this folder to go on from the one before"
         ) from error
     if values.get("format") != FORMAT or values.get("run_key") != key:
-        raise StateError(f"{folder}: this state is of another run (code, data or settings differ); start without --resume")
+        raise StateError(
+            f"{folder}: this state is of another run (code, data or settings differ); remove it, or use other --states"
+        )
     return tensors, values
+
+
+def _values(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+
+
+def _locked(file: IO[str]) -> bool:
+    """Takes the lock of a file for as long as it stays open; False if another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
@@ -131,7 +150,7 @@ def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None
     version, *internal = state["python"].tolist()
     following = float(state["python_gauss"])
     random.setstate((version, tuple(internal), None if following != following else following))
-    if device.type == "cuda":
+    if device.type == "cuda" and "cuda" in state:  # a save of a CPU has none, and training draws on the CPU only
         torch.cuda.set_rng_state(state["cuda"], device)
 
 

@@ -232,17 +232,17 @@ def test_stages_run_from_the_image_up(family: str) -> None:
 
 def reference_upsample(image: np.ndarray) -> np.ndarray:
     height, width = image.shape
-    spread = np.zeros((2 * height + 2, 2 * width + 2))
-    spread[1:-1:2, 1:-1:2] = image  # zeros between, and a border for the filter
-    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 4
-    return np.array([[(spread[i : i + 3, j : j + 3] * kernel).sum() for j in range(2 * width)] for i in range(2 * height)])
+    spread = np.zeros((2 * height + 3, 2 * width + 3))
+    spread[2:-1:2, 2:-1:2] = image  # zeros between, and a border for the filter
+    kernel = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16
+    return np.array([[(spread[i : i + 4, j : j + 4] * kernel).sum() for j in range(2 * width)] for i in range(2 * height)])
 
 
 def reference_downsample(image: np.ndarray) -> np.ndarray:
     padded = np.pad(image, 1)
-    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    kernel = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
     height, width = image.shape
-    return np.array([[(padded[i : i + 3, j : j + 3] * kernel).sum() for j in range(0, width, 2)] for i in range(0, height, 2)])
+    return np.array([[(padded[i : i + 4, j : j + 4] * kernel).sum() for j in range(0, width, 2)] for i in range(0, height, 2)])
 
 
 def test_resampling_equals_the_written_out_convolution() -> None:
@@ -257,3 +257,11 @@ def test_resampling_is_a_transposed_pair() -> None:
     """<up x, y> = 4 <x, down y>: what R3GAN's two players mirror."""
     x, y = torch.randn(1, 1, 5, 5, dtype=torch.float64), torch.randn(1, 1, 10, 10, dtype=torch.float64)
     assert float((upsample(x) * y).sum()) == pytest.approx(4 * float((x * downsample(y)).sum()))
+
+
+def test_resampling_has_no_direction() -> None:
+    """A filter that is not centred would shift the image by half a pixel a stage."""
+    x = torch.randn(1, 2, 6, 6, dtype=torch.float64)
+    for change in (upsample, downsample):
+        torch.testing.assert_close(change(x).flip(3), change(x.flip(3)))
+        torch.testing.assert_close(change(x).flip(2), change(x.flip(2)))

@@ -88,7 +88,7 @@ def make_checkpoint(tmp_path: Path, dataset: PackedDataset) -> Callable[..., Pat
                 "step": 10,
                 "seed": 7,
                 "data": {"content_hash": dataset.content_hash, "split": "train", "source": dataset.manifest.source},
-                "settings": {"objective": "relativistic", "r1": 0.5},
+                "settings": {"objective": "relativistic", "r1": 0.5, "evaluate_samples": 200},
                 "code": {"sha256": "c" * 64, "commit": "abc123", "dirty": "true"},
                 "run_key": "key",
                 "metric": {"value": 3.64, "identity": {"metric": "frechet_efficientnet_lite0"}},
@@ -108,9 +108,14 @@ def make_checkpoint(tmp_path: Path, dataset: PackedDataset) -> Callable[..., Pat
     return make
 
 
-def measurement(name: str, value: float, seed: int = 0, higher: bool = False, error: float | None = None) -> Measurement:
+def measurement(
+    name: str, value: float, seed: int = 0, higher: bool = False, error: float | None = None, samples: int = 1000
+) -> Measurement:
     """A measurement on 1,000 images."""
-    identity = Identity(name, "eyes, 8 features", "e" * 64, "bilinear", 1000, "uniform", "r" * 64 + ":train", 29, seed, "ddof 1")
+    sampling = "uniform" if samples == 1000 else f"real images: {samples} images of the test split"
+    identity = Identity(
+        name, "eyes, 8 features", "e" * 64, "bilinear", samples, sampling, "r" * 64 + ":train", 29, seed, "ddof 1"
+    )
     return Measurement(value, error, identity, higher)
 
 
@@ -123,6 +128,9 @@ def make_evaluation() -> Callable[..., Evaluation]:
             measurement("frechet_efficientnet_lite0", distance, seed),
             measurement("kernel_efficientnet_lite0", 0.0123, seed),
             measurement("classifier_confident", 0.9 - distance / 100, seed, higher=True, error=0.01),
+            measurement("class_share_min", 0.1, seed, higher=True, error=0.01),
+            measurement("classifier_real", 0.8, seed, higher=True, error=0.02, samples=100),
+            measurement("classifier_accuracy", 0.97, seed, higher=True, error=0.03, samples=100),
         ]
         shares = dict(zip(CLASSES, (0.1, 0.3, 0.6), strict=True))
         return Evaluation(measurements, shares, {"kernel_efficientnet_lite0": 0.002})

@@ -17,7 +17,7 @@ from atelier.report.charts import Series, bar_chart, line_chart, linear_scale, n
     [(0, 1, [0, 0.25, 0.5, 0.75, 1]), (0, 100000, [0, 25000, 50000, 75000, 100000]), (-3, 5, [-2, 0, 2, 4])],
 )
 def test_ticks_are_round_and_inside(low: float, high: float, ticks: list[float]) -> None:
-    assert linear_scale(low, high).ticks == ticks
+    assert linear_scale(low, high, nice_step((high - low) / 4)).ticks == ticks
 
 
 def test_nice_steps() -> None:
@@ -32,6 +32,28 @@ def test_a_value_axis_holds_every_value() -> None:
     assert value_scale([1.0, 1e7], logarithmic=True).logarithmic and not value_scale([1.0, 1e7]).logarithmic
     assert not value_scale([-1.0, 1e7], logarithmic=True).logarithmic
     assert value_scale([1.0, 1e4], logarithmic=True).share(100) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_a_value_axis_has_a_tick_at_both_ends(logarithmic: bool) -> None:
+    for values in ([1.09, 3.42], [0.651, 0.83], [7.0], [-0.3, 4.4], [2e-14, 9e-14], [1.0, 9e6], [0.04, 300.0]):
+        scale = value_scale(values, logarithmic)
+        assert (scale.ticks[0], scale.ticks[-1]) == pytest.approx((scale.low, scale.high)), values
+
+
+@pytest.mark.parametrize("images", [1600, 25600, 100000, 200000, 1250000, 999999999])
+def test_every_tick_has_room(images: int) -> None:
+    """11 px digits are less than 7 px wide."""
+    for value in (0.00075, -0.025, 125000.0):
+        for text in ElementTree.fromstring(line_chart([Series("a", [(0, 0.0), (images, value)])], "t")).findall("text"):
+            x, width = float(text.attrib["x"]), 6.6 * len(str(text.text))
+            before, after = (width / 2, width / 2) if text.attrib["text-anchor"] == "middle" else (width, 0)
+            assert x - before >= -5 and x + after <= charts.WIDTH, text.text
+
+
+def test_small_ticks_say_their_value() -> None:
+    svg = line_chart([Series("a", [(0, 0.0), (1, 0.001)])], "t")
+    assert re.findall(r">([\d.e-]+)</text>", svg)[:5] == ["0", "0.00025", "0.0005", "0.00075", "0.001"]
 
 
 def lines(svg: str) -> list[list[tuple[float, float]]]:
@@ -53,6 +75,13 @@ def test_a_value_that_is_not_finite_breaks_the_line() -> None:
     svg = line_chart([Series("a", [(0, 1.0), (1, 2.0), (2, math.nan), (3, math.inf), (4, 3.0), (5, 4.0)])], "t")
     assert [len(line) for line in lines(svg)] == [2, 2]
     assert "nan" not in svg and "inf" not in svg
+
+
+def test_a_point_alone_is_a_dot() -> None:
+    points = [(0, 1.0), (1, math.nan), (2, 2.0), (3, math.inf), (4, 3.0), (5, 4.0)]
+    svg = line_chart([Series("a", points), Series("b", [(5, 4.0)])], "t")
+    dots = [dot.attrib["class"] for dot in ElementTree.fromstring(svg).findall("circle") if "dot" in dot.attrib["class"]]
+    assert dots == ["dot s1", "dot s1", "dot s2"] and [len(line) for line in lines(svg)] == [2]
 
 
 def test_nothing_to_draw_is_still_a_chart() -> None:

@@ -6,8 +6,10 @@ import base64
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +21,10 @@ from atelier.errors import AtelierError
 from atelier.generator import load_generator, sample
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.reference import Reference
-from atelier.report import gallery
+from atelier.report import facts, gallery
+from atelier.report.charts import number_text
 from atelier.report.gallery import COLUMNS, Neighbours
-from atelier.report.html import charts, grids_over_time, write_report
-from atelier.training.checkpoint import read_history
+from atelier.report.html import charts, grids_over_time, strip, write_report
 
 
 class Page(HTMLParser):
@@ -51,7 +53,8 @@ def neighbours(dataset: PackedDataset) -> Neighbours:
     everything = np.arange(len(dataset))
     features = dataset.images(everything).reshape(len(dataset), -1).astype(np.float32)
     reference = Reference(features, None, everything)  # type: ignore[arg-type]
-    return gallery.neighbours(dataset.images(everything[4:6]), features[4:6], reference, dataset, "pixels", k=2)
+    images = dataset.images(everything[4:6])
+    return gallery.neighbours(images, features[4:6], reference, dataset, "pixels", k=2, classes=["asked one", "asked two"])
 
 
 @pytest.fixture
@@ -60,12 +63,17 @@ def write(
 ) -> Callable[..., str]:
     """Writes a report and returns its text."""
 
-    def run(checkpoint: Path | None = None, neighbours: Neighbours | None = None, baseline: Evaluation | None = None) -> str:
+    def run(
+        checkpoint: Path | None = None,
+        neighbours: Neighbours | None = None,
+        baseline: Evaluation | None = None,
+        **more: Any,
+    ) -> str:
         folder = checkpoint or make_checkpoint()
         rows = gallery.rows(load_generator(folder), dataset)
         settings = {"evaluate": {"samples": 1000, "metrics": ["frechet"]}}
         output = tmp_path / "report.html"
-        write_report(output, folder, make_evaluation(), dataset, rows, neighbours, baseline, "the <base>", settings)
+        write_report(output, folder, make_evaluation(), dataset, rows, neighbours, baseline, "the <base>", settings, **more)
         return output.read_text(encoding="utf-8")
 
     return run
@@ -108,9 +116,73 @@ def test_numbers_have_their_identity_and_are_compared_only_with_their_like(
     assert "± 0.002 over subsets" in text and "± 1.0% standard error" in text
     for part in ("eyes, 8 features", "e" * 64, "r" * 64 + ":train", "bilinear", "ddof 1"):
         assert part in text
+    assert "the <base>" in text and "base generator" not in text
     other = Page(write(baseline=make_evaluation(20.0, seed=1))).text
     assert "not compared: " in other and "seed: 1, not 0" in other
     assert "better," not in other and ", better" not in other
+
+
+def test_the_classifier_is_apart_from_the_generator(
+    make_checkpoint: Callable[..., Path],
+    make_evaluation: Callable[..., Evaluation],
+    dataset: PackedDataset,
+    write: Callable[..., str],
+) -> None:
+    """0.77655 of the generated images are read with confidence, and 0.8 of the real ones."""
+    known = facts.gather(make_checkpoint(), make_evaluation(), dataset.manifest, make_evaluation(20.0), "base")
+    assert [row.name for row in known.rows] == [
+        "frechet_efficientnet_lite0", "kernel_efficientnet_lite0", "classifier_confident", "legibility", "class_share_min",
+    ]  # fmt: skip
+    assert [(row.name, row.baseline, row.change) for row in known.classifier] == [
+        ("classifier_real", "", ""),
+        ("classifier_accuracy", "", ""),
+    ]
+    row = known.rows[3]
+    assert (row.value, row.baseline, row.change, row.better) == ("0.9707", "0.875", "+0.0957", True)
+    assert row.spread == "± 0.027 standard error"  # 0.97069 hypot(0.01 / 0.77655, 0.02 / 0.8)
+    assert "over real images: 100 images of the test split" in row.identity["parameters"]
+    text = Page(write(baseline=make_evaluation(20.0))).text
+    assert text.index("Held-out real images read") > text.index("The classifier that reads them")
+
+
+def test_without_its_reading_of_real_images_nothing_is_relative(make_evaluation: Callable[..., Evaluation]) -> None:
+    evaluation = make_evaluation()
+    known = [one for one in evaluation.measurements if one.name != "classifier_real"]
+    assert facts.legibility(replace(evaluation, measurements=known)) == []
+    known += [replace(evaluation["classifier_real"], value=0.0)]
+    assert facts.legibility(replace(evaluation, measurements=known)) == []
+
+
+def test_the_heading_names_the_generator(write: Callable[..., str]) -> None:
+    text = Page(write(name="<digits>", date="2025-11-22", run_id="0123abcd")).text
+    assert "<digits>: MLP GAN generator, measured on" in text and "2025-11-22" in text and "MLflow run 0123abcd" in text
+    assert "MLflow run" not in Page(write()).text
+
+
+def test_the_baseline_paints_beside_it(
+    make_checkpoint: Callable[..., Path],
+    make_evaluation: Callable[..., Evaluation],
+    dataset: PackedDataset,
+    write: Callable[..., str],
+) -> None:
+    """Rows of the same class stand side by side, whatever the order of the classes."""
+    other = load_generator(make_checkpoint("other", classes=["plain", "unknown", "a|b`c"]))
+    rows = gallery.rows(other, dataset, seed=1)
+    page = Page(write(baseline=make_evaluation(20.0), baseline_rows=rows, name="tuned"))
+    shown = {str(a["alt"]): a["src"] for tag, a in page.tags if tag == "img"}
+    assert {alt for alt in shown if alt.startswith("the <base>")} == {"the <base> plain", "the <base> a|b`c"}
+    assert shown["the <base> plain"] == strip(rows[0].generated) != shown["generated plain"]
+    assert "it has no such class" in page.text and re.search(r"tuned\s*the <base>\s*real images", page.text)
+
+
+def test_without_classes_the_baseline_paints_beside_it_too(
+    make_checkpoint: Callable[..., Path], write: Callable[..., str], dataset: PackedDataset
+) -> None:
+    folder = make_checkpoint("plain", conditional=False)
+    rows = gallery.rows(load_generator(folder), dataset, seed=1)
+    page = Page(write(folder, baseline_rows=rows))
+    shown = [a["src"] for tag, a in page.tags if tag == "img" and str(a["alt"]).startswith("the <base>")]
+    assert shown == [strip(row.generated) for row in rows]
 
 
 def test_a_class_is_a_row_beside_real_images_of_it(
@@ -144,13 +216,26 @@ def test_a_copy_is_its_own_nearest_neighbour(neighbours: Neighbours, write: Call
     assert neighbours.distances.shape == (2, 2) and neighbours.real.shape == (2, 2, 1, 28, 28)
     assert (neighbours.distances[:, 0] == 0).all() and (neighbours.distances[:, 1] > 0).all()
     assert (neighbours.real[:, 0] == neighbours.generated).all()
-    assert "nearest to it in pixels" in Page(write(neighbours=neighbours)).text
+    text = Page(write(neighbours=neighbours)).text
+    assert "nearest to it in pixels" in text
+    assert f"typically (median) {number_text(neighbours.typical)} from the next real one" in text
+    assert re.search(rf"asked one\s*generated\s*{re.escape(neighbours.real_classes[0][0])}\s*0\s", text)
     assert "Nearest real images" not in Page(write()).text
 
 
-def test_curves_are_drawn_and_the_best_is_ringed(make_checkpoint: Callable[..., Path]) -> None:
-    history = read_history(make_checkpoint())
-    drawn = charts(history, best_images=640)
+def test_what_is_typical_is_the_median_distance_between_real_images(neighbours: Neighbours, dataset: PackedDataset) -> None:
+    pixels = dataset.images(np.arange(len(dataset))).reshape(len(dataset), -1).astype(float)
+    distances = np.linalg.norm(pixels[:, None] - pixels, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    assert neighbours.typical == pytest.approx(np.median(distances.min(axis=1)))
+    assert neighbours.real_classes[0][0] == dataset.classes[dataset.labels[4]]
+
+
+def test_curves_are_drawn_and_the_best_is_ringed(
+    make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
+) -> None:
+    known = facts.gather(make_checkpoint(), make_evaluation(), dataset.manifest)
+    drawn = charts(known)
     titles = [chart.title for chart in drawn]
     assert titles == [
         "Measured while training",
@@ -161,9 +246,26 @@ def test_curves_are_drawn_and_the_best_is_ringed(make_checkpoint: Callable[..., 
     ]
     measured, losses = drawn[:2]
     assert measured.svg.count('class="best"') == 1 and "best: 3.64" in measured.svg
-    assert "Fréchet distance in efficientnet_lite0 on 200 images" in measured.meaning
+    assert measured.legend == [("kept", "3.64")]
+    assert measured.meaning.startswith("Fréchet distance in efficientnet_lite0, lower is better")
+    assert "on 200 images (train.evaluate_samples)" in measured.meaning
+    assert "the 12.35 at the top is on 1,000 (evaluate.samples)" in measured.meaning
     assert losses.legend == [("discriminator", "0.1"), ("generator", "1")] and losses.lost == 1
-    assert charts({"points": [], "evaluations": []}, 0) == []
+    assert charts(replace(known, history={"points": [], "evaluations": []})) == []
+
+
+@pytest.mark.parametrize(("p", "shown"), [(0.0, False), (0.2, True)])
+def test_augmentation_is_shown_where_there_is_some(
+    make_checkpoint: Callable[..., Path],
+    make_evaluation: Callable[..., Evaluation],
+    dataset: PackedDataset,
+    p: float,
+    shown: bool,
+) -> None:
+    points = [{"images": n, "augment_p": p * n, "ada_signal": 0.5} for n in range(3)]
+    known = facts.gather(make_checkpoint(), make_evaluation(), dataset.manifest)
+    titles = [chart.title for chart in charts(replace(known, history={"points": points, "evaluations": []}))]
+    assert titles == (["Augmentation"] if shown else [])
 
 
 def test_grids_are_picked_evenly_and_the_kept_one_is_among_them(make_checkpoint: Callable[..., Path]) -> None:

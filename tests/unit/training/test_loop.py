@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,24 @@ from safetensors.torch import load_file
 from atelier.data.packed import PackedDataset
 from atelier.generator import GeneratorError, GeneratorInfo, load_generator, sample
 from atelier.settings import Settings
+from atelier.training import loop
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks
-from atelier.training.loop import Measure
+from atelier.training.loop import Measure, Observer
 from atelier.training.monitors import TrainingStopped, pairwise_distance
 from atelier.training.run import run
-from driver import pixel_distance, tiny
+from driver import FAMILIES, pixel_distance, tiny
 
 CPU = torch.device("cpu")
 
 
 def train(
-    chosen: Settings, data: PackedDataset, folder: Path, measure: Measure | None = None, start: Start | None = None
+    chosen: Settings,
+    data: PackedDataset,
+    folder: Path,
+    measure: Measure | None = None,
+    start: Start | None = None,
+    observers: Sequence[Observer] = (),
 ) -> GeneratorInfo:
     settings = chosen.finetune if start else chosen.train
     measure = measure or pixel_distance(data)
@@ -41,6 +49,7 @@ def train(
         CPU,
         Ranks(),
         git={},
+        observers=observers,
         start=start,
     )
 
@@ -75,15 +84,64 @@ def test_compiled_networks_change_rounding_only(digits: PackedDataset, tmp_path:
         torch.testing.assert_close(weights(tmp_path / "true", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
 
 
-def test_two_ranks_change_rounding_only(digits: PackedDataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_ranks_change_rounding_only(family: str, digits: PackedDataset, tmp_path: Path) -> None:
     driver = Path(__file__).parent / "driver.py"
     for name, ranks in (("one", 1), ("two", 2)):
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         folder = tmp_path / name
         arguments = [driver, digits.folder, folder / "model", folder / "states", "train.images=320"]
+        arguments += [*FAMILIES[family], "train.precision=float32"]
         subprocess.run([*torchrun, *map(str, arguments)], check=True, timeout=120, capture_output=True)
     for name, tensor in weights(tmp_path / "one", "players.safetensors").items():
         torch.testing.assert_close(weights(tmp_path / "two", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
+
+
+def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path: Path) -> None:
+    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        return float(next(generator.parameters()).abs().sum()), {"metric": "weights"}
+
+    def draws(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002 - what a library inside a metric may do
+        return measure(generator)
+
+    for name, one in (("still", measure), ("draws", draws)):
+        train(tiny("train.images=1280"), digits, tmp_path / name, one)
+    players = [(tmp_path / name / "model" / "players.safetensors").read_bytes() for name in ("still", "draws")]
+    assert players[0] == players[1]
+
+
+def test_ada_moves_its_probability(digits: PackedDataset, tmp_path: Path) -> None:
+    train(tiny("train.images=2560", "train.ada_images=1000"), digits, tmp_path)
+    history = json.loads((tmp_path / "model" / "history.json").read_text())
+    p = [point["augment_p"] for point in history["points"]]
+    assert min(p) < max(p) <= 0.5 and len(set(p)) > 3
+
+
+def test_divergence_between_two_points_keeps_the_best_that_was_saved(digits: PackedDataset, tmp_path: Path) -> None:
+    """What is measured after a step that was not finite must not become the best, since it is never saved."""
+    values = iter([2.0, 1.0])
+    calls: list[int] = []
+
+    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        calls.append(len(calls))
+        return next(values), {"metric": "none"}
+
+    class Poison(Observer):
+        def evaluated(self, evaluation: dict[str, Any]) -> None:
+            poison.append(True)
+
+    poison: list[bool] = []
+    norm = loop.gradient_norm
+
+    def spoiled(module: torch.nn.Module) -> torch.Tensor:
+        return norm(module) * (float("nan") if poison else 1.0)
+
+    settings = tiny("train.images=3200", "train.log_every=3200", "train.save_every=3200", "train.evaluate_every=960")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match=r"diverged: .*distance 2\) is kept in"):
+        patch.setattr(loop, "gradient_norm", spoiled)
+        train(settings, digits, tmp_path, measure, observers=[Poison()])
+    assert calls == [0] and list(tmp_path.glob("states/*/best/generator.safetensors"))
 
 
 def test_the_best_checkpoint_is_kept_not_the_last(digits: PackedDataset, tmp_path: Path) -> None:
@@ -151,6 +209,11 @@ def test_pairwise_distance_against_a_loop() -> None:
     within = np.mean([(images[i] - images[j]).norm().item() for i, j in pairs if labels[i] == labels[j]])
     assert pairwise_distance(images, None) == pytest.approx(alone, rel=1e-5)
     assert pairwise_distance(images, labels) == pytest.approx(within, rel=1e-5)
+
+
+def test_images_that_share_no_label_are_compared_all() -> None:
+    images = torch.randn(5, 1, 4, 4)
+    assert pairwise_distance(images, torch.arange(5)) == pairwise_distance(images, None) > 0
 
 
 def test_finetuning_starts_from_the_parent_and_maps_classes_by_name(digits: PackedDataset, tmp_path: Path) -> None:

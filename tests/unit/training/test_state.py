@@ -17,7 +17,7 @@ from atelier.tasks.generation import Generation
 from atelier.training import state
 from atelier.training.distributed import Ranks
 from atelier.training.loop import Trainer
-from atelier.training.state import RunFolder
+from atelier.training.state import RunFolder, StateError
 from driver import FAMILIES, pixel_distance, tiny
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
@@ -70,7 +70,36 @@ def test_a_restored_run_is_the_saved_one_and_goes_on_alike(
     assert newest is not None
     restored._restore(newest)
     assert_equal(held(restored), at_save)
+    for _ in range(6):
+        restored._step()
     if device == "cpu":  # a GPU's sums have no fixed order
-        for _ in range(6):
-            restored._step()
         assert_equal(held(restored), later)
+
+
+def test_the_best_of_every_kept_save_is_kept(tmp_path: Path) -> None:
+    """Whoever removes a damaged newest save goes on from the one before, whose best may be another."""
+    folder = RunFolder(tmp_path, "k" * 16)
+    for step, best in ((5, 5), (10, 10), (15, 10), (20, 20)):
+        state.write(folder.step(step), {}, {"run_key": folder.key, "best": {"step": best}})
+        folder.prune(best)
+    assert sorted(int(save.name.removeprefix("step-")) for save in folder.path.glob("step-*")) == [10, 15, 20]
+
+
+def test_a_finished_run_goes_when_another_starts_but_not_while_it_is_locked(tmp_path: Path) -> None:
+    first, second, third = (RunFolder(tmp_path, key * 16) for key in "abc")
+    with first.lock():
+        first.mark_finished()
+        (first.path / ".step-000000001.tmp").mkdir()
+        with second.lock():
+            assert first.path.exists()
+    with first.lock():
+        assert not list(first.path.glob(".step-*"))
+    with third.lock():
+        assert not first.path.exists() and second.path.exists()
+
+
+def test_a_save_that_lacks_a_part_is_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "k" * 16)
+    state.write(folder.step(5), {"networks": {}}, {"run_key": folder.key})
+    with pytest.raises(StateError, match=r"step-000000005: damaged training state .*remove this folder"):
+        state.read(folder.step(5), folder.key)

@@ -1,0 +1,79 @@
+"""The two losses of image generation, against values worked out by hand for linear networks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from atelier import augment, settings
+from atelier.networks.layers import ImageShape
+from atelier.settings import SettingsError
+from atelier.tasks.generation import Batch, Draws, Generation, Pressure
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def generation(*overrides: str) -> Generation:
+    chosen = settings.load(PARAMS, ["model.architecture=mlp", "model.conditional=false", "train.augment=none", *overrides])
+    torch.manual_seed(0)
+    return Generation(chosen.model, chosen.train, ImageShape(28, 1, 0))
+
+
+class Linear(torch.nn.Module):
+    """D(x) = scale times the sum of the pixels, squared: its gradient is 2 scale^2 (sum of x) in every pixel."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(scale))
+
+    def forward(self, x: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        return (self.scale * x.flatten(1).sum(dim=1)) ** 2
+
+
+class Flat(torch.nn.Module):
+    """G(z) = z[0] in every pixel."""
+
+    latent_dim = 1
+
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        return z[:, :1, None, None].expand(-1, 1, 28, 28)
+
+
+def test_discriminator_loss_by_hand() -> None:
+    """One real image of 0.5, one fake of -0.25: each term on its own side, gamma / 2 before each penalty."""
+    task = generation("train.objective=relativistic")
+    scale, n = 0.01, 784
+    task.discriminator = task._see = Linear(scale)  # type: ignore[assignment]
+    task._paint = Flat()
+    images = torch.full((1, 1, 28, 28), 0.5)
+    none = augment.POLICIES["none"]
+    draws = Draws(torch.tensor([[-0.25]]), none.draw(1), none.draw(1))
+    batch = Batch(images, torch.zeros(1, dtype=torch.long))
+    loss, shown = task.loss("discriminator", batch, draws, Pressure(r1=3.0, r2=5.0, augment_p=0.0))
+    real, fake = (scale * 0.5 * n) ** 2, (scale * 0.25 * n) ** 2
+    norms = [n * (2 * scale**2 * total) ** 2 for total in (0.5 * n, -0.25 * n)]
+    expected = math.log1p(math.exp(-(real - fake))) + 3 / 2 * norms[0] + 5 / 2 * norms[1]
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    signals = task.signals({name: value.reshape(-1) for name, value in shown.items()})
+    assert signals["loss_discriminator"].item() == pytest.approx(math.log1p(math.exp(-(real - fake))), rel=1e-5)
+    assert signals["real_accuracy"] == signals["fake_accuracy"] == signals["ada_signal"] == 1
+    assert signals["realism"].item() == pytest.approx(1 / (1 + math.exp((real - fake) / 2)), rel=1e-5)
+
+
+def test_painted_images_are_float32_under_autocast() -> None:
+    """In bfloat16 the augmentation would move generated images otherwise than real ones."""
+    task = generation()
+    none = augment.POLICIES["none"]
+    draws = Draws(torch.randn(4, task.generator.latent_dim), none.draw(4), none.draw(4))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert task._paint(draws.latents, None).dtype == torch.bfloat16
+        assert task._generate(torch.zeros(4, dtype=torch.long), draws).dtype == torch.float32
+
+
+def test_more_frozen_stages_than_there_are_is_refused() -> None:
+    chosen = settings.load(PARAMS, ["finetune.freeze_discriminator=99"])
+    with pytest.raises(SettingsError, match=r"freeze_discriminator is 99, but the discriminator has \d stages"):
+        Generation(chosen.model, chosen.finetune, ImageShape(28, 1, 10))
