@@ -41,6 +41,8 @@ types: $(STAMP) ## static types
 	@mypy
 
 ui: $(STAMP) ## MLflow's pages on the runs of this folder, at http://127.0.0.1:5000 (PORT=...)
+	@[ -z "$$MLFLOW_TRACKING_URI" ] || \
+		{ echo "MLFLOW_TRACKING_URI is set: the runs are on the pages of $$MLFLOW_TRACKING_URI" >&2; exit 1; }
 	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 compile: $(STAMP) ## write pipelines/pipeline.yaml for Kubeflow Pipelines
@@ -49,7 +51,7 @@ compile: $(STAMP) ## write pipelines/pipeline.yaml for Kubeflow Pipelines
 report: $(STAMP) ## show the table again and open the reports in a browser
 	@python -m components.register --show $(DONE) --open
 
-clean: ## remove what the pipeline made in this folder, but not DVC's cache and not the environment
+clean: ## remove what the pipeline made in this folder; DVC's cache, MLflow's runs and the environment stay
 	rm -rf data/base data/target models evaluations registration states cache pipeline-runs dvc_plots
 
 $(UV):

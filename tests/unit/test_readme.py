@@ -1,0 +1,28 @@
+"""What the README tells people to write is accepted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from atelier import settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def overrides(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from overrides(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={value}"
+
+
+def test_the_settings_for_own_images_are_valid() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    chosen = settings.load(ROOT / "params.yaml", list(overrides(YAML(typ="safe").load(text))))
+    assert (chosen.data.resolution, chosen.model.architecture, chosen.registry.finetuned) == (64, "r3gan", "orchids")
