@@ -46,7 +46,7 @@ class Clone:
 
     def dvc_json(self, *arguments: str) -> Any:
         output = self.dvc(*arguments, "--json")
-        return json.loads(output[output.index("{") :])
+        return json.JSONDecoder().raw_decode(output[output.index("{") :])[0]
 
     def changed(self) -> set[str]:
         """Stages that `dvc repro` would look at again."""
@@ -164,3 +164,26 @@ def test_push_and_pull_over_s3(committed: Clone, s3: Any) -> None:
     committed.dvc("pull")
     assert {name: folder_hash(committed.folder / name) for name in outputs} == before
     assert skipped(committed.dvc("repro")) == set(STAGES)
+
+
+def test_imported_images_follow_their_source(committed: Clone, s3: Any) -> None:
+    """`dvc import-url` of a prefix: DVC keeps the files, `dvc update` brings what changed, and packing runs again."""
+    place = committed.folder / "data" / "raw" / "imported"
+    for image in sorted((committed.folder / "data" / "raw" / "base").rglob("*.png"))[:24]:
+        s3.client.upload_file(str(image), s3.bucket, f"imported/{image.parent.name}/{image.name}")
+    committed.dvc("import-url", f"s3://{s3.bucket}/imported", str(place.relative_to(committed.folder)))
+    params = (committed.folder / "params.yaml").read_text(encoding="utf-8")
+    (committed.folder / "params.yaml").write_text(params.replace("path: data/raw/base", "path: data/raw/imported"))
+    assert len(list(place.rglob("*.png"))) == 24 and committed.changed() == {"prepare_base"}
+    committed.dvc("repro", "prepare_base")
+    committed.dvc("remote", "add", "--local", "--force", "--default", "store", f"s3://{s3.bucket}/dvc")
+    committed.dvc("remote", "modify", "--local", "store", "endpointurl", s3.endpoint)
+    committed.dvc("push", "data/raw/imported.dvc")
+    before = folder_hash(place)
+    shutil.rmtree(place)
+    committed.dvc("pull", "data/raw/imported.dvc")
+    assert folder_hash(place) == before
+    s3.client.put_object(Bucket=s3.bucket, Key="imported/dark/new.png", Body=next(place.rglob("*.png")).read_bytes()[:-1] + b"x")
+    assert "prepare_base" not in committed.changed(), "an import stays as it is until it is updated"
+    committed.dvc("update", "data/raw/imported.dvc")
+    assert len(list(place.rglob("*.png"))) == 25 and "prepare_base" in committed.changed()
