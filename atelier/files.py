@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from atelier.errors import AtelierError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# What the folder beside the target holds while it is written.
+LOCK, NEW, OLD = "lock", "new", "old"
 
 
 class WriteError(AtelierError):
@@ -33,69 +40,102 @@ def sha256_file(path: Path) -> str:
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Writes beside `path`, syncs, renames. Raises WriteError (disk full, no permission) and leaves the old file as it was."""
     path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        try:
-            with aside.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+    with _beside(path) as beside, _explained(path):
+        with (beside / NEW).open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        (beside / NEW).replace(path)
         sync(path.parent)
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path` that, once the block ends without an error, is synced and takes `path`'s place.
+def atomic_folder(path: Path, marker: str | None = None) -> Iterator[Path]:
+    """Yields an empty folder that, once the block ends without an error, is synced and takes `path`'s place.
 
-    After an error nothing of it remains and what was at `path` is untouched. Raises WriteError on a full disk.
+    `path` and `marker` are as in `check_output`. After an error nothing of the new folder remains and what was at `path` is
+    untouched. Raises WriteError; an error of the block's own is passed on as it is, unless it says that the disk is full.
     """
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    target = check_output(path, marker)
+    with _beside(target) as beside:
+        new, old = beside / NEW, beside / OLD
+        with _explained(path):
+            new.mkdir()
+        with _explained(path, NO_SPACE):
+            yield new
+        with _explained(path):
+            for file in new.rglob("*"):
+                sync(file)
+            sync(new)
+            if target.exists():
+                target.rename(old)
+            new.rename(target)
+            sync(target.parent)
+
+
+def check_output(path: Path, marker: str | None = None) -> Path:
+    """`path` without links, where `atomic_folder` may put a folder: where nothing is, or an empty folder, or an earlier output.
+
+    An earlier output is a folder that holds a file named `marker`; without a marker, any folder. Raises WriteError for the rest,
+    so that a wrong path costs nobody their files, and for the folder that the process runs in.
+    """
+    with _explained(path):
+        target = Path(os.path.realpath(path))
+        if target in (Path.cwd(), *Path.cwd().parents):
+            raise WriteError(f"{path}: holds the folder that this runs in; choose another folder")
+        if os.path.lexists(target) and not target.is_dir():
+            raise WriteError(f"{path}: exists and is not a folder; choose another folder or remove it")
+        if marker and target.exists() and not (target / marker).is_file() and any(target.iterdir()):
+            raise WriteError(
+                f"{path}: exists and is not an earlier output, it holds no {marker}; choose another folder or remove it"
+            )
+    return target
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A folder of one writer beside `path`, cleared at the end. What killed writers left is cleared at the start.
+
+    The writer holds a lock on a file in its folder. A process number would not tell who is alive: each of two containers on one
+    volume has a process 1.
+    """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        aside.mkdir()
-        try:
-            yield aside
-            for file in aside.rglob("*"):
-                sync(file)
-            sync(aside)
-            if path.exists():
-                path.rename(old)
-            aside.rename(path)
-            sync(path.parent)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _sweep(path: Path) -> None:
-    """Clears what a killed process left beside `path`; what was moved aside and not replaced comes back."""
-    for left in path.parent.glob(f".{path.name}.*.???"):
-        pid, _, kind = left.name.removeprefix(f".{path.name}.").partition(".")
-        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
-            if kind == "old" and not path.exists():
-                left.rename(path)
-            elif left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+            if not left.is_symlink():
+                _clear_if_dead(left, path)
+        beside, lock = _locked_folder(path)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        yield beside
+    finally:
+        with lock, _explained(path):
+            _restore(beside, path)
+        shutil.rmtree(beside, ignore_errors=True)  # after the lock is closed: NFS keeps what is open
+
+
+def _locked_folder(path: Path) -> tuple[Path, IO[bytes]]:
+    while True:
+        folder = Path(tempfile.mkdtemp(".tmp", f".{path.name}.", path.parent))
+        with contextlib.suppress(FileNotFoundError):  # another writer took it for left over before it was locked
+            lock = (folder / LOCK).open("ab")
+            with contextlib.suppress(OSError):  # a volume without locks: nobody can lock there, so nothing is cleared
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if (folder / LOCK).exists():
+                return folder, lock
+            lock.close()
+
+
+def _clear_if_dead(left: Path, path: Path) -> None:
+    with contextlib.suppress(OSError), (left / LOCK).open("ab") as lock:  # locked by its writer, or another user's
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _restore(left, path)
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _restore(beside: Path, path: Path) -> None:
+    """What a writer had moved aside and not replaced goes back."""
+    if (beside / OLD).exists() and not path.exists():
+        (beside / OLD).rename(path)
 
 
 def sync(path: Path) -> None:
@@ -108,16 +148,17 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, only: tuple[int, ...] = ()) -> Iterator[None]:
+    """Turns an OSError (with `only`: of these numbers) into WriteError with the reason and the remedy."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if only and error.errno not in only:
+            raise
+        if error.errno in NO_SPACE:
             raise WriteError(
                 f"{path}: no space left on the device; free some and run again, nothing was left half-written"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise WriteError(
-                f"{path}: cannot be written ({error.strerror}); choose another place or change its permissions"
-            ) from error
-        raise
+        raise WriteError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place or change its permissions"
+        ) from error

@@ -7,6 +7,7 @@ AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, or a profile); none of them is kept i
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from typing import Any
 from atelier.errors import AtelierError
 
 S3_CONNECTIONS = 8
+S3_TRIES = 3  # of a body that breaks off; botocore itself repeats only what fails before the first byte
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class StorageError(AtelierError):
@@ -25,11 +28,17 @@ class StorageError(AtelierError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored object: its name below the root ("/" between parts), its size in bytes, what its storage needs to read it."""
+    """One stored object: its name below the root ("/" between parts), its size in bytes, what its storage needs to read it.
+
+    The name fits into JSON and into a line: what does not is written as escapes.
+    """
 
     name: str
     size: int
     handle: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", _printable(self.name))
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,16 @@ class Damaged:
     """Stands for the content of an entry that its storage knows to be broken; the reason is the same on every machine."""
 
     reason: str
+
+
+def _printable(name: str) -> str:
+    known = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], known)
+
+
+def hidden(name: str) -> bool:
+    """Whether a part of the name begins with a dot, or is a folder that macOS puts into its zips."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 class Storage(ABC):
@@ -52,7 +71,10 @@ class Storage(ABC):
 
 
 class LocalStorage(Storage):
-    """A folder. Links are followed (DVC may put links there); a link that leads back to its own parent is an error."""
+    """A folder without what is hidden in it.
+
+    Links are followed (DVC may put links there); one that leads to nothing, or back to its own parent, is an error.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -66,18 +88,24 @@ class LocalStorage(Storage):
             status = os.stat(folder)  # noqa: PTH116
             identity = (status.st_dev, status.st_ino)
             if identity in parents:
-                raise StorageError(f"{folder}: a link that leads back to a folder above it; remove it")
+                raise StorageError(f"{_printable(folder)}: a link that leads back to a folder above it; remove it")
             with os.scandir(folder) as found:
                 for item in found:
+                    if hidden(item.name):
+                        continue
                     name = f"{below}/{item.name}" if below else item.name
                     if item.is_dir():
                         yield from self._walk(name, (*parents, identity))
                     elif item.is_file():
-                        yield Entry(_printable(name), item.stat().st_size, name)
+                        yield Entry(name, item.stat().st_size, name)
                     elif item.is_symlink():
-                        raise StorageError(f"{item.path}: a link to nothing; remove it or bring its target back (`dvc checkout`)")
+                        raise StorageError(
+                            f"{_printable(item.path)}: a link to nothing; remove it or bring its target back (`dvc checkout`)"
+                        )
         except OSError as error:
-            raise StorageError(f"{folder}: cannot be read ({error.strerror}); check the path and its permissions") from error
+            raise StorageError(
+                f"{_printable(folder)}: cannot be read ({error.strerror}); check the path and its permissions"
+            ) from error
 
     def read(self, entries: Sequence[Entry]) -> Iterator[bytes]:
         for entry in entries:
@@ -85,7 +113,9 @@ class LocalStorage(Storage):
             try:
                 yield path.read_bytes()
             except OSError as error:
-                raise StorageError(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from error
+                raise StorageError(
+                    f"{self.root / entry.name}: cannot be read ({error.strerror}); check the file and its permissions"
+                ) from error
 
 
 class S3Storage(Storage):
@@ -114,8 +144,20 @@ class S3Storage(Storage):
             yield from threads.map(lambda entry: self._read(client, entry), entries)
 
     def _read(self, client: Any, entry: Entry) -> bytes:
-        with _Explained(self.bucket, entry.handle):
-            return client.get_object(Bucket=self.bucket, Key=entry.handle)["Body"].read()
+        from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+        tries = 0
+        while True:
+            with _Explained(self.bucket, entry.handle):
+                body = client.get_object(Bucket=self.bucket, Key=entry.handle)["Body"]
+            try:
+                return body.read()
+            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError) as error:
+                tries += 1
+                if tries == S3_TRIES:
+                    raise StorageError(
+                        f"s3://{self.bucket}/{entry.handle}: broke off while reading, {tries} times; check the network, run again"
+                    ) from error
 
     @property
     def client(self) -> Any:
@@ -124,27 +166,12 @@ class S3Storage(Storage):
             import boto3
             from botocore.config import Config
 
-            # Stores other than AWS seldom resolve bucket.host; they all take host/bucket.
-            own = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
             config = Config(
-                connect_timeout=10,
-                read_timeout=60,
-                retries={"mode": "standard"},
-                max_pool_connections=S3_CONNECTIONS,
-                s3={"addressing_style": "path"} if own else {},
+                connect_timeout=10, read_timeout=60, retries={"mode": "standard"}, max_pool_connections=S3_CONNECTIONS
             )
             with _Explained(self.bucket, self.prefix):
                 self._client = boto3.Session().client("s3", config=config)
         return self._client
-
-
-def open_storage(location: str) -> Storage:
-    """The storage at an `s3://bucket/prefix` or in a local folder. Raises StorageError where there is none."""
-    if location.startswith("s3://"):
-        return S3Storage(location)
-    if not Path(location).is_dir():
-        raise StorageError(f"{location}: no such folder; check the path")
-    return LocalStorage(Path(location))
 
 
 class _Explained:
@@ -201,8 +228,3 @@ class _Explained:
         else:
             return
         raise StorageError(f"{self.where}: {remedy}") from error
-
-
-def _printable(name: str) -> str:
-    """The name with bytes that are no UTF-8 written as escapes, so that it fits into JSON."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

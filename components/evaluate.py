@@ -30,7 +30,7 @@ import numpy as np
 
 from atelier.data.manifest import NAME as MANIFEST
 from atelier.data.packed import PackedDataset
-from atelier.files import atomic_folder, atomic_write, canonical_json
+from atelier.files import atomic_folder, atomic_write, canonical_json, check_output
 from atelier.generator import load_generator
 from atelier.metrics.evaluate import Evaluation, Evaluator
 from atelier.networks.layers import Generator
@@ -63,6 +63,7 @@ def evaluate(
     Writes the folder `output` and returns what is in its metrics.json. `step` is the name of the MLflow run in `experiment`.
     Raises GeneratorError, MetricError, DataError, ReportError.
     """
+    check_output(output, METRICS)
     chosen = choose_device(device)
     generator = load_generator(checkpoint, chosen)
     other = load_generator(baseline, chosen) if baseline else None
@@ -74,7 +75,7 @@ def evaluate(
         found, shown = _measured(generator, evaluator)
         before = _measured(other, evaluator)[0] if other else None
         metrics = {**found.flat, **({"baseline": before.flat} if before else {})}
-        with atomic_folder(output) as folder:
+        with atomic_folder(output, METRICS) as folder:
             atomic_write(folder / METRICS, canonical_json(metrics))
             found.write(folder / EVALUATION)
             atomic_write(folder / SHARES, _shares(found, images))

@@ -1,7 +1,8 @@
 """Packs a set of images: decodes, checks, resizes, drops duplicates, splits, and writes shards with a manifest.
 
 Reads section `data` (the base images) or `target` (the images of fine-tuning) of params.yaml. Equal images give equal bytes,
-whatever their order, file times or machine; broken ones are listed by name and reason in the manifest.
+whatever their order, file times or machine; broken ones are listed by name and reason in the manifest. --output is replaced where
+it is an earlier packed set, and refused where it is anything else.
 
 example:
   python -m components.prepare --section data --output data/base
@@ -28,7 +29,7 @@ def prepare(
     """Packs what `settings` name into the folder `output` and returns its manifest.
 
     `section` is the part of params.yaml that messages point to, `step` the name of the MLflow run in `experiment`; `workers`
-    are processes, 0 for one each core. Raises DataError, StorageError or WriteError.
+    are processes, 0 for as many as there are cores. Raises DataError, StorageError or WriteError.
     """
     with step_run(step, experiment, {section: settings.model_dump(mode="json")}) as run:
         manifest = pack(settings, output, workers, section=section)
@@ -45,7 +46,7 @@ def main() -> None:
     parser = cli.parser("prepare", __doc__)
     parser.add_argument("--section", choices=("data", "target"), default="data", help="which images (default: data)")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the packed images go")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one each core)")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: as many as there are cores)")
     args = parser.parse_args()
     settings = cli.settings(args)
     step = {"data": "prepare_base", "target": "prepare_target"}[args.section]

@@ -1,12 +1,12 @@
 """Registers the base and the fine-tuned generator in MLflow, with their numbers and ancestry; --show prints the table of them.
 
-A version gets the alias "challenger", and "champion" where its name has none yet. Weights that are registered already make no
-second version. MLflow is the one of MLFLOW_TRACKING_URI, or mlflow.db in this folder; unlike in other steps it must answer.
+A version gets the alias "challenger", and "champion" where its name has none yet. A generator that is registered already makes
+no second version. MLflow is the one of MLFLOW_TRACKING_URI, or mlflow.db in this folder; unlike in other steps it must answer.
 
 example:
   python -m components.register --base models/base --base-evaluation evaluations/base --finetuned models/finetuned \\
       --finetuned-evaluation evaluations/finetuned --output registration
-  python -m components.register --show registration       # the table again, registering nothing
+  python -m components.register --show registration       # the table with the aliases of now, registering nothing
 
 what the paths hold:
   --base, --finetuned                        checkpoints (components.train, components.finetune)
@@ -19,35 +19,36 @@ from __future__ import annotations
 
 import json
 import webbrowser
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from atelier.data.manifest import load_manifest
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, atomic_write, canonical_json
-from atelier.metrics.evaluate import Evaluation, read_evaluation
-from atelier.metrics.identity import Measurement
-from atelier.registry.register import Registration, write_summary
-from atelier.registry.register import register as register_generator
-from atelier.registry.tracking import step_run
-from atelier.report.card import model_card
-from atelier.report.facts import metric_title, text
+from atelier.files import atomic_folder, atomic_write, canonical_json, sha256_file
+from atelier.registry.server import TrackingError, mask, tracking_uri
+from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolve
 from atelier.settings import RegistrySettings
 from components import cli
-from components.evaluate import BASELINE, BASELINE_NAME, EVALUATION, REPORT
+
+# What loads PyTorch (seconds) is imported by the functions that need it, so that --show does without.
+if TYPE_CHECKING:
+    from atelier.metrics.evaluate import Evaluation
+    from atelier.registry.register import Registration
 
 SUMMARY = "summary.json"
 TITLE_WIDTH, VALUE_WIDTH = 22, 16  # so that three columns fit on 80 characters
 IMAGES = {"base": "base images", "finetuned": "target images"}
+GONE = "not in the registry"
+AGAIN = "`dvc repro --single-item --force register`"
 
 
 class RegistrationError(AtelierError):
-    """There is no registration to show."""
+    """There is no registration to show, or what is to be registered does not belong together."""
 
 
 @dataclass(frozen=True)
@@ -57,51 +58,59 @@ class Candidate:
     checkpoint: Path
     evaluation: Path
 
-    @property
-    def measured(self) -> Evaluation:
-        """Its numbers. Raises MetricError."""
-        return read_evaluation(self.evaluation / EVALUATION)
-
-    @property
-    def baseline(self) -> Evaluation | None:
-        """The base generator's numbers on the same images, where those were asked for. Raises MetricError."""
-        file = self.evaluation / BASELINE
-        return read_evaluation(file) if file.is_file() else None
-
 
 @dataclass(frozen=True)
 class Line:
-    """A column of the final table: a generator on some images.
+    """A column of the final table: a generator (`sha256` of its weights) on some images.
 
     `values` are pairs of a metric's title, with its extractor and direction, and its value.
     """
 
     generator: str
-    registered: str
+    version: int
+    sha256: str
     aliases: str
     measured_on: str
     values: list[list[str]]
     report: str
 
+    @property
+    def registered(self) -> str:
+        """Its version in words."""
+        return f"version {self.version}"
+
 
 def register(settings: RegistrySettings, base: Candidate, finetuned: Candidate, output: Path) -> list[Line]:
     """Registers both generators under the names of `settings`, writes the folder `output`, and returns the final table.
 
-    Raises TrackingError when MLflow cannot be used, GeneratorError and MetricError for folders that lack something.
+    Raises TrackingError when MLflow cannot be used, RegistrationError for an evaluation of another generator, GeneratorError,
+    MetricError and ReportError for folders that lack something.
     """
+    from atelier.data.manifest import load_manifest
+    from atelier.registry.register import register as register_generator
+    from atelier.registry.register import write_summary
+    from atelier.registry.tracking import step_run
+    from atelier.report.card import model_card
+    from components.evaluate import BASELINE, BASELINE_NAME, EVALUATION
+
+    roles = {"base": base, "finetuned": finetuned}
+    measured = {role: _read(one.evaluation / EVALUATION, one.checkpoint) for role, one in roles.items()}
+    beside = {role: one.evaluation / BASELINE for role, one in roles.items()}
+    baselines = {role: _read(file, base.checkpoint) for role, file in beside.items() if file.is_file()}
+
     lines: list[Line] = []
     registrations: list[Registration] = []
     parameters = {"registry": settings.model_dump(mode="json")}
     with step_run("register", settings.experiment, parameters, required=True) as run:
-        with atomic_folder(output) as folder:
-            for role, candidate in (("base", base), ("finetuned", finetuned)):
-                name = getattr(settings, role)
-                manifest, baseline = load_manifest(candidate.evaluation), candidate.baseline
-                card = model_card(candidate.checkpoint, candidate.measured, manifest, name, baseline, BASELINE_NAME)
-                registrations.append(register_generator(run, name, candidate.checkpoint, candidate.measured.measurements, card))
+        with atomic_folder(output, SUMMARY) as folder:
+            for role, candidate in roles.items():
+                name, own, other = getattr(settings, role), measured[role], baselines.get(role)
+                manifest = load_manifest(candidate.evaluation)
+                card = model_card(candidate.checkpoint, own, manifest, name, other, BASELINE_NAME)
+                registrations.append(register_generator(run, name, candidate.checkpoint, own.measurements, card))
                 images = f"{IMAGES[role]} ({manifest.source['kind']})"
-                measured = [(registrations[0], baseline), (registrations[-1], candidate.measured)]
-                lines += [_line(one, numbers, images, candidate) for one, numbers in measured if numbers]
+                columns = [(registrations[0], other), (registrations[-1], own)]
+                lines += [_line(one, numbers, images, candidate) for one, numbers in columns if numbers]
                 atomic_write(folder / f"{role}.md", card)
             write_summary(folder / "registration.json", registrations)
             atomic_write(folder / SUMMARY, canonical_json([asdict(line) for line in lines]))
@@ -109,19 +118,36 @@ def register(settings: RegistrySettings, base: Candidate, finetuned: Candidate, 
     return lines
 
 
+def _read(file: Path, checkpoint: Path) -> Evaluation:
+    """The numbers in `file`. Raises RegistrationError unless they are of the generator in `checkpoint`."""
+    from atelier.generator import WEIGHTS, GeneratorError
+    from atelier.metrics.evaluate import read_evaluation
+
+    evaluation, weights = read_evaluation(file), checkpoint / WEIGHTS
+    if not weights.is_file():
+        raise GeneratorError(f"{weights}: missing; fetch the whole checkpoint (dvc pull), or train again")
+    if evaluation.generator != sha256_file(weights):
+        raise RegistrationError(
+            f"{file.parent}: {file.name} holds the numbers of another generator than that of {checkpoint}; evaluate it again "
+            "(dvc repro, or components.evaluate)"
+        )
+    return evaluation
+
+
 def _line(registration: Registration, numbers: Evaluation, images: str, candidate: Candidate) -> Line:
+    from atelier.report.facts import metric_title, text
+    from components.evaluate import REPORT
+
+    titles = [f"{metric_title(one.name)} {'↑' if one.higher_is_better else '↓'}" for one in numbers.measurements]
     return Line(
         generator=registration.name,
-        registered=f"version {registration.version}",
+        version=registration.version,
+        sha256=registration.sha256,
         aliases=", ".join(registration.aliases),
         measured_on=images,
-        values=[[_title(one), text(one)] for one in numbers.measurements],
+        values=[[title, text(one)] for title, one in zip(titles, numbers.measurements, strict=True)],
         report=str(candidate.evaluation / REPORT),
     )
-
-
-def _title(one: Measurement) -> str:
-    return f"{metric_title(one.name)} {'↑' if one.higher_is_better else '↓'}"
 
 
 def read_lines(folder: Path) -> list[Line]:
@@ -131,7 +157,26 @@ def read_lines(folder: Path) -> list[Line]:
     except OSError as error:
         raise RegistrationError(f"{folder}: nothing was registered yet ({SUMMARY} is missing); run `dvc repro`") from error
     except (TypeError, ValueError) as error:
-        raise RegistrationError(f"{folder / SUMMARY}: damaged ({error}); run `dvc repro --force register`") from error
+        raise RegistrationError(f"{folder / SUMMARY}: damaged ({error}); run {AGAIN}") from error
+
+
+def of_now(lines: list[Line]) -> tuple[list[Line], str]:
+    """The lines with the aliases that the registry states now, and what there is to say about that ("" for nothing)."""
+    try:
+        present = [replace(line, aliases=_aliases(line)) for line in lines]
+    except TrackingError as error:
+        return lines, f"The aliases are those of the registration: {error}"
+    gone = any(line.aliases == GONE for line in present)
+    return present, f"MLflow at {mask(tracking_uri())} lacks what is {GONE}; {AGAIN} registers it again" if gone else ""
+
+
+def _aliases(line: Line) -> str:
+    """Present aliases of a version. Raises TrackingError when the registry cannot be asked."""
+    try:
+        version = resolve(f"models:/{line.generator}/{line.version}")
+    except NotRegisteredError:
+        return GONE
+    return ", ".join(sorted(version.aliases)) if version.tags.get(GENERATOR_HASH) == line.sha256 else GONE
 
 
 def show(lines: list[Line], console: Console) -> None:
@@ -170,12 +215,17 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help="its checkpoint")
         parser.add_argument(f"--{name}-evaluation", type=Path, metavar="FOLDER", help="its evaluation")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where versions, cards and table go")
-    parser.add_argument("--show", type=Path, metavar="FOLDER", help="only print the table of this folder")
+    parser.add_argument(
+        "--show", type=Path, metavar="FOLDER", help="only print the table of this folder, with the aliases of now"
+    )
     parser.add_argument("--open", action="store_true", help="with --show: open the reports in a browser, too")
     args = parser.parse_args()
     if args.show:
-        lines = read_lines(args.show)
-        show(lines, Console())
+        lines, remark = of_now(read_lines(args.show))
+        console = Console()
+        show(lines, console)
+        if remark:
+            console.print(remark, highlight=False, markup=False, soft_wrap=True)
         for report in dict.fromkeys(line.report for line in lines) if args.open else ():
             webbrowser.open(Path(report).resolve().as_uri())
         return

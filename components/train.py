@@ -32,7 +32,8 @@ from typing import Any
 import torch
 
 from atelier.data.packed import PackedDataset
-from atelier.generator import GeneratorInfo
+from atelier.files import check_output
+from atelier.generator import INFO, GeneratorInfo
 from atelier.metrics.cache import code_version
 from atelier.metrics.evaluate import Evaluator
 from atelier.registry.fetch import load_checkpoint
@@ -69,6 +70,7 @@ def train(
     models:/NAME@ALIAS. `resume_run` is a run's folder of saves, and stands for `states` and `init_from`. `step` is the name
     of the MLflow run in `experiment`. Raises Preempted (state saved, run again), TrainingStopped, StateError and others.
     """
+    check_output(output, INFO)
     chosen = choose_device(device)
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
         if resume_run:

@@ -3,7 +3,14 @@
 A component of KFP is the source of one function with every parameter in its signature, and KFP fills a mapping from
 pipeline parameters by pasting text, which loses types and breaks on a quote. So each task takes its settings as single
 typed parameters, and the functions that KFP ships are written here from params.yaml: a signature and one call of
-`pipelines.steps`. A task's inputs, hence its cache, hold exactly the settings that its step reads.
+`pipelines.steps`. A task's inputs hold exactly the settings that its step reads.
+
+What is taken from earlier runs. Kubeflow's cache compares a task's image, parameters and the ids of its input artifacts; it
+knows neither what is behind a path or an alias nor which MLflow the environment names. So by default every task runs. With
+`Cluster.reuse` the user vouches that a source of images which keeps its name keeps its content; then the tasks whose step
+is `reusable` may be skipped. Never skipped are the check, which looks at the environment, fine-tuning, which may begin from an
+alias of the registry, and registering, whose work is in MLflow. An artifact's id is that of the task run that wrote it,
+not of its content: a task that follows one which ran is not skipped either.
 """
 
 from __future__ import annotations
@@ -51,7 +58,7 @@ class Cluster:
     (nvidia.com/gpu): each step that computes with networks gets one. `claim` names a PersistentVolumeClaim for training
     states and reference statistics: with it a task that lost its node is started again and goes on where it was.
     `tracking` is MLflow's URI, for clusters on which KFP does not inject it. `secret` names a Secret: what it has of
-    SECRETS becomes the environment of every task.
+    SECRETS becomes the environment of every task. `reuse` lets Kubeflow skip what an earlier run has made (see above).
     """
 
     image: str = IMAGE
@@ -59,6 +66,7 @@ class Cluster:
     claim: str | None = None
     tracking: str | None = None
     secret: str | None = None
+    reuse: bool = False
 
     def __post_init__(self) -> None:
         if not PINNED.match(self.image):
@@ -113,7 +121,7 @@ def _graph(leaves: dict[str, form.Leaf], parameters: dict[str, Any], cluster: Cl
         step = steps.STEPS[name]
         settings = {form.parameter(key): parameters[key] for key in step.keys}
         placed = _placed(component(step, leaves, cluster.image)(**settings, **artifacts), step, cluster)
-        return placed.set_display_name(step.title).set_caching_options(True)
+        return placed.set_display_name(step.title).set_caching_options(cluster.reuse and step.reusable)
 
     # dvc.yaml needs no such task: its commands validate the whole of params.yaml before they start.
     check = task("check")
@@ -126,7 +134,7 @@ def _graph(leaves: dict[str, form.Leaf], parameters: dict[str, Any], cluster: Cl
         "evaluate_finetuned",
         images=target.outputs["images"],
         checkpoint=tuned.outputs["checkpoint"],
-        base=trained.outputs["checkpoint"],
+        baseline=trained.outputs["checkpoint"],
     )
     task(
         "register",
@@ -159,6 +167,8 @@ def component(step: steps.Step, leaves: dict[str, form.Leaf], image: str) -> bas
 def _placed(task: dsl.PipelineTask, step: steps.Step, cluster: Cluster) -> dsl.PipelineTask:
     """Environment, accelerator and volume of a task."""
     kubernetes.use_field_path_as_env(task, steps.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
+    if cluster.image != IMAGE:  # which is no image; kfp.local, which runs in none, would hand it to the registry all the same
+        task.set_env_variable(steps.IMAGE, cluster.image)
     if cluster.tracking:
         task.set_env_variable(steps.TRACKING, cluster.tracking)
     if cluster.secret:

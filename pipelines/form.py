@@ -71,7 +71,8 @@ def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
 def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
     """Nested plain values of a section from `given`, which maps its dotted keys to what a pipeline parameter carried.
 
-    KFP hands every number in a list over as a float: whole ones become integers again where the setting is one.
+    KFP hands every number in a list over as a float: whole ones become integers again where the setting is one. Whatever
+    else arrives stays as it is, for the validation to refuse.
     """
     annotations = dict(_annotations(SECTIONS[section]))
     result: dict[str, Any] = {}
@@ -80,7 +81,7 @@ def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
         place = result
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[leaf] = [int(item) for item in value] if _is_list_of_int(annotations[key]) else value
+        place[leaf] = _whole(value) if _is_list_of_int(annotations[key]) else value
     return result
 
 
@@ -129,6 +130,12 @@ def _type(annotation: Any) -> type:
     if get_origin(annotation) is Literal:
         return type(get_args(annotation)[0])
     return get_origin(annotation) or annotation
+
+
+def _whole(values: Any) -> Any:
+    if not isinstance(values, list):
+        return values
+    return [int(item) if isinstance(item, float) and item.is_integer() else item for item in values]
 
 
 def _is_list_of_int(annotation: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
+import sys
 import tempfile
 import uuid
 import warnings
@@ -19,6 +21,7 @@ from atelier.registry.server import LOCAL_URI
 from atelier.settings import Settings
 from pipelines import dag, form, steps
 from pipelines.dag import Cluster, PipelineError
+from pipelines.transcript import Transcript
 
 LOCAL_SOURCES = ("folder", "zip", "idx", "parquet")
 
@@ -44,13 +47,16 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path) -> Pa
     os.environ.setdefault(steps.TRACKING, LOCAL_URI)
     for about in ("You may be attem", "Task .* have no effect"):  # of what means something on a cluster only
         warnings.filterwarnings("ignore", message=about)
-    with tempfile.TemporaryDirectory() as scratch:
+    transcript = Transcript(sys.stdout)
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(transcript):
         # kfp.local deletes its workspace after the run, so it gets one that nobody else uses.
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), workspace_root=f"{scratch}/workspace")
         try:
             dag.pipeline()(**form.filled(settings))
         except RuntimeError as error:
-            raise PipelineError(f"a step failed, see above; what was made until then is in {root}") from error
+            raise PipelineError(
+                f"step {transcript.task} failed: {transcript.reason} (see above; what was made until then is in {root})"
+            ) from error
     for step in steps.STEPS.values():
         for artifact in outputs(step):
             found = list(root.glob(f"*/{task_name(step)}/{artifact}"))
@@ -73,7 +79,7 @@ def submit(settings: Settings, cluster: Cluster, host: str, namespace: str, run_
     """Starts a run on a cluster with the values of `settings` and returns its address. Raises PipelineError."""
     refuse_what_a_cluster_cannot_see(settings, cluster)
     warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it reports each of its retries
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it reports each of its retries
 
     with tempfile.TemporaryDirectory() as scratch:
         package = Path(scratch) / "pipeline.yaml"
@@ -96,7 +102,10 @@ def submit(settings: Settings, cluster: Cluster, host: str, namespace: str, run_
 def refuse_what_a_cluster_cannot_see(settings: Settings, cluster: Cluster) -> None:
     """Raises PipelineError for the placeholder image and for settings that name files of this machine."""
     if cluster.image == dag.IMAGE:
-        raise PipelineError("--image: needed, since no image is published; build docker/, push it and give NAME@sha256:...")
+        raise PipelineError(
+            "--image: needed, since none is published: an image with this project, pushed to a registry that the cluster "
+            "reads, as NAME@sha256:...; README.md says under Kubeflow what it holds. `run-local` needs none"
+        )
     here: dict[str, Any] = {}
     for section in ("data", "target"):
         chosen = getattr(settings, section)

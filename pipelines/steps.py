@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from atelier.generator import GeneratorInfo
 
-PIPELINE_RUN, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_STATES", "ATELIER_CACHE"
+PIPELINE_RUN, IMAGE, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "ATELIER_STATES", "ATELIER_CACHE"
 TRACKING = "MLFLOW_TRACKING_URI"
 ORIGIN = "the run's parameters"
 
@@ -46,7 +46,8 @@ class Step:
     """A task: its name (also the stage's in dvc.yaml), the title on its box, and what it reads of params.yaml.
 
     `settings` maps a section to the keys that are read, all of them when empty. `computes`: it runs networks, so it wants
-    an accelerator and a place for what it keeps.
+    an accelerator and a place for what it keeps. `reusable`: as long as a source of images keeps its name, the outputs
+    depend on image, settings and input artifacts alone, which is what Kubeflow's cache compares.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Step:
     run: Callable[..., None]
     settings: dict[str, tuple[str, ...]]
     computes: bool
+    reusable: bool
     artifacts: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -66,14 +68,14 @@ STEPS: dict[str, Step] = {}
 
 
 def step(
-    title: str, settings: dict[str, tuple[str, ...]], computes: bool = False
+    title: str, settings: dict[str, tuple[str, ...]], computes: bool = False, reusable: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Makes a function the task of its name. Its first parameter is the settings by section, the others are artifacts."""
 
     def add(run: Callable[..., None]) -> Callable[..., None]:
         _, *artifacts = inspect.signature(run).parameters.values()
         kinds = {artifact.name: str(artifact.annotation) for artifact in artifacts}
-        STEPS[run.__name__] = Step(run.__name__, title, run, settings, computes, kinds)
+        STEPS[run.__name__] = Step(run.__name__, title, run, settings, computes, reusable, kinds)
         return run
 
     return add
@@ -92,7 +94,7 @@ def execute(name: str, given: dict[str, Any]) -> None:
         found.run(_settings(found, given), **{artifact: given[artifact] for artifact in found.artifacts})
     except AtelierError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(getattr(error, "exit_code", 1)) from error
+        raise SystemExit(error.exit_code) from error
 
 
 def _settings(found: Step, given: dict[str, Any]) -> dict[str, Any]:
@@ -125,13 +127,13 @@ def check(settings: dict[str, Any]) -> None:
     parse({name: section.model_dump(mode="json") for name, section in settings.items()}, Settings, origin=ORIGIN)
 
 
-@step("Prepare the base images", {"data": ALL, "registry": EXPERIMENT})
+@step("Prepare the base images", {"data": ALL, "registry": EXPERIMENT}, reusable=True)
 def prepare_base(settings: dict[str, Any], images: Output[Dataset]) -> None:
     """Packs the base images."""
     _prepare(settings, "data", "prepare_base", images)
 
 
-@step("Prepare the target images", {"target": ALL, "registry": EXPERIMENT})
+@step("Prepare the target images", {"target": ALL, "registry": EXPERIMENT}, reusable=True)
 def prepare_target(settings: dict[str, Any], images: Output[Dataset]) -> None:
     """Packs the target images."""
     _prepare(settings, "target", "prepare_target", images)
@@ -150,7 +152,12 @@ def _prepare(settings: dict[str, Any], section: str, name: str, images: Output[D
     }
 
 
-@step("Train the base generator", {"model": ALL, "train": ALL, "evaluate": CHOOSES_BEST, "registry": EXPERIMENT}, computes=True)
+@step(
+    "Train the base generator",
+    {"model": ALL, "train": ALL, "evaluate": CHOOSES_BEST, "registry": EXPERIMENT},
+    computes=True,
+    reusable=True,
+)
 def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[Model]) -> None:
     """Trains from scratch."""
     from components.train import train
@@ -168,6 +175,7 @@ def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[M
     _describe(checkpoint, info)
 
 
+# Not reusable: init_from may name an alias of the registry, which moves from one generator to another.
 @step(
     "Fine-tune it to the target images",
     {"model": ALL, "finetune": ALL, "evaluate": CHOOSES_BEST, "registry": EXPERIMENT},
@@ -207,7 +215,7 @@ def _describe(checkpoint: Output[Model], info: GeneratorInfo) -> None:
     }
 
 
-@step("Measure the base generator", {"evaluate": ALL, "registry": EXPERIMENT}, computes=True)
+@step("Measure the base generator", {"evaluate": ALL, "registry": EXPERIMENT}, computes=True, reusable=True)
 def evaluate_base(
     settings: dict[str, Any],
     images: Input[Dataset],
@@ -220,18 +228,18 @@ def evaluate_base(
     _evaluate(settings, "evaluate_base", images, checkpoint, None, evaluation, metrics, report)
 
 
-@step("Measure the fine-tuned generator", {"evaluate": ALL, "registry": EXPERIMENT}, computes=True)
+@step("Measure the fine-tuned generator", {"evaluate": ALL, "registry": EXPERIMENT}, computes=True, reusable=True)
 def evaluate_finetuned(
     settings: dict[str, Any],
     images: Input[Dataset],
     checkpoint: Input[Model],
-    base: Input[Model],
+    baseline: Input[Model],
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
 ) -> None:
     """Measures the fine-tuned generator, and the base generator beside it, against the target images."""
-    _evaluate(settings, "evaluate_finetuned", images, checkpoint, base, evaluation, metrics, report)
+    _evaluate(settings, "evaluate_finetuned", images, checkpoint, baseline, evaluation, metrics, report)
 
 
 def _evaluate(

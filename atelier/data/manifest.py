@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from atelier.data.errors import DataError
 
@@ -24,8 +26,8 @@ class Part(BaseModel):
 class SplitInfo(Part):
     """Images of a split, in all and of each class (in the order of Manifest.classes; empty without labels)."""
 
-    count: int
-    class_counts: list[int]
+    count: NonNegativeInt
+    class_counts: list[NonNegativeInt]
 
 
 class Layout(Part):
@@ -41,12 +43,12 @@ class Layout(Part):
 
 
 class Shard(Part):
-    """One tar file of a split."""
+    """One tar file of a split, beside the manifest."""
 
-    name: str
-    split: str
-    count: int
-    bytes: int
+    name: Annotated[str, Field(pattern=r"^(train|test)-\d{5,9}\.tar$")]
+    split: Annotated[str, Field(pattern="^(train|test)$")]
+    count: PositiveInt
+    bytes: PositiveInt
     sha256: str
 
 
@@ -77,6 +79,29 @@ class Manifest(Part):
     label_conflicts: int
     rejected: list[RejectedImage]
     content_hash: str
+
+    @field_validator("splits")
+    @classmethod
+    def _all(cls, splits: dict[str, SplitInfo]) -> dict[str, SplitInfo]:
+        if set(splits) != set(SPLITS):
+            raise ValueError(f"{', '.join(splits) or 'none'} instead of {', '.join(SPLITS)}")
+        return splits
+
+
+class ContentHash:
+    """sha256 over resolution, channels, classes, of each split its name, size, every image's sha256, the labels."""
+
+    def __init__(self, resolution: int, channels: int, classes: list[str]) -> None:
+        self._hash = hashlib.sha256(json.dumps([resolution, channels, classes], separators=(",", ":")).encode())
+
+    def add(self, split: str, digests: np.ndarray, labels: np.ndarray) -> None:
+        """Digests uint8 [N, 32] in the order of the split, labels [N] (zeros without classes)."""
+        self._hash.update(f"\n{split} {len(digests)}\n".encode())
+        self._hash.update(np.ascontiguousarray(digests).tobytes())
+        self._hash.update(labels.astype("<i4").tobytes())
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
 
 
 def load_manifest(folder: Path) -> Manifest:

@@ -18,22 +18,23 @@ from tqdm import tqdm
 
 from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError
-from atelier.data.manifest import FORMAT, NAME, Manifest, RejectedImage, Shard, SplitInfo
-from atelier.data.packed import ContentHash
+from atelier.data.manifest import FORMAT, NAME, ContentHash, Manifest, RejectedImage, Shard, SplitInfo
 from atelier.data.process import Recipe
 from atelier.data.shards import ShardWriter
 from atelier.data.sources import Source, open_source
 from atelier.data.work import process_all
-from atelier.files import atomic_folder, atomic_write, canonical_json
+from atelier.files import atomic_folder, atomic_write, canonical_json, check_output
 from atelier.settings import DataSettings
 
 SHOWN = 5  # rejected images that an error lists
+LOCAL = ("folder", "zip", "idx", "parquet", "torchvision")  # sources that read data.path on this machine
 
 
 def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool = True, section: str = "data") -> Manifest:
     """Packs the source that `settings` name into the folder `output`, which appears whole or not at all.
 
-    workers: processes at most, 0 for one each core; the bytes do not depend on it.
+    An earlier packed set there is replaced, anything else is refused.
+    workers: processes at most, 0 for as many as the container has cores; the bytes do not depend on it.
     section: the part of params.yaml that messages name (data or target).
     Raises DataError, StorageError or WriteError, naming the thing and the remedy.
     """
@@ -46,9 +47,11 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
         background=settings.background,
         min_side=settings.min_side,
         max_pixels=settings.max_pixels,
+        section=section,
     )
-    source = open_source(settings, recipe, section)
-    with atomic_folder(output) as folder, _spill(folder, recipe.pixel_bytes) as spill:
+    _check_output(output, settings, section)
+    source = open_source(settings, recipe)
+    with atomic_folder(output, NAME) as folder, _spill(folder, recipe.pixel_bytes) as spill:
         found = _collect(source, recipe, spill, workers, progress)
         _check(found, settings, section)
         order = Arrangement(found, settings.labels and found.labelled, settings.holdout)
@@ -56,6 +59,9 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
             raise DataError(f"{section}.holdout {settings.holdout} leaves none of {order.count} images for training; lower it")
         if settings.labels and not order.classes:
             print(f"{section}: the source has no labels, the packed set has none either", file=sys.stderr)
+        if len(order.classes) == 1:
+            (only,) = order.classes
+            print(f"{section}: one class only, {only!r}; is {section}.path the folder above the classes?", file=sys.stderr)
         if order.conflicts:
             print(
                 f"{section}: {order.conflicts} images occur under several labels; the most frequent one was kept",
@@ -66,6 +72,15 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
         manifest = _manifest(settings, source, found, order, writer, shards)
         atomic_write(folder / NAME, canonical_json(manifest.model_dump(mode="json")))
     return manifest
+
+
+def _check_output(output: Path, settings: DataSettings, section: str) -> None:
+    """Before any work: the output is a place for a packed set, apart from the images."""
+    target = check_output(output, NAME)
+    if settings.source.partition(":")[0] in LOCAL:
+        images = Path(os.path.realpath(settings.path))
+        if target == images or target in images.parents or images in target.parents:
+            raise DataError(f"{output}: lies inside {section}.path {settings.path!r}, or around it; choose another output folder")
 
 
 class _Spill:

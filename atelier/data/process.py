@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from atelier.data.errors import Rejected
 
@@ -26,6 +26,7 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "box": Image.Resampling.BOX,
 }
+WHITE_IS_ZERO = 0  # of TIFF's PhotometricInterpretation
 PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
@@ -41,6 +42,7 @@ class Recipe:
     background: str
     min_side: int
     max_pixels: int
+    section: str = "data"  # of params.yaml, for messages
 
     @property
     def pixel_bytes(self) -> int:
@@ -69,23 +71,24 @@ def guarded(recipe: Recipe) -> Iterator[None]:
 
 def process(content: bytes | Image.Image, recipe: Recipe) -> bytes:
     """Pixels uint8 [H, W, C] as bytes, of an encoded or an already decoded image. Raises Rejected with the reason."""
-    image = _decoded(content, recipe) if isinstance(content, bytes) else content
-    if not isinstance(content, bytes):
-        _check_size(image, recipe)
-    return _square(_coloured(image, recipe), recipe).tobytes()
-
-
-def _decoded(content: bytes, recipe: Recipe) -> Image.Image:
-    if not content:
+    if content == b"":
         raise Rejected("empty file")
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    with rejecting(recipe):
+        image = Image.open(io.BytesIO(content), formats=FORMATS) if isinstance(content, bytes) else content
         _check_size(image, recipe)
         # The further pictures of an MPO are previews and depth maps of the first, the photo.
         if image.format != "MPO" and getattr(image, "is_animated", False):
-            raise Rejected(f"animated or of several pages: {getattr(image, 'n_frames', 0)} frames")
+            raise Rejected("animated or of several pages")
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)
+    _orient(image)
+    return _square(_coloured(image, recipe), recipe).tobytes()
+
+
+@contextlib.contextmanager
+def rejecting(recipe: Recipe) -> Iterator[None]:
+    """Turns whatever Pillow raises on a broken image into Rejected, with a reason that is the same on every machine."""
+    try:
+        yield
     except (Rejected, MemoryError):
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -93,8 +96,18 @@ def _decoded(content: bytes, recipe: Recipe) -> Image.Image:
     except UnidentifiedImageError:  # its text holds a memory address
         raise Rejected(f"not an image of a known format ({', '.join(FORMATS)})") from None
     except Exception as error:  # Pillow raises almost any kind on broken input
-        raise Rejected(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from error
-    return image
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)  # an OSError's text may hold a path
+        raise Rejected(f"broken image: {' '.join(text.split()) or type(error).__name__}") from error
+
+
+def _orient(image: Image.Image) -> None:
+    """Turns the image as its EXIF says. Where that is broken the photo stays as it is stored, which is what viewers show."""
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises almost any kind on broken EXIF
+        pass
 
 
 def _check_size(image: Image.Image, recipe: Recipe) -> None:
@@ -128,6 +141,11 @@ def _coloured(image: Image.Image, recipe: Recipe) -> Image.Image:
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
     """0 … 65535 to 0 … 255, rounded to nearest; Pillow's own conversion clips at 255."""
+    tags = getattr(image, "tag_v2", {})  # of a TIFF, whose other values Pillow hands on as they are
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    if bits != 16 or tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
+        kind = "with 0 as white" if bits == 16 else f"of {bits} bits a value"
+        raise Rejected(f"a TIFF {kind} is not read faithfully; convert it to 8 or 16 bits with 0 as black")
     values = np.asarray(image).astype(np.uint32)
     grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if "transparency" not in image.info:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
+from pathlib import Path
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
@@ -24,6 +26,8 @@ CHUNK_IMAGES = 256
 ALONE_SECONDS = 1.0  # work that one process does before others are thought of
 WORTH_SECONDS = 3.0  # remaining work that pays for starting them
 QUEUED = 3  # chunks under way for each worker
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+ONE_PROCESS = "python -m components.prepare --workers 1"
 
 
 @dataclass
@@ -53,7 +57,9 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
                 done.rejected.append((item.name, str(reason)))
                 continue
             except MemoryError as error:
-                raise DataError(f"{item.name}: not enough memory to decode it; lower max_pixels or use fewer workers") from error
+                raise DataError(
+                    f"{item.name}: not enough memory to decode it; lower {recipe.section}.max_pixels, or pack with {ONE_PROCESS}"
+                ) from error
             done.pixels.append(pixels)
             done.digests.append(hashlib.sha256(pixels).digest())
             done.labels.append(item.label)
@@ -63,7 +69,7 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
 
 def process_all(source: Source, recipe: Recipe, workers: int) -> Iterator[Processed]:
     """Every chunk of the source, in order. Starts processes only once the remaining work is known to pay for them."""
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or cores()
     chunks = source.chunks(max(1, min(CHUNK_IMAGES, CHUNK_BYTES // recipe.pixel_bytes)))
     start, done = time.perf_counter(), 0
     for chunk in chunks:
@@ -74,6 +80,16 @@ def process_all(source: Source, recipe: Recipe, workers: int) -> Iterator[Proces
         if workers > 1 and spent >= ALONE_SECONDS and spent / max(1, done) * (source.count - done) >= WORTH_SECONDS:
             break
     yield from _in_parallel(source, recipe, chunks, workers)
+
+
+def cores() -> int:
+    """Cores that this process may use: those that it is bound to, or fewer where its container has a quota (cgroup 2)."""
+    bound = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return bound
+    return bound if quota == "max" else min(bound, math.ceil(int(quota) / int(period)))
 
 
 def _in_parallel(source: Source, recipe: Recipe, chunks: Iterator[Any], workers: int) -> Iterator[Processed]:
@@ -91,7 +107,7 @@ def _in_parallel(source: Source, recipe: Recipe, chunks: Iterator[Any], workers:
         while under_way:
             yield under_way.popleft().result()
     except BrokenProcessPool as error:
-        raise DataError(f"one of {workers} packing processes died, probably for lack of memory; use fewer workers") from error
+        raise DataError(f"one of {workers} packing processes died, for lack of memory? pack with {ONE_PROCESS}") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -91,7 +91,7 @@ class BatchNorm(nn.BatchNorm2d):
             count = world * x.numel() // x.shape[1]
             for average, now in ((self.running_mean, mean), (self.running_var, variance * count / (count - 1))):
                 average.lerp_(now, self.momentum)  # type: ignore[union-attr, arg-type]
-            self.num_batches_tracked += 1  # type: ignore[operator]
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import shutil
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import atelier
+from atelier.files import sha256_file
 
 ROOT = Path(atelier.__file__).parent
 ENTRY = "atelier.registry.model"
@@ -44,10 +45,10 @@ def closure(entry: str = ENTRY) -> list[Path]:
     return sorted(found.values())
 
 
-def outside_imports() -> set[str]:
-    """Top-level names that the closure imports from elsewhere than this package and the standard library."""
-    names = {name.split(".")[0] for file in closure() for name in _imports(file)}
-    return names - set(sys.stdlib_module_names) - {"atelier"}
+def code_hash() -> str:
+    """sha256 over names and contents of what `copy_code` copies."""
+    files = [f"{file.relative_to(ROOT).as_posix()} {sha256_file(file)}\n" for file in closure()]
+    return hashlib.sha256("".join(files).encode()).hexdigest()
 
 
 def _source(module: str) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from atelier.files import atomic_folder, sha256_file
 from atelier.generator import INFO, WEIGHTS
-from atelier.registry.register import ARTIFACT, GENERATOR_HASH, INFO_HASH, PLAYERS_AT, PLAYERS_HASH
-from atelier.registry.server import TrackingError, check_reachable, client, explained, import_mlflow
+from atelier.registry.register import ARTIFACT
+from atelier.registry.server import TrackingError, explained
+from atelier.registry.versions import GENERATOR_HASH, INFO_HASH, PLAYERS_AT, PLAYERS_HASH, resolve
 from atelier.training.checkpoint import PLAYERS
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 FILES = {WEIGHTS: GENERATOR_HASH, INFO: INFO_HASH, PLAYERS: PLAYERS_HASH}
 
 
@@ -43,30 +42,10 @@ def load_checkpoint(uri: str, output: Path) -> Path:
                     f"{uri}: {file} is not the one that was registered (its hash differs, or it is gone); register the "
                     "generator again from its checkpoint"
                 )
-        with atomic_folder(output) as aside:
+        with atomic_folder(output, WEIGHTS) as aside:
             for file, path in fetched.items():
                 shutil.copyfile(path, aside / file)
     return output
-
-
-def resolve(uri: str) -> ModelVersion:
-    """The version that models:/NAME@ALIAS or models:/NAME/VERSION means now. Raises TrackingError."""
-    found = _URI.fullmatch(uri)
-    if not found:
-        raise TrackingError(f"{uri}: not a registered generator; write models:/NAME@ALIAS or models:/NAME/VERSION")
-    import_mlflow()
-    from mlflow.exceptions import MlflowException
-
-    check_reachable()
-    with explained():
-        try:
-            if found["alias"]:
-                return client().get_model_version_by_alias(found["name"], found["alias"])
-            return client().get_model_version(found["name"], found["version"])
-        except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            raise TrackingError(f"{uri}: not in the registry; register a generator of that name first (dvc repro)") from error
 
 
 def _download(version: ModelVersion, scratch: Path) -> dict[str, Path]:

@@ -18,40 +18,42 @@ _FROM_ENVIRONMENT = {
 }
 
 
-def git_state(folder: Path | str = ".") -> dict[str, str]:
-    """{"commit": sha, "dirty": "true" | "false"} of the repository that holds `folder`.
+def git_state() -> dict[str, str]:
+    """{"commit": sha, "dirty": "true" | "false"} of the repository that holds the working directory.
 
     dvc.lock does not count as dirt: `dvc repro` itself writes it. Where there is no repository (in a container) the commit is
     that of ATELIER_GIT_COMMIT, with "dirty" "unknown"; without that, {}.
     """
-    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    commit = _git("rev-parse", "--verify", "HEAD")
     if commit is None:
         given = os.environ.get("ATELIER_GIT_COMMIT")
         return {"commit": given, "dirty": "unknown"} if given else {}
-    changes = _git(folder, "status", "--porcelain", "--", ":/", ":(top,exclude)dvc.lock")
+    changes = _git("status", "--porcelain", "--", ":/", ":(top,exclude)dvc.lock")
     return {"commit": commit, "dirty": "unknown" if changes is None else str(bool(changes)).lower()}
 
 
-def _git(folder: Path | str, *arguments: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def pipeline_key(key: str | None = None, params: Path = Path("params.yaml")) -> str:
-    """What the steps of one pipeline run have in common: ATELIER_PIPELINE_RUN, else `key`, else a hash of commit and params.yaml.
+def pipeline_key() -> str:
+    """What the steps of one pipeline run have in common: ATELIER_PIPELINE_RUN, else a hash of commit, params.yaml and experiment.
 
-    Raises TrackingError for a key that MLflow could not be searched for.
+    With that hash `dvc repro` goes on in the same pipeline run after an interruption, and each `dvc exp run` has its own.
+    Raises TrackingError for a name that MLflow could not be searched for.
     """
-    key = os.environ.get("ATELIER_PIPELINE_RUN") or key
-    if key is None:
-        text = params.read_bytes() if params.is_file() else b""
-        return hashlib.sha256(git_state().get("commit", "").encode() + b"\0" + text).hexdigest()
-    if not re.fullmatch(r"[\w.:/@+-]{1,250}", key):
-        raise TrackingError(f"pipeline run {key!r}: use letters, digits and . : / @ + - _ (ATELIER_PIPELINE_RUN)")
-    return key
+    name = os.environ.get("ATELIER_PIPELINE_RUN")
+    if not name:
+        origin = "\0".join((git_state().get("commit", ""), os.environ.get("DVC_EXP_NAME", ""), ""))
+        params = Path("params.yaml")
+        return hashlib.sha256(origin.encode() + (params.read_bytes() if params.is_file() else b"")).hexdigest()
+    if not re.fullmatch(r"[\w.:/@+-]{1,250}", name):
+        raise TrackingError(f"pipeline run {name!r}: use letters, digits and . : / @ + - _ (ATELIER_PIPELINE_RUN)")
+    return name
 
 
 def environment_tags() -> dict[str, str]:

@@ -6,9 +6,10 @@ unpickled. It must therefore import only what `registry/bundle.py` ships.
 
 from __future__ import annotations
 
-import math
 import os
+import reprlib
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +41,12 @@ class ServedGenerator:
 
         seed: integer, from which latent and class are drawn. latent: latent_dim floats, instead of a seed. class: a name, or
         an index as a number (by default drawn from the seed). truncation: in (0, 1], scales the latent; by default 1.
-        Raises MlflowException (400 when served) naming the row.
+        MLflow drops other columns with a warning before they get here. Raises MlflowException (400 when served) naming the row.
         """
-        unknown = [str(name) for name in model_input.columns if name not in COLUMNS]
-        if unknown:
-            raise _invalid(f"unknown column {unknown[0]!r}; allowed: {', '.join(COLUMNS)}")
+        if not set(COLUMNS) & set(model_input.columns):
+            raise _invalid(
+                f"the input has none of the columns {', '.join(COLUMNS)}; give a table with a seed or a latent in each row"
+            )
         rows = [self._row(number, row) for number, row in enumerate(model_input.to_dict("records"))]
         images = [self._paint(rows[first : first + BATCH]) for first in range(0, len(rows), BATCH)]
         shape = (0, self.info.channels, self.info.resolution, self.info.resolution)
@@ -59,23 +61,29 @@ class ServedGenerator:
     def _row(self, number: int, row: Mapping[Any, Any]) -> tuple[torch.Tensor, int]:
         """Truncated latent [latent_dim] and label (0 without classes) of a row."""
         drawn = None
-        if not _empty(row.get("seed")):
-            drawn = draw_latents(self.info.latent_dim, self.info.shape.classes, 1, _whole(number, "seed", row["seed"]))
+        seed: Any = row.get("seed")
+        if not _empty(seed):
+            if not _is_whole(seed) or not -(2**63) <= seed < 2**63:
+                raise _invalid(f"row {number}: seed is {_shown(seed)}; give a whole number of at most 64 bits")
+            drawn = draw_latents(self.info.latent_dim, self.info.shape.classes, 1, int(seed))
         if not _empty(row.get("latent")):
             latent = self._latent(number, row["latent"])
         elif drawn is not None:
             latent = drawn[0][0]
         else:
             raise _invalid(f"row {number}: give a seed, or a latent of {self.info.latent_dim} numbers")
-        truncation = 1.0 if _empty(row.get("truncation")) else float(row["truncation"])
-        if not 0 < truncation <= 1:
-            raise _invalid(f"row {number}: truncation is {truncation:g}; it must be above 0 and at most 1")
-        return latent * truncation, self._label(number, row.get("class"), drawn)
+        truncation = 1.0 if _empty(row.get("truncation")) else row["truncation"]
+        if not isinstance(truncation, Real) or not 0 < float(truncation) <= 1:
+            raise _invalid(f"row {number}: truncation is {_shown(truncation)}; give a number above 0 and at most 1")
+        return latent * float(truncation), self._label(number, row.get("class"), drawn)
 
     def _latent(self, number: int, value: Any) -> torch.Tensor:
-        latent = torch.as_tensor(np.asarray(value, dtype=np.float32))
+        try:
+            latent = torch.as_tensor(np.asarray(value, dtype=np.float32))
+        except (TypeError, ValueError):
+            latent = torch.empty(0)
         if latent.shape != (self.info.latent_dim,) or not latent.isfinite().all():
-            raise _invalid(f"row {number}: a latent of this generator is {self.info.latent_dim} finite numbers")
+            raise _invalid(f"row {number}: latent is {_shown(value)}; give {self.info.latent_dim} finite numbers")
         return latent
 
     def _label(self, number: int, value: Any, drawn: tuple[torch.Tensor, torch.Tensor | None] | None) -> int:
@@ -87,12 +95,13 @@ class ServedGenerator:
                 raise _invalid(f"row {number}: a latent needs a class, one of {', '.join(classes)}")
             return int(drawn[1][0])
         if not classes:
-            raise _invalid(f"row {number}: class is {value!r}, but this generator has no classes")
+            raise _invalid(f"row {number}: class is {_shown(value)}, but this generator has no classes")
         if isinstance(value, str) and value in classes:
             return classes.index(value)
-        if not isinstance(value, str) and 0 <= _whole(number, "class", value) < len(classes):
+        if _is_whole(value) and 0 <= value < len(classes):
             return int(value)
-        raise _invalid(f"row {number}: class is {value!r}; give a name ({', '.join(classes)}) or a number below {len(classes)}")
+        allowed = f"a name ({', '.join(classes)}) or a number below {len(classes)}"
+        raise _invalid(f"row {number}: class is {_shown(value)}; give {allowed}")
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ServedGenerator:
@@ -102,17 +111,15 @@ def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Serve
 
 
 def signature(info: GeneratorInfo) -> ModelSignature:
-    """What MLflow checks and shows: the columns of `predict` and the shape of its images."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-    from mlflow.types.schema import AnyType, Array
+    """The columns of `predict`, and the shape of its images.
 
-    columns: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.long, "seed", required=False),
-        ColSpec(Array(DataType.double), "latent", required=False),
-        ColSpec(AnyType(), "class", required=False),
-        ColSpec(DataType.double, "truncation", required=False),
-    ]
+    The columns take anything, for of other types MLflow refuses an empty cell without saying where; `predict` checks each.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in COLUMNS]
     images = TensorSpec(np.dtype(np.uint8), (-1, info.resolution, info.resolution, info.channels), name=None)
     return ModelSignature(inputs=Schema(columns), outputs=Schema([images]))
 
@@ -128,13 +135,17 @@ def input_example(info: GeneratorInfo) -> DataFrame:
 
 
 def _empty(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    import pandas
+
+    return value is None or (pandas.api.types.is_scalar(value) and pandas.isna(value))
 
 
-def _whole(number: int, column: str, value: Any) -> int:
-    if isinstance(value, str) or int(value) != value or not -(2**63) <= value < 2**63:
-        raise _invalid(f"row {number}: {column} is {value!r}; give a whole number")
-    return int(value)
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Real) and value % 1 == 0  # which no infinity does
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)
 
 
 def _invalid(message: str) -> Exception:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atelier.files import atomic_write, canonical_json, sha256_file
 from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, read_info
@@ -17,6 +18,7 @@ from atelier.registry import bundle, model
 from atelier.registry.lineage import environment_tags
 from atelier.registry.server import check_reachable, client, explained, flatten, mask
 from atelier.registry.tracking import StepRun
+from atelier.registry.versions import CARD_HASH, GENERATOR_HASH, INFO_HASH, MODEL_ID, PLAYERS_AT, PLAYERS_HASH, SERVED_CODE_HASH
 from atelier.settings import fingerprint
 from atelier.training.checkpoint import PLAYERS
 
@@ -25,9 +27,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHALLENGER, CHAMPION = "challenger", "champion"
-GENERATOR_HASH, PLAYERS_HASH, INFO_HASH = "atelier.generator_sha256", "atelier.players_sha256", "atelier.info_sha256"
-PLAYERS_AT, MODEL_ID = "atelier.players_at", "atelier.model_id"
 ARTIFACT = "generator"
+DESCRIPTION_LIMIT = 5000  # of characters in MLflow's column; PostgreSQL refuses more, SQLite does not
 
 
 @dataclass(frozen=True)
@@ -44,24 +45,14 @@ class Registration:
     sha256: str
     measurements: list[Measurement]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
-
-def register(
-    run: StepRun,
-    name: str,
-    checkpoint: Path,
-    measurements: Sequence[Measurement],
-    description: str = "",
-    tags: dict[str, str] | None = None,
-) -> Registration:
+def register(run: StepRun, name: str, checkpoint: Path, measurements: Sequence[Measurement], card: str) -> Registration:
     """Registers the checkpoint's generator as a new version of `name` in `run` (a StepRun that is `required`).
 
     The version gets the alias "challenger", and "champion" where there is none yet; its tags hold the numbers with their
-    identities and its lineage. A checkpoint whose weights are registered under `name` already makes no second version: the
-    existing one is returned, with its numbers and description brought up to date. Raises TrackingError and GeneratorError.
+    identities and its lineage, its description the model card. A checkpoint that is registered under `name` already, with
+    the code that serves it now, makes no second version: the existing one is returned, with its numbers and card brought up
+    to date, and with whatever an interrupted registration left out. Raises TrackingError and GeneratorError.
     """
     checkpoint = Path(checkpoint)
     info = read_info(checkpoint)
@@ -69,12 +60,12 @@ def register(
     check_reachable()
     with explained():
         mlflow_client = client()
-        version = _find(mlflow_client, name, hashes[GENERATOR_HASH])
+        version = _find(mlflow_client, name, hashes)
         created = version is None
         if version is None:
-            lineage = {**_lineage(mlflow_client, run, info), **hashes, **(tags or {})}
-            version = _create(mlflow_client, run, name, checkpoint, info, lineage)
-        _describe(mlflow_client, version, measurements, description)
+            version = _create(mlflow_client, run, name, checkpoint, info, {**_lineage(mlflow_client, run, info), **hashes})
+        _measure(mlflow_client, run, version, measurements)
+        _describe(mlflow_client, run, version, card)
         _name(mlflow_client, version)
         version = mlflow_client.get_model_version(name, version.version)
     return Registration(
@@ -92,11 +83,12 @@ def register(
 
 def write_summary(path: Path, registrations: Sequence[Registration]) -> None:
     """registration.json: {"generators": [...]}, each with its version, aliases and measurements."""
-    atomic_write(path, canonical_json({"generators": [registration.to_dict() for registration in registrations]}))
+    atomic_write(path, canonical_json({"generators": [asdict(registration) for registration in registrations]}))
 
 
 def _hashes(checkpoint: Path) -> dict[str, str]:
-    hashes = {}
+    """Tags by which a version is known again: its files and the code that serves it."""
+    hashes = {SERVED_CODE_HASH: bundle.code_hash()}
     for tag, file in ((GENERATOR_HASH, WEIGHTS), (INFO_HASH, INFO), (PLAYERS_HASH, PLAYERS)):
         if not (checkpoint / file).is_file():
             raise GeneratorError(f"{checkpoint / file}: missing; the registry keeps whole checkpoints (dvc pull, or train again)")
@@ -104,10 +96,11 @@ def _hashes(checkpoint: Path) -> dict[str, str]:
     return hashes
 
 
-def _find(client: MlflowClient, name: str, sha256: str) -> ModelVersion | None:
-    """The newest ready version of `name` with these weights."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`{GENERATOR_HASH}` = '{sha256}'")
-    return max((v for v in found if v.status == "READY"), key=lambda v: int(v.version), default=None)
+def _find(client: MlflowClient, name: str, hashes: dict[str, str]) -> ModelVersion | None:
+    """The newest ready version of `name` with these hashes."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{GENERATOR_HASH}` = '{hashes[GENERATOR_HASH]}'")
+    same = (v for v in found if v.status == "READY" and hashes.items() <= v.tags.items())
+    return max(same, key=lambda v: int(v.version), default=None)
 
 
 def _lineage(client: MlflowClient, run: StepRun, info: GeneratorInfo) -> dict[str, str]:
@@ -143,7 +136,7 @@ def _create(
     from mlflow.exceptions import MlflowException
 
     assert run.run_id, "a required run is open"
-    players_at = f"training/{name}"
+    players_at = f"training/{name}-{tags[GENERATOR_HASH][:12]}"
     client.log_artifact(run.run_id, str(checkpoint / PLAYERS), players_at)
     with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.run_id):
         weights = Path(scratch) / ARTIFACT
@@ -158,7 +151,7 @@ def _create(
             signature=model.signature(info),
             input_example=model.input_example(info),
             pip_requirements=bundle.requirements(),
-            params=flatten(info.model),
+            params=flatten({"model": info.model, "training": info.settings}),
             tags=tags,
         )
     try:
@@ -170,19 +163,39 @@ def _create(
     return client.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
 
 
-def _describe(client: MlflowClient, version: ModelVersion, measurements: Sequence[Measurement], description: str) -> None:
-    """Brings the numbers (tags, and metrics of the logged model) and the description up to date, touching what differs only."""
+def _measure(client: MlflowClient, run: StepRun, version: ModelVersion, measurements: Sequence[Measurement]) -> None:
+    """Brings the numbers (metrics of the logged model, and tags) up to date, touching what differs only."""
+    assert run.run_id
     for measurement in measurements:
         name = measurement.name
         identity = json.dumps(asdict(measurement.identity), sort_keys=True)
         wanted = {f"metric.{name}": repr(measurement.value), f"identity.{name}": identity}
-        changed = {tag: value for tag, value in wanted.items() if version.tags.get(tag) != value}
-        for tag, value in changed.items():
+        if wanted.items() <= version.tags.items():
+            continue
+        client.log_metric(run.run_id, name, measurement.value, model_id=version.tags[MODEL_ID])
+        for tag, value in wanted.items():  # after the metric: they say that it is there
             client.set_model_version_tag(version.name, version.version, tag, value)
-        if changed and version.run_id:
-            client.log_metric(version.run_id, name, measurement.value, model_id=version.tags[MODEL_ID])
-    if description and version.description != description:
-        client.update_model_version(version.name, version.version, description)
+
+
+def _describe(client: MlflowClient, run: StepRun, version: ModelVersion, card: str) -> None:
+    """Makes the card the description, as much of it as fits, and an artifact of the run."""
+    assert run.run_id
+    sha256 = hashlib.sha256(card.encode()).hexdigest()
+    if version.tags.get(CARD_HASH) == sha256:
+        return
+    artifact = f"cards/{version.name}-{version.version}.md"
+    client.log_text(run.run_id, card, artifact)
+    end = f"\n…\n\nThe whole card is the artifact `{artifact}` of run `{run.run_id}`.\n"
+    client.update_model_version(version.name, version.version, _shortened(card, end))
+    client.set_model_version_tag(version.name, version.version, CARD_HASH, sha256)
+
+
+def _shortened(text: str, end: str) -> str:
+    """The text, or its first lines and `end` where MLflow's database would refuse the whole."""
+    if len(text) < DESCRIPTION_LIMIT:
+        return text
+    kept = text[: DESCRIPTION_LIMIT - 1 - len(end)]
+    return kept[: kept.rfind("\n") + 1] + end
 
 
 def _name(client: MlflowClient, version: ModelVersion) -> None:

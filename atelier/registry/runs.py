@@ -51,19 +51,19 @@ class Opened:
 def open_run(client: MlflowClient, experiment: str, wanted: Wanted) -> Opened:
     """The step's run, RUNNING, with its tags and parameters: injected (MLFLOW_RUN_ID), resumed or new."""
     injected = os.environ.get("MLFLOW_RUN_ID")
+    tags = wanted.all_tags()
     if injected:
         run = client.get_run(injected)
         opened = Opened(injected, run.data.tags.get(PARENT), run.info.experiment_id, manages_parent=False)
     else:
         inside = experiment_id(client, experiment)
         parent = pipeline_run(client, inside, wanted.pipeline, wanted.environment).info.run_id
-        run = _resumable(client, inside, wanted, parent) or client.create_run(
-            inside, tags={**wanted.all_tags(), PARENT: parent}, run_name=wanted.step
-        )
-        opened = Opened(run.info.run_id, run.data.tags[PARENT], inside, manages_parent=True)
-        client.update_run(run.data.tags[PARENT], status="RUNNING")
+        tags[PARENT] = parent  # a run that is taken over moves to the pipeline run that goes on with it
+        run = _resumable(client, inside, wanted, parent) or client.create_run(inside, tags=tags, run_name=wanted.step)
+        opened = Opened(run.info.run_id, parent, inside, manages_parent=True)
+        client.update_run(parent, status="RUNNING")
     client.update_run(opened.run_id, status="RUNNING")
-    _describe(client, run, wanted.all_tags(), wanted.params)
+    _describe(client, run, tags, wanted.params)
     _recall(client, run, opened)
     return opened
 

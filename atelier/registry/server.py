@@ -26,8 +26,15 @@ QUIET = {
     "mlflow.utils.environment": logging.ERROR,  # it misses pip in environments that uv made
 }
 
-_USER_INFO = re.compile(r"(\w+://)[^/\s]+@")
-_SECRET_FIELD = re.compile(r"(?i)([\w-]*(?:access_?key|passw(?:or)?d|secret|token|signature|credential)[\w-]*)=[^&\s]+")
+_NAME = r"(?<![\w-])(?:sig|[\w-]*(?:(?:access|api)[_-]?key|passw(?:or)?d|secret|token(?!s|iz)|signature|credential)[\w-]*)"
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_SECRETS = [
+    # user:password@ of a URI. A password may hold "/" where it should not; a port before the "/" is none.
+    (re.compile(r"\b(\w+://)(?:[^/\s]+|[^/\s:@]*:(?!\d{1,5}/)[^\s\"']+)@"), r"\1***@"),
+    (re.compile(r"(?i)(authorization\W{1,5}(?:basic|bearer|token)\s+|\bbearer\s+(?=[\w.~+/-]{16}))[\w.~+/=-]+"), r"\1***"),
+    (re.compile(rf"(?i)({_NAME})=(?:{_QUOTED}|[^&\s]+)"), r"\1=***"),
+    (re.compile(rf"(?i)([\"'])({_NAME})\1(\s*:\s*)(?:{_QUOTED}|[^,\s}}\]]+)"), r"\1\2\1\3***"),
+]
 
 
 class TrackingError(AtelierError):
@@ -39,9 +46,17 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_URI
 
 
+def store_is_missing() -> bool:
+    """Whether MLflow is a local SQLite file that does not exist."""
+    kind, _, file = tracking_uri().partition(":///")
+    return kind == "sqlite" and not Path(file.partition("?")[0]).exists()
+
+
 def mask(text: str) -> str:
-    """The text without user names and passwords of URIs and without the values of query fields that look like secrets."""
-    return _SECRET_FIELD.sub(r"\1=***", _USER_INFO.sub(r"\1***@", text))
+    """The text without passwords (and user names) of URIs, logins of headers, and values whose name says that they are secret."""
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
 
 
 def import_mlflow() -> None:

@@ -22,6 +22,7 @@ from atelier.registry.server import (
     check_reachable,
     client,
     explained,
+    first_line,
     flatten,
     import_mlflow,
     mask,
@@ -54,12 +55,11 @@ class StepRun:
         experiment: str,
         params: dict[str, Any],
         tags: dict[str, str],
-        key: str | None = None,
         run_key: str | None = None,
         required: bool = False,
     ) -> None:
-        self.step, self.required = step, required
-        self.pipeline_key = pipeline_key(key)
+        self.step = step
+        self.pipeline_key = pipeline_key()
         self._experiment = experiment
         self._params = flatten(params)
         self._tags = {name: mask(value) for name, value in tags.items()}
@@ -125,14 +125,14 @@ class StepRun:
 
         self._submit(send)
 
-    def log_file(self, path: Path, folder: str | None = None) -> None:
+    def log_file(self, path: Path) -> None:
         """Adds a file, or a folder with all that is in it, to the run's artifacts. It is read when it is sent."""
         path = Path(path)
 
         def send() -> None:
             assert self._opened
             log_one = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-            log_one(self._opened.run_id, str(path), folder)
+            log_one(self._opened.run_id, str(path))
 
         self._submit(send)
 
@@ -190,25 +190,33 @@ class StepRun:
             self._opened = opened
 
     def _send_metrics(self) -> None:
-        """Sends all values that wait, in as few calls as MLflow allows."""
-        assert self._opened
+        """Sends all values that wait, those that arrive meanwhile included, in as few calls as MLflow allows."""
         while self._metrics:
             with self._lock:
                 part = self._metrics[:METRICS_A_CALL]
             fresh = {(metric.key, metric.step): metric for metric in part if (metric.key, metric.step) not in self._seen}
-            try:
-                if fresh:
-                    self._client.log_batch(self._opened.run_id, metrics=list(fresh.values()))
-            except Exception as error:
-                if refused(error):
-                    self._forget(part)
-                raise
-            self._seen |= fresh.keys()
-            self._forget(part)
+            lost = self._send(list(fresh.values()))
+            with self._lock:
+                del self._metrics[: len(part)]
+            if lost:
+                log.warning("MLflow at %s refused %d curve values: %s", mask(tracking_uri()), len(lost), "; ".join(lost[:3]))
 
-    def _forget(self, part: list[Metric]) -> None:
-        with self._lock:
-            del self._metrics[: len(part)]
+    def _send(self, metrics: list[Metric]) -> list[str]:
+        """Sends values in one call, or where that is refused each half of them, and says which single ones were refused."""
+        assert self._opened
+        if not metrics:
+            return []
+        try:
+            self._client.log_batch(self._opened.run_id, metrics=metrics)
+        except Exception as error:
+            if not refused(error):
+                raise
+            if len(metrics) == 1:
+                return [f"{metrics[0].key} at {metrics[0].step} images ({first_line(error)})"]
+            half = len(metrics) // 2
+            return self._send(metrics[:half]) + self._send(metrics[half:])
+        self._seen |= {(metric.key, metric.step) for metric in metrics}
+        return []
 
     def _finish(self, status: str) -> None:
         assert self._opened
@@ -221,18 +229,17 @@ def step_run(
     experiment: str,
     params: dict[str, Any],
     tags: dict[str, str] | None = None,
-    key: str | None = None,
     *,
     run_key: str | None = None,
     required: bool = False,
 ) -> Iterator[StepRun]:
     """The MLflow run of the block: FINISHED when it ends, KILLED after SIGTERM, Ctrl-C or Preempted, FAILED after an error.
 
-    Its parent is the run of the pipeline `pipeline_key(key)`, made when absent. `run_key` names a piece of work that can be
+    Its parent is the run of the pipeline `pipeline_key()`, made when absent. `run_key` names a piece of work that can be
     interrupted: its run is then resumed rather than begun again. With MLFLOW_RUN_ID in the environment that run is resumed.
     Without `required`, MLflow being away costs warnings and nothing else; with it TrackingError is raised.
     """
-    run = StepRun(step, experiment, params, tags or {}, key, run_key, required)
+    run = StepRun(step, experiment, params, tags or {}, run_key, required)
     with _sigterm_exits():
         try:
             run.start()

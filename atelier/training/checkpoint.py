@@ -27,7 +27,7 @@ def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path
     fine-tuning goes on from. history.json holds the curves of the whole run and its measurements with their identity,
     history.csv and evaluations.csv the same as tables, grids/ its pictures.
     """
-    with atomic_folder(output) as aside:
+    with atomic_folder(output, INFO) as aside:
         shutil.copyfile(best / "average.safetensors", aside / WEIGHTS)
         shutil.copyfile(best / "networks.safetensors", aside / PLAYERS)
         write_info(aside, info)
@@ -37,7 +37,9 @@ def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path
         (aside / "evaluations.csv").write_text(_csv(measured), encoding="utf-8", newline="")
         summary = {info.metric["identity"]["metric"]: info.metric["value"], "images_seen": info.images_seen}
         (aside / "summary.json").write_text(canonical_json(summary), encoding="utf-8")
-        shutil.copytree(grids, aside / "grids")
+        (aside / "grids").mkdir()
+        for picture in sorted(grids.iterdir()):
+            shutil.copyfile(picture, aside / "grids" / picture.name)
 
 
 def _csv(points: list[dict[str, float]]) -> str:

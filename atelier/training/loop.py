@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -38,6 +39,7 @@ log = logging.getLogger("atelier.training")
 
 ADA_STEPS = 4
 STOP_STEPS = 16
+LEFT = math.inf  # what the ranks hear instead of a distance when a measurement was left
 DIVERSITY_IMAGES = 128
 GRID_ROWS, GRID_COLUMNS = 8, 10
 
@@ -59,6 +61,15 @@ class Observer:
 
     def picture(self, path: Path, images: int) -> None:
         """A picture (PNG) of the fixed latents was written."""
+
+
+class _Left(Exception):
+    """A measurement was left, since the run is to stop."""
+
+
+def _leave_when_stopped(stop: StopSignal, *_: Any) -> None:
+    if stop.received is not None:
+        raise _Left
 
 
 @dataclass(frozen=True)
@@ -122,29 +133,36 @@ class Trainer:
             self._picture()
         since, seconds = self.seen, time.monotonic()
         with self._progress() as bar:
-            while self.step < self.steps:
+            while True:
+                if self._measurement_pending():
+                    if self._evaluate(bar, stop):
+                        self._save()
+                    since, seconds = self.seen, time.monotonic()
+                if self.step == self.steps:
+                    break
                 self._step()
                 bar.update(self.settings.batch)
                 if self._due(self.settings.log_every):
                     speed = (self.seen - since) / (time.monotonic() - seconds)
                     self._point(speed, bar)
                     since, seconds = self.seen, time.monotonic()
-                measured = self._evaluation_due()
-                improved = measured and self._evaluate(bar)
                 asked = self.ranks.world == 1 or self.step % STOP_STEPS == 0  # asking the others costs a wait for the GPU
                 stopping = asked and self.ranks.any(stop.received is not None, self.device)
-                saving = improved or stopping or self._due(self.settings.save_every)
-                if saving:
+                if stopping:
+                    self._stop(stop)
+                if self._due(self.settings.save_every):
                     self._save()
-                if saving or measured:
                     since, seconds = self.seen, time.monotonic()
-                if stopping and self.step < self.steps:
-                    raise Preempted(
-                        f"stopped by {stop.received.name if stop.received else 'another rank'} at {self.seen} of "
-                        f"{self.settings.images} images; the state is saved, run the same command again to go on"
-                    )
         assert self.best is not None  # the last step always measures
         return Finished(self.folder.step(self.best["step"]), self.best, self.history)
+
+    def _stop(self, stop: StopSignal) -> NoReturn:
+        """Saves and raises Preempted."""
+        self._save()
+        raise Preempted(
+            f"stopped by {stop.received.name if stop.received else 'another rank'} at {self.seen} of "
+            f"{self.settings.images} images; the state is saved, run the same command again to go on"
+        )
 
     @property
     def seen(self) -> int:
@@ -154,9 +172,11 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return self.seen // every > (self.seen - self.settings.batch) // every or self.step == self.steps
 
-    def _evaluation_due(self) -> bool:
-        ready = self.seen >= self.settings.evaluate_from * self.settings.images
-        return (ready and self._due(self.settings.evaluate_every)) or self.step == self.steps
+    def _measurement_pending(self) -> bool:
+        """True where a measurement is due and was not made yet, be it by a run that was interrupted meanwhile."""
+        ready = self.step > 0 and self.seen >= self.settings.evaluate_from * self.settings.images
+        due = (ready and self._due(self.settings.evaluate_every)) or self.step == self.steps
+        return due and [one["step"] for one in self.history["evaluations"][-1:]] != [self.step]
 
     def _progress(self) -> tqdm:
         return tqdm(
@@ -250,17 +270,29 @@ class Trainer:
         for observer in self.observers:
             observer.point(point)
 
-    def _evaluate(self, bar: tqdm) -> bool:
-        """Measures the averaged generator; True if it is the best so far (the first of equals is)."""
+    def _evaluate(self, bar: tqdm, stop: StopSignal) -> bool:
+        """Measures the averaged generator; True if it is the best so far (the first of equals is).
+
+        A signal meanwhile saves at once and raises Preempted: the time that is granted may be shorter than a measurement.
+        """
         self._refuse_divergence()
         value, identity = float("nan"), dict[str, Any]()
         if self.ranks.first:
             before = state.random_state(self.device)
             bar.set_postfix_str("measuring")
-            value, identity = self.measure(self.average)
-            state.restore_random_state(before, self.device)
-            self._picture()
+            watching = self.average.register_forward_pre_hook(partial(_leave_when_stopped, stop))
+            try:
+                value, identity = self.measure(self.average)
+            except _Left:
+                value = LEFT
+            finally:
+                watching.remove()
+                state.restore_random_state(before, self.device)
         value = self.ranks.from_first(value, self.device)
+        if value == LEFT:
+            self._stop(stop)
+        if self.ranks.first:
+            self._picture()
         if not math.isfinite(value):
             raise TrainingStopped(f"diverged: the measured distance is {value} at {self.seen} images; lower the learning rates")
         improved = self.best is None or value < self.best["value"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
 
-from atelier.settings import SettingsError, load
+from atelier.settings import SOURCES, Metric, ModelSettings, SettingsError, load, parse
 from pipelines import form
 from small import ROOT
 
@@ -65,6 +65,12 @@ def test_choices_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]
     assert all(p["defaultValue"] in p["literals"] for p in parameters.values() if "literals" in p)
 
 
+def test_what_a_list_cannot_offer_is_in_the_description(parameters: dict[str, dict[str, Any]]) -> None:
+    for name, allowed in (("evaluate_metrics", get_args(Metric)), ("data_source", SOURCES), ("target_source", SOURCES)):
+        missing = [word for word in allowed if word not in parameters[name]["description"]]
+        assert not missing, f"the comment of {name} in params.yaml lacks {missing}"
+
+
 def test_a_filled_form_gives_the_settings_back() -> None:
     settings = load(ROOT / "params.yaml", ["model.mlp.hidden=[3, 5]", "train.seed=7"])
     filled = form.filled(settings)
@@ -73,6 +79,14 @@ def test_a_filled_form_gives_the_settings_back() -> None:
         given = {key: filled[form.parameter(f"{section}.{key}")] for key in form.keys(section)}
         assert form.plain(section, given) == getattr(settings, section).model_dump(mode="json")
     assert all(isinstance(width, int) for width in form.plain("model", {"mlp.hidden": [3.0]})["mlp"]["hidden"])
+
+
+@pytest.mark.parametrize("widths", [[3.7], ["wide"], [8.0, float("inf")], "wide", [[8.0]], [True]])
+def test_a_list_that_is_none_of_whole_numbers_is_refused_by_name(widths: Any) -> None:
+    """Not cut to whole numbers, nor an error of Python: the validation says which key is wrong."""
+    given = {key: form.filled(load(ROOT / "params.yaml"))[form.parameter(f"model.{key}")] for key in form.keys("model")}
+    with pytest.raises(SettingsError, match=r"the form: model\.mlp\.hidden"):
+        parse(form.plain("model", {**given, "mlp.hidden": widths}), ModelSettings, origin="the form", prefix="model")
 
 
 def test_a_list_of_lines_keeps_its_comment(tmp_path: Path) -> None:

@@ -69,6 +69,28 @@ def test_every_task_left_its_outputs(run: Run) -> None:
     assert (run.tasks / "register" / "summary").read_text(encoding="utf-8").startswith("# Registered generators")
 
 
+def test_each_step_was_given_its_own(run: Run) -> None:
+    """What the graph says about names, the functions behind it keep: no generator, evaluation or data set is another's."""
+    client = mlflow.MlflowClient(f"sqlite:///{run.workspace}/mlflow.db")
+    experiment = client.get_experiment_by_name("atelier")
+    assert experiment
+    tags = {one.data.tags.get("atelier.step"): one.data.tags for one in client.search_runs([experiment.experiment_id])}
+    for step, generator, images in (
+        ("evaluate_base", "train", "prepare-base"),
+        ("evaluate_finetuned", "finetune", "prepare-target"),
+    ):
+        assert tags[step]["atelier.generator_sha256"] == load_generator(run.tasks / generator / "checkpoint").sha256
+        packed = json.loads((run.tasks / images / "images" / "manifest.json").read_text())
+        assert tags[step]["atelier.data_hash"] == packed["content_hash"]
+    table = json.loads((run.tasks / "register" / "registration" / "summary.json").read_text())
+    assert [(line["generator"], line["report"].split("/")[-3]) for line in table] == [
+        ("digits", "evaluate-base"),
+        ("digits", "evaluate-finetuned"),
+        ("digits-finetuned", "evaluate-finetuned"),
+    ]
+    assert not any("[KFP Executor" in line for line in run.done.stdout.splitlines())
+
+
 def test_parameters_reach_their_step(run: Run) -> None:
     base, tuned = (load_generator(run.tasks / task / "checkpoint") for task in ("train", "finetune"))
     history = json.loads((run.tasks / "finetune" / "checkpoint" / "history.json").read_text())
@@ -105,7 +127,7 @@ def test_a_failed_step_fails_the_run(workspace: Path) -> None:
     done = run_local(workspace, "--set", "data.path=nowhere")
     assert done.returncode == 1
     assert "nowhere" in done.stdout  # the step's own line, among its messages
-    assert done.stderr.splitlines()[-1].startswith("error: a step failed")
+    assert done.stderr.splitlines()[-1].startswith("error: step prepare-base failed: data.path 'nowhere'")
 
 
 def test_the_check_refuses_what_no_single_step_could(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,16 +3,28 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from atelier import files
 from atelier.files import WriteError, atomic_folder, atomic_write
 
+ROOT = Path(__file__).parents[2]
+
 
 def leftovers(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+def refused(path: Path, *parts: str, marker: str | None = None) -> None:
+    with pytest.raises(WriteError) as caught, atomic_folder(path, marker):
+        pytest.fail("nothing is computed for an output that cannot be written")
+    assert all(part in str(caught.value) for part in (str(path), *parts)), caught.value
 
 
 def test_atomic_write_replaces_whole(tmp_path: Path) -> None:
@@ -35,6 +47,8 @@ def test_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path, monkeypatch: 
         atomic_write(path, "new")
     with pytest.raises(WriteError, match=r"folder: no space left"), atomic_folder(tmp_path / "folder") as aside:
         (aside / "part").write_text("half")
+    with pytest.raises(WriteError, match=r"folder: no space left"), atomic_folder(tmp_path / "folder") as aside:
+        full(0)
     assert path.read_text() == "old" and not (tmp_path / "folder").exists() and not leftovers(tmp_path)
 
 
@@ -49,7 +63,19 @@ def test_atomic_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["a"] and not leftovers(tmp_path)
     with atomic_folder(folder) as aside:
         (aside / "c").write_text("3")
-    assert [path.name for path in folder.iterdir()] == ["c"]
+    assert [path.name for path in folder.iterdir()] == ["c"] and not leftovers(tmp_path)
+
+
+def test_what_is_written_is_as_readable_as_any_other_file(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        atomic_write(tmp_path / "file", "")
+        with atomic_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o755
 
 
 def test_canonical_json_is_canonical_and_refuses_nan() -> None:
@@ -58,13 +84,161 @@ def test_canonical_json_is_canonical_and_refuses_nan() -> None:
         files.canonical_json({"a": float("nan")})
 
 
-def test_what_a_killed_process_left_is_swept_and_nothing_is_lost(tmp_path: Path) -> None:
-    dead = 2**22 + 1  # above Linux's largest pid
-    (tmp_path / f".folder.{dead}.tmp").mkdir()
-    (tmp_path / f".folder.{dead}.old").mkdir()
-    (tmp_path / f".folder.{dead}.old" / "kept").write_text("1")
-    (tmp_path / f".file.{dead}.tmp").write_text("half")
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder"):
+# ---- where a folder may be put
+
+
+def test_only_an_earlier_output_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(2):  # an empty folder, then the output of the first time
+        with atomic_folder(folder, "manifest.json") as aside:
+            (aside / "manifest.json").write_text(str(number))
+    assert (folder / "manifest.json").read_text() == "1"
+    thesis = tmp_path / "work" / "thesis.tex"
+    thesis.parent.mkdir()
+    thesis.write_text("years")
+    refused(thesis.parent, "not an earlier output", "manifest.json", "remove it", marker="manifest.json")
+    refused(thesis, "exists and is not a folder")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    refused(tmp_path / "loop", "exists and is not a folder")
+    assert thesis.read_text() == "years" and not leftovers(tmp_path) and not leftovers(thesis.parent)
+
+
+def test_a_link_to_an_output_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "disk" / "output")
+    for text in ("old", "new"):
+        with atomic_folder(tmp_path / "folder", "marker") as aside:
+            (aside / "marker").write_text(text)
+    assert (tmp_path / "folder").is_symlink() and (tmp_path / "disk" / "output" / "marker").read_text() == "new"
+    (tmp_path / "disk" / "output" / "marker").rename(tmp_path / "disk" / "output" / "precious")
+    refused(tmp_path / "folder", "not an earlier output", marker="marker")
+
+
+def test_the_folder_that_this_runs_in_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for path in (Path(), tmp_path, Path("/")):
+        refused(path, "the folder that this runs in")
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "output", Path("/proc/atelier"), tmp_path / ("long" * 70)):
+        refused(path, "cannot be written (")
+        with pytest.raises(WriteError, match=r"cannot be written \("):
+            atomic_write(path / "x", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_source_that_cannot_be_read_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "folder"):
+        (tmp_path / "source").read_bytes()
+    assert not list(tmp_path.iterdir())
+
+
+# ---- interruptions and other writers
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_an_interruption_between_the_two_renames_brings_the_old_back(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rename = tmp_path / "folder", Path.rename
+    folder.mkdir()
+    (folder / "kept").write_text("1")
+
+    def interrupted(path: Path, target: Path) -> Any:
+        if path.name == files.NEW:
+            assert not folder.exists()
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises((WriteError, KeyboardInterrupt)), atomic_folder(folder):
+        pass
+    assert (folder / "kept").read_text() == "1" and not leftovers(tmp_path)
+
+
+WRITER = (
+    "import sys; from pathlib import Path; from atelier.files import atomic_folder\n"
+    "with atomic_folder(Path(sys.argv[1])) as aside:\n"
+    "    (aside / 'by').write_text('the other'); print(aside, flush=True); sys.stdin.readline()\n"
+)
+
+
+def other_writer(path: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A process that is writing the folder `path` until it gets a line; and where it writes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+@pytest.mark.parametrize("name", ["folder", "set[1]", "set*?"])
+def test_a_live_writer_is_left_alone_and_a_dead_one_is_cleared(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    process, aside = other_writer(folder)
+    with process:
+        with atomic_folder(folder) as mine:
+            (mine / "by").write_text("me")
+        assert (folder / "by").read_text() == "me" and (aside / "by").exists()
+        process.communicate("go on\n")
+    assert process.returncode == 0 and (folder / "by").read_text() == "the other" and not leftovers(tmp_path)
+    process, aside = other_writer(folder)
+    with process:
+        process.kill()
+    assert aside.exists()
+    folder.rename(aside.parent / files.OLD)  # as if it was killed between the two renames
+    with pytest.raises(RuntimeError), atomic_folder(folder):
         raise RuntimeError
+    assert (folder / "by").read_text() == "the other" and not leftovers(tmp_path)
+
+
+def test_two_writers_in_one_process(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "folder") as outer:
+        with atomic_folder(tmp_path / "folder") as inner:
+            (inner / "inner").touch()
+        assert outer.exists()
+    assert not list((tmp_path / "folder").iterdir())
+
+
+def test_only_what_writers_of_this_name_left_is_cleared(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / files.OLD).touch()
+    (tmp_path / ".a.12345678.tmp").symlink_to(elsewhere)
+    (tmp_path / ".a.b.12345678.tmp").mkdir()
+    (tmp_path / ".a.12345679.tmp").mkdir()
+    atomic_write(tmp_path / "a", "")
+    assert leftovers(tmp_path) == [".a.12345678.tmp", ".a.b.12345678.tmp"] and (elsewhere / files.OLD).exists()
+
+
+def test_a_folder_that_was_cleared_before_it_was_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another writer may find it in the moment between its creation and its lock."""
+    flock = files.fcntl.flock
+    cleared: list[Path] = []
+
+    def late(lock: Any, kind: int) -> None:
+        if not cleared:
+            cleared.append(Path(lock.name).parent)
+            Path(lock.name).unlink()
+            cleared[0].rmdir()
+        flock(lock, kind)
+
+    monkeypatch.setattr(files.fcntl, "flock", late)
     atomic_write(tmp_path / "file", "whole")
-    assert (tmp_path / "folder" / "kept").read_text() == "1" and not leftovers(tmp_path)
+    assert cleared and (tmp_path / "file").read_text() == "whole" and not leftovers(tmp_path)
+
+
+def test_a_volume_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", unsupported)
+    with atomic_folder(tmp_path / "folder") as aside:
+        with atomic_folder(tmp_path / "folder"):
+            pass
+        assert aside.exists(), "nobody can tell that its writer lives, so it stays"
+    assert not leftovers(tmp_path)

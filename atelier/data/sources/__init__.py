@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from atelier.settings import DataSettings
 
 
-def open_source(settings: DataSettings, recipe: Recipe, section: str = "data") -> Source:
-    """The source that `settings.source` names. `section` is the part of params.yaml that messages point to.
+def open_source(settings: DataSettings, recipe: Recipe) -> Source:
+    """The source that `settings.source` names.
 
     Raises DataError or StorageError where it is missing, of another kind, or cannot be used.
     """
     # Imported here: a worker that unpickles one source needs none of the others.
     kind, _, name = settings.source.partition(":")
+    section = recipe.section
     if kind in ("folder", "zip", "s3"):
         from atelier.data.sources.tree import open_tree
 
@@ -25,7 +26,7 @@ def open_source(settings: DataSettings, recipe: Recipe, section: str = "data") -
     if kind == "idx":
         from atelier.data.sources.idx import IdxSource
 
-        return IdxSource(settings.path, settings.labels, section)
+        return IdxSource(settings.path, settings.labels, recipe.max_pixels, section)
     if kind == "parquet":
         from atelier.data.sources.parquet import ParquetSource
 
@@ -33,7 +34,7 @@ def open_source(settings: DataSettings, recipe: Recipe, section: str = "data") -
     if kind == "torchvision":
         from atelier.data.sources.torchvision_sets import TorchvisionSource
 
-        return TorchvisionSource(name, settings.path, section)
+        return TorchvisionSource(name, settings.path, recipe)
     from atelier.data.sources.embedded import digits_1797, mnist_5k
 
     return {"mnist-5k": mnist_5k, "digits-1797": digits_1797}[kind]()

@@ -16,6 +16,7 @@ from atelier.data.errors import DataError
 from atelier.storage import Damaged, Entry, Storage
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+UTF8_FLAG = 0x800
 BOMB_RATIO = 200  # images are compressed already: a zip of them shrinks little
 BOMB_BYTES = 256 * 2**20
 
@@ -63,7 +64,7 @@ class ZipStorage(Storage):
         for info in infos:
             if not info.is_dir():
                 member = Member(info.header_offset, info.compress_size, info.compress_type, info.CRC)
-                yield Entry(info.filename, info.file_size, member)
+                yield Entry(_utf8(info), info.file_size, member)
 
     def _check_member(self, info: zipfile.ZipInfo) -> None:
         # orig_filename: zipfile itself cuts names at a NUL and turns the system's separators
@@ -124,3 +125,13 @@ class ZipStorage(Storage):
         if len(content) != entry.size or zlib.crc32(content) != member.crc:
             return Damaged("damaged inside the zip (wrong checksum)")
         return content
+
+
+def _utf8(info: zipfile.ZipInfo) -> str:
+    """The name. macOS writes UTF-8 without the flag that says so, and zipfile then takes it for code page 437."""
+    if info.flag_bits & UTF8_FLAG:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode()
+    except UnicodeError:
+        return info.filename

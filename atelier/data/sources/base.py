@@ -12,6 +12,8 @@ from PIL import Image
 
 from atelier.data.errors import Rejected
 
+CHUNK_BYTES = 16 * 2**20  # of unprocessed images that travel together
+
 
 @dataclass(frozen=True)
 class Item:
@@ -34,7 +36,7 @@ class Source(ABC):
 
     @abstractmethod
     def chunks(self, images: int) -> Iterator[Any]:
-        """Cuts the source into picklable parts of at most `images` images each. Runs in one process only."""
+        """Cuts the source into picklable parts of at most `images` images and about CHUNK_BYTES. Runs in one process only."""
 
     @abstractmethod
     def items(self, chunk: Any) -> Iterator[Item]:

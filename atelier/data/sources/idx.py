@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import struct
 import zlib
@@ -14,18 +15,18 @@ from typing import BinaryIO
 import numpy as np
 
 from atelier.data.errors import DataError
-from atelier.data.sources.base import ArrayChunk, ArraySource
+from atelier.data.sources.base import CHUNK_BYTES, ArrayChunk, ArraySource
 
 UNSIGNED_BYTE = 8
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file of images, its shape (N, H, W) or (N, H, W, 3), and its labels."""
+    """A file of images, its shape (N, H, W) or (N, H, W, 3), and the file of its labels."""
 
     path: Path
     shape: tuple[int, ...]
-    labels: list[str] | None
+    labels: Path | None
 
 
 class IdxSource(ArraySource):
@@ -38,10 +39,12 @@ class IdxSource(ArraySource):
     kind = "idx"
     description = "IDX files"
 
-    def __init__(self, path: str, labels: bool, section: str) -> None:
+    def __init__(self, path: str, labels: bool, max_pixels: int, section: str) -> None:
         root = Path(path)
+        self._max_pixels, self._section = max_pixels, section
         if root.is_dir():
-            files = sorted(file for file in root.iterdir() if "images" in file.name and not file.name.startswith("."))
+            found = (file for file in root.iterdir() if "images" in file.name and not file.name.startswith("."))
+            files = sorted(file for file in found if file.is_file())
             files = [file for file in files if file.suffix != ".gz" or file.with_suffix("") not in files]
         else:
             files = [root] if root.is_file() else []
@@ -50,14 +53,19 @@ class IdxSource(ArraySource):
                 f"{section}.path {path!r} holds no IDX images such as train-images-idx3-ubyte.gz; correct the path"
                 " (Debian's dataset-fashion-mnist puts them into /usr/share/datasets/fashion-mnist)"
             )
-        self._parts = [self._part(file, labels, section) for file in files]
+        self._parts = [self._part(file, labels) for file in files]
         self.count = sum(part.shape[0] for part in self._parts)
 
-    def _part(self, file: Path, labels: bool, section: str) -> Part:
+    def _part(self, file: Path, labels: bool) -> Part:
         with _opened(file) as stream:
             shape = _shape(stream, file)
-        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3) or 0 in shape:
             raise DataError(f"{file}: IDX of shape {shape} holds no images; expected (N, H, W) or (N, H, W, 3)")
+        if shape[1] * shape[2] > self._max_pixels:
+            raise DataError(
+                f"{file}: its header states images of {shape[2]} x {shape[1]}, more pixels than {self._section}.max_pixels = "
+                f"{self._max_pixels}; fetch it again, or raise that number"
+            )
         if not labels:
             return Part(file, shape, None)
         stem = file.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
@@ -65,27 +73,36 @@ class IdxSource(ArraySource):
             if partner.is_file():
                 break
         else:
-            raise DataError(f"{file}: its labels {stem}[.gz] are missing; put them beside it or set {section}.labels: false")
+            raise DataError(
+                f"{file}: its labels {stem}[.gz] are missing; put them beside it or set {self._section}.labels: false"
+            )
         with _opened(partner) as stream:
             counted = _shape(stream, partner)
             if counted != (shape[0],):
                 raise DataError(f"{partner}: labels of shape {counted} for {shape[0]} images in {file.name}; fetch both again")
-            return Part(file, shape, [str(value) for value in _exactly(stream, shape[0], partner)])
+        return Part(file, shape, partner)
 
     def chunks(self, images: int) -> Iterator[ArrayChunk]:
         for part in self._parts:
-            with _opened(part.path) as stream:
-                _shape(stream, part.path)
-                for first in range(0, part.shape[0], images):
-                    taken = min(images, part.shape[0] - first)
-                    values = _exactly(stream, taken * math.prod(part.shape[1:]), part.path)
-                    pixels = np.frombuffer(values, np.uint8).reshape(taken, *part.shape[1:])
-                    labels = part.labels[first : first + taken] if part.labels is not None else None
-                    yield ArrayChunk(part.path.name, first, pixels, labels)
-                if _read(stream, 1, part.path):
-                    raise DataError(
-                        f"{part.path}: goes on after the {part.shape[0]} images that its header states; fetch it again"
-                    )
+            count = part.shape[0]
+            step = max(1, min(images, CHUNK_BYTES // math.prod(part.shape[1:])))
+            labels = _pieces(part.labels, step) if part.labels else itertools.repeat(None, math.ceil(count / step))
+            for first, pixels, values in zip(range(0, count, step), _pieces(part.path, step), labels, strict=True):
+                names = None if values is None else [str(value) for value in values]
+                yield ArrayChunk(part.path.name, first, pixels, names)
+
+
+def _pieces(file: Path, step: int) -> Iterator[np.ndarray]:
+    """What is behind the header, `step` images or labels at a time. Raises DataError unless that is as long as stated."""
+    with _opened(file) as stream:
+        shape = _shape(stream, file)
+        for first in range(0, shape[0], step):
+            taken = min(step, shape[0] - first)
+            values = _exactly(stream, taken * math.prod(shape[1:]), file)
+            yield np.frombuffer(values, np.uint8).reshape(taken, *shape[1:])
+        if _read(stream, 1, file):
+            kind = "images" if shape[1:] else "labels"
+            raise DataError(f"{file}: goes on after the {shape[0]} {kind} that its header states; fetch it again")
 
 
 def _opened(file: Path) -> BinaryIO:

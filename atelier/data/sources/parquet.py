@@ -8,36 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
-from atelier.data.sources.base import Item, ListSource
+from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource
+from atelier.storage import LocalStorage
 
 
 class ParquetSource(ListSource):
-    """One file, or every `*.parquet` below a folder. Row groups are streamed in small batches, never a whole file."""
+    """One file, or every `*.parquet` below a folder but hidden ones. Rows are streamed in small batches, never a whole file."""
 
     kind = "parquet"
     description = "Parquet with an image column"
 
     def __init__(self, path: str, image_column: str, label_column: str | None, section: str) -> None:
         root = Path(path)
-        self._root = root if root.is_dir() else root.parent
-        found = root.rglob("*.parquet") if root.is_dir() else [root] if root.is_file() else []
-        self._files = sorted(file for file in found if not _hidden(file.relative_to(self._root)))
+        if root.is_dir():
+            found = {entry.name: root / entry.handle for entry in LocalStorage(root).entries() if entry.name.endswith(".parquet")}
+        else:
+            found = {root.name: root} if root.is_file() else {}
+        self._files = dict(sorted(found.items()))
         if not self._files:
             raise DataError(f"{section}.path {path!r}: no Parquet file there; correct the path, or bring it with `dvc pull`")
         self._image, self._label, self._section = image_column, label_column, section
-        self._names = [self._checked(file) for file in self._files]
-        self.count = sum(_open(file).metadata.num_rows for file in self._files)
+        self._classes = {name: self._checked(file) for name, file in self._files.items()}
+        self.count = sum(_open(file).metadata.num_rows for file in self._files.values())
 
     def chunks(self, images: int) -> Iterator[list[Item]]:
         columns = [self._image] + ([self._label] if self._label else [])
-        for file, names in zip(self._files, self._names, strict=True):
+        for name, file in self._files.items():
             row = 0
-            origin = file.relative_to(self._root).as_posix()
-            for batch in _batches(file, images, columns):
-                contents = batch.column(0).to_pylist()
-                labels = batch.column(1).to_pylist() if self._label else [None] * len(contents)
+            for contents, *rest in _batches(file, images, columns):
+                labels = rest[0] if rest else [None] * len(contents)
                 yield [
-                    Item(f"{origin}#{row + offset}", _content(content), _class_name(label, names))
+                    Item(f"{name}#{row + offset}", _content(content), _class_name(label, self._classes[name]))
                     for offset, (content, label) in enumerate(zip(contents, labels, strict=True))
                 ]
                 row += len(contents)
@@ -68,12 +69,18 @@ class ParquetSource(ListSource):
             raise DataError(
                 f"{file}: column {self._label!r} is {kind}, not integers or strings; set {self._section}.label_column"
             )
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        return features.get(self._label, {}).get("names")
+        return _class_names(schema, self._label, file)
 
 
-def _hidden(name: Path) -> bool:
-    return any(part.startswith(".") for part in name.parts)
+def _class_names(schema: Any, column: str, file: Path) -> list[str] | None:
+    try:
+        known = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        names = known.get("info", {}).get("features", {}).get(column, {}).get("names")
+        if names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            return names
+    except (ValueError, AttributeError):
+        pass
+    raise DataError(f"{file}: its `huggingface` metadata, which names the classes, is damaged; fetch it again")
 
 
 def _open(file: Path) -> Any:
@@ -88,14 +95,25 @@ def _open(file: Path) -> Any:
         ) from error
 
 
-def _batches(file: Path, images: int, columns: list[str]) -> Iterator[Any]:
+def _batches(file: Path, images: int, columns: list[str]) -> Iterator[list[list[Any]]]:
+    """The values of each column, of at most `images` rows and about CHUNK_BYTES at a time."""
     import pyarrow
 
     try:
-        for batch in _open(file).iter_batches(batch_size=images, columns=columns):
-            yield batch.select(columns)
-    except (pyarrow.ArrowException, OSError) as error:
+        parquet = _open(file)
+        for number in range(parquet.num_row_groups):
+            rows = max(1, min(images, CHUNK_BYTES // _row_bytes(parquet.metadata.row_group(number), columns[0])))
+            for batch in parquet.iter_batches(batch_size=rows, row_groups=[number], columns=columns):
+                yield [column.to_pylist() for column in batch.select(columns).columns]
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: damaged ({' '.join(str(error).split())}); fetch it again") from error
+
+
+def _row_bytes(group: Any, image_column: str) -> int:
+    """Mean bytes of an image, at least 1, as the row group states them."""
+    parts = [group.column(index) for index in range(group.num_columns)]
+    size = sum(part.total_uncompressed_size for part in parts if f"{part.path_in_schema}.".startswith(f"{image_column}."))
+    return max(1, size // max(1, group.num_rows))
 
 
 def _content(cell: Any) -> bytes | Rejected:
@@ -104,6 +122,6 @@ def _content(cell: Any) -> bytes | Rejected:
 
 
 def _class_name(label: int | str | None, names: list[str] | None) -> str | None:
-    if isinstance(label, int) and names and 0 <= label < len(names):
-        return names[label]
+    if isinstance(label, int) and names and label < len(names):
+        return names[label] if label >= 0 else None  # -1 is how Hugging Face's datasets say "not known"
     return None if label is None else str(label)

@@ -9,7 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from atelier.data.errors import DataError
+from atelier.data.errors import DataError, Rejected
+from atelier.data.process import Recipe, guarded, rejecting
 from atelier.data.sources.base import Item, ListSource
 from atelier.data.sources.cifar import load_cifar
 
@@ -48,13 +49,14 @@ SETS: dict[str, list[dict[str, Any]]] = {
 class TorchvisionSource(ListSource):
     """`torchvision:NAME`; the path is torchvision's `root`. Files are handed on encoded, where torchvision lets them be."""
 
-    def __init__(self, name: str, path: str, section: str) -> None:
+    def __init__(self, name: str, path: str, recipe: Recipe) -> None:
+        section = recipe.section
         if name not in SETS:
             raise DataError(f"{section}.source torchvision:{name}: not supported; choose among {', '.join(SETS)}")
         self.kind = f"torchvision:{name}"
         parts = [_load(name, path, arguments, section) for arguments in SETS[name]]
         self.description = f"torchvision's {name}, {len(parts)} split{'s' if len(parts) > 1 else ''}"
-        self._parts = parts
+        self._parts, self._recipe = parts, recipe
         self.count = sum(len(part) for part in parts)
 
     def chunks(self, images: int) -> Iterator[list[Item]]:
@@ -62,13 +64,21 @@ class TorchvisionSource(ListSource):
             classes = getattr(part, "classes", None) or getattr(part, "categories", None)
             chunk: list[Item] = []
             for index in range(len(part)):
-                content, target = part[index]
-                chunk.append(Item(f"{number}#{index}", _plain(content), _class_name(int(target), classes)))
+                chunk.append(self._item(f"{number}#{index}", part, index, classes))
                 if len(chunk) == images:
                     yield chunk
                     chunk = []
             if chunk:
                 yield chunk
+
+    def _item(self, name: str, part: Any, index: int, classes: list[str] | None) -> Item:
+        try:
+            with guarded(self._recipe), rejecting(self._recipe):
+                content, target = part[index]
+                content = _plain(content)
+        except Rejected as reason:
+            return Item(name, reason, None)
+        return Item(name, content, _class_name(int(target), classes))
 
 
 def _load(name: str, path: str, arguments: dict[str, Any], section: str) -> Any:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.archive import ZipStorage
-from atelier.data.sources.base import Item, Source
-from atelier.storage import Damaged, Entry, LocalStorage, S3Storage, Storage
+from atelier.data.sources.base import CHUNK_BYTES, Item, Source
+from atelier.storage import Damaged, Entry, LocalStorage, S3Storage, Storage, hidden
 
-CHUNK_BYTES = 16 * 2**20
 DESCRIPTIONS = {"folder": "folder of image files", "zip": "zip of image files", "s3": "S3 prefix of image files"}
 
 
@@ -35,14 +34,14 @@ def open_tree(kind: str, path: str, max_bytes: int, section: str) -> TreeSource:
 
 
 class TreeSource(Source):
-    """Every file of a tree but hidden ones (a part of whose name begins with a dot) and `__MACOSX`."""
+    """Every file of a tree but hidden ones."""
 
     def __init__(self, kind: str, path: str, storage: Storage, max_bytes: int, section: str) -> None:
         self.kind = kind
         self.description = DESCRIPTIONS[kind]
         self.storage = storage
         self.max_bytes = max_bytes
-        self._entries = sorted((entry for entry in storage.entries() if _visible(entry.name)), key=lambda entry: entry.name)
+        self._entries = sorted((entry for entry in storage.entries() if not hidden(entry.name)), key=lambda entry: entry.name)
         self.count = len(self._entries)
         if not self._entries:
             raise DataError(
@@ -74,10 +73,6 @@ class TreeSource(Source):
                 )
         for entry, content in zip(small, self.storage.read(small), strict=True):
             yield Item(entry.name, Rejected(content.reason) if isinstance(content, Damaged) else content, _label(entry.name))
-
-
-def _visible(name: str) -> bool:
-    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _label(name: str) -> str | None:

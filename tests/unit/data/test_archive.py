@@ -5,8 +5,12 @@ from __future__ import annotations
 import pickle
 import stat
 import zipfile
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from atelier.data.errors import DataError
@@ -94,26 +98,75 @@ def test_bombs_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(path, {"1.png": bytes(3 * MIB)})
     assert contents(path) == {"1.png": bytes(3 * MIB)}, "a small one does no harm"
     monkeypatch.setattr("atelier.data.sources.archive.BOMB_BYTES", 2 * MIB)
-    refused(path, "zip bomb", f"{3 * MIB} bytes unpacked")
+    refused(path, "zip bomb", f"{3 * MIB} bytes unpacked from {path.stat().st_size}")
+    noise = {"1.png": bytes(3 * MIB), "noise.png": np.random.default_rng(0).bytes(3 * MIB // 150)}
+    write(path, noise)
+    assert contents(path) == noise, "less than 200 times as large"
+    noise["noise.png"] = noise["noise.png"][: 3 * MIB // 300]
+    write(path, noise)
+    refused(path, "zip bomb")
+
+
+def entry(path: Path, number: int) -> tuple[bytearray, int]:
+    """The bytes of the zip, and where the directory's entry of that number begins in them."""
+    content, place = bytearray(path.read_bytes()), -1
+    for _ in range(number + 1):
+        place = content.index(b"PK\1\2", place + 1)
+    return content, place
 
 
 def test_members_that_share_bytes_are_refused(path: Path) -> None:
-    """The other kind of bomb: many entries of the directory point to the same data."""
-    write(path, {"1.png": b"one" * 100, "2.png": b"one" * 100})
-    content = bytearray(path.read_bytes())
-    second = content.rindex(b"PK\1\2")
+    """The other kind of bomb: entries of the directory point to the same data, or one's data reach into the next."""
+    members = {"1.png": b"one" * 100, "2.png": b"two" * 100}
+    write(path, members, zipfile.ZIP_STORED)
+    content, second = entry(path, 1)
     content[second + 42 : second + 46] = bytes(4)
     path.write_bytes(content)
     refused(path, "zip bomb", "shares bytes")
+    for more, message in ((len("1.png"), None), (len("1.png") + 1, "'2.png' shares bytes")):
+        write(path, members, zipfile.ZIP_STORED)
+        content, first = entry(path, 0)
+        content[first + 20 : first + 28] = (300 + more).to_bytes(4, "little") * 2
+        path.write_bytes(content)
+        if message:
+            refused(path, "zip bomb", message)
+        else:
+            assert contents(path)["2.png"] == b"two" * 100, "as far as the next header, which names and extras may fill"
 
 
-def test_a_member_that_inflates_beyond_its_stated_size_stops_there(path: Path) -> None:
+def test_a_member_that_inflates_beyond_its_stated_size_stops_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(path, {"1.png": bytes(5 * MIB)})
-    content = bytearray(path.read_bytes())
-    entry = content.index(b"PK\1\2")
-    content[entry + 24 : entry + 28] = (100).to_bytes(4, "little")
+    content, place = entry(path, 0)
+    content[place + 24 : place + 28] = (100).to_bytes(4, "little")
     path.write_bytes(content)
+    inflated = []
+
+    class Watched:
+        def __init__(self, bits: int) -> None:
+            self.inner = zlib.decompressobj(bits)
+
+        def decompress(self, *arguments: Any) -> bytes:
+            inflated.append(self.inner.decompress(*arguments))
+            return inflated[-1]
+
+    monkeypatch.setattr("atelier.data.sources.archive.zlib", SimpleNamespace(**vars(zlib) | {"decompressobj": Watched}))
     assert contents(path) == {"1.png": Damaged("damaged inside the zip (wrong checksum)")}
+    assert [len(part) for part in inflated] == [101]
+
+
+def test_names_as_macos_writes_them(path: Path) -> None:
+    """UTF-8 without the flag that says so; what is no UTF-8 is of code page 437, as the format says."""
+    for name, expected in (("été/1.png".encode(), "été/1.png"), (b"\x82t\x82/1.png", "été/1.png")):
+        write(path, {"x" * len(name): b"1"})
+        path.write_bytes(path.read_bytes().replace(b"x" * len(name), name))
+        assert contents(path) == {expected: b"1"}
+    write(path, {"été/1.png": b"1"})
+    assert contents(path) == {"été/1.png": b"1"}, "with the flag"
+
+
+def test_names_stay_on_one_line(path: Path) -> None:
+    write(path, {"a\nb/1.png": b"1"})
+    assert contents(path) == {"a\\nb/1.png": b"1"}
 
 
 def test_damage_is_told_by_member(path: Path) -> None:

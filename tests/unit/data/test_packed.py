@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
+import struct
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest, load_manifest
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
+from atelier.files import sha256_file
 from atelier.settings import DataSettings
 
 Make = Callable[..., DataSettings]
@@ -103,17 +106,23 @@ def test_images_by_index(folder: Path) -> None:
 
 
 def test_samples_are_in_the_order_of_their_hashes(folder: Path) -> None:
-    import hashlib
-
     packed = PackedDataset(folder)
     images = packed.images(np.arange(len(packed))).transpose(0, 2, 3, 1)
     hashes = [hashlib.sha256(image.tobytes()).digest() for image in images]
     assert hashes == sorted(hashes)
 
 
-def test_verify_accepts_what_was_packed(folder: Path) -> None:
-    for split in ("train", "test", "all"):
-        PackedDataset(folder, split).verify()
+def test_the_content_hash_is_what_the_manifest_says(folder: Path) -> None:
+    """sha256 over [resolution, channels, classes] and of each split its name, size, image hashes and labels as int32."""
+    whole = PackedDataset(folder, "all")
+    total = hashlib.sha256(json.dumps([whole.resolution, whole.channels, whole.classes], separators=(",", ":")).encode())
+    for split in ("train", "test"):
+        packed = PackedDataset(folder, split)
+        total.update(f"\n{split} {len(packed)}\n".encode())
+        for image in packed.images(np.arange(len(packed))).transpose(0, 2, 3, 1):
+            total.update(hashlib.sha256(image.tobytes()).digest())
+        total.update(struct.pack(f"<{len(packed)}i", *packed.labels))
+    assert total.hexdigest() == whole.content_hash
 
 
 def damage(path: Path, place: int, value: bytes) -> None:
@@ -122,18 +131,13 @@ def damage(path: Path, place: int, value: bytes) -> None:
         file.write(value)
 
 
-def test_verify_finds_one_changed_bit(copy: Path) -> None:
+def test_one_changed_bit_is_found(copy: Path) -> None:
     shard = copy / "train-00000.tar"
     damage(shard, 3000, bytes([shard.read_bytes()[3000] ^ 1]))
-    PackedDataset(copy, "test").verify()
-    with pytest.raises(DataError, match=r"train-00000\.tar: damaged, its sha256 .*dvc"):
-        PackedDataset(copy).verify()
-
-
-def test_verify_finds_an_edited_manifest(copy: Path) -> None:
-    edit(copy, classes=[f"renamed {number}" for number in range(CLASSES)])
-    with pytest.raises(DataError, match="content_hash is not that of its images"):
-        PackedDataset(copy, "all").verify()
+    PackedDataset(copy, "test")
+    for split in ("train", "all"):
+        with pytest.raises(DataError, match=r"train-00000\.tar: damaged, its sha256 is not the manifest's; run `dvc repro`"):
+            PackedDataset(copy, split)
 
 
 def test_missing_and_truncated_shards(copy: Path) -> None:
@@ -148,7 +152,10 @@ def test_missing_and_truncated_shards(copy: Path) -> None:
 
 
 def test_a_damaged_label(copy: Path) -> None:
-    damage(copy / "train-00000.tar", PackedDataset(copy).manifest.layout.label, b"99")
+    shard, manifest = copy / "train-00000.tar", load_manifest(copy)
+    damage(shard, manifest.layout.label, b"99")
+    shards = [part.model_dump() for part in manifest.shards]
+    edit(copy, shards=[part | ({"sha256": sha256_file(shard)} if part["name"] == shard.name else {}) for part in shards])
     with pytest.raises(DataError, match=r"train-00000\.tar: damaged, it holds labels outside its 12 classes"):
         assert PackedDataset(copy).labels is None
 
@@ -160,12 +167,21 @@ def edit(folder: Path, **changes: Any) -> None:
 
 def test_manifests_that_cannot_be_used(copy: Path) -> None:
     values = json.loads((copy / "manifest.json").read_text())
+    first, rest = values["shards"][0], COUNT - values["shards"][0]["count"]
     for changes, message in (
         ({"format": 2}, "format 2, but this version reads format 1"),
         ({"count": "many"}, "manifest.json: count: .*damaged or edited"),
         ({"extra": 1}, "manifest.json: extra: "),
         ({"resolution": 256}, "layout does not fit"),
-        ({"shards": values["shards"][1:]}, "the manifest"),
+        ({"shards": values["shards"][1:]}, rf"the shards hold {rest} images of split 'all', the manifest {COUNT}"),
+        ({"shards": [first | {"name": "../train-00000.tar"}]}, r"manifest\.json: shards\.0\.name: "),
+        ({"shards": [first | {"split": "valid"}]}, r"manifest\.json: shards\.0\.split: "),
+        ({"shards": [first | {"count": 0}]}, r"manifest\.json: shards\.0\.count: "),
+        ({"splits": {}}, r"manifest\.json: splits: .*none instead of train, test"),
+        (
+            {"splits": values["splits"] | {"valid": values["splits"]["test"]}},
+            r"splits: .*, valid instead of train, test",
+        ),
     ):
         edit(copy, **changes)
         with pytest.raises(DataError, match=message):

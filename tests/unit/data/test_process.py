@@ -96,6 +96,23 @@ def test_exif_orientation(orientation: int, format: str, encode: Encode) -> None
     assert abs(found.astype(int) - scene).max() < 25
 
 
+def test_decoded_images_are_turned_too() -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    scene = halves((255, 0, 0), (0, 0, 255))
+    turned = Image.fromarray(np.ascontiguousarray(np.rot90(scene)))
+    turned.info["exif"] = exif.tobytes()
+    assert (pixels(turned) == scene).all()
+
+
+@pytest.mark.parametrize("exif", [b"not what it should be", b"MM\0*", b"MM\0*\0\0\0\x08\xff\xff"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_broken_exif_does_not_spoil_a_photo(format: str, exif: bytes, encode: Encode) -> None:
+    """It is left as it is stored."""
+    picture = halves((255, 255, 255), (0, 0, 0))
+    assert abs(pixels(encode(picture, format, exif=b"Exif\0\0" + exif)).astype(int) - picture).max() < 25
+
+
 def test_orientation_comes_before_the_crop(encode: Encode) -> None:
     """On its side a picture's centre is another one: 33 - 16 is odd."""
     scene = np.random.default_rng(0).integers(0, 256, (33, 16, 3), dtype=np.uint8)
@@ -110,6 +127,7 @@ def test_orientation_comes_before_the_crop(encode: Encode) -> None:
 
 def test_sixteen_bits_are_scaled_and_not_clipped(encode: Encode) -> None:
     ramp = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
+    ramp[0, :4] = 0, 128, 129, 65406  # beside the borders of the first and of the last step: 128.5 and 65406.5
     expected = np.rint(ramp / 65535 * 255)
     for content in (encode(ramp, "PNG"), encode(ramp, "TIFF"), b"P5 16 16 65535\n" + ramp.astype(">u2").tobytes()):
         assert (pixels(content, channels=1)[..., 0] == expected).all()
@@ -121,6 +139,16 @@ def test_sixteen_bit_transparency(encode: Encode) -> None:
     values[:, 8:] = 1000
     found = pixels(_with_grey_transparency(encode(values, "PNG"), 1000), channels=1, background="#ff0000")[..., 0]
     assert (found[:, :8] == round(40000 / 257)).all() and (found[:, 8:] == 76).all(), "76 is the luma of pure red"
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "message"),
+    [(258, 12, "a TIFF of 12 bits a value is not read faithfully; convert it"), (262, 0, "a TIFF with 0 as white is not")],
+)
+def test_sixteen_bit_tiffs_that_would_be_too_dark_or_negative(tag: int, value: int, message: str, encode: Encode) -> None:
+    content = encode(np.full((16, 16), 4000, np.uint16), "TIFF")
+    entry = content.index(struct.pack("<HHI", tag, 3, 1)) + 8
+    assert message in reason(content[:entry] + struct.pack("<H", value) + content[entry + 2 :])
 
 
 def test_cmyk(encode: Encode) -> None:
@@ -185,6 +213,21 @@ def test_crop_takes_the_centre(encode: Encode) -> None:
     assert abs(pixels(encode(picture), fit="crop", filter="box") - expected).max() <= 1
 
 
+def test_odd_differences_are_rounded_one_way(encode: Encode) -> None:
+    """The odd pixel is cut off at the right and at the bottom, and the odd line of background lies there too."""
+    wide = np.random.default_rng(14).integers(0, 256, (16, 19, 3), dtype=np.uint8)
+    assert (pixels(encode(wide)) == wide[:, 1:17]).all()
+    assert (pixels(encode(np.ascontiguousarray(wide.transpose(1, 0, 2)))) == wide.transpose(1, 0, 2)[1:17]).all()
+    narrow = np.full((16, 13, 3), 255, np.uint8)
+    found = pixels(encode(narrow), fit="pad", background="#102030")
+    assert [column for column in range(16) if (found[:, column] == 255).all()] == list(range(1, 14))
+    for height, expected in ((9, 5), (7, 4), (5, 3)):  # of 28 wide: 16 * height / 28 is 5.14, 4.0, 2.86
+        flat = pixels(encode(np.full((height, 28, 3), 255, np.uint8)), fit="pad")
+        assert (flat == 255).all(axis=(1, 2)).sum() == expected
+    half = pixels(encode(np.full((5, 32, 3), 255, np.uint8)), fit="pad")
+    assert (half == 255).all(axis=(1, 2)).sum() == 3, "16 * 5 / 32 is 2.5: up"
+
+
 def test_pad_keeps_everything_beside_the_background(encode: Encode) -> None:
     picture = np.random.default_rng(5).integers(0, 256, (32, 64, 3), dtype=np.uint8)
     found = pixels(encode(picture), fit="pad", filter="box", background="#0a141e")
@@ -246,6 +289,17 @@ def test_broken_images_are_rejected_with_a_reason(encode: Encode) -> None:
     assert reason(png[:60] + bytes(40) + png[100:]).startswith("broken image: ")
 
 
+@pytest.mark.parametrize("format", ["EPS", "PDF", "TGA", "ICO"])
+def test_other_formats_are_refused_even_where_pillow_reads_them(format: str, encode: Encode) -> None:
+    assert reason(encode(np.zeros((16, 16, 3), np.uint8), format)).startswith("not an image of a known format (JPEG, PNG")
+
+
+def test_layouts_are_refused() -> None:
+    psd = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 16, 16, 8, 3) + bytes(12) + bytes(2) + bytes(16 * 16 * 3)
+    assert np.asarray(Image.open(io.BytesIO(psd))).shape == (16, 16, 3), "Pillow reads it"
+    assert reason(psd).startswith("not an image of a known format")
+
+
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "AVIF", "PPM"])
 def test_random_damage_never_escapes_as_another_error(format: str, encode: Encode) -> None:
     content = encode(np.random.default_rng(9).integers(0, 256, (24, 24, 3), dtype=np.uint8), format)
@@ -264,7 +318,15 @@ def test_random_damage_never_escapes_as_another_error(format: str, encode: Encod
 def test_animations_are_rejected(format: str, encode: Encode) -> None:
     frames = [Image.fromarray(np.full((16, 16, 3), shade, np.uint8)) for shade in (0, 100, 200)]
     content = encode(frames[0], format, save_all=True, append_images=frames[1:])
-    assert reason(content) == "animated or of several pages: 3 frames"
+    assert reason(content) == "animated or of several pages"
+
+
+def test_thousands_of_pages_are_not_counted(encode: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = [Image.new("L", (16, 16), shade) for shade in range(3)]
+    content = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    counted = property(lambda _: pytest.fail("all pages are visited to count them"))
+    monkeypatch.setattr("PIL.TiffImagePlugin.TiffImageFile.n_frames", counted)
+    assert reason(content) == "animated or of several pages"
 
 
 def test_the_first_picture_of_an_mpo_is_the_photo(encode: Encode) -> None:

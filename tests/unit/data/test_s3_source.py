@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from atelier.data.pack import pack
 from atelier.settings import DataSettings
-from atelier.storage import S3Storage, StorageError, open_storage
+from atelier.storage import Entry, LocalStorage, S3Storage, StorageError
 
 Make = Callable[..., DataSettings]
 
@@ -88,6 +90,47 @@ def test_problems_are_named(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         refused(f"s3://{s3.bucket}/x", "boto3 cannot use these settings")
 
 
+class Unreliable(BaseHTTPRequestHandler):
+    """An S3 server whose first answers end after half of the body, without checking who asks."""
+
+    BODY = b"0123456789"
+    halves = 0
+    paths: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.paths.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.BODY)))
+        self.end_headers()
+        self.wfile.write(self.BODY[: 5 if len(self.paths) <= self.halves else None])
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("halves", [0, 2, 3])
+def test_a_body_that_breaks_off_is_read_again(halves: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Unreliable, "halves", halves)
+    monkeypatch.setattr(Unreliable, "paths", [])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Unreliable)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name, value in (("ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}"), ("ACCESS_KEY_ID", "a")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    storage, entries = S3Storage("s3://bucket/x"), [Entry("1", 10, "x/1")]
+    try:
+        if halves < 3:
+            assert list(storage.read(entries)) == [Unreliable.BODY]
+        else:
+            with pytest.raises(StorageError, match="s3://bucket/x/1: broke off while reading, 3 times; check the network"):
+                list(storage.read(entries))
+    finally:
+        server.shutdown()
+        server.server_close()
+    tries = min(halves + 1, 3)
+    assert Unreliable.paths == ["/bucket/x/1"] * tries, "the bucket is in the path: few stores resolve bucket.host"
+
+
 def test_an_empty_prefix(s3: Any, tmp_path: Path, data_settings: Make) -> None:
     with pytest.raises(Exception, match=r"data\.path 's3://.*/nothing' holds no files"):
         pack(data_settings(source="s3", path=f"s3://{s3.bucket}/nothing"), tmp_path / "packed", progress=False)
@@ -97,8 +140,8 @@ def test_an_empty_prefix(s3: Any, tmp_path: Path, data_settings: Make) -> None:
 def test_a_local_folder_has_the_same_interface(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "a").write_bytes(b"content")
-    storage = open_storage(str(tmp_path))
+    storage = LocalStorage(tmp_path)
     (entry,) = storage.entries()
     assert (entry.name, entry.size, list(storage.read([entry]))) == ("x/a", 7, [b"content"])
-    with pytest.raises(StorageError, match="no such folder"):
-        open_storage(str(tmp_path / "y"))
+    with pytest.raises(StorageError, match=r"y/: cannot be read \(No such file"):
+        list(LocalStorage(tmp_path / "y").entries())

@@ -42,6 +42,12 @@ def tracking(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
+def pipeline(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`pipeline(name)`: the steps that follow belong to the pipeline run of the DVC experiment of that name."""
+    return lambda name: monkeypatch.setenv("DVC_EXP_NAME", name)
+
+
+@pytest.fixture
 def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
     """A checkpoint folder of a small MLP generator whose weights follow from `seed`."""
 
@@ -60,7 +66,7 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
             step=10,
             seed=seed,
             data={"content_hash": "d" * 64, "split": "train", "source": {"licence": "CC0"}},
-            settings={"r1": 0.5},
+            settings={"r1": 0.5, "notes": "x" * 7000},
             code={"sha256": "c" * 64, "commit": "abc123", "dirty": "false"},
             run_key=f"key-{seed}",
             metric={"value": 1.5, "identity": {"metric": "frechet"}},

@@ -6,29 +6,40 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from atelier.files import sha256_file
-from atelier.generator import GeneratorError, load_generator, sample
+from atelier.generator import GeneratorError, load_generator, read_info, sample, write_info
+from atelier.metrics.identity import Measurement
+from atelier.registry import bundle
 from atelier.registry.fetch import load_checkpoint
-from atelier.registry.register import Registration, register, write_summary
+from atelier.registry.register import DESCRIPTION_LIMIT, Registration, write_summary
+from atelier.registry.register import register as register_generator
 from atelier.registry.server import TrackingError, client
 from atelier.registry.tracking import StepRun, step_run
+from atelier.registry.versions import NotRegisteredError, resolve
 from atelier.settings import fingerprint
 
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(dp", b"(lp", b"ccopy_reg")
 
 
 @pytest.fixture
-def run(tracking: Path, request: pytest.FixtureRequest) -> Iterator[StepRun]:
-    with step_run("register", "registry tests", {}, key=request.node.name[:200], required=True) as opened:
+def run(tracking: Path) -> Iterator[StepRun]:
+    with step_run("register", "registry tests", {}, required=True) as opened:
         yield opened
+
+
+def register(
+    run: StepRun, name: str, checkpoint: Path, measurements: Sequence[Measurement] = (), card: str = "A card."
+) -> Registration:
+    return register_generator(run, name, checkpoint, measurements, card)
 
 
 def model_folder(registration: Registration) -> Path:
@@ -40,7 +51,7 @@ def test_a_checkpoint_becomes_a_version(
     run: StepRun, make_checkpoint: Callable[..., Path], measurement: Callable[..., Any], tmp_path: Path
 ) -> None:
     checkpoint = make_checkpoint("base")
-    made = register(run, "first", checkpoint, [measurement(3.25)], description="A card.", tags={"extra": "1"})
+    made = register(run, "first", checkpoint, [measurement(3.25)])
     assert (made.version, made.aliases, made.created) == (1, ["challenger", "champion"], True)
     assert made.uri == "models:/first/1" and made.run_id == run.run_id
     version = client().get_model_version_by_alias("first", "champion")
@@ -49,10 +60,14 @@ def test_a_checkpoint_becomes_a_version(
     assert tags["metric.frechet"] == "3.25" and json.loads(tags["identity.frechet"])["extractor"] == "efficientnet_lite0"
     assert tags["atelier.generator_sha256"] == sha256_file(checkpoint / "generator.safetensors") == made.sha256
     expected = {"data_hash": "d" * 64, "git_commit": "abc123", "seed": "0", "images_seen": "640"}
-    expected["settings_hash"] = fingerprint({"r1": 0.5})
+    expected["settings_hash"] = fingerprint(read_info(checkpoint).settings)
     assert {name: tags[f"atelier.{name}"] for name in expected} == expected
-    assert tags["atelier.pipeline_run"] == run.pipeline_key and tags["extra"] == "1"
+    assert tags["atelier.pipeline_run"] == run.pipeline_key
     logged = client().get_logged_model(made.model_id)
+    assert logged.params == {
+        "model.architecture": "mlp", "model.conditional": "True", "model.latent_dim": "4", "model.mlp.hidden": "[8, 16]",
+        "training.r1": "0.5", "training.notes": "x" * 5999 + "…",
+    }  # fmt: skip
     assert [(metric.key, metric.value) for metric in logged.metrics or []] == [("frechet", 3.25)]
     write_summary(tmp_path / "registration.json", [made])
     summary = json.loads((tmp_path / "registration.json").read_text())["generators"]
@@ -62,7 +77,7 @@ def test_a_checkpoint_becomes_a_version(
 def test_nothing_that_was_logged_is_a_pickle_or_a_path_of_this_machine(
     run: StepRun, make_checkpoint: Callable[..., Path], tracking: Path
 ) -> None:
-    made = register(run, "clean", make_checkpoint("base"), [])
+    made = register(run, "clean", make_checkpoint("base"))
     files = [file for file in model_folder(made).rglob("*") if file.is_file()]
     assert {"generator.safetensors", "generator.json", "MLmodel", "requirements.txt"} <= {file.name for file in files}
     assert not {"players.safetensors", "uv.lock", "pyproject.toml"} & {file.name for file in files}
@@ -78,7 +93,7 @@ def test_a_fresh_process_paints_from_the_registry(
 ) -> None:
     """With no access to this repository: the code that runs is the code that was logged."""
     checkpoint = make_checkpoint("base")
-    made = register(run, "served", checkpoint, [])
+    made = register(run, "served", checkpoint)
     script = (
         "import sys, mlflow, numpy, pandas\n"
         "model = mlflow.pyfunc.load_model('models:/served@champion')\n"
@@ -108,7 +123,7 @@ def test_registering_again_makes_no_second_version(
     first = register(run, "again", old, [measurement(3.0)])
     second = register(run, "again", new, [measurement(2.0)])
     assert (second.version, second.aliases) == (2, ["challenger"])
-    third = register(run, "again", old, [measurement(2.5, seed=9)], description="Measured again.")
+    third = register(run, "again", old, [measurement(2.5, seed=9)], "Measured again.")
     assert (third.version, third.created, third.model_id) == (1, False, first.model_id)
     assert third.aliases == ["challenger", "champion"]
     assert len(client().search_model_versions("name = 'again'")) == 2
@@ -117,11 +132,84 @@ def test_registering_again_makes_no_second_version(
     assert json.loads(version.tags["identity.frechet"])["seed"] == 9
 
 
+def test_other_serving_code_or_another_ancestry_makes_a_second_version(
+    run: StepRun, make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = make_checkpoint("base", seed=8)
+    assert register(run, "mended", checkpoint).version == 1
+    monkeypatch.setattr(bundle, "code_hash", lambda: "f" * 64)
+    assert [register(run, "mended", checkpoint).version for _ in range(2)] == [2, 2]
+    write_info(checkpoint, read_info(checkpoint).model_copy(update={"seed": 9}))
+    assert [register(run, "mended", checkpoint).version for _ in range(2)] == [3, 3]
+
+
+def test_a_long_card_is_cut_at_a_line_and_kept_whole_beside(
+    run: StepRun, make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    """PostgreSQL refuses a description that SQLite takes."""
+    checkpoint = make_checkpoint("base", seed=10)
+    card = "".join(f"- line {number} of a card × that is too long\n" for number in range(300))
+    register(run, "long", checkpoint, card=card)
+    description = client().get_model_version("long", "1").description or ""
+    assert DESCRIPTION_LIMIT - 60 < len(description) < DESCRIPTION_LIMIT
+    kept, _, end = description.partition("…")
+    assert card.startswith(kept.removesuffix("\n")) and kept.endswith("too long\n\n")
+    assert end == f"\n\nThe whole card is the artifact `cards/long-1.md` of run `{run.run_id}`.\n"
+
+    def stored() -> str:
+        return Path(client().download_artifacts(str(run.run_id), "cards/long-1.md", str(tmp_path))).read_text(encoding="utf-8")
+
+    assert stored() == card
+    register(run, "long", checkpoint, card=card + "One more line.\n")
+    assert stored().endswith("One more line.\n")
+    register(run, "long", checkpoint, card="Short.")
+    assert client().get_model_version("long", "1").description == "Short."
+
+
+@pytest.mark.parametrize("call", ["log_metric", "set_model_version_tag", "update_model_version", "set_registered_model_alias"])
+def test_a_retry_completes_what_was_left_half_registered(
+    run: StepRun,
+    make_checkpoint: Callable[..., Path],
+    measurement: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+) -> None:
+    checkpoint, name = make_checkpoint("base"), f"half-{call}"
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise ConnectionError("the line broke")
+
+    with monkeypatch.context() as broken, pytest.raises(TrackingError, match="the line broke"):
+        broken.setattr(MlflowClient, call, lost)
+        register(run, name, checkpoint, [measurement(3.0)])
+    made = register(run, name, checkpoint, [measurement(3.0)])
+    version = client().get_model_version(name, "1")
+    assert (made.version, made.created, made.aliases) == (1, False, ["challenger", "champion"])
+    assert version.description == "A card." and version.tags["metric.frechet"] == "3.0" and "identity.frechet" in version.tags
+    logged = client().get_logged_model(made.model_id)
+    assert {(metric.key, metric.value) for metric in logged.metrics or []} == {("frechet", 3.0)}
+
+
+def test_two_names_for_the_players_of_two_generators(run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
+    made = [register(run, "shared", make_checkpoint(f"seed-{seed}", seed=seed)) for seed in (11, 12)]
+    places = [client().get_model_version("shared", str(one.version)).tags["atelier.players_at"] for one in made]
+    assert places == [f"training/shared-{one.sha256[:12]}/players.safetensors" for one in made]
+
+
+def test_a_version_names_the_image_that_it_was_registered_in(
+    run: StepRun, make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = "registry.example:5000/team/atelier@sha256:" + "1" * 64
+    monkeypatch.setenv("ATELIER_IMAGE", image)
+    register(run, "imaged", make_checkpoint("base"))
+    assert client().get_model_version("imaged", "1").tags["atelier.image"] == image
+
+
 def test_a_finetuned_generator_names_its_parent(run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
-    base = register(run, "parent", make_checkpoint("base", seed=3), [])
+    base = register(run, "parent", make_checkpoint("base", seed=3))
     lineage = {"sha256": base.sha256, "images_seen": 640}
-    register(run, "child", make_checkpoint("tuned", seed=4, parent=lineage), [])
-    register(run, "orphan", make_checkpoint("orphan", seed=5, parent={"sha256": "0" * 64}), [])
+    register(run, "child", make_checkpoint("tuned", seed=4, parent=lineage))
+    register(run, "orphan", make_checkpoint("orphan", seed=5, parent={"sha256": "0" * 64}))
     assert client().get_model_version("child", "1").tags["atelier.parent"] == "models:/parent/1"
     assert client().get_model_version("orphan", "1").tags["atelier.parent"] == "not registered"
 
@@ -130,7 +218,7 @@ def test_a_registered_checkpoint_comes_back_whole(
     run: StepRun, make_checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = make_checkpoint("base", seed=6)
-    register(run, "back", checkpoint, [])
+    register(run, "back", checkpoint)
     for uri in ("models:/back@champion", "models:/back/1"):
         folder = load_checkpoint(uri, tmp_path / "fetched" / uri[-1])
         for name in ("generator.safetensors", "generator.json", "players.safetensors"):
@@ -141,7 +229,7 @@ def test_a_registered_checkpoint_comes_back_whole(
 
 
 def test_a_changed_artifact_is_refused(run: StepRun, make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
-    made = register(run, "changed", make_checkpoint("base", seed=7), [])
+    made = register(run, "changed", make_checkpoint("base", seed=7))
     (stored,) = model_folder(made).rglob("generator.safetensors")
     content = bytearray(stored.read_bytes())
     content[-1] ^= 1
@@ -165,11 +253,18 @@ def test_what_is_not_there_is_named(tracking: Path, tmp_path: Path, uri: str, me
         load_checkpoint(uri, tmp_path / "fetched")
 
 
+def test_looking_for_a_version_makes_no_store(tracking: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'gone.db'}")
+    with pytest.raises(NotRegisteredError, match="not in the registry"):
+        resolve("models:/digits/1")
+    assert not (tmp_path / "gone.db").exists()
+
+
 def test_an_incomplete_checkpoint_is_named(run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
     checkpoint = make_checkpoint("base")
     (checkpoint / "players.safetensors").unlink()
     with pytest.raises(GeneratorError, match=r"players.safetensors: missing"):
-        register(run, "incomplete", checkpoint, [])
+        register(run, "incomplete", checkpoint)
     assert not client().search_registered_models("name = 'incomplete'")
 
 
@@ -179,6 +274,6 @@ def test_an_unreachable_server_is_an_error(
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         with pytest.raises(TrackingError, match=r"MLflow at http://127.0.0.1:9 cannot be used"):
-            register(run, "away", make_checkpoint("base"), [])
+            register(run, "away", make_checkpoint("base"))
         with pytest.raises(TrackingError, match="cannot be used"):
             load_checkpoint("models:/away@champion", tmp_path / "fetched")

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
 
-from atelier.generator import draw_latents, load_generator, sample, to_uint8
+from atelier.generator import draw_latents, load_generator, read_info, sample, to_uint8
 from atelier.registry import bundle
-from atelier.registry.model import BATCH, ServedGenerator
+from atelier.registry.model import BATCH, ServedGenerator, input_example, signature
 
 
 @pytest.fixture
 def served(make_checkpoint: Callable[..., Path]) -> ServedGenerator:
     return ServedGenerator(make_checkpoint("base"))
+
+
+@pytest.fixture
+def predict(make_checkpoint: Callable[..., Path], tmp_path: Path) -> Callable[[Any], np.ndarray]:
+    """The same generator as users get it: MLflow holds the input to the signature before it paints."""
+    folder = make_checkpoint("logged")
+    info, place = read_info(folder), str(tmp_path / "model")
+    mlflow.pyfunc.save_model(
+        place,
+        loader_module=bundle.ENTRY,
+        data_path=str(folder),
+        signature=signature(info),
+        input_example=input_example(info),
+        pip_requirements=bundle.requirements(),
+    )
+    model = mlflow.pyfunc.load_model(place)
+    return lambda table: np.asarray(model.predict(table))
 
 
 def test_a_seed_paints_what_sample_paints(served: ServedGenerator) -> None:
@@ -63,23 +82,63 @@ def test_a_latent_and_its_truncation(served: ServedGenerator) -> None:
         ({"class": ["one"]}, "row 0: give a seed, or a latent of 4 numbers"),
         ({"seed": [0, None]}, "row 1: give a seed"),
         ({"seed": [0.5]}, "row 0: seed is 0.5; give a whole number"),
+        ({"seed": [0, float("inf")]}, "row 1: seed is inf; give a whole number"),
+        ({"seed": ["7"]}, "row 0: seed is '7'; give a whole number"),
+        ({"seed": [2**70]}, "row 0: seed is 1180591620717411303424; give a whole number of at most 64 bits"),
         ({"seed": [0], "class": ["three"]}, "row 0: class is 'three'; give a name \\(zero, one, two\\) or a number below 3"),
         ({"seed": [0], "class": [3]}, "row 0: class is 3"),
         ({"seed": [0], "class": [-1]}, "row 0: class is -1"),
-        ({"latent": [[0.0] * 3], "class": ["one"]}, "row 0: a latent of this generator is 4 finite numbers"),
+        ({"seed": [0], "class": [0.5]}, "row 0: class is 0.5"),
+        ({"seed": [0], "class": [["one"]]}, r"row 0: class is \['one'\]"),
+        ({"seed": [0], "class": [{"name": "one"}]}, "row 0: class is {'name': 'one'}"),
+        ({"seed": [0], "class": [float("inf")]}, "row 0: class is inf"),
+        ({"latent": [[0.0] * 3], "class": ["one"]}, r"row 0: latent is \[0.0, 0.0, 0.0\]; give 4 finite numbers"),
+        ({"latent": [[0.0] * 4, ["a"] * 4], "class": ["one"] * 2}, "row 1: latent is .*; give 4 finite numbers"),
+        ({"latent": [{"z": 1}], "class": ["one"]}, "row 0: latent is {'z': 1}"),
         ({"latent": [[0.0] * 4]}, "row 0: a latent needs a class, one of zero, one, two"),
         ({"seed": [0], "truncation": [1.5]}, "row 0: truncation is 1.5"),
         ({"seed": [0], "truncation": [0.0]}, "row 0: truncation is 0"),
-        ({"seed": [0], "clas": ["one"]}, "unknown column 'clas'; allowed: seed, latent, class, truncation"),
+        ({"seed": [0], "truncation": ["half"]}, "row 0: truncation is 'half'"),
     ],
 )
-def test_a_wrong_row_is_named(served: ServedGenerator, rows: dict[str, list[Any]], message: str) -> None:
+def test_a_wrong_row_is_named(predict: Callable[[Any], np.ndarray], rows: dict[str, list[Any]], message: str) -> None:
     with pytest.raises(MlflowException, match=message):
-        served.predict(pd.DataFrame(rows))
+        predict(pd.DataFrame(rows))
 
 
-def test_no_rows_give_no_images(served: ServedGenerator) -> None:
-    assert served.predict(pd.DataFrame({"seed": []})).shape == (0, 28, 28, 1)
+@pytest.mark.parametrize(
+    "table", [{"sed": [1, 2]}, pd.DataFrame({"sed": [1, 2]}), np.zeros((2, 4))], ids=["dict", "frame", "array"]
+)
+def test_an_input_without_any_known_column_is_refused(predict: Callable[[Any], np.ndarray], table: Any) -> None:
+    with pytest.raises(MlflowException, match="none of the columns seed, latent, class, truncation"):
+        predict(table)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pd.DataFrame({"seed": [1, None], "latent": [None, [0.5] * 4], "class": [None, "two"], "truncation": [None, 0.5]}),
+        pd.DataFrame([{"seed": 1}, {"latent": np.full(4, 0.5), "class": 2, "truncation": 0.5}]),
+        pd.DataFrame({"seed": pd.array([1, None], "Int64"), "latent": [None, [0.25] * 4], "class": [pd.NA, "two"]}),
+    ],
+    ids=["columns", "records", "nullable"],
+)
+def test_an_empty_cell_means_its_default(
+    predict: Callable[[Any], np.ndarray], served: ServedGenerator, rows: pd.DataFrame
+) -> None:
+    images = predict(rows).astype(int)
+    expected = next(sample(served.generator, 1, 1))[0].transpose(1, 2, 0)
+    assert np.abs(images[0] - expected).max() <= 1
+    z = torch.full((1, 4), 0.25)
+    assert np.abs(images[1] - to_uint8(served.generator(z, torch.tensor([2])))[0].transpose(1, 2, 0)).max() <= 1
+
+
+def test_lists_by_column_are_a_table(predict: Callable[[Any], np.ndarray]) -> None:
+    assert predict({"seed": [1, 2]}).shape == (2, 28, 28, 1)
+
+
+def test_no_rows_give_no_images(predict: Callable[[Any], np.ndarray]) -> None:
+    assert predict(pd.DataFrame({"seed": []})).shape == (0, 28, 28, 1)
 
 
 def test_a_generator_without_classes(make_checkpoint: Callable[..., Path]) -> None:
@@ -93,8 +152,19 @@ def test_a_generator_without_classes(make_checkpoint: Callable[..., Path]) -> No
 
 
 def test_what_is_shipped_needs_only_the_stated_packages() -> None:
-    names = {name.replace("ruamel.yaml", "ruamel") for name in bundle.REQUIREMENTS}
-    assert bundle.outside_imports() <= names | {"mlflow", "pandas"}
+    imported = {name.partition(".")[0] for file in bundle.closure() for name in bundle._imports(file)}
+    stated = {name.replace("ruamel.yaml", "ruamel") for name in bundle.REQUIREMENTS} | {"mlflow", "pandas", "atelier"}
+    assert imported - set(sys.stdlib_module_names) <= stated
     files = {file.relative_to(bundle.ROOT).as_posix() for file in bundle.closure()}
     assert {"__init__.py", "generator.py", "networks/r3gan.py", "registry/model.py", "settings.py"} <= files
     assert not [file for file in files if file.startswith(("training/", "data/", "report/", "metrics/"))]
+
+
+def test_the_hash_of_what_is_shipped_follows_its_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shipped = bundle.copy_code(tmp_path)
+    monkeypatch.setattr(bundle, "ROOT", shipped)
+    before = bundle.code_hash()
+    assert before == bundle.code_hash()
+    with (shipped / "registry" / "model.py").open("a") as file:
+        file.write("# mended\n")
+    assert bundle.code_hash() != before

@@ -8,12 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric
 from PIL import Image
 
 from atelier.registry import runs, server
@@ -38,15 +42,19 @@ def points(*images: int) -> list[dict[str, Any]]:
     return [{"images": n, "step": n // 10, "loss": n / 2, "absent": None} for n in images]
 
 
-def test_steps_of_a_pipeline_are_nested_in_one_run(tracking: Path) -> None:
-    with step_run("prepare", EXPERIMENT, {"data": {"path": "s3://me:secret@host/x", "sides": [1, 2]}}, key="nested") as first:
+def test_steps_of_a_pipeline_are_nested_in_one_run(pipeline: Callable[[str], None]) -> None:
+    pipeline("nested")
+    with step_run("prepare", EXPERIMENT, {"data": {"path": "s3://me:secret@host/x", "sides": [1, 2]}}) as first:
         pass
-    with step_run("train", EXPERIMENT, {}, {"atelier.seed": "7"}, key="nested", run_key="nested-train") as second:
+    with step_run("train", EXPERIMENT, {}, {"atelier.seed": "7"}, run_key="nested-train") as second:
         second.log_history(points(10, 20), [{"images": 20, "value": 3.5, "identity": {"metric": "frechet"}}])
     assert first.run_id != second.run_id and first.parent_run_id == second.parent_run_id
     parent, prepare, train = run_of(first.parent_run_id), run_of(first.run_id), run_of(second.run_id)
     assert prepare.data.tags["mlflow.parentRunId"] == train.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert parent.data.tags["atelier.pipeline"] == "nested" and "atelier.seed" not in parent.data.tags
+    assert (
+        parent.data.tags["atelier.pipeline"] == first.pipeline_key == second.pipeline_key
+        and "atelier.seed" not in parent.data.tags
+    )
     assert prepare.data.params == {"data.path": "s3://***@host/x", "data.sides": "[1, 2]"}
     assert train.data.tags["atelier.seed"] == "7" and train.data.tags["atelier.step"] == "train"
     assert {run.info.status for run in (parent, prepare, train)} == {"FINISHED"}
@@ -58,25 +66,27 @@ def test_steps_of_a_pipeline_are_nested_in_one_run(tracking: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "status"), [(RuntimeError("x"), "FAILED"), (Preempted("x"), "KILLED"), (KeyboardInterrupt(), "KILLED")]
 )
-def test_how_a_step_ends_is_its_status_and_the_pipelines(tracking: Path, error: BaseException, status: str) -> None:
-    key = f"ends-{type(error).__name__}"
-    with step_run("prepare", EXPERIMENT, {}, key=key):
+def test_how_a_step_ends_is_its_status_and_the_pipelines(
+    pipeline: Callable[[str], None], error: BaseException, status: str
+) -> None:
+    pipeline(f"ends-{type(error).__name__}")
+    with step_run("prepare", EXPERIMENT, {}):
         pass
-    with pytest.raises(type(error)), step_run("train", EXPERIMENT, {}, key=key) as run:
+    with pytest.raises(type(error)), step_run("train", EXPERIMENT, {}) as run:
         raise error
     assert run_of(run.run_id).info.status == run_of(run.parent_run_id).info.status == status
-    with step_run("train", EXPERIMENT, {}, key=key) as again:
+    with step_run("train", EXPERIMENT, {}) as again:
         assert again is not run
     assert run_of(again.parent_run_id).info.status == "FINISHED"  # the latest run of each step counts
 
 
 def test_an_interrupted_step_goes_on_in_its_run_and_sends_nothing_twice(tracking: Path, tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "grid.png")
-    with pytest.raises(Preempted), step_run("train", EXPERIMENT, {"lr": 1}, key="resume", run_key="resume-train") as first:
+    with pytest.raises(Preempted), step_run("train", EXPERIMENT, {"lr": 1}, run_key="resume-train") as first:
         first.log_history(points(0, 10, 20))
         first.log_picture("grid", tmp_path / "grid.png", 10)
         raise Preempted("x")
-    with step_run("train", EXPERIMENT, {"lr": 2, "new": 3}, key="resume", run_key="resume-train") as second:
+    with step_run("train", EXPERIMENT, {"lr": 2, "new": 3}, run_key="resume-train") as second:
         second.log_history(points(0, 10, 20, 30))
         second.log_picture("grid", tmp_path / "grid.png", 10)
         second.log_picture("grid", tmp_path / "grid.png", 30)
@@ -89,12 +99,18 @@ def test_an_interrupted_step_goes_on_in_its_run_and_sends_nothing_twice(tracking
     assert run.data.params == {"lr": "1", "new": "3"} and run.data.tags["changed.lr"] == "2"
 
 
-def test_another_pipeline_run_takes_over_only_what_was_interrupted(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(key: str, fail: bool = False) -> str | None:
-        with step_run("train", EXPERIMENT, {}, key=key, run_key="shared work") as run:
+def test_another_pipeline_run_takes_over_only_what_was_interrupted(
+    pipeline: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(name: str, fail: bool = False) -> str | None:
+        pipeline(name)
+        with step_run("train", EXPERIMENT, {}, run_key="shared work") as run:
             if fail:
                 raise Preempted("x")
         return run.run_id
+
+    def experiment_above(run_id: str | None) -> str:
+        return run_of(run_of(run_id).data.tags["mlflow.parentRunId"]).data.tags["dvc.experiment"]
 
     finished = train("first")
     other = train("second")
@@ -102,7 +118,7 @@ def test_another_pipeline_run_takes_over_only_what_was_interrupted(tracking: Pat
     with pytest.raises(Preempted):
         train("third", fail=True)
     taken = train("fourth")
-    assert run_of(taken).data.tags["atelier.pipeline_run"] == "fourth"
+    assert experiment_above(taken) == run_of(taken).data.tags["dvc.experiment"] == "fourth"
     assert taken not in (finished, other)
     with pytest.raises(Preempted):
         train("fifth", fail=True)
@@ -112,14 +128,15 @@ def test_another_pipeline_run_takes_over_only_what_was_interrupted(tracking: Pat
     assert run_of(run_of(own).data.tags["mlflow.parentRunId"]).data.tags["atelier.pipeline"] == "kubeflow-run-6"
 
 
-def test_an_injected_run_is_resumed(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_injected_run_is_resumed(pipeline: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline("injected")
     mine = client().create_run(experiment_id(client(), EXPERIMENT), run_name="from outside")
     monkeypatch.setenv("MLFLOW_RUN_ID", mine.info.run_id)
-    with step_run("train", EXPERIMENT, {"lr": 1}, key="injected") as run:
+    with step_run("train", EXPERIMENT, {"lr": 1}) as run:
         run.log_metrics({"a": 1.0})
     assert run.run_id == mine.info.run_id and run.parent_run_id is None
     assert run_of(run.run_id).data.metrics == {"a": 1.0}
-    assert not runs._pipeline_runs(client(), mine.info.experiment_id, "injected")
+    assert not runs._pipeline_runs(client(), mine.info.experiment_id, run.pipeline_key)
 
 
 def test_of_two_parents_made_at_once_the_older_stays(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +173,7 @@ def test_without_the_server_a_step_goes_on_and_says_so(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:hush@127.0.0.1:{free_port()}")
     started = time.monotonic()
-    with step_run("train", EXPERIMENT, {"lr": 1}, key="away") as run:
+    with step_run("train", EXPERIMENT, {"lr": 1}) as run:
         for n in range(50):
             run.log_history(points(n))
     assert time.monotonic() - started < 20
@@ -180,7 +197,7 @@ def test_what_was_kept_is_sent_when_the_server_is_back(
 
     monkeypatch.setattr("atelier.registry.tracking.check_reachable", away_at_first)
     monkeypatch.setattr("atelier.registry.sender.RETRY_SECONDS", 0.01)
-    with step_run("train", EXPERIMENT, {}, key="back") as run:
+    with step_run("train", EXPERIMENT, {}) as run:
         run.log_history(points(10, 20))
         deadline = time.monotonic() + 30
         while run.run_id is None and time.monotonic() < deadline:
@@ -190,24 +207,40 @@ def test_what_was_kept_is_sent_when_the_server_is_back(
     assert [("cannot be used" in text, "answers again" in text) for text in messages] == [(True, False), (False, True)]
 
 
-def test_what_the_server_refuses_is_reported_and_does_not_block_the_rest(
-    tracking: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with step_run("train", EXPERIMENT, {}, key="refused") as run:
+def test_of_refused_values_only_those_are_lost(tracking: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with step_run("train", EXPERIMENT, {}) as run:
+        run.log_metrics({**{f"good {n}": float(n) for n in range(5)}, "a//b": 2.0, "share of a+b": 1.0})
+    expected = {**{f"good {n}": float(n) for n in range(5)}, "share of a_b": 1.0}
+    assert run_of(run.run_id).data.metrics == expected and run_of(run.run_id).info.status == "FINISHED"
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "refused 1 curve values: a//b at 0 images (MlflowException: Invalid" in message
+
+
+def test_values_that_arrive_while_others_are_refused_are_sent(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, arrived = threading.Event(), threading.Event()
+    send = MlflowClient.log_batch
+
+    def slow(client: MlflowClient, run_id: str, metrics: Sequence[Metric] = (), **others: Any) -> None:
+        if any(metric.key == "a//b" for metric in metrics):
+            under_way.set()
+            assert arrived.wait(30)
+        send(client, run_id, metrics=metrics, **others)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", slow)
+    with step_run("train", EXPERIMENT, {}) as run:
         run.log_metrics({"a//b": 2.0})
-        while run._metrics:
-            time.sleep(0.01)
-        run.log_metrics({"share of a+b": 1.0})
-    assert run_of(run.run_id).data.metrics == {"share of a_b": 1.0}
-    assert "refused something" in caplog.text
-    assert run_of(run.run_id).info.status == "FINISHED"
+        assert under_way.wait(30)
+        run.log_metrics({"loss": 1.0}, images=1)
+        arrived.set()
+        run.log_metrics({"loss": 2.0}, images=2)
+    assert curve(run.run_id, "loss") == [(1, 1.0), (2, 2.0)]
 
 
 def test_sigterm_marks_the_run_killed(tracking: Path) -> None:
     script = (
         "import time\n"
         "from atelier.registry.tracking import step_run\n"
-        f"with step_run('evaluate', {EXPERIMENT!r}, {{}}, key='sigterm', required=True) as run:\n"
+        f"with step_run('evaluate', {EXPERIMENT!r}, {{}}, required=True) as run:\n"
         "    print(run.run_id, flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -229,14 +262,41 @@ def test_a_deleted_experiment_is_named(tracking: Path) -> None:
     ("text", "masked"),
     [
         ("postgresql+psycopg://me:p@ss@db:5432/x", "postgresql+psycopg://***@db:5432/x"),
+        ("postgresql://me:pa/s:s@db:5432/x", "postgresql://***@db:5432/x"),
         ("https://host/x?X-Amz-Signature=abc&region=eu", "https://host/x?X-Amz-Signature=***&region=eu"),
+        ("https://host/x?sv=1&sig=a%2Fb&se=2", "https://host/x?sv=1&sig=***&se=2"),
         ("AWS_SECRET_ACCESS_KEY=abc done", "AWS_SECRET_ACCESS_KEY=*** done"),
-        ("s3://bucket/prefix", "s3://bucket/prefix"),
-        ("train.seed=1", "train.seed=1"),
+        ("api_key=abc x-api-key=def", "api_key=*** x-api-key=***"),
+        ("password='a b' user=me", "password=*** user=me"),
+        ("{'password': 'x', 'user': 'me'}", "{'password': ***, 'user': 'me'}"),
+        ('{"db": {"hf_token":"a\\"b"},"n":1}', '{"db": {"hf_token":***},"n":1}'),
+        ("{'secret': 123, 'n': 1}", "{'secret': ***, 'n': 1}"),
+        ("Authorization: Bearer x", "Authorization: Bearer ***"),
+        ("{'authorization': 'Basic dXNlcjpw'}", "{'authorization': 'Basic ***'}"),
+        ("sent Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "sent Bearer ***"),
     ],
 )
 def test_secrets_are_masked(text: str, masked: str) -> None:
     assert server.mask(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://bucket/prefix",
+        "s3://bucket/pre@fix/a:b@c",
+        "http://host:8080/path@v1",
+        "https://github.com/team/project@main",
+        "registry.example:5000/team/atelier@sha256:" + "1" * 64,
+        "docker://registry.example:5000/atelier@sha256:" + "1" * 64,
+        "models:/digits@champion",
+        "train.seed=1 design=2 tokenizer=bpe max_tokens=512",
+        "{'content_hash': 'd0d0', 'max_tokens': 512, 'path': '/home/token/secret.json'}",
+        "the bearer of this",
+    ],
+)
+def test_what_is_no_secret_is_left_alone(text: str) -> None:
+    assert server.mask(text) == text
 
 
 def test_the_default_store_is_a_local_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks
 from atelier.training.loop import Measure, Observer
 from atelier.training.monitors import TrainingStopped, pairwise_distance
+from atelier.training.preemption import Preempted
 from atelier.training.run import run
 from driver import FAMILIES, pixel_distance, tiny
 
@@ -109,6 +112,24 @@ def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path:
         train(tiny("train.images=1280"), digits, tmp_path / name, one)
     players = [(tmp_path / name / "model" / "players.safetensors").read_bytes() for name in ("still", "draws")]
     assert players[0] == players[1]
+
+
+def test_a_signal_leaves_a_measurement_and_it_is_made_later(digits: PackedDataset, tmp_path: Path) -> None:
+    measure, chosen, calls = pixel_distance(digits), tiny("train.images=1280", "train.evaluate_every=640"), [0]
+
+    def stopped(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        calls[0] += 1
+        if calls[0] == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return measure(generator)
+
+    train(chosen, digits, tmp_path / "whole", measure)
+    with pytest.raises(Preempted, match="stopped by SIGTERM at 1280 of 1280 images"):
+        train(chosen, digits, tmp_path / "left", stopped)
+    train(chosen, digits, tmp_path / "left", stopped)
+    assert calls == [3]
+    for name in ("generator.safetensors", "players.safetensors", "evaluations.csv"):
+        assert len({(tmp_path / one / "model" / name).read_bytes() for one in ("whole", "left")}) == 1, name
 
 
 def test_ada_moves_its_probability(digits: PackedDataset, tmp_path: Path) -> None:

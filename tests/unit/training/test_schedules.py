@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_state import trainer
 
 from atelier.data.packed import PackedDataset
 from atelier.training.schedules import cosine, ema_decay
+from test_state import trainer
 
 
 def test_cosine_runs_from_start_to_end() -> None:

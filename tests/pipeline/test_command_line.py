@@ -1,0 +1,106 @@
+"""python -m pipelines: what it refuses, and what it says to somebody who has not used it before."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import __main__ as command_line
+from pipelines import dag
+from pipelines.transcript import Transcript
+from small import ROOT
+
+IMAGE = f"registry.example/atelier@sha256:{'a' * 64}"
+
+
+def pipelines(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["pipelines", *arguments])
+    command_line.main()
+
+
+@pytest.mark.parametrize(
+    "option", [("--image", IMAGE), ("--gpu", "nvidia.com/gpu"), ("--tracking-uri", "http://mlflow"), ("--reuse",)]
+)
+def test_the_committed_pipeline_is_of_no_cluster(
+    option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = command_line.COMPILED.read_bytes()
+    with pytest.raises(dag.PipelineError, match="--output: name a file"):
+        pipelines(monkeypatch, "compile", *option)
+    assert command_line.COMPILED.read_bytes() == before
+    pipelines(monkeypatch, "compile", *option, "--output", str(tmp_path / "cluster.yaml"))
+    assert (tmp_path / "cluster.yaml").stat().st_size
+
+
+def test_submitting_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("KFP_HOST", raising=False)
+    with pytest.raises(dag.PipelineError, match="give --host URL"):
+        pipelines(monkeypatch, "submit", "--image", IMAGE)
+    with pytest.raises(dag.PipelineError, match=r"--image: needed.*README\.md") as raised:
+        pipelines(monkeypatch, "submit", "--host", "http://localhost:9")
+    assert "## Kubeflow" in (ROOT / "README.md").read_text(encoding="utf-8") and "docker/" not in str(raised.value)
+
+
+def test_a_cluster_that_does_not_answer_is_one_line() -> None:
+    command = [sys.executable, "-m", "pipelines", "submit", "--host", "http://localhost:9", "--image", IMAGE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: http://localhost:9: the run was not started (") and "check --host" in line
+
+
+def test_help_names_what_a_cluster_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        pipelines(monkeypatch, "submit", "--help")
+    shown = capsys.readouterr().out
+    for word in (
+        "Kubeflow Pipelines 2.16",
+        "--tracking-uri http://",
+        "--image registry.example/",
+        "s3://",
+        "kubectl port-forward",
+    ):
+        assert word in shown
+
+
+LOCAL_RUN = """\
+08:00:00.000 - INFO - Executing task \033[96m'check'\033[0m
+08:00:00.000 - INFO - Streamed logs:
+
+    error: of another step
+    [KFP Executor 2026-11-22 08:00:00,000 INFO]: Loading KFP component "check"
+08:00:01.000 - INFO - Executing task \033[96m'prepare-base'\033[0m
+    [KFP Executor 2026-11-22 08:00:01,000 INFO]: Got executor_input:
+    {
+        "inputs": {
+            "parameterValues": {"data_path": "nowhere"}
+        }
+    }
+    pack: 100%| 32/32
+    error: data.path 'nowhere': no such folder
+    a warning at the end of the process
+08:00:02.000 - ERROR - Task \033[96m'prepare-base'\033[0m finished with status FAILURE
+"""
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_transcript_leaves_out_the_lists_of_inputs_and_finds_the_reason(size: int) -> None:
+    shown = io.StringIO()
+    transcript = Transcript(shown)
+    for start in range(0, len(LOCAL_RUN), size):
+        transcript.write(LOCAL_RUN[start : start + size])
+    assert (transcript.task, transcript.reason) == ("prepare-base", "data.path 'nowhere': no such folder")
+    left = shown.getvalue()
+    assert "pack: 100%" in left and "a warning at the end" in left and left.count("Executing task") == 2
+    assert "KFP Executor" not in left and "parameterValues" not in left and "{" not in left
+
+
+def test_a_crash_gives_its_last_line_as_the_reason() -> None:
+    transcript = Transcript(io.StringIO())
+    transcript.write("x - INFO - Executing task 'train'\n    Traceback (most recent call last):\n    MemoryError: no memory\n")
+    assert (transcript.task, transcript.reason) == ("train", "MemoryError: no memory")

@@ -1,0 +1,88 @@
+"""What belongs together is registered, and the table that is shown later says what the registry says then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atelier.files import canonical_json, sha256_file
+from atelier.metrics.evaluate import Evaluation
+from atelier.registry.register import register as register_generator
+from atelier.registry.server import client
+from atelier.registry.tracking import step_run
+from atelier.settings import RegistrySettings
+from components.register import Candidate, Line, RegistrationError, main, of_now, register
+
+SETTINGS = RegistrySettings(experiment="registry tests", base="table", finetuned="table-tuned")
+
+
+@pytest.fixture
+def made(tracking: Path, make_checkpoint: Callable[..., Path]) -> Line:
+    """A line of the table about a version that is registered."""
+    with step_run("register", SETTINGS.experiment, {}, required=True) as run:
+        version = register_generator(run, "shown", make_checkpoint("shown", seed=20), [], "A card.")
+    return Line("shown", version.version, version.sha256, "as registered", "base images", [["distance", "1.0"]], "report.html")
+
+
+@pytest.mark.parametrize("wrong", ["base", "tuned", "baseline"])
+def test_an_evaluation_of_another_generator_is_refused(
+    make_checkpoint: Callable[..., Path], measurement: Callable[..., Any], tmp_path: Path, wrong: str
+) -> None:
+    checkpoints = {"base": make_checkpoint("base", seed=1), "tuned": make_checkpoint("tuned", seed=2)}
+    hashes = {name: sha256_file(folder / "generator.safetensors") for name, folder in checkpoints.items()}
+    files = {
+        "base": (tmp_path / "about-base" / "evaluation.json", "base"),
+        "tuned": (tmp_path / "about-tuned" / "evaluation.json", "tuned"),
+        "baseline": (tmp_path / "about-tuned" / "baseline.json", "base"),
+    }
+    for name, (file, about) in files.items():
+        sha256 = hashes[about] if name != wrong else hashes["tuned" if about == "base" else "base"]
+        Evaluation([measurement(1.0)], generator=sha256).write(file)
+    base, tuned = (Candidate(checkpoints[name], tmp_path / f"about-{name}") for name in ("base", "tuned"))
+    file, about = files[wrong]
+    said = rf"{file.parent}: {file.name} .* another generator than that of {checkpoints[about]}; evaluate it again"
+    with pytest.raises(RegistrationError, match=said):
+        register(SETTINGS, base, tuned, tmp_path / "registration")
+    assert not (tmp_path / "registration").exists()
+
+
+def test_the_aliases_are_those_of_now(made: Line) -> None:
+    (line,), remark = of_now([made])
+    assert (line.aliases, remark) == ("challenger, champion", "")
+    client().delete_registered_model_alias("shown", "champion")
+    client().set_registered_model_alias("shown", "old", "1")
+    assert of_now([made])[0][0].aliases == "challenger, old"
+
+
+def test_a_version_that_is_gone_is_named(made: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    another = Line(**{**vars(made), "sha256": "0" * 64})  # its number was given to another generator
+    later = Line(**{**vars(made), "version": 99})
+    lines, remark = of_now([made, another, later])
+    assert [line.aliases for line in lines][1:] == ["not in the registry"] * 2
+    assert "`dvc repro --single-item --force register` registers it again" in remark
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'gone.db'}")
+    assert of_now([made])[0][0].aliases == "not in the registry"
+    assert not (tmp_path / "gone.db").exists()
+
+
+def test_without_the_registry_the_table_says_so(
+    made: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    (tmp_path / "summary.json").write_text(canonical_json([vars(made)]))
+    monkeypatch.setattr(sys, "argv", ["register", "--show", str(tmp_path)])
+    main()
+    shown = capsys.readouterr().out
+    assert "version 1" in shown and "as registered" in shown
+    assert "The aliases are those of the registration: MLflow at http://127.0.0.1:9 cannot be used" in shown
+
+
+def test_showing_loads_no_pytorch() -> None:
+    script = "import sys, components.register; print({'torch', 'timm', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
