@@ -32,7 +32,7 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 	@python -m components.register --show $(DONE)
 
 test: $(STAMP) ## all tests
-	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope -q
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q
 
 lint: $(STAMP) ## style and formatting
 	@ruff check . && ruff format --check .
