@@ -110,7 +110,7 @@ def register(settings: RegistrySettings, base: Candidate, finetuned: Candidate, 
                 registrations.append(register_generator(run, name, candidate.checkpoint, own.measurements, card))
                 images = f"{IMAGES[role]} ({manifest.source['kind']})"
                 columns = [(registrations[0], other), (registrations[-1], own)]
-                lines += [_line(one, numbers, images, candidate) for one, numbers in columns if numbers]
+                lines += [_line(one, found, images, candidate) for one, found in columns if found]
                 atomic_write(folder / f"{role}.md", card)
             write_summary(folder / "registration.json", registrations)
             atomic_write(folder / SUMMARY, canonical_json([asdict(line) for line in lines]))
@@ -134,18 +134,17 @@ def _read(file: Path, checkpoint: Path) -> Evaluation:
     return evaluation
 
 
-def _line(registration: Registration, numbers: Evaluation, images: str, candidate: Candidate) -> Line:
-    from atelier.report.facts import metric_title, text
+def _line(registration: Registration, found: Evaluation, images: str, candidate: Candidate) -> Line:
+    from atelier.report.facts import metric_title, numbers, text
     from components.evaluate import REPORT
 
-    titles = [f"{metric_title(one.name)} {'↑' if one.higher_is_better else '↓'}" for one in numbers.measurements]
     return Line(
         generator=registration.name,
         version=registration.version,
         sha256=registration.sha256,
         aliases=", ".join(registration.aliases),
         measured_on=images,
-        values=[[title, text(one)] for title, one in zip(titles, numbers.measurements, strict=True)],
+        values=[[f"{metric_title(one.name)} {'↑' if one.higher_is_better else '↓'}", text(one)] for one in numbers(found)],
         report=str(candidate.evaluation / REPORT),
     )
 

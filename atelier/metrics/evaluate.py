@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,17 @@ class Evaluator:
             Measurement(value, float(np.sqrt(value * (1 - value) / count)), self._reading(name, count, sampling), True)
             for name, value, count, sampling in values
         ]
+        if real.confident:
+            measurements.insert(1, self._relative(measurements[0], measurements[2]))
         return measurements, dict(zip(self.classifier.classes, found.shares.tolist(), strict=True))
+
+    def _relative(self, generated: Measurement, real: Measurement) -> Measurement:
+        """The first share over the second: a classifier that hesitates over real images too says little by the first alone."""
+        errors = [(one.standard_error or 0.0) / one.value if one.value else 0.0 for one in (generated, real)]
+        value = generated.value / real.value
+        parameters = f"{generated.identity.parameters}; over {real.identity.sampling}"
+        identity = replace(generated.identity, metric="classifier_relative", parameters=parameters)
+        return Measurement(value, value * math.hypot(*errors), identity, higher_is_better=True)
 
     def _reading(self, name: str, count: int, sampling: str) -> Identity:
         assert self.classifier

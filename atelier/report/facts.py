@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ from atelier.metrics.identity import IdentityMismatch, Measurement, compare
 from atelier.report.charts import number_text
 from atelier.training.checkpoint import read_history
 
-LEGIBILITY = "legibility"
 OF_CLASSIFIER = ("classifier_real", "classifier_accuracy")
 TITLES = {
     "fid": "FID",
     "kid": "KID",
     "classifier_confident": "Read with confidence above 0.9",
-    LEGIBILITY: "Read with confidence, relative to held-out real images",
+    "classifier_relative": "Read with confidence, relative to held-out real images",
     "class_share_min": "Share of the rarest class",
     "classifier_real": "Held-out real images read with confidence above 0.9",
     "classifier_accuracy": "Accuracy of the classifier on held-out real images",
@@ -113,29 +111,8 @@ def gather(
 
 
 def numbers(evaluation: Evaluation) -> list[Measurement]:
-    """The measurements that describe the generator, legibility among them, without those that describe the classifier."""
-    found = []
-    for one in evaluation.measurements:
-        if one.name not in OF_CLASSIFIER:
-            found.append(one)
-        if one.name == "classifier_confident":
-            found += legibility(evaluation)
-    return found
-
-
-def legibility(evaluation: Evaluation) -> list[Measurement]:
-    """The share of generated images read with confidence over that of held-out real ones; [] where either is unknown or 0.
-
-    A classifier that hesitates over real images too says little by the first share alone.
-    """
-    known = {one.name: one for one in evaluation.measurements}
-    generated, real = known.get("classifier_confident"), known.get("classifier_real")
-    if generated is None or real is None or not real.value:
-        return []
-    error = math.hypot(generated.standard_error or 0, generated.value / real.value * (real.standard_error or 0)) / real.value
-    parameters = f"{generated.identity.parameters}; over {real.identity.sampling}"
-    identity = replace(generated.identity, metric=LEGIBILITY, parameters=parameters)
-    return [Measurement(generated.value / real.value, error, identity, higher_is_better=True)]
+    """The measurements that describe the generator, not the classifier that reads its images."""
+    return [one for one in evaluation.measurements if one.name not in OF_CLASSIFIER]
 
 
 def metric_row(measurement: Measurement, spread: float | None, baseline: Evaluation | None) -> MetricRow:

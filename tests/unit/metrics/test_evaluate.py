@@ -102,6 +102,20 @@ def test_values_are_those_of_the_functions(
     assert [m.higher_is_better for m in evaluation.measurements] == [False, False, True, True, True, True]
 
 
+def test_the_share_read_is_also_given_relative_to_real_images(
+    short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator = Evaluator(dataset, measured(samples=200, metrics=["classifier"]), tmp_path, progress=False)
+    assert evaluator.classifier is not None
+    found = replace(evaluator.classifier.real, count=200, confident=0.72)
+    monkeypatch.setattr("atelier.metrics.evaluate.summarise", lambda _: found)
+    object.__setattr__(evaluator.classifier, "real", replace(evaluator.classifier.real, count=100, confident=0.9))
+    one = evaluator(cut(held_out[:200]))["classifier_relative"]
+    assert one.value == pytest.approx(0.8) and one.higher_is_better
+    assert one.standard_error == pytest.approx(0.8 * (0.28 / 0.72 / 200 + 0.1 / 0.9 / 100) ** 0.5)
+    assert one.identity.parameters == f"confident above 0.9; over real images: {len(held_out)} images of the test split"
+
+
 def features(images: np.ndarray) -> np.ndarray:
     squares = images.astype(np.float32).mean(axis=1).reshape(len(images), 4, 7, 4, 7) / 255
     return squares.mean(axis=(2, 4)).reshape(len(images), 16)

@@ -128,6 +128,7 @@ def make_evaluation() -> Callable[..., Evaluation]:
             measurement("frechet_efficientnet_lite0", distance, seed),
             measurement("kernel_efficientnet_lite0", 0.0123, seed),
             measurement("classifier_confident", 0.9 - distance / 100, seed, higher=True, error=0.01),
+            measurement("classifier_relative", (0.9 - distance / 100) / 0.8, seed, higher=True, error=0.02),
             measurement("class_share_min", 0.1, seed, higher=True, error=0.01),
             measurement("classifier_real", 0.8, seed, higher=True, error=0.02, samples=100),
             measurement("classifier_accuracy", 0.97, seed, higher=True, error=0.03, samples=100),
