@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from atelier.networks.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -10,7 +11,11 @@ from atelier.networks.mlp import MLPDiscriminator, MLPGenerator
 from atelier.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from atelier.settings import ModelSettings
 
-FAMILIES = ("mlp", "dcgan", "r3gan")
+FAMILIES: dict[str, tuple[Callable[..., Generator], Callable[..., Discriminator]]] = {
+    "mlp": (MLPGenerator, MLPDiscriminator),
+    "dcgan": (DCGANGenerator, DCGANDiscriminator),
+    "r3gan": (R3GANGenerator, R3GANDiscriminator),
+}
 
 
 def build(model: ModelSettings, shape: ImageShape) -> tuple[Generator, Discriminator]:
@@ -23,8 +28,6 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[Generator, Discrimin
         raise NetworkError("model.conditional needs a data set with labels; set data.labels, or model.conditional: false")
     if not model.conditional:
         shape = replace(shape, classes=0)
-    if model.architecture == "mlp":
-        return MLPGenerator(model.mlp, model.latent_dim, shape), MLPDiscriminator(model.mlp, shape)
-    if model.architecture == "dcgan":
-        return DCGANGenerator(model.dcgan, model.latent_dim, shape), DCGANDiscriminator(model.dcgan, shape)
-    return R3GANGenerator(model.r3gan, model.latent_dim, shape), R3GANDiscriminator(model.r3gan, shape)
+    generator, discriminator = FAMILIES[model.architecture]
+    section = getattr(model, model.architecture)
+    return generator(section, model.latent_dim, shape), discriminator(section, shape)
