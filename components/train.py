@@ -40,6 +40,7 @@ from atelier.registry.fetch import load_checkpoint
 from atelier.registry.lineage import git_state
 from atelier.registry.observer import MlflowObserver
 from atelier.registry.tracking import step_run
+from atelier.registry.versions import resolve
 from atelier.settings import EvaluateSettings, ModelSettings, TrainSettings
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks, choose_device, ranks
@@ -76,7 +77,8 @@ def train(
         if resume_run:
             resume_run = resume_run.resolve()
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
-        start = Start(_fetched(init_from, cache, these, chosen)) if init_from else None
+        parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
+        start = Start(parent) if parent else None
         images = PackedDataset(data)
         measure, measured_by = measure_by_distance(images, watching(evaluate, settings), cache, these, chosen)
         key = run_key(model, settings, images, measured_by, start)
@@ -133,15 +135,20 @@ def measure_by_distance(
     return measure, measured_by
 
 
-def _fetched(where: str, cache: Path, these: Ranks, device: torch.device) -> Path:
-    """A checkpoint folder: the one that is named, or a copy of the registered generator that is."""
+def _fetched(where: str, cache: Path, these: Ranks, device: torch.device) -> tuple[Path, str]:
+    """A checkpoint folder, the one that is named or a copy of the registered generator that is, and what it is called.
+
+    An alias is called by its version, so that --resume finds the same weights when the alias has moved.
+    """
     if not where.startswith(REGISTRY):
-        return Path(where)
+        return Path(where), where
     copy = cache / "registered" / where.removeprefix(REGISTRY).replace("/", "@")
     if these.first:
+        version = resolve(where)
+        where = f"{REGISTRY}{version.name}/{version.version}"
         load_checkpoint(where, copy)
     these.any(False, device)
-    return copy
+    return copy, where
 
 
 def add_arguments(parser: argparse.ArgumentParser, init_from: str) -> None:

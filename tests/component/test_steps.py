@@ -196,3 +196,5 @@ def test_init_from_begins_a_new_run(made: Made) -> None:
     _finetune(registered, "from-registry")
     info = json.loads((made.folder / "from-registry" / "generator.json").read_text())
     assert info["parent"]["sha256"] == sha256_file(made.folder / "model" / "generator.safetensors")
+    begun = [json.loads(file.read_text())["init_from"] for file in (made.folder / "tuning").glob("*/started-with.json")]
+    assert "models:/digits/1" in begun, "the version that the alias meant then"
