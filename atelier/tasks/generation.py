@@ -16,6 +16,7 @@ from atelier import augment, objectives
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
+from atelier.tasks.sight import Sight
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Generation:
         """Latents and augmentation of a move, from torch's global CPU generator."""
         policy = augment.POLICIES[self.train.augment]
         return Draws(torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count))
+
+    def sight(self, real: Batch) -> Sight:
+        """A fixed batch by which the averaged player is watched, beside real images."""
+        return Sight(self.generator, self.train.seed, real.images, real.labels if self.shape.classes else None)
 
     def loss(self, player: str, batch: Batch, draws: Draws, pressure: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
         """The player's loss (a scalar), and what `signals` reads of it, detached: losses [] and D's logits [N]."""

@@ -24,14 +24,13 @@ from tqdm import tqdm
 from atelier.augment import AdaController
 from atelier.data.packed import PackedDataset
 from atelier.files import atomic_write
-from atelier.generator import draw_latents, to_uint8
-from atelier.pictures import grid, png
 from atelier.settings import TrainSettings
 from atelier.tasks.generation import Generation, Pressure
+from atelier.tasks.sight import COMPARED
 from atelier.training import state
 from atelier.training.distributed import DistributedError, Ranks
 from atelier.training.feed import Feed
-from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm, pairwise_distance
+from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
 from atelier.training.schedules import cosine, ema_decay
 
@@ -40,8 +39,6 @@ log = logging.getLogger("atelier.training")
 ADA_STEPS = 4
 STOP_STEPS = 16
 LEFT = math.inf  # what the ranks hear instead of a distance when a measurement was left
-DIVERSITY_IMAGES = 128
-GRID_ROWS, GRID_COLUMNS = 8, 10
 
 Measure = Callable[[nn.Module], tuple[float, dict[str, Any]]]
 """Distance of a generator from the training images (lower is better) and its identity."""
@@ -114,7 +111,7 @@ class Trainer:
         self.step = 0
         self.history: dict[str, Any] = {"points": [], "evaluations": []}
         self.best: dict[str, Any] | None = None
-        self._fixed_batch()
+        self.sight = task.sight(self.feed.batch(len(task.players), 0, COMPARED, following=0))
 
     # --- the run
 
@@ -259,14 +256,14 @@ class Trainer:
             "step": self.step,
             **means,
             "augment_p": self.augment_p if self.settings.augment != "none" else 0.0,
-            "diversity": self.ranks.from_first(self._diversity() if self.ranks.first else 0.0, self.device),
+            "diversity": self.ranks.from_first(self.sight.diversity(self.average) if self.ranks.first else 0.0, self.device),
             "images_per_second": images_per_second,
         }
         reason = self.watch.check(point)
         if reason:
             raise TrainingStopped(reason)
         self.history["points"].append(point)
-        bar.set_postfix(D=f"{point['loss_discriminator']:.3f}", G=f"{point['loss_generator']:.3f}")
+        bar.set_postfix({name[0].upper(): f"{point[f'loss_{name}']:.3f}" for name in self.task.players})
         for observer in self.observers:
             observer.point(point)
 
@@ -304,32 +301,10 @@ class Trainer:
             observer.evaluated(evaluation)
         return improved
 
-    def _fixed_batch(self) -> None:
-        """The latents of the pictures, and how far apart real images are: the unit of diversity."""
-        classes = self.task.shape.classes
-        self.columns = min(classes, GRID_COLUMNS) or GRID_COLUMNS
-        count = max(DIVERSITY_IMAGES, GRID_ROWS * self.columns)
-        latents, labels = draw_latents(self.task.generator.latent_dim, classes, count, self.settings.seed)
-        self.fixed_labels = None if labels is None else (torch.arange(count) % self.columns).to(self.device)
-        self.fixed_latents = latents.to(self.device)
-        real = self.feed.batch(len(self.task.players), 0, DIVERSITY_IMAGES, following=0)
-        self.real_distance = pairwise_distance(real.images, real.labels if classes else None)
-
-    @torch.no_grad()
-    def _diversity(self) -> float:
-        """Mean distance in a fixed batch of the averaged generator, over that of real images."""
-        labels = None if self.fixed_labels is None else self.fixed_labels[:DIVERSITY_IMAGES]
-        images = self.average(self.fixed_latents[:DIVERSITY_IMAGES], labels).float().clamp(-1, 1)
-        return pairwise_distance(images, labels) / self.real_distance
-
-    @torch.no_grad()
     def _picture(self) -> None:
-        """The fixed latents as the averaged generator paints them now."""
-        shown = GRID_ROWS * self.columns
-        labels = None if self.fixed_labels is None else self.fixed_labels[:shown]
-        images = to_uint8(self.average(self.fixed_latents[:shown], labels))
+        """What the fixed batch looks like now."""
         path = self.folder.grids / f"{self.seen:09d}.png"
-        atomic_write(path, png(grid(images, self.columns)))
+        atomic_write(path, self.sight.picture(self.average))
         for observer in self.observers:
             observer.picture(path, self.seen)
 

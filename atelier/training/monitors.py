@@ -52,19 +52,6 @@ def gradient_norm(module: nn.Module) -> Tensor:
     return torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
 
 
-def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
-    """Mean Euclidean distance between the images [N,C,H,W] of every pair, within classes where two images share a label.
-
-    A collapsed generator draws the same image (of a class) from every latent: its distance goes to 0.
-    """
-    flat = images.flatten(1).float()
-    distances = torch.cdist(flat, flat)
-    counted = ~torch.eye(len(flat), dtype=torch.bool, device=flat.device)
-    if labels is not None and (alike := counted & (labels[:, None] == labels[None, :])).any():
-        counted = alike
-    return distances[counted].mean().item()
-
-
 class Watch:
     """Stops a run that diverged or collapsed.
 

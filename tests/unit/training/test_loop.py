@@ -19,11 +19,12 @@ from safetensors.torch import load_file
 from atelier.data.packed import PackedDataset
 from atelier.generator import GeneratorError, GeneratorInfo, load_generator, sample
 from atelier.settings import Settings
+from atelier.tasks.sight import pairwise_distance
 from atelier.training import loop
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks
 from atelier.training.loop import Measure, Observer
-from atelier.training.monitors import TrainingStopped, pairwise_distance
+from atelier.training.monitors import TrainingStopped
 from atelier.training.preemption import Preempted
 from atelier.training.run import run
 from driver import FAMILIES, pixel_distance, tiny
