@@ -157,9 +157,12 @@ def _limits(known: Facts) -> str:
     lines = ["- It knows only images like its training images, and repeats whatever is one-sided in them."]
     if not any(row.name == "fid" for row in known.rows):
         lines.append("- No FID was measured; distances in other feature spaces cannot be set beside published FIDs.")
-    smallest = min(known.class_shares.items(), key=lambda item: item[1], default=None)
-    if smallest and smallest[1] < 0.5 / len(known.class_shares):
-        lines.append(f"- Class {_cut(smallest[0])} is rare among its images ({smallest[1]:.1%}).")
+    real = known.real_shares
+    scarce = {name: share / real[name] for name, share in known.class_shares.items() if real.get(name)}
+    name = min(scarce, key=lambda name: scarce[name], default="")
+    if name and scarce[name] < 0.5:
+        share = known.class_shares[name]
+        lines.append(f"- Class {_cut(name)} is rare among its images ({share:.1%}; {real[name]:.1%} of the real ones).")
     if known.info.code.get("dirty") == "true":
         lines.append("- It was trained with changes that are not in the git commit named below.")
     lines.append("- It may paint near copies of training images: see the nearest real images in the report.")

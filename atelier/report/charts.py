@@ -78,22 +78,22 @@ def line_chart(
     return "".join([*parts, "</svg>"])
 
 
-def bar_chart(bars: Sequence[tuple[str, float]], title: str, mark: float) -> str:
-    """Horizontal bars of shares in [0, 1], with a dashed line at `mark`."""
+def bar_chart(bars: Sequence[tuple[str, float, float]], title: str) -> str:
+    """Horizontal bars of (name, share, mark), shares in [0, 1], each with a dashed line at its mark."""
     row, name_width, value_width = 20, 92, 44
     span = WIDTH - name_width - value_width
-    top = max([mark, *(share for _, share in bars)]) or 1.0
+    top = max(max(share, mark) for _, share, mark in bars) or 1.0
     height = row * len(bars) + 6
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title, quote=True)}">']
-    for number, (name, share) in enumerate(bars):
+    for number, (name, share, mark) in enumerate(bars):
         y, length = number * row + 4, round(share / top * span, 1)
         shown = name if len(name) <= 14 else name[:13] + "…"
         parts.append(f'<text class="name" x="{name_width - 8}" y="{y + 12}" text-anchor="end">{escape(shown)}</text>')
         parts.append(f'<rect class="bar" x="{name_width}" y="{y}" width="{length}" height="{row - 6}" rx="2">')
-        parts.append(f"<title>{escape(name)}: {share:.1%}</title></rect>")
+        parts.append(f"<title>{escape(name)}: {share:.1%}, of the real images {mark:.1%}</title></rect>")
         parts.append(f'<text class="tick" x="{WIDTH}" y="{y + 11}" text-anchor="end">{share:.1%}</text>')
-    x = round(name_width + mark / top * span, 1)
-    parts.append(f'<line class="mark" x1="{x}" x2="{x}" y1="0" y2="{height}"/>')
+        x = round(name_width + mark / top * span, 1)
+        parts.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{y - 3}" y2="{y + row - 3}"/>')
     return "".join([*parts, "</svg>"])
 
 

@@ -128,7 +128,7 @@ def write_report(
         neighbours=_neighbours(neighbours),
         space=neighbours.space if neighbours else "",
         typical=number_text(neighbours.typical) if neighbours else "",
-        shares=_shares(known.class_shares),
+        shares=_shares(known),
         splits=facts.splits(known.manifest),
         classes=facts.class_table(known.manifest),
         rejected=listed,
@@ -253,11 +253,11 @@ def _neighbours(found: Neighbours | None) -> list[list[tuple[str, str, str]]]:
     return shown
 
 
-def _shares(shares: dict[str, float]) -> Markup | None:
-    """Bars of the class shares, with a mark where all would be equal. Of more than 20 classes the rarest 20."""
-    if not shares:
+def _shares(known: Facts) -> Markup | None:
+    """Bars of the class shares, each with a mark at its share of the real images. Of more than 20 classes the rarest 20."""
+    if not known.class_shares:
         return None
-    bars = list(shares.items())
+    bars = [(name, share, known.real_shares.get(name, 0.0)) for name, share in known.class_shares.items()]
     if len(bars) > MAX_LISTED:
         bars = sorted(bars, key=lambda bar: bar[1])[:MAX_LISTED]
-    return Markup(bar_chart(bars, "Share of each class", 1 / len(shares)))
+    return Markup(bar_chart(bars, "Share of each class"))

@@ -101,8 +101,11 @@ def test_thinning_keeps_spikes_and_order() -> None:
 
 
 def test_bars_are_as_long_as_their_shares() -> None:
-    svg = bar_chart([("a", 0.2), ("<b>", 0.1)], "t", mark=0.15)
-    bars = ElementTree.fromstring(svg).findall("rect")
+    svg = bar_chart([("a", 0.2, 0.1), ("<b>", 0.1, 0.4)], "t")
+    drawn = ElementTree.fromstring(svg)
+    bars, marks = drawn.findall("rect"), [float(line.attrib["x1"]) for line in drawn.findall("line")]
+    start, lengths = float(bars[0].attrib["x"]), [float(bar.attrib["width"]) for bar in bars]
+    assert marks == [pytest.approx(start + lengths[1], abs=0.2), pytest.approx(start + 2 * lengths[0], abs=0.2)]
     first, second = (float(bar.attrib["width"]) for bar in bars)
     assert first == pytest.approx(2 * second, abs=0.2) and "<b>" not in svg
     assert re.findall(r">([\d.]+%)<", svg) == ["20.0%", "10.0%"]
