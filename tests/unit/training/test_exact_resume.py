@@ -41,7 +41,9 @@ def weights(model: Path) -> dict[str, bytes]:
 def test_sigkill_at_random_moments(family: str, digits: PackedDataset, tmp_path: Path) -> None:
     code, _, err = finish(start(digits.folder, tmp_path / "whole", tmp_path / "other-states", *FAMILIES[family]))
     assert code == 0, err
-    moments, kills = random.Random(time.time_ns()), 0
+    seed = time.time_ns()
+    print(f"killed at the moments of seed {seed}")  # shown when the test fails
+    moments, kills = random.Random(seed), 0
     for _ in range(20):
         process = start(digits.folder, tmp_path / "model", tmp_path / "states", *FAMILIES[family])
         assert process.stdout is not None
