@@ -136,18 +136,16 @@ def sample(
     batch: int = 64,
     labels: torch.Tensor | None = None,
     class_weights: np.ndarray | None = None,
-    truncation: float = 1.0,
 ) -> Iterator[np.ndarray]:
     """Yields uint8 batches [n,C,H,W], `count` images in all: a pure function of its arguments but for `batch`.
 
-    `labels` int64 [count] fixes the classes; otherwise they are drawn with `class_weights` (uniform when None). `truncation`
-    in (0, 1] scales the latents: less variety, safer images (Brock et al. 2019, section 3.1, in its scaling form).
+    `labels` int64 [count] fixes the classes; otherwise they are drawn with `class_weights` (uniform when None).
     """
     latents, drawn = draw_latents(generator.latent_dim, generator.shape.classes, count, seed, class_weights)  # type: ignore[arg-type,union-attr]
     labels = drawn if labels is None else labels
     device = next(generator.parameters()).device
     for start in range(0, count, batch):
-        z = latents[start : start + batch].mul(truncation).to(device)
+        z = latents[start : start + batch].to(device)
         y = None if labels is None else labels[start : start + batch].to(device)
         yield to_uint8(generator(z, y))
 

@@ -40,7 +40,9 @@ class ServedGenerator:
         """uint8 images [N, H, W, C] for N rows with these columns, of which a missing one or an empty cell means its default.
 
         seed: integer, from which latent and class are drawn. latent: latent_dim floats, instead of a seed. class: a name, or
-        an index as a number (by default drawn from the seed). truncation: in (0, 1], scales the latent; by default 1.
+        an index as a number (by default drawn from the seed). truncation: in (0, 1], by default 1; it scales the latent, for
+        less variety and safer images (Brock et al. 2019, section 3.1, in its scaling form).
+
         MLflow drops other columns with a warning before they get here. Raises MlflowException (400 when served) naming the row.
         """
         if not set(COLUMNS) & set(model_input.columns):
