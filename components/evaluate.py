@@ -134,9 +134,9 @@ def _shares(evaluation: Evaluation, images: PackedDataset) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["class", "generated", "real"])
+    real = images.manifest.class_shares(images.split)
     for name, share in evaluation.class_shares.items():
-        real = float(np.mean(images.labels == images.classes.index(name)))
-        writer.writerow([name, round(share, 6), round(real, 6)])
+        writer.writerow([name, round(share, 6), round(real[name], 6)])
     return buffer.getvalue()
 
 

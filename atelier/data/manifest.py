@@ -87,6 +87,12 @@ class Manifest(Part):
             raise ValueError(f"{', '.join(splits) or 'none'} instead of {', '.join(SPLITS)}")
         return splits
 
+    def class_shares(self, split: str) -> dict[str, float]:
+        """The share of each class among the images of train, test or all, by name; {} without classes."""
+        parts = [self.splits[part] for part in SPLITS if split in (part, "all")]
+        count = sum(part.count for part in parts)
+        return {name: sum(part.class_counts[label] for part in parts) / count for label, name in enumerate(self.classes)}
+
 
 class ContentHash:
     """sha256 over resolution, channels, classes, of each split its name, size, every image's sha256, the labels."""

@@ -117,8 +117,8 @@ class Evaluator:
         return [] if labels is None else [classes[label] for label in labels.tolist()]
 
     def _weights(self, classes: Sequence[str]) -> np.ndarray | None:
-        labels, known = self.dataset.labels, self.dataset.classes
-        weights = np.array([np.mean(labels == known.index(name)) if name in known else 0.0 for name in classes])
+        shares = self.dataset.manifest.class_shares(self.dataset.split)
+        weights = np.array([shares.get(name, 0.0) for name in classes])
         return weights if weights.any() else None
 
     def __call__(self, images: Iterable[np.ndarray], keep: int = 0) -> Evaluation:

@@ -103,19 +103,13 @@ def gather(
         rows=[metric_row(one, evaluation.spread.get(one.name), baseline) for one in numbers(evaluation)],
         classifier=[metric_row(one, None, None) for one in evaluation.measurements if one.name in OF_CLASSIFIER],
         class_shares=evaluation.class_shares,
-        real_shares=real_shares(manifest),
+        real_shares=manifest.class_shares("train"),
         baseline_name=baseline_name if baseline else "",
         history=history,
         manifest=manifest,
         settings=flat({"model": info.model, "training": info.settings, **(settings or {})}),
         name=name or "",
     )
-
-
-def real_shares(manifest: Manifest) -> dict[str, float]:
-    """The share of each class among the training images, by name; {} without classes."""
-    part = manifest.splits["train"]
-    return {name: count / part.count for name, count in zip(manifest.classes, part.class_counts, strict=True)}
 
 
 def numbers(evaluation: Evaluation) -> list[Measurement]:

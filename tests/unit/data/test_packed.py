@@ -85,6 +85,9 @@ def test_gnu_tar_lists_it_without_complaint(folder: Path) -> None:
 
 def test_all_is_train_then_test(folder: Path) -> None:
     train, test, whole = (PackedDataset(folder, split) for split in ("train", "test", "all"))
+    for one in (train, test, whole):
+        shares = {name: float(np.mean(one.labels == label)) for label, name in enumerate(one.classes)}
+        assert shares and one.manifest.class_shares(one.split) == shares
     assert len(whole) == len(train) + len(test) == COUNT
     assert (whole.labels == np.concatenate([train.labels, test.labels])).all()
     order = np.random.default_rng(0).permutation(COUNT)
