@@ -25,6 +25,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 STAGES = {28: 3, 32: 4, 64: 5, 128: 6, 256: 7}  # feature maps of 7 or 4 pixels a side, doubled up to the resolution
+REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "s3", "torchvision:NAME")
 Extractor = Literal["efficientnet_lite0", "inception"]
 Metric = Literal["frechet", "kernel", "classifier"]
@@ -208,7 +209,7 @@ class FinetuneSettings(TrainSettings):
     @field_validator("init_from")
     @classmethod
     def _whole_uri(cls, where: str) -> str:
-        if where.startswith("models:/") and not re.fullmatch(r"models:/[^/@]+(@[^/@]+|/[0-9]+)", where):
+        if where.startswith("models:/") and not REGISTERED.fullmatch(where):
             raise ValueError(f"{where} names no version; write models:/NAME@ALIAS or models:/NAME/VERSION")
         return where
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from atelier.registry.server import TrackingError, check_reachable, client, explained, import_mlflow, store_is_missing
+from atelier.settings import REGISTERED
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -14,8 +14,6 @@ GENERATOR_HASH, PLAYERS_HASH, INFO_HASH = "atelier.generator_sha256", "atelier.p
 SERVED_CODE_HASH, CARD_HASH = "atelier.served_code_sha256", "atelier.card_sha256"
 PLAYERS_AT, MODEL_ID = "atelier.players_at", "atelier.model_id"
 
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
-
 
 class NotRegisteredError(TrackingError):
     """The registry answers, and does not hold the version that was asked for."""
@@ -23,7 +21,7 @@ class NotRegisteredError(TrackingError):
 
 def resolve(uri: str) -> ModelVersion:
     """The version that models:/NAME@ALIAS or models:/NAME/VERSION means now. Raises NotRegisteredError and TrackingError."""
-    found = _URI.fullmatch(uri)
+    found = REGISTERED.fullmatch(uri)
     if not found:
         raise TrackingError(f"{uri}: not a registered generator; write models:/NAME@ALIAS or models:/NAME/VERSION")
     missing = NotRegisteredError(f"{uri}: not in the registry; register a generator of that name first (dvc repro)")

@@ -91,15 +91,13 @@ def write_report(
     settings: dict[str, Any] | None = None,
     baseline_rows: Sequence[Row] = (),
     name: str | None = None,
-    date: str | None = None,
-    run_id: str | None = None,
 ) -> None:
     """Writes the report of a checkpoint folder as the HTML file `output`; equal inputs give equal bytes.
 
     `dataset` are the real images that it was measured against, `rows` its pictures (gallery.rows), `neighbours` the nearest real
     images (gallery.neighbours). `baseline` is another generator's evaluation, set beside this one where identities are equal,
-    and `baseline_rows` are that one's pictures. `settings` are listed with the model's; `name`, `date` and `run_id` (of MLflow)
-    stand in the heading. Raises ReportError and GeneratorError naming what the folder lacks.
+    and `baseline_rows` are that one's pictures. `settings` are listed with the model's; `name` stands in the heading. Raises
+    ReportError and GeneratorError naming what the folder lacks.
     """
     checkpoint = Path(checkpoint)
     known = facts.gather(checkpoint, evaluation, dataset.manifest, baseline, baseline_name, settings, name)
@@ -117,8 +115,6 @@ def write_report(
         info=known.info,
         manifest=known.manifest,
         split=dataset.split,
-        date=date,
-        run_id=run_id,
         rows=_strips(rows, baseline_rows),
         own=name or "generated",
         beside=baseline_name if baseline_rows else "",
