@@ -178,6 +178,7 @@ class TrainSettings(Section):
     ada_images: PositiveInt
     precision: Literal["float32", "bfloat16"]
     compile: bool
+    nodes: PositiveInt
     save_every: PositiveInt
     log_every: PositiveInt
     evaluate_every: PositiveInt
@@ -192,6 +193,11 @@ class TrainSettings(Section):
             raise ValueError(
                 f"batch {self.batch} cannot be cut into accumulate = {self.accumulate} equal parts; "
                 f"choose accumulate among the divisors of {self.batch}"
+            )
+        if self.batch // self.accumulate % self.nodes:
+            raise ValueError(
+                f"batch / accumulate = {self.batch // self.accumulate} cannot be shared by nodes = {self.nodes} machines; "
+                "choose a batch that can"
             )
         if self.images < self.batch:
             raise ValueError(f"images {self.images} is less than one batch of {self.batch}; raise images or lower batch")
@@ -254,6 +260,19 @@ class RegistrySettings(Section):
         return self
 
 
+class ClusterSettings(Section):
+    """Where Kubeflow places the tasks. Amounts are texts, since Kubeflow takes no number for them from a run's form."""
+
+    accelerator: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")]
+    accelerators: Annotated[str, Field(pattern=r"^[0-9]+$")]
+    cpu: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+|m)?$")]
+    memory: Annotated[str, Field(pattern=r"^[0-9]+([KMGT]i?)?$")]
+    node_selector: Annotated[dict[str, str], Field(min_length=1)]
+    tolerations: Annotated[list[dict[str, str | int]], Field(min_length=1)]
+    secret: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+    states: Annotated[str, Field(pattern=r"^(none|s3://[^/]+(/.*)?)$")]
+
+
 S = TypeVar("S", bound=Section)
 
 
@@ -267,6 +286,7 @@ class Settings(Section):
     finetune: FinetuneSettings
     evaluate: EvaluateSettings
     registry: RegistrySettings
+    cluster: ClusterSettings
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:

@@ -8,7 +8,7 @@ atelier.settings. Nothing is written twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -48,9 +48,9 @@ def parameter(key: str) -> str:
 def leaves(params: Path = PARAMS) -> dict[str, Leaf]:
     """Every value of params.yaml by its key, in the order of the file. Raises SettingsError if the file is not valid."""
     settings = load(params)
-    defaults = dict(flat(settings.model_dump(mode="json")))
-    comments = dict(_comments(YAML().load(params.read_text(encoding="utf-8"))))
+    defaults = dict(_values(settings))
     annotations = dict(_annotations(Settings))
+    comments = dict(_comments(YAML().load(params.read_text(encoding="utf-8")), annotations))
     return {
         key: Leaf(key, _type(annotations[key]), defaults[key], _sentence(key, comments), _choices(annotations[key]))
         for key in comments
@@ -59,7 +59,7 @@ def leaves(params: Path = PARAMS) -> dict[str, Leaf]:
 
 def filled(settings: Settings) -> dict[str, Any]:
     """The form with the values of `settings`: parameter name -> value."""
-    return {parameter(key): value for key, value in flat(settings.model_dump(mode="json"))}
+    return {parameter(key): value for key, value in _values(settings)}
 
 
 def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
@@ -94,6 +94,16 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+def _values(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and plain values; a mapping that is one setting stays whole."""
+    plain_values = section.model_dump(mode="json")
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from _values(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", plain_values[name]
+
+
 def _annotations(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
@@ -102,14 +112,14 @@ def _annotations(section: type[Section], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{name}", field.annotation
 
 
-def _comments(values: CommentedMap, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys in the file's order, each with the comment at the end of its line."""
+def _comments(values: CommentedMap, settings: Container[str], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys of `settings` in the file's order, each with the comment at the end of its line."""
     for key, value in values.items():
-        if isinstance(value, CommentedMap):
-            yield from _comments(value, f"{prefix}{key}.")
+        if isinstance(value, CommentedMap) and f"{prefix}{key}" not in settings:
+            yield from _comments(value, settings, f"{prefix}{key}.")
         else:
             token = values.ca.items.get(key, [None] * 3)[2]
-            if token is None and isinstance(value, CommentedSeq):  # a list with a line for each item
+            if token is None and isinstance(value, CommentedMap | CommentedSeq):  # with a line for each item
                 token = (value.ca.comment or [None])[0]
             yield f"{prefix}{key}", token.value.splitlines()[0].lstrip("# ").strip() if token else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import logging
 import os
 import sys
@@ -31,7 +32,9 @@ def compiled(cluster: Cluster, params: Path = form.PARAMS) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "pipeline.yaml"
         compiler.Compiler().compile(dag.pipeline(cluster, params), str(file))
-        return file.read_text(encoding="utf-8")
+        # KFP's comments at the top repeat the form, and list the keys of a mapping in an order that changes from run to run.
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
 
 
 def run_local(settings: Settings, output: Path, states: Path, cache: Path) -> Path:
