@@ -4,21 +4,31 @@ Reads section `data` (the base images) or `target` (the images of fine-tuning) o
 whatever their order, file times or machine; broken ones are listed by name and reason in the manifest. --output is replaced where
 it is an earlier packed set, and refused where it is anything else.
 
+Many machines can share the work: each processes one part of the source (--part), and the parts are merged into the same bytes
+that one machine writes (--merge). The merge reads no images but those of the parts.
+
 example:
   python -m components.prepare --section data --output data/base
   python -m components.prepare --section data --output data/base --set data.source=folder --set data.path=data/raw/flowers
+  python -m components.prepare --section data --part 1/2 --output parts/1
+  python -m components.prepare --section data --part 2/2 --output parts/2
+  python -m components.prepare --section data --merge parts/1 parts/2 --output data/base
 
 what the paths hold:
-  --output   train-00000.tar, test-00000.tar, ... (WebDataset) and manifest.json (count, classes, source, licence, hashes)
+  --output   train-00000.tar, test-00000.tar, ... (WebDataset) and manifest.json (count, classes, source, licence, hashes);
+             with --part instead: part.json, pixels, digests and labels of that share, for --merge
+  --merge    the outputs of all parts, in any order
 """
 
 from __future__ import annotations
 
+import argparse
+import re
 from pathlib import Path
 
 from atelier.data.manifest import NAME, Manifest
-from atelier.data.pack import pack
-from atelier.registry.tracking import step_run
+from atelier.data.pack import merge, pack, pack_part
+from atelier.registry.tracking import StepRun, step_run
 from atelier.settings import DataSettings
 from components import cli
 
@@ -33,29 +43,89 @@ def prepare(
     """
     with step_run(step, experiment, {section: settings.model_dump(mode="json")}) as run:
         manifest = pack(settings, output, workers, section=section)
-        run.log_metrics(
-            {"images": manifest.count, "duplicates": manifest.duplicates, "rejected": len(manifest.rejected)},
-        )
-        run.set_tags({"atelier.data_hash": manifest.content_hash})
-        run.log_file(output / NAME)
+        _log(run, manifest, output)
     return manifest
+
+
+def prepare_part(
+    settings: DataSettings,
+    part: int,
+    parts: int,
+    output: Path,
+    experiment: str,
+    section: str = "data",
+    step: str = "prepare_base",
+    workers: int = 0,
+) -> int:
+    """Processes part 1 … `parts` of the source into the folder `output`, for `merge_parts`; returns how many images it holds.
+
+    Everything else is as in `prepare`.
+    """
+    tags = {"atelier.part": f"{part}/{parts}"}
+    with step_run(step, experiment, {section: settings.model_dump(mode="json")}, tags) as run:
+        info = pack_part(settings, part, parts, output, workers, section=section)
+        run.log_metrics({"images": info.count, "rejected": len(info.rejected)})
+    return info.count
+
+
+def merge_parts(
+    settings: DataSettings,
+    parts: list[Path],
+    output: Path,
+    experiment: str,
+    section: str = "data",
+    step: str = "prepare_base",
+) -> Manifest:
+    """Packs the folders `parts`, all parts of one source in any order, into the folder `output`: what `prepare` would write.
+
+    The source itself is not read. Refuses, with DataError, parts that do not belong together or to these settings.
+    """
+    with step_run(step, experiment, {section: settings.model_dump(mode="json")}) as run:
+        manifest = merge(settings, parts, output, section=section)
+        _log(run, manifest, output)
+    return manifest
+
+
+def _log(run: StepRun, manifest: Manifest, output: Path) -> None:
+    run.log_metrics({"images": manifest.count, "duplicates": manifest.duplicates, "rejected": len(manifest.rejected)})
+    run.set_tags({"atelier.data_hash": manifest.content_hash})
+    run.log_file(output / NAME)
 
 
 def main() -> None:
     """The command line."""
     parser = cli.parser("prepare", __doc__)
     parser.add_argument("--section", choices=("data", "target"), default="data", help="which images (default: data)")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the packed images go")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the packed images go, or the part")
+    share = parser.add_mutually_exclusive_group()
+    share.add_argument("--part", type=_part, metavar="I/N", help="process part I of N only, for --merge")
+    share.add_argument("--merge", type=Path, nargs="+", metavar="FOLDER", help="pack these parts; the source is not read")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: as many as there are cores)")
     args = parser.parse_args()
     settings = cli.settings(args)
     step = {"data": "prepare_base", "target": "prepare_target"}[args.section]
     images = getattr(settings, args.section)
-    manifest = prepare(images, args.output, settings.registry.experiment, args.section, step, args.workers)
+    experiment = settings.registry.experiment
+    if args.part:
+        part, parts = args.part
+        count = prepare_part(images, part, parts, args.output, experiment, args.section, step, args.workers)
+        print(f"{args.output}: part {part} of {parts}, {count} images")
+        return
+    if args.merge:
+        manifest = merge_parts(images, args.merge, args.output, experiment, args.section, step)
+    else:
+        manifest = prepare(images, args.output, experiment, args.section, step, args.workers)
     print(
         f"{args.output}: {manifest.count} images of {manifest.resolution} px, {len(manifest.classes)} classes, "
         f"{manifest.duplicates} duplicates dropped, {len(manifest.rejected)} rejected"
     )
+
+
+def _part(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no part; write I/N, for example 2/4")
+    return int(found[1]), int(found[2])
 
 
 if __name__ == "__main__":

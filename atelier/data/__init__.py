@@ -3,7 +3,9 @@
 sources/     where images come from, one file per kind
 process.py   one image -> the pixels of the packed set
 work.py      processing in many processes
-pack.py      a source -> a packed dataset
+pack.py      a source -> a packed dataset, at once or in parts that are merged
+parts.py     one part: the processed images of a share of the source
+pixels.py    processed images in files, read by row
 arrange.py   order, duplicates, labels and split
 shards.py    the tar layout and its writer
 manifest.py  what a packed dataset says about itself

@@ -15,11 +15,25 @@ class Found:
         self.labels = array("i")
         self.numbers: dict[str, int] = {}  # class name -> number, as first seen
         self.unlabelled: str | None = None  # the first name, in alphabetical order, of an image without a label
-        self.rejected: list[tuple[str, str]] = []
+        self.rejected: list[tuple[str, str]] = []  # names and reasons, sorted once all are known
 
     @property
     def labelled(self) -> bool:
         return bool(self.numbers)
+
+    def lacks_label(self, name: str) -> None:
+        """Tells the name of an image without a label."""
+        self.unlabelled = name if self.unlabelled is None else min(name, self.unlabelled)
+
+    def join(self, other: Found) -> None:
+        """Adds what another part of the same source gave."""
+        self.digests += other.digests
+        # -1, which says that there is no label, stays -1: it takes the last number.
+        numbers = np.array([*(self.numbers.setdefault(name, len(self.numbers)) for name in other.numbers), -1], dtype=np.int32)
+        self.labels.frombytes(numbers[np.frombuffer(other.labels, dtype=np.int32)].tobytes())
+        if other.unlabelled is not None:
+            self.lacks_label(other.unlabelled)
+        self.rejected = sorted(self.rejected + other.rejected)
 
 
 class Arrangement:

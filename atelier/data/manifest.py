@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator
@@ -15,22 +15,23 @@ from atelier.data.errors import DataError
 FORMAT = 1
 NAME = "manifest.json"
 SPLITS = ("train", "test")
+AnyRecord = TypeVar("AnyRecord", bound="Record")
 
 
-class Part(BaseModel):
-    """A part of the manifest: nothing unknown is accepted, nothing changes after loading."""
+class Record(BaseModel):
+    """What is kept as JSON: nothing unknown is accepted, nothing changes after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class SplitInfo(Part):
+class SplitInfo(Record):
     """Images of a split, in all and of each class (in the order of Manifest.classes; empty without labels)."""
 
     count: NonNegativeInt
     class_counts: list[NonNegativeInt]
 
 
-class Layout(Part):
+class Layout(Record):
     """Where things lie in a shard: image i has its pixels at i * stride + pixels, its label's ASCII digits at i * stride + label.
 
     Offsets in bytes. Without labels, label and label_digits are 0.
@@ -42,7 +43,7 @@ class Layout(Part):
     label_digits: int
 
 
-class Shard(Part):
+class Shard(Record):
     """One tar file of a split, beside the manifest."""
 
     name: Annotated[str, Field(pattern=r"^(train|test)-\d{5,9}\.tar$")]
@@ -52,14 +53,14 @@ class Shard(Part):
     sha256: str
 
 
-class RejectedImage(Part):
+class RejectedImage(Record):
     """An image that is not in the set, and why."""
 
     name: str
     reason: str
 
 
-class Manifest(Part):
+class Manifest(Record):
     """All of it. It holds no path, time or host: equal images packed with equal settings give an equal manifest on every machine.
 
     content_hash covers resolution, channels, classes, and pixels, label and split of every image in order; not the shards' size.
@@ -112,19 +113,25 @@ class ContentHash:
 
 def load_manifest(folder: Path) -> Manifest:
     """Reads manifest.json of a packed dataset. Raises DataError where it is missing, broken or of another format."""
-    path = Path(folder) / NAME
-    remedy = "run `dvc repro` (or `dvc pull`)"
+    return load_record(Path(folder) / NAME, Manifest, FORMAT, "packed dataset", "run `dvc repro` (or `dvc pull`)")
+
+
+def load_record(path: Path, kind: type[AnyRecord], expected: int, what: str, remedy: str) -> AnyRecord:
+    """Reads the record of `kind` that makes the folder of `path` a `what`.
+
+    Raises DataError with the remedy where it is missing, broken or of another format than `expected`.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"{path}: missing, so {folder} is no packed dataset; {remedy}") from None
+        raise DataError(f"{path}: missing, so {path.parent} is no {what}; {remedy}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); {remedy}") from error
     found = values.get("format") if isinstance(values, dict) else None
-    if found != FORMAT:
-        raise DataError(f"{path}: format {found}, but this version reads format {FORMAT}; pack the images again with it")
+    if found != expected:
+        raise DataError(f"{path}: format {found}, but this version reads format {expected}; pack the images again with it")
     try:
-        return Manifest.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

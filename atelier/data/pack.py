@@ -1,24 +1,28 @@
 """A source of images -> a packed dataset, whose bytes depend on the images and the settings alone.
 
-Images stream through: the processed pixels go to a spill file, only their hashes and labels stay in memory. Sorting the hashes
-fixes the order, finds the duplicates and makes the split; then the shards are written from the spill file in that order.
+Images stream through: the processed pixels go to a file, only their hashes and labels stay in memory. Sorting the hashes fixes
+the order, finds the duplicates and makes the split; then the shards are written from the file in that order.
+
+`pack` does it all. `pack_part` does the first half for one share of the source, and `merge` the second half from all shares.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from tqdm import tqdm
 
+from atelier.data import parts as stored
 from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError
 from atelier.data.manifest import FORMAT, NAME, ContentHash, Manifest, RejectedImage, Shard, SplitInfo
+from atelier.data.pixels import PixelFile, Pixels
 from atelier.data.process import Recipe
 from atelier.data.shards import ShardWriter
 from atelier.data.sources import Source, open_source
@@ -38,7 +42,55 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
     section: the part of params.yaml that messages name (data or target).
     Raises DataError, StorageError or WriteError, naming the thing and the remedy.
     """
-    recipe = Recipe(
+    recipe = _recipe(settings, section)
+    _check_output(output, NAME, _images(settings, section))
+    source = open_source(settings, recipe)
+    with atomic_folder(output, NAME) as folder, tempfile.TemporaryFile(dir=folder) as spill:
+        found = _collect(source, range(source.count), recipe, spill, workers, progress)
+        pixels = Pixels([PixelFile("the spill file", spill, len(found.labels))], recipe.pixel_bytes, found.digests)
+        return _write_set(folder, settings, section, source, found, pixels, progress)
+
+
+def pack_part(
+    settings: DataSettings,
+    part: int,
+    parts: int,
+    output: Path,
+    workers: int = 0,
+    progress: bool = True,
+    section: str = "data",
+) -> stored.PartInfo:
+    """Processes part 1 … `parts` of the source into the folder `output`, for `merge`; the rest is as in `pack`.
+
+    A part may be empty. It fails by itself when more of its images are rejected than the whole set may have.
+    """
+    recipe = _recipe(settings, section)
+    _check_output(output, stored.NAME, _images(settings, section))
+    source = open_source(settings, recipe)
+    share = stored.share_of(source, part, parts)
+    with atomic_folder(output, stored.NAME) as folder:
+        with (folder / stored.PIXELS).open("wb") as file:
+            found = _collect(source, share, recipe, file, workers, progress)
+        _check_rejected(found, settings, section)
+        return stored.save_part(folder, settings, source, part, parts, found, recipe.pixel_bytes)
+
+
+def merge(settings: DataSettings, folders: list[Path], output: Path, progress: bool = True, section: str = "data") -> Manifest:
+    """Packs all parts of a source, in any order: the same bytes as `pack` writes. The source itself is not read."""
+    _check_output(output, NAME, {f"the part {folder}": folder for folder in folders})
+    parts = stored.load_parts(folders, settings, section)
+    found = Found()
+    for part in parts:
+        found.join(part.found)
+    with contextlib.ExitStack() as stack:
+        files = [PixelFile(str(part.pixels), stack.enter_context(part.pixels.open("rb")), part.info.count) for part in parts]
+        pixels = Pixels(files, parts[0].info.pixel_bytes, found.digests)
+        folder = stack.enter_context(atomic_folder(output, NAME))
+        return _write_set(folder, settings, section, parts[0].info.source, found, pixels, progress)
+
+
+def _recipe(settings: DataSettings, section: str) -> Recipe:
+    return Recipe(
         resolution=settings.resolution,
         channels=settings.channels,
         fit=settings.fit,
@@ -49,92 +101,46 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
         max_pixels=settings.max_pixels,
         section=section,
     )
-    _check_output(output, settings, section)
-    source = open_source(settings, recipe)
-    with atomic_folder(output, NAME) as folder, _spill(folder, recipe.pixel_bytes) as spill:
-        found = _collect(source, recipe, spill, workers, progress)
-        _check(found, settings, section)
-        order = Arrangement(found, settings.labels and found.labelled, settings.holdout)
-        if not len(order.rows["train"]):
-            raise DataError(f"{section}.holdout {settings.holdout} leaves none of {order.count} images for training; lower it")
-        if settings.labels and not order.classes:
-            print(f"{section}: the source has no labels, the packed set has none either", file=sys.stderr)
-        if len(order.classes) == 1:
-            (only,) = order.classes
-            print(f"{section}: one class only, {only!r}; is {section}.path the folder above the classes?", file=sys.stderr)
-        if order.conflicts:
-            print(
-                f"{section}: {order.conflicts} images occur under several labels; the most frequent one was kept",
-                file=sys.stderr,
-            )
-        writer = ShardWriter(folder, settings.resolution, settings.channels, len(order.classes), settings.shard_mib * 2**20)
-        shards = _write(writer, order, spill, progress)
-        manifest = _manifest(settings, source, found, order, writer, shards)
-        atomic_write(folder / NAME, canonical_json(manifest.model_dump(mode="json")))
-    return manifest
 
 
-def _check_output(output: Path, settings: DataSettings, section: str) -> None:
-    """Before any work: the output is a place for a packed set, apart from the images."""
-    target = check_output(output, NAME)
-    if settings.source.partition(":")[0] in LOCAL:
-        images = Path(os.path.realpath(settings.path))
-        if target == images or target in images.parents or images in target.parents:
-            raise DataError(f"{output}: lies inside {section}.path {settings.path!r}, or around it; choose another output folder")
+def _images(settings: DataSettings, section: str) -> dict[str, Path]:
+    """What the source reads on this machine, by its name in messages."""
+    local = settings.source.partition(":")[0] in LOCAL
+    return {f"{section}.path {settings.path!r}": Path(settings.path)} if local else {}
 
 
-class _Spill:
-    """Images in the order of their arrival in a file without a name, which vanishes with the process."""
-
-    def __init__(self, folder: Path, pixel_bytes: int) -> None:
-        self.pixel_bytes = pixel_bytes
-        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by _spill)
-
-    def append(self, images: list[bytes]) -> None:
-        self.file.write(b"".join(images))
-
-    def read(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Fills out, uint8 [n, bytes of an image]. Plain reads: a mapping of the whole file would count as memory in use."""
-        for row, target in zip(rows.tolist(), out, strict=True):
-            if os.preadv(self.file.fileno(), [target], row * self.pixel_bytes) != self.pixel_bytes:
-                raise OSError("the spill file ended early")
+def _check_output(output: Path, marker: str, inputs: dict[str, Path]) -> None:
+    """Before any work: the output is a place for such a folder, apart from what is read."""
+    target = check_output(output, marker)
+    for name, path in inputs.items():
+        read = Path(os.path.realpath(path))
+        if target == read or target in read.parents or read in target.parents:
+            raise DataError(f"{output}: lies inside {name}, or around it; choose another output folder")
 
 
-@contextmanager
-def _spill(folder: Path, pixel_bytes: int) -> Iterator[_Spill]:
-    spill = _Spill(folder, pixel_bytes)
-    with spill.file:
-        yield spill
-
-
-def _collect(source: Source, recipe: Recipe, spill: _Spill, workers: int, progress: bool) -> Found:
+def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], workers: int, progress: bool) -> Found:
+    """Processes the images at the positions `share`: their pixels go to the file."""
     found = Found()
-    with tqdm(total=source.count, desc="pack", unit=" images", file=sys.stderr, disable=not progress, mininterval=0.5) as bar:
-        for part in process_all(source, recipe, workers):
-            spill.append(part.pixels)
-            found.digests += b"".join(part.digests)
-            for name, label in zip(part.names, part.labels, strict=True):
+    with tqdm(total=len(share), desc="pack", unit=" images", file=sys.stderr, disable=not progress, mininterval=0.5) as bar:
+        for done in process_all(source, recipe, share, workers):
+            file.write(b"".join(done.pixels))
+            found.digests += b"".join(done.digests)
+            for name, label in zip(done.names, done.labels, strict=True):
                 if label is None:
-                    found.unlabelled = name if found.unlabelled is None else min(name, found.unlabelled)
+                    found.lacks_label(name)
                 found.labels.append(-1 if label is None else found.numbers.setdefault(label, len(found.numbers)))
-            found.rejected += part.rejected
-            bar.update(len(part))
-    spill.file.flush()
+            found.rejected += done.rejected
+            bar.update(len(done))
+    file.flush()
     found.rejected.sort()
     return found
 
 
 def _check(found: Found, settings: DataSettings, section: str) -> None:
-    listed = "; ".join(f"{name}: {reason}" for name, reason in found.rejected[:SHOWN])
-    more = f"; and {len(found.rejected) - SHOWN} more" if len(found.rejected) > SHOWN else ""
-    if len(found.rejected) > settings.max_rejected:
-        raise DataError(
-            f"{len(found.rejected)} of {len(found.rejected) + len(found.labels)} images are rejected, more than "
-            f"{section}.max_rejected = {settings.max_rejected} ({listed}{more}); mend or remove them, or raise that number"
-        )
+    _check_rejected(found, settings, section)
     if not found.labels:
         raise DataError(
-            f"{section}.path {settings.path!r}: no image is left ({listed + more or 'the source is empty'}); correct the path"
+            f"{section}.path {settings.path!r}: no image is left ({_listed(found) or 'the source is empty'}); correct the path"
         )
     if settings.labels and found.labelled and found.unlabelled is not None:
         raise DataError(
@@ -143,17 +149,63 @@ def _check(found: Found, settings: DataSettings, section: str) -> None:
         )
 
 
-def _write(writer: ShardWriter, order: Arrangement, spill: _Spill, progress: bool) -> list[Shard]:
+def _check_rejected(found: Found, settings: DataSettings, section: str) -> None:
+    if len(found.rejected) > settings.max_rejected:
+        raise DataError(
+            f"{len(found.rejected)} of {len(found.rejected) + len(found.labels)} images are rejected, more than "
+            f"{section}.max_rejected = {settings.max_rejected} ({_listed(found)}); mend or remove them, or raise that number"
+        )
+
+
+def _listed(found: Found) -> str:
+    more = f"; and {len(found.rejected) - SHOWN} more" if len(found.rejected) > SHOWN else ""
+    return "; ".join(f"{name}: {reason}" for name, reason in found.rejected[:SHOWN]) + more
+
+
+def _write_set(
+    folder: Path,
+    settings: DataSettings,
+    section: str,
+    source: Source | stored.Origin,
+    found: Found,
+    pixels: Pixels,
+    progress: bool,
+) -> Manifest:
+    """Checks and arranges what was found, and writes shards and manifest."""
+    _check(found, settings, section)
+    order = Arrangement(found, settings.labels and found.labelled, settings.holdout)
+    if not len(order.rows["train"]):
+        raise DataError(f"{section}.holdout {settings.holdout} leaves none of {order.count} images for training; lower it")
+    if settings.labels and not order.classes:
+        print(f"{section}: the source has no labels, the packed set has none either", file=sys.stderr)
+    if len(order.classes) == 1:
+        (only,) = order.classes
+        print(f"{section}: one class only, {only!r}; is {section}.path the folder above the classes?", file=sys.stderr)
+    if order.conflicts:
+        print(f"{section}: {order.conflicts} images occur under several labels; the most frequent one was kept", file=sys.stderr)
+    writer = ShardWriter(folder, settings.resolution, settings.channels, len(order.classes), settings.shard_mib * 2**20)
+    shards = _write(writer, order, pixels, progress)
+    manifest = _manifest(settings, source, found, order, writer, shards)
+    atomic_write(folder / NAME, canonical_json(manifest.model_dump(mode="json")))
+    return manifest
+
+
+def _write(writer: ShardWriter, order: Arrangement, pixels: Pixels, progress: bool) -> list[Shard]:
     with tqdm(total=order.count, desc="write", unit=" images", file=sys.stderr, disable=not progress) as bar:
         return [
             shard
             for split, rows in order.rows.items()
-            for shard in writer.write(split, rows, order.labels[split], spill.read, bar.update)
+            for shard in writer.write(split, rows, order.labels[split], pixels.read, bar.update)
         ]
 
 
 def _manifest(
-    settings: DataSettings, source: Source, found: Found, order: Arrangement, writer: ShardWriter, shards: list[Shard]
+    settings: DataSettings,
+    source: Source | stored.Origin,
+    found: Found,
+    order: Arrangement,
+    writer: ShardWriter,
+    shards: list[Shard],
 ) -> Manifest:
     content = ContentHash(settings.resolution, settings.channels, order.classes)
     splits = {}

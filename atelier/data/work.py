@@ -67,17 +67,20 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
     return done
 
 
-def process_all(source: Source, recipe: Recipe, workers: int) -> Iterator[Processed]:
-    """Every chunk of the source, in order. Starts processes only once the remaining work is known to pay for them."""
+def process_all(source: Source, recipe: Recipe, share: range, workers: int) -> Iterator[Processed]:
+    """The source's images at the positions `share`, chunk by chunk in order.
+
+    Starts processes only once the remaining work is known to pay for them.
+    """
     workers = workers or cores()
-    chunks = source.chunks(max(1, min(CHUNK_IMAGES, CHUNK_BYTES // recipe.pixel_bytes)))
+    chunks = source.chunks(max(1, min(CHUNK_IMAGES, CHUNK_BYTES // recipe.pixel_bytes)), share)
     start, done = time.perf_counter(), 0
     for chunk in chunks:
         result = process_chunk(source, recipe, chunk)
         done += len(result)
         yield result
         spent = time.perf_counter() - start
-        if workers > 1 and spent >= ALONE_SECONDS and spent / max(1, done) * (source.count - done) >= WORTH_SECONDS:
+        if workers > 1 and spent >= ALONE_SECONDS and spent / max(1, done) * (len(share) - done) >= WORTH_SECONDS:
             break
     yield from _in_parallel(source, recipe, chunks, workers)
 

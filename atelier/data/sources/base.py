@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,19 +29,41 @@ class Item:
 
 
 class Source(ABC):
-    """A set of raw images, cut into chunks that any process can turn into items. A source can be pickled."""
+    """A set of raw images in a fixed order, cut into chunks that any process can turn into items. A source can be pickled."""
 
     kind: str  # as in params.yaml
     description: str  # one line, the same on every machine
     count: int  # images, before anything is rejected
 
     @abstractmethod
-    def chunks(self, images: int) -> Iterator[Any]:
-        """Cuts the source into picklable parts of at most `images` images and about CHUNK_BYTES. Runs in one process only."""
+    def listing(self) -> Iterator[tuple[str, int]]:
+        """Name and size (bytes or images) of each file or array that it reads, in order, the same on every machine."""
+
+    @abstractmethod
+    def chunks(self, images: int, share: range) -> Iterator[Any]:
+        """Cuts the images at the positions `share` into picklable chunks of at most `images` images and about CHUNK_BYTES.
+
+        Of what lies outside the share no more is read than the format demands. Runs in one process only.
+        """
 
     @abstractmethod
     def items(self, chunk: Any) -> Iterator[Item]:
         """The images of one chunk. Runs in any process."""
+
+    def fingerprint(self) -> str:
+        """sha256 of the listing: tells whether two processes see the same source, without reading an image."""
+        listed = hashlib.sha256()
+        for name, size in self.listing():
+            listed.update(f"{name}\0{size}\n".encode())
+        return listed.hexdigest()
+
+
+def spread(share: range, counts: Iterable[int]) -> Iterator[range]:
+    """Which images of each file are in the share, where the files hold `counts` images one after the other. May be none."""
+    first = 0
+    for count in counts:
+        yield range(min(max(share.start - first, 0), count), min(max(share.stop - first, 0), count))
+        first += count
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,12 @@ class EmbeddedSource(ArraySource):
         self._images = images
         self._labels = [str(int(label)) for label in labels]
 
-    def chunks(self, images: int) -> Iterator[ArrayChunk]:
-        for first in range(0, self.count, images):
-            part = slice(first, first + images)
+    def listing(self) -> Iterator[tuple[str, int]]:
+        yield self.kind, self.count
+
+    def chunks(self, images: int, share: range) -> Iterator[ArrayChunk]:
+        for first in share[::images]:
+            part = slice(first, min(first + images, share.stop))
             yield ArrayChunk(self.kind, first, self._images[part], self._labels[part])
 
 

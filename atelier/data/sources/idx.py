@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import itertools
 import math
 import struct
@@ -15,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from atelier.data.errors import DataError
-from atelier.data.sources.base import CHUNK_BYTES, ArrayChunk, ArraySource
+from atelier.data.sources.base import CHUNK_BYTES, ArrayChunk, ArraySource, spread
 
 UNSIGNED_BYTE = 8
 
@@ -82,25 +84,34 @@ class IdxSource(ArraySource):
                 raise DataError(f"{partner}: labels of shape {counted} for {shape[0]} images in {file.name}; fetch both again")
         return Part(file, shape, partner)
 
-    def chunks(self, images: int) -> Iterator[ArrayChunk]:
-        for part in self._parts:
-            count = part.shape[0]
-            step = max(1, min(images, CHUNK_BYTES // math.prod(part.shape[1:])))
-            labels = _pieces(part.labels, step) if part.labels else itertools.repeat(None, math.ceil(count / step))
-            for first, pixels, values in zip(range(0, count, step), _pieces(part.path, step), labels, strict=True):
+    def listing(self) -> Iterator[tuple[str, int]]:
+        return ((part.path.name, part.shape[0]) for part in self._parts)
+
+    def chunks(self, images: int, share: range) -> Iterator[ArrayChunk]:
+        for part, rows in zip(self._parts, spread(share, [part.shape[0] for part in self._parts]), strict=True):
+            if not rows:
+                continue
+            starts = rows[:: max(1, min(images, CHUNK_BYTES // math.prod(part.shape[1:])))]
+            labels = _pieces(part.labels, rows, starts.step) if part.labels else itertools.repeat(None, len(starts))
+            for first, pixels, values in zip(starts, _pieces(part.path, rows, starts.step), labels, strict=True):
                 names = None if values is None else [str(value) for value in values]
                 yield ArrayChunk(part.path.name, first, pixels, names)
 
 
-def _pieces(file: Path, step: int) -> Iterator[np.ndarray]:
-    """What is behind the header, `step` images or labels at a time. Raises DataError unless that is as long as stated."""
+def _pieces(file: Path, rows: range, step: int) -> Iterator[np.ndarray]:
+    """The images or labels `rows`, `step` at a time. Raises DataError unless the file is as long as stated.
+
+    Whoever takes the last row looks at what is behind it. What is before the first one is skipped, if gzipped by unpacking it.
+    """
     with _opened(file) as stream:
         shape = _shape(stream, file)
-        for first in range(0, shape[0], step):
-            taken = min(step, shape[0] - first)
+        with _intact(file):
+            stream.seek(rows.start * math.prod(shape[1:]), io.SEEK_CUR)
+        for first in rows[::step]:
+            taken = min(step, rows.stop - first)
             values = _exactly(stream, taken * math.prod(shape[1:]), file)
             yield np.frombuffer(values, np.uint8).reshape(taken, *shape[1:])
-        if _read(stream, 1, file):
+        if rows.stop == shape[0] and _read(stream, 1, file):
             kind = "images" if shape[1:] else "labels"
             raise DataError(f"{file}: goes on after the {shape[0]} {kind} that its header states; fetch it again")
 
@@ -131,7 +142,13 @@ def _exactly(stream: BinaryIO, size: int, file: Path) -> bytes:
 
 
 def _read(stream: BinaryIO, size: int, file: Path) -> bytes:
-    try:
+    with _intact(file):
         return stream.read(size)
+
+
+@contextlib.contextmanager
+def _intact(file: Path) -> Iterator[None]:
+    try:
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{file}: damaged gzip ({error}); fetch it again") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
-from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource
+from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource, spread
 from atelier.storage import LocalStorage
 
 
@@ -29,13 +29,17 @@ class ParquetSource(ListSource):
             raise DataError(f"{section}.path {path!r}: no Parquet file there; correct the path, or bring it with `dvc pull`")
         self._image, self._label, self._section = image_column, label_column, section
         self._classes = {name: self._checked(file) for name, file in self._files.items()}
-        self.count = sum(_open(file).metadata.num_rows for file in self._files.values())
+        self._counts = {name: _open(file).metadata.num_rows for name, file in self._files.items()}
+        self.count = sum(self._counts.values())
 
-    def chunks(self, images: int) -> Iterator[list[Item]]:
+    def listing(self) -> Iterator[tuple[str, int]]:
+        return iter(self._counts.items())
+
+    def chunks(self, images: int, share: range) -> Iterator[list[Item]]:
         columns = [self._image] + ([self._label] if self._label else [])
-        for name, file in self._files.items():
-            row = 0
-            for contents, *rest in _batches(file, images, columns):
+        for (name, file), rows in zip(self._files.items(), spread(share, self._counts.values()), strict=True):
+            row = rows.start
+            for contents, *rest in _batches(file, rows, images, columns):
                 labels = rest[0] if rest else [None] * len(contents)
                 yield [
                     Item(f"{name}#{row + offset}", _content(content), _class_name(label, self._classes[name]))
@@ -95,16 +99,28 @@ def _open(file: Path) -> Any:
         ) from error
 
 
-def _batches(file: Path, images: int, columns: list[str]) -> Iterator[list[list[Any]]]:
-    """The values of each column, of at most `images` rows and about CHUNK_BYTES at a time."""
+def _batches(file: Path, rows: range, images: int, columns: list[str]) -> Iterator[list[list[Any]]]:
+    """The values of each column in `rows`, of at most `images` rows and about CHUNK_BYTES at a time.
+
+    Row groups without such a row are not read; the others are, up to their last one.
+    """
     import pyarrow
 
     try:
         parquet = _open(file)
-        for number in range(parquet.num_row_groups):
-            rows = max(1, min(images, CHUNK_BYTES // _row_bytes(parquet.metadata.row_group(number), columns[0])))
-            for batch in parquet.iter_batches(batch_size=rows, row_groups=[number], columns=columns):
-                yield [column.to_pylist() for column in batch.select(columns).columns]
+        groups = [parquet.metadata.row_group(number) for number in range(parquet.num_row_groups)]
+        for number, wanted in enumerate(spread(rows, [group.num_rows for group in groups])):
+            if not wanted:
+                continue
+            step = max(1, min(images, CHUNK_BYTES // _row_bytes(groups[number], columns[0])))
+            first = 0
+            for batch in parquet.iter_batches(batch_size=step, row_groups=[number], columns=columns):
+                before, behind = max(0, wanted.start - first), min(len(batch), wanted.stop - first)
+                if before < behind:
+                    yield [column.to_pylist() for column in batch.slice(before, behind - before).select(columns).columns]
+                first += len(batch)
+                if first >= wanted.stop:
+                    break
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: damaged ({' '.join(str(error).split())}); fetch it again") from error
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from atelier.data.errors import DataError, Rejected
 from atelier.data.process import Recipe, guarded, rejecting
-from atelier.data.sources.base import Item, ListSource
+from atelier.data.sources.base import Item, ListSource, spread
 from atelier.data.sources.cifar import load_cifar
 
 TRAIN_TEST: list[dict[str, Any]] = [{"train": True}, {"train": False}]
@@ -59,11 +59,15 @@ class TorchvisionSource(ListSource):
         self._parts, self._recipe = parts, recipe
         self.count = sum(len(part) for part in parts)
 
-    def chunks(self, images: int) -> Iterator[list[Item]]:
-        for number, part in enumerate(self._parts):
+    def listing(self) -> Iterator[tuple[str, int]]:
+        return ((str(number), len(part)) for number, part in enumerate(self._parts))
+
+    def chunks(self, images: int, share: range) -> Iterator[list[Item]]:
+        rows = spread(share, map(len, self._parts))
+        for number, (part, mine) in enumerate(zip(self._parts, rows, strict=True)):
             classes = getattr(part, "classes", None) or getattr(part, "categories", None)
             chunk: list[Item] = []
-            for index in range(len(part)):
+            for index in mine:
                 chunk.append(self._item(f"{number}#{index}", part, index, classes))
                 if len(chunk) == images:
                     yield chunk
@@ -82,8 +86,13 @@ class TorchvisionSource(ListSource):
 
 
 def _load(name: str, path: str, arguments: dict[str, Any], section: str) -> Any:
-    from torchvision import datasets
-
+    try:
+        from torchvision import datasets
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{section}.source torchvision:{name}: torchvision is not in this image or environment ({error}); use an image that "
+            "has it (--data-image naming the training image)"
+        ) from error
     kind = getattr(datasets, name)
     try:
         if name.startswith("CIFAR"):

@@ -51,16 +51,20 @@ class TreeSource(Source):
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_entries": []}  # a worker needs only the entries of its chunks
 
-    def chunks(self, images: int) -> Iterator[list[Entry]]:
+    def listing(self) -> Iterator[tuple[str, int]]:
+        return ((entry.name, entry.size) for entry in self._entries)
+
+    def chunks(self, images: int, share: range) -> Iterator[list[Entry]]:
         chunk: list[Entry] = []
         size = 0
-        for entry in self._entries:
+        for entry in self._entries[share.start : share.stop]:
             if chunk and (len(chunk) == images or size + entry.size > CHUNK_BYTES):
                 yield chunk
                 chunk, size = [], 0
             chunk.append(entry)
             size += min(entry.size, self.max_bytes)
-        yield chunk
+        if chunk:
+            yield chunk
 
     def items(self, chunk: list[Entry]) -> Iterator[Item]:
         small = [entry for entry in chunk if entry.size <= self.max_bytes]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from atelier.settings import DataSettings
+from reading import Encode, Make, Pictures, write_idx
 
 
 @pytest.fixture
@@ -17,3 +23,34 @@ def raw(tmp_path: Path, encode: Callable[..., bytes], pictures: Callable[..., li
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(picture))
     return tmp_path / "raw"
+
+
+@pytest.fixture
+def opened(raw: Path, tmp_path: Path, data_settings: Make, encode: Encode, pictures: Pictures) -> Callable[[str], DataSettings]:
+    """`opened(kind)`: the settings of a small source of that kind."""
+
+    def make(kind: str) -> DataSettings:
+        place = raw if kind == "folder" else tmp_path / "raw.zip" if kind == "zip" else tmp_path / kind.replace(":", "-")
+        if kind == "zip":
+            with zipfile.ZipFile(place, "w") as archive:
+                for file in raw.rglob("*.png"):
+                    archive.write(file, file.relative_to(raw))
+        elif kind == "idx":
+            place.mkdir()
+            for part, count, suffix in (("train", 11, ".gz"), ("t10k", 6, "")):
+                write_idx(place / f"{part}-images-idx3-ubyte{suffix}", np.stack(pictures(count, shape=(28, 28))))
+                write_idx(place / f"{part}-labels-idx1-ubyte{suffix}", np.arange(count, dtype=np.uint8) % 3)
+        elif kind == "parquet":
+            place.mkdir()
+            for name, count in (("a", 12), ("b", 1), ("c", 5)):
+                images = [encode(picture) for picture in pictures(count, seed=count)]
+                table = pa.table({"image": images, "label": [number % 3 for number in range(count)]})
+                pq.write_table(table, place / f"{name}.parquet", row_group_size=5)
+        elif kind.startswith("torchvision"):
+            for part, count in (("train", 9), ("t10k", 4)):
+                (place / "MNIST" / "raw").mkdir(parents=True, exist_ok=True)
+                write_idx(place / "MNIST" / "raw" / f"{part}-images-idx3-ubyte", np.stack(pictures(count, shape=(28, 28))))
+                write_idx(place / "MNIST" / "raw" / f"{part}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8) % 3)
+        return data_settings(source=kind, path=str(place), holdout=0.4)
+
+    return make

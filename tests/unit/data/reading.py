@@ -15,7 +15,7 @@ from PIL import Image
 from atelier.data.errors import DataError
 from atelier.data.process import Recipe
 from atelier.data.sources import open_source
-from atelier.data.sources.base import Item
+from atelier.data.sources.base import Item, Source
 from atelier.settings import DataSettings
 from atelier.storage import StorageError
 
@@ -27,10 +27,15 @@ RECIPE = Recipe(28, 1, "crop", 0, "box", "#000000", 8, 10_000)
 
 def read(settings: DataSettings, images: int = 3) -> list[Item]:
     source = open_source(settings, RECIPE)
-    worker = pickle.loads(pickle.dumps(source))  # noqa: S301 (what a pool does with it)
-    items = [item for chunk in source.chunks(images) for item in worker.items(pickle.loads(pickle.dumps(chunk)))]  # noqa: S301
+    items = read_share(source, range(source.count), images)
     assert len(items) == source.count
     return items
+
+
+def read_share(source: Source, share: range, images: int = 3) -> list[Item]:
+    worker = pickle.loads(pickle.dumps(source))  # noqa: S301 (what a pool does with it)
+    chunks = (pickle.loads(pickle.dumps(chunk)) for chunk in source.chunks(images, share))  # noqa: S301
+    return [item for chunk in chunks for item in worker.items(chunk)]
 
 
 def refused(settings: DataSettings, *parts: str) -> None:

@@ -64,7 +64,7 @@ def test_a_zip_after_other_bytes_is_read(path: Path) -> None:
 def test_classes_and_hidden_files_are_as_in_a_folder(path: Path) -> None:
     write(path, {"cat/": b"", "dog/2.png": b"2", "cat/1.png": b"1", "__MACOSX/cat/._1.png": b"", "cat/.DS_Store": b""})
     source = open_tree("zip", str(path), MIB, "data")
-    assert [(item.name, item.label) for chunk in source.chunks(1) for item in source.items(chunk)] == [
+    assert [(item.name, item.label) for chunk in source.chunks(1, range(source.count)) for item in source.items(chunk)] == [
         ("cat/1.png", "cat"),
         ("dog/2.png", "dog"),
     ]

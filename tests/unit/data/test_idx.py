@@ -97,7 +97,7 @@ def test_a_header_that_states_too_much(
 def test_large_images_travel_in_small_chunks(tmp_path: Path, data_settings: Make) -> None:
     write_idx(tmp_path / "images-idx4-ubyte", np.zeros((40, 1000, 1000, 3), np.uint8))
     source = open_source(data_settings(source="idx", path=str(tmp_path), labels=False), replace(RECIPE, max_pixels=10**6))
-    sizes = [len(chunk.images) for chunk in source.chunks(256)]
+    sizes = [len(chunk.images) for chunk in source.chunks(256, range(source.count))]
     assert sizes == [5] * 8, "16 MiB hold five of 3 MB"
 
 
@@ -111,6 +111,6 @@ def test_fashion_mnist_of_debian(data_settings: Make) -> None:
     if not folder.is_dir():
         pytest.skip("Debian's dataset-fashion-mnist is not installed")
     source = open_source(data_settings(source="idx", path=str(folder)), RECIPE)
-    first = next(source.chunks(16))
+    first = next(source.chunks(16, range(source.count)))
     assert source.count == 70_000 and first.images.shape == (16, 28, 28)
     assert first.labels[:10] == ["9", "2", "1", "1", "6", "1", "4", "6", "5", "7"], "the published order of its test labels"

@@ -69,14 +69,21 @@ def test_an_older_set_is_replaced_whole(raw: Path, tmp_path: Path, data_settings
     assert sorted(path.name for path in tmp_path.iterdir()) == ["packed", "raw"]
 
 
-@pytest.mark.parametrize("place", ["atelier.data.pack._Spill.append", "atelier.data.shards.ShardWriter._records"])
-def test_no_space_left_leaves_nothing(
-    place: str, raw: Path, tmp_path: Path, data_settings: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def full(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(place, full)
+
+def full_file(*_: Any, **__: Any) -> Any:
+    return Path("/dev/full").open("r+b")
+
+
+@pytest.mark.parametrize(
+    ("place", "instead"), [("tempfile.TemporaryFile", full_file), ("atelier.data.shards.ShardWriter._records", full)]
+)
+def test_no_space_left_leaves_nothing(
+    place: str, instead: Any, raw: Path, tmp_path: Path, data_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, instead)
     with pytest.raises(WriteError, match="packed: no space left on the device"):
         quietly(data_settings(source="folder", path=str(raw)), tmp_path / "packed")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]

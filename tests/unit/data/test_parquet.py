@@ -76,7 +76,7 @@ def test_parquet_rows_travel_in_small_chunks(tmp_path: Path, data_settings: Make
     contents = [rng.bytes(3 * 2**20) for _ in range(8)] + [b"small"] * 40
     write_parquet(tmp_path / "a.parquet", contents, None, row_group_size=8)
     source = open_source(data_settings(source="parquet", path=str(tmp_path), labels=False), RECIPE)
-    chunks = list(source.chunks(30))
+    chunks = list(source.chunks(30, range(source.count)))
     assert [len(chunk) for chunk in chunks] == [5, 3, 8, 8, 8, 8, 8]
     assert [item.content for chunk in chunks for item in chunk] == contents
 

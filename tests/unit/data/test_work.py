@@ -48,8 +48,11 @@ class Deadly(Source):
 
     kind, description, count = "deadly", "", 8
 
-    def chunks(self, images: int) -> Iterator[int]:
-        return iter(range(self.count))
+    def listing(self) -> Iterator[tuple[str, int]]:
+        yield self.kind, self.count
+
+    def chunks(self, images: int, share: range) -> Iterator[int]:
+        return iter(share)
 
     def items(self, chunk: int) -> Iterator[Item]:
         if parent_process() is not None:
@@ -60,8 +63,8 @@ class Deadly(Source):
 @pytest.mark.usefixtures("many_processes")
 def test_a_killed_worker_is_explained() -> None:
     with pytest.raises(DataError, match=r"one of 2 packing processes died, for lack of memory\? pack with .*--workers 1"):
-        list(process_all(Deadly(), RECIPE, 2))
-    assert len(list(process_all(Deadly(), RECIPE, 1))) == Deadly.count
+        list(process_all(Deadly(), RECIPE, range(8), 2))
+    assert len(list(process_all(Deadly(), RECIPE, range(8), 1))) == Deadly.count
 
 
 def test_too_little_memory_for_an_image_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +75,7 @@ def test_too_little_memory_for_an_image_is_explained(tmp_path: Path, monkeypatch
     recipe = replace(RECIPE, section="target")
     monkeypatch.setattr("atelier.data.work.process", exhausted)
     with pytest.raises(DataError, match=r"x\.png: not enough memory to decode it; lower target\.max_pixels, or .*--workers 1"):
-        list(process_all(open_tree("folder", str(tmp_path), 100, "target"), recipe, 1))
+        list(process_all(open_tree("folder", str(tmp_path), 100, "target"), recipe, range(1), 1))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_workers_end_with_a_killed_parent(raw: Path) -> None:
         "if __name__ == '__main__':\n"
         "    work.ALONE_SECONDS = work.WORTH_SECONDS = 0.0; work.CHUNK_IMAGES = 1\n"
         "    recipe = Recipe(28, 1, 'crop', 0, 'box', '#000000', 8, 10_000)\n"
-        "    parts = work.process_all(open_tree('folder', sys.argv[1], 10**6, 'data'), recipe, 2)\n"
+        "    parts = work.process_all(open_tree('folder', sys.argv[1], 10**6, 'data'), recipe, range(30), 2)\n"
         "    next(parts), next(parts)\n"
         "    print(*[child.pid for child in multiprocessing.active_children()], flush=True); time.sleep(60)\n"
     )
