@@ -1,4 +1,4 @@
-"""Local folders and S3 prefixes behind one interface: list what is there, read it.
+"""Local folders and S3 prefixes behind one interface: list what is there, read it. S3 can be written too.
 
 S3 goes through boto3 and takes its endpoint, credentials and region from the environment (AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, or a profile); none of them is kept in an object of this module, written or logged.
@@ -13,17 +13,23 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from atelier.errors import AtelierError
 
 S3_CONNECTIONS = 8
+S3_REMOVED_AT_ONCE = 1000  # S3 allows no more in a call
+S3_PUT_BYTES = 1 << 30  # up to here an object goes up in one piece: a killed writer leaves no parts that nobody sees but the bill
 S3_TRIES = 3  # of a body that breaks off; botocore itself repeats only what fails before the first byte
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class StorageError(AtelierError):
-    """A folder, a bucket or an object cannot be read; the message names it and the remedy."""
+    """A folder, a bucket or an object cannot be read or written; the message names it and the remedy."""
+
+
+class StorageAway(StorageError):
+    """The store cannot be reached, or answers with a fault of its own: the same request may succeed later."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +125,14 @@ class LocalStorage(Storage):
 
 
 class S3Storage(Storage):
-    """Every object under an `s3://bucket/prefix`. Objects are read over several connections at a time."""
+    """Every object under an `s3://bucket/prefix`. Objects are read over several connections at a time.
 
-    def __init__(self, uri: str) -> None:
+    With `timeout` (seconds) a request is tried once and may hang no longer than this; without it the usual patience of boto3
+    applies. Every method raises StorageError, and StorageAway where a later try can help.
+    """
+
+    def __init__(self, uri: str, timeout: float | None = None) -> None:
+        self.timeout = timeout
         self.bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         if not uri.startswith("s3://") or not self.bucket:
             raise StorageError(f"{uri}: not an S3 prefix; write s3://bucket/prefix")
@@ -155,9 +166,38 @@ class S3Storage(Storage):
             except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError) as error:
                 tries += 1
                 if tries == S3_TRIES:
-                    raise StorageError(
+                    raise StorageAway(
                         f"s3://{self.bucket}/{entry.handle}: broke off while reading, {tries} times; check the network, run again"
                     ) from error
+
+    def download(self, entry: Entry, path: Path) -> None:
+        """Writes the content of an entry to a file, in the thread that calls."""
+        from boto3.s3.transfer import TransferConfig
+
+        with _Explained(self.bucket, entry.handle):
+            self.client.download_file(self.bucket, entry.handle, str(path), Config=TransferConfig(use_threads=False))
+
+    def put(self, name: str, content: IO[bytes]) -> None:
+        """Stores the rest of a file under a name below the prefix, in the thread that calls: no other one outlives it.
+
+        An object is there whole or not at all. What reading `content` raises ends the upload and is passed on as StorageAway.
+        """
+        from boto3.s3.transfer import TransferConfig
+
+        config = TransferConfig(multipart_threshold=S3_PUT_BYTES, multipart_chunksize=S3_PUT_BYTES // 8, use_threads=False)
+        with _Explained(self.bucket, self.prefix + name):
+            self.client.upload_fileobj(content, self.bucket, self.prefix + name, Config=config)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Removes objects by their names below the prefix; one that is not there is no error."""
+        from botocore.exceptions import ClientError
+
+        for first in range(0, len(names), S3_REMOVED_AT_ONCE):
+            keys = [{"Key": self.prefix + name} for name in names[first : first + S3_REMOVED_AT_ONCE]]
+            with _Explained(self.bucket, keys[0]["Key"]):
+                answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys, "Quiet": True})
+                if answer.get("Errors"):
+                    raise ClientError({"Error": answer["Errors"][0]}, "DeleteObjects")
 
     @property
     def client(self) -> Any:
@@ -167,7 +207,10 @@ class S3Storage(Storage):
             from botocore.config import Config
 
             config = Config(
-                connect_timeout=10, read_timeout=60, retries={"mode": "standard"}, max_pool_connections=S3_CONNECTIONS
+                connect_timeout=self.timeout or 10,
+                read_timeout=self.timeout or 60,
+                retries={"mode": "standard"} if self.timeout is None else {"mode": "standard", "total_max_attempts": 1},
+                max_pool_connections=S3_CONNECTIONS,
             )
             with _Explained(self.bucket, self.prefix):
                 self._client = boto3.Session().client("s3", config=config)
@@ -194,9 +237,10 @@ class _Explained:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, _: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or not isinstance(error, Exception):
             return
+        from boto3.exceptions import RetriesExceededError
         from botocore.exceptions import (
             BotoCoreError,
             ClientError,
@@ -206,6 +250,7 @@ class _Explained:
             PartialCredentialsError,
         )
 
+        kind: type[StorageError] = StorageError
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
         if isinstance(error, ClientError):
             code = error.response.get("Error", {}).get("Code", "unknown")
@@ -218,13 +263,16 @@ class _Explained:
             elif code in ("NoSuchKey", "404"):
                 remedy = "the object is gone; run again once nobody changes the prefix"
             else:
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+                kind = StorageAway if status >= 500 or status == 429 else StorageError
                 remedy = f"{endpoint} answers {code}; run again, and if it stays ask whoever keeps the store"
         elif isinstance(error, NoCredentialsError | PartialCredentialsError):
             remedy = "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        elif isinstance(error, ConnectionError | HTTPClientError):
+        elif isinstance(error, ConnectionError | HTTPClientError | RetriesExceededError):
+            kind = StorageAway
             remedy = f"{endpoint} cannot be reached ({type(error).__name__}); check AWS_ENDPOINT_URL_S3 and the network"
         elif isinstance(error, BotoCoreError | ValueError):
             remedy = f"boto3 cannot use these settings ({error}); check the AWS_* variables"
         else:
             return
-        raise StorageError(f"{self.where}: {remedy}") from error
+        raise kind(f"{self.where}: {remedy}") from error

@@ -16,7 +16,7 @@ what the paths hold:
   --base     the checkpoint that "base" stands for (components.train)
   --data     the packed target images (components.prepare --section target)
   --output   the checkpoint, as of components.train; its generator.json names the parent
-  --states   a folder for each run with its last saves; keep it where a retry finds it again
+  --states   a folder for each run with its last saves; keep it where a retry finds it again, or give --mirror
   --cache    statistics of the real images, by content hash; may be deleted at any time
 """
 
@@ -44,6 +44,7 @@ def finetune(
     base: Path | None = None,
     device: str = "auto",
     resume_run: Path | None = None,
+    mirror: str | None = None,
 ) -> GeneratorInfo:
     """Fine-tunes the generator that settings.init_from names ("base" is the folder `base`) to the packed images of `data`.
 
@@ -64,6 +65,7 @@ def finetune(
         init_from=str(base) if settings.init_from == BASE else settings.init_from,
         resume_run=resume_run,
         step="finetune",
+        mirror=mirror,
     )
 
 
@@ -88,6 +90,7 @@ def main() -> None:
         base=args.base,
         device=args.device,
         resume_run=args.resume,
+        mirror=args.mirror,
     )
     report(args.output, info)
 

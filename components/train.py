@@ -7,9 +7,21 @@ settings and starting weights. For the cases in which that is not enough there a
                    were saved. An error, never a new beginning, if code, data or settings are not those it was started with.
   --init-from X    begin a new run, at step 0 and with fresh optimisers, from the weights of another generator.
 
+With --mirror every save also goes to S3, in the background; training never waits for it. Where the disk of --states is lost
+with its machine, the same command goes on from there, on any machine. Endpoint and credentials are the usual AWS_* variables;
+the credentials must allow to list, get, put and delete objects. Of a finished run stays only what its checkpoint is made of,
+for a runner that was killed before it took that over: remove it, or let a lifecycle rule of the bucket do so (a rule whose
+days exceed the longest run also clears runs that were given up).
+After SIGTERM the process finishes its step, saves, sends the save within 7 of the 10 seconds that it takes at most, and exits
+with 75. Kubernetes grants terminationGracePeriodSeconds (30 unless the pod says otherwise; spot nodes often grant 15 to 30) and
+tells only process 1 of the container. In a pod of Kubeflow Pipelines that is Argo's executor; it passes the signal on to the
+process group, where Kubeflow's launcher does not handle it and ends, so that the container may end before training has saved.
+There the saves on schedule (train.save_every) bound what is lost.
+
 example:
   python -m components.train --data data/base --output models/base --states states/train
   python -m components.train --data data/base --output models/base --resume states/train/4f1c2ab09d7e6a35
+  python -m components.train --data data/base --output models/base --states states/train --mirror s3://atelier/states
   torchrun --nproc-per-node 2 -m components.train --data data/base --output models/base --states states/train
 
 what the paths hold:
@@ -17,7 +29,7 @@ what the paths hold:
   --output   the checkpoint: generator.safetensors and generator.json (the best by the evaluation metric, not the last),
              players.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
              time), summary.json
-  --states   a folder for each run with its last saves; keep it where a retry finds it again
+  --states   a folder for each run with its last saves; keep it where a retry finds it again, or give --mirror
   --cache    statistics of the real images, by content hash; may be deleted at any time
 """
 
@@ -43,9 +55,10 @@ from atelier.registry.tracking import step_run
 from atelier.registry.versions import resolve
 from atelier.settings import EvaluateSettings, ModelSettings, TrainSettings
 from atelier.training.checkpoint import Start
-from atelier.training.distributed import Ranks, choose_device, ranks
+from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
 from atelier.training.loop import Measure
 from atelier.training.run import run, run_key
+from atelier.training.state import RunFolder
 from components import cli, resume
 
 REGISTRY = "models:/"
@@ -64,18 +77,28 @@ def train(
     init_from: str | None = None,
     resume_run: Path | None = None,
     step: str = "train",
+    mirror: str | None = None,
 ) -> GeneratorInfo:
     """Trains on the packed images of `data` and writes the checkpoint folder `output`.
 
     Of `evaluate` only what `watching` keeps matters: it chooses the best checkpoint. `init_from` is a checkpoint folder or
     models:/NAME@ALIAS. `resume_run` is a run's folder of saves, and stands for `states` and `init_from`. `step` is the name
-    of the MLflow run in `experiment`. Raises Preempted (state saved, run again), TrainingStopped, StateError and others.
+    of the MLflow run in `experiment`, and the section that `settings` are of. `mirror` is an s3:// prefix for copies of the
+    saves. Raises Preempted (state saved, run again), TrainingStopped, StateError, StorageError and others.
     """
     check_output(output, INFO)
     chosen = choose_device(device)
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
+        if settings.nodes > these.world:
+            raise DistributedError(
+                f"{step}.nodes is {settings.nodes}, but only {these.world} processes train: Kubeflow starts those machines for "
+                f"its pipelines; on one machine set {step}.nodes: 1"
+            )
         if resume_run:
             resume_run = resume_run.resolve()
+            if mirror and these.first_on_node:
+                RunFolder(resume_run.parent, resume_run.name, mirror).fetch()
+            these.any(False, chosen)
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
         start = Start(parent) if parent else None
@@ -99,6 +122,7 @@ def train(
             git=git_state(),
             observers=[MlflowObserver(tracked)] if these.first else [],
             start=start,
+            mirror=mirror,
         )
 
 
@@ -156,6 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser, init_from: str) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the packed images")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes")
     parser.add_argument("--states", type=Path, default=Path("states"), metavar="FOLDER", help="saves of runs (default: states)")
+    parser.add_argument("--mirror", metavar="S3", help="s3://bucket/prefix that saves go to as well (default: none)")
     parser.add_argument("--cache", type=Path, default=Path("cache"), metavar="FOLDER", help="default: cache")
     parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
     beginning = parser.add_mutually_exclusive_group()
@@ -181,6 +206,7 @@ def main() -> None:
         device=args.device,
         init_from=args.init_from,
         resume_run=args.resume,
+        mirror=args.mirror,
     )
     report(args.output, info)
 

@@ -18,6 +18,7 @@ from atelier.settings import ModelSettings
 from atelier.tasks.generation import Generation
 
 PLAYERS = "players.safetensors"
+FIRST_COLUMNS = ("images", "step")
 
 
 def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path, output: Path) -> None:
@@ -44,7 +45,7 @@ def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path
 
 def _csv(points: list[dict[str, float]]) -> str:
     buffer = io.StringIO()
-    names = list(dict.fromkeys(name for point in points for name in point))
+    names = sorted({name for point in points for name in point}, key=lambda name: (name not in FIRST_COLUMNS, name))
     writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(points)

@@ -36,6 +36,11 @@ class Ranks:
         """True on the one rank that saves, measures and reports."""
         return self.rank == 0
 
+    @property
+    def first_on_node(self) -> bool:
+        """True on one rank of each machine."""
+        return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
     def share(self, batch: int) -> slice:
         """This rank's part of a global batch. Raises DistributedError if the batch cannot be shared equally."""
         if batch % self.world:

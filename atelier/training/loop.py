@@ -28,7 +28,7 @@ from atelier.settings import TrainSettings
 from atelier.tasks.generation import Generation, Pressure
 from atelier.tasks.sight import COMPARED
 from atelier.training import state
-from atelier.training.distributed import DistributedError, Ranks
+from atelier.training.distributed import Ranks
 from atelier.training.feed import Feed
 from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
@@ -120,10 +120,6 @@ class Trainer:
         newest = self.folder.newest()
         if newest is not None:
             self._restore(newest)
-        if self.ranks.any(self.ranks.from_first(self.step, self.device) != self.step, self.device):
-            raise DistributedError(
-                f"the ranks find different saves in {self.folder.path}; give all nodes the same --states folder"
-            )
         for observer in self.observers:
             observer.started(self.history)
         if newest is None:
@@ -156,9 +152,11 @@ class Trainer:
     def _stop(self, stop: StopSignal) -> NoReturn:
         """Saves and raises Preempted."""
         self._save()
+        where = self.folder.hand_over(stop.until) if self.ranks.first else "saved"
+        self.ranks.any(False, self.device)  # torchrun ends all ranks as soon as one has left
         raise Preempted(
             f"stopped by {stop.received.name if stop.received else 'another rank'} at {self.seen} of "
-            f"{self.settings.images} images; the state is saved, run the same command again to go on"
+            f"{self.settings.images} images; the state is {where}; run the same command again to go on"
         )
 
     @property
@@ -331,8 +329,7 @@ class Trainer:
                 "ada": self.ada.state_dict(),
                 "meters": {"points": self.meter.state(), "signal": self.signal.state()},
             }
-            state.write(self.folder.step(self.step), tensors, values)
-            self.folder.prune(self.best["step"] if self.best else None)
+            self.folder.save(self.step, tensors, values)
 
     def _refuse_divergence(self) -> None:
         """Raises TrainingStopped if a step since the last point of the curves was not finite."""

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
+import time
+from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 from atelier.errors import AtelierError
+
+GRACE = 10.0  # seconds from the signal to the end of the process
+LEAVING = 3.0  # of them for what comes after the state: telling MLflow, the end of the interpreter
 
 
 class Preempted(AtelierError):
@@ -15,11 +24,20 @@ class Preempted(AtelierError):
 
 
 class StopSignal:
-    """Context manager that turns the first SIGTERM or SIGINT into a flag; a second one acts as it always did."""
+    """Context manager that turns SIGTERM and the first Ctrl-C into a flag; a second Ctrl-C acts as it always did.
+
+    SIGTERM may come twice without meaning haste: once to the process group and once more from torchrun. Haste is SIGKILL.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self.at: float | None = None
         self._before: dict[int, object] = {}
+
+    @property
+    def until(self) -> float:
+        """When the state has to be where it shall stay, as a time of time.monotonic."""
+        return (self.at or time.monotonic()) + GRACE - LEAVING
 
     def __enter__(self) -> StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -31,5 +49,46 @@ class StopSignal:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        signal.signal(number, self._before[number])  # type: ignore[arg-type]
+        if self.received is None:
+            self.received, self.at = signal.Signals(number), time.monotonic()
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def outliving_readers() -> Iterator[None]:
+    """What the block prints cannot end it when whoever read it is gone, as Kubeflow's launcher is soon after a SIGTERM."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Outliving(before[0]), _Outliving(before[1])  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class _Outliving:
+    """A text stream that becomes /dev/null, for everybody who writes to the same descriptor, once nobody reads it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._leave()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._leave()
+
+    def _leave(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

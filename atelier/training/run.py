@@ -21,15 +21,16 @@ from atelier.settings import ModelSettings, TrainSettings, fingerprint
 from atelier.tasks.generation import Generation
 from atelier.training import checkpoint
 from atelier.training.checkpoint import Start
-from atelier.training.distributed import Ranks
-from atelier.training.loop import Measure, Observer, Trainer
+from atelier.training.distributed import DistributedError, Ranks
+from atelier.training.loop import Finished, Measure, Observer, Trainer
 from atelier.training.monitors import TrainingStopped
-from atelier.training.preemption import StopSignal
-from atelier.training.state import RunFolder
+from atelier.training.preemption import StopSignal, outliving_readers
+from atelier.training.state import RunFolder, StateError
 
 log = logging.getLogger("atelier.training")
 
 SHOWN = 10  # class names in a message
+HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 
 CODE = ("data", "networks", "tasks", "training", "augment.py", "objectives.py", "generator.py")
 
@@ -77,11 +78,13 @@ def run(
     git: dict[str, str],
     observers: Sequence[Observer] = (),
     start: Start | None = None,
+    mirror: str | None = None,
 ) -> GeneratorInfo:
     """Trains on `data`, writes the checkpoint folder `output`; goes on by itself from what an interrupted run left in `states`.
 
     `start` makes it a fine-tuning run. `measure` chooses the best checkpoint, `measured_by` is its identity's fixed part;
-    `git` (commit and dirty state) is written into generator.json. Raises Preempted, TrainingStopped, GeneratorError.
+    `git` (commit and dirty state) is written into generator.json. `mirror` is an s3:// prefix to which saves go too and from
+    which the run goes on where `states` has less. Raises Preempted, TrainingStopped, GeneratorError, StorageError.
     """
     classes = data.classes if model.conditional else []
     shape = ImageShape(data.resolution, data.channels, len(classes))
@@ -91,7 +94,7 @@ def run(
     np.random.seed(settings.seed)  # noqa: NPY002 - nothing here uses it, a library might
     random.seed(settings.seed)
     task = Generation(model, settings, shape)
-    folder = RunFolder(states, run_key(model, settings, data, measured_by, start))
+    folder = RunFolder(states, run_key(model, settings, data, measured_by, start), mirror)
 
     def describe(evaluation: dict[str, Any]) -> GeneratorInfo:
         return GeneratorInfo(
@@ -112,7 +115,7 @@ def run(
             parent=start.lineage() if start else None,
         )
 
-    with folder.lock() if ranks.first else contextlib.nullcontext(), StopSignal() as stop:
+    def train(stop: StopSignal) -> Finished:
         trainer = Trainer(task, settings, data, folder, measure, device, ranks, observers)
         if start:
             fresh = start.load(task, trainer.average, classes)
@@ -126,14 +129,50 @@ def run(
                 "it stays as it is, remove it when it is not needed"
             )
         try:
-            finished = trainer.run(stop)
+            return trainer.run(stop)
         except TrainingStopped as stopped:
             raise TrainingStopped(f"{stopped}; {_keep_best(trainer, folder, describe)}") from stopped
-        info = describe(finished.evaluation)
-        if ranks.first:
-            checkpoint.export(finished.best, info, finished.history, folder.grids, output)
-            folder.mark_finished()
+
+    with outliving_readers(), folder.lock() if ranks.first else contextlib.nullcontext():
+        _agree(folder, ranks, device)
+        with StopSignal() as stop:
+            finished = _finished(folder, observers) or train(stop)
+            info = describe(finished.evaluation)
+            if ranks.first:
+                checkpoint.export(finished.best, info, finished.history, folder.grids, output)
+                folder.mark_finished(finished.evaluation, finished.history)
     return info
+
+
+def _agree(folder: RunFolder, ranks: Ranks, device: torch.device) -> None:
+    """Has every node begin with the save of the first rank, which is the mirror's where that is newer than its own."""
+    if folder.mirror and ranks.first:
+        folder.mirror.check_writable()
+        folder.fetch()
+        folder.send_newest()
+        if ranks.world > 1 and not folder.mirror.wait(HAND_ON_SECONDS):
+            raise StateError(
+                f"{folder.mirror.where}: took not the newest save within {HAND_ON_SECONDS:.0f} s, which the other nodes need; "
+                "check the store, then run again"
+            )
+    progress = ranks.from_first(folder.progress, device)
+    if folder.mirror and ranks.first_on_node and not ranks.first:
+        folder.fetch(exactly=progress)
+    ranks.any(False, device)
+    if ranks.any(folder.progress != progress, device):
+        raise DistributedError(
+            f"the ranks find different saves in {folder.path}; give all nodes the same --states folder, or one --mirror"
+        )
+
+
+def _finished(folder: RunFolder, observers: Sequence[Observer]) -> Finished | None:
+    """The end of a run that came to it before, by a process that may not have lived to hand it over."""
+    told = folder.finished()
+    if told is None:
+        return None
+    for observer in observers:
+        observer.started(told["history"])
+    return Finished(folder.step(told["evaluation"]["step"]), told["evaluation"], told["history"])
 
 
 def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str, Any]], GeneratorInfo]) -> str:

@@ -5,6 +5,9 @@ One folder for each run, named by its key (a hash of code, data and settings), w
     states/<run key>/step-000001250/  networks.safetensors  average.safetensors  optimisers.safetensors  random.safetensors
                                       state.json (step, which is the sampler's place too, history, best, controller; run key)
     states/<run key>/grids/           pictures of the fixed latents over time
+    states/<run key>/finished         of a run that came to its end: all that its checkpoint needs besides the best save
+
+With a mirror every save goes to S3 too (atelier/training/mirror.py), where another node finds it.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
+import math
 import random
 import shutil
 from collections.abc import Iterator, Mapping
@@ -27,9 +32,14 @@ from torch.optim import Optimizer
 
 from atelier.errors import AtelierError
 from atelier.files import atomic_folder, atomic_write, canonical_json
+from atelier.training.mirror import FINISHED, Mirror, Save
+
+log = logging.getLogger("atelier.training")
 
 FORMAT = 1
-FINISHED, LOCK = "finished", "lock"
+LOCK = "lock"
+EXPORTED = ("average.safetensors", "networks.safetensors")  # what a checkpoint takes from the best save
+FLUSH_SECONDS, ERROR_FLUSH_SECONDS = 60.0, 5.0  # for what is still to be sent when a run ends, well or with an error
 GROUPS = ("networks", "average", "optimisers", "random")
 
 
@@ -38,16 +48,21 @@ class StateError(AtelierError):
 
 
 class RunFolder:
-    """states/<run key>: the saves of one run. `lock` keeps a second process out."""
+    """states/<run key>: the saves of one run. `lock` keeps a second process out. `mirror` is an s3:// prefix for copies."""
 
-    def __init__(self, states: Path, key: str) -> None:
+    def __init__(self, states: Path, key: str, mirror: str | None = None) -> None:
+        """Raises StorageError if `mirror` is no S3 prefix."""
         self.path = Path(states) / key[:16]
         self.key = key
         self.grids = self.path / "grids"
+        self.mirror = Mirror(mirror, self.path) if mirror else None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder for this process; the lock ends with the process, however it ends. Raises StateError if taken."""
+        """Holds the folder for this process; the lock ends with the process, however it ends. Raises StateError if taken.
+
+        At the end of the block it is waited, for a bounded time, until the mirror has what was saved in it.
+        """
         self.grids.mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK).open("w") as file:
             if not _locked(file):
@@ -58,7 +73,19 @@ class RunFolder:
                 with (finished.parent / LOCK).open("w") as other:
                     if finished.parent != self.path and _locked(other):
                         shutil.rmtree(finished.parent)
-            yield
+            try:
+                yield
+            except Exception:
+                self._flush(ERROR_FLUSH_SECONDS)
+                raise
+            self._flush(FLUSH_SECONDS)
+
+    def _flush(self, seconds: float) -> None:
+        if self.mirror and not self.mirror.close(seconds):
+            log.warning(
+                f"{self.mirror.where} lacks the newest save, it took none within {seconds:.0f} s; "
+                f"what this run has made is whole in {self.path}"
+            )
 
     def step(self, step: int) -> Path:
         """Folder of one save."""
@@ -72,19 +99,96 @@ class RunFolder:
         """Runs beside this one that were stopped before their end: of other code, data or settings."""
         return sorted({save.parent for save in self.path.parent.glob("*/step-*")} - {self.path})
 
+    @property
+    def progress(self) -> float:
+        """Step of the newest save; -1 without one, infinity when the run is finished."""
+        if (self.path / FINISHED).exists():
+            return math.inf
+        newest = self.newest()
+        return _step(newest) if newest else -1
+
+    def fetch(self, exactly: float | None = None) -> None:
+        """Brings from the mirror the newest save if it is newer than those here, or the one with a certain progress.
+
+        In the second case what is newer here goes: it is of another node than the one whose save counts.
+        """
+        assert self.mirror is not None
+        if exactly is None:
+            here = _name(self.progress)
+            self.mirror.fetch(lambda name: name > here)
+        elif self.progress != exactly:
+            (self.path / FINISHED).unlink(missing_ok=True)
+            for save in self.path.glob("step-*"):
+                if _step(save) > exactly:
+                    shutil.rmtree(save)
+            self.mirror.fetch(lambda name: name == _name(exactly))
+
+    def save(self, step: int, tensors: dict[str, dict[str, Tensor]], values: dict[str, Any]) -> None:
+        """Writes a save, has the mirror send it, and removes those that are not needed any more."""
+        write(self.step(step), tensors, values)
+        if self.mirror:
+            self._send(step, values["best"])
+        self.prune(values["best"]["step"] if values["best"] else None)
+
+    def send_newest(self) -> None:
+        """Has the mirror send the newest save that is here, if it lacks it."""
+        assert self.mirror is not None
+        newest = self.newest()
+        if newest and (self.mirror.newest_whole() or "") < _name(_step(newest)):
+            self._send(_step(newest), _values(newest)["best"])
+
+    def _send(self, step: int, best: dict[str, Any] | None) -> None:
+        assert self.mirror is not None
+        folders = dict.fromkeys([self.step(best["step"])] if best else []) | {self.step(step): None}
+        files = [file for folder in folders for file in sorted(folder.iterdir())]
+        self.mirror.send(Save.of(_name(step), self.path, [*self._beside(), *files]))
+
+    def _beside(self) -> list[Path]:
+        """Files of the run that are in no save."""
+        return [*sorted(self.grids.glob("*.png")), *sorted(self.path.glob("*.json"))]
+
+    def hand_over(self, until: float) -> str:
+        """Says where the newest save is, after at most until `until` (of time.monotonic) to bring it to the mirror."""
+        if not self.mirror:
+            return "saved"
+        reason = self.mirror.hand_over(until)
+        if reason is None:
+            return f"saved, here and in {self.mirror.where}"
+        there = self.mirror.newest_whole()
+        return (
+            f"saved on this node only ({reason}): another one would {f'go on from step {int(there)}' if there else 'begin anew'}"
+        )
+
     def prune(self, best: int | None) -> None:
-        """Removes all saves but the newest two and the best that each of them knows, so that one can go on without the other."""
+        """Removes all saves but the newest two and the best that each of them knows, so that one can go on without the other.
+
+        What the mirror still reads goes the next time.
+        """
         saves = sorted(self.path.glob("step-*"))
         known = [_values(save)["best"] for save in saves[-2:-1]]
         bests = {best, *(one["step"] for one in known if one)}
         for old in saves[:-2]:
-            if old not in {self.step(step) for step in bests if step is not None}:
+            if old not in {self.step(step) for step in bests if step is not None} and not (
+                self.mirror and self.mirror.reads(old)
+            ):
                 shutil.rmtree(old)
 
-    def mark_finished(self) -> None:
-        """Says that the checkpoint was written. The states stay until another run starts beside them, so that a runner that
-        was killed before it took the checkpoint over gets it again without training."""
-        atomic_write(self.path / FINISHED, "")
+    def mark_finished(self, evaluation: dict[str, Any], history: dict[str, Any]) -> None:
+        """Says that the checkpoint was written, of the save that `evaluation` measured.
+
+        The states stay until another run starts beside them, so that a runner that was killed before it took the checkpoint
+        over gets it again without training. In the mirror stays only what the checkpoint is made of.
+        """
+        atomic_write(self.path / FINISHED, canonical_json({"evaluation": evaluation, "history": history}))
+        if self.mirror:
+            files = [self.step(evaluation["step"]) / name for name in EXPORTED]
+            self.mirror.send(Save.of(FINISHED, self.path, [*files, *self._beside(), self.path / FINISHED]))
+
+    def finished(self) -> dict[str, Any] | None:
+        """What `mark_finished` was told, or None if the run has not come to its end."""
+        if not (self.path / FINISHED).exists():
+            return None
+        return json.loads((self.path / FINISHED).read_text(encoding="utf-8"))
 
 
 def write(folder: Path, tensors: dict[str, dict[str, Tensor]], values: dict[str, Any]) -> None:
@@ -109,6 +213,17 @@ def read(folder: Path, key: str) -> tuple[dict[str, dict[str, Tensor]], dict[str
             f"{folder}: this state is of another run (code, data or settings differ); remove it, or use other --states"
         )
     return tensors, values
+
+
+def _step(save: Path) -> int:
+    return int(save.name.removeprefix("step-"))
+
+
+def _name(progress: float) -> str:
+    """What the mirror calls the save of a progress, "" for none."""
+    if progress == math.inf:
+        return FINISHED
+    return f"{int(progress):09d}" if progress >= 0 else ""
 
 
 def _values(folder: Path) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Trains a tiny network as a process of its own, for tests that kill it or start several ranks.
 
-python driver.py DATA OUTPUT STATES [key=value ...]
+python driver.py DATA OUTPUT STATES [key=value ...]     with MIRROR=s3://bucket/prefix in the environment: saves go there too
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,7 @@ def main(data: str, output: str, states: str, *overrides: str) -> None:
             members,
             git={},
             observers=[Announce()],
+            mirror=os.environ.get("MIRROR"),
         )
 
 

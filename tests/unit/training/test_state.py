@@ -88,7 +88,7 @@ def test_the_best_of_every_kept_save_is_kept(tmp_path: Path) -> None:
 def test_a_finished_run_goes_when_another_starts_but_not_while_it_is_locked(tmp_path: Path) -> None:
     first, second, third = (RunFolder(tmp_path, key * 16) for key in "abc")
     with first.lock():
-        first.mark_finished()
+        first.mark_finished({"step": 1}, {"points": []})
         (first.path / ".step-000000001.tmp").mkdir()
         with second.lock():
             assert first.path.exists()
