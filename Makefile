@@ -20,10 +20,11 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types ui compile report clean
+.PHONY: help setup demo test test-containers pipeline-containers lint types ui compile report clean
+.PHONY: images base-image services services-stop
 
 help: ## list the verbs
-	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make the environment .venv from uv.lock (the first time some minutes, then nothing)
 
@@ -31,8 +32,14 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 	@dvc repro
 	@python -m components.register --show $(DONE)
 
-test: $(STAMP) ## all tests
+test: $(STAMP) ## all tests but those of the containers
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q
+
+test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
+	@OMP_NUM_THREADS=1 python -m pytest -q tests/container
+
+pipeline-containers: $(STAMP) ## run the whole pipeline of Kubeflow in the images, against the services, on tiny data
+	@OMP_NUM_THREADS=1 python -m pytest -q tests/container/test_pipeline.py
 
 lint: $(STAMP) ## style and formatting
 	@ruff check . && ruff format --check .
@@ -48,6 +55,18 @@ ui: $(STAMP) ## MLflow's pages on the runs of this folder, at http://127.0.0.1:5
 compile: $(STAMP) ## write pipelines/pipeline.yaml for Kubeflow Pipelines
 	@python -m pipelines compile
 
+images: ## build the images of the steps and print tag, id and size (BASE_IMAGE=..., IMAGE_PREFIX=registry.example.org/team/)
+	@docker/images.sh data train
+
+base-image: ## make localhost/python:3.11 from Debian's packages, a BASE_IMAGE for where no registry is reached
+	@docker/base-image.sh
+
+services: $(STAMP) ## S3 store, PostgreSQL and MLflow on this machine without Docker: eval "$(make services)"
+	@python docker/services start
+
+services-stop: $(STAMP) ## stop them; what they stored stays
+	@python docker/services stop
+
 report: $(STAMP) ## show the table again and open the reports in a browser
 	@python -m components.register --show $(DONE) --open
 
@@ -57,12 +76,12 @@ clean: ## remove what the pipeline made in this folder; DVC's cache, MLflow's ru
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Atelier needs Python 3.11 or newer; $(PYTHON) is older. Give one with: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@echo "installing uv $(UV_VERSION) into .tools ..."
+	@echo "installing uv $(UV_VERSION) into .tools ..." >&2
 	@$(PYTHON) -m venv .tools || \
 		{ echo "$(PYTHON) cannot make environments (on Debian: apt-get install python3-venv); or: make UV=\$$(command -v uv) ..." >&2; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(STAMP): uv.lock pyproject.toml | $(UV)
-	@echo "installing the packages of uv.lock into .venv (about 6 GB) ..."
+	@echo "installing the packages of uv.lock into .venv (about 6 GB) ..." >&2
 	@UV_PYTHON=$(PYTHON) $(UV) sync --frozen --compile-bytecode
 	@touch $@

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,16 +21,9 @@ from PIL import Image
 
 from atelier import settings
 from atelier.settings import DataSettings
+from small import ROOT, unavailable
 
-ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skips the test, or fails it where ATELIER_REQUIRE_ASSETS=1 says that nothing may be missing."""
-    if os.environ.get("ATELIER_REQUIRE_ASSETS") == "1":
-        pytest.fail(f"ATELIER_REQUIRE_ASSETS=1, but {reason}")
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

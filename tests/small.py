@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ruamel.yaml import YAML
 
 from atelier.files import sha256_file
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 TRAINING: dict[str, Any] = {
     "images": 64,
     "batch": 8,
@@ -23,6 +24,13 @@ TRAINING: dict[str, Any] = {
     "evaluate_from": 0.0,
     "min_diversity": 0.0,
 }
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skips the test, or fails it where ATELIER_REQUIRE_ASSETS=1 says that nothing may be missing."""
+    if os.environ.get("ATELIER_REQUIRE_ASSETS") == "1":
+        pytest.fail(f"ATELIER_REQUIRE_ASSETS=1, but {reason}")
+    pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)
