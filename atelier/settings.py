@@ -229,6 +229,8 @@ class EvaluateSettings(Section):
     samples: Annotated[int, Field(ge=16)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     batch: PositiveInt
+    max_distance: Annotated[float, Field(gt=0)]
+    min_class_share: Share
 
     @field_validator("metrics")
     @classmethod

@@ -23,11 +23,16 @@ INTERRUPTED = 130
 
 def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     """A parser for `python -m components.NAME` whose help is the module's docstring, with --params and --set."""
-    result = argparse.ArgumentParser(
-        prog=f"python -m components.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    result = plain_parser(name, doc)
     add_settings(result)
     return result
+
+
+def plain_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """The same for a component that reads no settings."""
+    return argparse.ArgumentParser(
+        prog=f"python -m components.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,9 @@ example:
 what the paths hold:
   --checkpoint  the generator (components.train, components.finetune); --baseline the one to set beside it
   --data        the packed real images
-  --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), report.html,
-                grid.png, class_shares.csv, manifest.json of the images; baseline.json and baseline.png with --baseline
+  --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), verdict.json (whether the
+                generator is of use, by evaluate.max_distance and min_class_share), report.html, grid.png, class_shares.csv,
+                manifest.json of the images; baseline.json and baseline.png with --baseline
   --cache       statistics of the real images, by content hash; may be deleted at any time
 """
 
@@ -32,6 +33,7 @@ from atelier.data.manifest import NAME as MANIFEST
 from atelier.data.packed import PackedDataset
 from atelier.files import atomic_folder, atomic_write, canonical_json, check_output
 from atelier.generator import load_generator
+from atelier.metrics import verdict
 from atelier.metrics.evaluate import Evaluation, Evaluator
 from atelier.networks.layers import Generator
 from atelier.pictures import png
@@ -78,6 +80,7 @@ def evaluate(
         with atomic_folder(output, METRICS) as folder:
             atomic_write(folder / METRICS, canonical_json(metrics))
             found.write(folder / EVALUATION)
+            verdict.write(folder, verdict.objection(found, settings))
             atomic_write(folder / SHARES, _shares(found, images))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = rows(generator, images, settings.seed)
@@ -173,6 +176,8 @@ def main() -> None:
     )
     for name, value in _flat(metrics):
         print(f"{name} {value:.6g}")
+    if objection := verdict.read(args.output):
+        print(f"of no use: {objection}")
     print(f"report: {args.output / REPORT}")
 
 

@@ -87,6 +87,7 @@ def register(settings: RegistrySettings, base: Candidate, finetuned: Candidate, 
     MetricError and ReportError for folders that lack something.
     """
     from atelier.data.manifest import load_manifest
+    from atelier.metrics import verdict
     from atelier.registry.register import register as register_generator
     from atelier.registry.register import write_summary
     from atelier.registry.tracking import step_run
@@ -97,6 +98,12 @@ def register(settings: RegistrySettings, base: Candidate, finetuned: Candidate, 
     measured = {role: _read(one.evaluation / EVALUATION, one.checkpoint) for role, one in roles.items()}
     beside = {role: one.evaluation / BASELINE for role, one in roles.items()}
     baselines = {role: _read(file, base.checkpoint) for role, file in beside.items() if file.is_file()}
+    for role, one in roles.items():
+        if reason := verdict.read(one.evaluation):
+            raise RegistrationError(
+                f"{one.evaluation}: the {role} generator is of no use ({reason}), so neither is registered; train it better "
+                "(its report shows how it went), or change that limit in params.yaml"
+            )
 
     lines: list[Line] = []
     registrations: list[Registration] = []

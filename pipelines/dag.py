@@ -6,103 +6,74 @@ typed parameters, and the functions that KFP ships are written here from params.
 `pipelines.steps`. A task's inputs hold exactly the settings that its step reads.
 
 What is taken from earlier runs. Kubeflow's cache compares a task's image, parameters and the ids of its input artifacts; it
-knows neither what is behind a path or an alias nor which MLflow the environment names. So by default every task runs. With
-`Cluster.reuse` the user vouches that a source of images which keeps its name keeps its content; then the tasks whose step
-is `reusable` may be skipped. Never skipped are the check, which looks at the environment, fine-tuning, which may begin from an
-alias of the registry, and registering, whose work is in MLflow. An artifact's id is that of the task run that wrote it,
-not of its content: a task that follows one which ran is not skipped either.
+knows neither what is behind a path or an alias nor which MLflow the environment names. So a set of images that is named by a path
+is packed, and what follows trained, in every run, unless `Cluster.reuse` vouches that a source which keeps its name keeps its
+content. A set that DVC tracks is named by its content (`Cluster.imports`): its address is an artifact that keeps its id, so
+unchanged images are not fetched, packed and trained on again, and changed ones are. Never skipped are the check, which looks at
+the environment, fine-tuning, which may begin from an alias of the registry, and registering, whose work is in MLflow.
+
+Gates. A generator that its measurement calls of no use goes no further. They test a truth value that a task returns, which is all
+that kfp.local can test, too. Whatever happens, the exit handler tells MLflow how it ended.
 """
 
 from __future__ import annotations
 
 import inspect
 import linecache
-import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.struct_pb2 import Value
-from kfp import dsl, kubernetes
+from kfp import dsl
 from kfp.dsl import base_component
 
-from atelier.errors import AtelierError
 from pipelines import form, steps
+from pipelines.cluster import DATA_IMAGE, IMAGE, Cluster, PipelineError
+
+__all__ = ["DATA_IMAGE", "IMAGE", "NAME", "Cluster", "PipelineError", "pipeline"]
 
 NAME = "atelier"
-# No image of this project has been pushed yet, so there is no digest to pin: the zeros say so, and `submit` refuses them.
-IMAGE = "atelier/train@sha256:" + 64 * "0"
-PINNED = re.compile(r"^[a-z0-9][a-zA-Z0-9._:/-]*@sha256:[0-9a-f]{64}$")
-VOLUME = "/atelier"
-RETRIES = 3
-SECRETS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_DEFAULT_REGION",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-)
+TRIALS = "sweep_trials"
+ROLES = {"data": "base", "target": "target"}  # section of params.yaml -> what the steps call its images
+Task = Callable[..., Any]
 
 
-class PipelineError(AtelierError):
-    """The pipeline cannot be built, run or submitted as asked."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What differs between clusters.
-
-    `image` holds this project and kfp, and is pinned by its digest. `gpu` is the resource name of an accelerator
-    (nvidia.com/gpu): each step that computes with networks gets one. `claim` names a PersistentVolumeClaim for training
-    states and reference statistics: with it a task that lost its node is started again and goes on where it was.
-    `tracking` is MLflow's URI, for clusters on which KFP does not inject it. `secret` names a Secret: what it has of
-    SECRETS becomes the environment of every task. `reuse` lets Kubeflow skip what an earlier run has made (see above).
-    """
-
-    image: str = IMAGE
-    gpu: str | None = None
-    claim: str | None = None
-    tracking: str | None = None
-    secret: str | None = None
-    reuse: bool = False
-
-    def __post_init__(self) -> None:
-        if not PINNED.match(self.image):
-            raise PipelineError(
-                f"--image {self.image}: not pinned by a digest. KFP's cache compares the name of an image, not what is in "
-                "it, so under a tag that moves it would hand out results of older code; write NAME@sha256:<64 hex digits>, "
-                "which docker push prints"
-            )
-        if self.tracking and "@" in self.tracking:
-            raise PipelineError(
-                "--tracking-uri: holds a login, which would stand in the compiled pipeline for all to read; leave it out "
-                "and put MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD into a Secret for --secret"
-            )
+def imported(section: str) -> str:
+    """Name of the pipeline parameter that holds the address of a section's images in DVC's remote."""
+    return f"{section}_dvc_uri"
 
 
 def pipeline(cluster: Cluster | None = None, params: Path = form.PARAMS) -> base_component.BaseComponent:
     """The pipeline, with one typed parameter for each value of `params` and that value as its default."""
     cluster = cluster or Cluster()
     leaves = form.leaves(params)
+    signature = [_parameter(leaf.name, leaf.default, leaf.type) for leaf in leaves.values()]
+    described = {leaf.name: leaf.description for leaf in leaves.values()}
+    for section, uri in cluster.imports.items():
+        signature.append(_parameter(imported(section), uri, str))
+        described[imported(section)] = f"address of the {ROLES[section]} images in DVC's remote, which names their content"
+    if cluster.trials:
+        signature.append(_parameter(TRIALS, [dict(trial) for trial in cluster.trials], list))
+        described[TRIALS] = "what to try out: a list of settings of model and train, of which the best generator is taken"
 
     def build(*values: Any) -> None:
-        _graph(leaves, dict(zip(leaves, values, strict=True)), cluster)
+        by_key = dict(zip(leaves, values, strict=False))
+        extra = dict(zip([one.name for one in signature[len(leaves) :]], values[len(leaves) :], strict=True))
+        _graph(leaves, by_key, extra, cluster)
 
-    build.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(leaf.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=leaf.default, annotation=leaf.type)
-            for leaf in leaves.values()
-        ]
-    )
+    build.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     build.__doc__ = "\n".join(
         ["From images to a registered, fine-tuned generator.", "", "Args:"]
-        + [f"    {leaf.name}: {leaf.description}" for leaf in leaves.values()]
+        + [f"    {name}: {description}" for name, description in described.items()]
     )
     result = dsl.pipeline(name=NAME, display_name="Atelier")(build)
     _add_choices(result, leaves)
     return result
+
+
+def _parameter(name: str, default: Any, annotation: type) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
 
 
 def _add_choices(pipeline: base_component.BaseComponent, leaves: dict[str, form.Leaf]) -> None:
@@ -114,70 +85,93 @@ def _add_choices(pipeline: base_component.BaseComponent, leaves: dict[str, form.
             parameters[leaf.name].literals.append(Value(string_value=choice) if text else Value(number_value=choice))
 
 
-def _graph(leaves: dict[str, form.Leaf], parameters: dict[str, Any], cluster: Cluster) -> None:
-    """The tasks and their edges. `parameters` maps the keys of params.yaml to the pipeline's parameters."""
+def _graph(leaves: dict[str, form.Leaf], parameters: Mapping[str, Any], extra: Mapping[str, Any], cluster: Cluster) -> None:
+    """The tasks and their edges. `parameters` are the pipeline's by the keys of params.yaml, `extra` its others by name."""
 
-    def task(name: str, **artifacts: Any) -> Any:
+    def task(name: str, **given: Any) -> Any:
         step = steps.STEPS[name]
         settings = {form.parameter(key): parameters[key] for key in step.keys}
-        placed = _placed(component(step, leaves, cluster.image)(**settings, **artifacts), step, cluster)
-        return placed.set_display_name(step.title).set_caching_options(cluster.reuse and step.reusable)
+        made = component(step, leaves, cluster.image_of(step), frozenset(given))(**settings, **given)
+        sound = cluster.reuse or set(cluster.imports) >= _sections_behind(name)
+        placed = cluster.place(made, step, parameters).set_caching_options(step.reusable and sound)
+        return placed.set_display_name(step.title)
 
-    # dvc.yaml needs no such task: its commands validate the whole of params.yaml before they start.
-    check = task("check")
-    base = task("prepare_base").after(check)
-    trained = task("train", images=base.outputs["images"])
-    first = task("evaluate_base", images=base.outputs["images"], checkpoint=trained.outputs["checkpoint"])
-    target = task("prepare_target").after(check)
-    tuned = task("finetune", images=target.outputs["images"], base=trained.outputs["checkpoint"])
-    second = task(
-        "evaluate_finetuned",
-        images=target.outputs["images"],
-        checkpoint=tuned.outputs["checkpoint"],
-        baseline=trained.outputs["checkpoint"],
+    with dsl.ExitHandler(task("finish"), name="pipeline"):
+        # dvc.yaml needs no such task: its commands validate the whole of params.yaml before they start.
+        check = task("check")
+        images = _packed(task, "data", extra, cluster, check)
+        base, evaluation, usable = _trained(task, images, extra, cluster)
+        target = _packed(task, "target", extra, cluster, check)
+        with dsl.If(usable == True, name="base is of use"):  # noqa: E712 - a condition of KFP, not Python's
+            tuned = task("finetune", images=target, base=base).outputs["checkpoint"]
+            second = task("evaluate_finetuned", images=target, checkpoint=tuned, baseline=base)
+            with dsl.If(second.outputs["Output"] == True, name="fine-tuned is of use"):  # noqa: E712
+                task(
+                    "register",
+                    base=base,
+                    base_evaluation=evaluation,
+                    finetuned=tuned,
+                    finetuned_evaluation=second.outputs["evaluation"],
+                )
+
+
+def _sections_behind(name: str) -> set[str]:
+    """Sections whose images a step's outputs depend on."""
+    if "finetune" in name:
+        return set(ROLES)
+    return {section for section, role in ROLES.items() if name.endswith(role)} or {"data"}
+
+
+def _packed(task: Task, section: str, extra: Mapping[str, Any], cluster: Cluster, check: Any) -> Any:
+    """The packed images of a section: fetched where DVC has them, packed by one task or by several."""
+    role = ROLES[section]
+    raw = {}
+    if section in cluster.imports:
+        brought = dsl.importer(extra[imported(section)], dsl.Dataset, reimport=False)
+        brought.set_display_name(f"Find the {role} images").after(check)
+        raw["raw"] = task(f"fetch_{role}", source=brought.output).outputs["images"]
+    if cluster.partitions == 1:
+        return task(f"prepare_{role}", **raw).after(check).outputs["images"]
+    with dsl.ParallelFor(list(range(1, cluster.partitions + 1)), name=f"parts of the {role} images") as number:
+        part = task(f"part_{role}", number=number, parts=cluster.partitions, **raw).after(check)
+    return task(f"merge_{role}", processed=dsl.Collected(part.outputs["processed"])).outputs["images"]
+
+
+def _trained(task: Task, images: Any, extra: Mapping[str, Any], cluster: Cluster) -> tuple[Any, Any, Any]:
+    """Checkpoint and evaluation of the base generator, the best of several in a sweep, and whether it is of use."""
+    if not cluster.trials:
+        checkpoint = task("train", images=images).outputs["checkpoint"]
+        measured = task("evaluate_base", images=images, checkpoint=checkpoint)
+        return checkpoint, measured.outputs["evaluation"], measured.outputs["Output"]
+    with dsl.ParallelFor(extra[TRIALS], name="trials") as trial:
+        trained = task("train", images=images, trial=trial)
+        measured = task("evaluate_base", images=images, checkpoint=trained.outputs["checkpoint"])
+    best = task(
+        "choose",
+        checkpoints=dsl.Collected(trained.outputs["checkpoint"]),
+        evaluations=dsl.Collected(measured.outputs["evaluation"]),
     )
-    task(
-        "register",
-        base=trained.outputs["checkpoint"],
-        base_evaluation=first.outputs["evaluation"],
-        finetuned=tuned.outputs["checkpoint"],
-        finetuned_evaluation=second.outputs["evaluation"],
-    )
+    return best.outputs["checkpoint"], best.outputs["evaluation"], best.outputs["Output"]
 
 
-def component(step: steps.Step, leaves: dict[str, form.Leaf], image: str) -> base_component.BaseComponent:
-    """The KFP component of a step: a function whose source is a typed signature and a call of `steps.execute`."""
+def component(step: steps.Step, leaves: dict[str, form.Leaf], image: str, given: frozenset[str]) -> base_component.BaseComponent:
+    """The KFP component of a step: a function whose source is a typed signature and a call of `steps.execute`.
+
+    Of the step's optional arguments it takes those in `given`.
+    """
     signature = [f"{form.parameter(key)}: {leaves[key].type.__name__}" for key in step.keys]
-    signature += [f"{name}: {kind}" for name, kind in step.artifacts.items()]
+    signature += [f"{name}: {kind}" for name, kind in step.arguments.items() if name in given or name not in step.optional]
     source = (
         f"def {step.name}(\n"
         + "".join(f"    {parameter},\n" for parameter in signature)
-        + f'):\n    """{step.title}."""\n'
+        + f"){' -> bool' if step.decides else ''}:\n"
+        + f'    """{step.title}."""\n'
         + "    given = dict(locals())\n"
         + "    from pipelines import steps\n\n"
-        + f'    steps.execute("{step.name}", given)\n'
+        + f'    {"return " if step.decides else ""}steps.execute("{step.name}", given)\n'
     )
     filename = f"<component {step.name}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {**vars(dsl)}
     exec(compile(source, filename, "exec", dont_inherit=True), namespace)  # noqa: S102 - our own text, shipped as it is by KFP
     return dsl.component(base_image=image, install_kfp_package=False)(namespace[step.name])
-
-
-def _placed(task: dsl.PipelineTask, step: steps.Step, cluster: Cluster) -> dsl.PipelineTask:
-    """Environment, accelerator and volume of a task."""
-    kubernetes.use_field_path_as_env(task, steps.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
-    if cluster.image != IMAGE:  # which is no image; kfp.local, which runs in none, would hand it to the registry all the same
-        task.set_env_variable(steps.IMAGE, cluster.image)
-    if cluster.tracking:
-        task.set_env_variable(steps.TRACKING, cluster.tracking)
-    if cluster.secret:
-        for name in SECRETS:
-            kubernetes.use_secret_as_env(task, cluster.secret, {name: name}, optional=True)
-    if cluster.gpu and step.computes:
-        task.set_accelerator_type(cluster.gpu).set_accelerator_limit(1)
-    if cluster.claim and step.computes:
-        kubernetes.mount_pvc(task, pvc_name=cluster.claim, mount_path=VOLUME)
-        task.set_env_variable(steps.STATES, f"{VOLUME}/states").set_env_variable(steps.CACHE, f"{VOLUME}/cache")
-        task.set_retry(RETRIES)
-    return task

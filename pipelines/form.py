@@ -17,8 +17,9 @@ from typing import Any, Literal, get_args, get_origin
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from atelier.settings import SECTIONS, Section, Settings, load
+from atelier.settings import SECTIONS, Section, Settings, SettingsError, load, parse
 
+TRIED = ("model", "train")
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 REFERENCE = re.compile(r"^as ([a-z_0-9]+(?:\.[a-z_0-9]+)+)")
 
@@ -71,8 +72,7 @@ def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
 def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
     """Nested plain values of a section from `given`, which maps its dotted keys to what a pipeline parameter carried.
 
-    KFP hands every number in a list over as a float: whole ones become integers again where the setting is one. Whatever
-    else arrives stays as it is, for the validation to refuse.
+    Whatever arrives that is not of the setting's type stays as it is, for the validation to refuse.
     """
     annotations = dict(_annotations(SECTIONS[section]))
     result: dict[str, Any] = {}
@@ -81,8 +81,24 @@ def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
         place = result
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[leaf] = _whole(value) if _is_list_of_int(annotations[key]) else value
+        place[leaf] = _natural(annotations[key], value)
     return result
+
+
+def tried(settings: dict[str, Any], trial: dict[str, Any]) -> dict[str, Any]:
+    """The sections with those of a trial of a sweep ({"train.seed": 1}) in their place. Raises SettingsError."""
+    values = {section: settings[section].model_dump(mode="json") for section in TRIED}
+    annotations = dict(_annotations(Settings))
+    for key, value in trial.items():
+        *parents, leaf = key.split(".")
+        place: Any = values if parents else None
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise SettingsError(f"trial {key}: no such key; a sweep varies what is in {' and '.join(TRIED)}, such as train.seed")
+        place[leaf] = _natural(annotations.get(key), value)
+    parsed = {name: parse(values[name], SECTIONS[name], origin="the trial", prefix=name) for name in TRIED}
+    return {**settings, **parsed}
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -142,10 +158,11 @@ def _type(annotation: Any) -> type:
     return get_origin(annotation) or annotation
 
 
-def _whole(values: Any) -> Any:
-    if not isinstance(values, list):
-        return values
-    return [int(item) if isinstance(item, float) and item.is_integer() else item for item in values]
+def _natural(annotation: Any, value: Any) -> Any:
+    """KFP hands every number in a list or a mapping over as a float: whole ones become integers where the setting is one."""
+    if isinstance(value, list) and _is_list_of_int(annotation):
+        return [_natural(int, item) for item in value]
+    return int(value) if annotation is int and isinstance(value, float) and value.is_integer() else value
 
 
 def _is_list_of_int(annotation: Any) -> bool:

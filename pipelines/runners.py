@@ -1,30 +1,30 @@
-"""The pipeline compiled, run on this machine, and submitted to a cluster."""
+"""The pipeline compiled, and run on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import itertools
-import logging
 import os
 import sys
 import tempfile
 import uuid
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import kfp
 from kfp import compiler, local
 
 from atelier.files import atomic_write
+from atelier.metrics import verdict
 from atelier.registry.server import LOCAL_URI
 from atelier.settings import Settings
 from pipelines import dag, form, steps
+from pipelines.containers import docker_runner
 from pipelines.dag import Cluster, PipelineError
 from pipelines.transcript import Transcript
-
-LOCAL_SOURCES = ("folder", "zip", "idx", "parquet")
+from pipelines.versioned import LOCAL_SOURCES
 
 
 def compiled(cluster: Cluster, params: Path = form.PARAMS) -> str:
@@ -37,90 +37,84 @@ def compiled(cluster: Cluster, params: Path = form.PARAMS) -> str:
         return "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
 
 
-def run_local(settings: Settings, output: Path, states: Path, cache: Path) -> Path:
-    """Runs every step as a process in this environment and returns the folder of the run, a new one below `output`.
+def run_local(settings: Settings, output: Path, states: Path, cache: Path, cluster: Cluster | None = None) -> Path:
+    """Runs the pipeline of `cluster` on this machine and returns the folder of the run, a new one below `output`.
 
+    Each task is a process of this environment, or where the cluster names images a container of its image.
     kfp.local may call a pipeline a success whose steps were skipped, so what each step should have left is looked for.
-    Raises PipelineError naming the step that failed or left nothing.
+    Raises PipelineError naming the step that failed or left nothing, or why a generator is of no use.
     """
+    cluster = replace(cluster or Cluster(), retries=False)  # no node is lost here, and what fails would fail again
     name = f"local-{datetime.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     root = output.resolve() / name
-    # The steps are processes of their own: they learn of these through the environment, as they do on a cluster.
+    places = {states.resolve(): "rw", cache.resolve(): "rw"}
+    # The tasks are processes of their own: they learn of these through the environment, as they do on a cluster.
     os.environ |= {steps.PIPELINE_RUN: name, steps.STATES: str(states.resolve()), steps.CACHE: str(cache.resolve())}
     os.environ.setdefault(steps.TRACKING, LOCAL_URI)
     for about in ("You may be attem", "Task .* have no effect"):  # of what means something on a cluster only
         warnings.filterwarnings("ignore", message=about)
     transcript = Transcript(sys.stdout)
-    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(transcript):
+    with contextlib.ExitStack() as stack:
+        runner: Any = local.SubprocessRunner(use_venv=False)
+        if cluster.has_images:
+            settings = _for_containers(settings, cluster, places)
+            runner = stack.enter_context(docker_runner(places))
         # kfp.local deletes its workspace after the run, so it gets one that nobody else uses.
-        local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), workspace_root=f"{scratch}/workspace")
+        scratch = stack.enter_context(tempfile.TemporaryDirectory())
+        stack.enter_context(contextlib.redirect_stdout(transcript))
+        local.init(runner, pipeline_root=str(root), workspace_root=f"{scratch}/workspace")
         try:
-            dag.pipeline()(**form.filled(settings))
+            dag.pipeline(cluster)(**form.filled(settings))
         except RuntimeError as error:
-            raise PipelineError(
-                f"step {transcript.task} failed: {transcript.reason} (see above; what was made until then is in {root})"
-            ) from error
-    for step in steps.STEPS.values():
-        for artifact in outputs(step):
-            found = list(root.glob(f"*/{task_name(step)}/{artifact}"))
-            if not found or not found[0].stat().st_size:
-                raise PipelineError(f"step {step.name} left no {artifact} in {root}; its messages are above")
+            failed, reason = transcript.failure
+            raise PipelineError(f"step {failed} failed: {reason} (see above; what was made until then is in {root})") from error
+    _check_outputs(root, transcript.tasks)
     return root
+
+
+def _for_containers(settings: Settings, cluster: Cluster, places: dict[Path, str]) -> Settings:
+    """Settings whose paths mean the same in a container; `places`, the folders to mount, are made and gain the images'."""
+    if not os.environ[steps.TRACKING].startswith(("http://", "https://")):
+        raise PipelineError("containers reach no MLflow in a file; set MLFLOW_TRACKING_URI to a server (`make services` has one)")
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    changed = {}
+    for section in ("data", "target"):
+        chosen = getattr(settings, section)
+        if chosen.source in LOCAL_SOURCES and section not in cluster.imports:
+            path = Path(chosen.path).resolve()
+            places[path] = "ro"
+            changed[section] = chosen.model_copy(update={"path": str(path)})
+    return settings.model_copy(update=changed)
+
+
+def _check_outputs(root: Path, executed: list[str]) -> None:
+    """Raises PipelineError where a task that ran left nothing, or a task did not run and no gate tells why."""
+    for step in steps.STEPS.values():
+        count = executed.count(task_name(step))
+        for artifact in outputs(step) if count else []:
+            found = [path for path in root.glob(f"**/{task_name(step)}/{artifact}") if path.stat().st_size]
+            if len(found) != count:
+                raise PipelineError(f"step {step.name} left no {artifact} in {root}; its messages are above")
+    for name in ("evaluate-base", "choose", "evaluate-finetuned"):
+        for folder in root.glob(f"*/{name}/evaluation"):
+            if objection := verdict.read(folder):
+                raise PipelineError(
+                    f"{name}: the generator is of no use ({objection}), so the pipeline went no further; train it better, or "
+                    f"change that limit in params.yaml. Its report is {folder / 'report.html'}"
+                )
+    if "register" not in executed:
+        raise PipelineError(f"kfp.local skipped the end of the pipeline without a reason; what was made is in {root}")
 
 
 def outputs(step: steps.Step) -> list[str]:
     """Names of the files and folders that a step writes. (Metrics are not written but handed over.)"""
-    return [name for name, kind in step.artifacts.items() if kind.startswith("Output[") and kind != "Output[Metrics]"]
+    return [name for name, kind in step.arguments.items() if kind.startswith("Output[") and kind != "Output[Metrics]"]
 
 
 def task_name(step: steps.Step) -> str:
     """Name of the step's task in Kubeflow."""
     return step.name.replace("_", "-")
-
-
-def submit(settings: Settings, cluster: Cluster, host: str, namespace: str, run_name: str | None) -> str:
-    """Starts a run on a cluster with the values of `settings` and returns its address. Raises PipelineError."""
-    refuse_what_a_cluster_cannot_see(settings, cluster)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="kfp")
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it reports each of its retries
-
-    with tempfile.TemporaryDirectory() as scratch:
-        package = Path(scratch) / "pipeline.yaml"
-        package.write_text(compiled(cluster), encoding="utf-8")
-        try:
-            client = kfp.Client(host=host, namespace=namespace)
-            run = client.create_run_from_pipeline_package(
-                str(package),
-                arguments=form.filled(settings),
-                run_name=run_name,
-                experiment_name=settings.registry.experiment,
-                namespace=namespace,
-            )
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-            raise PipelineError(f"{host}: the run was not started ({reason}); check --host and your login") from error
-    return f"{host.rstrip('/')}/#/runs/details/{run.run_id}"
-
-
-def refuse_what_a_cluster_cannot_see(settings: Settings, cluster: Cluster) -> None:
-    """Raises PipelineError for the placeholder image and for settings that name files of this machine."""
-    if cluster.image == dag.IMAGE:
-        raise PipelineError(
-            "--image: needed, since none is published: an image with this project, pushed to a registry that the cluster "
-            "reads, as NAME@sha256:...; README.md says under Kubeflow what it holds. `run-local` needs none"
-        )
-    here: dict[str, Any] = {}
-    for section in ("data", "target"):
-        chosen = getattr(settings, section)
-        if chosen.source in LOCAL_SOURCES:
-            here[f"{section}.path"] = (chosen.path, f"put the images in a bucket and set {section}.source: s3")
-    if settings.finetune.init_from != "base" and not settings.finetune.init_from.startswith("models:/"):
-        here["finetune.init_from"] = (settings.finetune.init_from, "register it and write models:/NAME@alias")
-    if settings.evaluate.weights not in ("packaged", "published"):
-        here["evaluate.weights"] = (settings.evaluate.weights, "use packaged or published")
-    if here:
-        key, (value, remedy) = next(iter(here.items()))
-        raise PipelineError(f"{key} {value!r} is on this machine, where no node of the cluster can read it; {remedy}")
 
 
 def write(cluster: Cluster, output: Path) -> None:

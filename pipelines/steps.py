@@ -1,165 +1,198 @@
-"""The steps as Kubeflow tasks: which settings each reads, and the call of the component function behind it.
+"""The steps as Kubeflow tasks: each turns artifacts into paths and calls the component function behind it.
 
-A task's function (written by `pipelines.dag`) hands everything that it was given to `execute`, which validates the settings
-with atelier.settings and turns artifacts into paths. This module runs inside the task, so it needs neither params.yaml nor
-a repository.
+A task's function (written by `pipelines.dag`) hands everything that it was given to `execute`. This module runs inside the task,
+so it needs neither params.yaml nor a repository.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atelier.errors import AtelierError
-from atelier.files import atomic_write
-from atelier.settings import SECTIONS, EvaluateSettings, Settings, parse
-from components import cli
+from atelier.files import atomic_write, canonical_json
+from atelier.settings import SECTIONS, ClusterSettings, DataSettings, EvaluateSettings, ModelSettings, Settings, parse
 from pipelines import form
+from pipelines.execute import ORIGIN, STEPS, TRACKING, Step, StepError, execute, step
 
 if TYPE_CHECKING:
-    from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output
+    from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output, PipelineTaskFinalStatus
 
     from atelier.generator import GeneratorInfo
 
+__all__ = ["CACHE", "IMAGE", "PIPELINE_RUN", "STATES", "STEPS", "TRACKING", "Step", "StepError", "execute"]
+
 PIPELINE_RUN, IMAGE, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "ATELIER_STATES", "ATELIER_CACHE"
-TRACKING = "MLFLOW_TRACKING_URI"
-ORIGIN = "the run's parameters"
 
 ALL: tuple[str, ...] = ()
 EXPERIMENT = ("experiment",)
 CHOOSES_BEST = ("extractor", "weights", "seed", "batch")  # of evaluate, while training
+PREEMPTIONS = 10  # of a training, after each of which it goes on
 
 
-class StepError(AtelierError):
-    """A task cannot run where it was placed."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A task: its name (also the stage's in dvc.yaml), the title on its box, and what it reads of params.yaml.
-
-    `settings` maps a section to the keys that are read, all of them when empty. `computes`: it runs networks, so it wants
-    an accelerator and a place for what it keeps. `reusable`: as long as a source of images keeps its name, the outputs
-    depend on image, settings and input artifacts alone, which is what Kubeflow's cache compares.
-    """
-
-    name: str
-    title: str
-    run: Callable[..., None]
-    settings: dict[str, tuple[str, ...]]
-    computes: bool
-    reusable: bool
-    artifacts: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def keys(self) -> list[str]:
-        """Every key of params.yaml that the step reads, such as train.seed."""
-        return [f"{section}.{key}" for section, allowed in self.settings.items() for key in form.keys(section, allowed)]
-
-
-STEPS: dict[str, Step] = {}
-
-
-def step(
-    title: str, settings: dict[str, tuple[str, ...]], computes: bool = False, reusable: bool = False
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Makes a function the task of its name. Its first parameter is the settings by section, the others are artifacts."""
-
-    def add(run: Callable[..., None]) -> Callable[..., None]:
-        _, *artifacts = inspect.signature(run).parameters.values()
-        kinds = {artifact.name: str(artifact.annotation) for artifact in artifacts}
-        STEPS[run.__name__] = Step(run.__name__, title, run, settings, computes, reusable, kinds)
-        return run
-
-    return add
-
-
-def execute(name: str, given: dict[str, Any]) -> None:
-    """Runs a step inside its task. An expected error is one line on stderr and the exit code of the command lines."""
-    found = STEPS[name]
-    cli.configure_logging()
-    try:
-        if not os.environ.get(TRACKING):
-            raise StepError(
-                f"{TRACKING} is not set, so the records of this step would vanish with its container; submit with "
-                "--tracking-uri, or turn on the MLflow plugin of Kubeflow Pipelines"
-            )
-        found.run(_settings(found, given), **{artifact: given[artifact] for artifact in found.artifacts})
-    except AtelierError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from error
-
-
-def _settings(found: Step, given: dict[str, Any]) -> dict[str, Any]:
-    """Validated sections; of a section that is read in part, a plain mapping of the keys that are."""
-    sections: dict[str, Any] = {}
-    for section, allowed in found.settings.items():
-        arrived = {key: given[form.parameter(f"{section}.{key}")] for key in form.keys(section, allowed)}
-        values = form.plain(section, arrived)
-        sections[section] = values if allowed else parse(values, SECTIONS[section], origin=ORIGIN, prefix=section)
-    return sections
-
-
-def _states(name: str) -> Path:
+def _states(name: str, cluster: ClusterSettings) -> Path:
     """Where training keeps its saves. Says so when that is a place that vanishes with the container."""
-    if STATES not in os.environ:
-        print(f"{STATES} is not set: what is saved is lost with this container; submit with --state-claim", file=sys.stderr)
+    if STATES not in os.environ and cluster.states == "none":
+        print("cluster.states is none, so what is saved is lost with this container; name an s3:// prefix", file=sys.stderr)
     return Path(os.environ.get(STATES, Path(tempfile.gettempdir()) / "atelier-states")) / name
+
+
+def _mirror(cluster: ClusterSettings) -> str | None:
+    return None if cluster.states == "none" else cluster.states
 
 
 def _cache() -> Path:
     return Path(os.environ.get(CACHE, Path(tempfile.gettempdir()) / "atelier-cache"))
 
 
-# --- the steps: each turns artifacts into paths and calls the component function
+# --- before and after all others
 
 
-@step("Check all settings", dict.fromkeys(SECTIONS, ALL))
+@step("Check all settings", dict.fromkeys(SECTIONS, ALL), packs=True, retries=0)
 def check(settings: dict[str, Any]) -> None:
     """Every section was validated on the way here; what is left are the combinations of several."""
-    parse({name: section.model_dump(mode="json") for name, section in settings.items()}, Settings, origin=ORIGIN)
+    whole = parse({name: section.model_dump(mode="json") for name, section in settings.items()}, Settings, origin=ORIGIN)
+    if max(whole.train.nodes, whole.finetune.nodes) > 1 and whole.cluster.states == "none":
+        raise StepError("several nodes exchange their work through S3; set cluster.states to an s3:// prefix, or nodes to 1")
 
 
-@step("Prepare the base images", {"data": ALL, "registry": EXPERIMENT}, reusable=True)
-def prepare_base(settings: dict[str, Any], images: Output[Dataset]) -> None:
+@step("Report how it ended", {"registry": EXPERIMENT}, packs=True)
+def finish(settings: dict[str, Any], status: PipelineTaskFinalStatus, summary: Output[Markdown]) -> None:
+    """Closes the pipeline's run in MLflow and says how it ended. Runs whatever happened before."""
+    from atelier.registry.closing import close_pipeline
+
+    where = close_pipeline(settings["registry"]["experiment"], status.state, status.error_message or "")
+    lines = [f"# The pipeline ended: {status.state}", "", f"Run of MLflow: {where}"]
+    if status.error_message:
+        lines += ["", f"Reason: {status.error_message}"]
+    atomic_write(Path(summary.path), "\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+# --- images
+
+
+@step("Fetch the base images", {}, packs=True, reusable=True)
+def fetch_base(settings: dict[str, Any], source: Input[Dataset], images: Output[Dataset]) -> None:
+    """Fetches the base images from DVC's remote."""
+    _fetch(source, images)
+
+
+@step("Fetch the target images", {}, packs=True, reusable=True)
+def fetch_target(settings: dict[str, Any], source: Input[Dataset], images: Output[Dataset]) -> None:
+    """Fetches the target images from DVC's remote."""
+    _fetch(source, images)
+
+
+def _fetch(source: Input[Dataset], images: Output[Dataset]) -> None:
+    # By the address: what Kubeflow brings to source.path is of a folder only the list of its files, and kfp.local brings nothing.
+    from components.fetch import fetch, tracked
+
+    fetch(source.uri, Path(images.path))
+    images.metadata |= {"md5": tracked(source.uri).md5}
+
+
+@step("Prepare the base images", {"data": ALL, "registry": EXPERIMENT}, packs=True, reusable=True)
+def prepare_base(settings: dict[str, Any], images: Output[Dataset], raw: Input[Dataset] | None = None) -> None:
     """Packs the base images."""
-    _prepare(settings, "data", "prepare_base", images)
+    _prepare(settings, "data", "prepare_base", images, raw)
 
 
-@step("Prepare the target images", {"target": ALL, "registry": EXPERIMENT}, reusable=True)
-def prepare_target(settings: dict[str, Any], images: Output[Dataset]) -> None:
+@step("Prepare the target images", {"target": ALL, "registry": EXPERIMENT}, packs=True, reusable=True)
+def prepare_target(settings: dict[str, Any], images: Output[Dataset], raw: Input[Dataset] | None = None) -> None:
     """Packs the target images."""
-    _prepare(settings, "target", "prepare_target", images)
+    _prepare(settings, "target", "prepare_target", images, raw)
 
 
-def _prepare(settings: dict[str, Any], section: str, name: str, images: Output[Dataset]) -> None:
+def _prepare(settings: dict[str, Any], section: str, name: str, images: Output[Dataset], raw: Input[Dataset] | None) -> None:
     from components.prepare import prepare
 
-    manifest = prepare(settings[section], Path(images.path), settings["registry"]["experiment"], section, name)
+    chosen = _from(settings[section], raw)
+    _describe_images(images, prepare(chosen, Path(images.path), settings["registry"]["experiment"], section, name))
+
+
+@step("Process a part of the base images", {"data": ALL, "registry": EXPERIMENT}, packs=True, reusable=True)
+def part_base(
+    settings: dict[str, Any], number: int, parts: int, processed: Output[Dataset], raw: Input[Dataset] | None = None
+) -> None:
+    """Processes one of several parts of the base images."""
+    _part(settings, "data", "prepare_base_part", number, parts, processed, raw)
+
+
+@step("Process a part of the target images", {"target": ALL, "registry": EXPERIMENT}, packs=True, reusable=True)
+def part_target(
+    settings: dict[str, Any], number: int, parts: int, processed: Output[Dataset], raw: Input[Dataset] | None = None
+) -> None:
+    """Processes one of several parts of the target images."""
+    _part(settings, "target", "prepare_target_part", number, parts, processed, raw)
+
+
+def _part(
+    settings: dict[str, Any], section: str, name: str, number: int, parts: int, processed: Output[Dataset],
+    raw: Input[Dataset] | None,
+) -> None:  # fmt: skip
+    from components.prepare import prepare_part
+
+    chosen, experiment = _from(settings[section], raw), settings["registry"]["experiment"]
+    processed.metadata["count"] = prepare_part(chosen, number, parts, Path(processed.path), experiment, section, name)
+
+
+@step("Merge the parts of the base images", {"data": ALL, "registry": EXPERIMENT}, packs=True, reusable=True)
+def merge_base(settings: dict[str, Any], processed: Input[list[Dataset]], images: Output[Dataset]) -> None:
+    """Packs the parts of the base images."""
+    _merge(settings, "data", "prepare_base", processed, images)
+
+
+@step("Merge the parts of the target images", {"target": ALL, "registry": EXPERIMENT}, packs=True, reusable=True)
+def merge_target(settings: dict[str, Any], processed: Input[list[Dataset]], images: Output[Dataset]) -> None:
+    """Packs the parts of the target images."""
+    _merge(settings, "target", "prepare_target", processed, images)
+
+
+def _merge(settings: dict[str, Any], section: str, name: str, processed: Input[list[Dataset]], images: Output[Dataset]) -> None:
+    from components.prepare import merge_parts
+
+    folders, experiment = [Path(one.path) for one in processed], settings["registry"]["experiment"]
+    _describe_images(images, merge_parts(settings[section], folders, Path(images.path), experiment, section, name))
+
+
+def _from(settings: DataSettings, raw: Input[Dataset] | None) -> DataSettings:
+    """The settings of a set of images that was fetched, if it was."""
+    from components.fetch import IMAGES
+
+    return settings if raw is None else settings.model_copy(update={"path": str(Path(raw.path) / IMAGES)})
+
+
+def _describe_images(images: Output[Dataset], manifest: Any) -> None:
     images.metadata |= {
         "count": manifest.count,
         "resolution": manifest.resolution,
-        "channels": manifest.channels,
         "classes": ", ".join(manifest.classes),
         "content_hash": manifest.content_hash,
     }
 
 
+# --- generators
+
+
 @step(
     "Train the base generator",
-    {"model": ALL, "train": ALL, "evaluate": CHOOSES_BEST, "registry": EXPERIMENT},
+    {"model": ALL, "train": ALL, "evaluate": CHOOSES_BEST, "registry": EXPERIMENT, "cluster": ALL},
     computes=True,
     reusable=True,
+    retries=PREEMPTIONS,
 )
-def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[Model]) -> None:
-    """Trains from scratch."""
+def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[Model], trial: dict | None = None) -> None:
+    """Trains from scratch, with the settings of a trial of a sweep where one is given."""
+    settings = form.tried(settings, trial or {})
+    if settings["train"].nodes > 1:
+        from pipelines import trainjob
+
+        _describe(checkpoint, trainjob.run("train", settings, Path(images.path), Path(checkpoint.path)))
+        return
     from components.train import train
 
     info = train(
@@ -169,8 +202,9 @@ def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[M
         settings["registry"]["experiment"],
         data=Path(images.path),
         output=Path(checkpoint.path),
-        states=_states("train"),
+        states=_states("train", settings["cluster"]),
         cache=_cache(),
+        mirror=_mirror(settings["cluster"]),
     )
     _describe(checkpoint, info)
 
@@ -178,11 +212,19 @@ def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[M
 # Not reusable: init_from may name an alias of the registry, which moves from one generator to another.
 @step(
     "Fine-tune it to the target images",
-    {"model": ALL, "finetune": ALL, "evaluate": CHOOSES_BEST, "registry": EXPERIMENT},
+    {"model": ALL, "finetune": ALL, "evaluate": CHOOSES_BEST, "registry": EXPERIMENT, "cluster": ALL},
     computes=True,
+    retries=PREEMPTIONS,
 )
 def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model], checkpoint: Output[Model]) -> None:
     """Fine-tunes the base generator, or the one that finetune.init_from names."""
+    if settings["finetune"].init_from == "base":
+        settings["model"] = _model_of(Path(base.path), settings["model"])
+    if settings["finetune"].nodes > 1:
+        from pipelines import trainjob
+
+        _describe(checkpoint, trainjob.run("finetune", settings, Path(images.path), Path(checkpoint.path), base=Path(base.path)))
+        return
     from components.finetune import finetune
 
     info = finetune(
@@ -192,16 +234,26 @@ def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model
         settings["registry"]["experiment"],
         data=Path(images.path),
         output=Path(checkpoint.path),
-        states=_states("finetune"),
+        states=_states("finetune", settings["cluster"]),
         cache=_cache(),
         base=Path(base.path),
+        mirror=_mirror(settings["cluster"]),
     )
     _describe(checkpoint, info)
 
 
+def _model_of(checkpoint: Path, model: ModelSettings) -> ModelSettings:
+    """The networks of a generator, which in a sweep need not be those of the run's parameters."""
+    from atelier.generator import read_info
+
+    values = {**model.model_dump(mode="json"), **read_info(checkpoint).model}
+    return parse(values, ModelSettings, origin=str(checkpoint), prefix="model")
+
+
 def _watching(chooses_best: dict[str, Any]) -> EvaluateSettings:
-    """EvaluateSettings of the keys that matter while training; the component sets the other two."""
-    return parse({**chooses_best, "metrics": ["frechet"], "samples": 16}, EvaluateSettings, origin=ORIGIN, prefix="evaluate")
+    """EvaluateSettings of the keys that matter while training; the component sets the others."""
+    others = {"metrics": ["frechet"], "samples": 16, "max_distance": 1.0, "min_class_share": 0.0}
+    return parse({**chooses_best, **others}, EvaluateSettings, origin=ORIGIN, prefix="evaluate")
 
 
 def _describe(checkpoint: Output[Model], info: GeneratorInfo) -> None:
@@ -223,9 +275,10 @@ def evaluate_base(
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
-) -> None:
-    """Measures the base generator against its own images."""
-    _evaluate(settings, "evaluate_base", images, checkpoint, None, evaluation, metrics, report)
+    samples: Output[HTML],
+) -> bool:
+    """Measures the base generator against its own images; whether it is of use."""
+    return _evaluate(settings, "evaluate_base", images, checkpoint, None, evaluation, metrics, report, samples)
 
 
 @step("Measure the fine-tuned generator", {"evaluate": ALL, "registry": EXPERIMENT}, computes=True, reusable=True)
@@ -237,9 +290,10 @@ def evaluate_finetuned(
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
-) -> None:
-    """Measures the fine-tuned generator, and the base generator beside it, against the target images."""
-    _evaluate(settings, "evaluate_finetuned", images, checkpoint, baseline, evaluation, metrics, report)
+    samples: Output[HTML],
+) -> bool:
+    """Measures the fine-tuned generator, and the base generator beside it, against the target images; whether it is of use."""
+    return _evaluate(settings, "evaluate_finetuned", images, checkpoint, baseline, evaluation, metrics, report, samples)
 
 
 def _evaluate(
@@ -251,22 +305,57 @@ def _evaluate(
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
     report: Output[HTML],
-) -> None:
-    from components.evaluate import REPORT, evaluate
+    samples: Output[HTML],
+) -> bool:
+    from atelier.metrics import verdict
+    from atelier.metrics.evaluate import read_evaluation
+    from atelier.report.page import page
+    from components.evaluate import EVALUATION, GRID, REPORT, evaluate
 
+    folder = Path(evaluation.path)
     measured = evaluate(
         settings["evaluate"],
         settings["registry"]["experiment"],
         Path(checkpoint.path),
         Path(images.path),
-        Path(evaluation.path),
+        folder,
         _cache(),
         baseline=Path(baseline.path) if baseline else None,
         step=name,
     )
     for metric, value in form.flat(measured):
         metrics.log_metric(metric, value)
-    shutil.copyfile(Path(evaluation.path) / REPORT, report.path)
+    found = read_evaluation(folder / EVALUATION)
+    identities = {one.name: one.to_dict()["identity"] for one in found.measurements}
+    metrics.metadata["identity"] = canonical_json(identities)
+    shutil.copyfile(folder / REPORT, report.path)
+    atomic_write(Path(samples.path), page(f"{name.removeprefix('evaluate_')} generator", (folder / GRID).read_bytes()))
+    objection = verdict.read(folder)
+    if objection:
+        print(f"of no use: {objection}; the pipeline goes no further with it", file=sys.stderr)
+    return not objection
+
+
+@step("Choose the best trial", {"registry": EXPERIMENT}, reusable=True)
+def choose(
+    settings: dict[str, Any],
+    checkpoints: Input[list[Model]],
+    evaluations: Input[list[Artifact]],
+    checkpoint: Output[Model],
+    evaluation: Output[Artifact],
+    summary: Output[Markdown],
+) -> bool:
+    """Takes the checkpoint with the best evaluation on; whether it is of use."""
+    from components.choose import choose, markdown, trials
+
+    found = trials([Path(one.path) for one in checkpoints], [Path(one.path) for one in evaluations])
+    best = choose(found, Path(checkpoint.path), Path(evaluation.path))
+    atomic_write(Path(summary.path), markdown(found))
+    print(markdown(found))
+    return not best.objection
+
+
+# --- the registry
 
 
 @step("Register both generators", {"registry": ALL})

@@ -7,22 +7,25 @@ import re
 from typing import TextIO
 
 TASK = re.compile(r"Executing task .*'([\w-]+)'")
+FAILED = re.compile(r"Task .*'([\w-]+)'.* finished with status .*FAILURE")
 STEP = "    "  # kfp.local indents what a step prints, and nothing else before the step has succeeded
 
 
 class Transcript(io.TextIOBase):
     """Stands for stdout: passes lines on, less what KFP's executor says about itself.
 
-    `task` is the name of the last task that began, `reason` what it said.
+    `tasks` are the names of the tasks that began, in order. `failure` is the first one that failed, and why: its error in one
+    line, or the last thing that it said.
     The executor lists all inputs of a task, a line for each value: a thousand lines a run, between which the progress of
     training could not be found.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self.task = ""
+        self.tasks: list[str] = []
+        self.failure = ("", "it said nothing")
         self._stream = stream
         self._begun = ""
-        self._listing = False
+        self._listing = 0  # how far the list that is being printed is indented; 0 for none
         self._said: list[str] = []
 
     def write(self, text: str) -> int:
@@ -36,24 +39,25 @@ class Transcript(io.TextIOBase):
         """Passes nothing on but what is complete."""
         self._stream.flush()
 
-    @property
-    def reason(self) -> str:
-        """Why the last task failed: its error in one line, or the last thing that it said."""
-        errors = [line for line in self._said if line.startswith("error: ")]
-        return (errors or self._said or ["it said nothing"])[-1].removeprefix("error: ")
-
     def _take(self, line: str) -> None:
         if not line.strip() or self._of_executor(line):
             return
         if line.startswith(STEP):
             self._said.append(line.strip())
         elif begun := TASK.search(line):
-            self.task, self._said = begun[1], []
+            self.tasks.append(begun[1])
+            self._said = []
+        elif (failed := FAILED.search(line)) and not self.failure[0]:
+            errors = [said for said in self._said if said.startswith("error: ")]
+            self.failure = failed[1], (errors or self._said or [self.failure[1]])[-1].removeprefix("error: ")
         self._stream.write(f"{line}\n")
 
     def _of_executor(self, line: str) -> bool:
-        if line.startswith(f"{STEP}[KFP Executor "):
-            self._listing = line.endswith("Got executor_input:")
+        bare = line.lstrip()
+        indent = len(line) - len(bare)
+        if bare.startswith("[KFP Executor "):
+            self._listing = indent if bare.endswith("Got executor_input:") else 0
             return True
-        self._listing = self._listing and (line.startswith(2 * STEP) or line.strip() in ("{", "}"))
-        return self._listing
+        if not (indent > self._listing or bare in ("{", "}")):
+            self._listing = 0
+        return self._listing > 0

@@ -136,6 +136,12 @@ def _recall(client: MlflowClient, run: Run, opened: Opened) -> None:
                 opened.pictures.add((found[1], int(found[2])))
 
 
+def unfinished(client: MlflowClient, experiment: str, pipeline_run_id: str) -> list[str]:
+    """Ids of the steps' runs that MLflow takes for running."""
+    found = client.search_runs([experiment], f"tags.`{PARENT}` = '{pipeline_run_id}'", max_results=1000)
+    return [run.info.run_id for run in found if run.info.status == "RUNNING"]
+
+
 def finish(client: MlflowClient, opened: Opened, status: str) -> None:
     """Ends the step's run, and gives the pipeline's run the state that its steps' latest runs add up to."""
     client.set_terminated(opened.run_id, status, end_time=int(time.time() * 1000))

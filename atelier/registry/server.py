@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import re
@@ -48,8 +49,13 @@ def tracking_uri() -> str:
 
 def store_is_missing() -> bool:
     """Whether MLflow is a local SQLite file that does not exist."""
+    file = _sqlite_file()
+    return file is not None and not file.exists()
+
+
+def _sqlite_file() -> Path | None:
     kind, _, file = tracking_uri().partition(":///")
-    return kind == "sqlite" and not Path(file.partition("?")[0]).exists()
+    return Path(file.partition("?")[0]) if kind == "sqlite" else None
 
 
 def mask(text: str) -> str:
@@ -74,11 +80,17 @@ def import_mlflow() -> None:
 
 
 def client() -> MlflowClient:
-    """A client of `tracking_uri()`; the first one of a new SQLite file makes its tables (some seconds)."""
+    """A client of `tracking_uri()`; the first one of a new SQLite file makes its tables (some seconds), others wait for it."""
     import_mlflow()
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri())
+    file = _sqlite_file()
+    if file is None:
+        return MlflowClient(tracking_uri())
+    # MLflow makes the tables in steps, and two processes that do so at once leave a database that neither can use.
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return MlflowClient(tracking_uri())
 
 
 def check_reachable() -> None:

@@ -13,13 +13,14 @@ import mlflow
 import pytest
 
 from atelier.files import sha256_file
+from atelier.metrics import verdict
 from atelier.metrics.evaluate import read_evaluation
 from atelier.settings import Settings, load
 from atelier.training.state import StateError
 from components.evaluate import evaluate
 from components.finetune import finetune
 from components.prepare import prepare
-from components.register import Candidate, Line, markdown, read_lines, register
+from components.register import Candidate, Line, RegistrationError, markdown, read_lines, register
 from components.train import train
 from small import folder_hash, write_params
 
@@ -198,3 +199,16 @@ def test_init_from_begins_a_new_run(made: Made) -> None:
     assert info["parent"]["sha256"] == sha256_file(made.folder / "model" / "generator.safetensors")
     begun = [json.loads(file.read_text())["init_from"] for file in (made.folder / "tuning").glob("*/started-with.json")]
     assert "models:/digits/1" in begun, "the version that the alias meant then"
+
+
+@pytest.mark.parametrize("role", ["base", "finetuned"])
+def test_a_generator_of_no_use_is_not_registered(made: Made, role: str, tmp_path: Path) -> None:
+    evaluations = {"base": made.folder / "evaluation", "finetuned": made.folder / "tuned-evaluation"}
+    copy = Path(shutil.copytree(evaluations[role], tmp_path / "copy"))
+    verdict.write(copy, "fid is 900, above evaluate.max_distance = 400")
+    one, other = Candidate(made.folder / "model", evaluations["base"]), Candidate(made.folder / "tuned", evaluations["finetuned"])
+    given = {"base": one, "finetuned": other}
+    given[role] = Candidate(given[role].checkpoint, copy)
+    with pytest.raises(RegistrationError, match=f"the {role} generator is of no use \\(fid is 900"):
+        register(made.settings.registry, given["base"], given["finetuned"], tmp_path / "registration")
+    assert not (tmp_path / "registration").exists()

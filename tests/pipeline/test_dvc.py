@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -108,6 +110,21 @@ def test_an_experiment_with_finetuning_leaves_training_alone(committed: Clone) -
     change = metrics["evaluations/finetuned/metrics.json"]["frechet_efficientnet_lite0"]
     assert change["old"] != change["new"] and change["diff"] == pytest.approx(change["new"] - change["old"])
     assert committed.dvc_json("params", "diff") == {"params.yaml": {"finetune.seed": {"old": 0, "new": 1, "diff": 1}}}
+
+
+def test_a_queue_of_experiments_is_a_sweep(committed: Clone) -> None:
+    """Recipes and seeds on one machine: what `pipelines submit --sweep` does on a cluster."""
+    committed.dvc("exp", "run", "--queue", "--set-param", "train.seed=1,2", "evaluate_base")
+    committed.dvc("exp", "run", "--run-all")
+    table = list(csv.DictReader(io.StringIO(committed.dvc("exp", "show", "--csv"))))
+    distance = "evaluations/base/metrics.json:frechet_efficientnet_lite0"
+    trials = {row["train.seed"]: float(row[distance]) for row in table if row["typ"].startswith("branch")}
+    assert set(trials) >= {"1", "2"} and trials["1"] != trials["2"]
+    best = min(trials, key=trials.__getitem__)
+    (name,) = {row["Experiment"] for row in table if row["train.seed"] == best and row["typ"].startswith("branch")}
+    committed.dvc("exp", "apply", name)
+    metrics = json.loads((committed.folder / "evaluations/base/metrics.json").read_text())
+    assert metrics["frechet_efficientnet_lite0"] == pytest.approx(trials[best])
 
 
 def test_plots_compare_revisions(committed: Clone) -> None:

@@ -6,15 +6,16 @@ import shlex
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from atelier.registry.lineage import environment_tags
-from atelier.settings import load
-from pipelines import dag, form, runners, steps
+from atelier.settings import SECTIONS, load
+from pipelines import client, dag, form, runners, steps
+from pipelines.cluster import SECRETS
+from reading import Read, compiled, documents, read
 from small import ROOT
 
 Graph = dict[str, dict[str, Any]]
-CHECK = "check"
+AROUND = {"check", "finish"}  # tasks that a command line needs not
 EXPERIMENT = "registry_experiment"
 # What a component writes into its --output is this output of the task; what --data names is the argument images.
 OUTPUTS = {
@@ -26,22 +27,20 @@ OUTPUTS = {
 }
 ARGUMENTS = {"data": "images"}
 PINNED = f"registry.example:5000/atelier@sha256:{'a' * 64}"
-
-
-def read(path: str) -> list[Any]:
-    """All documents of a YAML file of the repository."""
-    return list(YAML(typ="safe", pure=True).load_all((ROOT / path).read_text(encoding="utf-8")))
+DATA = f"registry.example:5000/atelier-data@sha256:{'b' * 64}"
+ADDRESSES = {section: f"s3://bucket/cache/files/md5/00/{letter * 30}.dir" for section, letter in (("data", "a"), ("target", "b"))}
+COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned"}
 
 
 @pytest.fixture(scope="module")
 def stages() -> Graph:
-    return read("dvc.yaml")[0]["stages"]
+    return documents((ROOT / "dvc.yaml").read_text(encoding="utf-8"))[0]["stages"]
 
 
 @pytest.fixture(scope="module")
-def tasks() -> Graph:
+def tasks() -> dict[str, Read]:
     """Tasks of the committed YAML by the names that stages have."""
-    return {name.replace("-", "_"): task for name, task in read("pipelines/pipeline.yaml")[0]["root"]["dag"]["tasks"].items()}
+    return read((ROOT / "pipelines" / "pipeline.yaml").read_text(encoding="utf-8"))
 
 
 def command(stage: dict[str, Any]) -> tuple[str, dict[str, str]]:
@@ -53,30 +52,20 @@ def command(stage: dict[str, Any]) -> tuple[str, dict[str, str]]:
     }
 
 
-def compiled(cluster: dag.Cluster) -> tuple[Graph, Graph, dict[str, Any]]:
-    """Tasks, containers by the names of their executors, and what the cluster adds to them."""
-    pipeline, platform = YAML(typ="safe", pure=True).load_all(runners.compiled(cluster))
-    containers = {name: executor["container"] for name, executor in pipeline["deploymentSpec"]["executors"].items()}
-    return (
-        pipeline["root"]["dag"]["tasks"],
-        containers,
-        platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"],
-    )
-
-
 def test_the_committed_yaml_is_what_compiling_gives() -> None:
     committed = (ROOT / "pipelines" / "pipeline.yaml").read_text(encoding="utf-8")
     assert runners.compiled(dag.Cluster()) == committed, "run `make compile` and commit pipelines/pipeline.yaml"
 
 
-def test_steps_are_equal(stages: Graph, tasks: Graph) -> None:
-    # Commands validate the whole of params.yaml when they start. A task of Kubeflow sees only its own settings, so there
-    # one task more does that for the run, before anything else.
-    assert set(tasks) == {*stages, CHECK}
-    assert {name for name, task in tasks.items() if CHECK in task.get("dependentTasks", [])} == {"prepare_base", "prepare_target"}
+def test_steps_are_equal(stages: Graph, tasks: dict[str, Read]) -> None:
+    # Commands validate the whole of params.yaml when they start, and DVC says itself how it ended. A task of Kubeflow sees only
+    # its own settings, so there one task more checks all of them first, and one tells MLflow of the end.
+    assert set(tasks) == {*stages, *AROUND}
+    checked = {name for name, task in tasks.items() if "check" in task.entry.get("dependentTasks", [])}
+    assert checked == {"prepare_base", "prepare_target"}
 
 
-def test_edges_are_equal(stages: Graph, tasks: Graph) -> None:
+def test_edges_are_equal(stages: Graph, tasks: dict[str, Read]) -> None:
     """An edge is: which output of which step becomes which argument of which step."""
     makers = {next(iter(out)): name for name, stage in stages.items() for out in stage["outs"]}
     by_dvc = {
@@ -85,15 +74,8 @@ def test_edges_are_equal(stages: Graph, tasks: Graph) -> None:
         for option, path in command(stage)[1].items()
         if option != "output" and path in makers
     }
-    edges = [
-        (source["taskOutputArtifact"], name, argument)
-        for name, task in tasks.items()
-        for argument, source in task["inputs"].get("artifacts", {}).items()
-    ]
-    by_kubeflow = {
-        (out["producerTask"].replace("-", "_"), out["outputArtifactKey"], name, argument) for out, name, argument in edges
-    }
-    assert by_dvc == by_kubeflow
+    edges = [(*source, name, argument) for name, task in tasks.items() for argument, source in task.artifacts.items()]
+    assert by_dvc == set(edges)
     assert len(edges) == 12
 
 
@@ -105,39 +87,114 @@ def test_a_stage_declares_the_paths_of_its_command(stages: Graph) -> None:
         assert made & set(given.values()) == made & set(stage["deps"]), name
 
 
-def test_a_task_runs_the_step_of_its_name(tasks: Graph) -> None:
-    pipeline = read("pipelines/pipeline.yaml")[0]
+def test_a_task_runs_the_step_of_its_name(tasks: dict[str, Read]) -> None:
     for name, task in tasks.items():
-        executor = pipeline["components"][task["componentRef"]["name"]]["executorLabel"]
-        shipped = " ".join(pipeline["deploymentSpec"]["executors"][executor]["container"]["command"])
-        assert f'steps.execute("{name}", given)' in shipped
+        assert f'steps.execute("{name}", given)' in " ".join(task.container["command"])
 
 
-def test_every_step_reads_the_same_settings(stages: Graph, tasks: Graph) -> None:
+def test_every_step_reads_the_same_settings(stages: Graph, tasks: dict[str, Read]) -> None:
     everything = [leaf.key for leaf in form.leaves().values()]
     for name, stage in stages.items():
         by_dvc = {key for key in everything for listed in stage["params"] if key == listed or key.startswith(f"{listed}.")}
-        bound = {source["componentInputParameter"] for source in tasks[name]["inputs"]["parameters"].values()}
+        bound = {
+            argument: source
+            for argument, source in tasks[name].parameters.items()
+            if argument in tasks[name].component["inputDefinitions"]["parameters"]
+        }
+        assert all(source == ("parameter", argument) for argument, source in bound.items()), name  # no constant, no other name
         # The experiment says where a task's records go: nothing for DVC to run a step again for, but a task must be told.
-        assert {form.parameter(key) for key in by_dvc} | {EXPERIMENT} == bound, name
-        assert set(tasks[name]["inputs"]["parameters"]) == bound, name  # no constant, no other name
+        # Training on a cluster must know the cluster: where states go, and what the machines are like that it asks for.
+        cluster = {argument for argument in bound if argument.startswith("cluster_")}
+        assert bool(cluster) == (name in ("train", "finetune"))
+        assert {form.parameter(key) for key in by_dvc} | {EXPERIMENT} == set(bound) - cluster, name
 
 
-def test_settings_of_finetuning_are_no_inputs_of_training(tasks: Graph) -> None:
+def test_settings_of_finetuning_are_no_inputs_of_training(tasks: dict[str, Read]) -> None:
     """What Kubeflow's cache compares: editing finetune.* leaves every input of train as it was."""
-    readers = {name for name, task in tasks.items() if any(p.startswith("finetune_") for p in task["inputs"]["parameters"])}
-    assert readers == {"finetune", CHECK}
+    readers = {name for name, task in tasks.items() if any(p.startswith("finetune_") for p in task.parameters)}
+    assert readers == {"finetune", "check"}
+
+
+# --- gates and the end
+
+
+def test_what_is_of_no_use_goes_no_further(tasks: dict[str, Read]) -> None:
+    first, second = "evaluate_base.Output == true", "evaluate_finetuned.Output == true"
+    gates = {name: task.conditions for name, task in tasks.items() if task.conditions}
+    assert gates == {"finetune": [first], "evaluate_finetuned": [first], "register": [first, second]}
+    for name in ("evaluate_base", "evaluate_finetuned"):
+        assert tasks[name].component["outputDefinitions"]["parameters"]["Output"]["parameterType"] == "BOOLEAN"
+
+
+def test_the_end_is_told_whatever_happens(tasks: dict[str, Read]) -> None:
+    finish = tasks["finish"]
+    assert finish.entry["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED" and not finish.groups
+    assert all(task.groups[0] == "pipeline" for name, task in tasks.items() if name != "finish")
+
+
+# --- what is taken from earlier runs
+
+
+def cached(cluster: dag.Cluster) -> set[str]:
+    return {name for name, task in compiled(cluster).items() if task.cached}
 
 
 def test_nothing_stale_comes_from_the_cache() -> None:
     """It compares the name of a source, of an alias, and no environment: images, champion and MLflow may be others by now."""
-
-    def cached(cluster: dag.Cluster) -> set[str]:
-        return {name for name, task in compiled(cluster)[0].items() if task["cachingOptions"].get("enableCache")}
-
     assert cached(dag.Cluster()) == set()
-    reused = cached(dag.Cluster(PINNED, reuse=True))
-    assert reused == {"prepare-base", "prepare-target", "train", "evaluate-base", "evaluate-finetuned"}
+    assert cached(dag.Cluster(PINNED, DATA, reuse=True)) == {
+        "prepare_base", "prepare_target", "train", "evaluate_base", "evaluate_finetuned",
+    }  # fmt: skip
+
+
+def test_images_that_are_named_by_their_content_are_taken_from_the_cache() -> None:
+    base = {"importer", "fetch_base", "prepare_base", "train", "evaluate_base"}
+    assert cached(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]})) | {"importer"} == base
+    both = cached(dag.Cluster(PINNED, DATA, imports=ADDRESSES)) - {"importer", "importer_2"}
+    assert both == base - {"importer"} | {"fetch_target", "prepare_target", "evaluate_finetuned"}
+
+
+def test_changed_images_are_another_artifact() -> None:
+    """The importer looks the address up in what Kubeflow has: the same address is the same artifact, another one is not."""
+    tasks = compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES))
+    for importer, section, role in (("importer", "data", "base"), ("importer_2", "target", "target")):
+        assert "reimport" not in tasks[importer].container  # false, which the format leaves out
+        assert tasks[importer].parameters["uri"] == ("parameter", f"{section}_dvc_uri")
+        assert tasks[f"fetch_{role}"].artifacts["source"] == (importer, "artifact")
+        assert tasks[f"prepare_{role}"].artifacts["raw"] == (f"fetch_{role}", "images")
+    pipeline = documents(runners.compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES)))[0]
+    assert pipeline["root"]["inputDefinitions"]["parameters"]["data_dvc_uri"]["defaultValue"] == ADDRESSES["data"]
+
+
+# --- many tasks side by side
+
+
+def test_packing_is_shared_by_several_tasks() -> None:
+    tasks = compiled(dag.Cluster(PINNED, DATA, partitions=3, imports={"data": ADDRESSES["data"]}))
+    for role in ("base", "target"):
+        part, merge = tasks[f"part_{role}"], tasks[f"merge_{role}"]
+        assert part.loops == ["[1, 2, 3]"] and part.parameters["number"][0] == "item"
+        assert part.parameters["parts"] == ("constant", 3)
+        assert merge.artifacts == {"processed": (f"part_{role}", "processed")} and not merge.loops
+    assert tasks["part_base"].artifacts == {"raw": ("fetch_base", "images")}
+    assert tasks["train"].artifacts["images"] == ("merge_base", "images")
+    assert "prepare_base" not in tasks
+
+
+def test_a_sweep_goes_on_with_the_best() -> None:
+    trials = ({"train.seed": 0}, {"train.seed": 1})
+    tasks = compiled(dag.Cluster(PINNED, DATA, trials=trials))
+    assert tasks["train"].loops == tasks["evaluate_base"].loops == [("parameter", "sweep_trials")]
+    assert tasks["train"].parameters["trial"][0] == "item"
+    assert tasks["choose"].artifacts == {"checkpoints": ("train", "checkpoint"), "evaluations": ("evaluate_base", "evaluation")}
+    assert tasks["finetune"].artifacts["base"] == tasks["register"].artifacts["base"] == ("choose", "checkpoint")
+    assert tasks["register"].artifacts["base_evaluation"] == ("choose", "evaluation")
+    assert tasks["finetune"].conditions == ["choose.Output == true"]
+    default = documents(runners.compiled(dag.Cluster(PINNED, DATA, trials=trials)))[0]["root"]["inputDefinitions"]["parameters"]
+    assert default["sweep_trials"]["defaultValue"] == [dict(trial) for trial in trials]
+
+
+# --- stages
 
 
 def test_stages_depend_on_their_code_and_their_inputs(stages: Graph) -> None:
@@ -151,34 +208,40 @@ def test_stages_depend_on_their_code_and_their_inputs(stages: Graph) -> None:
     assert "${target.path}" in stages["prepare_target"]["deps"]
 
 
-def test_every_task_has_a_title_and_a_pinned_image() -> None:
-    pipeline, platform = read("pipelines/pipeline.yaml")
-    titles = {task["taskInfo"]["name"] for task in pipeline["root"]["dag"]["tasks"].values()}
-    assert titles == {step.title for step in steps.STEPS.values()}
-    executors = pipeline["deploymentSpec"]["executors"]
-    assert {executor["container"]["image"] for executor in executors.values()} == {dag.IMAGE}
-    assert all("pip install" not in str(executor["container"]["command"]) for executor in executors.values())
-    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert set(placed) == set(executors)
-    assert all(place["fieldPathAsEnv"][0]["name"] == "ATELIER_PIPELINE_RUN" for place in placed.values())
+# --- images and the environment
+
+
+def test_every_task_has_a_title_and_a_pinned_image(tasks: dict[str, Read]) -> None:
+    assert all(task.entry["taskInfo"]["name"] == steps.STEPS[name].title for name, task in tasks.items())
+    assert {task.container["image"] for task in tasks.values()} == {dag.IMAGE, dag.DATA_IMAGE}
+    assert all("pip install" not in str(task.container["command"]) for task in tasks.values())
+    assert all(task.platform["fieldPathAsEnv"][0]["name"] == "ATELIER_PIPELINE_RUN" for task in tasks.values())
+
+
+def test_what_needs_no_networks_runs_in_the_smaller_image() -> None:
+    tasks = compiled(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
+    light = {name for name, task in tasks.items() if task.container.get("image") == DATA}
+    assert light == {"check", "finish", "fetch_base", "prepare_base", "prepare_target"}
+    assert {task.container.get("image") for task in tasks.values()} == {PINNED, DATA, None}  # an importer has none
 
 
 def test_an_image_that_can_move_is_refused() -> None:
     digest = "a" * 64
     assert dag.Cluster(image=PINNED)
     for image in ("atelier", "atelier:latest", f"atelier@sha256:{digest[:-1]}", f"Atelier@sha256:{digest}"):
-        with pytest.raises(dag.PipelineError, match="not pinned by a digest"):
+        with pytest.raises(dag.PipelineError, match="--image .* not pinned by a digest"):
             dag.Cluster(image=image)
+        with pytest.raises(dag.PipelineError, match="--data-image .* not pinned by a digest"):
+            dag.Cluster(data_image=image)
 
 
 def test_every_task_tells_its_image_to_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, containers, _ = compiled(dag.Cluster(PINNED))
-    for name, container in containers.items():
+    for name, task in compiled(dag.Cluster(PINNED, DATA)).items():
         with monkeypatch.context() as patch:
-            for entry in container.get("env", []):
+            for entry in task.container.get("env", []):
                 patch.setenv(entry["name"], entry["value"])
-            assert environment_tags()["atelier.image"] == PINNED, name
-    assert not any("env" in container for container in compiled(dag.Cluster())[1].values())  # no image, nothing to tell
+            assert environment_tags()["atelier.image"] == task.container["image"], name
+    assert not any("env" in task.container for task in compiled(dag.Cluster()).values())  # no image, nothing to tell
 
 
 def test_a_login_is_not_compiled_in() -> None:
@@ -193,25 +256,13 @@ def test_a_task_without_mlflow_is_refused(monkeypatch: pytest.MonkeyPatch, capsy
     assert "MLFLOW_TRACKING_URI is not set" in capsys.readouterr().err
 
 
-def test_what_a_cluster_offers_is_asked_for() -> None:
-    cluster = dag.Cluster(PINNED, gpu="nvidia.com/gpu", claim="states", tracking="http://mlflow", secret="keys")
-    tasks, containers, placed = compiled(cluster)
-    with_gpu = {name for name, container in containers.items() if "accelerator" in container.get("resources", {})}
-    assert with_gpu == {"exec-train", "exec-finetune", "exec-evaluate-base", "exec-evaluate-finetuned"}
-    assert containers["exec-train"]["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
-    environment = {entry["name"]: entry["value"] for entry in containers["exec-train"]["env"]}
-    assert environment == {
-        "ATELIER_IMAGE": PINNED,
-        "MLFLOW_TRACKING_URI": "http://mlflow",
-        "ATELIER_STATES": "/atelier/states",
-        "ATELIER_CACHE": "/atelier/cache",
-    }
-    assert placed["exec-train"]["pvcMount"][0]["mountPath"] == "/atelier"
-    assert "pvcMount" not in placed["exec-prepare-base"]
-    taken = {key["envVar"] for secret in placed["exec-prepare-base"]["secretAsEnv"] for key in secret["keyToEnv"]}
-    assert taken == set(dag.SECRETS)
-    assert all(secret["optional"] for secret in placed["exec-prepare-base"]["secretAsEnv"])
-    assert tasks["train"]["retryPolicy"]["maxRetryCount"] == 3
+def test_secrets_have_a_name_and_no_value(tasks: dict[str, Read]) -> None:
+    for name, task in tasks.items():
+        (secret,) = task.platform["secretAsEnv"]
+        named = task.scope[secret["secretNameParameter"]["componentInputParameter"]]
+        assert named == ("parameter", "cluster_secret") and secret["optional"], name
+        assert {key["envVar"] for key in secret["keyToEnv"]} == {key["secretKey"] for key in secret["keyToEnv"]} == set(SECRETS)
+    assert not {"secret", "password", "token", "key"} & {leaf.key.split(".")[-1] for leaf in form.leaves().values()} - {"secret"}
 
 
 @pytest.mark.parametrize(
@@ -223,9 +274,18 @@ def test_what_a_cluster_offers_is_asked_for() -> None:
     ],
 )
 def test_submitting_refuses_what_no_node_can_read(overrides: list[str], said: str) -> None:
-    cluster = dag.Cluster(image=PINNED)
-    runners.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), cluster)
+    cluster = dag.Cluster(image=PINNED, data_image=DATA)
+    client.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), cluster)
     with pytest.raises(dag.PipelineError, match=said):
-        runners.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml", overrides), cluster)
+        client.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml", overrides), cluster)
     with pytest.raises(dag.PipelineError, match="--image"):
-        runners.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), dag.Cluster())
+        client.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), dag.Cluster())
+
+
+def test_images_that_dvc_has_are_no_reason_to_refuse() -> None:
+    settings = load(ROOT / "params.yaml", ["data.source=folder"])
+    client.refuse_what_a_cluster_cannot_see(settings, dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
+
+
+def test_all_sections_are_checked_together() -> None:
+    assert set(steps.STEPS["check"].settings) == set(SECTIONS)

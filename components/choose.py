@@ -1,0 +1,81 @@
+"""Chooses the best of several generators that were trained on the same images and measured alike."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atelier.errors import AtelierError
+from atelier.files import atomic_folder, sha256_file
+from atelier.generator import INFO, WEIGHTS, GeneratorInfo, read_info
+from atelier.metrics import verdict
+from atelier.metrics.evaluate import read_evaluation
+from atelier.metrics.identity import Measurement
+from components.evaluate import EVALUATION, METRICS
+
+
+class ChoiceError(AtelierError):
+    """There is nothing to choose from, or the numbers cannot be compared."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trained generator, what it was trained with, and its distance from the images; `objection` says why it is of no use."""
+
+    checkpoint: Path
+    evaluation: Path
+    info: GeneratorInfo
+    distance: Measurement
+    objection: str
+
+
+def trials(checkpoints: Sequence[Path], evaluations: Sequence[Path]) -> list[Trial]:
+    """Each generator with its evaluation, the best first. Raises ChoiceError unless all were measured with the same identity."""
+    measured = {found.generator: (folder, found) for folder in evaluations for found in [read_evaluation(folder / EVALUATION)]}
+    result: list[Trial] = []
+    for checkpoint in checkpoints:
+        sha256 = sha256_file(checkpoint / WEIGHTS)
+        if sha256 not in measured:
+            raise ChoiceError(f"{checkpoint}: none of {len(evaluations)} evaluations is of this generator; evaluate it")
+        folder, found = measured[sha256]
+        distance = verdict.distance(found)
+        if distance is None:
+            raise ChoiceError(f"{folder}: holds no Fréchet distance to choose by; put frechet into evaluate.metrics")
+        result.append(Trial(checkpoint, folder, read_info(checkpoint), distance, verdict.read(folder)))
+    if not result:
+        raise ChoiceError("there is no trial to choose from")
+    if len({str(trial.distance.identity) for trial in result}) > 1:
+        raise ChoiceError("the trials were measured in different ways (extractor, images, count or seed), so none is the best")
+    return sorted(result, key=lambda trial: (bool(trial.objection), trial.distance.value))
+
+
+def choose(found: Sequence[Trial], checkpoint: Path, evaluation: Path) -> Trial:
+    """Copies the first of `found`, as `trials` gives them, into two new folders, and returns it."""
+    best = found[0]
+    for source, target, marker in ((best.checkpoint, checkpoint, INFO), (best.evaluation, evaluation, METRICS)):
+        with atomic_folder(target, marker) as folder:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+    return best
+
+
+def markdown(found: Sequence[Trial]) -> str:
+    """The trials as a table, best first, with the settings in which they differ."""
+    settings = [{**_flat(one.info.model, "model."), **_flat(one.info.settings, "train.")} for one in found]
+    keys = sorted({key for each in settings for key in each})
+    differing = [key for key in keys if len({str(each.get(key)) for each in settings}) > 1]
+    head = ["rank", *differing, found[0].distance.name, "of use"]
+    rows = [
+        [str(rank), *(str(each.get(key, "")) for key in differing), f"{one.distance.value:.4g}", one.objection or "yes"]
+        for rank, (one, each) in enumerate(zip(found, settings, strict=True), start=1)
+    ]
+    return "# Trials\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
+
+
+def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat

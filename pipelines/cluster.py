@@ -1,0 +1,117 @@
+"""What differs between clusters, and where the tasks of a pipeline are placed on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from atelier.errors import AtelierError
+from pipelines import steps
+
+# No image of this project has been pushed yet, so there is no digest to pin: the zeros say so, and `submit` refuses them.
+IMAGE = "atelier/train@sha256:" + 64 * "0"
+DATA_IMAGE = "atelier/data@sha256:" + 64 * "0"
+PINNED = re.compile(r"^(?:[a-z0-9][a-zA-Z0-9._:/-]*@)?sha256:[0-9a-f]{64}$")
+VOLUME = "/atelier"
+SHARED_MEMORY = "2Gi"  # of /dev/shm, through which NCCL's processes talk; a container has 64 MiB
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_DEFAULT_REGION",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
+FIRST_WAIT, WAIT_FACTOR = "30s", 2.0
+# Argo takes this for the end of all attempts, counted from the first one's start: with Kubeflow's default of an hour, a training
+# that loses its node later than that is not started again, and one that was is killed when the hour is over.
+RETRY_WINDOW = "31536000s"
+MOST_HOURS = 720
+
+
+class PipelineError(AtelierError):
+    """The pipeline cannot be built, run or submitted as asked."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a compiled pipeline fixes; what may differ from run to run is in the `cluster` section of params.yaml.
+
+    `image` trains and measures, `data_image` fetches and packs; both hold this project and are pinned by a digest. `claim` names
+    a PersistentVolumeClaim for training states and reference statistics, an alternative to cluster.states. `tracking` is MLflow's
+    URI, for clusters on which KFP does not inject it. `reuse` lets Kubeflow skip what an earlier run has made. `imports` maps
+    "data" or "target" to the address of the images in DVC's remote. `partitions` is the number of tasks that pack a set. `trials`
+    are settings of model and train to try out, each a mapping of keys to values; of several the best is taken.
+    `hours` is how long a task that computes with networks may take, all others an hour each time. `retries`: tasks that fail are
+    started again.
+    """
+
+    image: str = IMAGE
+    data_image: str = DATA_IMAGE
+    claim: str | None = None
+    tracking: str | None = None
+    reuse: bool = False
+    imports: Mapping[str, str] = field(default_factory=dict)
+    partitions: int = 1
+    trials: tuple[Mapping[str, Any], ...] = ()
+    hours: int = 72
+    retries: bool = True
+
+    def __post_init__(self) -> None:
+        for option, image in (("--image", self.image), ("--data-image", self.data_image)):
+            if not PINNED.match(image):
+                raise PipelineError(
+                    f"{option} {image}: not pinned by a digest. KFP's cache compares the name of an image, not what is in "
+                    "it, so under a tag that moves it would hand out results of older code; write NAME@sha256:<64 hex digits>, "
+                    "which docker push prints"
+                )
+        if self.tracking and "@" in self.tracking:
+            raise PipelineError(
+                "--tracking-uri: holds a login, which would stand in the compiled pipeline for all to read; leave it out "
+                "and put MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD into the Secret that cluster.secret names"
+            )
+        if self.partitions < 1:
+            raise PipelineError(f"--partitions {self.partitions}: write 1 or more")
+        if not 1 <= self.hours <= MOST_HOURS:
+            raise PipelineError(f"--hours {self.hours}: write 1 to {MOST_HOURS}")
+
+    @property
+    def has_images(self) -> bool:
+        """Whether real images are named, so that the pipeline can run on a cluster."""
+        return IMAGE not in (self.image, self.data_image) and self.data_image != DATA_IMAGE
+
+    def image_of(self, step: steps.Step) -> str:
+        """The image that a step runs in."""
+        return self.data_image if step.packs else self.image
+
+    def place(self, task: dsl.PipelineTask, step: steps.Step, parameters: Mapping[str, Any]) -> dsl.PipelineTask:
+        """Gives a task its environment, retries and resources. `parameters` are the pipeline's, by the keys of params.yaml."""
+        kubernetes.use_field_path_as_env(task, steps.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
+        if self.has_images:  # kfp.local, which needs none, would hand the placeholder to the registry
+            task.set_env_variable(steps.IMAGE, self.image_of(step))
+        if self.tracking:
+            task.set_env_variable(steps.TRACKING, self.tracking)
+        secrets = {name: name for name in SECRETS}
+        kubernetes.use_secret_as_env(task, parameters["cluster.secret"], secrets, optional=True)
+        if step.retries and self.retries:
+            task.set_retry(step.retries, FIRST_WAIT, WAIT_FACTOR, RETRY_WINDOW)
+        kubernetes.set_timeout(task, 3600 * (self.hours if step.computes else 1))
+        if step.computes:
+            self._place_computing(task, parameters)
+        return task
+
+    def _place_computing(self, task: dsl.PipelineTask, parameters: Mapping[str, Any]) -> None:
+        task.set_accelerator_type(parameters["cluster.accelerator"]).set_accelerator_limit(parameters["cluster.accelerators"])
+        task.set_cpu_request(parameters["cluster.cpu"]).set_memory_request(parameters["cluster.memory"])
+        kubernetes.add_node_selector_json(task, parameters["cluster.node_selector"])
+        kubernetes.add_toleration_json(task, parameters["cluster.tolerations"])
+        kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=SHARED_MEMORY)
+        if self.claim:
+            kubernetes.mount_pvc(task, pvc_name=self.claim, mount_path=VOLUME)
+            task.set_env_variable(steps.STATES, f"{VOLUME}/states").set_env_variable(steps.CACHE, f"{VOLUME}/cache")

@@ -1,0 +1,111 @@
+"""A compiled pipeline of Kubeflow, read: its tasks out of their groups, with what reaches them traced to where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipelines import runners
+from pipelines.cluster import Cluster
+
+Source = tuple[str, str]
+"""("parameter", its name), ("constant", its value), ("item", of which loop), or (the task that makes it, its output)."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A task: its entry in the YAML, its container, what Kubernetes is told, its inputs by name, and the groups around it.
+
+    `scope` are the inputs of the group that holds it: what is told to Kubernetes is looked up there by Kubeflow's driver.
+    """
+
+    entry: dict[str, Any]
+    component: dict[str, Any]
+    container: dict[str, Any]
+    platform: dict[str, Any]
+    parameters: dict[str, Source]
+    artifacts: dict[str, Source]
+    scope: dict[str, Source] = field(default_factory=dict)
+    conditions: list[str] = field(default_factory=list)
+    loops: list[Any] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    @property
+    def cached(self) -> bool:
+        return bool(self.entry["cachingOptions"].get("enableCache"))
+
+
+def documents(text: str) -> list[Any]:
+    return list(YAML(typ="safe", pure=True).load_all(text))
+
+
+def compiled(cluster: Cluster) -> dict[str, Read]:
+    """The tasks that a cluster's pipeline has."""
+    return read(runners.compiled(cluster))
+
+
+def read(text: str) -> dict[str, Read]:
+    """The tasks of a pipeline by the names of their steps."""
+    pipeline, *others = documents(text)
+    placed = others[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if others else {}
+    root = {name: ("parameter", name) for name in pipeline["root"]["inputDefinitions"]["parameters"]}
+    found: dict[str, Read] = {}
+    _walk(pipeline, placed, pipeline["root"], root, {}, Read({}, {}, {}, {}, {}, {}), found)
+    return found
+
+
+def _walk(
+    pipeline: dict[str, Any], placed: dict[str, Any], group: dict[str, Any], parameters: dict[str, Source],
+    artifacts: dict[str, Source], around: Read, found: dict[str, Read],
+) -> None:  # fmt: skip
+    def made(name: str, key: str, kind: str) -> Source:
+        """Where an output of a task of this group comes from, through the groups that hand it out."""
+        component = pipeline["components"][group["dag"]["tasks"][name]["componentRef"]["name"]]
+        while "dag" in component:
+            (selector,) = component["dag"]["outputs"][kind][key][f"{kind[:-1]}Selectors" if kind == "artifacts" else "selectors"]
+            name, key = selector["producerSubtask"], selector["outputArtifactKey"]
+            component = pipeline["components"][component["dag"]["tasks"][name]["componentRef"]["name"]]
+        return name.replace("-", "_"), key
+
+    for name, task in group["dag"]["tasks"].items():
+        given, arrived = {}, {}
+        for argument, source in task.get("inputs", {}).get("parameters", {}).items():
+            if "componentInputParameter" in source:
+                given[argument] = parameters[source["componentInputParameter"]]
+            elif "taskOutputParameter" in source:
+                output = source["taskOutputParameter"]
+                given[argument] = made(output["producerTask"], output["outputParameterKey"], "parameters")
+            elif "runtimeValue" in source:
+                given[argument] = ("constant", source["runtimeValue"]["constant"])
+        for argument, source in task.get("inputs", {}).get("artifacts", {}).items():
+            if "componentInputArtifact" in source:
+                arrived[argument] = artifacts[source["componentInputArtifact"]]
+            else:
+                output = source["taskOutputArtifact"]
+                arrived[argument] = made(output["producerTask"], output["outputArtifactKey"], "artifacts")
+        condition = task.get("triggerPolicy", {}).get("condition")
+        conditions = [*around.conditions, _named(condition, given)] if condition else around.conditions
+        loops = around.loops
+        if iterator := task.get("parameterIterator"):
+            item, items = iterator["itemInput"], iterator["items"]
+            loops = [*loops, items.get("raw") or given[items["inputParameter"]]]
+            given[item] = ("item", name)
+        component = pipeline["components"][task["componentRef"]["name"]]
+        inside = Read({}, {}, {}, {}, {}, {}, {}, conditions, loops, [*around.groups, task["taskInfo"]["name"]])
+        if "dag" in component:
+            _walk(pipeline, placed, component, given, arrived, inside, found)
+        else:
+            label = component["executorLabel"]
+            executor = pipeline["deploymentSpec"]["executors"][label]
+            found[name.replace("-", "_")] = Read(
+                task, component, executor.get("container", executor.get("importer")), placed.get(label, {}), given, arrived,
+                parameters, conditions, loops, around.groups,
+            )  # fmt: skip
+
+
+def _named(condition: str, given: dict[str, Source]) -> str:
+    for name, source in given.items():
+        condition = condition.replace(f"inputs.parameter_values['{name}']", ".".join(source))
+    return condition

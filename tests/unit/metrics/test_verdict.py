@@ -1,0 +1,54 @@
+"""What is of no use is told so, with the number and the setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atelier.metrics import verdict
+from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.identity import Identity, Measurement, MetricError
+
+
+def number(value: float, metric: str = "frechet_efficientnet_lite0") -> Measurement:
+    identity = Identity(
+        metric=metric, extractor="e", weights="w", resize="r", samples=16, sampling="s", reference="f", reference_count=9,
+        seed=0, parameters="",
+    )  # fmt: skip
+    return Measurement(value, None, identity, higher_is_better=False)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Evaluation([number(99.0)]), ""),
+        (Evaluation([number(100.0)]), ""),
+        (Evaluation([number(100.1)]), "frechet_efficientnet_lite0 is 100.1, above evaluate.max_distance = 100"),
+        (Evaluation([number(100.1, "fid")]), "fid is 100.1, above"),
+        (Evaluation([number(5.0, "kernel_efficientnet_lite0"), number(200.0)]), "frechet_efficientnet_lite0 is 200"),
+        (Evaluation([number(5000.0, "kernel_efficientnet_lite0")]), ""),  # no Fréchet distance was asked for
+        (Evaluation([number(1.0)], class_shares={"a": 0.99, "b": 0.01}), ""),
+        (Evaluation([number(1.0)], class_shares={"a": 0.995, "b": 0.005}), "0.50% of the images are of class b, below"),
+    ],
+)
+def test_the_limits_decide(found: Evaluation, said: str, measured: Callable[..., Any]) -> None:
+    settings = measured(max_distance=100.0, min_class_share=0.01)
+    objection = verdict.objection(found, settings)
+    assert objection.startswith(said) and bool(objection) == bool(said)
+
+
+def test_a_verdict_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    for objection in ("", "fid is 900"):
+        verdict.write(tmp_path, objection)
+        assert verdict.read(tmp_path) == objection
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"usable": true}'])
+def test_a_missing_or_broken_verdict_is_no_approval(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / verdict.FILE).write_text(content)
+    with pytest.raises(MetricError, match="evaluate again"):
+        verdict.read(tmp_path)

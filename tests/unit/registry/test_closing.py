@@ -1,0 +1,67 @@
+"""The end of a pipeline, as MLflow keeps it."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from atelier.registry import closing
+from atelier.registry.server import TrackingError
+from atelier.registry.tracking import step_run
+
+
+@pytest.fixture
+def client(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.setenv("ATELIER_PIPELINE_RUN", f"kfp-{uuid.uuid4()}")
+    return MlflowClient(f"sqlite:///{tracking / 'mlflow.db'}")
+
+
+def killed_step(client: MlflowClient, name: str) -> tuple[str, str]:
+    """Ids of a step's run and its pipeline's, left as by a container that vanished."""
+    with step_run(name, "closing", {}, required=True) as run:
+        assert run.run_id and run.parent_run_id
+        ids = run.run_id, run.parent_run_id
+    for one in ids:
+        client.update_run(one, status="RUNNING")
+    return ids
+
+
+@pytest.mark.parametrize(("state", "status"), [("SUCCEEDED", "FINISHED"), ("FAILED", "FAILED"), ("CANCELLED", "KILLED")])
+def test_the_pipelines_run_ends_as_the_pipeline_did(client: MlflowClient, state: str, status: str) -> None:
+    step, pipeline = killed_step(client, "train")
+    assert closing.close_pipeline("closing", state, "node lost; token=abc") == pipeline
+    whole = client.get_run(pipeline)
+    assert whole.info.status == status and whole.info.end_time
+    assert whole.data.tags[closing.STATE] == state
+    assert whole.data.tags[closing.REASON] == "node lost; token=***"
+    assert client.get_run(step).info.status == "KILLED"
+
+
+def test_a_step_that_has_ended_stays_as_it_is(client: MlflowClient) -> None:
+    with step_run("train", "closing", {}, required=True) as run:
+        pass
+    closing.close_pipeline("closing", "SUCCEEDED")
+    assert run.run_id and client.get_run(run.run_id).info.status == "FINISHED"
+
+
+def test_a_pipeline_that_failed_before_its_first_step_has_a_run_too(client: MlflowClient) -> None:
+    run = client.get_run(closing.close_pipeline("closing", "FAILED", "no such image"))
+    assert run.info.status == "FAILED" and run.data.tags[closing.REASON] == "no such image"
+
+
+def test_an_injected_run_is_ended_by_whoever_injected_it(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = client.create_experiment("injected")
+    run_id = client.create_run(inside).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    assert closing.close_pipeline("closing", "FAILED", "no") == run_id
+    run = client.get_run(run_id)
+    assert run.info.status == "RUNNING" and run.data.tags[closing.STATE] == "FAILED"
+
+
+def test_mlflow_being_away_is_said(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9"):
+        closing.close_pipeline("closing", "FAILED")
