@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipelines import __main__ as command_line
-from pipelines import dag
+from pipelines import help_texts
+from pipelines.cluster import PipelineError
 from pipelines.transcript import Transcript
 from small import ROOT
 
@@ -23,13 +24,13 @@ def pipelines(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [("--image", IMAGE), ("--gpu", "nvidia.com/gpu"), ("--tracking-uri", "http://mlflow"), ("--reuse",)]
+    "option", [("--image", IMAGE), ("--tracking-uri", "http://mlflow"), ("--sweep", "train.seed=0,1"), ("--reuse",)]
 )
 def test_the_committed_pipeline_is_of_no_cluster(
     option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = command_line.COMPILED.read_bytes()
-    with pytest.raises(dag.PipelineError, match="--output: name a file"):
+    with pytest.raises(PipelineError, match="--output: name a file"):
         pipelines(monkeypatch, "compile", *option)
     assert command_line.COMPILED.read_bytes() == before
     pipelines(monkeypatch, "compile", *option, "--output", str(tmp_path / "cluster.yaml"))
@@ -39,19 +40,29 @@ def test_the_committed_pipeline_is_of_no_cluster(
 def test_submitting_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("KFP_HOST", raising=False)
-    with pytest.raises(dag.PipelineError, match="give --host URL"):
+    with pytest.raises(PipelineError, match="give --host URL"):
         pipelines(monkeypatch, "submit", "--image", IMAGE)
-    with pytest.raises(dag.PipelineError, match=r"--image: needed.*README\.md") as raised:
+    with pytest.raises(PipelineError, match=r"--image and --data-image: needed.*docs/kubeflow\.md"):
         pipelines(monkeypatch, "submit", "--host", "http://localhost:9")
-    assert "## Kubeflow" in (ROOT / "README.md").read_text(encoding="utf-8") and "docker/" not in str(raised.value)
+    with pytest.raises(PipelineError, match=r"--host 'kubeflow\.example': write an address"):
+        pipelines(monkeypatch, "submit", "--host", "kubeflow.example", "--image", IMAGE)
+    assert "make images" in (ROOT / "docs" / "kubeflow.md").read_text(encoding="utf-8")
 
 
 def test_a_cluster_that_does_not_answer_is_one_line() -> None:
     command = [sys.executable, "-m", "pipelines", "submit", "--host", "http://localhost:9", "--image", IMAGE]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: http://localhost:9: the run was not started (") and "check --host" in line
+    assert line.startswith("error: http://localhost:9: does not answer (") and "check --host" in line
+
+
+@pytest.mark.parametrize("verb", ["compile", "run-local", "submit", "upload", "schedule", "status", "logs", "wait", "terminate"])
+def test_every_verb_explains_itself(verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        pipelines(monkeypatch, verb, "--help")
+    assert raised.value.code == 0
+    assert getattr(help_texts, verb.upper().replace("-", "_")).splitlines()[0] in capsys.readouterr().out
 
 
 def test_help_names_what_a_cluster_needs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +105,8 @@ def test_a_transcript_leaves_out_the_lists_of_inputs_and_finds_the_reason(size: 
     transcript = Transcript(shown)
     for start in range(0, len(LOCAL_RUN), size):
         transcript.write(LOCAL_RUN[start : start + size])
-    assert (transcript.task, transcript.reason) == ("prepare-base", "data.path 'nowhere': no such folder")
+    assert transcript.failure == ("prepare-base", "data.path 'nowhere': no such folder")
+    assert transcript.tasks == ["check", "prepare-base"]
     left = shown.getvalue()
     assert "pack: 100%" in left and "a warning at the end" in left and left.count("Executing task") == 2
     assert "KFP Executor" not in left and "parameterValues" not in left and "{" not in left
@@ -103,4 +115,5 @@ def test_a_transcript_leaves_out_the_lists_of_inputs_and_finds_the_reason(size: 
 def test_a_crash_gives_its_last_line_as_the_reason() -> None:
     transcript = Transcript(io.StringIO())
     transcript.write("x - INFO - Executing task 'train'\n    Traceback (most recent call last):\n    MemoryError: no memory\n")
-    assert (transcript.task, transcript.reason) == ("train", "MemoryError: no memory")
+    transcript.write("x - ERROR - Task 'train' finished with status FAILURE\n")
+    assert transcript.failure == ("train", "MemoryError: no memory")
