@@ -20,8 +20,9 @@ from rich.console import Console
 from atelier.settings import load
 from components import cli
 from components.register import read_lines, show
-from pipelines import dag, form, help_texts, options, runners, verbs
+from pipelines import dag, form, options, runners
 from pipelines.cluster import Cluster, PipelineError
+from pipelines.server import help_texts, verbs
 
 COMPILED = Path(__file__).parent / "pipeline.yaml"
 

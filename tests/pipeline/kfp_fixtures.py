@@ -16,7 +16,8 @@ from kfp_server import NEVER, KfpServer, serving
 
 from components import cli
 from pipelines import __main__ as command_line
-from pipelines import client, connection, runners
+from pipelines import runners
+from pipelines.server import client, connection
 from small import ROOT
 
 IMAGE = f"registry.example/atelier@sha256:{'a' * 64}"

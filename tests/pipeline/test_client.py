@@ -21,7 +21,8 @@ from kfp_server import Answer, KfpServer
 
 from atelier.settings import load
 from components import cli
-from pipelines import client, connection, form, pods
+from pipelines import form
+from pipelines.server import client, connection, pods
 from small import ROOT
 
 __all__ = ["kfp_server", "run_verb", "started_run"]

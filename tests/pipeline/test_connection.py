@@ -14,7 +14,7 @@ from kfp_contract import Violation, check
 from kfp_fixtures import PIPELINE, STATES, TOKEN, Run, happens, kfp_server, run_verb, started_run
 from kfp_server import Answer, KfpServer, serving
 
-from pipelines import connection
+from pipelines.server import connection
 
 __all__ = ["kfp_server", "run_verb", "started_run"]
 

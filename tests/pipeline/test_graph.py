@@ -9,8 +9,9 @@ import pytest
 
 from atelier.registry.lineage import environment_tags
 from atelier.settings import SECTIONS, load
-from pipelines import client, dag, form, runners, steps
+from pipelines import dag, form, runners, steps
 from pipelines.cluster import SECRETS
+from pipelines.server import client
 from reading import Read, compiled, documents, read
 from small import ROOT
 
@@ -229,9 +230,9 @@ def test_an_image_that_can_move_is_refused() -> None:
     digest = "a" * 64
     assert dag.Cluster(image=PINNED)
     for image in ("atelier", "atelier:latest", f"atelier@sha256:{digest[:-1]}", f"Atelier@sha256:{digest}"):
-        with pytest.raises(dag.PipelineError, match="--image .* not pinned by a digest"):
+        with pytest.raises(dag.PipelineError, match=r"--image .* not pinned by a digest"):
             dag.Cluster(image=image)
-        with pytest.raises(dag.PipelineError, match="--data-image .* not pinned by a digest"):
+        with pytest.raises(dag.PipelineError, match=r"--data-image .* not pinned by a digest"):
             dag.Cluster(data_image=image)
 
 

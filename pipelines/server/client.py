@@ -20,8 +20,8 @@ from ruamel.yaml import YAML
 from atelier.settings import Settings
 from pipelines import dag, form
 from pipelines.cluster import Cluster, PipelineError
-from pipelines.connection import Absent, Api, ClusterError, Conflict, Server, Unanswered
 from pipelines.runners import compiled
+from pipelines.server.connection import Absent, Api, ClusterError, Conflict, Server, Unanswered
 from pipelines.versioned import LOCAL_SOURCES
 
 FINISHED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.client import Client
-from pipelines.connection import ClusterError
+from pipelines.server.client import Client
+from pipelines.server.connection import ClusterError
 
 TEMPLATE, RETRIED = "system-container-impl", "retry-system-container-impl"
 ATTEMPTS = 100

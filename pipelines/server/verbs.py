@@ -19,9 +19,10 @@ from rich.table import Table
 
 from atelier.settings import Settings, load
 from components import cli
-from pipelines import client, form, help_texts, options, pods
+from pipelines import form, options
 from pipelines.cluster import PipelineError
-from pipelines.connection import Absent, Server, secret
+from pipelines.server import client, help_texts, pods
+from pipelines.server.connection import Absent, Server, secret
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 WIDTH = 200  # of a table that goes into a file or another program
