@@ -25,9 +25,9 @@ NEEDED = {
     ),
     "train": (
         *ANY_STEP,
-        "kubeflow.trainer",
-        "mlflow.pyfunc",
         "torchvision",
+        "mlflow.pyfunc",
+        "kubeflow.trainer",
         "components.train",
         "components.finetune",
         "components.evaluate",

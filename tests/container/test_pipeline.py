@@ -30,6 +30,7 @@ from pipelines.containers import docker_runner
 from small import write_images, write_params
 
 FAILURES = 20
+BASE, TUNED = "contained", "contained-finetuned"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def workspace(environment: None) -> Path:
         s3.upload_file(str(file), bucket, f"target/{file.relative_to(folder / 'target')}")
     yaml = YAML()
     params = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"))
+    params["registry"] |= {"base": BASE, "finetuned": TUNED, "experiment": BASE}  # other tests use the same services
     params["data"]["path"] = "base"
     params["target"] |= {"source": "s3", "path": f"s3://{bucket}/target"}
     yaml.dump(params, folder / "params.yaml")
@@ -96,7 +98,7 @@ def run(images: dict[str, Image], workspace: Path) -> Run:
 def test_it_ends_with_the_table(run: Run) -> None:
     assert run.done.returncode == 0, run.done.stdout[-5000:] + run.done.stderr[-3000:]
     table = run.done.stdout[run.done.stdout.rindex("Registered generators") :]
-    for word in ("digits-finetuned", "version 1", "champion"):
+    for word in (TUNED, "version 1", "champion"):
         assert word in table
 
 
@@ -124,13 +126,13 @@ def test_every_task_left_its_outputs(run: Run) -> None:
 
 def test_the_registry_has_generators_that_paint(run: Run, images: dict[str, Image]) -> None:
     client = mlflow.MlflowClient()
-    for name in ("digits", "digits-finetuned"):
+    for name in (BASE, TUNED):
         version = client.get_model_version_by_alias(name, "champion")
         assert version.run_id
         tags = client.get_run(version.run_id).data.tags
         assert tags["atelier.image"] == images["train"].id
         assert len(tags["atelier.git_commit"].removesuffix("-dirty")) == 40
-    model = mlflow.pyfunc.load_model("models:/digits-finetuned@champion")
+    model = mlflow.pyfunc.load_model(f"models:/{TUNED}@champion")
     painted = model.predict(pandas.DataFrame({"seed": [1, 2], "class": ["dark", "bright"]}))
     assert painted.shape == (2, 28, 28, 1) and painted.std() > 0
 
@@ -153,7 +155,7 @@ def test_the_pictures_are_in_the_store(run: Run, services: Services) -> None:
 
 def test_all_of_it_is_one_run_of_mlflow(run: Run) -> None:
     client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name("atelier")
+    experiment = client.get_experiment_by_name(BASE)
     assert experiment
     found = client.search_runs([experiment.experiment_id])
     (pipeline,) = (one for one in found if "atelier.pipeline_state" in one.data.tags)
