@@ -12,7 +12,7 @@ with its machine, the same command goes on from there, on any machine. Endpoint 
 the credentials must allow to list, get, put and delete objects. Of a finished run stays only what its checkpoint is made of,
 for a runner that was killed before it took that over: remove it, or let a lifecycle rule of the bucket do so (a rule whose
 days exceed the longest run also clears runs that were given up).
-After SIGTERM the process finishes its step, saves, sends the save within 7 of the 10 seconds that it takes at most, and exits
+After SIGTERM the process finishes its step, saves, sends the save within 5 of the 10 seconds that it takes at most, and exits
 with 75. Kubernetes grants terminationGracePeriodSeconds (30 unless the pod says otherwise; spot nodes often grant 15 to 30) and
 tells only process 1 of the container. In a pod of Kubeflow Pipelines that is Argo's executor; it passes the signal on to the
 process group, where Kubeflow's launcher does not handle it and ends, so that the container may end before training has saved.

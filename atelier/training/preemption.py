@@ -14,7 +14,7 @@ from typing import Any
 from atelier.errors import AtelierError
 
 GRACE = 10.0  # seconds from the signal to the end of the process
-LEAVING = 3.0  # of them for what comes after the state: telling MLflow, the end of the interpreter
+LEAVING = 5.0  # of them for what comes after the state: telling MLflow, and the end of PyTorch, 2 s on a busy machine
 
 
 class Preempted(AtelierError):
