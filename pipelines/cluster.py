@@ -11,23 +11,13 @@ from kfp import dsl, kubernetes
 
 from atelier.errors import AtelierError
 from pipelines import steps
+from pipelines.execute import SECRETS, SHARED_MEMORY
 
 # No image of this project has been pushed yet, so there is no digest to pin: the zeros say so, and `submit` refuses them.
 IMAGE = "atelier/train@sha256:" + 64 * "0"
 DATA_IMAGE = "atelier/data@sha256:" + 64 * "0"
 PINNED = re.compile(r"^(?:[a-z0-9][a-zA-Z0-9._:/-]*@)?sha256:[0-9a-f]{64}$")
 VOLUME = "/atelier"
-SHARED_MEMORY = "2Gi"  # of /dev/shm, through which NCCL's processes talk; a container has 64 MiB
-SECRETS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_DEFAULT_REGION",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-)
 FIRST_WAIT, WAIT_FACTOR = "30s", 2.0
 # Argo takes this for the end of all attempts, counted from the first one's start: with Kubeflow's default of an hour, a training
 # that loses its node later than that is not started again, and one that was is killed when the hour is over.

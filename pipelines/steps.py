@@ -198,7 +198,7 @@ def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[M
     info = train(
         settings["model"],
         settings["train"],
-        _watching(settings["evaluate"]),
+        watching(settings["evaluate"]),
         settings["registry"]["experiment"],
         data=Path(images.path),
         output=Path(checkpoint.path),
@@ -230,7 +230,7 @@ def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model
     info = finetune(
         settings["model"],
         settings["finetune"],
-        _watching(settings["evaluate"]),
+        watching(settings["evaluate"]),
         settings["registry"]["experiment"],
         data=Path(images.path),
         output=Path(checkpoint.path),
@@ -250,7 +250,7 @@ def _model_of(checkpoint: Path, model: ModelSettings) -> ModelSettings:
     return parse(values, ModelSettings, origin=str(checkpoint), prefix="model")
 
 
-def _watching(chooses_best: dict[str, Any]) -> EvaluateSettings:
+def watching(chooses_best: dict[str, Any]) -> EvaluateSettings:
     """EvaluateSettings of the keys that matter while training; the component sets the others."""
     others = {"metrics": ["frechet"], "samples": 16, "max_distance": 1.0, "min_class_share": 0.0}
     return parse({**chooses_best, **others}, EvaluateSettings, origin=ORIGIN, prefix="evaluate")

@@ -24,22 +24,12 @@ from atelier.settings import ClusterSettings, Section, fingerprint
 from atelier.storage import StorageError
 from components.finetune import BASE as FROM_BASE
 from pipelines import steps, trainjob_node
+from pipelines.execute import SECRETS, SHARED_MEMORY
 from pipelines.trainjob_cluster import POLL_SECONDS, TrainJob, TrainJobError, TrainJobLost
 from pipelines.trainjob_files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, Index, JobFiles, index
 
-SECRETS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_DEFAULT_REGION",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-)
 PASSED_ON = re.compile(r"ATELIER_(?!STATES$|CACHE$)\w+|MLFLOW_(TRACKING_URI|RUN_ID|EXPERIMENT_ID|EXPERIMENT_NAME)")
 LOGIN = re.compile(r"://[^/]*@")
-SHARED_MEMORY = "2Gi"
 WORK = "/atelier"
 MANAGER = "trainer.kubeflow.org/atelier"
 GRACE_SECONDS = 60  # for a node that is told to stop: its ranks save

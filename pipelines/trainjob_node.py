@@ -162,7 +162,7 @@ def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
 
     step, sections = job["step"], job["sections"]
     model = parse(sections["model"], ModelSettings, origin=ORIGIN, prefix="model")
-    evaluate = steps._watching(sections["evaluate"])
+    evaluate = steps.watching(sections["evaluate"])
     experiment = sections["registry"]["experiment"]
     places: dict[str, Any] = {
         "data": work / DATA,

@@ -10,7 +10,7 @@ import pytest
 from atelier.registry.lineage import environment_tags
 from atelier.settings import SECTIONS, load
 from pipelines import dag, form, runners, steps
-from pipelines.cluster import SECRETS
+from pipelines.execute import SECRETS
 from pipelines.server import client
 from reading import Read, compiled, documents, read
 from small import ROOT

@@ -18,6 +18,7 @@ from trainjob_tasks import IMAGE, when
 
 from atelier.storage import StorageAway
 from pipelines import trainjob, trainjob_cluster
+from pipelines.execute import SECRETS, SHARED_MEMORY
 from pipelines.trainjob_cluster import TrainJobError, TrainJobLost
 from pipelines.trainjob_files import ALIVE, FAILED, JobFiles
 
@@ -56,7 +57,7 @@ def test_what_is_submitted_places_the_nodes_and_names_secrets_only(
         "key": "AWS_SECRET_ACCESS_KEY",
         "optional": True,
     }
-    assert not any("value" in environment[name] for name in trainjob.SECRETS)
+    assert not any("value" in environment[name] for name in SECRETS)
     text = json.dumps(job)
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in text
     assert "of-mlflow" not in text
@@ -65,15 +66,8 @@ def test_what_is_submitted_places_the_nodes_and_names_secrets_only(
     pod = node["template"]["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
     assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    assert {"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": trainjob.SHARED_MEMORY}} in pod["volumes"]
+    assert {"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}} in pod["volumes"]
     assert {"name": "dshm", "mountPath": "/dev/shm"} in pod["containers"][0]["volumeMounts"]
-
-
-def test_single_tasks_and_nodes_have_the_same_secrets_and_shared_memory() -> None:
-    from pipelines import cluster
-
-    assert cluster.SECRETS == trainjob.SECRETS
-    assert cluster.SHARED_MEMORY == trainjob.SHARED_MEMORY
 
 
 @pytest.mark.parametrize("spoil", ["podSpecOverrides", "env of the node", "PET_NNODES"])

@@ -118,5 +118,5 @@ def alone(sections: dict[str, Any], data: Path, output: Path) -> Path:
         "states": output.parent / "states",
         "cache": output.parent / "cache",
     }
-    train(sections["model"], settings, steps._watching(sections["evaluate"]), "atelier", **places)
+    train(sections["model"], settings, steps.watching(sections["evaluate"]), "atelier", **places)
     return output
