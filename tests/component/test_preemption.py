@@ -166,19 +166,34 @@ class Nodes:
     digits: Path
     store: Store
 
-    def start(self, name: str, mirror: str | None, *overrides: str, **environment: str) -> subprocess.Popen[str]:
-        """Trains into the folder `name`; its saves are in states below that."""
+    def start(
+        self, name: str, mirror: str | None, *overrides: str, piped: bool = False, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Trains into the folder `name`; its saves are in states below that.
+
+        Its stderr is a file beside them, since nobody empties a pipe while it trains; with `piped` it is a pipe all the same.
+        """
         variables = {**os.environ, **self.store.environment, "OMP_NUM_THREADS": "1", **environment}
         if mirror:
             variables["MIRROR"] = mirror
         place = self.folder / name
         command = [sys.executable, str(DRIVER), str(self.digits), str(place / "model"), str(place / "states")]
+        command += [EVERY_STEP, *overrides]
         pipe = subprocess.PIPE
-        return subprocess.Popen([*command, EVERY_STEP, *overrides], stdout=pipe, stderr=pipe, text=True, env=variables)
+        if piped:
+            return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=variables)
+        place.mkdir(exist_ok=True)
+        with (place / "stderr").open("w") as said:
+            return subprocess.Popen(command, stdout=pipe, stderr=said, text=True, env=variables)
+
+    def ended(self, name: str, process: subprocess.Popen[str]) -> tuple[int, str, str]:
+        """Exit code, and what it wrote to stdout and to stderr."""
+        out, _ = process.communicate(timeout=120)
+        return process.returncode, out, (self.folder / name / "stderr").read_text()
 
     def finish(self, name: str, mirror: str | None, *overrides: str) -> int:
         """Trains to the end; returns the step of the save that it went on from."""
-        code, out, error = ended(self.start(name, mirror, *overrides))
+        code, out, error = self.ended(name, self.start(name, mirror, *overrides))
         assert code == 0, error
         return int(out.split()[1])
 
@@ -193,11 +208,6 @@ def whole(nodes: Nodes) -> dict[str, Any]:
     """The checkpoint of a run that nothing interrupted and that knew no S3."""
     nodes.finish("whole", None)
     return checkpoint(nodes.folder / "whole" / "model")
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, error = process.communicate(timeout=120)
-    return process.returncode, out, error
 
 
 def steps(process: subprocess.Popen[str]) -> Iterator[int]:
@@ -253,7 +263,7 @@ def stopped(nodes: Nodes) -> Stopped:
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)  # one from the process group, one from torchrun: the second means no haste
     began = time.monotonic()
-    code, out, error = ended(process)
+    code, out, error = nodes.ended("stopped", process)
     last = max([40, *(int(line.split()[1]) for line in out.splitlines())])
     return Stopped(mirror, last, time.monotonic() - began, code, error)
 
@@ -277,7 +287,7 @@ def test_two_nodes_without_a_common_disk_both_get_the_save(stopped: Stopped, nod
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     ranks = [nodes.start(f"node{rank}", mirror, **shared, RANK=rank) for rank in "01"]
-    results = [ended(process) for process in ranks]
+    results = [nodes.ended(f"node{rank}", process) for rank, process in enumerate(ranks)]
     assert [code for code, *_ in results] == [0, 0], [error for *_, error in results]
     assert results[0][1].startswith(f"started {stopped.last}\n"), "the first rank, which reports, went on"
     found = [[path.name for path in (nodes.folder / f"node{rank}").glob("states/*/step-*")] for rank in "01"]
@@ -289,7 +299,7 @@ def test_two_nodes_without_a_common_disk_both_get_the_save(stopped: Stopped, nod
 def test_readers_that_are_gone_do_not_cost_the_state(nodes: Nodes) -> None:
     """Kubeflow's launcher, which reads what a step prints, ends at once when its pod is told to stop."""
     mirror = nodes.store.prefix()
-    process = nodes.start("unread", mirror, LONG, UNSAVED, "train.evaluate_from=1.0")
+    process = nodes.start("unread", mirror, LONG, UNSAVED, "train.evaluate_from=1.0", piped=True)
     assert process.stdout is not None and process.stderr is not None
     train_to(process, 10)
     process.stdout.close()
@@ -308,7 +318,7 @@ def test_sigterm_while_s3_is_away_says_where_the_state_is(nodes: Nodes, whole: d
     with nodes.store.away():
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        code, _, error = ended(process)
+        code, _, error = nodes.ended("alone", process)
         assert code == 75 and time.monotonic() - began < GRACE
     assert "saved on this node only (no answer from s3://" in error or "saved on this node only (s3://" in error
     assert (told := re.search(r"another one would go on from step (\d+)", error)), error
@@ -398,7 +408,8 @@ def test_the_command_is_stopped_and_resumed_on_another_node(command: Callable[..
     nodes.store.wait_for(mirror, 4)
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    code, _, error = ended(process)
+    _, error = process.communicate(timeout=120)
+    code = process.returncode
     assert code == 75 and time.monotonic() - began < GRACE, error
     assert error.splitlines()[-1].startswith("error: stopped by SIGTERM") and "saved, here and in s3://" in error
     (run,) = Path("states").glob("*")
