@@ -77,15 +77,15 @@ def _server() -> Iterator[None]:
         unavailable("AWS_ENDPOINT_URL_S3 is not set and ../shared/tools/s3-server.sh is not there")
     home = Path(os.environ.get("S3_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s3-server")
     ours = Path(tempfile.gettempdir()) / f"atelier-tests-s3-{os.getuid()}"
-    with ours.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        before = _alive(home)
-        started = subprocess.run(["bash", str(tool), "start"], capture_output=True, text=True, timeout=300)
-        if started.returncode:
-            unavailable(f"../shared/tools/s3-server.sh does not start: {started.stderr[-500:]}")
-        if before is None:
-            ours.touch()
-        fcntl.flock(lock, fcntl.LOCK_SH)
+    with ours.with_suffix(".lock").open("w") as users:
+        with _alone(ours):
+            before = _alive(home)
+            started = subprocess.run(["bash", str(tool), "start"], capture_output=True, text=True, timeout=300)
+            if started.returncode:
+                unavailable(f"../shared/tools/s3-server.sh does not start: {started.stderr[-500:]}")
+            if before is None:
+                ours.touch()
+            fcntl.flock(users, fcntl.LOCK_SH)
         pairs = dict(part.split("=", 1) for part in started.stdout.split() if "=" in part)
         kept = {name: os.environ.get(name) for name in pairs}
         os.environ.update(pairs)
@@ -94,13 +94,21 @@ def _server() -> Iterator[None]:
         finally:
             for name, value in kept.items():
                 os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with _alone(ours), contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else uses it
                 pid = _alive(home)
                 if pid is not None and ours.exists():
                     os.killpg(pid, signal.SIGKILL)  # it leads its own group; its graceful stop takes half a minute
                     (home / "pid").unlink()
                 ours.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(ours: Path) -> Iterator[None]:
+    """No other session starts or stops the server meanwhile. Held for moments: a session that uses it holds the other lock."""
+    with ours.with_suffix(".turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
 
 
 def _alive(home: Path) -> int | None:
