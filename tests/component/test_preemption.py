@@ -125,13 +125,11 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def store(s3: Any, asset: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The server; what it runs is installed already where the fixture s3 has started the one that all tests share."""
+def store(asset: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """The server, run from this environment where that has it; else the tool installs it."""
     tool, home = asset("tools/s3-server.sh"), tmp_path_factory.mktemp("s3")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    installed = Path(os.environ.get("S3_HOME") or cache / "s3-server") / "venv"
-    if installed.is_dir():
-        (home / "venv").symlink_to(installed)
+    if (Path(sys.prefix) / "bin" / "weed").exists():
+        (home / "venv").symlink_to(sys.prefix)
     environment = {**os.environ, "S3_HOME": str(home), "S3_PORT": str(free_port())}
     started = subprocess.run(
         ["bash", str(tool), "start"], env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=300
@@ -167,13 +165,13 @@ class Nodes:
     store: Store
 
     def start(
-        self, name: str, mirror: str | None, *overrides: str, piped: bool = False, **environment: str
+        self, name: str, mirror: str | None, *overrides: str, piped: bool = False, environment: dict[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """Trains into the folder `name`; its saves are in states below that.
 
         Its stderr is a file beside them, since nobody empties a pipe while it trains; with `piped` it is a pipe all the same.
         """
-        variables = {**os.environ, **self.store.environment, "OMP_NUM_THREADS": "1", **environment}
+        variables = {**os.environ, **self.store.environment, "OMP_NUM_THREADS": "1", **(environment or {})}
         if mirror:
             variables["MIRROR"] = mirror
         place = self.folder / name
@@ -286,7 +284,7 @@ def test_two_nodes_without_a_common_disk_both_get_the_save(stopped: Stopped, nod
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [nodes.start(f"node{rank}", mirror, **shared, RANK=rank) for rank in "01"]
+    ranks = [nodes.start(f"node{rank}", mirror, environment=shared | {"RANK": rank}) for rank in "01"]
     results = [nodes.ended(f"node{rank}", process) for rank, process in enumerate(ranks)]
     assert [code for code, *_ in results] == [0, 0], [error for *_, error in results]
     assert results[0][1].startswith(f"started {stopped.last}\n"), "the first rank, which reports, went on"
