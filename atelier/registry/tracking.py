@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("atelier.tracking")
 
-FLUSH_SECONDS, KILLED_FLUSH_SECONDS = 60.0, 10.0
+FLUSH_SECONDS, KILLED_FLUSH_SECONDS = 60.0, 2.0
 METRICS_A_CALL = 1000  # MLflow's limit
 NOT_CURVES = ("images", "step")
 NOT_IN_NAMES = re.compile(r"[^/\w.\- :]")  # MLflow refuses a name with other characters
