@@ -17,8 +17,8 @@ from typing import Any
 
 import boto3
 import pytest
-from containers import UID, Image, Services, free_ports, run
 
+from containers import UID, Image, Services, free_ports, run
 from small import ROOT, unavailable, write_images, write_params
 
 NAMES = ("data", "train")

@@ -20,12 +20,12 @@ import boto3
 import mlflow
 import pandas
 import pytest
-from containers import Image, Services
-from failing import failing
 from kfp import local
 from ruamel.yaml import YAML
 
 from atelier.generator import load_generator
+from containers import Image, Services
+from failing import failing
 from pipelines.containers import docker_runner
 from small import write_images, write_params
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import kfp_server_api as api
 import pytest
-from kfp_server import NEVER, KfpServer, serving
 
 from components import cli
+from kfp_server import NEVER, KfpServer, serving
 from pipelines import __main__ as command_line
 from pipelines import runners
 from pipelines.server import client, connection

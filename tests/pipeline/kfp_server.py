@@ -24,8 +24,9 @@ from urllib.parse import parse_qs, urlsplit
 import kfp_server_api as api
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
-from kfp_contract import Operation, Violation, check, check_query, equal_to, model, operations
 from ruamel.yaml import YAML
+
+from kfp_contract import Operation, Violation, check, check_query, equal_to, model, operations
 
 NEVER = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)  # what KFP says of a time that has not come
 UPLOAD_LIMIT = 32 * 1024 * 1024

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import kfp_server_api as api
 import pytest
 from kfp.client.client import _extract_pipeline_yaml
-from kfp_fixtures import IMAGE, PIPELINE, STATES, TEXTS, TOKEN, Run, happens, kfp_server, run_verb, started_run
-from kfp_server import Answer, KfpServer
 
 from atelier.settings import load
 from components import cli
+from kfp_fixtures import IMAGE, PIPELINE, STATES, TEXTS, TOKEN, Run, happens, kfp_server, run_verb, started_run
+from kfp_server import Answer, KfpServer
 from pipelines import form
 from pipelines.server import client, connection, pods
 from small import ROOT

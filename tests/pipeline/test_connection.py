@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kfp_contract import Violation, check
 from kfp_fixtures import PIPELINE, STATES, TOKEN, Run, happens, kfp_server, run_verb, started_run
 from kfp_server import Answer, KfpServer, serving
-
 from pipelines.server import connection
 
 __all__ = ["kfp_server", "run_verb", "started_run"]

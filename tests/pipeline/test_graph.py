@@ -9,10 +9,10 @@ import pytest
 
 from atelier.registry.lineage import environment_tags
 from atelier.settings import SECTIONS, load
+from compiled_yaml import Read, compiled, documents, read
 from pipelines import dag, form, runners, steps
 from pipelines.execute import SECRETS
 from pipelines.server import client
-from reading import Read, compiled, documents, read
 from small import ROOT
 
 Graph = dict[str, dict[str, Any]]

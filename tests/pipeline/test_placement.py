@@ -9,8 +9,8 @@ import kubernetes_validate
 import pytest
 
 from atelier.settings import SettingsError, load
+from compiled_yaml import Read, compiled
 from pipelines import cluster, dag, form, steps
-from reading import Read, compiled
 from small import ROOT
 
 IMAGE = f"registry.example:5000/atelier@sha256:{'a' * 64}"

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_kubernetes import NAMESPACE, Kubernetes, objections
-from trainjob_tasks import IMAGE, when
 
 from atelier.storage import StorageAway
+from fake_kubernetes import NAMESPACE, Kubernetes, objections
 from pipelines import trainjob, trainjob_cluster
 from pipelines.execute import SECRETS, SHARED_MEMORY
 from pipelines.trainjob_cluster import TrainJobError, TrainJobLost
 from pipelines.trainjob_files import ALIVE, FAILED, JobFiles
+from trainjob_tasks import IMAGE, when
 
 pytest_plugins = "trainjob_tasks"
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_kubernetes import Kubernetes, free_port, kill_all
-from trainjob_tasks import alone, assert_near, sections_of, when
 
 from atelier.generator import read_info
 from atelier.settings import load
 from atelier.storage import StorageError
+from fake_kubernetes import Kubernetes, free_port, kill_all
 from pipelines import trainjob, trainjob_node
 from pipelines.trainjob_cluster import TrainJobError, TrainJobLost
 from pipelines.trainjob_files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
+from trainjob_tasks import alone, assert_near, sections_of, when
 
 pytest_plugins = "trainjob_tasks"
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from fake_kubernetes import Kubernetes
 from safetensors.torch import load_file
 
 from atelier.settings import Settings, load
 from components.prepare import prepare
 from components.train import train
+from fake_kubernetes import Kubernetes
 from pipelines import steps, trainjob, trainjob_cluster
 
 IMAGE = "registry.example/atelier@sha256:" + 64 * "a"
