@@ -189,9 +189,9 @@ def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[M
     """Trains from scratch, with the settings of a trial of a sweep where one is given."""
     settings = form.tried(settings, trial or {})
     if settings["train"].nodes > 1:
-        from pipelines import trainjob
+        from pipelines.trainer import launch
 
-        _describe(checkpoint, trainjob.run("train", settings, Path(images.path), Path(checkpoint.path)))
+        _describe(checkpoint, launch.run("train", settings, Path(images.path), Path(checkpoint.path)))
         return
     from components.train import train
 
@@ -221,9 +221,9 @@ def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model
     if settings["finetune"].init_from == "base":
         settings["model"] = _model_of(Path(base.path), settings["model"])
     if settings["finetune"].nodes > 1:
-        from pipelines import trainjob
+        from pipelines.trainer import launch
 
-        _describe(checkpoint, trainjob.run("finetune", settings, Path(images.path), Path(checkpoint.path), base=Path(base.path)))
+        _describe(checkpoint, launch.run("finetune", settings, Path(images.path), Path(checkpoint.path), base=Path(base.path)))
         return
     from components.finetune import finetune
 

@@ -150,7 +150,7 @@ class Client:
         return self.runs.run_service_get_run(run_id)
 
     def terminate(self, run_id: str) -> None:
-        """Asks the cluster to stop a run; its pods get SIGTERM, and a training saves its state."""
+        """Asks the cluster to stop a run; what has been finished or saved stays."""
         self.runs.run_service_terminate_run(run_id)
 
     def wait(self, run_id: str, seconds: float | None, report: Callable[[str], None]) -> api.V2beta1Run:

@@ -87,5 +87,6 @@ exit codes: 0 the run succeeded; 1 it failed or was stopped, and stderr says whi
 """
 
 TERMINATE = """\
-Asks the cluster to stop a run. Its pods get SIGTERM: a training saves its state before it ends.
+Asks the cluster to stop a run. What its tasks have finished stays, and so does what a training has saved where cluster.states
+or --state-claim keeps it: the same settings submitted again go on from there.
 """

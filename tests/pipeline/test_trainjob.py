@@ -16,10 +16,11 @@ import pytest
 
 from atelier.storage import StorageAway
 from fake_kubernetes import NAMESPACE, Kubernetes, objections
-from pipelines import trainjob, trainjob_cluster
 from pipelines.execute import SECRETS, SHARED_MEMORY
-from pipelines.trainjob_cluster import TrainJobError, TrainJobLost
-from pipelines.trainjob_files import ALIVE, FAILED, JobFiles
+from pipelines.trainer import job as jobs
+from pipelines.trainer import launch
+from pipelines.trainer.files import ALIVE, FAILED, JobFiles
+from pipelines.trainer.job import TrainJobError, TrainJobLost
 from trainjob_tasks import IMAGE, when
 
 pytest_plugins = "trainjob_tasks"
@@ -37,7 +38,7 @@ def test_what_is_submitted_places_the_nodes_and_names_secrets_only(
     sections = placed("cluster.accelerators='4'", "cluster.memory=64Gi", "cluster.secret=team-secret", "train.nodes=4")
     when(lambda: cluster.jobs, lambda: cluster.end("Failed"))
     with pytest.raises(TrainJobLost):
-        trainjob.run("train", sections, folder, tmp_path / "model", timeout=7200)
+        launch.run("train", sections, folder, tmp_path / "model", timeout=7200)
     (job,) = cluster.submitted
     spec, trainer = job["spec"], job["spec"]["trainer"]
     assert spec["runtimeRef"] == {"name": "torch-distributed", "kind": "ClusterTrainingRuntime"}
@@ -72,7 +73,7 @@ def test_what_is_submitted_places_the_nodes_and_names_secrets_only(
 
 @pytest.mark.parametrize("spoil", ["podSpecOverrides", "env of the node", "PET_NNODES"])
 def test_the_api_models_and_the_webhook_would_notice(spoil: str, placed: Any) -> None:
-    job = trainjob.manifest("atelier-train-0", 2, placed()["cluster"], IMAGE, "s3://b/jobs/n", 60)
+    job = launch.manifest("atelier-train-0", 2, placed()["cluster"], IMAGE, "s3://b/jobs/n", 60)
     job["spec"]["runtimeRef"] = {"name": "torch-distributed", "kind": "ClusterTrainingRuntime"}
     assert objections(job) == ""
     patch = job["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"][0]
@@ -103,7 +104,7 @@ def test_what_cannot_be_submitted(
     if name == "KUBECONFIG":
         monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", value)
     with pytest.raises(TrainJobError, match=message):
-        trainjob.run("train", sections, folder, tmp_path / "model")
+        launch.run("train", sections, folder, tmp_path / "model")
     assert not cluster.submitted
 
 
@@ -132,7 +133,7 @@ def test_the_clusters_answer_and_the_remedy_are_shown(
     if kind == "POST trainjobs":
         cluster.refuse["DELETE trainjobs"] = (403, "forbidden too")
     with pytest.raises(TrainJobError, match=f"{answer}; {remedy}"):
-        trainjob.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", placed(), folder, tmp_path / "model")
     assert cluster.jobs == {}
     assert len(cluster.deleted) == len(cluster.submitted)
     assert "could not be deleted" not in capsys.readouterr().err  # what was never there
@@ -144,7 +145,7 @@ def test_the_clusters_answer_and_the_remedy_are_shown(
 def test_a_job_that_failed_is_lost_and_deleted(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
     when(lambda: cluster.jobs, lambda: cluster.end("Failed", "backoff limit"))
     with pytest.raises(TrainJobLost, match=r"failed: backoff limit\. .*run the task again") as lost:
-        trainjob.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", placed(), folder, tmp_path / "model")
     assert lost.value.exit_code == 75
     assert cluster.deleted == [cluster.submitted[0]["metadata"]["name"]]
     assert not (tmp_path / "model").exists()
@@ -152,7 +153,7 @@ def test_a_job_that_failed_is_lost_and_deleted(cluster: Kubernetes, placed: Any,
 
 def test_a_job_that_takes_too_long_is_deleted(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainJobError, match=r"has not ended in 0\.0 hours and was deleted"):
-        trainjob.run("train", placed(), folder, tmp_path / "model", timeout=1)
+        launch.run("train", placed(), folder, tmp_path / "model", timeout=1)
     assert len(cluster.deleted) == 1
     assert JobFiles(cluster.submitted[0]["spec"]["trainer"]["command"][3]).note(ALIVE)
 
@@ -171,13 +172,13 @@ def test_s3_may_be_away_while_the_nodes_train(
     monkeypatch.setattr(JobFiles, "note", note)
     when(lambda: len(asked) >= 3, lambda: cluster.end("Failed", "afterwards"))
     with pytest.raises(TrainJobLost, match="afterwards"):
-        trainjob.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", placed(), folder, tmp_path / "model")
 
 
 def test_a_job_that_somebody_deleted_is_lost(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
     when(lambda: cluster.jobs, cluster.jobs.clear)
     with pytest.raises(TrainJobLost, match="deleted by somebody else"):
-        trainjob.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", placed(), folder, tmp_path / "model")
 
 
 def test_a_task_that_is_stopped_deletes_its_job(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_a_task_that_is_stopped_deletes_its_job(cluster: Kubernetes, placed: Any
     code = (
         "import sys; from pathlib import Path; from atelier.settings import load; from trainjob_tasks import *; "
         "sections = sections_of(load('params.yaml', [*TWO_NODES, f'cluster.states={sys.argv[1]}']), 'train'); "
-        "trainjob.run('train', sections, Path(sys.argv[2]), Path('model'))"
+        "launch.run('train', sections, Path(sys.argv[2]), Path('model'))"
     )
     tests = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tests), str(tests.parent)])}
@@ -203,7 +204,7 @@ def test_a_later_attempt_joins_the_job_that_still_runs(
     cluster.jobs[job["metadata"]["name"]] = job
     when(lambda: "goes on; waiting" in capsys.readouterr().out, lambda: cluster.end("Failed"))
     with pytest.raises(TrainJobLost):
-        trainjob.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", placed(), folder, tmp_path / "model")
     assert not cluster.submitted
 
 
@@ -222,7 +223,7 @@ def test_a_later_attempt_replaces_the_job_that_ended(
         cluster.end(state)
     when(lambda: cluster.submitted, lambda: cluster.end("Failed", "anew"))
     with pytest.raises(TrainJobLost, match="anew"):
-        trainjob.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", placed(), folder, tmp_path / "model")
     assert files.note(FAILED) is None
     assert len(cluster.submitted) == 1
     assert len(cluster.deleted) == (1 if state == "being deleted" else 2)
@@ -231,7 +232,7 @@ def test_a_later_attempt_replaces_the_job_that_ended(
 def submitted_before(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> dict[str, Any]:
     """The job of an earlier attempt of the same task, which is neither on the cluster nor counted any more."""
     with pytest.raises(TrainJobError):
-        trainjob.run("train", placed(), folder, tmp_path / "model", timeout=0.1)
+        launch.run("train", placed(), folder, tmp_path / "model", timeout=0.1)
     (job,) = cluster.submitted
     cluster.submitted.clear()
     cluster.deleted.clear()
@@ -273,7 +274,7 @@ def test_what_the_nodes_wait_for_and_their_log_are_shown(
     when(lambda: cluster.pods, unschedulable)
     when(seen, logs)
     with pytest.raises(TrainJobLost):
-        trainjob.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", placed(), folder, tmp_path / "model")
     lines = (shown[0] + capsys.readouterr().out).splitlines()
     assert sum("3 Insufficient nvidia.com/gpu." in line for line in lines) == 1
     written = [line for line in lines if line in ("first", "second", "third", "another container")]
@@ -290,11 +291,11 @@ def test_the_kubernetes_api_may_be_away_for_a_while(
             cluster.refuse.clear()
             cluster.end("Failed", "after it came back")
 
-    monkeypatch.setattr(trainjob_cluster, "UNREACHABLE_SECONDS", patience)
+    monkeypatch.setattr(jobs, "UNREACHABLE_SECONDS", patience)
     when(lambda: cluster.jobs, lambda: cluster.refuse.update({"GET trainjobs": (503, "away")}))
     when(lambda: cluster.refuse, comes_back)
     with pytest.raises(TrainJobLost, match="after it came back" if patience > 2 else "has not answered for"):
-        trainjob.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", placed(), folder, tmp_path / "model")
     assert len(cluster.deleted) == 1
 
 
@@ -303,12 +304,12 @@ def test_patience_with_the_kubernetes_api_begins_anew_with_each_answer(
 ) -> None:
     submitted = submitted_before(cluster, placed, folder, tmp_path)
     cluster.jobs[submitted["metadata"]["name"]] = submitted
-    job = trainjob_cluster.TrainJob(submitted["metadata"]["name"])
-    job._reached -= 2 * trainjob_cluster.UNREACHABLE_SECONDS
+    job = jobs.TrainJob(submitted["metadata"]["name"])
+    job._reached -= 2 * jobs.UNREACHABLE_SECONDS
     assert not job.ended()
     cluster.refuse["GET trainjobs"] = (503, "away")
     assert not job.ended()
-    job._reached -= 2 * trainjob_cluster.UNREACHABLE_SECONDS
+    job._reached -= 2 * jobs.UNREACHABLE_SECONDS
     with pytest.raises(TrainJobLost, match="has not answered for 20 minutes"):
         job.ended()
 
@@ -318,6 +319,6 @@ def test_a_job_that_cannot_be_deleted_is_named(
 ) -> None:
     cluster.refuse["DELETE trainjobs"] = (403, "trainjobs is forbidden")
     with pytest.raises(TrainJobError):
-        trainjob.run("train", placed(), folder, tmp_path / "model", timeout=0.1)
+        launch.run("train", placed(), folder, tmp_path / "model", timeout=0.1)
     name = cluster.submitted[0]["metadata"]["name"]
     assert f"kubectl delete trainjob {name} --namespace {NAMESPACE}" in capsys.readouterr().err

@@ -18,9 +18,10 @@ from atelier.generator import read_info
 from atelier.settings import load
 from atelier.storage import StorageError
 from fake_kubernetes import Kubernetes, free_port, kill_all
-from pipelines import trainjob, trainjob_node
-from pipelines.trainjob_cluster import TrainJobError, TrainJobLost
-from pipelines.trainjob_files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
+from pipelines.trainer import launch, node
+from pipelines.trainer.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
+from pipelines.trainer.job import TrainJobError, TrainJobLost
+from small import ROOT
 from trainjob_tasks import alone, assert_near, sections_of, when
 
 pytest_plugins = "trainjob_tasks"
@@ -30,7 +31,7 @@ def test_two_nodes_train_as_one(
     machines: Kubernetes, placed: Any, data: Path, tmp_path: Path, s3: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sections = placed()
-    info = trainjob.run("train", sections, data, tmp_path / "model")
+    info = launch.run("train", sections, data, tmp_path / "model")
     assert info == read_info(tmp_path / "model")
     assert_near(tmp_path / "model", alone(sections, data, tmp_path / "alone"))
     (job,) = machines.submitted
@@ -56,7 +57,7 @@ def test_a_lost_node_is_replaced_and_training_goes_on(
         return any(re.search(r"/saves/\d+\.json$", item["Key"]) for item in there)
 
     when(saved, lambda: machines.kill(machines.pods[lost]))
-    trainjob.run("train", sections, data, tmp_path / "model")
+    launch.run("train", sections, data, tmp_path / "model")
     assert machines.work
     logs = {file.stem.rpartition("-node-0-")[2]: file.read_text() for file in machines.work.glob("*.log")}
     assert set(logs) == {"0-0", "1-0", f"{lost}-1"}  # the other node kept its container
@@ -69,7 +70,7 @@ def test_an_error_of_the_training_reaches_the_task_and_ends_the_job(
 ) -> None:
     sections = placed("train.max_grad_norm=1.0e-9")
     with pytest.raises(TrainJobError, match="max_grad_norm") as failed:
-        trainjob.run("train", sections, data, tmp_path / "model")
+        launch.run("train", sections, data, tmp_path / "model")
     assert not isinstance(failed.value, TrainJobLost)
     assert len(machines.deleted) == 1
     assert not (tmp_path / "model").exists()
@@ -84,18 +85,18 @@ def test_the_sdk_runs_two_ranks_in_local_processes(placed: Any, data: Path, tmp_
     work = tmp_path / "work"
     known = index(data)
     files.upload(data, DATA, known)
-    files.write(JOB, trainjob.describe("train", sections, {DATA: known}))
+    files.write(JOB, launch.describe("train", sections, {DATA: known}))
     files.download(DATA, known, work / DATA)
 
     def two_ranks(where: dict[str, str]) -> None:
         from pathlib import Path
 
-        from pipelines.trainjob_node import rank
+        from pipelines.trainer.node import rank
 
         rank(where["job"], Path(where["work"]))
 
     wheel = torchrun_wheel(tmp_path)
-    paths = [*filter(None, sys.path), str(Path(trainjob.__file__).parents[1])]
+    paths = [*filter(None, sys.path), str(ROOT)]
     environment = {**os.environ, "PET_NPROC_PER_NODE": "2", "PET_STANDALONE": "1", "PYTHONPATH": os.pathsep.join(paths)}
     environment |= {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1"}
     client = TrainerClient(LocalProcessBackendConfig())
@@ -137,10 +138,10 @@ def test_fine_tuning_takes_its_base_along(placed: Any, data: Path, tmp_path: Pat
     indexes = {DATA: index(data), BASE: index(base)}
     for name, folder in ((DATA, data), (BASE, base)):
         files.upload(folder, name, indexes[name])
-    files.write(JOB, trainjob.describe("finetune", sections, indexes))
+    files.write(JOB, launch.describe("finetune", sections, indexes))
     monkeypatch.setenv("RANK", "0")
-    trainjob_node._fetch(files, tmp_path / "work")
-    trainjob_node.rank(files.uri, tmp_path / "work")
+    node._fetch(files, tmp_path / "work")
+    node.rank(files.uri, tmp_path / "work")
     made = files.note(CHECKPOINT)
     assert made
     files.download(CHECKPOINT, made, tmp_path / "model")
@@ -153,8 +154,8 @@ def test_nodes_that_nobody_waits_for_save_and_end(placed: Any, data: Path, tmp_p
     files = JobFiles(f"{sections['cluster'].states}/jobs/left")
     known = index(data)
     files.upload(data, DATA, known)
-    files.write(JOB, trainjob.describe("train", sections, {DATA: known}))
-    code = "from pipelines import trainjob_node as n; n.LOOK_SECONDS, n.ABANDONED_SECONDS = 0.5, 20.0; n.main()"
+    files.write(JOB, launch.describe("train", sections, {DATA: known}))
+    code = "from pipelines.trainer import node as n; n.LOOK_SECONDS, n.ABANDONED_SECONDS = 0.5, 20.0; n.main()"
     pet = {"NNODES": 2, "NPROC_PER_NODE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     nodes = []
     with contextlib.ExitStack() as stack:
@@ -177,16 +178,16 @@ def test_nodes_that_nobody_waits_for_save_and_end(placed: Any, data: Path, tmp_p
 
 def test_a_node_refuses_what_it_cannot_do(placed: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = JobFiles(f"{placed()['cluster'].states}/jobs/none")
-    with pytest.raises(trainjob_node.NodeError, match=r"PET_NNODES, .* not set"):
-        trainjob_node.node(files.uri, tmp_path)
-    for name in (trainjob_node.NODES, trainjob_node.NODE, trainjob_node.RANKS, trainjob_node.ADDRESS, trainjob_node.PORT):
+    with pytest.raises(node.NodeError, match=r"PET_NNODES, .* not set"):
+        node.node(files.uri, tmp_path)
+    for name in (node.NODES, node.NODE, node.RANKS, node.ADDRESS, node.PORT):
         monkeypatch.setenv(name, "0")
-    with pytest.raises(trainjob_node.NodeError, match="no job here"):
-        trainjob_node.node(files.uri, tmp_path)
+    with pytest.raises(node.NodeError, match="no job here"):
+        node.node(files.uri, tmp_path)
     files.write(JOB, {"step": "train"})
     files.write(FAILED, {"message": "the networks collapsed"})
-    with pytest.raises(trainjob_node.NodeError, match="the networks collapsed"):
-        trainjob_node.node(files.uri, tmp_path)
+    with pytest.raises(node.NodeError, match="the networks collapsed"):
+        node.node(files.uri, tmp_path)
 
 
 # --- the job's files

@@ -17,7 +17,8 @@ from atelier.settings import Settings, load
 from components.prepare import prepare
 from components.train import train
 from fake_kubernetes import Kubernetes
-from pipelines import steps, trainjob, trainjob_cluster
+from pipelines import steps
+from pipelines.trainer import job, launch
 
 IMAGE = "registry.example/atelier@sha256:" + 64 * "a"
 PLAYERS = "players.safetensors"
@@ -32,8 +33,8 @@ def placed(workspace: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ATELIER_IMAGE", IMAGE)
     monkeypatch.setenv("ATELIER_PIPELINE_RUN", tmp_path.name)
     monkeypatch.setenv("ATELIER_STATES", "/of/this/task")
-    monkeypatch.setattr(trainjob, "POLL_SECONDS", 0.1)
-    monkeypatch.setattr(trainjob_cluster, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(job, "POLL_SECONDS", 0.1)
 
     def sections(*overrides: str) -> dict[str, Any]:
         settings = load("params.yaml", [*TWO_NODES, f"cluster.states=s3://{s3.bucket}/{tmp_path.name}", *overrides])

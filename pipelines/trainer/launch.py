@@ -1,6 +1,6 @@
 """Training on several machines: the task submits a TrainJob of Kubeflow Trainer (v2) and waits for its checkpoint.
 
-The TrainJob runs the task's own image on train.nodes nodes (see pipelines.trainjob_node), placed as section `cluster` says. It is
+The TrainJob runs the task's own image on train.nodes nodes (see pipelines.trainer.node), placed as section `cluster` says. It is
 deleted when it ends, when the task is told to stop and when it takes too long. Its name follows from the pipeline's run and from
 what is trained: a task that was killed and is tried again finds the job that it had started and goes on waiting for it.
 """
@@ -23,10 +23,11 @@ from atelier.registry.lineage import pipeline_key
 from atelier.settings import ClusterSettings, Section, fingerprint
 from atelier.storage import StorageError
 from components.finetune import BASE as FROM_BASE
-from pipelines import steps, trainjob_node
+from pipelines import steps
 from pipelines.execute import SECRETS, SHARED_MEMORY
-from pipelines.trainjob_cluster import POLL_SECONDS, TrainJob, TrainJobError, TrainJobLost
-from pipelines.trainjob_files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, Index, JobFiles, index
+from pipelines.trainer import node
+from pipelines.trainer.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, Index, JobFiles, index
+from pipelines.trainer.job import POLL_SECONDS, TrainJob, TrainJobError, TrainJobLost
 
 PASSED_ON = re.compile(r"ATELIER_(?!STATES$|CACHE$)\w+|MLFLOW_(TRACKING_URI|RUN_ID|EXPERIMENT_ID|EXPERIMENT_NAME)")
 LOGIN = re.compile(r"://[^/]*@")
@@ -67,7 +68,7 @@ def run(
     job = describe(step, sections, indexes)
     name = f"atelier-{step}-{fingerprint([job, image, pipeline_key()])[:20]}"
     files = JobFiles(f"{cluster.states.rstrip('/')}/jobs/{name}")
-    with trainjob_node.sigterm_exits():
+    with node.sigterm_exits():
         if files.note(CHECKPOINT) is None:
             for folder, path in folders.items():
                 files.upload(path, folder, indexes[folder], again=True)
@@ -123,7 +124,7 @@ def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: s
             "activeDeadlineSeconds": int(timeout),  # also where the task itself is killed and never tried again
             "trainer": {
                 "image": image,
-                "command": ["python", "-m", trainjob_node.__name__, uri, "--work", WORK],
+                "command": ["python", "-m", node.__name__, uri, "--work", WORK],
                 "env": _environment(cluster.secret),
                 "numNodes": nodes,
                 "numProcPerNode": max(1, accelerators),  # Trainer's own default is one for each core
@@ -173,7 +174,7 @@ def _train(name: str, wanted: dict[str, Any], files: JobFiles, timeout: float) -
                         "the task again to go on from the last save"
                     )
                 with _while_s3_is_away():
-                    if time.monotonic() - told > trainjob_node.LOOK_SECONDS:
+                    if time.monotonic() - told > node.LOOK_SECONDS:
                         files.write(ALIVE, {"time": time.time()})
                         told = time.monotonic()
                     if failed := files.note(FAILED):

@@ -1,6 +1,6 @@
 """One node of a TrainJob: fetches the job from S3, runs the ranks of this node, brings the checkpoint back to S3.
 
-Kubeflow Trainer starts `python -m pipelines.trainjob_node s3://BUCKET/PREFIX/jobs/NAME --work FOLDER` on every node and tells
+Kubeflow Trainer starts `python -m pipelines.trainer.node s3://BUCKET/PREFIX/jobs/NAME --work FOLDER` on every node and tells
 each by PET_* variables how many there are and where node 0 is, over which torchrun brings the ranks together. When a node is
 lost, the ranks of the others fail, but their containers stay: each runs torchrun again, which waits for the node that takes the
 lost one's place, and training goes on from its last save in cluster.states. Were the containers to end instead, Kubernetes would
@@ -35,7 +35,7 @@ from atelier.training.preemption import Preempted
 from components import cli
 from pipelines import steps
 from pipelines.execute import ORIGIN
-from pipelines.trainjob_files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
+from pipelines.trainer.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
 
 NODES, NODE, RANKS, ADDRESS, PORT = "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE", "PET_MASTER_ADDR", "PET_MASTER_PORT"
 ATTEMPTS = 20  # of this node, before its container ends and counts as failed
