@@ -21,7 +21,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-containers pipeline-containers lint types ui compile report clean
-.PHONY: images base-image services services-stop
+.PHONY: images services services-stop
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
@@ -57,9 +57,6 @@ compile: $(STAMP) ## write pipelines/pipeline.yaml for Kubeflow Pipelines
 
 images: ## build the images of the steps and print tag, id and size (BASE_IMAGE=..., IMAGE_PREFIX=registry.example.org/team/)
 	@docker/images.sh data train
-
-base-image: ## make localhost/python:3.11 from Debian's packages, a BASE_IMAGE for where no registry is reached
-	@docker/base-image.sh
 
 services: $(STAMP) ## S3 store, PostgreSQL and MLflow on this machine without Docker: eval "$(make services)"
 	@python docker/services start

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes localhost/python:3.11, Debian 12 with its Python, from Debian's packages: a base for where no image registry is reached.
+# Makes localhost/python:3.11, Debian 12 with its Python, from Debian's packages: the base for where no image registry is reached.
 # Takes over this machine's certificates, so that a build passes the same proxies. Needs root (debootstrap) and Debian or Ubuntu.
 set -euo pipefail
 name=localhost/python:3.11
