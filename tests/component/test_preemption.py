@@ -1,12 +1,11 @@
 """A node goes away, by SIGTERM or SIGKILL or with S3 gone too, and another one goes on from S3 with the same bytes.
 
 Real processes, real signals, and a real S3 server of this file's own, which can be stopped. ATELIER_OUTAGE_SECONDS (2) is how
-long it is away in the test of an outage.
+long it is away in the tests of an outage.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
@@ -18,16 +17,13 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError
 
 from atelier import settings
 from atelier.data.pack import pack
@@ -35,6 +31,7 @@ from atelier.training.preemption import GRACE
 from atelier.training.state import RunFolder, StateError, read
 from components import cli, finetune, train
 from components.prepare import prepare
+from s3_server import Store
 
 ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / "tests" / "unit" / "training" / "driver.py"
@@ -42,107 +39,6 @@ OUTAGE_SECONDS = float(os.environ.get("ATELIER_OUTAGE_SECONDS", "2"))
 EVERY_STEP = "train.log_every=32"  # a point of the curves, which the driver prints, after each step
 UNSAVED = "train.save_every=1000000"
 LONG = "train.images=4000000"
-
-
-# --- an S3 server that can be stopped
-
-
-@dataclass(frozen=True)
-class Store:
-    """An S3 server of its own, and a bucket on it."""
-
-    pid: int
-    environment: dict[str, str]
-    bucket: str = "preempted"
-
-    @property
-    def client(self) -> Any:
-        keys = {name: self.environment[f"AWS_{name.upper()}"] for name in ("access_key_id", "secret_access_key")}
-        return boto3.client(
-            "s3",
-            endpoint_url=self.environment["AWS_ENDPOINT_URL_S3"],
-            region_name="us-east-1",
-            config=Config(connect_timeout=5, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 5}),
-            **{f"aws_{name}": value for name, value in keys.items()},
-        )
-
-    def ready(self) -> bool:
-        """Whether it takes requests; a server that has just started may let the first ones hang."""
-        with contextlib.suppress(BotoCoreError):
-            self.client.create_bucket(Bucket=self.bucket)
-            self.client.put_object(Bucket=self.bucket, Key="ready", Body=b"ready")
-            return True
-        return False
-
-    def prefix(self) -> str:
-        return f"s3://{self.bucket}/{uuid.uuid4().hex}"
-
-    @contextlib.contextmanager
-    def away(self) -> Iterator[None]:
-        """Requests of the block get no answer."""
-        os.kill(self.pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(self.pid, signal.SIGCONT)
-
-    def keys(self, prefix: str) -> list[str]:
-        found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix.removeprefix(f"s3://{self.bucket}/"))
-        return [item["Key"] for item in found.get("Contents", ())]
-
-    def steps(self, prefix: str) -> list[int]:
-        """Steps of the saves that have their index."""
-        return sorted(int(found[1]) for key in self.keys(prefix) if (found := re.search(r"/saves/(\d+)\.json$", key)))
-
-    def wait_for(self, prefix: str, step: int) -> None:
-        """Until a save of this step or a later one is there."""
-        until(lambda: max(self.steps(prefix), default=-1) >= step)
-
-    def copy(self, prefix: str) -> str:
-        """The same objects under another prefix."""
-        other, cut = self.prefix(), len(prefix.removeprefix(f"s3://{self.bucket}/"))
-        for key in self.keys(prefix):
-            name = other.removeprefix(f"s3://{self.bucket}/") + key[cut:]
-            self.client.copy_object(Bucket=self.bucket, Key=name, CopySource={"Bucket": self.bucket, "Key": key})
-        return other
-
-
-def until(true: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port below those that the system hands out, whose neighbours that the server takes as well are free."""
-    for port in random.sample(range(12000, 18000, 7), 50):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for one in (port, *(port + 1000 + n + grpc for n in range(3) for grpc in (0, 10000)), port + 10000):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", one))
-            return port
-    raise AssertionError("no free ports")
-
-
-@pytest.fixture(scope="session")
-def store(asset: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The server, run from this environment where that has it; else the tool installs it."""
-    tool, home = asset("tools/s3-server.sh"), tmp_path_factory.mktemp("s3")
-    if (Path(sys.prefix) / "bin" / "weed").exists():
-        (home / "venv").symlink_to(sys.prefix)
-    environment = {**os.environ, "S3_HOME": str(home), "S3_PORT": str(free_port())}
-    started = subprocess.run(
-        ["bash", str(tool), "start"], env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=300
-    )
-    pid = int((home / "pid").read_text())
-    try:
-        pairs = dict(part.split("=", 1) for part in started.stdout.split() if "=" in part)
-        store = Store(pid, pairs)
-        until(store.ready)
-        yield store
-    finally:
-        os.killpg(pid, signal.SIGKILL)  # it leads its own group
-        shutil.rmtree(home, ignore_errors=True)
 
 
 # --- processes that train
@@ -183,6 +79,14 @@ class Nodes:
         place.mkdir(exist_ok=True)
         with (place / "stderr").open("w") as said:
             return subprocess.Popen(command, stdout=pipe, stderr=said, text=True, env=variables)
+
+    def start_two(self, name: str, mirror: str, *overrides: str) -> list[subprocess.Popen[str]]:
+        """Two nodes with a rank each, which train together into the folders `name`0 and `name`1."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        shared = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        return [self.start(f"{name}{rank}", mirror, *overrides, environment=shared | {"RANK": rank}) for rank in "01"]
 
     def ended(self, name: str, process: subprocess.Popen[str]) -> tuple[int, str, str]:
         """Exit code, and what it wrote to stdout and to stderr."""
@@ -280,11 +184,7 @@ def test_another_node_goes_on_from_there_with_the_same_bytes(stopped: Stopped, n
 
 def test_two_nodes_without_a_common_disk_both_get_the_save(stopped: Stopped, nodes: Nodes) -> None:
     mirror = nodes.store.copy(stopped.mirror)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [nodes.start(f"node{rank}", mirror, environment=shared | {"RANK": rank}) for rank in "01"]
+    ranks = nodes.start_two("node", mirror)
     results = [nodes.ended(f"node{rank}", process) for rank, process in enumerate(ranks)]
     assert [code for code, *_ in results] == [0, 0], [error for *_, error in results]
     assert results[0][1].startswith(f"started {stopped.last}\n"), "the first rank, which reports, went on"
@@ -292,6 +192,19 @@ def test_two_nodes_without_a_common_disk_both_get_the_save(stopped: Stopped, nod
     assert f"step-{stopped.last:09d}" in found[1] and found[1] != found[0], (
         "the other one has what was fetched, and saves nothing"
     )
+
+
+def test_a_node_that_is_told_to_stop_stops_the_other_one_too(nodes: Nodes) -> None:
+    mirror = nodes.store.prefix()
+    first, second = nodes.start_two("pair", mirror, LONG, UNSAVED, "train.evaluate_from=1.0")
+    there = train_to(first, 20)
+    second.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    code, said, error = nodes.ended("pair0", first)
+    assert (code, nodes.ended("pair1", second)[0]) == (75, 75), error
+    assert time.monotonic() - began < GRACE
+    last = max([there, *(int(line.split()[1]) for line in said.splitlines())])
+    assert nodes.store.steps(mirror) == [last], "the first rank, which was told by the other one, has saved"
 
 
 def test_readers_that_are_gone_do_not_cost_the_state(nodes: Nodes) -> None:
@@ -313,7 +226,7 @@ def test_sigterm_while_s3_is_away_says_where_the_state_is(nodes: Nodes, whole: d
     process = nodes.start("alone", mirror)
     train_to(process, 30)
     nodes.store.wait_for(mirror, 10)
-    with nodes.store.away():
+    with nodes.store.hanging():
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         code, _, error = nodes.ended("alone", process)
@@ -354,24 +267,25 @@ def test_sigkill_at_random_moments_and_each_time_another_node(nodes: Nodes, whol
 # --- S3 is away for a while
 
 
+@pytest.mark.parametrize("outage", [Store.hanging, Store.killed])
 def test_training_goes_on_while_s3_is_away_and_its_saves_are_there_afterwards(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    outage: Callable[[Store], AbstractContextManager[None]], nodes: Nodes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    mirror = nodes.store.prefix()
-    process = nodes.start("outage", mirror, LONG, "train.evaluate_from=1.0")
+    mirror, name = nodes.store.prefix(), f"outage-{outage.__name__}"
+    process = nodes.start(name, mirror, LONG, "train.evaluate_from=1.0")
     train_to(process, 1)
     nodes.store.wait_for(mirror, 10)
     there = max(nodes.store.steps(mirror))
-    with nodes.store.away():
+    with outage(nodes.store):
         end, progress = time.monotonic() + OUTAGE_SECONDS, 0
         for progress in steps(process):
             if time.monotonic() > end and progress > there + 100:  # ten saves
                 break
     nodes.store.wait_for(mirror, progress)
     kill(process)
-    for name, value in nodes.store.environment.items():
-        monkeypatch.setenv(name, value)
-    (run,) = (nodes.folder / "outage" / "states").glob("*")
+    for key, value in nodes.store.environment.items():
+        monkeypatch.setenv(key, value)
+    (run,) = (nodes.folder / name / "states").glob("*")
     other = RunFolder(tmp_path, run.name, mirror)
     other.fetch()
     newest = other.newest()
