@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,11 +114,14 @@ def test_an_experiment_with_finetuning_leaves_training_alone(committed: Clone) -
 
 
 def test_a_queue_of_experiments_is_a_sweep(committed: Clone) -> None:
-    """Recipes and seeds on one machine: what `pipelines submit --sweep` does on a cluster."""
+    """Recipes and seeds on one machine, of which the best goes on: what `pipelines submit --sweep` does."""
+    registry = mlflow.MlflowClient(f"sqlite:///{committed.folder}/mlflow.db")
+    before = len(registry.search_model_versions())
     committed.dvc("exp", "run", "--queue", "--set-param", "train.seed=1,2", "evaluate_base")
     committed.dvc("exp", "run", "--run-all")
-    table = list(csv.DictReader(io.StringIO(committed.dvc("exp", "show", "--csv"))))
     distance = "evaluations/base/metrics.json:frechet_efficientnet_lite0"
+    shown = committed.dvc("exp", "show", "--csv", "--only-changed", "--sort-by", distance)
+    table = list(csv.DictReader(io.StringIO(shown)))
     trials = {row["train.seed"]: float(row[distance]) for row in table if row["typ"].startswith("branch")}
     assert set(trials) >= {"1", "2"} and trials["1"] != trials["2"]
     best = min(trials, key=trials.__getitem__)
@@ -125,6 +129,9 @@ def test_a_queue_of_experiments_is_a_sweep(committed: Clone) -> None:
     committed.dvc("exp", "apply", name)
     metrics = json.loads((committed.folder / "evaluations/base/metrics.json").read_text())
     assert metrics["frechet_efficientnet_lite0"] == pytest.approx(trials[best])
+    assert len(registry.search_model_versions()) == before, "no trial has registered anything"
+    assert {"train", "evaluate_base"} <= skipped(committed.dvc("repro"))
+    assert len(registry.search_model_versions()) == before + 2, "the best base generator and what was fine-tuned from it"
 
 
 def test_plots_compare_revisions(committed: Clone) -> None:
