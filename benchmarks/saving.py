@@ -1,11 +1,13 @@
 """What do saves in S3 cost? Training with no mirror, with one, and with one whose server hangs; and how fast a process leaves.
 
-Images a second are measured over whole runs, saves included, on a small network and on one whose state is about 100 MB. "S3
-hangs" stops the server's process (--server) when training has begun, and lets it go on at the end: take a server that nobody
-else needs. Seconds from SIGTERM are those of the command, with its state in S3 at the end.
+Images a second are measured over whole runs, saves included, on a small network and on one whose state is about 100 MB, saved
+every few seconds. "S3 hangs" stops the server's process (--server) when training has begun, and lets it go on at the end: take a
+server that nobody else needs. It gets a core of its own, as a store has that is elsewhere; training gets the others. Seconds from
+SIGTERM are those of the command, with its state in S3 at the end.
 
-    make demo
-    .venv/bin/python -m benchmarks.saving --mirror s3://bucket/prefix --server PID
+    eval "$(make -s services)"
+    .venv/bin/python -m components.prepare --output data/base
+    .venv/bin/python -m benchmarks.saving --mirror s3://atelier/saving --server $(pgrep -f 'weed.*server')
 """
 
 from __future__ import annotations
@@ -105,6 +107,18 @@ def leaving(overrides: list[str], params: Path, data: Path, mirror: str) -> tupl
         return seconds, sum(file.stat().st_size for file in newest.iterdir()) / 1e6
 
 
+def part_cores(server: int) -> int:
+    """Leaves the last core to the server, and the others to this process; how many those are."""
+    *own, last = sorted(os.sched_getaffinity(0))
+    if not own:
+        sys.exit("one core only: there is none for the server")
+    for thread in Path(f"/proc/{server}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {last})
+    os.sched_setaffinity(0, own)
+    torch.set_num_threads(len(own))
+    return len(own)
+
+
 def main() -> None:
     """Trains, stops, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,8 +127,10 @@ def main() -> None:
     parser.add_argument("--mirror", required=True, metavar="S3", help="s3://bucket/prefix for the saves")
     parser.add_argument("--server", type=int, required=True, metavar="PID", help="process of the S3 server, stopped for a while")
     args = parser.parse_args()
-    data, columns = PackedDataset(args.data), ["state, MB", *(f"{way}\nimages/s" for way in WAYS), "from SIGTERM\nto the end, s"]
-    table = Table("network", *columns, title=f"r3gan, {data.resolution} px, on {choose_device('auto')}")
+    data, cores = PackedDataset(args.data), part_cores(args.server)
+    columns = ["state, MB", *(f"{way}\nimages/s" for way in WAYS), "from SIGTERM\nto the end, s"]
+    where = f"{choose_device('auto')}, {cores} core{'s' * (cores > 1)} and one for S3"
+    table = Table("network", *columns, title=f"r3gan, {data.resolution} px, on {where}")
     for name, overrides in SIZES.items():
         settings = load(args.params, [*COMMON, *overrides])
         speeds = [f"{speed(settings, data, way, args.mirror, args.server):.4g}" for way in WAYS]
