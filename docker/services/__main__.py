@@ -46,6 +46,8 @@ def start_store(folder: Path) -> None:
     (folder / "s3").mkdir(exist_ok=True)
     command = [executable("weed"), f"-logdir={folder}", "server", f"-dir={folder / 's3'}", f"-ip={HOST}", f"-ip.bind={HOST}"]
     command += ["-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    # In its working folder, for in /tmp what another user's server left would end it.
+    command += ["-s3.localSocket=s3.sock", "-filer.localSocket=filer.sock"]
     command += [f"-{name}={first + offset}" for offset, name in enumerate(S3_PORTS)]
     command += ["-volume.max=200", "-master.volumeSizeLimitMB=256", "-master.telemetry=false"]
     # Its one identity, which may do everything, is the one that the environment names.

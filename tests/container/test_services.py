@@ -104,6 +104,11 @@ def test_a_second_start_changes_nothing(services: Services) -> None:
     assert services.call("status").stdout.splitlines() == ["s3: runs", "postgres: runs", "mlflow: runs"]
 
 
+def test_nothing_lies_where_another_users_services_would_trip_over_it(services: Services) -> None:
+    """SeaweedFS puts sockets into /tmp by itself, and ends at the start when it may not remove those of an earlier server."""
+    assert {path.name for path in services.home.glob("*.sock")} == {"s3.sock", "filer.sock"}
+
+
 def test_what_is_stored_outlives_a_stop(services: Services, tracking: Any) -> None:
     tracking.create_experiment("outlives")
     s3(services).put_object(Bucket="atelier", Key="outlives", Body=b"yes")
