@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from atelier.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
+KUBERNETES = "1.34"  # whose schemas the pods have to fit
 TRAINING: dict[str, Any] = {
     "images": 64,
     "batch": 8,

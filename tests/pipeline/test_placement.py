@@ -11,10 +11,9 @@ import pytest
 from atelier.settings import SettingsError, load
 from compiled_yaml import Read, compiled
 from pipelines import cluster, dag, form, steps
-from small import ROOT
+from small import KUBERNETES, ROOT
 
 IMAGE = f"registry.example:5000/atelier@sha256:{'a' * 64}"
-VERSION = "1.34"
 COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned"}
 FORM = form.filled(load(ROOT / "params.yaml", ["cluster.accelerators='2'"]))
 CLUSTER = dag.Cluster(IMAGE, IMAGE, claim="states", tracking="http://mlflow", hours=5)
@@ -94,11 +93,11 @@ def pod(task: Read) -> dict[str, Any]:
 
 def test_kubernetes_takes_every_pod(tasks: dict[str, Read]) -> None:
     for task in tasks.values():
-        kubernetes_validate.validate(pod(task), VERSION, strict=True)
+        kubernetes_validate.validate(pod(task), KUBERNETES, strict=True)
     broken = pod(tasks["train"])
     broken["spec"]["tolerations"] = [{"operators": "Exists"}]
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(broken, VERSION, strict=True)
+        kubernetes_validate.validate(broken, KUBERNETES, strict=True)
 
 
 def test_the_form_says_what_computing_tasks_get(tasks: dict[str, Read]) -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 
 from atelier.storage import StorageAway
@@ -21,6 +22,7 @@ from pipelines.trainer import job as jobs
 from pipelines.trainer import launch
 from pipelines.trainer.files import ALIVE, FAILED, JobFiles
 from pipelines.trainer.job import TrainJobError, TrainJobLost
+from small import KUBERNETES
 from trainjob_tasks import IMAGE, when
 
 pytest_plugins = "trainjob_tasks"
@@ -84,6 +86,26 @@ def test_the_api_models_and_the_webhook_would_notice(spoil: str, placed: Any) ->
     else:
         patch["template"]["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "b"}]
     assert objections(job) != ""
+
+
+def pod_of_a_node(job: dict[str, Any]) -> dict[str, Any]:
+    """The pod that Trainer makes of a job: the patch of the runtime's one, with the trainer's container in it."""
+    (patch,) = job["spec"]["runtimePatches"]
+    (node,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    template, trainer = node["template"]["spec"]["template"], job["spec"]["trainer"]
+    (container,) = template["spec"]["containers"]
+    container |= {key: trainer[key] for key in ("image", "command", "env")} | {"resources": trainer["resourcesPerNode"]}
+    return {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": "node-0"}}
+
+
+@pytest.mark.parametrize("accelerators", ["0", "4"])
+def test_kubernetes_takes_the_pods_of_the_nodes(accelerators: str, placed: Any) -> None:
+    cluster = placed(f"cluster.accelerators='{accelerators}'")["cluster"]
+    pod = pod_of_a_node(launch.manifest("atelier-train-0", 2, cluster, IMAGE, "s3://b/jobs/n", 60))
+    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    pod["spec"]["containers"][0]["volumeMounts"][0]["mountPaths"] = "/x"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
 @pytest.mark.parametrize(
