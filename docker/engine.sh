@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Docker engine: the one that answers, or one that this starts where there is none (Debian or Ubuntu, as root, without systemd).
 #   eval "$(docker/engine.sh start)"   says on stderr what it did; what is to be exported is on stdout
-#   docker/engine.sh stop              ends an engine that it started; images stay
+#   docker/engine.sh stop              ends an engine that it started; images stay until its folder is removed
 # ENGINE_HOME holds all that an engine of its own writes.
 set -euo pipefail
 home=${ENGINE_HOME:-/var/lib/atelier-engine}
@@ -39,7 +39,11 @@ stop_engine() {
   [ -f "$home/pid" ] || { say 'none that this script started runs'; return; }
   local daemon; daemon=$(cat "$home/pid")
   kill "$daemon" 2>/dev/null || true
-  for _ in $(seq 300); do kill -0 "$daemon" 2>/dev/null || return 0; sleep 0.2; done
+  for _ in $(seq 300); do
+    # A mount that dockerd leaves would keep the folder from being removed.
+    kill -0 "$daemon" 2>/dev/null || { umount "$home/run/netns/default" 2>/dev/null || true; return 0; }
+    sleep 0.2
+  done
   say "dockerd (process $daemon) does not end; look at $log"; exit 1
 }
 
