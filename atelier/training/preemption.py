@@ -26,7 +26,8 @@ class Preempted(AtelierError):
 class StopSignal:
     """Context manager that turns SIGTERM and the first Ctrl-C into a flag; a second Ctrl-C acts as it always did.
 
-    SIGTERM may come twice without meaning haste: once to the process group and once more from torchrun. Haste is SIGKILL.
+    SIGTERM may come twice without meaning haste: to the process group and from torchrun, or to another node a little earlier.
+    So after Preempted it stays ignored: the process is on its way out, with the state saved. Haste is SIGKILL.
     """
 
     def __init__(self) -> None:
@@ -44,9 +45,10 @@ class StopSignal:
             self._before[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            leaving = kind is Preempted and number == signal.SIGTERM
+            signal.signal(number, signal.SIG_IGN if leaving else handler)  # type: ignore[arg-type]
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         if self.received is None:

@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,15 @@ def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path:
     assert players[0] == players[1]
 
 
+@pytest.fixture
+def sigterm_as_before() -> Iterator[None]:
+    """A run that was preempted leaves SIGTERM ignored, which the other tests' processes would inherit."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm_as_before")
 def test_a_signal_leaves_a_measurement_and_it_is_made_later(digits: PackedDataset, tmp_path: Path) -> None:
     measure, chosen, calls = pixel_distance(digits), tiny("train.images=1280", "train.evaluate_every=640"), [0]
 
