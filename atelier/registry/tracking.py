@@ -273,7 +273,7 @@ def _sigterm_exits() -> Iterator[None]:
     try:
         yield
     finally:
-        if mine:
+        if mine and signal.getsignal(signal.SIGTERM) is _exit:  # a run that was preempted leaves it ignored
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
