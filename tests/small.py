@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,13 @@ TRAINING: dict[str, Any] = {
     "evaluate_from": 0.0,
     "min_diversity": 0.0,
 }
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def unavailable(reason: str) -> NoReturn:

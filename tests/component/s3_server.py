@@ -40,10 +40,10 @@ class Store:
 
     def __init__(self, tool: Path, home: Path) -> None:
         self.home = home
-        self._tool, self._port = tool, str(free_port())
-        self.environment = self._start()
+        self._tool, self._port = tool, str(_free_ports())
+        self._start()
 
-    def _start(self) -> dict[str, str]:
+    def _start(self) -> None:
         environment = {**os.environ, "S3_HOME": str(self.home), "S3_PORT": self._port, "S3_KEEP": "1"}
         started = subprocess.run(
             ["bash", str(self._tool), "start"], env=environment, check=True, stdout=subprocess.PIPE, text=True, timeout=300
@@ -51,7 +51,6 @@ class Store:
         self.pid = int((self.home / "pid").read_text())
         self.environment = dict(part.split("=", 1) for part in started.stdout.split() if "=" in part)
         until(self._ready)
-        return self.environment
 
     def kill(self) -> None:
         """Ends the server at once; what it has stored stays."""
@@ -124,7 +123,7 @@ class Store:
         return other
 
 
-def free_port() -> int:
+def _free_ports() -> int:
     """A port below those that the system hands out, whose neighbours that the server takes as well are free."""
     for port in random.sample(range(12000, 18000, 7), 50):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:

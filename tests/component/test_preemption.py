@@ -13,7 +13,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from atelier.training.state import RunFolder, StateError, read
 from components import cli, finetune, train
 from components.prepare import prepare
 from s3_server import Store
+from small import free_port
 
 ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / "tests" / "unit" / "training" / "driver.py"
@@ -82,10 +82,7 @@ class Nodes:
 
     def start_two(self, name: str, mirror: str, *overrides: str) -> list[subprocess.Popen[str]]:
         """Two nodes with a rank each, which train together into the folders `name`0 and `name`1."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        shared = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        shared = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         return [self.start(f"{name}{rank}", mirror, *overrides, environment=shared | {"RANK": rank}) for rank in "01"]
 
     def ended(self, name: str, process: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from kubeflow_trainer_api import models
 from ruamel.yaml import YAML
+
+from small import free_port
 
 NAMESPACE = "team"
 KINDS = ("clustertrainingruntimes", "trainingruntimes", "trainjobs", "log", "pods", "configmaps")
@@ -295,13 +296,6 @@ class Kubernetes:
         """The machine under a node is gone."""
         if pod.process is not None:
             kill_all(pod.process)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens to."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def kill_all(process: subprocess.Popen[Any]) -> None:

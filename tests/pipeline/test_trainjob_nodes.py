@@ -17,11 +17,11 @@ import pytest
 from atelier.generator import read_info
 from atelier.settings import load
 from atelier.storage import StorageError
-from fake_kubernetes import Kubernetes, free_port, kill_all
+from fake_kubernetes import Kubernetes, kill_all
 from pipelines.trainer import launch, node
 from pipelines.trainer.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
 from pipelines.trainer.job import TrainJobError, TrainJobLost
-from small import ROOT
+from small import ROOT, free_port
 from trainjob_tasks import alone, assert_near, sections_of, when
 
 pytest_plugins = "trainjob_tasks"

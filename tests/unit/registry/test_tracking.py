@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from atelier.registry import runs, server
 from atelier.registry.server import TrackingError, client, experiment_id
 from atelier.registry.tracking import step_run
 from atelier.training.preemption import Preempted
+from small import free_port
 
 EXPERIMENT = "tracking tests"
 
@@ -160,12 +160,6 @@ def test_steps_that_start_together_share_a_parent(tracking: Path, monkeypatch: p
         found = list(pool.map(lambda _: runs.pipeline_run(client(), inside, "together", {}).info.run_id, range(4)))
     assert len(runs._pipeline_runs(client(), inside, "together")) == 1
     assert len(set(found)) == 1
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_without_the_server_a_step_goes_on_and_says_so(
