@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Makes localhost/python:3.11, Debian 12 with its Python, from Debian's packages: the base for where no image registry is reached.
 # Takes over this machine's certificates, so that a build passes the same proxies. Needs root (debootstrap) and Debian or Ubuntu.
+# The name is on stdout.
 set -euo pipefail
 name=localhost/python:3.11
 say() { echo "base image: $*" >&2; }
 
 cd "$(dirname "$0")/.."
 exports=$(docker/engine.sh start); eval "$exports"
-if docker image inspect $name >/dev/null 2>&1; then say "$name is there"; exit; fi
+if docker image inspect $name >/dev/null 2>&1; then echo $name; exit; fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   say 'needs root on Debian or Ubuntu; elsewhere give a base that your registry has: make images BASE_IMAGE=...'; exit 1
 fi
@@ -24,4 +25,4 @@ ln -sf python3 "$work/root/usr/bin/python"
 rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
 tar -C "$work/root" --numeric-owner -c . |
   docker import --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' --change 'CMD ["python3"]' - $name >/dev/null
-say "made $name"
+echo $name

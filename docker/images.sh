@@ -12,8 +12,7 @@ if ! docker image inspect "$base" >/dev/null 2>&1 && ! docker pull --quiet "$bas
     echo "error: the base image $base cannot be pulled; log in to its registry, or leave BASE_IMAGE out" >&2; exit 1
   fi
   echo "warning: the base image $base cannot be pulled; takes one made from Debian's packages instead" >&2
-  docker/base-image.sh >&2
-  base=localhost/python:3.11
+  base=$(docker/base-image.sh)
 fi
 network=${IMAGE_NETWORK:-$(docker network inspect bridge >/dev/null 2>&1 && echo default || echo host)}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
