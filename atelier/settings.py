@@ -11,12 +11,12 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
 
-from atelier.errors import AtelierError
+from atelier.sections import Section, SettingsError, parse
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -28,17 +28,7 @@ STAGES = {28: 3, 32: 4, 64: 5, 128: 6, 256: 7}  # feature maps of 7 or 4 pixels 
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "s3", "torchvision:NAME")
 Extractor = Literal["efficientnet_lite0", "inception"]
-Metric = Literal["frechet", "kernel", "classifier"]
-
-
-class SettingsError(AtelierError):
-    """params.yaml (or an override of it) says something that cannot be done; the message names the key and the remedy."""
-
-
-class Section(BaseModel):
-    """A section of params.yaml: unknown keys and wrong types are refused, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+Metric = Literal["frechet", "kernel", "prdc", "memorised", "classifier"]
 
 
 class DataSettings(Section):
@@ -262,6 +252,17 @@ class RegistrySettings(Section):
         return self
 
 
+class GateSettings(Section):
+    """Who becomes champion in the registry."""
+
+    primary: Literal["frechet", "kernel"]
+    min_delta: Weight
+    min_coverage: Share
+    min_recall: Share
+    min_class_share: Share
+    max_memorised: Share
+
+
 class ClusterSettings(Section):
     """Where Kubeflow places the tasks. Amounts are texts, since Kubeflow takes no number for them from a run's form."""
 
@@ -275,9 +276,6 @@ class ClusterSettings(Section):
     states: Annotated[str, Field(pattern=r"^(none|s3://[^/]+(/.*)?)$")]
 
 
-S = TypeVar("S", bound=Section)
-
-
 class Settings(Section):
     """The whole of params.yaml."""
 
@@ -288,6 +286,7 @@ class Settings(Section):
     finetune: FinetuneSettings
     evaluate: EvaluateSettings
     registry: RegistrySettings
+    gate: GateSettings
     cluster: ClusterSettings
 
     @model_validator(mode="after")
@@ -309,6 +308,9 @@ class Settings(Section):
             raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")
         if "classifier" in self.evaluate.metrics and not (self.data.labels and self.target.labels):
             raise ValueError("evaluate.metrics: classifier needs labels; set data.labels and target.labels, or leave it out")
+        for needed, why in self._measured_for_gate().items():
+            if needed not in self.evaluate.metrics:
+                raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set it to what asks for nothing")
         widths, stages = self.model.r3gan.channels, STAGES[self.data.resolution]
         if self.model.architecture == "r3gan" and len(widths) != stages:
             raise ValueError(
@@ -316,6 +318,15 @@ class Settings(Section):
                 "doubling of the side, from the smallest up"
             )
         return self
+
+    def _measured_for_gate(self) -> dict[Metric, str]:
+        """What has to be among evaluate.metrics, and the key of the gate that wants it."""
+        gate = self.gate
+        wanted: list[tuple[Metric, str]] = [(gate.primary, f"gate.primary: {gate.primary}")]
+        wanted += [("prdc", f"gate.{key} above 0") for key in ("min_coverage", "min_recall") if getattr(gate, key) > 0]
+        wanted += [("classifier", "gate.min_class_share above 0")] if gate.min_class_share > 0 else []
+        wanted += [("memorised", "gate.max_memorised below 1")] if gate.max_memorised < 1 else []
+        return dict(wanted)
 
 
 SECTIONS: dict[str, type[Section]] = {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]
@@ -344,14 +355,6 @@ def load(path: Path | str = "params.yaml", overrides: list[str] | None = None) -
     return parse(values, Settings, origin=str(path))
 
 
-def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:
-    """Validates plain values as `section`; `prefix` is prepended to key paths in messages. Raises SettingsError."""
-    try:
-        return section.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError("\n".join(f"{origin}: {_explain(item, section, prefix)}" for item in error.errors())) from error
-
-
 def _yaml(text: str, origin: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(io.StringIO(text))
@@ -370,27 +373,3 @@ def _override(values: Any, override: str) -> None:
         raise SettingsError(f"--set {override}: params.yaml has no section {'.'.join(parents)!r}")
     # A colour is no comment here.
     values[leaf] = text.strip() if text.strip().startswith("#") else _yaml(text, f"--set {override}")
-
-
-def _explain(item: Any, section: type[Section], prefix: str) -> str:
-    """One pydantic error as a line: the key's path, what is wrong, what is allowed."""
-    path = [str(part) for part in item["loc"]]
-    where = ".".join(([prefix] if prefix else []) + path) or "the file"
-    kind, given = item["type"], item["input"]
-    if kind == "extra_forbidden":
-        return f"{where}: unknown key; allowed here: {', '.join(_siblings(section, path))}"
-    if kind == "missing":
-        return f"{where}: missing; add it (git show HEAD:params.yaml has an example)"
-    if kind == "value_error":
-        return f"{where}: {item['ctx']['error']}"
-    message = item["msg"][0].lower() + item["msg"][1:]
-    return f"{where}: {message.removeprefix('input ')}, but it is {given!r}"
-
-
-def _siblings(section: type[Section], path: list[str]) -> list[str]:
-    for part in path[:-1]:
-        field = section.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
-            break
-        section = field.annotation
-    return sorted(section.model_fields)

@@ -119,7 +119,7 @@ def _measured(generator: Generator, evaluator: Evaluator) -> tuple[Evaluation, n
                 first.append(batch)
             yield batch
 
-    evaluation = replace(evaluator(watched(), keep=MAX_NEIGHBOURS), generator=generator.sha256)
+    evaluation = replace(evaluator(watched()), generator=generator.sha256)
     return evaluation, np.concatenate(first)[:MAX_NEIGHBOURS]
 
 

@@ -1,23 +1,29 @@
-"""Registers the base and the fine-tuned generator in MLflow, with their numbers and ancestry; --show prints the table of them.
+"""Registers the base and the fine-tuned generator in MLflow and decides whether each becomes champion; --show prints their table.
 
-A version gets the alias "challenger", and "champion" where its name has none yet. A generator that is registered already makes
-no second version. MLflow is the one of MLFLOW_TRACKING_URI, or mlflow.db in this folder; unlike in other steps it must answer.
+The gate compares with the champion of the same name by the section gate of params.yaml: a version that beats it gets the alias
+"champion" (and the old one "previous"), one that does not "challenger". A champion that was measured otherwise is measured again,
+on the images given here. A generator that is registered already makes no second version. MLflow is the one of
+MLFLOW_TRACKING_URI, or mlflow.db in this folder; unlike in other steps it must answer.
 
 example:
-  python -m components.register --base models/base --base-evaluation evaluations/base --finetuned models/finetuned \\
-      --finetuned-evaluation evaluations/finetuned --output registration
+  python -m components.register --base models/base --base-evaluation evaluations/base --base-data data/base \\
+      --finetuned models/finetuned --finetuned-evaluation evaluations/finetuned --finetuned-data data/target --output registration
   python -m components.register --show registration       # the table with the aliases of now, registering nothing
 
 what the paths hold:
   --base, --finetuned                        checkpoints (components.train, components.finetune)
   --base-evaluation, --finetuned-evaluation  what components.evaluate wrote about them
-  --output                                   registration.json (versions, aliases, numbers with identities), summary.json (the
+  --base-data, --finetuned-data              the packed images that they were measured against
+  --output                                   registration.json (versions, decisions, numbers with identities), summary.json (the
                                              table), and the model cards base.md and finetuned.md
+  --cache                                    as of components.evaluate
 """
 
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 import webbrowser
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,13 +38,17 @@ from atelier.errors import AtelierError
 from atelier.files import atomic_folder, atomic_write, canonical_json, sha256_file
 from atelier.registry.server import TrackingError, mask, tracking_uri
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolve
-from atelier.settings import RegistrySettings
+from atelier.settings import EvaluateSettings, Settings
 from components import cli
 
 # What loads PyTorch (seconds) is imported by the functions that need it, so that --show does without.
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
     from atelier.metrics.evaluate import Evaluation
+    from atelier.registry.promotion import Measure
     from atelier.registry.register import Registration
+    from atelier.registry.tracking import StepRun
 
 SUMMARY = "summary.json"
 TITLE_WIDTH, VALUE_WIDTH = 22, 16  # so that three columns fit on 80 characters
@@ -53,15 +63,20 @@ class RegistrationError(AtelierError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A generator to register: its checkpoint folder and its evaluation folder."""
+    """A generator to register: its checkpoint folder, its evaluation folder, and the packed images of that evaluation.
+
+    `raw` is the md5 under which DVC keeps the images that those were packed from, where no dvc.lock tells it.
+    """
 
     checkpoint: Path
     evaluation: Path
+    data: Path
+    raw: str = ""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A column of the final table: a generator (`sha256` of its weights) on some images.
+    """A column of the final table: a generator (`sha256` of its weights) on some images, and what the gate said of it.
 
     `values` are pairs of a metric's title, with its extractor and direction, and its value.
     """
@@ -70,6 +85,8 @@ class Line:
     version: int
     sha256: str
     aliases: str
+    gate: str
+    reason: str
     measured_on: str
     values: list[list[str]]
     report: str
@@ -80,14 +97,19 @@ class Line:
         return f"version {self.version}"
 
 
-def register(settings: RegistrySettings, base: Candidate, finetuned: Candidate, output: Path) -> list[Line]:
-    """Registers both generators under the names of `settings`, writes the folder `output`, and returns the final table.
+def register(
+    settings: Settings, base: Candidate, finetuned: Candidate, output: Path, cache: Path, device: str = "auto"
+) -> list[Line]:
+    """Registers both generators under the names of `settings`, lets the gate decide, writes `output`, and returns the table.
 
-    Raises TrackingError when MLflow cannot be used, RegistrationError for an evaluation of another generator, GeneratorError,
-    MetricError and ReportError for folders that lack something.
+    A champion that was measured otherwise than these is measured again as `settings.evaluate` says; all of `settings` is kept
+    with the versions. Raises TrackingError when MLflow cannot be used, RegistrationError for an evaluation of another generator,
+    GeneratorError, MetricError and ReportError for folders that lack something.
     """
     from atelier.data.manifest import load_manifest
     from atelier.metrics import verdict
+    from atelier.registry.ancestry import Origin, dvc_record
+    from atelier.registry.promotion import judged
     from atelier.registry.register import register as register_generator
     from atelier.registry.register import write_summary
     from atelier.registry.tracking import step_run
@@ -107,22 +129,50 @@ def register(settings: RegistrySettings, base: Candidate, finetuned: Candidate, 
 
     lines: list[Line] = []
     registrations: list[Registration] = []
-    parameters = {"registry": settings.model_dump(mode="json")}
-    with step_run("register", settings.experiment, parameters, required=True) as run:
+    images = {
+        load_manifest(one.data).content_hash: dvc_record(one.data) or ({"raw_md5": one.raw} if one.raw else {})
+        for one in roles.values()
+    }
+    parameters = settings.model_dump(mode="json")
+    origin, shown = Origin(parameters, images), {section: parameters[section] for section in ("registry", "gate")}
+    with step_run("register", settings.registry.experiment, shown, required=True) as run:
         with atomic_folder(output, SUMMARY) as folder:
             for role, candidate in roles.items():
-                name, own, other = getattr(settings, role), measured[role], baselines.get(role)
+                name, own, other = getattr(settings.registry, role), measured[role], baselines.get(role)
                 manifest = load_manifest(candidate.evaluation)
                 card = model_card(candidate.checkpoint, own, manifest, name, other, BASELINE_NAME)
-                registrations.append(register_generator(run, name, candidate.checkpoint, own.measurements, card))
-                images = f"{IMAGES[role]} ({manifest.source['kind']})"
+                registration = register_generator(run, name, candidate.checkpoint, own.measurements, card, origin)
+                again = _measure_again(run, candidate.data, settings.evaluate, cache, device)
+                registrations.append(judged(run, registration, settings.gate, again))
+                measured_on = f"{IMAGES[role]} ({manifest.source['kind']})"
                 columns = [(registrations[0], other), (registrations[-1], own)]
-                lines += [_line(one, found, images, candidate) for one, found in columns if found]
+                lines += [_line(one, found, measured_on, candidate) for one, found in columns if found]
                 atomic_write(folder / f"{role}.md", card)
             write_summary(folder / "registration.json", registrations)
             atomic_write(folder / SUMMARY, canonical_json([asdict(line) for line in lines]))
         run.log_file(output)
     return lines
+
+
+def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache: Path, device: str) -> Measure:
+    """Measures a registered generator on these images and keeps the numbers with its version."""
+    from atelier.data.packed import PackedDataset
+    from atelier.generator import load_generator
+    from atelier.metrics.evaluate import Evaluator
+    from atelier.registry.fetch import load_checkpoint
+    from atelier.registry.register import keep_numbers
+    from atelier.training.distributed import choose_device
+
+    def measure(version: ModelVersion) -> None:
+        uri = f"models:/{version.name}/{version.version}"
+        print(f"{uri}, the champion, was measured in another way than the candidate; measuring it again", file=sys.stderr)
+        with tempfile.TemporaryDirectory() as scratch:
+            generator = load_generator(load_checkpoint(uri, Path(scratch) / "checkpoint"), choose_device(device))
+            evaluator = Evaluator(PackedDataset(data), measuring, cache, choose_device(device))
+            found = evaluator(evaluator.sample(generator, generator.info.classes))
+        keep_numbers(run, version, found.measurements)
+
+    return measure
 
 
 def _read(file: Path, checkpoint: Path) -> Evaluation:
@@ -150,6 +200,8 @@ def _line(registration: Registration, found: Evaluation, images: str, candidate:
         version=registration.version,
         sha256=registration.sha256,
         aliases=", ".join(registration.aliases),
+        gate=registration.verdict,
+        reason=registration.reason,
         measured_on=images,
         values=[[f"{metric_title(one.name)} {'↑' if one.higher_is_better else '↓'}", text(one)] for one in numbers(found)],
         report=str(candidate.evaluation / REPORT),
@@ -193,10 +245,13 @@ def show(lines: list[Line], console: Console) -> None:
         head = f"{line.generator}\n{fill(f'on {line.measured_on}', VALUE_WIDTH)}"
         table.add_column(head, justify="right", overflow="fold")
     table.add_row("registered", *(line.registered for line in lines))
+    table.add_row("gate", *(line.gate for line in lines))
     table.add_row("alias", *(fill(line.aliases, VALUE_WIDTH) for line in lines), end_section=True)
     for title in _titles(lines):
         table.add_row(fill(title, TITLE_WIDTH), *(dict(line.values).get(title, "") for line in lines))
     console.print(table)
+    for said in said_by_gate(lines):
+        console.print(said, highlight=False, soft_wrap=True)
     for report in dict.fromkeys(line.report for line in lines):
         console.print(f"report: {report}", highlight=False, soft_wrap=True)
 
@@ -204,10 +259,17 @@ def show(lines: list[Line], console: Console) -> None:
 def markdown(lines: list[Line]) -> str:
     """The table in Markdown."""
     heads = [f"{line.generator} on {line.measured_on}" for line in lines]
-    rows = [["registered", *(line.registered for line in lines)], ["alias", *(line.aliases for line in lines)]]
+    rows = [["registered", *(line.registered for line in lines)], ["gate", *(line.gate for line in lines)]]
+    rows += [["alias", *(line.aliases for line in lines)]]
     rows += [[title, *(dict(line.values).get(title, "") for line in lines)] for title in _titles(lines)]
     body = [["generator", *heads], ["---"] * (len(lines) + 1), *rows]
-    return "# Registered generators\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in body)
+    table = "".join(f"| {' | '.join(row)} |\n" for row in body)
+    return "# Registered generators\n\n" + table + "".join(f"\n- {said}" for said in said_by_gate(lines)) + "\n"
+
+
+def said_by_gate(lines: list[Line]) -> list[str]:
+    """What the gate decided about each generator, and why."""
+    return list(dict.fromkeys(f"{line.generator} {line.registered}: {line.gate}, since {line.reason}" for line in lines))
 
 
 def _titles(lines: list[Line]) -> list[str]:
@@ -220,10 +282,13 @@ def main() -> None:
     for name in ("base", "finetuned"):
         parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help="its checkpoint")
         parser.add_argument(f"--{name}-evaluation", type=Path, metavar="FOLDER", help="its evaluation")
+        parser.add_argument(f"--{name}-data", type=Path, metavar="FOLDER", help="the packed images of that evaluation")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where versions, cards and table go")
     parser.add_argument(
         "--show", type=Path, metavar="FOLDER", help="only print the table of this folder, with the aliases of now"
     )
+    parser.add_argument("--cache", type=Path, default=Path("cache"), metavar="FOLDER", help="default: cache")
+    parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
     parser.add_argument("--open", action="store_true", help="with --show: open the reports in a browser, too")
     args = parser.parse_args()
     if args.show:
@@ -239,16 +304,17 @@ def main() -> None:
     if missing := [name for name, value in needed.items() if value is None]:
         parser.error(f"give {', '.join(missing)} (or --show FOLDER)")
     lines = register(
-        cli.settings(args).registry,
-        Candidate(args.base, args.base_evaluation),
-        Candidate(args.finetuned, args.finetuned_evaluation),
+        cli.settings(args),
+        Candidate(args.base, args.base_evaluation, args.base_data),
+        Candidate(args.finetuned, args.finetuned_evaluation, args.finetuned_data),
         args.output,
+        args.cache,
+        args.device,
     )
-    for registered in dict.fromkeys(f"{line.generator} {line.registered} ({line.aliases})" for line in lines):
-        print(registered)
+    print("\n".join(said_by_gate(lines)))
 
 
-_NEEDED = ("base", "base_evaluation", "finetuned", "finetuned_evaluation", "output")
+_NEEDED = ("base", "base_evaluation", "base_data", "finetuned", "finetuned_evaluation", "finetuned_data", "output")
 
 
 if __name__ == "__main__":

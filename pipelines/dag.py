@@ -36,6 +36,7 @@ __all__ = ["DATA_IMAGE", "IMAGE", "NAME", "Cluster", "PipelineError", "pipeline"
 NAME = "atelier"
 TRIALS = "sweep_trials"
 ROLES = {"data": "base", "target": "target"}  # section of params.yaml -> what the steps call its images
+REGISTERED = {"data": "base", "target": "finetuned"}  # and the generator that is registered from them
 Task = Callable[..., Any]
 
 
@@ -110,8 +111,12 @@ def _graph(leaves: dict[str, form.Leaf], parameters: Mapping[str, Any], extra: M
                     "register",
                     base=base,
                     base_evaluation=evaluation,
+                    base_images=images,
                     finetuned=tuned,
                     finetuned_evaluation=second.outputs["evaluation"],
+                    finetuned_images=target,
+                    task_id=dsl.PIPELINE_TASK_ID_PLACEHOLDER,
+                    **{f"{REGISTERED[section]}_dvc_uri": extra[imported(section)] for section in cluster.imports},
                 )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["CACHE", "IMAGE", "PIPELINE_RUN", "STATES", "STEPS", "TRACKING", "Step", "StepError", "execute"]
 
 PIPELINE_RUN, IMAGE, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "ATELIER_STATES", "ATELIER_CACHE"
+TASK = "ATELIER_TASK"
 
 ALL: tuple[str, ...] = ()
 EXPERIMENT = ("experiment",)
@@ -48,13 +49,17 @@ def _cache() -> Path:
     return Path(os.environ.get(CACHE, Path(tempfile.gettempdir()) / "atelier-cache"))
 
 
+def _together(settings: dict[str, Any]) -> Settings:
+    return parse({name: section.model_dump(mode="json") for name, section in settings.items()}, Settings, origin=ORIGIN)
+
+
 # --- before and after all others
 
 
 @step("Check all settings", dict.fromkeys(SECTIONS, ALL), packs=True, retries=0)
 def check(settings: dict[str, Any]) -> None:
     """Every section was validated on the way here; what is left are the combinations of several."""
-    whole = parse({name: section.model_dump(mode="json") for name, section in settings.items()}, Settings, origin=ORIGIN)
+    whole = _together(settings)
     if max(whole.train.nodes, whole.finetune.nodes) > 1 and whole.cluster.states == "none":
         raise StepError("several nodes exchange their work through S3; set cluster.states to an s3:// prefix, or nodes to 1")
 
@@ -358,23 +363,35 @@ def choose(
 # --- the registry
 
 
-@step("Register both generators", {"registry": ALL})
+@step("Register both generators", dict.fromkeys(SECTIONS, ALL), computes=True)
 def register(
     settings: dict[str, Any],
     base: Input[Model],
     base_evaluation: Input[Artifact],
+    base_images: Input[Dataset],
     finetuned: Input[Model],
     finetuned_evaluation: Input[Artifact],
+    finetuned_images: Input[Dataset],
     registration: Output[Artifact],
     summary: Output[Markdown],
+    task_id: str,
+    base_dvc_uri: str | None = None,
+    finetuned_dvc_uri: str | None = None,
 ) -> None:
-    """Registers both generators in MLflow."""
+    """Registers both generators in MLflow, where the gate decides whether they become champions."""
+    from components.fetch import tracked
     from components.register import Candidate, markdown, register
 
+    def candidate(checkpoint: Model, evaluation: Artifact, images: Dataset, uri: str | None) -> Candidate:
+        return Candidate(Path(checkpoint.path), Path(evaluation.path), Path(images.path), tracked(uri).md5 if uri else "")
+
+    os.environ[TASK] = task_id
     lines = register(
-        settings["registry"],
-        Candidate(Path(base.path), Path(base_evaluation.path)),
-        Candidate(Path(finetuned.path), Path(finetuned_evaluation.path)),
+        _together(settings),
+        candidate(base, base_evaluation, base_images, base_dvc_uri),
+        candidate(finetuned, finetuned_evaluation, finetuned_images, finetuned_dvc_uri),
         Path(registration.path),
+        _cache(),
     )
     atomic_write(Path(summary.path), markdown(lines))
+    print(markdown(lines))

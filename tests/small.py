@@ -83,6 +83,7 @@ def write_params(path: Path, images: Path) -> None:
     params["train"] |= TRAINING
     params["finetune"] |= TRAINING
     params["evaluate"] |= {"metrics": ["frechet", "kernel"], "samples": 16}
+    params["gate"] |= {"min_coverage": 0.0, "min_recall": 0.0, "min_class_share": 0.0, "max_memorised": 1.0}
     yaml.dump(params, path)
 
 

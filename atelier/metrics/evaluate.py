@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ from atelier.data.packed import PackedDataset
 from atelier.files import atomic_write, canonical_json
 from atelier.generator import draw_latents, sample
 from atelier.metrics.classifier import CONFIDENT, Classifier, load_classifier, summarise
+from atelier.metrics.coverage import NEIGHBOURS, RARE, memorised, prdc
 from atelier.metrics.extractors import Extractor, load_extractor
-from atelier.metrics.frechet import Moments, frechet_distance
+from atelier.metrics.frechet import Moments, frechet_distance, frechet_standard_error
 from atelier.metrics.identity import Identity, Measurement, MetricError
-from atelier.metrics.kernel import SUBSETS, kernel_distance, subset_size
+from atelier.metrics.kernel import SUBSETS, kernel_distance, kernel_standard_error, subset_size
 from atelier.metrics.progress import bar
-from atelier.metrics.reference import Reference, load_reference
+from atelier.metrics.reference import Reference, load_reference, reference_indices
 from atelier.networks.layers import Generator
 from atelier.settings import EvaluateSettings
 
+OF_FEATURES = ("frechet", "kernel", "prdc", "memorised")
 SAMPLING = "classes, where there are any, as often as among the reference images; truncation 1"
 
 
@@ -34,8 +36,8 @@ class Evaluation:
     """All numbers of one set of generated images.
 
     `class_shares` is the share of each class by name, {} without the classifier; `spread` the standard deviation of a value
-    over its subsets, by name; `features` float32 [n, dim] are those of the first images asked for (`keep`), or of all where
-    the kernel distance needed them; `generator` is the sha256 of the weights that painted the images, "" where no file did.
+    over its subsets, by name; `features` float32 [n, dim] are those of all images, None where no metric needed them;
+    `generator` is the sha256 of the weights that painted the images, "" where no file did.
     """
 
     measurements: list[Measurement]
@@ -92,10 +94,14 @@ class Evaluator:
         self.dataset, self.settings, self.progress = dataset, settings, progress
         self.extractor: Extractor | None = None
         self.reference: Reference | None = None
+        self.held_out: Reference | None = None
         self.classifier: Classifier | None = None
-        if {"frechet", "kernel"} & set(settings.metrics):
+        if set(OF_FEATURES) & set(settings.metrics):
             self.extractor = load_extractor(settings.extractor, settings.weights, dataset.resolution, device)
             self.reference = load_reference(dataset, self.extractor, cache, settings.seed, progress)
+        if "memorised" in settings.metrics:
+            assert self.extractor
+            self.held_out = load_reference(_held_out(dataset), self.extractor, cache, settings.seed, progress)
         if "classifier" in settings.metrics:
             self.classifier = load_classifier(dataset, cache, settings.seed, progress)
 
@@ -121,14 +127,13 @@ class Evaluator:
         weights = np.array([shares.get(name, 0.0) for name in classes])
         return weights if weights.any() else None
 
-    def __call__(self, images: Iterable[np.ndarray], keep: int = 0) -> Evaluation:
-        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W]; keeps the features of the first `keep`.
+    def __call__(self, images: Iterable[np.ndarray]) -> Evaluation:
+        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W].
 
         Values depend on the images and their order, not on how they were cut into batches. Raises MetricError for images
         of another shape or number than the settings and the dataset say.
         """
         settings = self.settings
-        wanted = settings.samples if "kernel" in settings.metrics else min(keep, settings.samples)
         moments = Moments(self.extractor.dim) if self.extractor else None
         features: list[np.ndarray] = []
         probabilities: list[np.ndarray] = []
@@ -139,7 +144,7 @@ class Evaluator:
                 if self.extractor and moments:
                     found = self.extractor.features(batch)
                     moments.update(found)
-                    features.append(found[: max(wanted - count, 0)])
+                    features.append(found)
                 if self.classifier:
                     probabilities.append(self.classifier.read(batch))
                 count += len(batch)
@@ -148,8 +153,9 @@ class Evaluator:
             raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
         kept = np.concatenate(features) if features else None
         distances, spread = self._distances(moments, kept) if moments is not None and kept is not None else ([], {})
+        among = self._among(kept) if kept is not None else []
         readings, shares = self._readings(np.concatenate(probabilities)) if self.classifier else ([], {})
-        return Evaluation(distances + readings, shares, spread, kept)
+        return Evaluation(distances + among + readings, shares, spread, kept)
 
     def _check(self, batch: np.ndarray, before: int) -> None:
         shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
@@ -165,16 +171,34 @@ class Evaluator:
         if "frechet" in self.settings.metrics:
             name = "fid" if self.extractor.is_fid else f"frechet_{self.extractor.name}"
             value = frechet_distance(moments, self.reference.moments)
-            measurements.append(Measurement(value, None, self._distance(name, "ddof 1"), higher_is_better=False))
+            error = frechet_standard_error(features, moments, self.reference.moments)
+            measurements.append(Measurement(value, error, self._by_features(name, "ddof 1"), higher_is_better=False))
         if "kernel" in self.settings.metrics:
             name = "kid" if self.extractor.is_fid else f"kernel_{self.extractor.name}"
             size = subset_size(len(features), self.reference.count)
             value, spread[name] = kernel_distance(features, self.reference.features, seed=self.settings.seed)
             how = f"cubic polynomial, unbiased, {SUBSETS} subsets of {size}"
-            measurements.append(Measurement(value, None, self._distance(name, how), higher_is_better=False))
+            error = kernel_standard_error(features, self.reference.features, self.settings.seed)
+            measurements.append(Measurement(value, error, self._by_features(name, how), higher_is_better=False))
         return measurements, spread
 
-    def _distance(self, name: str, parameters: str) -> Identity:
+    def _among(self, features: np.ndarray) -> list[Measurement]:
+        """How the images lie among real ones, as far as the settings ask for it."""
+        assert self.reference
+        found = []
+        if "prdc" in self.settings.metrics:
+            drawn = reference_indices(self.reference.count, self.settings.seed, cap=len(features))
+            shares = asdict(prdc(self.reference.features[drawn], features))
+            for name, (value, error) in shares.items():
+                identity = self._by_features(name, f"{NEIGHBOURS} neighbours", len(drawn))
+                found.append(Measurement(value, error, identity, higher_is_better=True))
+        if self.held_out:
+            value, error = memorised(features, self.reference.features, self.held_out.features)
+            how = f"nearer than {1 - RARE:.0%} of {self.held_out.count} images of the test split"
+            found.append(Measurement(value, error, self._by_features("memorised", how), higher_is_better=False))
+        return found
+
+    def _by_features(self, name: str, parameters: str, reference_count: int | None = None) -> Identity:
         assert self.reference and self.extractor
         return Identity(
             metric=name,
@@ -184,7 +208,7 @@ class Evaluator:
             samples=self.settings.samples,
             sampling=SAMPLING,
             reference=f"{self.dataset.content_hash}:{self.dataset.split}",
-            reference_count=self.reference.count,
+            reference_count=reference_count or self.reference.count,
             seed=self.settings.seed,
             parameters=parameters,
         )
@@ -231,3 +255,13 @@ class Evaluator:
             seed=self.settings.seed,
             parameters=f"confident above {CONFIDENT}",
         )
+
+
+def _held_out(dataset: PackedDataset) -> PackedDataset:
+    """The test split beside the training images. Raises MetricError where there is none."""
+    if dataset.split != "train" or not dataset.manifest.splits["test"].count:
+        raise MetricError(
+            f"{dataset.folder}: evaluate.metrics: memorised compares with held-out images, and there are none; raise "
+            "data.holdout (or target.holdout) and pack again, or take memorised out and set gate.max_memorised: 1.0"
+        )
+    return PackedDataset(dataset.folder, "test")

@@ -119,3 +119,31 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     with one_thread():  # many small steps: threads that wait for each other on shared cores take minutes
         overlap = float(torch.linalg.svdvals(torch.from_numpy(root @ other.T)).sum())
     return max(float(difference @ difference + np.vdot(root, root) + np.vdot(other, other) - 2 * overlap), 0.0)
+
+
+def frechet_standard_error(features: np.ndarray, first: Moments, second: Moments) -> float:
+    """Standard error of `frechet_distance(first, second)` over the draw of the features [N, dim] that `first` was made of.
+
+    The second set is taken as it is. This is the infinitesimal jackknife (Efron 1982, chapter 6): the spread of each image's
+    influence on the distance. The distance's derivative by S1 is 1 - T, T the map that carries the first Gaussian to the
+    second, T S1 T = S2 (Peyré and Cuturi 2019, remark 2.31). With F1 F2^T = U s V^T it holds that F1 T F1^T = U s U^T, so
+    for c = F1^T a the form c^T T c = a^T U s U^T a needs no inverse of a covariance, which N <= dim would not have.
+
+    Against repeated draws it is right within 15 % where N is several times dim, and up to 1.6 times too large where N is
+    about dim or smaller (tests/unit/metrics/test_frechet_error.py): on the safe side. A bootstrap would draw images twice,
+    which a covariance of so few takes for a smaller rank: its distances are half as large again, their spread several times.
+    """
+    if len(features) != first.count:
+        raise MetricError(f"the moments are those of {first.count} images, but there are features of {len(features)}")
+    centred = torch.from_numpy(features.astype(np.float64) - first.mean)
+    root, other = torch.from_numpy(first.factor()), torch.from_numpy(second.factor())
+    with one_thread():
+        left, values, _ = torch.linalg.svd(root @ other.mT, full_matrices=False)
+        if len(root) == len(centred):
+            carried = (left.square() @ values) * (len(centred) - 1)  # a is a unit vector times sqrt(N - 1)
+        else:
+            coordinates = torch.linalg.lstsq(root.mT, centred.mT, driver="gelsd").solution
+            carried = values @ (left.mT @ coordinates).square()
+        shift = torch.from_numpy(first.mean - second.mean)
+        influence = 2 * centred @ shift + centred.square().sum(dim=1) - carried
+        return float((influence - influence.mean()).square().sum() / (len(centred) * (len(centred) - 1))) ** 0.5

@@ -62,6 +62,13 @@ class Measurement:
         """The metric's name: "fid" for the published Inception's 2048 features only."""
         return self.identity.metric
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval: 1.96 standard errors to both sides; None where the error is not known."""
+        if self.standard_error is None:
+            return None
+        return self.value - 1.96 * self.standard_error, self.value + 1.96 * self.standard_error
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

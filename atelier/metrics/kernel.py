@@ -7,6 +7,7 @@ import numpy as np
 from atelier.metrics.identity import MetricError
 
 SUBSETS, SUBSET_SIZE = 100, 1000
+PARTNERS = 5000
 BLOCK = 500  # rows of the kernel matrix that exist at a time
 
 
@@ -44,6 +45,25 @@ def kernel_distance(
         every = np.ones((1, size))
         values = np.concatenate([_discrepancies(first[a], second[b], every, every, size) for a, b in draws])
     return float(values.mean()), float(values.std())
+
+
+def kernel_standard_error(first: np.ndarray, second: np.ndarray, seed: int = 2020) -> float:
+    """Standard error of the kernel distance over the draw of the first features [N, d]; the second [M, d] are taken as they are.
+
+    It is the spread of each image's influence on the estimate, 2 (mean k(x, x') - mean k(x, y)), its first Hoeffding component
+    (Gretton et al. 2012, appendix B). The means are over at most PARTNERS images of each set, drawn with `seed`.
+    """
+    random = np.random.RandomState(seed)
+    own, others = (np.sort(random.permutation(len(one))[:PARTNERS]) for one in (first, second))
+    x, y = first[own].astype(np.float64), second[others].astype(np.float64)
+    influence = np.empty(len(first))
+    for rows in _blocks(len(first)):
+        part = first[rows].astype(np.float64)
+        within = _kernel(part, x)
+        itself = own == np.arange(rows.start, rows.stop)[:, None]
+        mean_within = np.where(itself, 0, within).sum(axis=1) / (~itself).sum(axis=1)
+        influence[rows] = 2 * (mean_within - _kernel(part, y).mean(axis=1))
+    return float(influence.std(ddof=1) / np.sqrt(len(influence)))
 
 
 def _chosen(draws: list[tuple[np.ndarray, np.ndarray]], side: int, count: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from atelier.settings import EvaluateSettings
 
 FILE = "verdict.json"
 DISTANCE = re.compile(r"fid|frechet_\w+")  # named by its features
+KERNEL_DISTANCE = re.compile(r"kid|kernel_\w+")
 
 
 def distance(found: Evaluation) -> Measurement | None:

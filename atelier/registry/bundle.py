@@ -13,7 +13,7 @@ from atelier.files import sha256_file
 
 ROOT = Path(atelier.__file__).parent
 ENTRY = "atelier.registry.model"
-REQUIREMENTS = ("torch", "numpy", "safetensors", "pydantic", "ruamel.yaml")
+REQUIREMENTS = ("torch", "numpy", "pillow", "safetensors", "pydantic", "ruamel.yaml")
 
 
 def requirements() -> list[str]:

@@ -1,4 +1,4 @@
-"""From the registry back to a checkpoint folder, for fine-tuning."""
+"""From the registry back to a checkpoint folder: for fine-tuning, for serving, for whoever wants the files."""
 
 from __future__ import annotations
 
@@ -9,55 +9,91 @@ from typing import TYPE_CHECKING
 
 from atelier.files import atomic_folder, sha256_file
 from atelier.generator import INFO, WEIGHTS
-from atelier.registry.register import ARTIFACT
-from atelier.registry.server import TrackingError, explained
-from atelier.registry.versions import GENERATOR_HASH, INFO_HASH, PLAYERS_AT, PLAYERS_HASH, resolve
+from atelier.registry import signing
+from atelier.registry.server import TrackingError, client, explained
+from atelier.registry.signing import SignatureError
+from atelier.registry.versions import ARTIFACT, GENERATOR_HASH, INFO_HASH, PLAYERS_AT, PLAYERS_HASH, check_ours, resolve
+from atelier.registry.versions import uri as uri_of
 from atelier.training.checkpoint import PLAYERS
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-FILES = {WEIGHTS: GENERATOR_HASH, INFO: INFO_HASH, PLAYERS: PLAYERS_HASH}
+HASHES = {WEIGHTS: GENERATOR_HASH, INFO: INFO_HASH, PLAYERS: PLAYERS_HASH}
 
 
-def load_checkpoint(uri: str, output: Path) -> Path:
-    """Fetches a registered generator with its discriminator as the checkpoint folder `output`, and returns that.
+def load_checkpoint(uri: str, output: Path, players: bool = True) -> Path:
+    """Fetches a registered generator with its players as the checkpoint folder `output`, and returns that.
 
-    `uri` is models:/NAME@ALIAS or models:/NAME/VERSION. Every file must have the hash that the registry noted; when `output`
-    holds them already nothing is fetched. Of what was logged only weights and JSON are taken, never its code.
-    Raises TrackingError.
+    `uri` is models:/NAME@ALIAS or models:/NAME/VERSION. Without `players` the generator alone comes, which is all that sampling
+    needs. Every file must have the hash that the registry noted and, where a verify key is configured, the signature of that key;
+    before, nothing is at `output`. When it holds these files already they are checked, and nothing but the signature is fetched.
+    Of what was logged only weights and JSON are taken, never its code. Raises TrackingError, SignatureError and WriteError.
     """
     output = Path(output)
     version = resolve(uri)
-    expected = {file: version.tags[tag] for file, tag in FILES.items() if tag in version.tags}
-    if len(expected) < len(FILES) or PLAYERS_AT not in version.tags:
-        raise TrackingError(f"{uri}: version {version.version} was not registered by Atelier; its hashes are not noted there")
-    if all((output / file).is_file() and sha256_file(output / file) == expected[file] for file in FILES):
+    check_ours(version)
+    files = signing.WHOLE if players else signing.PAIR
+    if all(_as_registered(version, file, output / file) for file in files):
+        _verify(version, output, files, uri)
         return output
-    with tempfile.TemporaryDirectory() as scratch:
-        fetched = _download(version, Path(scratch))
-        for file, path in fetched.items():
-            if not path.is_file() or sha256_file(path) != expected[file]:
+    with atomic_folder(output, WEIGHTS) as aside:
+        for file, path in _download(version, aside / "download", files).items():
+            if not _as_registered(version, file, path):
                 raise TrackingError(
                     f"{uri}: {file} is not the one that was registered (its hash differs, or it is gone); register the "
                     "generator again from its checkpoint"
                 )
-        with atomic_folder(output, WEIGHTS) as aside:
-            for file, path in fetched.items():
-                shutil.copyfile(path, aside / file)
+            path.rename(aside / file)
+        shutil.rmtree(aside / "download")
+        _verify(version, aside, files, uri)
     return output
 
 
-def _download(version: ModelVersion, scratch: Path) -> dict[str, Path]:
-    """Path of each downloaded file of FILES."""
+def check_signature(version: ModelVersion) -> None:
+    """Fetches a whole version and raises as `load_checkpoint` does; where no verify key is configured nothing happens."""
+    if signing.configured():
+        with tempfile.TemporaryDirectory() as scratch:
+            load_checkpoint(uri_of(version), Path(scratch) / "checkpoint")
+
+
+def _as_registered(version: ModelVersion, file: str, path: Path) -> bool:
+    return path.is_file() and sha256_file(path) == version.tags[HASHES[file]]
+
+
+def _verify(version: ModelVersion, folder: Path, files: tuple[str, ...], uri: str) -> None:
+    """Holds the files of a folder against the signature of the version, where a verify key is configured."""
+    if not signing.configured():
+        return
+    place, name = version.tags.get(signing.SIGNATURE_AT), signing.NAMES[files]
+    with tempfile.TemporaryDirectory() as scratch:
+        with explained():
+            there = client().list_artifacts(version.run_id or "", place) if place else []
+            if f"{place}/{name}" not in {artifact.path for artifact in there}:
+                raise SignatureError(
+                    f"{uri}: its signature is missing, and {signing.VERIFY_KEY} asks for one; register its checkpoint again with "
+                    f"{signing.SIGNING_KEY} set, or unset {signing.VERIFY_KEY}"
+                )
+            signature = _artifact(version, f"{place}/{name}", Path(scratch))
+        signing.verify(folder, signature, files, uri)
+
+
+def _download(version: ModelVersion, folder: Path, files: tuple[str, ...]) -> dict[str, Path]:
+    """Path of each file after its download into `folder`."""
     import mlflow
 
     with explained():
-        model = Path(
-            mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(scratch / "model"))
-        )
-        players = mlflow.artifacts.download_artifacts(
-            run_id=version.run_id, artifact_path=version.tags[PLAYERS_AT], dst_path=str(scratch / "training")
-        )
-    data = model / "data" / ARTIFACT
-    return {WEIGHTS: data / WEIGHTS, INFO: data / INFO, PLAYERS: Path(players)}
+        pair = Path(mlflow.artifacts.download_artifacts(f"{uri_of(version)}/data/{ARTIFACT}", dst_path=str(folder / "model")))
+        paths = {file: pair / file for file in signing.PAIR}
+        if PLAYERS in files:
+            paths[PLAYERS] = _artifact(version, version.tags[PLAYERS_AT], folder / "training")
+    return paths
+
+
+def _artifact(version: ModelVersion, path: str, folder: Path) -> Path:
+    """One artifact of the version's run, downloaded. Not by MLflow's client, which does not tell why something cannot be had."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    folder.mkdir(parents=True, exist_ok=True)
+    root = str(client().get_run(version.run_id or "").info.artifact_uri)
+    return Path(get_artifact_repository(root).download_artifacts(path, str(folder)))

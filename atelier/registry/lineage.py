@@ -15,6 +15,7 @@ _FROM_ENVIRONMENT = {
     "DVC_STAGE": "dvc.stage",
     "DVC_EXP_BASELINE_REV": "dvc.baseline",
     "ATELIER_IMAGE": "atelier.image",
+    "ATELIER_TASK": "atelier.task",
 }
 
 

@@ -6,15 +6,21 @@ unpickled. It must therefore import only what `registry/bundle.py` ships.
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from atelier.generator import draw_latents, load_generator, to_uint8
 
@@ -26,6 +32,18 @@ if TYPE_CHECKING:
 
 BATCH = 64
 COLUMNS = ("seed", "latent", "class", "truncation")
+FORMATS = ("array", "png")
+ABOUT = "atelier"  # keyword of the text chunk that says how a PNG came to be
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image that was asked for: its truncated latent [latent_dim], its label (0 without classes), and `about`, the columns
+    as they were understood: seed or latent, class (by name, where there are classes), truncation."""
+
+    latent: torch.Tensor
+    label: int
+    about: dict[str, Any]
 
 
 class ServedGenerator:
@@ -36,40 +54,59 @@ class ServedGenerator:
         self.info: GeneratorInfo = self.generator.info
         self.device = device
 
-    def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
+    def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> np.ndarray | list[str]:
         """uint8 images [N, H, W, C] for N rows with these columns, of which a missing one or an empty cell means its default.
 
         seed: integer, from which latent and class are drawn. latent: latent_dim floats, instead of a seed. class: a name, or
         an index as a number (by default drawn from the seed). truncation: in (0, 1], by default 1; it scales the latent, for
         less variety and safer images (Brock et al. 2019, section 3.1, in its scaling form).
 
+        With params {"format": "png"} N PNG files in base64 instead, each with its row and the weights' sha256 in a text chunk.
         MLflow drops other columns with a warning before they get here. Raises MlflowException (400 when served) naming the row.
         """
         if not set(COLUMNS) & set(model_input.columns):
             raise _invalid(
                 f"the input has none of the columns {', '.join(COLUMNS)}; give a table with a seed or a latent in each row"
             )
-        rows = [self._row(number, row) for number, row in enumerate(model_input.to_dict("records"))]
-        images = [self._paint(rows[first : first + BATCH]) for first in range(0, len(rows), BATCH)]
+        form = (params or {}).get("format", FORMATS[0])
+        if form not in FORMATS:
+            raise _invalid(f"params: format is {_shown(form)}; give {' or '.join(FORMATS)}")
+        rows = self.read(model_input.to_dict("records"))
+        images = self.paint(rows)
+        if form == "array":
+            return images
+        weights = {"weights": self.generator.sha256}
+        files = (png(picture(image), weights | row.about) for image, row in zip(images, rows, strict=True))
+        return [base64.b64encode(file).decode() for file in files]
+
+    def read(self, records: Sequence[Mapping[Any, Any]]) -> list[Row]:
+        """What rows with the columns of `predict` ask for. Raises MlflowException naming the first that asks wrongly."""
+        return [self._row(number, record) for number, record in enumerate(records)]
+
+    def paint(self, rows: Sequence[Row]) -> np.ndarray:
+        """uint8 images [N, H, W, C] of N rows."""
+        images = [self._batch(rows[first : first + BATCH]) for first in range(0, len(rows), BATCH)]
         shape = (0, self.info.channels, self.info.resolution, self.info.resolution)
         return np.concatenate([np.zeros(shape, np.uint8), *images]).transpose(0, 2, 3, 1)
 
     @torch.inference_mode()
-    def _paint(self, rows: list[tuple[torch.Tensor, int]]) -> np.ndarray:
-        latents = torch.stack([latent for latent, _ in rows]).to(self.device)
-        labels = torch.tensor([label for _, label in rows], device=self.device) if self.info.conditional else None
+    def _batch(self, rows: Sequence[Row]) -> np.ndarray:
+        latents = torch.stack([row.latent for row in rows]).to(self.device)
+        labels = torch.tensor([row.label for row in rows], device=self.device) if self.info.conditional else None
         return to_uint8(self.generator(latents, labels))
 
-    def _row(self, number: int, row: Mapping[Any, Any]) -> tuple[torch.Tensor, int]:
-        """Truncated latent [latent_dim] and label (0 without classes) of a row."""
+    def _row(self, number: int, row: Mapping[Any, Any]) -> Row:
+        about: dict[str, Any] = {}
         drawn = None
         seed: Any = row.get("seed")
         if not _empty(seed):
             if not _is_whole(seed) or not -(2**63) <= seed < 2**63:
                 raise _invalid(f"row {number}: seed is {_shown(seed)}; give a whole number of at most 64 bits")
+            about["seed"] = int(seed)
             drawn = draw_latents(self.info.latent_dim, self.info.shape.classes, 1, int(seed))
         if not _empty(row.get("latent")):
             latent = self._latent(number, row["latent"])
+            about["latent"] = latent.tolist()
         elif drawn is not None:
             latent = drawn[0][0]
         else:
@@ -77,7 +114,11 @@ class ServedGenerator:
         truncation = 1.0 if _empty(row.get("truncation")) else row["truncation"]
         if not isinstance(truncation, Real) or not 0 < float(truncation) <= 1:
             raise _invalid(f"row {number}: truncation is {_shown(truncation)}; give a number above 0 and at most 1")
-        return latent * float(truncation), self._label(number, row.get("class"), drawn)
+        label = self._label(number, row.get("class"), drawn)
+        if self.info.conditional:
+            about["class"] = self.info.classes[label]
+        about["truncation"] = float(truncation)
+        return Row(latent * float(truncation), label, about)
 
     def _latent(self, number: int, value: Any) -> torch.Tensor:
         try:
@@ -112,18 +153,33 @@ def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Serve
     return ServedGenerator(Path(path), device)
 
 
+def picture(image: np.ndarray) -> Image.Image:
+    """A uint8 image [H, W, C] (C is 1 or 3) as a picture."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def png(picture: Image.Image, about: Mapping[str, Any]) -> bytes:
+    """A PNG file that says how it came to be: `about` as ASCII JSON in its text chunk (tEXt) "atelier"."""
+    text = PngInfo()
+    text.add_text(ABOUT, json.dumps(about))
+    file = io.BytesIO()
+    picture.save(file, "PNG", pnginfo=text)
+    return file.getvalue()
+
+
 def signature(info: GeneratorInfo) -> ModelSignature:
-    """The columns of `predict`, and the shape of its images.
+    """The columns of `predict`, the shape of its images, and the parameter `format`, "array" or "png".
 
     The columns take anything, for of other types MLflow refuses an empty cell without saying where; `predict` checks each.
     """
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
     columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in COLUMNS]
     images = TensorSpec(np.dtype(np.uint8), (-1, info.resolution, info.resolution, info.channels), name=None)
-    return ModelSignature(inputs=Schema(columns), outputs=Schema([images]))
+    params = ParamSchema([ParamSpec("format", DataType.string, FORMATS[0])])
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([images]), params=params)
 
 
 def input_example(info: GeneratorInfo) -> DataFrame:

@@ -7,71 +7,92 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atelier.files import atomic_write, canonical_json, sha256_file
 from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, read_info
 from atelier.metrics.identity import Measurement
-from atelier.registry import bundle, model
-from atelier.registry.lineage import environment_tags
-from atelier.registry.server import check_reachable, client, explained, flatten, mask
+from atelier.registry import ancestry, bundle, model, signing
+from atelier.registry.ancestry import Origin
+from atelier.registry.ledger import Ledger
+from atelier.registry.promotion import carry_out
+from atelier.registry.server import check_reachable, client, explained, flatten
 from atelier.registry.tracking import StepRun
-from atelier.registry.versions import CARD_HASH, GENERATOR_HASH, INFO_HASH, MODEL_ID, PLAYERS_AT, PLAYERS_HASH, SERVED_CODE_HASH
-from atelier.settings import fingerprint
+from atelier.registry.versions import (
+    ARTIFACT,
+    CARD_HASH,
+    GENERATOR_HASH,
+    INFO_HASH,
+    MEASUREMENT,
+    MODEL_ID,
+    PARAMETERS_AT,
+    PLAYERS_AT,
+    PLAYERS_HASH,
+    SERVED_CODE_HASH,
+)
 from atelier.training.checkpoint import PLAYERS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHALLENGER, CHAMPION = "challenger", "champion"
-ARTIFACT = "generator"
+NOT_TOLD = Origin()
 DESCRIPTION_LIMIT = 5000  # of characters in MLflow's column; PostgreSQL refuses more, SQLite does not
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A version of a registered generator. `created` is False when this checkpoint had been registered before."""
+    """A version of a registered generator. `created` is False when this checkpoint had been registered before.
+
+    `verdict` and `reason` are the gate's, and `aliases` what the version has since; "" and [] before.
+    """
 
     name: str
     version: int
-    aliases: list[str]
     run_id: str
     model_id: str
     uri: str
     created: bool
     sha256: str
     measurements: list[Measurement]
+    verdict: str = ""
+    reason: str = ""
+    aliases: list[str] = field(default_factory=list)
 
 
-def register(run: StepRun, name: str, checkpoint: Path, measurements: Sequence[Measurement], card: str) -> Registration:
+def register(
+    run: StepRun,
+    name: str,
+    checkpoint: Path,
+    measurements: Sequence[Measurement],
+    card: str,
+    origin: Origin = NOT_TOLD,
+) -> Registration:
     """Registers the checkpoint's generator as a new version of `name` in `run` (a StepRun that is `required`).
 
-    The version gets the alias "challenger", and "champion" where there is none yet; its tags hold the numbers with their
-    identities and its lineage, its description the model card. A checkpoint that is registered under `name` already, with
-    the code that serves it now, makes no second version: the existing one is returned, with its numbers and card brought up
-    to date, and with whatever an interrupted registration left out. Raises TrackingError and GeneratorError.
+    Its tags hold the numbers with their identities and its lineage, its description the model card. It gets no alias: that is
+    the gate's (promotion.judge). `origin` says what the checkpoint does not. A checkpoint that is registered under `name`
+    already, with the code that serves it now, makes no second version: the existing one is returned, with its numbers and card
+    brought up to date, and with whatever an interrupted registration left out. With a signing key it is signed. Raises
+    TrackingError, GeneratorError and SignatureError.
     """
     checkpoint = Path(checkpoint)
     info = read_info(checkpoint)
     hashes = _hashes(checkpoint)
     check_reachable()
     with explained():
-        mlflow_client = client()
-        version = _find(mlflow_client, name, hashes)
-        created = version is None
+        ledger = Ledger.of(client(), name, run.experiment_id)
+        version, created = _find(ledger, hashes), False
         if version is None:
-            version = _create(mlflow_client, run, name, checkpoint, info, {**_lineage(mlflow_client, run, info), **hashes})
-        _measure(mlflow_client, run, version, measurements)
-        _describe(mlflow_client, run, version, card)
-        _name(mlflow_client, version)
-        version = mlflow_client.get_model_version(name, version.version)
+            version, created = _create(ledger, run, checkpoint, info, hashes, origin)
+        signing.attach(ledger.client, version, checkpoint)
+        keep_numbers(run, version, measurements)
+        _describe(ledger.client, run, version, card)
     return Registration(
         name=name,
         version=int(version.version),
-        aliases=sorted(version.aliases),
         run_id=version.run_id or "",
         model_id=version.tags[MODEL_ID],
         uri=f"models:/{name}/{version.version}",
@@ -82,7 +103,7 @@ def register(run: StepRun, name: str, checkpoint: Path, measurements: Sequence[M
 
 
 def write_summary(path: Path, registrations: Sequence[Registration]) -> None:
-    """registration.json: {"generators": [...]}, each with its version, aliases and measurements."""
+    """registration.json: {"generators": [...]}, each with its version, verdict, aliases and measurements."""
     atomic_write(path, canonical_json({"generators": [asdict(registration) for registration in registrations]}))
 
 
@@ -96,49 +117,43 @@ def _hashes(checkpoint: Path) -> dict[str, str]:
     return hashes
 
 
-def _find(client: MlflowClient, name: str, hashes: dict[str, str]) -> ModelVersion | None:
-    """The newest ready version of `name` with these hashes."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`{GENERATOR_HASH}` = '{hashes[GENERATOR_HASH]}'")
+def _find(ledger: Ledger, hashes: dict[str, str]) -> ModelVersion | None:
+    """The newest ready version with these hashes."""
+    same_weights = f"name = '{ledger.name}' and tags.`{GENERATOR_HASH}` = '{hashes[GENERATOR_HASH]}'"
+    found = ledger.client.search_model_versions(same_weights)
     same = (v for v in found if v.status == "READY" and hashes.items() <= v.tags.items())
     return max(same, key=lambda v: int(v.version), default=None)
 
 
-def _lineage(client: MlflowClient, run: StepRun, info: GeneratorInfo) -> dict[str, str]:
-    """Tags of a version: where its code, data, settings, image, pipeline run and parent are."""
-    tags = {
-        **environment_tags(),
-        "atelier.data_hash": str(info.data.get("content_hash", "")),
-        "atelier.settings_hash": fingerprint(info.settings),
-        "atelier.code_hash": info.code.get("sha256", ""),
-        "atelier.seed": str(info.seed),
-        "atelier.images_seen": str(info.images_seen),
-        "atelier.architecture": str(info.model.get("architecture", "")),
-        "atelier.run_key": info.run_key,
-        "atelier.pipeline_run": run.pipeline_key,
-        "atelier.pipeline_run_id": run.parent_run_id or "",
-    }
-    if "commit" in info.code:  # of the training; the step that registers may run later
-        tags |= {"atelier.git_commit": info.code["commit"], "atelier.git_dirty": info.code.get("dirty", "unknown")}
-    if info.parent:
-        sha256 = info.parent["sha256"]
-        found = client.search_model_versions(f"tags.`{GENERATOR_HASH}` = '{sha256}'")
-        newest = max(found, key=lambda v: (v.creation_timestamp, int(v.version)), default=None)
-        tags["atelier.parent_sha256"] = sha256
-        tags["atelier.parent"] = f"models:/{newest.name}/{newest.version}" if newest else "not registered"
-    return {tag: mask(value) for tag, value in tags.items() if value}
-
-
 def _create(
-    client: MlflowClient, run: StepRun, name: str, checkpoint: Path, info: GeneratorInfo, tags: dict[str, str]
-) -> ModelVersion:
-    """Logs the model and the players in the run and makes a version of them, with its tags from the first moment on."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    ledger: Ledger, run: StepRun, checkpoint: Path, info: GeneratorInfo, hashes: dict[str, str], origin: Origin
+) -> tuple[ModelVersion, bool]:
+    """Logs model, players and parameters in the run and makes a version of them, with its tags from the first moment on.
 
-    assert run.run_id, "a required run is open"
-    players_at = f"training/{name}-{tags[GENERATOR_HASH][:12]}"
-    client.log_artifact(run.run_id, str(checkpoint / PLAYERS), players_at)
-    with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.run_id):
+    Returns False with the version of another process that has registered the same checkpoint meanwhile.
+    """
+    client, name, short = ledger.client, ledger.name, hashes[GENERATOR_HASH][:12]
+    tags = {**ancestry.tags(client, run, checkpoint, info, origin), **hashes, PLAYERS_AT: f"training/{name}-{short}/{PLAYERS}"}
+    client.log_artifact(run.opened_id, str(checkpoint / PLAYERS), f"training/{name}-{short}")
+    if parameters := origin.parameters_of(info):
+        tags[PARAMETERS_AT] = f"parameters/{name}-{short}.json"
+        client.log_text(run.opened_id, canonical_json(parameters), tags[PARAMETERS_AT])
+    tags[MODEL_ID], source = _log_model(run, name, checkpoint, info, tags)  # minutes when it is large: before the turn
+    with ledger.turn(carry_out(ledger)) as turn:
+        found = _find(ledger, hashes)
+        if found is None:
+            version = client.create_model_version(name, source, run.opened_id, tags=tags, model_id=tags[MODEL_ID])
+            turn.outcome = f"registered version {version.version}"
+            return version, True
+    client.delete_logged_model(tags[MODEL_ID])
+    return found, False
+
+
+def _log_model(run: StepRun, name: str, checkpoint: Path, info: GeneratorInfo, tags: dict[str, str]) -> tuple[str, str]:
+    """Id and address of the pyfunc model that was logged in the run."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.opened_id):
         weights = Path(scratch) / ARTIFACT
         weights.mkdir()
         for file in (WEIGHTS, INFO):
@@ -154,38 +169,31 @@ def _create(
             params=flatten({"model": info.model, "training": info.settings}),
             tags=tags,
         )
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    tags = {**tags, PLAYERS_AT: f"{players_at}/{PLAYERS}", MODEL_ID: logged.model_id}
-    return client.create_model_version(name, logged.model_uri, run.run_id, tags=tags, model_id=logged.model_id)
+    return logged.model_id, logged.model_uri
 
 
-def _measure(client: MlflowClient, run: StepRun, version: ModelVersion, measurements: Sequence[Measurement]) -> None:
+def keep_numbers(run: StepRun, version: ModelVersion, measurements: Sequence[Measurement]) -> None:
     """Brings the numbers (metrics of the logged model, and tags) up to date, touching what differs only."""
-    assert run.run_id
+    mlflow_client = client()
     for measurement in measurements:
         name = measurement.name
-        identity = json.dumps(asdict(measurement.identity), sort_keys=True)
-        wanted = {f"metric.{name}": repr(measurement.value), f"identity.{name}": identity}
+        whole = json.dumps(measurement.to_dict(), sort_keys=True)
+        wanted = {f"metric.{name}": repr(measurement.value), f"{MEASUREMENT}{name}": whole}
         if wanted.items() <= version.tags.items():
             continue
-        client.log_metric(run.run_id, name, measurement.value, model_id=version.tags[MODEL_ID])
+        mlflow_client.log_metric(run.opened_id, name, measurement.value, model_id=version.tags[MODEL_ID])
         for tag, value in wanted.items():  # after the metric: they say that it is there
-            client.set_model_version_tag(version.name, version.version, tag, value)
+            mlflow_client.set_model_version_tag(version.name, version.version, tag, value)
 
 
 def _describe(client: MlflowClient, run: StepRun, version: ModelVersion, card: str) -> None:
     """Makes the card the description, as much of it as fits, and an artifact of the run."""
-    assert run.run_id
     sha256 = hashlib.sha256(card.encode()).hexdigest()
     if version.tags.get(CARD_HASH) == sha256:
         return
     artifact = f"cards/{version.name}-{version.version}.md"
-    client.log_text(run.run_id, card, artifact)
-    end = f"\n…\n\nThe whole card is the artifact `{artifact}` of run `{run.run_id}`.\n"
+    client.log_text(run.opened_id, card, artifact)
+    end = f"\n…\n\nThe whole card is the artifact `{artifact}` of run `{run.opened_id}`.\n"
     client.update_model_version(version.name, version.version, _shortened(card, end))
     client.set_model_version_tag(version.name, version.version, CARD_HASH, sha256)
 
@@ -196,12 +204,3 @@ def _shortened(text: str, end: str) -> str:
         return text
     kept = text[: DESCRIPTION_LIMIT - 1 - len(end)]
     return kept[: kept.rfind("\n") + 1] + end
-
-
-def _name(client: MlflowClient, version: ModelVersion) -> None:
-    """Aliases: the newest registration challenges; the first one of a name is what is in use until a gate says otherwise."""
-    aliases = client.get_registered_model(version.name).aliases
-    if str(aliases.get(CHALLENGER)) != str(version.version):
-        client.set_registered_model_alias(version.name, CHALLENGER, version.version)
-    if CHAMPION not in aliases:
-        client.set_registered_model_alias(version.name, CHAMPION, version.version)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PIPELINE, STEP, RUN_KEY, OF_PIPELINE = "atelier.pipeline", "atelier.step", "atelier.run_key", "atelier.pipeline_run"
 PARENT = "mlflow.parentRunId"
-SETTLE_SECONDS = 1.0  # longer than any search and creation of a run
+SETTLE_SECONDS = 1.0  # longer than a search and the creation of a run take where the server is not slow
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,31 @@ def open_run(client: MlflowClient, experiment: str, wanted: Wanted) -> Opened:
 
 
 def pipeline_run(client: MlflowClient, experiment: str, key: str, tags: dict[str, str]) -> Run:
-    """The run of the pipeline: found by its key, or made. Of several that were made at once the oldest stays.
+    """The run of the pipeline: found by its key, or made."""
+    own_tags = {name: value for name, value in tags.items() if name != "dvc.stage"}
+    return agreed(client, experiment, PIPELINE, key, own_tags, f"pipeline {key[:12]}")
+
+
+def agreed(client: MlflowClient, experiment: str, tag: str, value: str, tags: dict[str, str], name: str) -> Run:
+    """The run with `tag` = `value`, or a new one with `tags` and `name`. Of several that were made at once the oldest stays.
 
     MLflow has no "create unless it exists" for runs. Whoever makes one therefore waits until every other that had not seen it
     must be visible, and withdraws its own unless it is the oldest.
     """
-    found = _pipeline_runs(client, experiment, key)
+    found = _tagged(client, experiment, tag, value)
     if found:
         return found[0]
-    own_tags = {name: value for name, value in tags.items() if name != "dvc.stage"}
-    own = client.create_run(experiment, tags={**own_tags, PIPELINE: key}, run_name=f"pipeline {key[:12]}")
-    time.sleep(SETTLE_SECONDS)
-    oldest = _pipeline_runs(client, experiment, key)[0]
+    began = time.monotonic()
+    own = client.create_run(experiment, tags={**tags, tag: value}, run_name=name)
+    time.sleep(max(SETTLE_SECONDS, 4 * (time.monotonic() - began)))  # a slow server is slow for the others, too
+    oldest = _tagged(client, experiment, tag, value)[0]
     if oldest.info.run_id != own.info.run_id:
         client.delete_run(own.info.run_id)
     return oldest
 
 
-def _pipeline_runs(client: MlflowClient, experiment: str, key: str) -> list[Run]:
-    found = client.search_runs([experiment], f"tags.`{PIPELINE}` = '{key}'", max_results=50)
+def _tagged(client: MlflowClient, experiment: str, tag: str, value: str) -> list[Run]:
+    found = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", max_results=50)
     return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
 

@@ -125,10 +125,19 @@ def explained() -> Iterator[None]:
 
 
 def unreachable(error: BaseException) -> TrackingError:
-    """The one-line error for whatever MLflow raised."""
-    return TrackingError(
-        f"MLflow at {mask(tracking_uri())} cannot be used ({first_line(error)}); see to it, or set MLFLOW_TRACKING_URI"
-    )
+    """The one-line error for whatever MLflow raised, with the remedy for what is usual."""
+    return TrackingError(f"MLflow at {mask(tracking_uri())} cannot be used ({first_line(error)}); {_remedy(error)}")
+
+
+def _remedy(error: BaseException) -> str:
+    from mlflow.exceptions import MlflowException
+
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else None
+    if status == 401:
+        return "it asks for a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    if status == 403:
+        return "it refuses that: ask whoever runs the server for the right to change the registry, or for the name to reach it by"
+    return "see to it, or set MLFLOW_TRACKING_URI"
 
 
 def first_line(error: BaseException) -> str:

@@ -79,6 +79,18 @@ class StepRun:
         return self._opened.run_id if self._opened else None
 
     @property
+    def opened_id(self) -> str:
+        """Id of the run where it has to be open, as a `required` one is."""
+        assert self._opened
+        return self._opened.run_id
+
+    @property
+    def experiment_id(self) -> str:
+        """Id of the experiment of a run that is open."""
+        assert self._opened
+        return self._opened.experiment_id
+
+    @property
     def parent_run_id(self) -> str | None:
         """Id of the pipeline's run; None until MLflow has answered."""
         return self._opened.parent_run_id if self._opened else None

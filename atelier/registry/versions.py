@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
+from atelier.metrics.identity import Measurement, MetricError
 from atelier.registry.server import TrackingError, check_reachable, client, explained, import_mlflow, store_is_missing
 from atelier.settings import REGISTERED
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 GENERATOR_HASH, PLAYERS_HASH, INFO_HASH = "atelier.generator_sha256", "atelier.players_sha256", "atelier.info_sha256"
 SERVED_CODE_HASH, CARD_HASH = "atelier.served_code_sha256", "atelier.card_sha256"
 PLAYERS_AT, MODEL_ID = "atelier.players_at", "atelier.model_id"
+PARAMETERS_AT = "atelier.parameters_at"
+ARTIFACT = "generator"  # folder of the generator's two files in a logged model
+MEASUREMENT = "measurement."  # + name: the number with its standard error and identity, as JSON
+RESERVED_ALIAS = re.compile(r"(?i)latest|v\d+")
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 class NotRegisteredError(TrackingError):
     """The registry answers, and does not hold the version that was asked for."""
+
+
+def address(text: str) -> str:
+    """models:/NAME@ALIAS or models:/NAME/VERSION of a text that may lack the beginning, as people type it."""
+    return text if text.startswith("models:/") else f"models:/{text}"
+
+
+def uri(version: ModelVersion) -> str:
+    """models:/NAME/VERSION."""
+    return f"models:/{version.name}/{version.version}"
 
 
 def resolve(uri: str) -> ModelVersion:
@@ -24,7 +43,12 @@ def resolve(uri: str) -> ModelVersion:
     found = REGISTERED.fullmatch(uri)
     if not found:
         raise TrackingError(f"{uri}: not a registered generator; write models:/NAME@ALIAS or models:/NAME/VERSION")
-    missing = NotRegisteredError(f"{uri}: not in the registry; register a generator of that name first (dvc repro)")
+    if found["alias"] and RESERVED_ALIAS.fullmatch(found["alias"]):
+        raise TrackingError(
+            f"{uri}: MLflow reserves the alias {found['alias']}; "
+            f"write models:/{found['name']}@champion, or models:/{found['name']}/NUMBER"
+        )
+    missing = NotRegisteredError(f"{uri}: not in the registry; `python -m atelier.registry list` shows what is there")
     if store_is_missing():
         raise missing  # asking would make an empty store
     import_mlflow()
@@ -37,6 +61,41 @@ def resolve(uri: str) -> ModelVersion:
                 return client().get_model_version_by_alias(found["name"], found["alias"])
             return client().get_model_version(found["name"], found["version"])
         except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code not in ABSENT:
                 raise
             raise missing from error
+
+
+def existing(client: MlflowClient, name: str, number: int) -> ModelVersion | None:
+    """A version by its number, None where it is not (or no longer) registered."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version(name, str(number))
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
+        return None
+
+
+def check_ours(version: ModelVersion) -> None:
+    """Raises TrackingError for a version that something else has registered."""
+    if not {GENERATOR_HASH, INFO_HASH, PLAYERS_HASH, PLAYERS_AT} <= version.tags.keys():
+        raise TrackingError(
+            f"{uri(version)} was not registered by Atelier: its hashes are not noted in its tags, "
+            "so its weights cannot be checked"
+        )
+
+
+def measurements(version: ModelVersion) -> dict[str, Measurement]:
+    """The numbers of a version by name. Raises TrackingError where there are none, or what is there cannot be read."""
+    where, found = uri(version), {}
+    for tag, value in version.tags.items():
+        if tag.startswith(MEASUREMENT):
+            try:
+                found[tag.removeprefix(MEASUREMENT)] = Measurement.from_dict(json.loads(value))
+            except (ValueError, MetricError) as error:
+                raise TrackingError(f"{where}: tag {tag} is damaged ({error}); register it again") from error
+    if not found:
+        raise TrackingError(f"{where} has no numbers in its tags; it was registered by something else, or by an older Atelier")
+    return found

@@ -1,4 +1,4 @@
-"""The model card: what a generator is, what it is for, how good it is, and where it comes from, in Markdown.
+"""The model card: what a generator is, what it is for, how good it is, where it comes from and what it cost, in Markdown.
 
 MLflow's PostgreSQL keeps 5,000 characters of a version's description. So each thing is said once, and what users
 can make long is cut.
@@ -14,11 +14,11 @@ from typing import Any
 
 from atelier.data.manifest import Manifest
 from atelier.metrics.evaluate import Evaluation
-from atelier.report import facts
+from atelier.report import compute, facts
 from atelier.report.facts import Facts, MetricRow
 
 MAX_CLASSES, MAX_SHARES, MAX_PARENTS = 20, 10, 2
-MAX_NAME, MAX_LINE, MAX_LIST = 40, 100, 240
+MAX_NAME, MAX_LINE, MAX_LIST = 40, 100, 200
 PARAMETERS = (
     "objective",
     "r1",
@@ -56,9 +56,11 @@ def model_card(
         "## Numbers",
         _numbers(known),
         "## Limits",
-        _limits(known),
+        _limits(known, {one.name: one.value for one in evaluation.measurements}),
         "## How it was made",
         _making(known),
+        "## Compute",
+        _compute(known),
         "## Use",
         _use(known, name),
     ]
@@ -108,7 +110,7 @@ def _data(known: Facts) -> str:
 
 
 def _numbers(known: Facts) -> str:
-    """A table of the numbers, and under it each identity that they share once."""
+    """A table of the numbers, and under it each of their identities once, and once what all of these have in common."""
     beside = bool(known.baseline_name)
     head = [
         "Metric (↑ higher, ↓ lower is better)",
@@ -118,6 +120,7 @@ def _numbers(known: Facts) -> str:
     ]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     identities = list(dict.fromkeys(_identity(row) for row in known.rows))
+    common = [part for part in (identities[0] if len(identities) > 1 else ()) if all(part in one for one in identities)]
     for row in known.rows:
         cells = [
             f"{row.title} {'↑' if row.direction.startswith('higher') else '↓'}",
@@ -128,20 +131,25 @@ def _numbers(known: Facts) -> str:
         lines.append(f"| {' | '.join(plain(cell) for cell in cells)} |")
     parts = ["\n".join(lines)]
     if identities:
-        parts.append("\n".join(f"- Identity {number}: {plain(one)}" for number, one in enumerate(identities, 1)))
+        own = [", ".join(part for part in one if part not in common) for one in identities]
+        said = [f"- Identity {number}: {plain(one)}" for number, one in enumerate(own, 1)]
+        parts.append("\n".join(said + ([f"- All of them: {plain(', '.join(common))}"] if common else [])))
     if known.class_shares:
         parts.append(_shares(known.class_shares))
     if known.classifier:
         readings = "; ".join(f"{plain(row.title)}: {row.value}" for row in known.classifier)
-        parts.append(f"About the classifier itself: {readings}.")
+        parts.append(f"The classifier itself: {readings}.")
     return "\n\n".join(parts)
 
 
-def _identity(row: MetricRow) -> str:
+def _identity(row: MetricRow) -> tuple[str, ...]:
+    """Everything of an identity but the metric and its parameters, in parts."""
     one = row.identity
     return (
-        f"{one['extractor']} (weights {str(one['weights'])[:12]}, {one['resize']}), {one['samples']} images ({one['sampling']}), "
-        f"reference {str(one['reference'])[:12]} of {one['reference_count']}, seed {one['seed']}"
+        f"{one['extractor']} (weights {str(one['weights'])[:12]}, {one['resize']})",
+        f"{one['samples']} images ({one['sampling']})",
+        f"reference {str(one['reference'])[:12]} of {one['reference_count']}",
+        f"seed {one['seed']}",
     )
 
 
@@ -153,7 +161,7 @@ def _shares(shares: dict[str, float]) -> str:
     return f"Share of each class as the classifier reads them{', the rarest first' if many else ''}: {listed}."
 
 
-def _limits(known: Facts) -> str:
+def _limits(known: Facts, measured: dict[str, float]) -> str:
     lines = ["- It knows only images like its training images, and repeats whatever is one-sided in them."]
     if not any(row.name == "fid" for row in known.rows):
         lines.append("- No FID was measured; distances in other feature spaces cannot be set beside published FIDs.")
@@ -165,8 +173,26 @@ def _limits(known: Facts) -> str:
         lines.append(f"- Class {_cut(name)} is rare among its images ({share:.1%}; {real[name]:.1%} of the real ones).")
     if known.info.code.get("dirty") == "true":
         lines.append("- It was trained with changes that are not in the git commit named below.")
-    lines.append("- It may paint near copies of training images: see the nearest real images in the report.")
+    lines += _missed(measured)
+    lines.append(_copies(measured.get("memorised")))
     return "\n".join(lines)
+
+
+def _missed(measured: dict[str, float]) -> list[str]:
+    """What of the real images it does not paint, as far as that was measured."""
+    said = {"coverage": "have one of its images in their neighbourhood", "recall": "lie among its images"}
+    shares = [f"{measured[name]:.1%} {what} ({name})" for name, what in said.items() if name in measured]
+    return [f"- Of the real images {', '.join(shares)}; what the others show it paints rarely or never."] if shares else []
+
+
+def _copies(memorised: float | None) -> str:
+    """How near its images are to training images; `memorised` is a share of them, None where it was not measured."""
+    if memorised is None:
+        return "- It may paint near copies of training images: see the nearest real images in the report."
+    return (
+        f"- {memorised:.1%} of its images are nearer to a training image than 99% of held-out ones are (without copying: about "
+        "1%); the report shows the nearest."
+    )
 
 
 def _making(known: Facts) -> str:
@@ -178,7 +204,7 @@ def _making(known: Facts) -> str:
         f"- Code: {', '.join(f'{plain(part)} `{_code(value)}`' for part, value in info.code.items())}",
         f"- Model: `{_dense(info.model)}`",
         f"- Parameters: `{_dense({name: info.settings[name] for name in PARAMETERS if name in info.settings})}`; "
-        "all are in generator.json beside the weights",
+        "all in generator.json",
     ]
     for number, parent in enumerate(parents):
         what = "Fine-tuned from" if number == 0 else "which came from"
@@ -189,13 +215,25 @@ def _making(known: Facts) -> str:
     return "\n".join(lines)
 
 
+def _compute(known: Facts) -> str:
+    """What its training has cost, and roughly what that took from the grid."""
+    record = known.history.get("compute", [])
+    cost = _cut("; ".join(compute.spent(record)) or "not recorded", MAX_LIST)
+    lines = [f"- Training with measurements: {cost}"]
+    if record:
+        lines.append(f"- {compute.estimate_text(record)}")
+    if known.info.parent:
+        lines.append("- Its parent's cost is in the parent's card")
+    return "\n".join(lines)
+
+
 def _use(known: Facts, name: str) -> str:
     """How to load it. A card is written before its version has a number, and an alias moves on: neither can stand in for it."""
     column = f', "class": [{min(known.info.classes, key=len)!r}]' if known.info.conditional else ""
     row = f'{{"seed": [0]{column}, "truncation": [1.0]}}'
     uri = f"models:/{_code(name)}"
     return (
-        f"This version is `{uri}/<version>`, with the number it has in the registry; `{uri}@champion` is the one in use.\n\n"
+        f"Replace `<version>` by this version's number; `{uri}@champion` is the one in use:\n\n"
         "```python\n"
         "import mlflow, pandas\n"
         f'model = mlflow.pyfunc.load_model("{uri}/<version>")\n'

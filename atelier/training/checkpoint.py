@@ -25,8 +25,8 @@ def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path
     """Writes the checkpoint folder atomically from the best save of a run.
 
     generator.safetensors holds the moving average; players.safetensors the networks as they were at that moment, which
-    fine-tuning goes on from. history.json holds the curves of the whole run and its measurements with their identity,
-    history.csv and evaluations.csv the same as tables, grids/ its pictures.
+    fine-tuning goes on from. history.json holds the curves of the whole run, its measurements with their identity, and what
+    it has cost; history.csv and evaluations.csv the same as tables, grids/ its pictures.
     """
     with atomic_folder(output, INFO) as aside:
         shutil.copyfile(best / "average.safetensors", aside / WEIGHTS)
@@ -114,5 +114,9 @@ def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[st
 
 
 def read_history(folder: Path) -> dict[str, Any]:
-    """history.json of a checkpoint folder: {"points": [...], "evaluations": [...]}."""
+    """history.json of a checkpoint folder: {"points": [...], "evaluations": [...], "compute": [...]}.
+
+    "compute" is what the training has cost (seconds on each kind of hardware, see state.Clock); a checkpoint that was written
+    before training recorded it has no such part.
+    """
     return json.loads((Path(folder) / "history.json").read_text(encoding="utf-8"))

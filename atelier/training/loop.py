@@ -71,7 +71,10 @@ def _leave_when_stopped(stop: StopSignal, *_: Any) -> None:
 
 @dataclass(frozen=True)
 class Finished:
-    """A whole run: the folder of its best save, that save's evaluation, and the history of all of it."""
+    """A whole run: the folder of its best save, that save's evaluation, and the history of all of it.
+
+    `history` is {"points": the curves, "evaluations": the measurements, "compute": what it has cost, see state.Clock}.
+    """
 
     best: Path
     evaluation: dict[str, Any]
@@ -107,9 +110,10 @@ class Trainer:
         self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
         self.watch = Watch(settings.max_grad_norm, settings.min_diversity, int(settings.evaluate_from * settings.images))
         self.meter, self.signal = Meter(), Meter()
+        self.clock = state.Clock(device, ranks.world)
         self.steps = -(-settings.images // settings.batch)
         self.step = 0
-        self.history: dict[str, Any] = {"points": [], "evaluations": []}
+        self.history: dict[str, Any] = {"points": [], "evaluations": [], "compute": []}
         self.best: dict[str, Any] | None = None
         self.sight = task.sight(self.feed.batch(len(task.players), 0, COMPARED, following=0))
 
@@ -147,6 +151,7 @@ class Trainer:
                     self._save()
                     since, seconds = self.seen, time.monotonic()
         assert self.best is not None  # the last step always measures
+        self.clock.add_to(self.history["compute"])
         return Finished(self.folder.step(self.best["step"]), self.best, self.history)
 
     def _stop(self, stop: StopSignal) -> NoReturn:
@@ -312,6 +317,7 @@ class Trainer:
         """Writes everything that the next step depends on. Raises TrainingStopped rather than save weights that diverged."""
         self._refuse_divergence()
         if self.ranks.first:
+            self.clock.add_to(self.history["compute"])
             players = self.task.players
             tensors = {
                 "networks": {f"{name}.{key}": v for name, net in players.items() for key, v in net.state_dict().items()},
@@ -350,7 +356,7 @@ class Trainer:
         self.average.load_state_dict(tensors["average"])
         state.restore_optimisers(tensors["optimisers"], self.optimisers, self.task.players)
         state.restore_random_state(tensors["random"], self.device)
-        self.step, self.best, self.history = values["step"], values["best"], values["history"]
+        self.step, self.best, self.history = values["step"], values["best"], {"compute": [], **values["history"]}
         self.ada.load_state_dict(values["ada"])
         self.meter.restore(values["meters"]["points"], self.device)
         self.signal.restore(values["meters"]["signal"], self.device)

@@ -181,6 +181,7 @@ def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str
         return "there was no measured checkpoint yet"
     kept = folder.path / "best"
     if trainer.ranks.first:
+        trainer.clock.add_to(trainer.history["compute"])
         best = folder.step(trainer.best["step"])
         checkpoint.export(best, describe(trainer.best), trainer.history, folder.grids, kept)
     return f"its best checkpoint ({trainer.best['images']} images, distance {trainer.best['value']:.4g}) is kept in {kept}"

@@ -84,7 +84,7 @@ def test_resume_and_init_from_exclude_each_other(name: str, capsys: pytest.Captu
 def test_register_names_the_arguments_that_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("register", "--base", "models/base") == 2
     error = capsys.readouterr().err
-    assert "--base-evaluation, --finetuned, --finetuned-evaluation, --output" in error
+    assert "--base-evaluation, --base-data, --finetuned, --finetuned-evaluation, --finetuned-data, --output" in error
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

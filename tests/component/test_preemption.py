@@ -132,6 +132,7 @@ def checkpoint(folder: Path) -> dict[str, Any]:
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
     history = json.loads(files["history.json"])
+    del history["compute"]
     for point in history["points"]:
         del point["images_per_second"]
     rows = list(csv.DictReader(files["history.csv"].decode().splitlines()))

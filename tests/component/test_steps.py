@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from atelier.files import sha256_file
 from atelier.metrics import verdict
 from atelier.metrics.evaluate import read_evaluation
-from atelier.settings import Settings, load
+from atelier.settings import Settings, fingerprint, load
 from atelier.training.state import StateError
 from components.evaluate import evaluate
 from components.finetune import finetune
@@ -82,9 +82,10 @@ def _finetune(settings: Settings, output: str = "tuned", resume: Path | None = N
     )  # fmt: skip
 
 
-def _register(settings: Settings) -> list[Line]:
-    base, tuned = Candidate(Path("model"), Path("evaluation")), Candidate(Path("tuned"), Path("tuned-evaluation"))
-    return register(settings.registry, base, tuned, Path("registration"))
+def _register(settings: Settings, output: str = "registration") -> list[Line]:
+    base = Candidate(Path("model"), Path("evaluation"), Path("base"))
+    tuned = Candidate(Path("tuned"), Path("tuned-evaluation"), Path("target"), raw="0123456789abcdef.dir")
+    return register(settings, base, tuned, Path(output), Path("cache"), device="cpu")
 
 
 def _changed(settings: Settings, section: str, **values: object) -> Settings:
@@ -120,10 +121,28 @@ def test_the_finetuned_generator_names_its_parent(made: Made) -> None:
 def test_both_are_registered_once(made: Made) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{made.folder}/mlflow.db")
     for name in ("digits", "digits-finetuned"):
-        assert set(client.get_registered_model(name).aliases) == {"challenger", "champion"}
-    again = _register(made.settings)
+        assert set(client.get_registered_model(name).aliases) == {"champion"}
+    again = _register(made.settings, "registered-again")
+    assert {(line.gate, line.reason) for line in again} == {("kept", "it is the champion")}
     assert [line.registered for line in again] == ["version 1"] * 3
     assert len(client.search_model_versions("name = 'digits'")) == 1
+
+
+def test_a_version_tells_how_it_was_made(made: Made) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{made.folder}/mlflow.db")
+    tags = {name: client.get_model_version(name, "1").tags for name in ("digits", "digits-finetuned")}
+    hashes = [json.loads((made.folder / name / "manifest.json").read_text())["content_hash"] for name in ("base", "target")]
+    own, parents = json.loads(tags["digits-finetuned"]["atelier.data_sets"])
+    assert [own["content_hash"], parents["content_hash"]] == hashes[::-1]
+    assert own["raw_md5"] == "0123456789abcdef.dir" and "raw_md5" not in parents and own["licence"] == "none"
+    assert tags["digits-finetuned"]["atelier.parent"] == "models:/digits/1"
+    parameters = made.settings.model_dump(mode="json")
+    for name in tags:
+        version = client.get_model_version(name, "1")
+        kept = client.download_artifacts(version.run_id or "", tags[name]["atelier.parameters_at"], str(made.folder))
+        assert json.loads(Path(kept).read_text()) == parameters
+        assert tags[name]["atelier.parameters_hash"] == fingerprint(parameters)
+        assert tags[name]["atelier.seed"] == "0" and tags[name]["atelier.pipeline_run_id"]
 
 
 def test_every_step_is_a_run_below_one_parent(made: Made) -> None:
@@ -147,7 +166,8 @@ def test_the_table_shows_all_three_measurements(made: Made) -> None:
         ("digits-finetuned", "target images (folder)"),
     ]
     assert all("efficientnet_lite0" in line.values[0][0] for line in made.lines)
-    assert all(line.aliases == "challenger, champion" for line in made.lines)
+    assert all((line.gate, line.aliases) == ("promoted", "champion") for line in made.lines)
+    assert "- digits version 1: promoted, since it passes every floor" in markdown(made.lines)
     assert "| digits on base images (folder) |" in markdown(made.lines)
 
 
@@ -206,9 +226,11 @@ def test_a_generator_of_no_use_is_not_registered(made: Made, role: str, tmp_path
     evaluations = {"base": made.folder / "evaluation", "finetuned": made.folder / "tuned-evaluation"}
     copy = Path(shutil.copytree(evaluations[role], tmp_path / "copy"))
     verdict.write(copy, "fid is 900, above evaluate.max_distance = 400")
-    one, other = Candidate(made.folder / "model", evaluations["base"]), Candidate(made.folder / "tuned", evaluations["finetuned"])
-    given = {"base": one, "finetuned": other}
-    given[role] = Candidate(given[role].checkpoint, copy)
+    given = {
+        "base": Candidate(made.folder / "model", evaluations["base"], made.folder / "base"),
+        "finetuned": Candidate(made.folder / "tuned", evaluations["finetuned"], made.folder / "target"),
+    }
+    given[role] = replace(given[role], evaluation=copy)
     with pytest.raises(RegistrationError, match=f"the {role} generator is of no use \\(fid is 900"):
-        register(made.settings.registry, given["base"], given["finetuned"], tmp_path / "registration")
+        register(made.settings, given["base"], given["finetuned"], tmp_path / "registration", tmp_path / "cache")
     assert not (tmp_path / "registration").exists()

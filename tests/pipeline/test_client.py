@@ -17,8 +17,8 @@ import kfp_server_api as api
 import pytest
 from kfp.client.client import _extract_pipeline_yaml
 
+from atelier import command_line
 from atelier.settings import load
-from components import cli
 from kfp_fixtures import IMAGE, PIPELINE, STATES, TEXTS, TOKEN, Run, happens, kfp_server, run_verb, started_run
 from kfp_server import Answer, KfpServer
 from pipelines import form
@@ -294,7 +294,7 @@ def test_ctrl_c_leaves_the_run_running(kfp: KfpServer, started: Any) -> None:
         _, err = waiting.communicate(timeout=60)
     finally:
         waiting.kill()
-    assert waiting.returncode == cli.INTERRUPTED
+    assert waiting.returncode == command_line.INTERRUPTED
     assert f"the run goes on; follow it again with `python -m pipelines wait {started.run_id}`" in err and "Traceback" not in err
     assert not any(":terminate" in request for request in kfp.requests)
 

@@ -94,7 +94,7 @@ def committed(clone: Clone) -> Iterator[Clone]:
 
 def test_every_stage_ran_and_git_sees_only_the_lock(clone: Clone) -> None:
     assert all(f"Running stage '{name}'" in clone.first for name in STAGES)
-    assert "digits-finetuned version 1 (challenger, champion)" in clone.first
+    assert "digits-finetuned version 1: promoted, since it passes every floor" in clone.first
     assert clone.run("git", "status", "--porcelain").split() in (["??", "dvc.lock"], [])
 
 

@@ -26,11 +26,10 @@ OUTPUTS = {
     "evaluate": "evaluation",
     "register": "registration",
 }
-ARGUMENTS = {"data": "images"}
+ARGUMENTS = {"data": "images", "base-data": "base_images", "finetuned-data": "finetuned_images"}
 PINNED = f"registry.example:5000/atelier@sha256:{'a' * 64}"
 DATA = f"registry.example:5000/atelier-data@sha256:{'b' * 64}"
 ADDRESSES = {section: f"s3://bucket/cache/files/md5/00/{letter * 30}.dir" for section, letter in (("data", "a"), ("target", "b"))}
-COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned"}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +76,7 @@ def test_edges_are_equal(stages: Graph, tasks: dict[str, Read]) -> None:
     }
     edges = [(*source, name, argument) for name, task in tasks.items() for argument, source in task.artifacts.items()]
     assert by_dvc == set(edges)
-    assert len(edges) == 12
+    assert len(edges) == 14
 
 
 def test_a_stage_declares_the_paths_of_its_command(stages: Graph) -> None:
@@ -102,18 +101,21 @@ def test_every_step_reads_the_same_settings(stages: Graph, tasks: dict[str, Read
             for argument, source in tasks[name].parameters.items()
             if argument in tasks[name].component["inputDefinitions"]["parameters"]
         }
-        assert all(source == ("parameter", argument) for argument, source in bound.items()), name  # no constant, no other name
+        told = {"task_id": ("constant", "{{$.pipeline_task_uuid}}")} if name == "register" else {}
+        for argument, source in bound.items():
+            assert source == told.get(argument, ("parameter", argument)), name  # no other constant, no other name
         # The experiment says where a task's records go: nothing for DVC to run a step again for, but a task must be told.
-        # Training on a cluster must know the cluster: where states go, and what the machines are like that it asks for.
+        # Training on a cluster must know the cluster: where states go, and what the machines are like that it asks for. The
+        # registry keeps all parameters of a run.
         cluster = {argument for argument in bound if argument.startswith("cluster_")}
-        assert bool(cluster) == (name in ("train", "finetune"))
-        assert {form.parameter(key) for key in by_dvc} | {EXPERIMENT} == set(bound) - cluster, name
+        assert bool(cluster) == (name in ("train", "finetune", "register"))
+        assert {form.parameter(key) for key in by_dvc} | {EXPERIMENT} == set(bound) - cluster - {"task_id"}, name
 
 
 def test_settings_of_finetuning_are_no_inputs_of_training(tasks: dict[str, Read]) -> None:
     """What Kubeflow's cache compares: editing finetune.* leaves every input of train as it was."""
     readers = {name for name, task in tasks.items() if any(p.startswith("finetune_") for p in task.parameters)}
-    assert readers == {"finetune", "check"}
+    assert readers == {"finetune", "register", "check"}
 
 
 # --- gates and the end
@@ -163,6 +165,8 @@ def test_changed_images_are_another_artifact() -> None:
         assert tasks[importer].parameters["uri"] == ("parameter", f"{section}_dvc_uri")
         assert tasks[f"fetch_{role}"].artifacts["source"] == (importer, "artifact")
         assert tasks[f"prepare_{role}"].artifacts["raw"] == (f"fetch_{role}", "images")
+        told = {"data": "base_dvc_uri", "target": "finetuned_dvc_uri"}[section]
+        assert tasks["register"].parameters[told] == ("parameter", f"{section}_dvc_uri")
     pipeline = documents(runners.compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES)))[0]
     assert pipeline["root"]["inputDefinitions"]["parameters"]["data_dvc_uri"]["defaultValue"] == ADDRESSES["data"]
 

@@ -14,7 +14,7 @@ from pipelines import cluster, dag, form, steps
 from small import KUBERNETES, ROOT
 
 IMAGE = f"registry.example:5000/atelier@sha256:{'a' * 64}"
-COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned"}
+COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned", "register"}
 FORM = form.filled(load(ROOT / "params.yaml", ["cluster.accelerators='2'"]))
 CLUSTER = dag.Cluster(IMAGE, IMAGE, claim="states", tracking="http://mlflow", hours=5)
 

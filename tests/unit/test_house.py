@@ -10,9 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LEVELS = [
-    {"settings", "files", "errors", "storage", "pictures"},
+    {"settings", "sections", "files", "errors", "storage", "pictures", "command_line"},
     {"data", "networks", "objectives", "augment"},
-    {"tasks", "generator"},
+    {"tasks", "generator", "export"},
     {"training", "metrics"},
     {"registry", "report"},
 ]

@@ -34,8 +34,8 @@ def cut(images: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
         yield images[start : start + size]
 
 
-def evaluate(images: np.ndarray, dataset: PackedDataset, settings: EvaluateSettings, cache: Path, keep: int = 0) -> Evaluation:
-    return Evaluator(dataset, settings, cache, progress=False)(cut(images, 20), keep)
+def evaluate(images: np.ndarray, dataset: PackedDataset, settings: EvaluateSettings, cache: Path) -> Evaluation:
+    return Evaluator(dataset, settings, cache, progress=False)(cut(images, 20))
 
 
 @pytest.fixture

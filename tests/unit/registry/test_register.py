@@ -19,12 +19,14 @@ from atelier.files import sha256_file
 from atelier.generator import GeneratorError, load_generator, read_info, sample, write_info
 from atelier.metrics.identity import Measurement
 from atelier.registry import bundle
+from atelier.registry import register as registering
 from atelier.registry.fetch import load_checkpoint
+from atelier.registry.ledger import Ledger
 from atelier.registry.register import DESCRIPTION_LIMIT, Registration, write_summary
 from atelier.registry.register import register as register_generator
 from atelier.registry.server import TrackingError, client
 from atelier.registry.tracking import StepRun, step_run
-from atelier.registry.versions import NotRegisteredError, resolve
+from atelier.registry.versions import NotRegisteredError, measurements, resolve
 from atelier.settings import fingerprint
 
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(dp", b"(lp", b"ccopy_reg")
@@ -52,12 +54,15 @@ def test_a_checkpoint_becomes_a_version(
 ) -> None:
     checkpoint = make_checkpoint("base")
     made = register(run, "first", checkpoint, [measurement(3.25)])
-    assert (made.version, made.aliases, made.created) == (1, ["challenger", "champion"], True)
+    assert (made.version, made.aliases, made.created) == (1, [], True)
     assert made.uri == "models:/first/1" and made.run_id == run.run_id
-    version = client().get_model_version_by_alias("first", "champion")
+    version = client().get_model_version("first", "1")
+    assert list(version.aliases) == [], "they are the gate's to give"
     assert version.description == "A card." and version.source == f"models:/{made.model_id}"
     tags = version.tags
-    assert tags["metric.frechet"] == "3.25" and json.loads(tags["identity.frechet"])["extractor"] == "efficientnet_lite0"
+    kept = json.loads(tags["measurement.frechet"])
+    assert tags["metric.frechet"] == "3.25" and kept["value"] == 3.25 and kept["identity"]["extractor"] == "efficientnet_lite0"
+    assert measurements(version) == {"frechet": measurement(3.25)}
     assert tags["atelier.generator_sha256"] == sha256_file(checkpoint / "generator.safetensors") == made.sha256
     expected = {"data_hash": "d" * 64, "git_commit": "abc123", "seed": "0", "images_seen": "640"}
     expected["settings_hash"] = fingerprint(read_info(checkpoint).settings)
@@ -94,6 +99,7 @@ def test_a_fresh_process_paints_from_the_registry(
     """With no access to this repository: the code that runs is the code that was logged."""
     checkpoint = make_checkpoint("base")
     made = register(run, "served", checkpoint)
+    client().set_registered_model_alias("served", "champion", "1")
     script = (
         "import sys, mlflow, numpy, pandas\n"
         "model = mlflow.pyfunc.load_model('models:/served@champion')\n"
@@ -122,14 +128,35 @@ def test_registering_again_makes_no_second_version(
     old, new = make_checkpoint("old", seed=1), make_checkpoint("new", seed=2)
     first = register(run, "again", old, [measurement(3.0)])
     second = register(run, "again", new, [measurement(2.0)])
-    assert (second.version, second.aliases) == (2, ["challenger"])
+    assert second.version == 2
     third = register(run, "again", old, [measurement(2.5, seed=9)], "Measured again.")
     assert (third.version, third.created, third.model_id) == (1, False, first.model_id)
-    assert third.aliases == ["challenger", "champion"]
     assert len(client().search_model_versions("name = 'again'")) == 2
     version = client().get_model_version("again", "1")
     assert version.tags["metric.frechet"] == "2.5" and version.description == "Measured again."
-    assert json.loads(version.tags["identity.frechet"])["seed"] == 9
+    assert measurements(version)["frechet"].identity.seed == 9
+
+
+def test_two_processes_that_register_one_checkpoint_make_one_version(
+    run: StepRun, make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = make_checkpoint("base", seed=14)
+    find, seen = registering._find, []
+
+    def late(ledger: Ledger, hashes: dict[str, str]) -> Any:
+        """The first look comes before the other process has registered it."""
+        seen.append(hashes)
+        if len(seen) == 1:
+            with monkeypatch.context() as other:
+                other.setattr(registering, "_find", find)
+                assert register(run, "at-once", checkpoint).created
+            return None
+        return find(ledger, hashes)
+
+    monkeypatch.setattr(registering, "_find", late)
+    made = register(run, "at-once", checkpoint)
+    assert (made.version, made.created) == (1, False)
+    assert len(client().search_model_versions("name = 'at-once'")) == 1
 
 
 def test_other_serving_code_or_another_ancestry_makes_a_second_version(
@@ -166,7 +193,7 @@ def test_a_long_card_is_cut_at_a_line_and_kept_whole_beside(
     assert client().get_model_version("long", "1").description == "Short."
 
 
-@pytest.mark.parametrize("call", ["log_metric", "set_model_version_tag", "update_model_version", "set_registered_model_alias"])
+@pytest.mark.parametrize("call", ["log_metric", "set_model_version_tag", "update_model_version"])
 def test_a_retry_completes_what_was_left_half_registered(
     run: StepRun,
     make_checkpoint: Callable[..., Path],
@@ -184,8 +211,9 @@ def test_a_retry_completes_what_was_left_half_registered(
         register(run, name, checkpoint, [measurement(3.0)])
     made = register(run, name, checkpoint, [measurement(3.0)])
     version = client().get_model_version(name, "1")
-    assert (made.version, made.created, made.aliases) == (1, False, ["challenger", "champion"])
-    assert version.description == "A card." and version.tags["metric.frechet"] == "3.0" and "identity.frechet" in version.tags
+    assert (made.version, made.created) == (1, False)
+    assert version.description == "A card." and version.tags["metric.frechet"] == "3.0"
+    assert measurements(version) == {"frechet": measurement(3.0)}
     logged = client().get_logged_model(made.model_id)
     assert {(metric.key, metric.value) for metric in logged.metrics or []} == {("frechet", 3.0)}
 
@@ -219,6 +247,7 @@ def test_a_registered_checkpoint_comes_back_whole(
 ) -> None:
     checkpoint = make_checkpoint("base", seed=6)
     register(run, "back", checkpoint)
+    client().set_registered_model_alias("back", "champion", "1")
     for uri in ("models:/back@champion", "models:/back/1"):
         folder = load_checkpoint(uri, tmp_path / "fetched" / uri[-1])
         for name in ("generator.safetensors", "generator.json", "players.safetensors"):

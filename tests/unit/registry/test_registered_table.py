@@ -15,23 +15,33 @@ from atelier.metrics.evaluate import Evaluation
 from atelier.registry.register import register as register_generator
 from atelier.registry.server import client
 from atelier.registry.tracking import step_run
-from atelier.settings import RegistrySettings
+from atelier.settings import Settings, load
 from components.register import Candidate, Line, RegistrationError, main, of_now, register
+from small import ROOT
 
-SETTINGS = RegistrySettings(experiment="registry tests", base="table", finetuned="table-tuned")
+
+@pytest.fixture
+def settings() -> Settings:
+    return load(ROOT / "params.yaml", ["registry.experiment=registry tests", "registry.base=table", "registry.finetuned=tuned"])
 
 
 @pytest.fixture
 def made(tracking: Path, make_checkpoint: Callable[..., Path]) -> Line:
     """A line of the table about a version that is registered."""
-    with step_run("register", SETTINGS.experiment, {}, required=True) as run:
+    with step_run("register", "registry tests", {}, required=True) as run:
         version = register_generator(run, "shown", make_checkpoint("shown", seed=20), [], "A card.")
-    return Line("shown", version.version, version.sha256, "as registered", "base images", [["distance", "1.0"]], "report.html")
+    for alias in ("challenger", "champion"):
+        client().set_registered_model_alias("shown", alias, str(version.version))
+    return Line(
+        generator="shown", version=version.version, sha256=version.sha256, aliases="as registered", gate="promoted",
+        reason="it passes every floor, and there was no champion", measured_on="base images", values=[["distance", "1.0"]],
+        report="report.html",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", ["base", "tuned", "baseline"])
 def test_an_evaluation_of_another_generator_is_refused(
-    make_checkpoint: Callable[..., Path], measurement: Callable[..., Any], tmp_path: Path, wrong: str
+    settings: Settings, make_checkpoint: Callable[..., Path], measurement: Callable[..., Any], tmp_path: Path, wrong: str
 ) -> None:
     checkpoints = {"base": make_checkpoint("base", seed=1), "tuned": make_checkpoint("tuned", seed=2)}
     hashes = {name: sha256_file(folder / "generator.safetensors") for name, folder in checkpoints.items()}
@@ -43,11 +53,11 @@ def test_an_evaluation_of_another_generator_is_refused(
     for name, (file, about) in files.items():
         sha256 = hashes[about] if name != wrong else hashes["tuned" if about == "base" else "base"]
         Evaluation([measurement(1.0)], generator=sha256).write(file)
-    base, tuned = (Candidate(checkpoints[name], tmp_path / f"about-{name}") for name in ("base", "tuned"))
+    base, tuned = (Candidate(checkpoints[name], tmp_path / f"about-{name}", tmp_path) for name in ("base", "tuned"))
     file, about = files[wrong]
     said = rf"{file.parent}: {file.name} .* another generator than that of {checkpoints[about]}; evaluate it again"
     with pytest.raises(RegistrationError, match=said):
-        register(SETTINGS, base, tuned, tmp_path / "registration")
+        register(settings, base, tuned, tmp_path / "registration", tmp_path / "cache")
     assert not (tmp_path / "registration").exists()
 
 
@@ -79,6 +89,7 @@ def test_without_the_registry_the_table_says_so(
     main()
     shown = capsys.readouterr().out
     assert "version 1" in shown and "as registered" in shown
+    assert "shown version 1: promoted, since it passes every floor" in shown
     assert "The aliases are those of the registration: MLflow at http://127.0.0.1:9 cannot be used" in shown
 
 

@@ -153,7 +153,8 @@ def test_a_generator_without_classes(make_checkpoint: Callable[..., Path]) -> No
 
 def test_what_is_shipped_needs_only_the_stated_packages() -> None:
     imported = {name.partition(".")[0] for file in bundle.closure() for name in bundle._imports(file)}
-    stated = {name.replace("ruamel.yaml", "ruamel") for name in bundle.REQUIREMENTS} | {"mlflow", "pandas", "atelier"}
+    modules = {"ruamel.yaml": "ruamel", "pillow": "PIL"}
+    stated = {modules.get(name, name) for name in bundle.REQUIREMENTS} | {"mlflow", "pandas", "atelier"}
     assert imported - set(sys.stdlib_module_names) <= stated
     files = {file.relative_to(bundle.ROOT).as_posix() for file in bundle.closure()}
     assert {"__init__.py", "generator.py", "networks/r3gan.py", "registry/model.py", "settings.py"} <= files

@@ -136,21 +136,21 @@ def test_an_injected_run_is_resumed(pipeline: Callable[[str], None], monkeypatch
         run.log_metrics({"a": 1.0})
     assert run.run_id == mine.info.run_id and run.parent_run_id is None
     assert run_of(run.run_id).data.metrics == {"a": 1.0}
-    assert not runs._pipeline_runs(client(), mine.info.experiment_id, run.pipeline_key)
+    assert not runs._tagged(client(), mine.info.experiment_id, runs.PIPELINE, run.pipeline_key)
 
 
 def test_of_two_parents_made_at_once_the_older_stays(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = experiment_id(client(), EXPERIMENT)
     rival = client().create_run(inside, start_time=1000, tags={runs.PIPELINE: "race"})
-    search, calls = runs._pipeline_runs, []
+    search, calls = runs._tagged, []
 
     def blind_once(*arguments: Any) -> Any:
         calls.append(arguments)
         return [] if len(calls) == 1 else search(*arguments)
 
-    monkeypatch.setattr(runs, "_pipeline_runs", blind_once)
+    monkeypatch.setattr(runs, "_tagged", blind_once)
     assert runs.pipeline_run(client(), inside, "race", {}).info.run_id == rival.info.run_id
-    assert [run.info.run_id for run in search(client(), inside, "race")] == [rival.info.run_id]
+    assert [run.info.run_id for run in search(client(), inside, runs.PIPELINE, "race")] == [rival.info.run_id]
 
 
 def test_steps_that_start_together_share_a_parent(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_steps_that_start_together_share_a_parent(tracking: Path, monkeypatch: p
     inside = experiment_id(client(), EXPERIMENT)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: runs.pipeline_run(client(), inside, "together", {}).info.run_id, range(4)))
-    assert len(runs._pipeline_runs(client(), inside, "together")) == 1
+    assert len(runs._tagged(client(), inside, runs.PIPELINE, "together")) == 1
     assert len(set(found)) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,18 @@ import pytest
 
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluate import Evaluation
+from atelier.report import compute
 from atelier.report.card import PARAMETERS, model_card, plain
+
+CPU = {"kind": "cpu", "device": "AMD EPYC 7763", "ranks": 1, "threads": 2, "torch": "2.15.0", "watts": None, "seconds": 186.0}
+GPU = {"kind": "cuda", "device": "NVIDIA H100", "ranks": 1, "threads": 8, "torch": "2.15.0", "watts": 700.0, "seconds": 4500.0}
+
+
+def record(checkpoint: Path, *entries: dict[str, Any]) -> Path:
+    """The checkpoint, as one whose training has recorded what it cost."""
+    path = checkpoint / "history.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "compute": entries}))
+    return checkpoint
 
 
 @pytest.fixture
@@ -30,7 +42,7 @@ def card(
 def test_it_says_what_a_reader_needs(card: Callable[..., str], dataset: PackedDataset) -> None:
     text = card()
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
-    assert headings == ["Intended use", "Images it was trained on", "Numbers", "Limits", "How it was made", "Use"]
+    assert headings == ["Intended use", "Images it was trained on", "Numbers", "Limits", "How it was made", "Compute", "Use"]
     for part in (dataset.content_hash, "c" * 64, "objective relativistic", "abc123", "seed 7", "640 images", "12.35"):
         assert part in text
     assert "No FID was measured" in text and "changes that are not in the git commit" in text
@@ -64,6 +76,10 @@ def test_many_classes_of_long_names_fit_into_a_description(
     source = {"description": "images of " + "many things " * 40, "licence": "a licence " * 40}
     settings = dict.fromkeys(PARAMETERS, "relativistic") | {f"setting_{n}": "more" for n in range(40)}
     folder = make_checkpoint(classes=classes, parent=parent, settings=settings, data={"content_hash": "d" * 64, "source": source})
+    record(
+        folder,
+        *({**one, "device": f"{n} of a name that is long, like those of processors"} for n in range(5) for one in (CPU, GPU)),
+    )
 
     def measured(seed: int) -> Evaluation:
         found = make_evaluation(seed=seed)
@@ -87,6 +103,10 @@ def test_many_classes_of_long_names_fit_into_a_description(
     assert "r1 relativistic" in text and len(re.findall(r"and \d+ more", text)) == 2
     assert "the rarest first" in text and "and 4 before" in text
     assert text.count("| another identity |") == 5
+    assert text.count("as often as among the reference images") == 1, "what all identities have in common is said once"
+    assert re.search(
+        r"^- Identity 2: efficientnet\\_lite0, 2280 features \\\(weights e+, [^,]+, [^,]+, [^,]+\)$", text, re.MULTILINE
+    )
 
 
 def test_a_finetuned_generator_names_its_ancestors(card: Callable[..., str]) -> None:
@@ -114,6 +134,82 @@ def test_the_example_runs_as_it_stands(card: Callable[..., str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", card(), re.DOTALL)
     compile(code, "card", "exec")
     assert "\"class\": ['a|b`c']" in code
+
+
+@pytest.mark.parametrize(
+    ("entries", "phrase"),
+    [
+        ([CPU], "3.1 minutes on 2 threads of AMD EPYC 7763 (no GPU)"),
+        ([{**CPU, "threads": 1, "seconds": 45.0}], "45 seconds on 1 thread of AMD EPYC 7763 (no GPU)"),
+        ([{**CPU, "ranks": 4, "seconds": 4e6}], "1,111 hours on 4 × 2 threads of AMD EPYC 7763 (no GPU)"),
+        ([GPU], "1.25 GPU hours on 1 × NVIDIA H100"),
+        ([{**GPU, "ranks": 8}], "10 GPU hours on 8 × NVIDIA H100"),
+        ([{**GPU, "seconds": 900.0}], "15 GPU minutes on 1 × NVIDIA H100"),
+        ([CPU, GPU], "1.25 GPU hours on 1 × NVIDIA H100; 3.1 minutes on 2 threads of AMD EPYC 7763 (no GPU)"),
+        ([GPU, {**GPU, "torch": "2.16.0", "threads": 4}], "2.5 GPU hours on 1 × NVIDIA H100"),
+        ([{**GPU, "device": f"G{n}", "seconds": 3600.0} for n in range(5)], "1 GPU hour on 1 × G0; 1 GPU hour on 1 × G1; "
+         "3 hours on 3 more kinds of hardware"),
+    ],
+)  # fmt: skip
+def test_what_training_cost_reads_as_people_say_it(entries: list[dict[str, Any]], phrase: str) -> None:
+    assert "; ".join(compute.spent(entries)) == phrase
+
+
+def test_the_estimate_against_values_worked_out_by_hand() -> None:
+    """1.25 h × 700 W = 875 Wh, × 1.54 = 1,347.5 Wh, × 0.458 g/Wh = 617.155 g; 186 s × 7 W = 1,302 J = 0.361667 Wh."""
+    assert compute.estimate([GPU]) == pytest.approx((1.3475, 617.155))
+    assert compute.estimate([CPU]) == pytest.approx((0.361667e-3 * 1.54, 0.361667e-3 * 1.54 * 458), rel=1e-5)
+    assert compute.estimate([{**GPU, "ranks": 8}, {**CPU, "ranks": 2}]) == pytest.approx((10.781114, 4937.750), rel=1e-6)
+    assert compute.estimate([CPU, {**GPU, "watts": None}]) is None
+
+
+def test_the_card_says_what_training_cost_and_that_nothing_was_metered(
+    make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
+) -> None:
+    def section(**changes: Any) -> str:
+        text = model_card(record(make_checkpoint(**changes), *entries), make_evaluation(), dataset.manifest, "digits")
+        return text.partition("## Compute\n\n")[2].partition("\n\n## ")[0]
+
+    entries = [CPU]
+    assert section() == (
+        "- Training with measurements: 3.1 minutes on 2 threads of AMD EPYC 7763 \\(no GPU\\)\n"
+        "- Energy (estimated, nothing was metered): 0.56 Wh, 0.26 g CO₂e. Assumed: 3.5 W a busy thread (Cloud Carbon Footprint), "
+        "PUE 1.54 (Uptime Institute 2025), 458 g CO₂e/kWh (Ember, world 2025), no memory or network"
+    )
+    entries = [{**GPU, "ranks": 2}]
+    parent = {"sha256": "1" * 64, "data": {"content_hash": "d1"}, "parent": None}
+    text = section(parent=parent)
+    assert "2.5 GPU hours on 2 × NVIDIA H100\n- Energy (estimated, nothing was metered): 2.7 kWh, 1.2 kg CO₂e." in text
+    assert "Assumed: a GPU at its limit of 700 W, PUE" in text and "thread" not in text and "no host CPU, memory" in text
+    assert text.endswith("- Its parent's cost is in the parent's card")
+    entries = [{**GPU, "watts": None, "device": "<b>GPU</b>"}]
+    assert section() == (
+        "- Training with measurements: 1.25 GPU hours on 1 × &lt;b&gt;GPU&lt;/b&gt;\n"
+        "- Energy: neither metered nor estimated, since the power limit of the GPU is not known"
+    )
+
+
+def test_a_checkpoint_that_does_not_know_its_cost_says_so(card: Callable[..., str]) -> None:
+    assert "## Compute\n\n- Training with measurements: not recorded\n\n## Use" in card()
+
+
+def test_limits_are_what_was_measured_where_it_was(
+    make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
+) -> None:
+    def limits(**values: float) -> str:
+        found = make_evaluation()
+        like = found.measurements[0]
+        more = [replace(like, value=value, identity=replace(like.identity, metric=name)) for name, value in values.items()]
+        measured = replace(found, measurements=[*found.measurements, *more])
+        text = model_card(make_checkpoint(), measured, dataset.manifest, "digits")
+        return text.partition("## Limits\n\n")[2].partition("\n\n## ")[0]
+
+    assert "It may paint near copies" in limits() and "Of the real images" not in limits()
+    text = limits(coverage=0.812, recall=0.64, memorised=0.018)
+    assert "Of the real images 81.2% have one of its images in their neighbourhood (coverage), 64.0% lie among" in text
+    assert "1.8% of its images are nearer to a training image than 99% of held-out ones are" in text
+    assert "It may paint near copies" not in text
+    assert "Of the real images 50.0% lie among its images (recall); what" in limits(recall=0.5)
 
 
 def test_plain_text() -> None:

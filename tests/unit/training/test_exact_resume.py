@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from atelier.data.packed import PackedDataset
+from atelier.training.checkpoint import read_history
 from driver import FAMILIES
 
 DRIVER = Path(__file__).parent / "driver.py"
@@ -58,6 +60,8 @@ def test_sigkill_at_random_moments(family: str, digits: PackedDataset, tmp_path:
         assert code == 0, err
         break
     assert kills >= 1
+    (cost,) = read_history(tmp_path / "model")["compute"]
+    assert 0 < cost["seconds"] < (time.time_ns() - seed) / 1e9
     assert weights(tmp_path / "model") == weights(tmp_path / "whole")
     assert not list(tmp_path.glob("states/*/.step-*")), "saving a step again must sweep what a killed save left"
 
@@ -70,11 +74,15 @@ def test_sigterm_saves_and_says_again(digits: PackedDataset, tmp_path: Path) -> 
     process.send_signal(signal.SIGTERM)
     code, _, err = finish(process)
     assert code == 75 and "run the same command again" in err
-    assert len(list(tmp_path.glob("states/*/step-*"))) >= 1
+    (before,) = json.loads(max(tmp_path.glob("states/*/step-*/state.json")).read_text())["history"]["compute"]
+    began = time.monotonic()
     code, _, err = finish(start(digits.folder, tmp_path / "other", tmp_path / "states", "train.seed=1", "train.images=64"))
     assert code == 0 and "begins anew" in err, err
     code, out, err = finish(start(digits.folder, tmp_path / "model", tmp_path / "states", "train.save_every=1000000"))
     assert code == 0, err
+    (after,) = read_history(tmp_path / "model")["compute"]
+    assert before["seconds"] < after["seconds"] < before["seconds"] + time.monotonic() - began, "what it cost adds up"
+    assert {**after, "seconds": 0} == {**before, "seconds": 0} and (after["ranks"], after["threads"]) == (1, 1)
     assert int(out.split()[1]) >= 1, "the second process must go on with the curves of the first"
     code, _, err = finish(start(digits.folder, tmp_path / "whole", tmp_path / "other-states"))
     assert code == 0 and weights(tmp_path / "model") == weights(tmp_path / "whole"), err
@@ -84,9 +92,11 @@ def test_a_finished_run_is_not_trained_again(digits: PackedDataset, tmp_path: Pa
     short = ["train.images=640"]
     assert finish(start(digits.folder, tmp_path / "model", tmp_path / "states", *short))[0] == 0
     first = (tmp_path / "model" / "generator.safetensors").read_bytes()
+    cost = read_history(tmp_path / "model")["compute"]
     code, out, _ = finish(start(digits.folder, tmp_path / "again", tmp_path / "states", *short))
     assert code == 0 and "point" not in out
     assert (tmp_path / "again" / "generator.safetensors").read_bytes() == first
+    assert read_history(tmp_path / "again")["compute"] == cost
 
 
 def test_a_second_process_is_refused(digits: PackedDataset, tmp_path: Path) -> None:

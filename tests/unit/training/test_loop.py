@@ -21,7 +21,7 @@ from atelier.generator import GeneratorError, GeneratorInfo, load_generator, sam
 from atelier.settings import Settings
 from atelier.tasks.sight import pairwise_distance
 from atelier.training import loop
-from atelier.training.checkpoint import Start
+from atelier.training.checkpoint import Start, read_history
 from atelier.training.distributed import Ranks
 from atelier.training.loop import Measure, Observer
 from atelier.training.monitors import TrainingStopped
@@ -224,6 +224,7 @@ def test_divergence_stops_the_run_and_keeps_the_best(digits: PackedDataset, tmp_
     with pytest.raises(TrainingStopped, match=r"diverged: .* is kept in") as stopped:
         train(chosen, digits, tmp_path)
     kept = Path(str(stopped.value).rpartition(" is kept in ")[2])
+    assert read_history(kept)["compute"][0]["seconds"] > 0
     assert load_generator(kept).info.images_seen > 0
     assert not (tmp_path / "model").exists()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -74,6 +77,97 @@ def test_a_restored_run_is_the_saved_one_and_goes_on_alike(
         restored._step()
     if device == "cpu":  # a GPU's sums have no fixed order
         assert_equal(held(restored), later)
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the time that clocks read."""
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(state, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    return lambda seconds: setattr(now, "seconds", seconds)
+
+
+def test_what_a_run_costs_adds_up_over_its_interruptions(
+    digits: PackedDataset, tmp_path: Path, at: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came since the last save is lost with a killed process; another machine has an entry of its own."""
+    at(100)
+    first = trainer("mlp", 0, digits, tmp_path, "cpu")
+    for seconds in (107, 112):
+        first._step()
+        at(seconds)
+        first._save()
+    at(1000)  # killed long after its last save
+
+    def resumed() -> Trainer:
+        one = trainer("mlp", 0, digits, tmp_path, "cpu")
+        newest = one.folder.newest()
+        assert newest is not None
+        one._restore(newest)
+        one._step()
+        return one
+
+    at(5000)
+    second = resumed()
+    at(5004)
+    second._save()
+    monkeypatch.setattr(state, "CPU_INFO", tmp_path / "cpuinfo")
+    state.CPU_INFO.write_text("processor : 0\nmodel name\t: Another CPU 3000\n")
+    at(6000)
+    third = resumed()
+    at(6001)
+    third._save()
+    here, there = third.history["compute"]
+    assert (here["seconds"], there["seconds"]) == (16, 1)
+    assert there == {**here, "device": "Another CPU 3000", "seconds": 1}
+    assert here == {
+        "kind": "cpu",
+        "device": first.clock.hardware["device"],
+        "ranks": 1,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "watts": None,
+        "seconds": 16,
+    }
+
+
+def test_a_state_from_before_costs_were_counted_goes_on(digits: PackedDataset, tmp_path: Path) -> None:
+    saved = trainer("mlp", 0, digits, tmp_path, "cpu")
+    saved._step()
+    saved._save()
+    newest = saved.folder.newest()
+    assert newest is not None
+    values = json.loads((newest / "state.json").read_text())
+    del values["history"]["compute"]
+    (newest / "state.json").write_text(json.dumps(values))
+    restored = trainer("mlp", 1, digits, tmp_path, "cpu")
+    restored._restore(newest)
+    assert restored.step == 1 and restored.history == {"points": [], "evaluations": [], "compute": []}
+    restored._save()
+    assert len(restored.history["compute"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "watts"),
+    [
+        ("NVIDIA H100 80GB HBM3", '[ "$1" = --id=GPU-1a2b ] && echo 700.00', 700.0),
+        ("NVIDIA GRID", "echo '[N/A]'", None),
+        ("NVIDIA H100", "echo 'No devices were found'; exit 6", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "echo 700.00", None),
+        ("NVIDIA H100", None, None),
+    ],
+)
+def test_a_gpu_is_recorded_with_its_power_limit(
+    name: str, script: str | None, watts: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if script:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1a2b"))
+    hardware = state.Clock(torch.device("cuda", 0), ranks=4).hardware
+    assert (hardware["kind"], hardware["device"], hardware["ranks"], hardware["watts"]) == ("cuda", name, 4, watts)
 
 
 def test_the_best_of_every_kept_save_is_kept(tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""What every command line shares: errors as one line, exit codes, quiet libraries.
+
+Exit codes: 0 done; 1 an error that the user can mend (one line on stderr); 2 a wrong command line; 75 "again" (training
+was told to stop and saved its state: run the same command once more); 130 Ctrl-C; 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+from atelier.errors import AtelierError
+
+INTERRUPTED = 130
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Runs a command line's main and exits with its code; an expected error is one line on stderr, no traceback."""
+    configure_logging()
+    try:
+        main()
+    except AtelierError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def configure_logging() -> None:
+    """Our own messages, and of libraries only warnings that say something about the run."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for name in ("atelier", "components", "pipelines"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="mlflow")

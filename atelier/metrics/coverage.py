@@ -1,0 +1,101 @@
+"""How generated images lie among real ones, by nearest neighbours in a feature space: precision, recall, density and coverage
+(Kynkäänniemi et al. 2019, equations 1 and 2; Naeem et al. 2020, equations 3 to 6), and the share that is memorised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from atelier.metrics.identity import MetricError
+
+NEIGHBOURS = 5
+RARE = 0.01  # share of new real images that lie as near to a training image as what counts as memorised
+BLOCK = 500  # rows of a matrix of distances that exist at a time
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The four measures, each with its standard error: (value, error). Density may exceed 1, the others are shares."""
+
+    precision: tuple[float, float]
+    recall: tuple[float, float]
+    density: tuple[float, float]
+    coverage: tuple[float, float]
+
+
+def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBOURS) -> Shares:
+    """Precision, recall, density and coverage of generated features [N, d] among real ones [M, d].
+
+    An image's ball reaches to its k-th nearest neighbour in its own set, and what lies on its rim is outside, as in the package
+    prdc. Their values depend on N and M: compare equal ones only. Raises MetricError on k images or fewer, or other widths.
+    """
+    _check(real, generated)
+    if min(len(real), len(generated)) <= k:
+        raise MetricError(f"prdc needs more than {k} images a set, not {len(real)} and {len(generated)}; raise evaluate.samples")
+    real_radii, generated_radii = _radii(real, k), _radii(generated, k)
+    in_real = np.zeros(len(generated))  # of how many real images' balls each generated image lies in
+    recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
+    for rows, squares in _squares(generated, real):
+        in_real[rows] = (squares < real_radii).sum(axis=1)
+        recalled |= (squares < generated_radii[rows, None]).any(axis=0)
+        covered |= (squares < real_radii).any(axis=0)
+    density = in_real / k
+    return Shares(
+        precision=_share(in_real > 0),
+        recall=_share(recalled),
+        density=(float(density.mean()), float(density.std(ddof=1) / np.sqrt(len(density)))),
+        coverage=_share(covered),
+    )
+
+
+def memorised(generated: np.ndarray, training: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:
+    """Share of generated features [N, d] nearer to a training one [M, d] than 99 % of held-out real ones [H, d] are, and its
+    standard error. About 0.01 for new images of the same kind, 1 for a generator that replays its training images.
+
+    Raises MetricError on other widths, or sets without images.
+    """
+    _check(training, generated)
+    _check(training, held_out)
+    if not (len(generated) and len(training) and len(held_out)):
+        raise MetricError("memorised needs generated, training and held-out images; raise data.holdout (or target.holdout)")
+    limit = np.quantile(_nearest(held_out, training), RARE, method="lower")
+    return _share(_nearest(generated, training) < limit)
+
+
+def _check(first: np.ndarray, second: np.ndarray) -> None:
+    for features in (first, second):
+        if features.ndim != 2 or features.shape[1] != first.shape[1]:
+            raise MetricError(f"features have shapes {first.shape} and {second.shape}; expected [N, d] and [M, d]")
+        if not np.isfinite(features).all():
+            raise MetricError("features are not finite; look for NaN in the generator that painted the images")
+
+
+def _share(hits: np.ndarray) -> tuple[float, float]:
+    value = float(hits.mean())
+    return value, float(np.sqrt(value * (1 - value) / len(hits)))
+
+
+def _squares(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Squared distances from all of `first` to all of `second`, float64 [<= BLOCK, M] for some rows of `first` at a time."""
+    second = second.astype(np.float64)
+    lengths = (second * second).sum(axis=1)
+    for start in range(0, len(first), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(first)))
+        part = first[rows].astype(np.float64)
+        yield rows, np.maximum((part * part).sum(axis=1)[:, None] + lengths - 2 * part @ second.T, 0)
+
+
+def _radii(features: np.ndarray, k: int) -> np.ndarray:
+    """Squared distance of each row to its k-th nearest other row."""
+    found = np.empty(len(features))
+    for rows, squares in _squares(features, features):
+        squares[np.arange(len(squares)), np.arange(rows.start, rows.stop)] = 0  # itself, which rounding may have moved away
+        found[rows] = np.partition(squares, k, axis=1)[:, k]
+    return found
+
+
+def _nearest(features: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Squared distance of each row to the nearest training row."""
+    return np.concatenate([squares.min(axis=1) for _, squares in _squares(features, training)])

@@ -1,0 +1,177 @@
+"""compare: two versions beside each other, in numbers, in parameters, and painted from the same latents."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.table import Table
+
+from atelier.files import atomic_folder
+from atelier.generator import GeneratorInfo, load_generator, sample
+from atelier.pictures import grid, png
+from atelier.registry.commands.listing import console, number
+from atelier.registry.fetch import load_checkpoint
+from atelier.registry.server import client, explained
+from atelier.registry.versions import PARAMETERS_AT, address, check_ours, measurements, resolve, uri
+from atelier.report.facts import flat, metric_title
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from atelier.metrics.identity import Measurement
+
+PAGE = "comparison.html"
+COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
+
+
+@dataclass(frozen=True)
+class Side:
+    """A version, what it was trained with, and its images uint8 [N, C, H, W], ten in a row."""
+
+    version: ModelVersion
+    info: GeneratorInfo
+    measured: dict[str, Measurement]
+    parameters: dict[str, str]
+    images: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """models:/NAME/VERSION, with its aliases."""
+        aliases = f" ({', '.join(sorted(self.version.aliases))})" if self.version.aliases else ""
+        return uri(self.version) + aliases
+
+
+@dataclass(frozen=True)
+class NumberRow:
+    """A metric of both; `change` is B - A, or "" with a `remark` that says why they do not compare."""
+
+    metric: str
+    first: str
+    second: str
+    change: str
+    better: str
+    remark: str
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Prints what differs, and writes a page with both versions' images."""
+    versions = [resolve(address(one)) for one in (args.first, args.second)]
+    for version in versions:
+        check_ours(version)
+    with tempfile.TemporaryDirectory() as scratch:
+        first, second = (_side(version, Path(scratch) / f"{n}", args.seed) for n, version in enumerate(versions))
+    rows, differing = numbers(first, second), parameters(first, second)
+    _print(first, second, rows, differing)
+    with atomic_folder(args.output, PAGE) as folder:
+        for letter, side in (("a", first), ("b", second)):
+            (folder / f"{letter}.png").write_bytes(png(grid(side.images, COLUMNS)))
+        (folder / PAGE).write_text(page(first, second, rows, differing, args.seed), encoding="utf-8")
+    print(f"images beside each other: {args.output / PAGE}")
+
+
+def numbers(first: Side, second: Side) -> list[NumberRow]:
+    """Every metric that one of them has. Values of different identity are not compared, and what differs is said."""
+    return [_row(name, first.measured.get(name), second.measured.get(name)) for name in {**first.measured, **second.measured}]
+
+
+def _row(name: str, first: Measurement | None, second: Measurement | None) -> NumberRow:
+    title = metric_title(name)
+    mine, theirs = (number(one) if one else "not measured" for one in (first, second))
+    if not (first and second):
+        return NumberRow(title, mine, theirs, "", "", "")
+    if differences := first.identity.differences(second.identity):
+        return NumberRow(title, mine, theirs, "", "", f"not compared, for they differ in {'; '.join(differences)}")
+    change = second.value - first.value
+    apart = first.interval and second.interval and (
+        first.interval[1] < second.interval[0] or second.interval[1] < first.interval[0]
+    )  # fmt: skip
+    sides = {True: "B", False: "A"}[(change > 0) == second.higher_is_better]
+    better = "" if not change else f"{sides} is better" + ("" if apart else ", within the intervals")
+    return NumberRow(title, mine, theirs, f"{change:+.4g}", better, "")
+
+
+def parameters(first: Side, second: Side) -> list[tuple[str, str, str]]:
+    """(key, value of A, value of B) of each that differs."""
+    keys = sorted({*first.parameters, *second.parameters})
+    pairs = [(key, first.parameters.get(key, "not there"), second.parameters.get(key, "not there")) for key in keys]
+    return [(key, mine, theirs) for key, mine, theirs in pairs if mine != theirs]
+
+
+def page(first: Side, second: Side, rows: list[NumberRow], differing: list[tuple[str, str, str]], seed: int) -> str:
+    """The comparison as one HTML file with its pictures in it."""
+    templates = Environment(
+        loader=PackageLoader("atelier.registry.commands", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    drawn = [
+        {"name": side.name, "picture": base64.b64encode(png(grid(side.images, COLUMNS))).decode(), "weights": weights}
+        for side, weights in ((first, _weights(first)), (second, _weights(second)))
+    ]
+    return templates.get_template("comparison.html.j2").render(
+        sides=drawn, rows=rows, differing=differing, seed=seed, remarks=remarks(first, second)
+    )
+
+
+def remarks(first: Side, second: Side) -> list[str]:
+    """What has to be known to read the pictures."""
+    found = []
+    if first.info.latent_dim != second.info.latent_dim:
+        found.append(
+            f"Their latents have {first.info.latent_dim} and {second.info.latent_dim} dimensions, so only the seed is the same."
+        )
+    if first.info.classes != second.info.classes:
+        found.append("They were trained on different classes; each row is the class of that number in each of them.")
+    return found
+
+
+def _side(version: ModelVersion, folder: Path, seed: int) -> Side:
+    checkpoint = load_checkpoint(uri(version), folder, players=False)
+    generator = load_generator(checkpoint)
+    info: GeneratorInfo = generator.info
+    classes = len(info.classes) if info.conditional else 0
+    labels = torch.arange(min(classes, MAX_ROWS)).repeat_interleave(COLUMNS) if classes else None
+    count = len(labels) if labels is not None else ROWS_WITHOUT_CLASSES * COLUMNS
+    images = np.concatenate(list(sample(generator, count, seed, labels=labels)))
+    return Side(version, info, measurements(version), _parameters(version, info, folder), images)
+
+
+def _parameters(version: ModelVersion, info: GeneratorInfo, scratch: Path) -> dict[str, str]:
+    """All parameters of the pipeline that made a version where they were kept, else those in its generator.json."""
+    kept = version.tags.get(PARAMETERS_AT)
+    if not kept:
+        return flat({"model": info.model, "train" if info.parent is None else "finetune": info.settings})
+    with explained():
+        file = client().download_artifacts(version.run_id or "", kept, str(scratch))
+    values: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    return flat(values)
+
+
+def _weights(side: Side) -> str:
+    return str(side.version.tags.get("atelier.generator_sha256", ""))[:12]
+
+
+def _print(first: Side, second: Side, rows: list[NumberRow], differing: list[tuple[str, str, str]]) -> None:
+    table = Table(title=f"A: {first.name}\nB: {second.name}", title_justify="left")
+    for head in ("metric", "A", "B", "B - A", ""):
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(row.metric, row.first, row.second, row.change, row.better or row.remark)
+    console().print(table)
+    if not differing:
+        print("no parameter differs")
+        return
+    other = Table(title="Parameters that differ", title_justify="left")
+    for head in ("parameter", "A", "B"):
+        other.add_column(head, overflow="fold")
+    for line in differing:
+        other.add_row(*line)
+    console().print(other)

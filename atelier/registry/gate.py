@@ -1,0 +1,148 @@
+"""Who becomes champion: a decision from numbers alone, with its reasons.
+
+A candidate has to pass the floors of `GateSettings`, and to be better than the champion beyond doubt: by more than the minimum
+delta, with 95 % intervals that do not meet, in a number of equal identity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from atelier.metrics.identity import Measurement
+from atelier.metrics.verdict import DISTANCE, KERNEL_DISTANCE
+from atelier.settings import GateSettings
+
+PRIMARY = {"frechet": DISTANCE, "kernel": KERNEL_DISTANCE}
+FLOORS = {"coverage": "min_coverage", "recall": "min_recall", "class_share_min": "min_class_share"}
+MEASURED_BY = {"coverage": "prdc", "recall": "prdc", "class_share_min": "classifier", "memorised": "memorised"}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A version (its number) with its measurements by name. `unknown` says why those cannot be had, "" when they can."""
+
+    version: int
+    sha256: str
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    withdrawn: str = ""
+    unknown: str = ""
+
+    def primary(self, settings: GateSettings) -> Measurement | None:
+        """The number that decides, if it was measured."""
+        kind = PRIMARY[settings.primary]
+        return next((one for name, one in self.measurements.items() if kind.fullmatch(name)), None)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A requirement, whether it is met, and in words what was found."""
+
+    name: str
+    passed: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of the candidate, why, and each requirement that was looked at, in order.
+
+    `verdict` is promoted, refused, or kept where it is the champion itself.
+    """
+
+    verdict: Literal["promoted", "refused", "kept"]
+    reason: str
+    checks: list[Check]
+
+
+def comparable(candidate: Contender, champion: Contender, settings: GateSettings) -> bool:
+    """Whether the numbers of both that decide have equal identities; if not, the champion has to be measured again."""
+    mine, theirs = candidate.primary(settings), champion.primary(settings)
+    return bool(mine and theirs and mine.identity == theirs.identity)
+
+
+def decide(candidate: Contender, champion: Contender | None, settings: GateSettings) -> Decision:
+    """Pure function of its arguments. Nothing that cannot be known lets a candidate pass."""
+    if champion and champion.version == candidate.version:
+        return Decision("kept", "it is the champion", [])
+    if champion and champion.sha256 == candidate.sha256:
+        same = f"its weights are those of champion version {champion.version}; promote it by hand if its newer code is wanted"
+        return Decision("refused", same, [])
+    checks = [_sound(candidate, settings), *_floors(candidate, settings), *_not_withdrawn(candidate)]
+    if champion and checks[0].passed:
+        checks += _against(candidate, champion, settings)
+    failed = [check.found for check in checks if not check.passed]
+    if failed:
+        return Decision("refused", "; ".join(failed), checks)
+    return Decision("promoted", checks[-1].found if champion else "it passes every floor, and there was no champion", checks)
+
+
+def _sound(candidate: Contender, settings: GateSettings) -> Check:
+    one = candidate.primary(settings)
+    if one is None:
+        return Check(settings.primary, False, f"{settings.primary} was not measured; add it to evaluate.metrics")
+    if one.higher_is_better:
+        return Check(one.name, False, f"{one.name} is better when higher, which the gate does not compare by")
+    if one.interval is None or not all(map(math.isfinite, (one.value, *one.interval))):
+        return Check(
+            one.name, False, f"{one.name} is {_with_interval(one)}, not a finite number with its interval; evaluate again"
+        )
+    return Check(one.name, True, f"{one.name} is {_with_interval(one)}")
+
+
+def _floors(candidate: Contender, settings: GateSettings) -> list[Check]:
+    """The limits that are set: a floor of 0 and a ceiling of 1 ask for nothing."""
+    limits = [(name, getattr(settings, key), f"gate.{key}", True) for name, key in FLOORS.items()]
+    limits.append(("memorised", settings.max_memorised, "gate.max_memorised", False))
+    checks = []
+    for name, limit, key, is_floor in limits:
+        if limit == (0 if is_floor else 1):
+            continue
+        one = candidate.measurements.get(name)
+        if one is None:
+            found = (
+                f"{name} was not measured; add {MEASURED_BY[name]} to evaluate.metrics, or set {key} to {0 if is_floor else 1}"
+            )
+            checks.append(Check(name, False, found))
+        else:
+            passed = one.value >= limit if is_floor else one.value <= limit  # false for NaN
+            sides = ("at least" if passed else "below") if is_floor else ("at most" if passed else "above")
+            checks.append(Check(name, passed, f"{name} is {one.value:.2%}, {sides} {key} = {limit:.2%}"))
+    return checks
+
+
+def _not_withdrawn(candidate: Contender) -> list[Check]:
+    if not candidate.withdrawn:
+        return []
+    return [Check("rollback", False, f"it was rolled back before ({candidate.withdrawn}); promote it by hand if it is to return")]
+
+
+def _against(candidate: Contender, champion: Contender, settings: GateSettings) -> list[Check]:
+    mine, theirs = candidate.primary(settings), champion.primary(settings)
+    assert mine
+    who = f"champion version {champion.version}"
+    if champion.unknown or theirs is None:
+        why = champion.unknown or f"its {settings.primary} is not known"
+        return [Check("identity", False, f"{who} cannot be compared with: {why}; promote by hand if that is wanted")]
+    if differences := mine.identity.differences(theirs.identity):
+        return [Check("identity", False, f"{mine.name} does not compare with that of {who}: {'; '.join(differences)}")]
+    if theirs.interval is None or not all(map(math.isfinite, (theirs.value, *theirs.interval))):
+        return [Check("champion", False, f"{mine.name} of {who} is {_with_interval(theirs)}, which cannot be compared with")]
+    assert mine.interval and theirs.interval
+    gain = theirs.value - mine.value
+    beside = f"{mine.name} {_with_interval(mine)} against {_with_interval(theirs)} of {who}"
+    if gain <= settings.min_delta:
+        worse = (
+            "not better" if gain <= 0 else f"better by {gain:.4g} only, not by more than gate.min_delta = {settings.min_delta:g}"
+        )
+        return [Check("better", False, f"{worse}: {beside}")]
+    if mine.interval[1] >= theirs.interval[0]:
+        return [Check("better", False, f"better by {gain:.4g}, but the intervals overlap: {beside}")]
+    return [Check("better", True, f"better by {gain:.4g}, intervals apart: {beside}")]
+
+
+def _with_interval(one: Measurement) -> str:
+    interval = one.interval
+    return f"{one.value:.4g}" + (f" ({interval[0]:.4g} … {interval[1]:.4g})" if interval else " (no interval)")

@@ -1,0 +1,54 @@
+"""What every section of params.yaml is: typed, strict, and refused with the key's path and what is allowed."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from atelier.errors import AtelierError
+
+
+class SettingsError(AtelierError):
+    """params.yaml (or an override of it) says something that cannot be done; the message names the key and the remedy."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys and wrong types are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:
+    """Validates plain values as `section`; `prefix` is prepended to key paths in messages. Raises SettingsError."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{origin}: {_explain(item, section, prefix)}" for item in error.errors())) from error
+
+
+def _explain(item: Any, section: type[Section], prefix: str) -> str:
+    """One pydantic error as a line: the key's path, what is wrong, what is allowed."""
+    path = [str(part) for part in item["loc"]]
+    where = ".".join(([prefix] if prefix else []) + path) or "the file"
+    kind, given = item["type"], item["input"]
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key; allowed here: {', '.join(_siblings(section, path))}"
+    if kind == "missing":
+        return f"{where}: missing; add it (git show HEAD:params.yaml has an example)"
+    if kind == "value_error":
+        return f"{where}: {item['ctx']['error']}"
+    message = item["msg"][0].lower() + item["msg"][1:]
+    return f"{where}: {message.removeprefix('input ')}, but it is {given!r}"
+
+
+def _siblings(section: type[Section], path: list[str]) -> list[str]:
+    for part in path[:-1]:
+        field = section.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
+            break
+        section = field.annotation
+    return sorted(section.model_fields)

@@ -1,0 +1,192 @@
+"""ONNX export of every family: what is in the file, and that it paints what PyTorch paints, here and in a process without it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from atelier import export
+from atelier.export import ExportError, export_onnx
+from atelier.files import WriteError, sha256_file
+from atelier.generator import GeneratorError, GeneratorInfo, load_generator, write_info
+from atelier.networks import zoo
+from atelier.networks.mlp import MLPGenerator
+from test_networks import LATENT, model, players
+
+CLASSES = ["zéro", "one", "two", "three", "four"]
+STAGES = {28: 3, 32: 4, 64: 5, 128: 6}
+
+
+def make_checkpoint(folder: Path, family: str, conditional: bool = True, resolution: int = 28, channels: int = 1) -> Path:
+    """A checkpoint of a generator in which every layer matters: no weights near zero, batch statistics of its own images."""
+    folder.mkdir()
+    generator, _ = players(family, conditional, resolution, channels)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            if parameter.ndim > 1 and parameter.std() < 0.1:
+                torch.nn.init.normal_(parameter, std=0.5 * parameter[0].numel() ** -0.5)
+        for _ in range(30):
+            generator(torch.randn(16, LATENT), torch.arange(16) % 5)
+    save_file(generator.state_dict(), folder / "generator.safetensors")
+    info = GeneratorInfo(
+        model=model(family, conditional, STAGES[resolution]).identity(),
+        resolution=resolution,
+        channels=channels,
+        classes=CLASSES,
+        latent_dim=LATENT,
+        conditional=conditional,
+        images_seen=640,
+        step=10,
+        seed=0,
+        data={},
+        settings={},
+        code={},
+        run_key="key",
+        metric={},
+        parent=None,
+    )
+    write_info(folder, info)
+    return folder
+
+
+def painted_by_torch(checkpoint: Path, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    with torch.inference_mode():
+        label = None if labels is None else torch.from_numpy(labels)
+        return load_generator(checkpoint)(torch.from_numpy(latents), label).clamp(-1, 1).numpy()
+
+
+@pytest.mark.parametrize(("resolution", "channels"), [(28, 1), (32, 3), (128, 3)])
+@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("family", zoo.FAMILIES)
+def test_onnx_paints_what_pytorch_paints(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], family: str, conditional: bool, resolution: int, channels: int
+) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", family, conditional, resolution, channels)
+    output = tmp_path / "out" / "generator.onnx"
+    deviation = export_onnx(checkpoint, output)
+    assert 0 <= deviation <= 1e-4
+    assert capfd.readouterr().out == "" and [path.name for path in output.parent.iterdir()] == ["generator.onnx"]
+
+    session = onnxruntime.InferenceSession(output, providers=["CPUExecutionProvider"])
+    inputs = [(one.name, one.type, one.shape) for one in session.get_inputs()]
+    assert inputs == [("latent", "tensor(float)", ["N", LATENT]), ("label", "tensor(int64)", ["N"])][: 1 + conditional]
+    (images,) = session.get_outputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(float)", ["N", channels, resolution, resolution])
+    for batch in (1, 5, 33):
+        latents = np.random.default_rng(batch).standard_normal((batch, LATENT), np.float32)
+        labels = np.arange(batch, dtype=np.int64) % 5 if conditional else None
+        feed = {"latent": latents} | ({"label": labels} if conditional else {})
+        (painted,) = session.run(["images"], feed)
+        expected = painted_by_torch(checkpoint, latents, labels)
+        assert painted.shape == (batch, channels, resolution, resolution) and np.abs(painted).max() <= 1
+        assert np.abs(painted - expected).max() <= 1e-4 < 0.05 < painted.std()
+        assert (np.abs(expected) < 1).mean() > 0.5  # what is clipped tells nothing
+
+
+def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+    for conditional in (True, False):
+        checkpoint = make_checkpoint(tmp_path / f"{conditional}", "dcgan", conditional, 32, 3)
+        export_onnx(checkpoint, tmp_path / "generator.onnx")
+        written = onnx.load(tmp_path / "generator.onnx")
+        assert {one.key: json.loads(one.value) for one in written.metadata_props} == {
+            "format": 1,
+            "architecture": "dcgan",
+            "latent_dim": LATENT,
+            "resolution": 32,
+            "channels": 3,
+            "classes": CLASSES if conditional else [],
+            "weights_sha256": sha256_file(checkpoint / "generator.safetensors"),
+        }
+        assert "[-1, 1]" in written.doc_string
+        content = (tmp_path / "generator.onnx").read_bytes()
+        assert str(Path(export.__file__).parent).encode() not in content and b".py" not in content
+
+
+def test_a_process_without_pytorch_and_without_atelier_paints(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", "r3gan", True, 32, 3)
+    export_onnx(checkpoint, tmp_path / "generator.onnx")
+    script = (
+        "import json, sys, numpy, onnxruntime\n"
+        "session = onnxruntime.InferenceSession('generator.onnx', providers=['CPUExecutionProvider'])\n"
+        "about = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}\n"
+        "latents = numpy.random.default_rng(3).standard_normal((4, about['latent_dim']), numpy.float32)\n"
+        "labels = numpy.full(4, about['classes'].index('two'))\n"
+        "numpy.save('images.npy', session.run(['images'], {'latent': latents, 'label': labels})[0])\n"
+        "print(sorted({'torch', 'atelier'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    latents = np.random.default_rng(3).standard_normal((4, LATENT), np.float32)
+    expected = painted_by_torch(checkpoint, latents, np.full(4, 2))
+    assert np.abs(np.load(tmp_path / "images.npy") - expected).max() <= 1e-4
+
+
+@pytest.mark.parametrize("family", zoo.FAMILIES)
+def test_equal_checkpoints_give_equal_bytes(tmp_path: Path, family: str) -> None:
+    files = []
+    for name in ("one", "two"):
+        files.append(tmp_path / f"{name}.onnx")
+        export_onnx(make_checkpoint(tmp_path / name, family), files[-1])
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", "mlp")
+    weights = load_file(checkpoint / "generator.safetensors")
+    weights["layers.0.weight"][0, 0] = float("nan")
+    save_file(weights, checkpoint / "generator.safetensors")
+    (tmp_path / "generator.onnx").write_text("an earlier one")
+    with pytest.raises(ExportError, match=r"differ from PyTorch's by nan"):
+        export_onnx(checkpoint, tmp_path / "generator.onnx")
+    assert (tmp_path / "generator.onnx").read_text() == "an earlier one"
+
+
+def test_a_deviation_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", "mlp")
+    traced = export._traced
+
+    def wrong(*args: object) -> onnx.ModelProto:
+        made = traced(*args)  # type: ignore[arg-type]
+        (bias,) = (one for one in made.graph.initializer if one.name.endswith("layers.4.bias"))
+        bias.raw_data = (np.frombuffer(bias.raw_data, np.float32) + np.float32(0.001)).tobytes()
+        return made
+
+    monkeypatch.setattr(export, "_traced", wrong)
+    with pytest.raises(ExportError, match=r"checkpoint: .* differ from PyTorch's by (1\.0e-03|9\.\de-04), more than 1e-04"):
+        export_onnx(checkpoint, tmp_path / "generator.onnx")
+    assert not (tmp_path / "generator.onnx").exists()
+
+
+def test_a_family_that_cannot_be_traced_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", "mlp")
+    forward = MLPGenerator.forward
+
+    def branching(self: MLPGenerator, z: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        return forward(self, z if z.sum() > 0 else -z, label)
+
+    monkeypatch.setattr(MLPGenerator, "forward", branching)
+    with pytest.raises(ExportError, match=r"checkpoint: this family of generators has no ONNX form") as refused:
+        export_onnx(checkpoint, tmp_path / "generator.onnx")
+    assert str(refused.value).isprintable() and capfd.readouterr().out == ""
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", "mlp")
+    with pytest.raises(GeneratorError, match="no generator here"):
+        export_onnx(tmp_path / "nothing", tmp_path / "generator.onnx")
+    with pytest.raises(WriteError, match="checkpoint: cannot be written"):
+        export_onnx(checkpoint, checkpoint)
+    monkeypatch.setattr(export, "LARGEST_FILE", 1000)
+    with pytest.raises(ExportError, match=r"generator\.safetensors: .* GiB of weights do not fit into one ONNX file"):
+        export_onnx(checkpoint, tmp_path / "generator.onnx")
