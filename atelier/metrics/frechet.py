@@ -130,7 +130,7 @@ def frechet_standard_error(features: np.ndarray, first: Moments, second: Moments
     for c = F1^T a the form c^T T c = a^T U s U^T a needs no inverse of a covariance, which N <= dim would not have.
 
     Against repeated draws it is right within 15 % where N is several times dim, and up to 1.6 times too large where N is
-    about dim or smaller (tests/unit/metrics/test_frechet_error.py): on the safe side. A bootstrap would draw images twice,
+    about dim or smaller (tests/unit/metrics/test_errors_of_distances.py): on the safe side. A bootstrap would draw images twice,
     which a covariance of so few takes for a smaller rank: its distances are half as large again, their spread several times.
     """
     if len(features) != first.count:

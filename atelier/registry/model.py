@@ -54,7 +54,7 @@ class ServedGenerator:
         self.info: GeneratorInfo = self.generator.info
         self.device = device
 
-    def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> np.ndarray | list[str]:
+    def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> Any:
         """uint8 images [N, H, W, C] for N rows with these columns, of which a missing one or an empty cell means its default.
 
         seed: integer, from which latent and class are drawn. latent: latent_dim floats, instead of a seed. class: a name, or

@@ -18,11 +18,13 @@ from scipy.ndimage import gaussian_filter
 from atelier.data.packed import PackedDataset
 from atelier.metrics import classifier as classifier_module
 from atelier.metrics import extractors
+from atelier.metrics.coverage import memorised, prdc
 from atelier.metrics.evaluate import SAMPLING, Evaluation, Evaluator, read_evaluation
 from atelier.metrics.extractors import Extractor
-from atelier.metrics.frechet import Moments, frechet_distance
+from atelier.metrics.frechet import Moments, frechet_distance, frechet_standard_error
 from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
-from atelier.metrics.kernel import kernel_distance
+from atelier.metrics.kernel import kernel_distance, kernel_standard_error
+from atelier.metrics.reference import reference_indices
 from atelier.networks.layers import ImageShape
 from atelier.settings import EvaluateSettings
 
@@ -91,15 +93,20 @@ def test_values_are_those_of_the_functions(
     assert evaluation["kernel_means"].value == mean
     assert evaluation.flat["kernel_means_std"] == deviation
     assert list(evaluation.flat) == [
-        "frechet_means", "kernel_means", "classifier_confident", "class_share_min", "classifier_real", "classifier_accuracy",
-        "kernel_means_std",
+        "frechet_means", "kernel_means", "precision", "recall", "density", "coverage", "memorised", "classifier_confident",
+        "class_share_min", "classifier_real", "classifier_accuracy", "kernel_means_std",
     ]  # fmt: skip
+    assert evaluation["frechet_means"].standard_error == frechet_standard_error(seen[0], *moments)
+    assert evaluation["kernel_means"].standard_error == kernel_standard_error(seen[0], seen[1], seed=5)
+    equally_many = seen[1][reference_indices(len(seen[1]), seed=5, cap=200)]
+    expected = {**dataclasses.asdict(prdc(equally_many, seen[0])), "memorised": memorised(seen[0], seen[1], extractor.features(held_out))}
+    assert {name: (evaluation[name].value, evaluation[name].standard_error) for name in expected} == expected
     assert sum(evaluation.class_shares.values()) == pytest.approx(1)
     assert list(evaluation.class_shares) == dataset.classes
     assert evaluation["class_share_min"].value == min(evaluation.class_shares.values())
     share = evaluation["classifier_confident"]
     assert share.standard_error == pytest.approx((share.value * (1 - share.value) / 200) ** 0.5)
-    assert [m.higher_is_better for m in evaluation.measurements] == [False, False, True, True, True, True]
+    assert [m.higher_is_better for m in evaluation.measurements] == [False, False, *[True] * 4, False, *[True] * 4]
 
 
 def test_the_share_read_is_also_given_relative_to_real_images(
@@ -140,6 +147,10 @@ def test_identity_names_what_moves_the_value(
         "parameters": "cubic polynomial, unbiased, 100 subsets of 100",
     }
     assert dataclasses.replace(kernel, metric="frechet_means", parameters="ddof 1") == evaluation["frechet_means"].identity
+    among = {name: evaluation[name].identity for name in ("coverage", "memorised")}
+    assert (among["coverage"].reference_count, among["coverage"].parameters) == (100, "5 neighbours")
+    assert among["memorised"].reference_count == len(dataset)
+    assert among["memorised"].parameters == f"nearer than 99% of {len(held_out)} images of the test split"
     real = evaluation["classifier_real"].identity
     assert (real.samples, real.sampling) == (len(held_out), f"real images: {len(held_out)} images of the test split")
     assert len(real.weights) == 64
@@ -198,10 +209,10 @@ def test_only_what_is_asked_for_is_computed(
 ) -> None:
     monkeypatch.setattr("atelier.metrics.evaluate.load_classifier", lambda *args: pytest.fail("classifier was not asked for"))
     settings = measured(samples=64, metrics=["frechet"])
-    evaluation = evaluate(held_out[:64], dataset, settings, tmp_path, keep=30)
+    evaluation = evaluate(held_out[:64], dataset, settings, tmp_path)
     assert list(evaluation.flat) == ["frechet_means"]
     assert evaluation.features is not None
-    np.testing.assert_allclose(evaluation.features, features(held_out[:30]), atol=1e-6)
+    np.testing.assert_allclose(evaluation.features, features(held_out[:64]), atol=1e-6)
     monkeypatch.undo()
     monkeypatch.setattr(classifier_module, "IMAGES", 0)
     monkeypatch.setattr("atelier.metrics.evaluate.load_extractor", lambda *args: pytest.fail("no extractor was asked for"))
@@ -280,6 +291,15 @@ def test_settings_that_do_not_fit_are_refused(digits: Path, measured: Measured, 
     with pytest.raises(MetricError, match="classifier needs images of at least two labelled classes"):
         Evaluator(dataset, measured(metrics=["classifier"]), tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_held_out_images_nothing_is_known_of_what_was_memorised(
+    means: Any, pack_images: Callable[..., PackedDataset], measured: Measured, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    dataset = pack_images({"a": list(noise)}, resolution=28, channels=1, holdout=0.0)
+    with pytest.raises(MetricError, match=r"memorised compares with held-out images, and there are none; raise data.holdout"):
+        Evaluator(dataset, measured(samples=16, metrics=["memorised"]), tmp_path, progress=False)
 
 
 def measurement(value: float = 1.0, **changes: Any) -> Measurement:

@@ -19,7 +19,7 @@ from atelier.registry.promotion import judge, promote, rollback
 from atelier.registry.server import TrackingError, client, experiment_id
 from atelier.registry.versions import MEASUREMENT
 from gate_cases import GATE, numbers
-from registry_play import Name
+from registry_play import Name, not_needed
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_the_first_the_worse_and_the_better(name: Name, tmp_path: Path) -> None:
 def test_registering_the_champion_again_changes_nothing(name: Name) -> None:
     name.judged(numbers(20))
     before = name.ledger.entries()
-    assert judge(name.ledger, 1, GATE, pytest.fail).verdict == "kept"
+    assert judge(name.ledger, 1, GATE, not_needed).verdict == "kept"
     assert name.ledger.entries() == before and name.tags(1)["gate.verdict"] == "promoted"
 
 
@@ -110,7 +110,7 @@ def test_a_champion_that_cannot_be_measured_again_stays(name: Name) -> None:
 
 def test_a_collapsed_candidate_costs_no_second_measurement(name: Name) -> None:
     name.judged(numbers(20, reference="q"))
-    assert name.judged(numbers(1, coverage=0.0), pytest.fail)[1].verdict == "refused"
+    assert name.judged(numbers(1, coverage=0.0), not_needed)[1].verdict == "refused"
 
 
 def test_a_champion_of_something_else_is_not_replaced_by_itself(name: Name) -> None:
@@ -149,7 +149,7 @@ def test_the_gate_does_not_bring_back_what_was_rolled_back(name: Name) -> None:
     name.judged(numbers(20))
     name.judged(numbers(10))
     rollback(name.ledger, "it paints only eights")
-    decision = judge(name.ledger, 2, GATE, pytest.fail)
+    decision = judge(name.ledger, 2, GATE, not_needed)
     assert decision.verdict == "refused" and "rolled back before (it paints only eights)" in decision.reason
     assert name.aliases == {"champion": 1, "challenger": 2}
     promote(name.ledger, version_of(name, 2), "mended")
@@ -173,7 +173,7 @@ def test_what_was_interrupted_is_finished_by_the_next(name: Name, monkeypatch: p
     original: Callable[..., Any] = getattr(MlflowClient, call)
     number = name.add(numbers(10))
     for breaks_at in range(1, 4):
-        calls = []
+        calls: list[Any] = []
 
         def lost(*given: Any, at: int = breaks_at, calls: list[Any] = calls, **named: Any) -> Any:
             calls.append(given)
@@ -184,11 +184,11 @@ def test_what_was_interrupted_is_finished_by_the_next(name: Name, monkeypatch: p
         with monkeypatch.context() as broken:
             broken.setattr(MlflowClient, call, lost)
             try:
-                judge(name.ledger, number, GATE, pytest.fail)
+                judge(name.ledger, number, GATE, not_needed)
             except TrackingError as error:
                 assert "the line broke" in str(error)
         assert name.aliases.get("champion") in (1, number)
-    judge(name.ledger, number, GATE, pytest.fail)
+    judge(name.ledger, number, GATE, not_needed)
     assert name.aliases == {"champion": number, "previous": 1} and name.tags(number)["gate.verdict"] == "promoted"
     done = [entry for entry in name.ledger.entries() if entry.version == number]
     assert [entry.action for entry in done] == ["promote"] and done[0].end.startswith("done")
