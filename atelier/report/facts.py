@@ -21,6 +21,11 @@ OF_CLASSIFIER = ("classifier_real", "classifier_accuracy")
 TITLES = {
     "fid": "FID",
     "kid": "KID",
+    "precision": "Precision (share of its images that look real)",
+    "recall": "Recall (share of real images that it might have painted)",
+    "density": "Density (how thick its images lie among real ones; 1 is ideal)",
+    "coverage": "Coverage (share of real images with one of its images near)",
+    "memorised": "Memorised (share nearer to a training image than 99 % of held-out ones)",
     "classifier_confident": "Read with confidence above 0.9",
     "classifier_relative": "Read with confidence, relative to held-out real images",
     "class_share_min": "Share of the rarest class",
@@ -161,7 +166,7 @@ def text(measurement: Measurement) -> str:
 
 def is_share(name: str) -> bool:
     """Whether a metric is a share of images."""
-    return name.startswith(("classifier_", "class_share"))
+    return name.startswith(("classifier_", "class_share")) or name in ("precision", "recall", "coverage", "memorised")
 
 
 def _change(difference: float, name: str) -> str:
@@ -171,12 +176,17 @@ def _change(difference: float, name: str) -> str:
 
 
 def _spread(measurement: Measurement, spread: float | None) -> str:
+    """The 95 % interval, and beside it the deviation over subsets where there were any."""
+    parts = []
+    if measurement.interval is not None:
+        low, high = measurement.interval
+        if is_share(measurement.name) and measurement.name != "classifier_relative":
+            low, high = max(low, 0.0), min(high, 1.0)
+        shown = (f"{low:.1%}", f"{high:.1%}") if is_share(measurement.name) else (number_text(low), number_text(high))
+        parts.append(f"({' … '.join(shown)})")
     if spread is not None:
-        return f"± {spread:.2g} over subsets"
-    if measurement.standard_error is None:
-        return ""
-    error = f"{measurement.standard_error:.1%}" if is_share(measurement.name) else f"{measurement.standard_error:.2g}"
-    return f"± {error} standard error"
+        parts.append(f"± {spread:.2g} over subsets")
+    return " ".join(parts)
 
 
 def ancestry(info: GeneratorInfo) -> list[dict[str, Any]]:

@@ -113,7 +113,7 @@ def test_numbers_have_their_identity_and_are_compared_only_with_their_like(
 ) -> None:
     text = Page(write(baseline=make_evaluation(20.0))).text
     assert "12.35" in text and "-7.65, better" in text and "+7.7 points, better" in text
-    assert "± 0.002 over subsets" in text and "± 1.0% standard error" in text
+    assert "± 0.002 over subsets" in text and "(8.0% … 12.0%)" in text
     for part in ("eyes, 8 features", "e" * 64, "r" * 64 + ":train", "bilinear", "ddof 1"):
         assert part in text
     assert "the <base>" in text and "base generator" not in text
