@@ -127,7 +127,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
-    """What a checkpoint folder holds, byte for byte but for the speeds in its curves."""
+    """What a checkpoint folder holds, byte for byte but for the speeds in its curves and what it has cost."""
     files: dict[str, Any] = {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }

@@ -15,6 +15,7 @@ LEVELS = [
     {"tasks", "generator", "export"},
     {"training", "metrics"},
     {"registry", "report"},
+    {"serving"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 SOURCES = sorted(path for top in ("atelier", "components", "pipelines") for path in (ROOT / top).rglob("*.py"))
