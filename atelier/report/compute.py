@@ -1,6 +1,6 @@
 """What a training run has cost, in words, and an estimate of its energy and carbon from what is published about the average.
 
-Nothing here is metered: the record (atelier.training.state.Clock) knows seconds and hardware only. So every assumption
+Nothing here is metered: the record (atelier.training.clock.Clock) knows seconds and hardware only. So every assumption
 stands beside the estimate.
 """
 

@@ -116,7 +116,7 @@ def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[st
 def read_history(folder: Path) -> dict[str, Any]:
     """history.json of a checkpoint folder: {"points": [...], "evaluations": [...], "compute": [...]}.
 
-    "compute" is what the training has cost (seconds on each kind of hardware, see state.Clock); a checkpoint that was written
+    "compute" is what the training has cost (seconds on each kind of hardware, see clock.Clock); a checkpoint that was written
     before training recorded it has no such part.
     """
     return json.loads((Path(folder) / "history.json").read_text(encoding="utf-8"))

@@ -28,6 +28,7 @@ from atelier.settings import TrainSettings
 from atelier.tasks.generation import Generation, Pressure
 from atelier.tasks.sight import COMPARED
 from atelier.training import state
+from atelier.training.clock import Clock
 from atelier.training.distributed import Ranks
 from atelier.training.feed import Feed
 from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm
@@ -73,7 +74,7 @@ def _leave_when_stopped(stop: StopSignal, *_: Any) -> None:
 class Finished:
     """A whole run: the folder of its best save, that save's evaluation, and the history of all of it.
 
-    `history` is {"points": the curves, "evaluations": the measurements, "compute": what it has cost, see state.Clock}.
+    `history` is {"points": the curves, "evaluations": the measurements, "compute": what it has cost, see clock.Clock}.
     """
 
     best: Path
@@ -110,7 +111,7 @@ class Trainer:
         self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
         self.watch = Watch(settings.max_grad_norm, settings.min_diversity, int(settings.evaluate_from * settings.images))
         self.meter, self.signal = Meter(), Meter()
-        self.clock = state.Clock(device, ranks.world)
+        self.clock = Clock(device, ranks.world)
         self.steps = -(-settings.images // settings.batch)
         self.step = 0
         self.history: dict[str, Any] = {"points": [], "evaluations": [], "compute": []}

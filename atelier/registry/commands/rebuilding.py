@@ -10,7 +10,6 @@ import argparse
 import io
 import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARENT
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.server import client, explained
 from atelier.registry.versions import GENERATOR_HASH, PARAMETERS_AT, address, check_ours, resolve, uri
+from atelier.training.clock import cpu_name
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -185,7 +185,7 @@ def _remarks(version: ModelVersion, info: GeneratorInfo) -> list[str]:
         found.append("it was trained with changes that are not in the commit, or nobody knows")
     if attempt.get("kind") == "cuda":
         found.append(f"it was trained on {attempt.get('device')}, whose kernels round otherwise than a CPU's")
-    elif attempt.get("device") and attempt["device"] != platform.processor():
+    elif attempt.get("device") and attempt["device"] != cpu_name():
         found.append(f"it was trained on {attempt['device']}; another processor may round otherwise")
     if int(attempt.get("ranks", 1)) > 1:
         found.append(f"it was trained by {attempt['ranks']} processes: start it by torchrun --nproc-per-node {attempt['ranks']}")

@@ -99,7 +99,10 @@ def test_values_are_those_of_the_functions(
     assert evaluation["frechet_means"].standard_error == frechet_standard_error(seen[0], *moments)
     assert evaluation["kernel_means"].standard_error == kernel_standard_error(seen[0], seen[1], seed=5)
     equally_many = seen[1][reference_indices(len(seen[1]), seed=5, cap=200)]
-    expected = {**dataclasses.asdict(prdc(equally_many, seen[0])), "memorised": memorised(seen[0], seen[1], extractor.features(held_out))}
+    expected = {
+        **dataclasses.asdict(prdc(equally_many, seen[0])),
+        "memorised": memorised(seen[0], seen[1], extractor.features(held_out)),
+    }
     assert {name: (evaluation[name].value, evaluation[name].standard_error) for name in expected} == expected
     assert sum(evaluation.class_shares.values()) == pytest.approx(1)
     assert list(evaluation.class_shares) == dataset.classes

@@ -17,7 +17,7 @@ from torch import Tensor
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ImageShape
 from atelier.tasks.generation import Generation
-from atelier.training import state
+from atelier.training import clock, state
 from atelier.training.distributed import Ranks
 from atelier.training.loop import Trainer
 from atelier.training.state import RunFolder, StateError
@@ -83,7 +83,7 @@ def test_a_restored_run_is_the_saved_one_and_goes_on_alike(
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets the time that clocks read."""
     now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(state, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return lambda seconds: setattr(now, "seconds", seconds)
 
 
@@ -111,8 +111,8 @@ def test_what_a_run_costs_adds_up_over_its_interruptions(
     second = resumed()
     at(5004)
     second._save()
-    monkeypatch.setattr(state, "CPU_INFO", tmp_path / "cpuinfo")
-    state.CPU_INFO.write_text("processor : 0\nmodel name\t: Another CPU 3000\n")
+    monkeypatch.setattr(clock, "CPU_INFO", tmp_path / "cpuinfo")
+    clock.CPU_INFO.write_text("processor : 0\nmodel name\t: Another CPU 3000\n")
     at(6000)
     third = resumed()
     at(6001)
@@ -166,7 +166,7 @@ def test_a_gpu_is_recorded_with_its_power_limit(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1a2b"))
-    hardware = state.Clock(torch.device("cuda", 0), ranks=4).hardware
+    hardware = clock.Clock(torch.device("cuda", 0), ranks=4).hardware
     assert (hardware["kind"], hardware["device"], hardware["ranks"], hardware["watts"]) == ("cuda", name, 4, watts)
 
 
