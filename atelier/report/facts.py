@@ -21,11 +21,11 @@ OF_CLASSIFIER = ("classifier_real", "classifier_accuracy")
 TITLES = {
     "fid": "FID",
     "kid": "KID",
-    "precision": "Precision (share of its images that look real)",
-    "recall": "Recall (share of real images that it might have painted)",
-    "density": "Density (how thick its images lie among real ones; 1 is ideal)",
-    "coverage": "Coverage (share of real images with one of its images near)",
-    "memorised": "Memorised (share nearer to a training image than 99 % of held-out ones)",
+    "precision": "Precision: its images that look real",
+    "recall": "Recall: real images that it might paint",
+    "density": "Density (1 is ideal)",
+    "coverage": "Coverage: real images with one of its near",
+    "memorised": "Memorised (1% without copying)",
     "classifier_confident": "Read with confidence above 0.9",
     "classifier_relative": "Read with confidence, relative to held-out real images",
     "class_share_min": "Share of the rarest class",
@@ -175,18 +175,22 @@ def _change(difference: float, name: str) -> str:
     return f"{100 * difference:+.1f} points" if is_share(name) else f"{difference:+.3g}"
 
 
+def interval_text(measurement: Measurement) -> str:
+    """The 95 % interval in brackets, "" where it is not known."""
+    if measurement.interval is None:
+        return ""
+    low, high = measurement.interval
+    if not is_share(measurement.name):
+        return f"({number_text(low)} … {number_text(high)})"
+    if measurement.name != "classifier_relative":
+        low, high = max(low, 0.0), min(high, 1.0)
+    return f"({low:.1%} … {high:.1%})"
+
+
 def _spread(measurement: Measurement, spread: float | None) -> str:
-    """The 95 % interval, and beside it the deviation over subsets where there were any."""
-    parts = []
-    if measurement.interval is not None:
-        low, high = measurement.interval
-        if is_share(measurement.name) and measurement.name != "classifier_relative":
-            low, high = max(low, 0.0), min(high, 1.0)
-        shown = (f"{low:.1%}", f"{high:.1%}") if is_share(measurement.name) else (number_text(low), number_text(high))
-        parts.append(f"({' … '.join(shown)})")
-    if spread is not None:
-        parts.append(f"± {spread:.2g} over subsets")
-    return " ".join(parts)
+    """The interval, and beside it the deviation over subsets where there were any."""
+    over_subsets = f"± {spread:.2g} over subsets" if spread is not None else ""
+    return f"{interval_text(measurement)} {over_subsets}".strip()
 
 
 def ancestry(info: GeneratorInfo) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from atelier.metrics.identity import Measurement
 
 PAGE = "comparison.html"
+HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # its beginning is enough to see that it is another
 COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
 
 
@@ -89,7 +91,9 @@ def _row(name: str, first: Measurement | None, second: Measurement | None) -> Nu
     if not (first and second):
         return NumberRow(title, mine, theirs, "", "", "")
     if differences := first.identity.differences(second.identity):
-        return NumberRow(title, mine, theirs, "", "", f"not compared, for they differ in {'; '.join(differences)}")
+        return NumberRow(
+            title, mine, theirs, "", "", HASH.sub(r"\1", f"not compared, for they differ in {'; '.join(differences)}")
+        )
     change = second.value - first.value
     apart = first.interval and second.interval and (
         first.interval[1] < second.interval[0] or second.interval[1] < first.interval[0]

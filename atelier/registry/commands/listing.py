@@ -18,6 +18,8 @@ from atelier.registry.ledger import Entry, Ledger
 from atelier.registry.promotion import BY_HAND, CHAMPION, IN_ORDER, REASON, VERDICT, WITHDRAWN
 from atelier.registry.server import TrackingError, check_reachable, client, explained, mask, store_is_missing, tracking_uri
 from atelier.registry.versions import CARD_HASH, GENERATOR_HASH, MEASUREMENT, MODEL_ID, address, measurements, resolve, uri
+from atelier.report.compute import spent
+from atelier.report.facts import interval_text, metric_title, text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,7 +44,6 @@ MADE_BY = {  # what `show` tells of the making, by tag
     "dvc.experiment": "DVC experiment",
     PARENT: "fine-tuned from",
     PARENT_HASH: "parent's weights (sha256)",
-    COMPUTE: "compute",
 }
 
 
@@ -80,6 +81,8 @@ def show_one(args: argparse.Namespace) -> None:
     for tag, name in MADE_BY.items():
         if tags.get(tag):
             table.add_row(name, tags[tag])
+    for phrase in spent(json.loads(tags.get(COMPUTE, "[]"))):
+        table.add_row("training took", phrase)
     console().print(table)
     console().print(_numbers(version))
     card = "its description in MLflow, and an artifact of its run" if CARD_HASH in tags else "none"
@@ -123,9 +126,7 @@ def console() -> Console:
 
 def number(one: Measurement) -> str:
     """A value with its 95 % interval."""
-    if one.interval is None:
-        return f"{one.value:.4g}"
-    return f"{one.value:.4g} ({one.interval[0]:.4g} … {one.interval[1]:.4g})"
+    return f"{text(one)} {interval_text(one)}".strip()
 
 
 def _names(mlflow: MlflowClient) -> None:
@@ -210,7 +211,7 @@ def _numbers(version: ModelVersion) -> Table:
     for name, one in measurements(version).items():
         identity = one.identity
         table.add_row(
-            name, number(one), "higher" if one.higher_is_better else "lower",
+            metric_title(name), number(one), "higher" if one.higher_is_better else "lower",
             f"{identity.extractor}, weights {identity.weights[:12]}, {identity.resize}",
             f"{identity.samples}, seed {identity.seed}", f"{identity.reference_count} of {identity.reference[:12]}",
         )  # fmt: skip
