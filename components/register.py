@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from atelier.registry.register import Registration
     from atelier.registry.tracking import StepRun
 
-SUMMARY = "summary.json"
+SUMMARY, CARDS = "summary.json", ("base.md", "finetuned.md")
 TITLE_WIDTH, VALUE_WIDTH = 22, 16  # so that three columns fit on 80 characters
 IMAGES = {"base": "base images", "finetuned": "target images"}
 GONE = "not in the registry"

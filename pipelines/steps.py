@@ -380,7 +380,7 @@ def register(
 ) -> None:
     """Registers both generators in MLflow, where the gate decides whether they become champions."""
     from components.fetch import tracked
-    from components.register import Candidate, markdown, register
+    from components.register import CARDS, Candidate, markdown, register
 
     def candidate(checkpoint: Model, evaluation: Artifact, images: Dataset, uri: str | None) -> Candidate:
         return Candidate(Path(checkpoint.path), Path(evaluation.path), Path(images.path), tracked(uri).md5 if uri else "")
@@ -393,5 +393,6 @@ def register(
         Path(registration.path),
         _cache(),
     )
-    atomic_write(Path(summary.path), markdown(lines))
+    cards = "".join(f"\n---\n\n{(Path(registration.path) / card).read_text(encoding='utf-8')}" for card in CARDS)
+    atomic_write(Path(summary.path), markdown(lines) + cards)
     print(markdown(lines))

@@ -111,8 +111,8 @@ class ServedGenerator:
             latent = drawn[0][0]
         else:
             raise _invalid(f"row {number}: give a seed, or a latent of {self.info.latent_dim} numbers")
-        truncation = 1.0 if _empty(row.get("truncation")) else row["truncation"]
-        if not isinstance(truncation, Real) or not 0 < float(truncation) <= 1:
+        truncation: Any = 1.0 if _empty(row.get("truncation")) else row["truncation"]
+        if not isinstance(truncation, Real) or not 0 < truncation <= 1:  # type: ignore[operator]
             raise _invalid(f"row {number}: truncation is {_shown(truncation)}; give a number above 0 and at most 1")
         label = self._label(number, row.get("class"), drawn)
         if self.info.conditional:
@@ -123,7 +123,7 @@ class ServedGenerator:
     def _latent(self, number: int, value: Any) -> torch.Tensor:
         try:
             latent = torch.as_tensor(np.asarray(value, dtype=np.float32))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             latent = torch.empty(0)
         if latent.shape != (self.info.latent_dim,) or not latent.isfinite().all():
             raise _invalid(f"row {number}: latent is {_shown(value)}; give {self.info.latent_dim} finite numbers")

@@ -15,6 +15,7 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.registry import server
 from atelier.training.checkpoint import PLAYERS
+from signing_keys import Keys
 
 CLASSES = ["zero", "one", "two"]
 
@@ -45,6 +46,14 @@ def tracking(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def pipeline(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """`pipeline(name)`: the steps that follow belong to the pipeline run of the DVC experiment of that name."""
     return lambda name: monkeypatch.setenv("DVC_EXP_NAME", name)
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    """Key pairs of the test's own, none of which the environment names yet."""
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    return Keys(folder, monkeypatch)
 
 
 @pytest.fixture

@@ -23,11 +23,13 @@ from atelier.registry.commands import family, rebuilding
 from atelier.registry.promotion import judged
 from atelier.registry.register import Registration, register
 from atelier.registry.server import TrackingError, client
+from atelier.registry.signing import SignatureError
 from atelier.registry.tracking import step_run
 from atelier.registry.versions import address, resolve
 from atelier.settings import load
 from gate_cases import GATE, numbers
 from registry_play import not_needed
+from signing_keys import Keys
 from small import ROOT
 
 Run = Callable[..., str]
@@ -210,6 +212,24 @@ def test_what_is_not_known_cannot_be_made_again(
         bare = register(opened, "bare", make_checkpoint("bare", seed=17), [], "A card.")
     with pytest.raises(rebuilding.ReproduceError, match="no parameters were kept"):
         rebuilding.recipe(resolve(bare.uri), Path("again"))
+
+
+def test_with_a_verify_key_only_what_is_signed_is_promoted(run: Run, add: Callable[..., Registration], keys: Keys) -> None:
+    add("unsigned", 18, 20.0)
+    add("unsigned", 19, 30.0)
+    keys.sign_with("ours")
+    keys.verify_with("ours")
+    told = run("promote", "unsigned/2", "--reason", "nicer", code=1)
+    assert "models:/unsigned/2: its signature is missing, and ATELIER_VERIFY_KEY asks for one" in told
+    signed = add("unsigned", 20, 10.0)
+    assert signed.verdict == "promoted"
+    run("rollback", "unsigned", "--reason", "to the one before")
+    assert "champion is version 3" in run("promote", "unsigned/3", "--reason", "signed")
+    keys.verify_with("theirs")
+    assert "signed by another key than that of ATELIER_VERIFY_KEY" in run("promote", "unsigned/3", "--reason", "x", code=1)
+    with pytest.raises(SignatureError, match="signed by another key"):
+        add("unsigned", 21, 5.0)
+    assert json.loads(run("history", "unsigned", "--json"))[-1]["version"] == 3, "it was registered, and nothing was decided"
 
 
 @pytest.mark.parametrize(

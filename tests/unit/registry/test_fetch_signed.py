@@ -22,13 +22,6 @@ from signing_keys import Keys
 
 
 @pytest.fixture
-def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    return Keys(folder, monkeypatch)
-
-
-@pytest.fixture
 def run(tracking: Path, keys: Keys) -> Iterator[StepRun]:
     with step_run("register", "fetch tests", {}, required=True) as opened:
         yield opened

@@ -19,13 +19,6 @@ from signing_keys import Keys, write_private, write_public
 
 
 @pytest.fixture
-def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    return Keys(folder, monkeypatch)
-
-
-@pytest.fixture
 def checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
     return make_checkpoint("base")
 
