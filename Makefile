@@ -20,7 +20,7 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-containers pipeline-containers lint types ui compile report clean
+.PHONY: help setup demo test test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -51,6 +51,11 @@ ui: $(STAMP) ## MLflow's pages on the runs of this folder, at http://127.0.0.1:5
 	@[ -z "$$MLFLOW_TRACKING_URI" ] || \
 		{ echo "MLFLOW_TRACKING_URI is set: the runs are on the pages of $$MLFLOW_TRACKING_URI" >&2; exit 1; }
 	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+
+serve: PORT := 8080
+serve: $(STAMP) ## serve a registered generator and whoever is promoted after it, at http://127.0.0.1:8080 (NAME=..., PORT=...)
+	@[ -n "$(NAME)" ] || { echo "give a name: make serve NAME=digits (python -m atelier.registry list shows them)" >&2; exit 1; }
+	@exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT)
 
 compile: $(STAMP) ## write pipelines/pipeline.yaml for Kubeflow Pipelines
 	@python -m pipelines compile

@@ -81,6 +81,8 @@ def decide(candidate: Contender, champion: Contender | None, settings: GateSetti
 
 def _sound(candidate: Contender, settings: GateSettings) -> Check:
     one = candidate.primary(settings)
+    if candidate.unknown:
+        return Check(settings.primary, False, candidate.unknown)
     if one is None:
         return Check(settings.primary, False, f"{settings.primary} was not measured; add it to evaluate.metrics")
     if one.higher_is_better:

@@ -7,6 +7,7 @@ previous    the champion before this one, to which `rollback` returns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -171,6 +172,10 @@ def _inputs(
 
 def _recorded(one: Contender) -> dict[str, Any]:
     values = {name: measurement.to_dict() for name, measurement in one.measurements.items()}
+    for measured in values.values():
+        error = measured["standard_error"]
+        if error is not None and not math.isfinite(error):
+            measured["standard_error"] = str(error)  # which JSON has no number for
     return {**vars(one), "measurements": values}
 
 

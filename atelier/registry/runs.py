@@ -136,10 +136,15 @@ def _recall(client: MlflowClient, run: Run, opened: Opened) -> None:
     for name in run.data.metrics:
         opened.points |= {(name, metric.step) for metric in client.get_metric_history(opened.run_id, name)}
     if "mlflow.loggedImages" in run.data.tags:
-        for file in client.list_artifacts(opened.run_id, "images"):
-            found = re.fullmatch(r"images/(.+?)[%+]step[%+](\d+)[%+].*\.png", file.path)
-            if found:
-                opened.pictures.add((found[1], int(found[2])))
+        opened.pictures |= pictures(client, opened.run_id)
+
+
+def pictures(client: MlflowClient, run_id: str) -> set[tuple[str, int]]:
+    """(name, images) of each picture that a run holds."""
+    files = (
+        re.fullmatch(r"images/(.+?)[%+]step[%+](\d+)[%+].*\.png", file.path) for file in client.list_artifacts(run_id, "images")
+    )
+    return {(found[1], int(found[2])) for found in files if found}
 
 
 def unfinished(client: MlflowClient, experiment: str, pipeline_run_id: str) -> list[str]:

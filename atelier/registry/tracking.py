@@ -124,12 +124,16 @@ class StepRun:
 
     def log_picture(self, name: str, picture: Path, images: int) -> None:
         """Adds a picture (PNG file) to the time series `name`, which MLflow shows with a slider. The file is read at once."""
-        content = picture.read_bytes()
+        content, tried = picture.read_bytes(), False
 
         def send() -> None:
             from PIL import Image
 
+            nonlocal tried
             assert self._opened
+            if tried:  # it may have arrived, and the answer not
+                self._opened.pictures |= runs.pictures(self._client, self._opened.run_id)
+            tried = True
             if (name, images) not in self._opened.pictures:
                 with Image.open(io.BytesIO(content)) as image:
                     self._client.log_image(self._opened.run_id, image, key=name, step=images)

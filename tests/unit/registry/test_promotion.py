@@ -51,6 +51,19 @@ def test_the_first_the_worse_and_the_better(name: Name, tmp_path: Path) -> None:
     assert [check["passed"] for check in record["inputs"]["checks"]] == [True] * 6
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity"])
+def test_a_number_that_is_none_is_refused(name: Name, value: str) -> None:
+    """Measurements are finite; what somebody else writes into the tags need not be."""
+    name.judged(numbers(20))
+    number = name.add(numbers(15))
+    (tag,) = (tag for tag in name.tags(number) if tag.startswith(f"{MEASUREMENT}frechet"))
+    wrong = name.tags(number)[tag].replace('"value": 15', f'"value": {value}')
+    client().set_model_version_tag(name.name, str(number), tag, wrong)
+    decision = judge(name.ledger, number, GATE, not_needed)
+    assert decision.verdict == "refused" and "is damaged (frechet_efficientnet_lite0 is" in decision.reason
+    assert name.aliases == {"champion": 1, "challenger": number}
+
+
 def test_registering_the_champion_again_changes_nothing(name: Name) -> None:
     name.judged(numbers(20))
     before = name.ledger.entries()

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +23,15 @@ import pandas as pd
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from atelier.generator import draw_latents, load_generator, read_info, sample, to_uint8
 from atelier.registry import bundle
-from atelier.registry.model import BATCH, ServedGenerator, input_example, signature
+from atelier.registry.model import BATCH, ServedGenerator, input_example, picture, signature
+from atelier.registry.register import register
+from atelier.registry.server import client
+from atelier.registry.tracking import step_run
+from small import free_port
 
 
 @pytest.fixture
@@ -27,18 +42,23 @@ def served(make_checkpoint: Callable[..., Path]) -> ServedGenerator:
 @pytest.fixture
 def predict(make_checkpoint: Callable[..., Path], tmp_path: Path) -> Callable[[Any], np.ndarray]:
     """The same generator as users get it: MLflow holds the input to the signature before it paints."""
-    folder = make_checkpoint("logged")
-    info, place = read_info(folder), str(tmp_path / "model")
+    place = tmp_path / "model"
+    save(make_checkpoint("logged"), place)
+    model = mlflow.pyfunc.load_model(str(place))
+    return lambda table: np.asarray(model.predict(table))
+
+
+def save(checkpoint: Path, place: Path) -> None:
+    """A checkpoint as MLflow's model in the new folder `place`."""
+    info = read_info(checkpoint)
     mlflow.pyfunc.save_model(
-        place,
+        str(place),
         loader_module=bundle.ENTRY,
-        data_path=str(folder),
+        data_path=str(checkpoint),
         signature=signature(info),
         input_example=input_example(info),
         pip_requirements=bundle.requirements(),
     )
-    model = mlflow.pyfunc.load_model(place)
-    return lambda table: np.asarray(model.predict(table))
 
 
 def test_a_seed_paints_what_sample_paints(served: ServedGenerator) -> None:
@@ -99,6 +119,8 @@ def test_a_latent_and_its_truncation(served: ServedGenerator) -> None:
         ({"seed": [0], "truncation": [1.5]}, "row 0: truncation is 1.5"),
         ({"seed": [0], "truncation": [0.0]}, "row 0: truncation is 0"),
         ({"seed": [0], "truncation": ["half"]}, "row 0: truncation is 'half'"),
+        ({"seed": [0], "truncation": [10**400]}, "row 0: truncation is 1000"),
+        ({"latent": [[10**400] * 4], "class": ["one"]}, r"row 0: latent is \[1000"),
     ],
 )
 def test_a_wrong_row_is_named(predict: Callable[[Any], np.ndarray], rows: dict[str, list[Any]], message: str) -> None:
@@ -169,3 +191,79 @@ def test_the_hash_of_what_is_shipped_follows_its_text(monkeypatch: pytest.Monkey
     with (shipped / "registry" / "model.py").open("a") as file:
         file.write("# mended\n")
     assert bundle.code_hash() != before
+
+
+def test_mlflow_serves_the_champion_as_pngs(tracking: Path, make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    checkpoint = make_checkpoint("logged")
+    with step_run("register", "serving tests", {}, required=True) as run:
+        register(run, tmp_path.name, checkpoint, [], "A card.")
+    client().set_registered_model_alias(tmp_path.name, "champion", "1")
+    rows = [{"seed": 1}, {"seed": 2, "class": "two", "truncation": 0.5}]
+    with mlflow_models_serve(f"models:/{tmp_path.name}@champion", tmp_path) as invoke:
+        files = invoke({"dataframe_records": rows, "params": {"format": "png"}})["predictions"]
+        arrays = invoke({"dataframe_records": rows})["predictions"]
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            invoke({"dataframe_records": rows, "params": {"format": "gif"}})
+    assert refused.value.code == 400 and "format is 'gif'; give array or png" in refused.value.read().decode()
+    expected = ServedGenerator(checkpoint).predict(pd.DataFrame(rows))
+    assert np.abs(np.array(arrays) - expected).max() <= 1
+    for file, image in zip(files, expected, strict=True):
+        with Image.open(io.BytesIO(base64.b64decode(file))) as shown:
+            assert shown.format == "PNG"
+            assert np.abs(np.asarray(shown).astype(int) - image[..., 0]).max() <= 1
+
+
+@contextlib.contextmanager
+def mlflow_models_serve(uri: str, folder: Path) -> Iterator[Callable[[dict[str, Any]], Any]]:
+    """A function that posts to /invocations of the real `mlflow models serve`, which logs into `folder`."""
+    port, log_file = free_port(), folder / "mlflow.log"
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri, "--env-manager", "local"]
+    command += ["--port", str(port), "--workers", "1"]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # where it looks for uvicorn
+    environment = {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+    with (
+        log_file.open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True) as process,
+    ):
+        try:
+            end = time.monotonic() + 180
+            while not answers(port):
+                assert process.poll() is None and time.monotonic() < end, log_file.read_text(encoding="utf-8")[-2000:]
+                time.sleep(0.2)
+            yield lambda body: post(f"http://127.0.0.1:{port}/invocations", body)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def answers(port: int) -> bool:
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def post(url: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_a_png_is_the_image_and_says_how_it_came_to_be(served: ServedGenerator) -> None:
+    rows = pd.DataFrame({"seed": [3], "class": ["two"], "truncation": [0.5]})
+    (text,) = served.predict(rows, {"format": "png"})
+    file = base64.b64decode(text)
+    with Image.open(io.BytesIO(file)) as picture:
+        told = json.loads(picture.info["atelier"])
+        assert (np.asarray(picture) == served.predict(rows)[0, ..., 0]).all()
+    assert told == {"weights": served.generator.sha256, "seed": 3, "class": "two", "truncation": 0.5}
+    assert b"tEXtatelier\0" in file
+    with pytest.raises(MlflowException, match="format is 'gif'; give array or png"):
+        served.predict(rows, {"format": "gif"})
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_has_the_values_of_the_image(channels: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, channels), dtype=np.uint8)
+    shown = np.asarray(picture(image))
+    assert (shown.reshape(image.shape) == image).all()
