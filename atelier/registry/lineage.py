@@ -22,14 +22,15 @@ _FROM_ENVIRONMENT = {
 def git_state() -> dict[str, str]:
     """{"commit": sha, "dirty": "true" | "false"} of the repository that holds the working directory.
 
-    dvc.lock does not count as dirt: `dvc repro` itself writes it. Where there is no repository (in a container) the commit is
+    dvc.lock and params.yaml do not count as dirt: `dvc repro` writes the one, `dvc exp run -S` the other, and the values that a
+    generator was made with are kept beside it. Where there is no repository (in a container) the commit is
     that of ATELIER_GIT_COMMIT, with "dirty" "unknown"; without that, {}.
     """
     commit = _git("rev-parse", "--verify", "HEAD")
     if commit is None:
         given = os.environ.get("ATELIER_GIT_COMMIT")
         return {"commit": given, "dirty": "unknown"} if given else {}
-    changes = _git("status", "--porcelain", "--", ":/", ":(top,exclude)dvc.lock")
+    changes = _git("status", "--porcelain", "--", ":/", ":(top,exclude)dvc.lock", ":(top,exclude)params.yaml")
     return {"commit": commit, "dirty": "unknown" if changes is None else str(bool(changes)).lower()}
 
 

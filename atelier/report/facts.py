@@ -133,7 +133,7 @@ def metric_row(measurement: Measurement, spread: float | None, baseline: Evaluat
         except IdentityMismatch as error:
             difference, remark = None, f"not compared: {error}"
         if difference is not None:
-            change = _change(difference, measurement.name)
+            change = change_text(difference, measurement.name)
             better = None if difference == 0 else (difference > 0) == measurement.higher_is_better
     return MetricRow(
         name=measurement.name,
@@ -169,7 +169,8 @@ def is_share(name: str) -> bool:
     return name.startswith(("classifier_", "class_share")) or name in ("precision", "recall", "coverage", "memorised")
 
 
-def _change(difference: float, name: str) -> str:
+def change_text(difference: float, name: str) -> str:
+    """By how much a number has changed: shares in points, others with three digits."""
     if difference == 0:
         return "0"
     return f"{100 * difference:+.1f} points" if is_share(name) else f"{difference:+.3g}"

@@ -23,7 +23,7 @@ from atelier.registry.commands.listing import console, number
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.server import client, explained
 from atelier.registry.versions import PARAMETERS_AT, address, check_ours, measurements, resolve, uri
-from atelier.report.facts import flat, metric_title
+from atelier.report.facts import change_text, flat, metric_title
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -99,8 +99,8 @@ def _row(name: str, first: Measurement | None, second: Measurement | None) -> Nu
         first.interval[1] < second.interval[0] or second.interval[1] < first.interval[0]
     )  # fmt: skip
     sides = {True: "B", False: "A"}[(change > 0) == second.higher_is_better]
-    better = "" if not change else f"{sides} is better" + ("" if apart else ", within the intervals")
-    return NumberRow(title, mine, theirs, f"{change:+.4g}", better, "")
+    better = "" if not change else f"{sides} is better" + ("" if apart else ", but the intervals overlap")
+    return NumberRow(title, mine, theirs, change_text(change, name), better, "")
 
 
 def parameters(first: Side, second: Side) -> list[tuple[str, str, str]]:

@@ -96,11 +96,13 @@ def show_history(args: argparse.Namespace) -> None:
         print(json.dumps([vars(entry) for entry in entries], indent=2, ensure_ascii=False))
         return
     table = Table(title=f"Decisions about {args.name}", title_justify="left")
-    for name in ("turn", "when", "what", "version", "aliases set", "why", "by"):
+    for name in ("turn", "when (UTC)", "what", "version", "aliases set", "why", "by"):
         table.add_column(name, overflow="fold")
     for entry in entries:
         what = entry.action if entry.end else f"{entry.action} (not carried out yet)"
-        table.add_row(str(entry.number), entry.at, what, str(entry.version), _moves(entry), entry.reason, entry.by)
+        table.add_row(
+            str(entry.number), entry.at[:19].replace("T", " "), what, str(entry.version), _moves(entry), entry.reason, entry.by
+        )
     console().print(table)
     told = next((entry.aliases[CHAMPION] for entry in reversed(entries) if CHAMPION in entry.aliases), None)
     if champion != told:
@@ -179,7 +181,7 @@ def _versions(mlflow: MlflowClient, name: str) -> None:
         table.add_row(
             str(one.version),
             ", ".join(sorted(aliases.get(str(one.version), ()), key=_rank)),
-            "by hand" if tags.get(BY_HAND) else "rolled back" if tags.get(WITHDRAWN) else tags.get(VERDICT, "not asked"),
+            "rolled back" if tags.get(WITHDRAWN) else "by hand" if tags.get(BY_HAND) else tags.get(VERDICT, "not asked"),
             _distance(one),
             _when(one.creation_timestamp),
             tags.get(GENERATOR_HASH, "not ours")[:12],

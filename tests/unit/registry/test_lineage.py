@@ -36,6 +36,8 @@ def test_commit_and_dirt(repository: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(repository / "sub")
     assert git_state()["dirty"] == "false"
     (repository / "params.yaml").write_text("a: 2\n")
+    assert git_state()["dirty"] == "false", "its values are kept with what they made"
+    (repository / "code.py").write_text("print()\n")
     assert git_state() == {"commit": commit, "dirty": "true"}
 
 
