@@ -12,19 +12,27 @@ from served_process import make_checkpoint
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Working folder with an mlflow.db; while the tests run it is the one of the environment."""
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Working folder with an mlflow.db that has its tables."""
     folder = tmp_path_factory.mktemp("mlflow")
+    server.import_mlflow()
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tracking(store: Path) -> Iterator[Path]:
+    """The store is the one that `tracking_uri()` finds, here and in the processes that the tests start."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_RUN_ID", "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "DVC_STAGE", "DVC_EXP_NAME"):
             patch.delenv(name, raising=False)
         patch.setattr("atelier.registry.runs.SETTLE_SECONDS", 0.0)
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        patch.chdir(store)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        server.import_mlflow()
-        server.client().search_experiments()
-        yield folder
+        yield store
 
 
 @pytest.fixture(scope="session")

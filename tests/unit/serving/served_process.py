@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -151,3 +152,10 @@ def about(file: bytes) -> dict[str, Any]:
     """What a PNG says of itself."""
     with Image.open(io.BytesIO(file)) as picture:
         return json.loads(picture.info["atelier"])
+
+
+def pixels(file: bytes) -> np.ndarray:
+    """The values of a PNG, [H, W] or [H, W, C]."""
+    with Image.open(io.BytesIO(file)) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture).astype(int)

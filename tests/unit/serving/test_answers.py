@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import socket
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,21 +15,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from atelier.files import sha256_file
 from atelier.generator import WEIGHTS
 from atelier.pictures import grid
 from atelier.registry.model import ServedGenerator
 from atelier.registry.server import client
-from served_process import CLASSES, Server, about, register_versions, serving, wait
+from served_process import CLASSES, Server, about, pixels, register_versions, serving, wait
 
 URI = "models:/answers/1"
 OPTIONS = ("--images", "8", "--body", "4096", "--rate", "100000")
 
 
 @pytest.fixture(scope="module")
-def server(store: Path, checkpoints: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tracking: Path, checkpoints: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     register_versions("answers", checkpoints[:1])
     client().set_registered_model_alias("answers", "champion", "1")
     with serving(tmp_path_factory.mktemp("log"), "answers@champion", *OPTIONS) as running:
@@ -45,12 +45,6 @@ def weights(checkpoints: list[Path]) -> str:
 def local(checkpoints: list[Path]) -> ServedGenerator:
     """The same generator in this process."""
     return ServedGenerator(checkpoints[0])
-
-
-def pixels(file: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(file)) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture).astype(int)
 
 
 def same(file: bytes, image: np.ndarray) -> bool:
@@ -73,7 +67,11 @@ def test_a_class_in_an_address_may_be_an_index(server: Server) -> None:
 
 
 def test_rows_come_as_json(server: Server, local: ServedGenerator, weights: str) -> None:
-    rows = [{"seed": 1, "class": "zero", "truncation": 0.5}, {"latent": [0.5, -0.5, 1, 0], "class": 1}, {"seed": 3}]
+    rows: list[dict[str, Any]] = [
+        {"seed": 1, "class": "zero", "truncation": 0.5},
+        {"latent": [0.5, -0.5, 1, 0], "class": 1},
+        {"seed": 3},
+    ]
     answer = server.post({"rows": rows})
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
     assert (answer.json["model"], answer.json["weights"]) == (URI, weights)
@@ -95,7 +93,7 @@ def test_a_count_stands_for_seeds_that_follow_each_other(server: Server) -> None
 def test_a_contact_sheet(server: Server, local: ServedGenerator, weights: str) -> None:
     answer = server.post({"count": 7, "seed": 2}, accept="image/png")
     assert (answer.status, answer.headers["content-type"], answer.headers["x-atelier-model"]) == (200, "image/png", URI)
-    images = local.predict(pd.DataFrame({"seed": range(2, 9)}))
+    images = local.predict(pd.DataFrame({"seed": list(range(2, 9))}))
     assert same(answer.body, np.asarray(grid(images.transpose(0, 3, 1, 2), 3)))
     told = about(answer.body)
     assert (told["model"], told["weights"]) == (URI, weights)
@@ -107,7 +105,7 @@ def test_files_in_a_zip(server: Server, local: ServedGenerator) -> None:
     assert (answer.status, answer.headers["content-type"], answer.headers["x-atelier-model"]) == (200, "application/zip", URI)
     archive = zipfile.ZipFile(io.BytesIO(answer.body))
     assert archive.namelist() == ["0000.png", "0001.png", "0002.png"]
-    for seed, image in enumerate(local.predict(pd.DataFrame({"seed": range(3)}))):
+    for seed, image in enumerate(local.predict(pd.DataFrame({"seed": [0, 1, 2]}))):
         file = archive.read(f"{seed:04}.png")
         assert same(file, image) and about(file)["seed"] == seed
     assert server.post({"count": 3}, accept="application/zip").body == answer.body
@@ -204,8 +202,6 @@ def test_a_long_body_is_refused_with_and_without_its_length(server: Server) -> N
 
 
 def raw(server: Server, sent: bytes) -> bytes:
-    import socket
-
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(sent)
         return connection.recv(4096)
