@@ -1,0 +1,148 @@
+"""Serves a registered generator over HTTP, and follows its alias: whoever is promoted comes into use without a restart.
+
+The next version is fetched, checked and tried aside, then takes over between two requests. When MLflow is away, or the alias
+leads nowhere or to weights that are not those that were registered, the version in use stays; /ready, the page and the log
+say so. Without a version it waits for one: /ready says 503 until then.
+
+  GET /                                            a page with the version in use, its classes and 16 images
+  GET /image.png?seed=7&class=3&truncation=0.7     one image
+  POST /generate  {"count": 16, "seed": 0}         or {"rows": [{"seed": 1, "class": "7", "truncation": 0.7}, ...]}; what comes is
+                                                   JSON, a contact sheet (Accept: image/png) or files (Accept: application/zip)
+  GET /health, /ready, /metrics                    alive, ready, and numbers for Prometheus
+
+examples:
+  python -m atelier.serving digits@champion                    http://127.0.0.1:8080, of the MLflow in this folder
+  python -m atelier.serving models:/digits/4 --port 8081       one version, which stays
+  MLFLOW_TRACKING_URI=http://mlflow:5000 python -m atelier.serving digits@champion --host 0.0.0.0
+
+It asks nobody who they are: on a network put it behind what does. SIGTERM ends it when the requests that came are answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from atelier import command_line
+from atelier.errors import AtelierError
+from atelier.registry.versions import RESERVED_ALIAS, address
+from atelier.serving.limits import Limits
+from atelier.settings import REGISTERED
+
+log = logging.getLogger("atelier.serving")
+
+BACKLOG = 1024
+GRACE_SECONDS = 40  # for the requests that came before SIGTERM
+
+
+class ServingError(AtelierError):
+    """The server cannot start here."""
+
+
+def main() -> None:
+    """The command line."""
+    args = parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn waits for requests first, then raises the signal again
+    with _listen(args.host, args.port) as listening, tempfile.TemporaryDirectory(prefix="atelier-serving-") as scratch:
+        _serve(args, listening, Path(scratch))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser; what loads PyTorch is imported after it has spoken."""
+    plain = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog="python -m atelier.serving", description=__doc__, formatter_class=plain)
+    made.add_argument("version", type=_version, metavar="VERSION", help="NAME@ALIAS or NAME/NUMBER, with or without models:/")
+    made.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine alone)")
+    made.add_argument("--port", type=_port, default=8080, help="default: 8080; 0 takes a free one")
+    made.add_argument("--device", default="cpu", help="where to paint: cpu, cuda, cuda:1, ... (default: cpu)")
+    made.add_argument(
+        "--poll", type=_positive, default=5.0, metavar="S", help="seconds between two looks at the registry (default: 5)"
+    )
+    limits = made.add_argument_group("limits")
+    limits.add_argument(
+        "--images", type=_count, default=64, metavar="N", help="images a request; more is answered 422 (default: 64)"
+    )
+    limits.add_argument(
+        "--rate", type=_positive, default=200.0, metavar="N",
+        help="images a second over all clients; beyond, 429 with the seconds to wait (default: 200)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--queue", type=_count, default=32, metavar="N",
+        help="requests that are painted or wait for it; beyond, 503 (default: 32)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--body", type=_count, default=2**20, metavar="BYTES", help="length of a request; more is answered 413 (default: 1048576)"
+    )
+    return made
+
+
+def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) -> None:
+    import torch
+    import uvicorn
+
+    from atelier.serving.app import application
+    from atelier.serving.follow import Follower
+    from atelier.serving.metrics import Metrics
+
+    try:
+        torch.zeros(1, device=args.device)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without that device
+        reason = str(error).splitlines()[0]
+        raise ServingError(f"--device {args.device}: cannot be used here ({reason}); give another, such as cpu") from error
+    metrics = Metrics()
+    follower = Follower(args.version, args.device, args.poll, scratch, metrics)
+    app = application(follower, Limits(args.body, args.images, args.rate, args.queue), metrics)
+    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
+    host, port = listening.getsockname()[:2]
+    log.info("http://%s:%d/ serves %s", f"[{host}]" if ":" in host else host, port, args.version)
+    follower.start()
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        follower.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ServingError(f"{host}:{port}: cannot listen there ({error.strerror}); give another --port or --host") from error
+
+
+def _version(text: str) -> str:
+    found = REGISTERED.fullmatch(address(text))
+    if not found or (found["alias"] and RESERVED_ALIAS.fullmatch(found["alias"])):
+        raise argparse.ArgumentTypeError(f"{text} names no registered generator; write NAME@champion or NAME/NUMBER")
+    return address(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port; give a number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number of at least 1")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: give a number above 0")
+    return value
+
+
+if __name__ == "__main__":
+    command_line.run(main)

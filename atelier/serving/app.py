@@ -1,0 +1,152 @@
+"""The HTTP side: each address, and how what goes wrong is told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from mlflow.exceptions import MlflowException
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from atelier.registry.model import Row
+from atelier.serving import answers, asked
+from atelier.serving.follow import Champion, Follower
+from atelier.serving.limits import Limits, Refused
+from atelier.serving.metrics import Measured, Metrics
+from atelier.serving.painter import Painter
+
+BODY_SECONDS = 30.0  # in which a body has to arrive
+WAIT_SECONDS = 5  # after which a server without a model is worth another try
+PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def application(follower: Follower, limits: Limits, metrics: Metrics) -> FastAPI:
+    """The ASGI application that paints with whatever version the follower has in use."""
+    service = _Service(follower, limits, metrics)
+    app = FastAPI(title="Atelier", openapi_url=None)  # its page of documentation loads scripts from elsewhere
+    routes: dict[str, Callable[..., Any]] = {
+        "/": service.page,
+        "/health": service.health,
+        "/ready": service.ready,
+        "/metrics": service.metrics,
+        "/image.png": service.image,
+    }
+    for path, endpoint in routes.items():
+        app.add_api_route(path, endpoint, methods=["GET"])
+    app.add_api_route("/generate", service.generate, methods=["POST"])
+    app.add_exception_handler(Refused, service.refused)
+    app.add_exception_handler(HTTPException, service.not_served)
+    app.add_middleware(Measured, metrics=metrics, paths=frozenset({*routes, "/generate"}))
+    return app
+
+
+class _Service:
+    def __init__(self, follower: Follower, limits: Limits, metrics: Metrics) -> None:
+        self._follower, self._limits, self._metrics = follower, limits, metrics
+        self._painter = Painter(limits, metrics)
+        environment = Environment(loader=PackageLoader("atelier.serving", "."), autoescape=True, undefined=StrictUndefined)
+        self._page = environment.get_template("page.html.j2")
+
+    async def health(self) -> Response:
+        return _json(200, {"alive": True})
+
+    async def metrics(self) -> Response:
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    async def ready(self) -> Response:
+        champion, trouble = self._follower.current, self._follower.trouble
+        detail = {"ready": champion is not None, "serves": self._follower.uri, "trouble": trouble or None}
+        if champion is None:
+            return _json(503, detail, {"Retry-After": str(WAIT_SECONDS)})
+        return _json(200, detail | champion.named, champion.headers)
+
+    async def page(self) -> Response:
+        champion = self._follower.current
+        images = [(base64.b64encode(file).decode(), about) for file, about in champion.examples] if champion else []
+        text = self._page.render(
+            uri=self._follower.uri,
+            champion=champion,
+            info=champion.generator.info if champion else None,
+            images=images,
+            trouble=self._follower.trouble,
+            limits=self._limits,
+        )
+        headers = {"Content-Security-Policy": PAGE_POLICY, **(champion.headers if champion else {})}
+        return Response(text, 200 if champion else 503, headers, "text/html")
+
+    async def image(self, request: Request) -> Response:
+        champion = self._champion(request)
+        (row,) = _rows(champion, [asked.of_query(request.query_params, champion.generator.info.classes)])
+        content = await self._painter.paint(1, lambda: answers.one(champion, row))
+        return _images(champion, content, asked.PNG)
+
+    async def generate(self, request: Request) -> Response:
+        body = await _body(request, self._limits.body)
+        champion = self._champion(request)
+        form = asked.form(request.headers.get("accept", ""))
+        rows = _rows(champion, asked.of_body(body, self._limits.images))
+        content = await self._painter.paint(len(rows), lambda: answers.answer(champion, rows, form))
+        return _images(champion, content, form)
+
+    async def refused(self, request: Request, error: Any) -> Response:
+        self._metrics.rejected.labels(error.reason).inc()
+        headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+        if error.status in (408, 413):
+            headers["Connection"] = "close"  # the rest of the body is not read
+        champion = getattr(request.state, "champion", None)
+        return _json(error.status, {"error": error.message}, headers | (champion.headers if champion else {}))
+
+    async def not_served(self, request: Request, error: Any) -> Response:
+        message = f"{request.method} {request.url.path} is not served; see the page at /"
+        return _json(error.status_code, {"error": message}, error.headers)
+
+    def _champion(self, request: Request) -> Champion:
+        """The version that this request gets, whatever comes into use meanwhile."""
+        champion = self._follower.current
+        if champion is None:
+            message = f"{self._follower.uri} is not loaded yet: {self._follower.trouble or 'it is being fetched'}"
+            raise Refused(503, "no model", message, WAIT_SECONDS)
+        request.state.champion = champion
+        return champion
+
+
+def _rows(champion: Champion, records: list[dict[str, Any]]) -> list[Row]:
+    try:
+        return champion.generator.read(records)
+    except MlflowException as error:
+        raise Refused(422, "input", error.message) from error
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body of a request. Raises Refused: 413 for a longer one, 408 for one that does not come."""
+    too_large = Refused(413, "body", f"the body is larger than {most} bytes")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise too_large
+    except TimeoutError as error:
+        raise Refused(408, "slow", f"the body did not come within {BODY_SECONDS:g} s") from error
+    except ClientDisconnect as error:
+        raise Refused(400, "gone", "the client went away") from error
+    return bytes(body)
+
+
+def _images(champion: Champion, content: bytes, form: str) -> Response:
+    return Response(content, 200, {"Cache-Control": "no-store", **champion.headers}, form)
+
+
+def _json(status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(content) + "\n", status, headers, asked.JSON)
