@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BATCH = 64
 COLUMNS = ("seed", "latent", "class", "truncation")
+COUNT, MOST = "count", 1000  # column of a table besides, and how many images a row may ask for
 FORMATS = ("array", "png")
 ABOUT = "atelier"  # keyword of the text chunk that says how a PNG came to be
 
@@ -47,7 +48,7 @@ class Row:
 
 
 class ServedGenerator:
-    """`predict` paints one image for each row. A row's image depends on that row alone (up to rounding)."""
+    """`predict` paints one image for each row, or `count`. A row's images depend on that row alone (up to rounding)."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         self.generator = load_generator(folder, device)
@@ -55,11 +56,12 @@ class ServedGenerator:
         self.device = device
 
     def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> Any:
-        """uint8 images [N, H, W, C] for N rows with these columns, of which a missing one or an empty cell means its default.
+        """uint8 images [N, H, W, C] for rows with these columns, of which a missing one or an empty cell means its default.
 
         seed: integer, from which latent and class are drawn. latent: latent_dim floats, instead of a seed. class: a name, or
         an index as a number (by default drawn from the seed). truncation: in (0, 1], by default 1; it scales the latent, for
-        less variety and safer images (Brock et al. 2019, section 3.1, in its scaling form).
+        less variety and safer images (Brock et al. 2019, section 3.1, in its scaling form). count: how many images, of the
+        seeds from the row's on; 1 to 1000, by default 1.
 
         With params {"format": "png"} N PNG files in base64 instead, each with its row and the weights' sha256 in a text chunk.
         MLflow drops other columns with a warning before they get here. Raises MlflowException (400 when served) naming the row.
@@ -71,7 +73,8 @@ class ServedGenerator:
         form = (params or {}).get("format", FORMATS[0])
         if form not in FORMATS:
             raise _invalid(f"params: format is {_shown(form)}; give {' or '.join(FORMATS)}")
-        rows = self.read(model_input.to_dict("records"))
+        records = enumerate(model_input.to_dict("records"))
+        rows = [self._row(number, one) for number, record in records for one in _several(number, record)]
         images = self.paint(rows)
         if form == "array":
             return images
@@ -176,7 +179,7 @@ def signature(info: GeneratorInfo) -> ModelSignature:
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in COLUMNS]
+    columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in (*COLUMNS, COUNT)]
     images = TensorSpec(np.dtype(np.uint8), (-1, info.resolution, info.resolution, info.channels), name=None)
     params = ParamSchema([ParamSpec("format", DataType.string, FORMATS[0])])
     return ModelSignature(inputs=Schema(columns), outputs=Schema([images]), params=params)
@@ -190,6 +193,19 @@ def input_example(info: GeneratorInfo) -> DataFrame:
     if info.conditional:
         columns["class"] = [info.classes[0], info.classes[-1]]
     return pandas.DataFrame(columns)
+
+
+def _several(number: int, record: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
+    """The row once for each image that it asks for, each with a seed of its own."""
+    count: Any = record.get(COUNT)
+    if _empty(count) or count == 1:
+        return [record]
+    if not _is_whole(count) or not 1 <= count <= MOST:
+        raise _invalid(f"row {number}: count is {_shown(count)}; give a whole number from 1 to {MOST}")
+    seed: Any = record.get("seed")
+    if not _empty(record.get("latent")) or not _is_whole(seed):
+        raise _invalid(f"row {number}: several images need a seed, which each of them counts up by one, and no latent")
+    return [{**record, "seed": int(seed) + image} for image in range(int(count))]
 
 
 def _empty(value: Any) -> bool:

@@ -86,6 +86,22 @@ def test_a_class_may_be_a_name_or_an_index(served: ServedGenerator) -> None:
     assert (drawn == served.predict(pd.DataFrame({"seed": [5], "class": [label]}))[0]).all()
 
 
+def test_a_row_may_ask_for_several_images(served: ServedGenerator) -> None:
+    rows = pd.DataFrame({"seed": [5, 40], "class": ["two", "one"], "count": [3, None]})
+    one_by_one = pd.DataFrame({"seed": [5, 6, 7, 40], "class": ["two"] * 3 + ["one"]})
+    assert (served.predict(rows) == served.predict(one_by_one)).all()
+    assert len(served.predict(pd.DataFrame({"seed": [0], "count": [BATCH + 1]}))) == BATCH + 1
+    for wrong, said in (
+        ({"seed": [1, 1], "count": [1, 0]}, "row 1: count is 0; give a whole number from 1 to 1000"),
+        ({"seed": [1], "count": [1001]}, "row 0: count is 1001"),
+        ({"seed": [1], "count": ["many"]}, "row 0: count is 'many'"),
+        ({"latent": [[0.0] * 4], "class": [1], "count": [2]}, "row 0: several images need a seed"),
+        ({"seed": [2**63 - 1], "count": [2]}, "row 0: seed is 9223372036854775808"),
+    ):
+        with pytest.raises(MlflowException, match=said):
+            served.predict(pd.DataFrame(wrong))
+
+
 def test_a_latent_and_its_truncation(served: ServedGenerator) -> None:
     latent = np.linspace(-2, 2, 4)
     rows = pd.DataFrame({"latent": [latent, latent.tolist()], "class": [1, 1], "truncation": [1.0, 0.5]})
@@ -204,7 +220,7 @@ def test_mlflow_serves_the_champion_as_pngs(tracking: Path, make_checkpoint: Cal
         arrays = invoke({"dataframe_records": rows})["predictions"]
         with pytest.raises(urllib.error.HTTPError) as refused:
             invoke({"dataframe_records": rows, "params": {"format": "gif"}})
-    assert refused.value.code == 400 and "format is 'gif'; give array or png" in refused.value.read().decode()
+        assert refused.value.code == 400 and "format is 'gif'; give array or png" in refused.value.read().decode()
     expected = ServedGenerator(checkpoint).predict(pd.DataFrame(rows))
     assert np.abs(np.array(arrays) - expected).max() <= 1
     for file, image in zip(files, expected, strict=True):
