@@ -221,6 +221,28 @@ def test_init_from_begins_a_new_run(made: Made) -> None:
     assert "models:/digits/1" in begun, "the version that the alias meant then"
 
 
+def test_a_champion_that_was_measured_otherwise_is_measured_again(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = _changed(_changed(made.settings, "evaluate", seed=3), "train", seed=5)
+    challenger = _train(settings, "challenger", states="states-of-the-challenger")
+    evaluate(settings.evaluate, "atelier", challenger, Path("base"), Path("measured-otherwise"), Path("cache"), device="cpu")
+    base = Candidate(challenger, Path("measured-otherwise"), Path("base"))
+    alone = Path(shutil.copytree("tuned-evaluation", "tuned-alone"))
+    (alone / "baseline.json").unlink()  # which is of another base generator
+    tuned = Candidate(Path("tuned"), alone, Path("target"))
+    client = mlflow.MlflowClient(f"sqlite:///{made.folder}/mlflow.db")
+
+    def seed(version: str) -> int:
+        tags = client.get_model_version("digits", version).tags
+        return json.loads(tags["measurement.frechet_efficientnet_lite0"])["identity"]["seed"]
+
+    assert seed("1") == 0
+    lines = register(settings, base, tuned, Path("registered-otherwise"), Path("cache"), device="cpu")
+    assert "models:/digits/1, the champion, was measured in another way than the candidate" in capsys.readouterr().err
+    assert seed("1") == seed("2") == 3
+    assert lines[0].gate in ("promoted", "refused") and "of champion version 1" in lines[0].reason
+    assert "does not compare" not in lines[0].reason and lines[-1].gate == "kept"
+
+
 @pytest.mark.parametrize("role", ["base", "finetuned"])
 def test_a_generator_of_no_use_is_not_registered(made: Made, role: str, tmp_path: Path) -> None:
     evaluations = {"base": made.folder / "evaluation", "finetuned": made.folder / "tuned-evaluation"}
