@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.tree import Tree
 
-from atelier.metrics.verdict import DISTANCE
 from atelier.registry.ancestry import DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH, children
-from atelier.registry.commands.listing import console, number
-from atelier.registry.server import TrackingError, client, explained
-from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, address, measurements, resolve, uri
+from atelier.registry.commands.listing import console, distance, number
+from atelier.registry.server import client, explained
+from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, address, resolve, uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -111,8 +110,5 @@ def _title(one: dict[str, Any]) -> str:
 
 
 def _distance(version: ModelVersion) -> str:
-    try:
-        found = next(((name, one) for name, one in measurements(version).items() if DISTANCE.fullmatch(name)), None)
-    except TrackingError:  # registered by something else: its place in the family is known all the same
-        return ""
-    return f"{found[0]} {number(found[1])}" if found else ""
+    found = distance(version)
+    return f"{found.name} {number(found)}" if found else ""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from atelier.errors import AtelierError
 from atelier.metrics.verdict import DISTANCE
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
 from atelier.registry.ledger import Entry, Ledger
@@ -131,6 +130,20 @@ def number(one: Measurement) -> str:
     return f"{text(one)} {interval_text(one)}".strip()
 
 
+def distance(version: ModelVersion) -> Measurement | None:
+    """The Fréchet distance of a version, None where its tags tell none, as those of something else do not."""
+    try:
+        found = measurements(version)
+    except TrackingError:
+        return None
+    return next((one for name, one in found.items() if DISTANCE.fullmatch(name)), None)
+
+
+def _distance_text(version: ModelVersion) -> str:
+    found = distance(version)
+    return number(found) if found else "not known"
+
+
 def _names(mlflow: MlflowClient) -> None:
     table = Table(title=f"Registered at {mask(tracking_uri())}", title_justify="left")
     for head in ("generator", "champion", "distance of the champion", "challenger", "previous", "versions"):
@@ -138,14 +151,14 @@ def _names(mlflow: MlflowClient) -> None:
     for model in _all_models(mlflow):
         aliases = {alias: str(number) for alias, number in model.aliases.items()}
         champion = aliases.get(CHAMPION)
-        distance = _distance(mlflow.get_model_version(model.name, champion)) if champion else ""
+        shown = _distance_text(mlflow.get_model_version(model.name, champion)) if champion else ""
         newest = max(
             (int(one.version) for one in mlflow.search_model_versions(f"name = '{model.name}'", max_results=1)), default=0
         )
         table.add_row(
             model.name,
             champion or "none",
-            distance,
+            shown,
             aliases.get("challenger", ""),
             aliases.get("previous", ""),
             f"up to {newest}",
@@ -182,7 +195,7 @@ def _versions(mlflow: MlflowClient, name: str) -> None:
             str(one.version),
             ", ".join(sorted(aliases.get(str(one.version), ()), key=_rank)),
             "rolled back" if tags.get(WITHDRAWN) else "by hand" if tags.get(BY_HAND) else tags.get(VERDICT, "not asked"),
-            _distance(one),
+            _distance_text(one),
             _when(one.creation_timestamp),
             tags.get(GENERATOR_HASH, "not ours")[:12],
             tags.get("atelier.seed", ""),
@@ -194,14 +207,6 @@ def _versions(mlflow: MlflowClient, name: str) -> None:
 
 def _rank(alias: str) -> tuple[int, str]:
     return (IN_ORDER.index(alias) if alias in IN_ORDER else len(IN_ORDER)), alias
-
-
-def _distance(version: ModelVersion) -> str:
-    try:
-        found = next((one for name, one in measurements(version).items() if DISTANCE.fullmatch(name)), None)
-    except AtelierError:
-        return "not known"
-    return number(found) if found else "not known"
 
 
 def _numbers(version: ModelVersion) -> Table:
