@@ -187,8 +187,10 @@ def test_the_steps_work_in_their_images(images: dict[str, Image], services: Serv
         "register",
         base="=models/base",
         base_evaluation="=evaluations/base",
+        base_data="=base",
         finetuned="=models/finetuned",
         finetuned_evaluation="=evaluations/finetuned",
+        finetuned_data="=target",
         output="=registration",
     )
     registered(services, config(images["train"])["Labels"]["org.opencontainers.image.revision"])
