@@ -27,8 +27,11 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 STAGES = {28: 3, 32: 4, 64: 5, 128: 6, 256: 7}  # feature maps of 7 or 4 pixels a side, doubled up to the resolution
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "s3", "torchvision:NAME")
-Extractor = Literal["efficientnet_lite0", "inception"]
-Metric = Literal["frechet", "kernel", "prdc", "memorised", "classifier"]
+Extractor = Literal["efficientnet_lite0", "inception", "dinov2", "onnx"]
+Layer = Literal["default", "64", "192", "768", "2048"]
+Metric = Literal[
+    "frechet", "kernel", "prdc", "memorised", "classifier", "frechet_infinity", "per_class", "inception_score", "path_length"
+]
 
 
 class DataSettings(Section):
@@ -215,6 +218,7 @@ class EvaluateSettings(Section):
 
     extractor: Extractor
     weights: Annotated[str, Field(min_length=1)]
+    layer: Layer
     metrics: Annotated[list[Metric], Field(min_length=1)]
     samples: Annotated[int, Field(ge=16)]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
@@ -234,7 +238,16 @@ class EvaluateSettings(Section):
         if self.extractor == "efficientnet_lite0" and self.weights != "packaged":
             raise ValueError(f"weights {self.weights} are not for efficientnet_lite0, which has its own: set packaged")
         if self.extractor == "inception" and self.weights == "packaged":
-            raise ValueError("weights packaged are not for inception: set published (fetched once) or the path of the file")
+            raise ValueError("weights packaged are not for inception: set published (fetched once), a file or an s3:// URI")
+        if self.extractor in ("dinov2", "onnx") and self.weights in ("packaged", "published"):
+            raise ValueError(f"weights {self.weights} are not for {self.extractor}: set the path of the file, or its s3:// URI")
+        if self.extractor != "inception" and self.layer != "default":
+            raise ValueError(f"layer {self.layer} is one of inception's, and extractor is {self.extractor}: set layer: default")
+        if "inception_score" in self.metrics and (self.extractor in ("dinov2", "onnx") or self.layer not in ("default", "2048")):
+            raise ValueError(
+                "metrics: inception_score needs a network with classes after its last layer: set extractor inception with "
+                "layer default, or efficientnet_lite0 (whose score is named after it), or leave it out"
+            )
         return self
 
 
