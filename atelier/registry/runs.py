@@ -77,17 +77,17 @@ def pipeline_run(client: MlflowClient, experiment: str, key: str, tags: dict[str
 def agreed(client: MlflowClient, experiment: str, tag: str, value: str, tags: dict[str, str], name: str) -> Run:
     """The run with `tag` = `value`, or a new one with `tags` and `name`. Of several that were made at once the oldest stays.
 
-    MLflow has no "create unless it exists" for runs. Whoever makes one therefore waits until every other that had not seen it
-    must be visible, and withdraws its own unless it is the oldest.
+    MLflow has no "create unless it exists" for runs. Whoever makes one, or finds one that has only just been made, therefore
+    waits until every other that had not seen it must be visible; whoever made one withdraws it unless it is the oldest.
     """
-    found = _tagged(client, experiment, tag, value)
-    if found:
-        return found[0]
     began = time.monotonic()
-    own = client.create_run(experiment, tags={**tags, tag: value}, run_name=name)
+    found = _tagged(client, experiment, tag, value)
+    if found and time.time() - found[0].info.start_time / 1000 > 2 * SETTLE_SECONDS:
+        return found[0]
+    own = None if found else client.create_run(experiment, tags={**tags, tag: value}, run_name=name)
     time.sleep(max(SETTLE_SECONDS, 4 * (time.monotonic() - began)))  # a slow server is slow for the others, too
     oldest = _tagged(client, experiment, tag, value)[0]
-    if oldest.info.run_id != own.info.run_id:
+    if own and oldest.info.run_id != own.info.run_id:
         client.delete_run(own.info.run_id)
     return oldest
 

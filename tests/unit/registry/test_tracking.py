@@ -153,6 +153,20 @@ def test_of_two_parents_made_at_once_the_older_stays(tracking: Path, monkeypatch
     assert [run.info.run_id for run in search(client(), inside, runs.PIPELINE, "race")] == [rival.info.run_id]
 
 
+def test_a_parent_that_has_just_been_made_may_yet_give_way(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that finds the younger of two waits as its maker does, and takes the older one, which it did not see at first."""
+    monkeypatch.setattr(runs, "SETTLE_SECONDS", 60)
+    inside, now = experiment_id(client(), EXPERIMENT), int(time.time() * 1000)
+    client().create_run(inside, start_time=now, tags={runs.PIPELINE: "race"})
+    appeared: list[str] = []
+
+    def meanwhile(_: float) -> None:
+        appeared.append(client().create_run(inside, start_time=now - 5, tags={runs.PIPELINE: "race"}).info.run_id)
+
+    monkeypatch.setattr(runs.time, "sleep", meanwhile)
+    assert [runs.pipeline_run(client(), inside, "race", {}).info.run_id] == appeared
+
+
 def test_steps_that_start_together_share_a_parent(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "SETTLE_SECONDS", 1.5)
     inside = experiment_id(client(), EXPERIMENT)
