@@ -136,15 +136,18 @@ def sample(
     batch: int = 64,
     labels: torch.Tensor | None = None,
     class_weights: np.ndarray | None = None,
+    turn: tuple[int, int] = (0, 1),
 ) -> Iterator[np.ndarray]:
     """Yields uint8 batches [n,C,H,W], `count` images in all: a pure function of its arguments but for `batch`.
 
-    `labels` int64 [count] fixes the classes; otherwise they are drawn with `class_weights` (uniform when None).
+    `labels` int64 [count] fixes the classes; otherwise they are drawn with `class_weights` (uniform when None). `turn` = (rank,
+    world) leaves out all but each world-th batch from number `rank` on, for ranks that share the work.
     """
     latents, drawn = draw_latents(generator.latent_dim, generator.shape.classes, count, seed, class_weights)  # type: ignore[arg-type,union-attr]
     labels = drawn if labels is None else labels
     device = next(generator.parameters()).device
-    for start in range(0, count, batch):
+    rank, world = turn
+    for start in range(rank * batch, count, world * batch):
         z = latents[start : start + batch].to(device)
         y = None if labels is None else labels[start : start + batch].to(device)
         yield to_uint8(generator(z, y))

@@ -78,7 +78,7 @@ def main() -> None:
             (args.pictures / f"{picture.replace(', ', '-').replace(' ', '-')}.png").write_bytes(
                 png(grid(next(sample(generator, 80, 0, 80)), 10))
             )
-        return evaluator(evaluator.sample(generator, generator.info.classes))
+        return evaluator.measure(generator, generator.info.classes)
 
     found = {"base, never saw the target": [measured(BASE, "base")]}
     with tempfile.TemporaryDirectory() as scratch:

@@ -4,10 +4,16 @@ Samples evaluate.samples images with a fixed seed and compares them with the tra
 generator is measured in just the same way (same images, seed and count), so that the two may be set beside each other: the
 base generator on the target images shows what fine-tuning was good for.
 
+With --generated and --reference it measures one folder or zip of images against another instead, needs no params.yaml, and only
+prints. Images of one set have one size; sub-folders are classes.
+
 example:
   python -m components.evaluate --checkpoint models/base --data data/base --output evaluations/base
   python -m components.evaluate --checkpoint models/finetuned --baseline models/base --data data/target \\
       --output evaluations/finetuned
+  python -m components.evaluate --generated samples/ --reference photos.zip --metrics frechet,kernel,prdc
+  python -m components.evaluate --generated samples/ --reference photos.zip --extractor inception --layer 768 \\
+      --weights inception.pth --json
 
 what the paths hold:
   --checkpoint  the generator (components.train, components.finetune); --baseline the one to set beside it
@@ -15,15 +21,20 @@ what the paths hold:
   --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), verdict.json (whether the
                 generator is of use, by evaluate.max_distance and min_class_share), report.html, grid.png, class_shares.csv,
                 manifest.json of the images; baseline.json and baseline.png with --baseline
+  --generated   images to measure, --reference the real ones: a folder with its sub-folders, or a zip
   --cache       statistics of the real images, by content hash; may be deleted at any time
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +52,9 @@ from atelier.registry.tracking import step_run
 from atelier.report.gallery import Neighbours, neighbours, picture, rows
 from atelier.report.html import MAX_NEIGHBOURS, write_report
 from atelier.settings import EvaluateSettings
-from atelier.training.distributed import choose_device
+from atelier.training.distributed import choose_device, ranks
 from components import cli
+from components.measure_folders import add_arguments, measure_folders
 
 METRICS, EVALUATION, BASELINE, REPORT = "metrics.json", "evaluation.json", "baseline.json", "report.html"
 BASELINE_NAME = "base generator"
@@ -63,6 +75,7 @@ def evaluate(
     """Measures the generator of `checkpoint` (and that of `baseline`) against the packed images of `data`.
 
     Writes the folder `output` and returns what is in its metrics.json. `step` is the name of the MLflow run in `experiment`.
+    Under torchrun the ranks share the work, and the first one writes.
     Raises GeneratorError, MetricError, DataError, ReportError.
     """
     check_output(output, METRICS)
@@ -72,11 +85,14 @@ def evaluate(
     images = PackedDataset(data)
     parameters = {"evaluate": settings.model_dump(mode="json")}
     tags = {"atelier.generator_sha256": generator.sha256, "atelier.data_hash": images.content_hash}
-    with step_run(step, experiment, parameters, tags) as run:
-        evaluator = Evaluator(images, settings, cache, chosen)
-        found, shown = _measured(generator, evaluator)
-        before = _measured(other, evaluator)[0] if other else None
+    with ranks(chosen) as these, contextlib.ExitStack() as stack:
+        run = stack.enter_context(step_run(step, experiment, parameters, tags)) if these.first else None
+        evaluator = Evaluator(images, settings, cache, chosen, keep=True, ranks=these)
+        found = _measured(generator, evaluator)
+        before = _measured(other, evaluator) if other else None
         metrics = {**found.flat, **({"baseline": before.flat} if before else {})}
+        if run is None:
+            return metrics  # another rank writes them
         with atomic_folder(output, METRICS) as folder:
             atomic_write(folder / METRICS, canonical_json(metrics))
             found.write(folder / EVALUATION)
@@ -95,7 +111,7 @@ def evaluate(
                 found,
                 images,
                 pictures,
-                neighbours=_nearest(shown, found, evaluator, generator),
+                neighbours=_nearest(found, evaluator, generator),
                 baseline=before,
                 baseline_name=BASELINE_NAME,
                 baseline_rows=beside,
@@ -109,26 +125,18 @@ def evaluate(
     return metrics
 
 
-def _measured(generator: Generator, evaluator: Evaluator) -> tuple[Evaluation, np.ndarray]:
-    """The evaluation of a generator, and the first images of it, which have kept their features."""
-    first: list[np.ndarray] = []
-
-    def watched() -> Iterator[np.ndarray]:
-        for batch in evaluator.sample(generator, generator.info.classes):
-            if sum(map(len, first)) < MAX_NEIGHBOURS:
-                first.append(batch)
-            yield batch
-
-    evaluation = replace(evaluator(watched()), generator=generator.sha256)
-    return evaluation, np.concatenate(first)[:MAX_NEIGHBOURS]
+def _measured(generator: Generator, evaluator: Evaluator) -> Evaluation:
+    return replace(evaluator.measure(generator, generator.info.classes), generator=generator.sha256)
 
 
-def _nearest(shown: np.ndarray, evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbours | None:
-    """The real images nearest to the shown ones; None when nothing was measured by features."""
+def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbours | None:
+    """The real images nearest to the first generated ones; None when nothing was measured by features."""
     if evaluation.features is None or evaluator.reference is None or evaluator.extractor is None:
         return None
+    classes, batches = generator.info.classes, -(-MAX_NEIGHBOURS // evaluator.settings.batch)
+    shown = np.concatenate(list(islice(evaluator.sample(generator, classes), batches)))[:MAX_NEIGHBOURS]
+    names = evaluator.drawn(generator, classes)[: len(shown)]
     space = f"{evaluator.extractor.name} features"
-    names = evaluator.drawn(generator)[: len(shown)]
     return neighbours(shown, evaluation.features, evaluator.reference, evaluator.dataset, space, classes=names)
 
 
@@ -154,14 +162,29 @@ def _flat(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:
 def main() -> None:
     """The command line."""
     parser = cli.parser("evaluate", __doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FOLDER", help="the generator to measure")
+    parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="the generator to measure")
     parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="a generator to measure beside it")
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the packed real images")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where numbers and report go")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the packed real images")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where numbers and report go")
     parser.add_argument("--cache", type=Path, default=Path("cache"), metavar="FOLDER", help="default: cache")
     parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
     parser.add_argument("--stage", default="evaluate", metavar="NAME", help="name of the MLflow run (default: evaluate)")
+    of_files = add_arguments(parser)
     args = parser.parse_args()
+    given = [name for name in vars(args) if getattr(args, name) != parser.get_default(name)]
+    for_files = [f"--{name}" for name in given if name in of_files]
+    for_generator = [f"--{name}" for name in given if name not in (*of_files, "cache", "device")]
+    if for_files and for_generator:
+        parser.error(
+            f"{', '.join(for_files)} and {', '.join(for_generator)} do not go together: give --generated and --reference to "
+            "measure images, or --checkpoint, --data and --output to measure a generator"
+        )
+    if for_files:
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # remarks on metadata that is not used here
+        measure_folders(parser, args)
+        return
+    if missing := [f"--{name}" for name in ("checkpoint", "data", "output") if getattr(args, name) is None]:
+        parser.error(f"give {', '.join(missing)} (or --generated and --reference)")
     settings = cli.settings(args)
     metrics = evaluate(
         settings.evaluate,
@@ -174,6 +197,8 @@ def main() -> None:
         args.device,
         args.stage,
     )
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first rank tells
     for name, value in _flat(metrics):
         print(f"{name} {value:.6g}")
     if objection := verdict.read(args.output):

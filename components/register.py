@@ -169,7 +169,7 @@ def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache:
         with tempfile.TemporaryDirectory() as scratch:
             generator = load_generator(load_checkpoint(uri, Path(scratch) / "checkpoint"), choose_device(device))
             evaluator = Evaluator(PackedDataset(data), measuring, cache, choose_device(device))
-            found = evaluator(evaluator.sample(generator, generator.info.classes))
+            found = evaluator.measure(generator, generator.info.classes)
         keep_numbers(run, version, found.measurements)
 
     return measure

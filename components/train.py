@@ -46,6 +46,7 @@ import torch
 from atelier.data.packed import PackedDataset
 from atelier.files import check_output
 from atelier.generator import INFO, GeneratorInfo
+from atelier.metrics import verdict
 from atelier.metrics.cache import code_version
 from atelier.metrics.evaluate import Evaluator
 from atelier.registry.fetch import load_checkpoint
@@ -53,7 +54,7 @@ from atelier.registry.lineage import git_state
 from atelier.registry.observer import MlflowObserver
 from atelier.registry.tracking import step_run
 from atelier.registry.versions import resolve
-from atelier.settings import EvaluateSettings, ModelSettings, TrainSettings
+from atelier.settings import EvaluateSettings, Metric, ModelSettings, TrainSettings
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
 from atelier.training.loop import Measure
@@ -62,6 +63,7 @@ from atelier.training.state import RunFolder
 from components import cli, resume
 
 REGISTRY = "models:/"
+WATCHED: tuple[Metric, ...] = ("kernel", "prdc")
 
 
 def train(
@@ -127,19 +129,17 @@ def train(
 
 
 def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSettings:
-    """How checkpoints are compared while training: by the distance alone, on train.evaluate_samples images."""
-    return evaluate.model_copy(update={"metrics": ["frechet"], "samples": settings.evaluate_samples})
+    """What is measured while training, on train.evaluate_samples images: the distance, by which checkpoints are compared, and of
+    the other metrics those that the same features give at once."""
+    watched: list[Metric] = ["frechet", *(name for name in WATCHED if name in evaluate.metrics)]
+    return evaluate.model_copy(update={"metrics": watched, "samples": settings.evaluate_samples})
 
 
 def measure_by_distance(
     images: PackedDataset, settings: EvaluateSettings, cache: Path, these: Ranks, device: torch.device
 ) -> tuple[Measure, dict[str, Any]]:
     """The distance of a generator from the images, and what that number depends on besides the generator."""
-    if not these.first:
-        these.any(False, device)  # the first rank has filled the cache
-    evaluator = Evaluator(images, settings, cache, device, progress=these.first)
-    if these.first:
-        these.any(False, device)
+    evaluator = Evaluator(images, settings, cache, device, ranks=these)
     evaluator.progress = False
     extractor = evaluator.extractor
     assert extractor is not None  # the distance needs one
@@ -153,8 +153,10 @@ def measure_by_distance(
     }
 
     def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
-        (found,) = evaluator(evaluator.sample(generator, images.classes)).measurements
-        return found.value, found.to_dict()["identity"]
+        found = evaluator.measure(generator, images.classes)
+        distance = verdict.distance(found)
+        assert distance is not None  # `watching` asks for it
+        return distance.value, {"identity": distance.to_dict()["identity"], "metrics": found.flat}
 
     return measure, measured_by
 

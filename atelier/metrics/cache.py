@@ -20,7 +20,7 @@ from safetensors import numpy as safetensors
 from atelier.files import atomic_folder, canonical_json, sha256_file
 
 TENSORS, ENTRY = "tensors.safetensors", "entry.json"
-LIBRARIES = ("torch", "timm", "torch-fidelity", "numpy")
+LIBRARIES = ("torch", "timm", "torch-fidelity", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu")
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,9 +28,18 @@ Arrays = dict[str, np.ndarray]
 @cache
 def code_version() -> dict[str, str]:
     """What computes a result: sha256 over the source files of this package, and the versions of the libraries."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    code = hashlib.sha256("".join(f"{source.name} {sha256_file(source)}\n" for source in sources).encode()).hexdigest()
-    return {"code": code, **{library: metadata.version(library) for library in LIBRARIES}}
+    package = Path(__file__).parent
+    sources = sorted(package.rglob("*.py"))
+    lines = [f"{source.relative_to(package)} {sha256_file(source)}\n" for source in sources]
+    code = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return {"code": code, **{library: _version(library) for library in LIBRARIES}}
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def entry_folder(root: Path, kind: str, key: dict[str, Any]) -> Path:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,18 @@ from torch import nn
 from atelier.data.packed import PackedDataset
 from atelier.files import atomic_write, canonical_json
 from atelier.generator import draw_latents, sample
-from atelier.metrics.classifier import CONFIDENT, Classifier, load_classifier, summarise
-from atelier.metrics.coverage import NEIGHBOURS, RARE, memorised, prdc
+from atelier.metrics.classifier import Classifier, load_classifier, summarise
 from atelier.metrics.extractors import Extractor, load_extractor
-from atelier.metrics.frechet import Moments, frechet_distance, frechet_standard_error
 from atelier.metrics.identity import Identity, Measurement, MetricError
-from atelier.metrics.kernel import SUBSETS, kernel_distance, kernel_standard_error, subset_size
+from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring
+from atelier.metrics.path_length import EPSILON, path_length
 from atelier.metrics.progress import bar
-from atelier.metrics.reference import Reference, load_reference, reference_indices
-from atelier.networks.layers import Generator
+from atelier.metrics.readings import readings
+from atelier.metrics.reference import Reference, load_reference
+from atelier.metrics.seen import Seen
 from atelier.settings import EvaluateSettings
+from atelier.training.distributed import Ranks
 
-OF_FEATURES = ("frechet", "kernel", "prdc", "memorised")
 SAMPLING = "classes, where there are any, as often as among the reference images; truncation 1"
 
 
@@ -35,13 +34,15 @@ SAMPLING = "classes, where there are any, as often as among the reference images
 class Evaluation:
     """All numbers of one set of generated images.
 
-    `class_shares` is the share of each class by name, {} without the classifier; `spread` the standard deviation of a value
-    over its subsets, by name; `features` float32 [n, dim] are those of all images, None where no metric needed them;
-    `generator` is the sha256 of the weights that painted the images, "" where no file did.
+    `class_shares` is the share of each class by name, {} without the classifier; `class_distances` the Fréchet distance within
+    each, {} without per_class; `spread` the standard deviation of a value over its subsets or splits, by name; `features` float32
+    [n, dim] are those of all images, None where no metric needed them; `generator` is the sha256 of the weights that painted the
+    images, "" where no file did.
     """
 
     measurements: list[Measurement]
     class_shares: dict[str, float] = field(default_factory=dict)
+    class_distances: dict[str, float] = field(default_factory=dict)
     spread: dict[str, float] = field(default_factory=dict)
     features: np.ndarray | None = None
     generator: str = ""
@@ -59,11 +60,11 @@ class Evaluation:
         return {m.name: m.value for m in self.measurements} | {f"{name}_std": value for name, value in self.spread.items()}
 
     def write(self, path: Path) -> None:
-        """Writes the metrics JSON atomically: flat values, "class_shares", "identity" by name, "measurements", "generator"."""
+        """Writes the metrics JSON atomically: flat values, "identity" by name, "measurements" and the other fields."""
         values: dict[str, Any] = dict(self.flat)
         values["identity"] = {m.name: m.to_dict()["identity"] for m in self.measurements}
         values["measurements"] = [m.to_dict() for m in self.measurements]
-        values["class_shares"] = self.class_shares
+        values["class_shares"], values["class_distances"] = self.class_shares, self.class_distances
         values["spread"] = self.spread
         values["generator"] = self.generator
         atomic_write(path, canonical_json(values))
@@ -74,7 +75,8 @@ def read_evaluation(path: Path) -> Evaluation:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         measurements = [Measurement.from_dict(item) for item in values["measurements"]]
-        return Evaluation(measurements, values["class_shares"], values["spread"], generator=values["generator"])
+        by_class = values["class_shares"], values["class_distances"]
+        return Evaluation(measurements, *by_class, values["spread"], generator=values["generator"])
     except OSError as error:
         raise MetricError(f"{path}: metrics cannot be read ({error.strerror}); run the evaluation first") from error
     except (ValueError, KeyError, TypeError, MetricError) as error:
@@ -84,42 +86,54 @@ def read_evaluation(path: Path) -> Evaluation:
 class Evaluator:
     """Everything about the real side, loaded once: call it with generators, or with images, as often as needed.
 
+    With `keep` the features of the real images are kept even where no metric needs them, for pictures of the nearest.
     Raises MetricError where the settings ask for what cannot be measured (weights, labels, too few images).
     """
 
     def __init__(
         self, dataset: PackedDataset, settings: EvaluateSettings, cache: Path,
-        device: torch.device | str = "cpu", progress: bool = True,
+        device: torch.device | str = "cpu", keep: bool = False, progress: bool = True, ranks: Ranks | None = None,
     ) -> None:  # fmt: skip
-        self.dataset, self.settings, self.progress = dataset, settings, progress
+        self.dataset, self.settings, self.cache = dataset, settings, cache
+        self.ranks, self.device = ranks or Ranks(), torch.device(device)
+        self.progress = progress and self.ranks.first
         self.extractor: Extractor | None = None
         self.reference: Reference | None = None
         self.held_out: Reference | None = None
         self.classifier: Classifier | None = None
-        if set(OF_FEATURES) & set(settings.metrics):
-            self.extractor = load_extractor(settings.extractor, settings.weights, dataset.resolution, device)
-            self.reference = load_reference(dataset, self.extractor, cache, settings.seed, progress)
-        if "memorised" in settings.metrics:
-            assert self.extractor
-            self.held_out = load_reference(_held_out(dataset), self.extractor, cache, settings.seed, progress)
-        if "classifier" in settings.metrics:
-            self.classifier = load_classifier(dataset, cache, settings.seed, progress)
+        if not self.ranks.first:
+            self.ranks.any(False, self.device)  # the first rank has filled the cache
+        self._load(keep)
+        if self.ranks.first:
+            self.ranks.any(False, self.device)
 
-    def sample(self, generator: nn.Module, classes: Sequence[str]) -> Iterator[np.ndarray]:
+    def _load(self, keep: bool) -> None:
+        dataset, settings, cache, wanted = self.dataset, self.settings, self.cache, set(self.settings.metrics)
+        if wanted & {*OF_FEATURES, "path_length"}:
+            size = (dataset.resolution, dataset.resolution)
+            self.extractor = load_extractor(settings.extractor, settings.weights, size, self.device, settings.layer)
+        if self.extractor and wanted & set(OF_FEATURES):
+            keep = keep or bool(wanted & set(OF_REAL_FEATURES))
+            self.reference = load_reference(dataset, self.extractor, cache, settings.seed, keep, self.progress)
+        if self.extractor and "memorised" in wanted:
+            self.held_out = load_reference(_held_out(dataset), self.extractor, cache, settings.seed, progress=self.progress)
+        if "classifier" in wanted:
+            self.classifier = load_classifier(dataset, cache, settings.seed, self.progress)
+
+    def sample(self, generator: nn.Module, classes: Sequence[str], turn: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
         """Yields the images of a generator that are measured, uint8 [n,C,H,W]; `classes` are its classes' names, in order.
 
         A class is drawn as often as it occurs among the reference images, or the distance would say how uneven those are. If
-        the two have no class in common, classes are drawn uniformly.
+        the two have no class in common, classes are drawn uniformly. `turn` as in atelier.generator.sample.
         """
-        settings = self.settings
-        return sample(generator, settings.samples, settings.seed, settings.batch, class_weights=self._weights(classes))
+        settings, weights = self.settings, self._weights(classes)
+        return sample(generator, settings.samples, settings.seed, settings.batch, class_weights=weights, turn=turn)
 
-    def drawn(self, generator: Generator) -> list[str]:
-        """The class of each image that `sample` yields for a loaded generator, by name; [] without classes."""
-        classes = generator.info.classes
-        _, labels = draw_latents(
-            generator.latent_dim, generator.shape.classes, self.settings.samples, self.settings.seed, self._weights(classes)
-        )
+    def drawn(self, generator: nn.Module, classes: Sequence[str]) -> list[str]:
+        """The class of each image that `sample` yields, by name; [] where the generator takes none."""
+        count = generator.shape.classes  # type: ignore[union-attr]
+        settings, weights = self.settings, self._weights(classes)
+        _, labels = draw_latents(generator.latent_dim, count, settings.samples, settings.seed, weights)  # type: ignore[arg-type]
         return [] if labels is None else [classes[label] for label in labels.tolist()]
 
     def _weights(self, classes: Sequence[str]) -> np.ndarray | None:
@@ -127,134 +141,97 @@ class Evaluator:
         weights = np.array([shares.get(name, 0.0) for name in classes])
         return weights if weights.any() else None
 
-    def __call__(self, images: Iterable[np.ndarray]) -> Evaluation:
-        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W].
+    def measure(self, generator: nn.Module, classes: Sequence[str]) -> Evaluation:
+        """Measures what a generator paints, and what only a generator has, its path length. `classes` as in `sample`.
+
+        The ranks share painting and looking; each gets all numbers, equal to the bit to those of one process.
+        """
+        own = self.sample(generator, classes, (self.ranks.rank, self.ranks.world))
+        samples, batch = self.settings.samples, self.settings.batch
+        counts = [min(batch, samples - start) for start in range(0, samples, batch)]
+        rows = self.ranks.in_turn(map(self._look, own), counts, self._width(), self.device)
+        found = self._evaluation(rows, self.drawn(generator, classes))
+        if "path_length" in self.settings.metrics:
+            found.measurements.append(self._path_length(generator))
+        return found
+
+    def __call__(self, images: Iterable[np.ndarray], classes: Sequence[str] = ()) -> Evaluation:
+        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W]; `classes` names that of each, for per_class.
 
         Values depend on the images and their order, not on how they were cut into batches. Raises MetricError for images
         of another shape or number than the settings and the dataset say.
         """
-        settings = self.settings
-        moments = Moments(self.extractor.dim) if self.extractor else None
-        features: list[np.ndarray] = []
+        return self._evaluation(map(self._look, images), classes)
+
+    def _look(self, images: np.ndarray) -> np.ndarray:
+        """What is seen in images: features and the classifier's probabilities side by side, float32 [n, width]."""
+        shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
+            raise MetricError(f"images are {images.dtype} {images.shape[1:]} but {self.dataset.folder} holds uint8 {shape}")
+        features = self.extractor.features(images) if self.extractor and self.reference else np.empty((len(images), 0))
+        read = self.classifier.read(images) if self.classifier else np.empty((len(images), 0))
+        return np.concatenate([features, read], axis=1, dtype=np.float32)
+
+    def _evaluation(self, rows: Iterable[np.ndarray], classes: Sequence[str]) -> Evaluation:
+        settings, reference, extractor = self.settings, self.reference, self.extractor
+        seen = Seen(extractor.dim, settings.samples, True, self.cache) if extractor and reference else None
+        width = extractor.dim if seen and extractor else 0
         probabilities: list[np.ndarray] = []
         count = 0
         with bar("measuring", settings.samples, self.progress) as shown:
-            for batch in images:
-                self._check(batch, count)
-                if self.extractor and moments:
-                    found = self.extractor.features(batch)
-                    moments.update(found)
-                    features.append(found)
-                if self.classifier:
-                    probabilities.append(self.classifier.read(batch))
-                count += len(batch)
-                shown.update(len(batch))
+            for part in rows:
+                if count + len(part) > settings.samples:
+                    raise MetricError(f"more than evaluate.samples = {settings.samples} images were generated; generate as many")
+                if seen:
+                    seen.update(part[:, :width])
+                probabilities.append(part[:, width:])
+                count += len(part)
+                shown.update(len(part))
         if count != settings.samples:
             raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
-        kept = np.concatenate(features) if features else None
-        distances, spread = self._distances(moments, kept) if moments is not None and kept is not None else ([], {})
-        among = self._among(kept) if kept is not None else []
-        readings, shares = self._readings(np.concatenate(probabilities)) if self.classifier else ([], {})
-        return Evaluation(distances + among + readings, shares, spread, kept)
+        evaluation = Evaluation([])
+        if extractor and reference and seen:
+            measuring = Measuring(extractor, reference, settings.metrics, settings.seed, SAMPLING)
+            found = measuring(seen, self.held_out, self._classes(classes, reference))
+            evaluation = Evaluation(found.measurements, {}, found.by_class, found.spread, seen.features)
+        if self.classifier:
+            reading = summarise(np.concatenate(probabilities))
+            learnt_from = f"{self.dataset.content_hash}:{self.dataset.split}"
+            values = readings(self.classifier, reading, SAMPLING, learnt_from, settings.seed)
+            shares = dict(zip(self.classifier.classes, reading.shares.tolist(), strict=True))
+            evaluation = replace(evaluation, measurements=evaluation.measurements + values, class_shares=shares)
+        return evaluation
 
-    def _check(self, batch: np.ndarray, before: int) -> None:
-        shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
-        if batch.dtype != np.uint8 or batch.shape[1:] != shape:
-            raise MetricError(f"image {before}: {batch.dtype} {batch.shape[1:]} but {self.dataset.folder} holds uint8 {shape}")
-        if before + len(batch) > self.settings.samples:
-            raise MetricError(f"more than evaluate.samples = {self.settings.samples} images were generated; generate as many")
+    def _width(self) -> int:
+        """Columns of what `_look` returns."""
+        of_features = self.extractor.dim if self.extractor and self.reference else 0
+        return of_features + (len(self.classifier.classes) if self.classifier else 0)
 
-    def _distances(self, moments: Moments, features: np.ndarray) -> tuple[list[Measurement], dict[str, float]]:
-        """The distances that the settings name, and the deviation over subsets of the kernel distance by name."""
-        assert self.reference and self.extractor
-        measurements, spread = [], {}
-        if "frechet" in self.settings.metrics:
-            name = "fid" if self.extractor.is_fid else f"frechet_{self.extractor.name}"
-            value = frechet_distance(moments, self.reference.moments)
-            error = frechet_standard_error(features, moments, self.reference.moments)
-            measurements.append(Measurement(value, error, self._by_features(name, "ddof 1"), higher_is_better=False))
-        if "kernel" in self.settings.metrics:
-            name = "kid" if self.extractor.is_fid else f"kernel_{self.extractor.name}"
-            size = subset_size(len(features), self.reference.count)
-            value, spread[name] = kernel_distance(features, self.reference.features, seed=self.settings.seed)
-            how = f"cubic polynomial, unbiased, {SUBSETS} subsets of {size}"
-            error = kernel_standard_error(features, self.reference.features, self.settings.seed)
-            measurements.append(Measurement(value, error, self._by_features(name, how), higher_is_better=False))
-        return measurements, spread
+    def _classes(self, names: Sequence[str], reference: Reference) -> Classes | None:
+        """The class of each image on both sides, where those of the generated ones are all among the real ones'."""
+        known = self.dataset.classes
+        if not names or not set(names) <= set(known):
+            return None
+        generated = np.array([known.index(name) for name in names])
+        return Classes(known, generated, self.dataset.labels[reference.indices])
 
-    def _among(self, features: np.ndarray) -> list[Measurement]:
-        """How the images lie among real ones, as far as the settings ask for it."""
-        assert self.reference
-        found = []
-        if "prdc" in self.settings.metrics:
-            drawn = reference_indices(self.reference.count, self.settings.seed, cap=len(features))
-            shares = asdict(prdc(self.reference.features[drawn], features))
-            for name, (value, error) in shares.items():
-                identity = self._by_features(name, f"{NEIGHBOURS} neighbours", len(drawn))
-                found.append(Measurement(value, error, identity, higher_is_better=True))
-        if self.held_out:
-            value, error = memorised(features, self.reference.features, self.held_out.features)
-            how = f"nearer than {1 - RARE:.0%} of {self.held_out.count} images of the test split"
-            found.append(Measurement(value, error, self._by_features("memorised", how), higher_is_better=False))
-        return found
-
-    def _by_features(self, name: str, parameters: str, reference_count: int | None = None) -> Identity:
-        assert self.reference and self.extractor
-        return Identity(
-            metric=name,
+    def _path_length(self, generator: nn.Module) -> Measurement:
+        assert self.extractor
+        settings = self.settings
+        value, error = path_length(generator, self.extractor.of_floats, settings.samples, settings.seed, settings.batch)  # type: ignore[arg-type]
+        identity = Identity(
+            metric=f"path_length_{self.extractor.name}",
             extractor=f"{self.extractor.name}, {self.extractor.dim} features",
             weights=self.extractor.weights_hash,
             resize=self.extractor.resize,
-            samples=self.settings.samples,
-            sampling=SAMPLING,
-            reference=f"{self.dataset.content_hash}:{self.dataset.split}",
-            reference_count=reference_count or self.reference.count,
-            seed=self.settings.seed,
-            parameters=parameters,
+            samples=settings.samples,
+            sampling="pairs of latents, classes equally likely; truncation 1",
+            reference="none",
+            reference_count=0,
+            seed=settings.seed,
+            parameters=f"squared distance of features, slerp, epsilon {EPSILON:g}, 1st to 99th percentile",
         )
-
-    def _readings(self, probabilities: np.ndarray) -> tuple[list[Measurement], dict[str, float]]:
-        """What the classifier reads in the generated images and in held-out real ones, and the share of each class by name."""
-        assert self.classifier
-        found, real = summarise(probabilities), self.classifier.real
-        generated = (found.count, SAMPLING)
-        held_out = (real.count, f"real images: {self.classifier.held_out}")
-        values = [
-            ("classifier_confident", found.confident, *generated),
-            ("class_share_min", float(found.shares.min()), *generated),
-            ("classifier_real", real.confident, *held_out),
-            ("classifier_accuracy", self.classifier.accuracy, *held_out),
-        ]
-        measurements = [
-            Measurement(value, float(np.sqrt(value * (1 - value) / count)), self._reading(name, count, sampling), True)
-            for name, value, count, sampling in values
-        ]
-        if real.confident:
-            measurements.insert(1, self._relative(measurements[0], measurements[2]))
-        return measurements, dict(zip(self.classifier.classes, found.shares.tolist(), strict=True))
-
-    def _relative(self, generated: Measurement, real: Measurement) -> Measurement:
-        """The first share over the second: a classifier that hesitates over real images too says little by the first alone."""
-        errors = [(one.standard_error or 0.0) / one.value if one.value else 0.0 for one in (generated, real)]
-        value = generated.value / real.value
-        parameters = f"{generated.identity.parameters}; over {real.identity.sampling}"
-        identity = replace(generated.identity, metric="classifier_relative", parameters=parameters)
-        return Measurement(value, value * math.hypot(*errors), identity, higher_is_better=True)
-
-    def _reading(self, name: str, count: int, sampling: str) -> Identity:
-        assert self.classifier
-        return Identity(
-            metric=name,
-            extractor=f"classifier of {len(self.classifier.classes)} classes",
-            weights=self.classifier.weights_hash,
-            resize="none, (x - 127.5) / 127.5",
-            samples=count,
-            sampling=sampling,
-            reference=f"{self.dataset.content_hash}:{self.dataset.split}",
-            reference_count=self.classifier.fitted,
-            seed=self.settings.seed,
-            parameters=f"confident above {CONFIDENT}",
-        )
+        return Measurement(value, error, identity, higher_is_better=False)
 
 
 def _held_out(dataset: PackedDataset) -> PackedDataset:

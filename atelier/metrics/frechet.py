@@ -2,8 +2,10 @@
 
     d^2 = |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2))
 
-With S = F^T F for any factor F, the last trace is the nuclear norm (sum of singular values) of F1 F2^T. Taken so, nothing is
-squared before the root: no complex numbers, no offset on the diagonal, and rank-deficient covariances need no special case.
+With S2 = R^T R for any factor R, the last trace is that of M^(1/2), M = R S1 R^T: symmetric, so its eigenvalues are real; those
+below rounding are those of directions that the sets do not share, and are left out. No complex numbers, no offset on the
+diagonal, and rank-deficient covariances need no special case. Where a set has fewer images than dimensions, M or the matrix
+with the same eigenvalues is no larger than that set.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import torch
 
 from atelier.metrics.identity import MetricError
 from atelier.metrics.passes import one_thread
+
+BLOCK = 2000  # images whose centred features exist in float64 at a time
 
 
 class Moments:
@@ -55,6 +59,16 @@ class Moments:
         if self._scatter is None:
             return self._rows.mean(axis=0)
         return self._shift + (self._sum + (self._rows - self._shift).sum(axis=0)) / self.count
+
+    @property
+    def few(self) -> bool:
+        """True while there are fewer features than dimensions, so that the rows themselves are the smaller factor."""
+        return self._scatter is None
+
+    @property
+    def trace(self) -> float:
+        """Trace of the covariance."""
+        return float(np.vdot(factor := self.factor(), factor)) if self.few else float(np.trace(self.covariance))
 
     @property
     def covariance(self) -> np.ndarray:
@@ -112,38 +126,73 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
     Raises MetricError when a set has fewer than two features or the widths differ.
     """
-    if first.dim != second.dim:
-        raise MetricError(f"features of {first.dim} and {second.dim} dimensions cannot be compared; use one extractor")
-    root, other = first.factor(), second.factor()
-    difference = first.mean - second.mean
-    with one_thread():  # many small steps: threads that wait for each other on shared cores take minutes
-        overlap = float(torch.linalg.svdvals(torch.from_numpy(root @ other.T)).sum())
-    return max(float(difference @ difference + np.vdot(root, root) + np.vdot(other, other) - 2 * overlap), 0.0)
+    return max(_distance(first, second, _Overlap(first, second.factor(), vectors=False)), 0.0)
 
 
-def frechet_standard_error(features: np.ndarray, first: Moments, second: Moments) -> float:
-    """Standard error of `frechet_distance(first, second)` over the draw of the features [N, dim] that `first` was made of.
+def frechet_influence(
+    features: np.ndarray, first: Moments, second: Moments, root: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
+    """The distance of `first`, the moments of `features` [N, dim], to `second`, and the influence of each feature on it [N].
 
-    The second set is taken as it is. This is the infinitesimal jackknife (Efron 1982, chapter 6): the spread of each image's
-    influence on the distance. The distance's derivative by S1 is 1 - T, T the map that carries the first Gaussian to the
-    second, T S1 T = S2 (Peyré and Cuturi 2019, remark 2.31). With F1 F2^T = U s V^T it holds that F1 T F1^T = U s U^T, so
-    for c = F1^T a the form c^T T c = a^T U s U^T a needs no inverse of a covariance, which N <= dim would not have.
+    An influence is how the distance changes with the weight of an image, the basis of the infinitesimal jackknife (Efron 1982,
+    chapter 6). The distance's derivative by S1 is 1 - T, T the map that carries the first Gaussian to the second, T S1 T = S2
+    (Peyré and Cuturi 2019, remark 2.31): T = R^T M^(-1/2) R. `root` is the second's factor where a caller has it already. Here
+    the distance is not cut off at 0.
 
-    Against repeated draws it is right within 15 % where N is several times dim, and up to 1.6 times too large where N is
-    about dim or smaller (tests/unit/metrics/test_errors_of_distances.py): on the safe side. A bootstrap would draw images twice,
-    which a covariance of so few takes for a smaller rank: its distances are half as large again, their spread several times.
+    Raises MetricError as frechet_distance does, and where the features are not those of `first`.
     """
     if len(features) != first.count:
         raise MetricError(f"the moments are those of {first.count} images, but there are features of {len(features)}")
-    centred = torch.from_numpy(features.astype(np.float64) - first.mean)
-    root, other = torch.from_numpy(first.factor()), torch.from_numpy(second.factor())
-    with one_thread():
-        left, values, _ = torch.linalg.svd(root @ other.mT, full_matrices=False)
-        if len(root) == len(centred):
-            carried = (left.square() @ values) * (len(centred) - 1)  # a is a unit vector times sqrt(N - 1)
+    overlap = _Overlap(first, second.factor() if root is None else root)
+    mean, shift = first.mean, first.mean - second.mean
+    influence = np.empty(len(features))
+    for start in range(0, len(features), BLOCK):
+        rows = slice(start, start + BLOCK)
+        centred = features[rows] - mean
+        influence[rows] = 2 * centred @ shift + (centred**2).sum(axis=1) - overlap.carried(rows, centred)
+    return _distance(first, second, overlap), influence - influence.mean()
+
+
+def frechet_estimate(features: np.ndarray, first: Moments, second: Moments) -> tuple[float, float]:
+    """`frechet_distance(first, second)` and its standard error over the draw of the features [N, dim] that `first` was made of.
+
+    The second set is taken as it is. The error is the infinitesimal jackknife, which is what a bootstrap tends to: the spread of
+    each image's influence. Against repeated draws it is right within 15 % where N is several times dim, and up to 1.6 times too
+    large where N is about dim or smaller (tests/unit/metrics/test_errors_of_distances.py): on the safe side. A bootstrap that
+    draws images twice is no use there: a covariance of so few takes them for a smaller rank, its distances are half as large
+    again, their spread several times.
+    """
+    value, influence = frechet_influence(features, first, second)
+    return max(value, 0.0), float((influence**2).sum() / (len(features) * (len(features) - 1))) ** 0.5
+
+
+class _Overlap:
+    """The root of M = R S1 R^T by one eigendecomposition: its trace, and what T carries each image of the first set to."""
+
+    def __init__(self, first: Moments, root: np.ndarray, vectors: bool = True) -> None:
+        if first.dim != root.shape[1]:
+            raise MetricError(f"features of {first.dim} and {root.shape[1]} dimensions cannot be compared; use one extractor")
+        self.root, self.count, self.few = root, first.count, first.few
+        if self.few:
+            crossed = first.factor() @ root.T
+            matrix = torch.from_numpy(crossed @ crossed.T)
         else:
-            coordinates = torch.linalg.lstsq(root.mT, centred.mT, driver="gelsd").solution
-            carried = values @ (left.mT @ coordinates).square()
-        shift = torch.from_numpy(first.mean - second.mean)
-        influence = 2 * centred @ shift + centred.square().sum(dim=1) - carried
-        return float((influence - influence.mean()).square().sum() / (len(centred) * (len(centred) - 1))) ** 0.5
+            matrix = torch.from_numpy(root @ first.covariance @ root.T)
+        with one_thread():  # many small steps: threads that wait for each other on shared cores take minutes
+            found = torch.linalg.eigh(matrix) if vectors else (torch.linalg.eigvalsh(matrix), matrix[:0])
+        values, self.vectors = (part.numpy() for part in found)
+        self.kept = values > values.max(initial=0) * len(values) * np.finfo(np.float64).eps
+        self.roots = np.sqrt(values[self.kept])
+        self.trace = float(self.roots.sum())
+
+    def carried(self, rows: slice, centred: np.ndarray) -> np.ndarray:
+        """c^T T c for the centred features c of `rows`."""
+        vectors = self.vectors[:, self.kept]
+        if self.few:  # with F1 c = e_i sqrt(N - 1), T needs no inverse
+            return (self.count - 1) * vectors[rows] ** 2 @ self.roots
+        return (centred @ (self.root.T @ vectors)) ** 2 @ (1 / self.roots)
+
+
+def _distance(first: Moments, second: Moments, overlap: _Overlap) -> float:
+    difference = first.mean - second.mean
+    return float(difference @ difference + first.trace + second.trace - 2 * overlap.trace)

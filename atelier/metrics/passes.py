@@ -25,7 +25,7 @@ def one_thread() -> Iterator[None]:
 def in_chunks(
     forward: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray, chunk: int, width: int, parallel: bool = True
 ) -> np.ndarray:
-    """`forward` of uint8 [N,C,H,W] -> float32 [N, width], in passes of exactly `chunk` images.
+    """`forward` of images [N,C,H,W] -> float32 [N, width], in passes of exactly `chunk` images.
 
     The last pass is filled up with black images. A kernel is chosen by the shape of a batch, so with one shape only an
     image's result is the same, to the bit, whatever came with it. With `parallel`, as many passes run at once as PyTorch has
@@ -34,7 +34,7 @@ def in_chunks(
 
     def one(start: int) -> np.ndarray:
         part = images[start : start + chunk]
-        filled = np.zeros((chunk, *images.shape[1:]), dtype=np.uint8)
+        filled = np.zeros((chunk, *images.shape[1:]), dtype=images.dtype)
         filled[: len(part)] = part
         with torch.inference_mode():
             return forward(torch.from_numpy(filled)).float().cpu().numpy()[: len(part)]

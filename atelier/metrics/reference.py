@@ -1,33 +1,57 @@
-"""Features and moments of the real images, computed once for each (images, extractor, code) and cached."""
+"""Moments and features of the real images, computed once for each (images, extractor, code) and cached."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from atelier.data.packed import PackedDataset
 from atelier.metrics import cache as kept
 from atelier.metrics.extractors import Extractor
 from atelier.metrics.frechet import Moments
 from atelier.metrics.identity import MetricError
+from atelier.metrics.prefetch import batch_size, batches
 from atelier.metrics.progress import bar
+from atelier.metrics.seen import Seen
 
 REFERENCE_CAP = 50_000
-BATCH = 256
+
+
+class Images(Protocol):
+    """Images by index, whose content hash names them: a packed dataset, or the files of a folder or a zip.
+
+    `labels` int64 [len] count the names in `classes`, where there are any.
+    """
+
+    content_hash: str
+    split: str
+    classes: list[str]
+
+    @property
+    def labels(self) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: np.ndarray) -> np.ndarray:
+        """uint8 [N,C,H,W]."""
+        ...
 
 
 @dataclass(frozen=True)
 class Reference:
     """What real images look like to an extractor.
 
-    `features` float32 [count, dim]; `moments` of all of them; `indices` int64 [count], where each image is in the split.
+    `moments` of all of them; `features` float32 [count, dim], empty where no metric needs them; `indices` int64 [count], where
+    each image is in the split; `images` is content hash and split.
     """
 
     features: np.ndarray
     moments: Moments
     indices: np.ndarray
+    images: str
 
     @property
     def count(self) -> int:
@@ -42,35 +66,47 @@ def reference_indices(count: int, seed: int, cap: int = REFERENCE_CAP) -> np.nda
     return np.sort(np.random.default_rng(seed).choice(count, cap, replace=False))
 
 
-def load_reference(dataset: PackedDataset, extractor: Extractor, cache: Path, seed: int, progress: bool = True) -> Reference:
-    """The reference of the dataset's split, from `cache` if everything it depends on is as it was, else computed and stored."""
+def load_reference(
+    dataset: Images, extractor: Extractor, cache: Path, seed: int, keep: bool = True, progress: bool = True
+) -> Reference:
+    """The reference of the dataset's split, from `cache` if everything it depends on is as it was, else computed and stored.
+
+    Without `keep` there are no features, and 50,000 images take no more memory or room than 1,000. Raises MetricError.
+    """
     if len(dataset) < 2:
-        raise MetricError(f"{dataset.folder}: a reference needs at least 2 real images, and there is {len(dataset)}; add more")
+        raise MetricError(f"a reference needs at least 2 real images, and there is {len(dataset)} in {dataset.split}; add more")
     indices = reference_indices(len(dataset), seed)
+    images = f"{dataset.content_hash}:{dataset.split}"
     key = {
         "images": dataset.content_hash,
         "split": dataset.split,
         "count": len(indices),
         "drawn_with_seed": seed if len(indices) < len(dataset) else None,
         "extractor": extractor.name,
+        "layer": extractor.layer,
         "dim": extractor.dim,
         "weights": extractor.weights_hash,
         "resize": extractor.resize,
     }
-    found = kept.load(cache, "reference", key)
-    if found is not None:
-        arrays, _ = found
-        return Reference(arrays.pop("features"), Moments.from_arrays(arrays), indices)
-    moments = Moments(extractor.dim)
-    features = np.empty((len(indices), extractor.dim), dtype=np.float32)
-    with bar("features of real images", len(indices), progress) as shown:
-        for start in range(0, len(indices), BATCH):
-            part = extractor.features(dataset.images(indices[start : start + BATCH]))
-            features[start : start + len(part)] = part
-            moments.update(part)
-            shown.update(len(part))
-    kept.store(cache, "reference", key, {"features": features, **moments.to_arrays()}, values={})
-    return Reference(features, moments, indices)
+    moments = kept.load(cache, "moments", key)
+    features = kept.load(cache, "features", key) if keep else ({"features": np.empty((0, extractor.dim), np.float32)}, {})
+    if moments and features:
+        return Reference(features[0]["features"], Moments.from_arrays(moments[0]), indices, images)
+    seen = see(dataset, indices, extractor, keep, cache, "features of real images", progress)
+    kept.store(cache, "moments", key, seen.moments.to_arrays(), values={})
+    if keep:
+        kept.store(cache, "features", key, {"features": seen.features}, values={})
+    return Reference(seen.features if keep else np.empty((0, extractor.dim), np.float32), seen.moments, indices, images)
+
+
+def see(images: Images, indices: np.ndarray, extractor: Extractor, keep: bool, scratch: Path, title: str, progress: bool) -> Seen:
+    """What `extractor` sees in the images at `indices`, decoded ahead; `title` stands at the progress bar."""
+    seen, decoded = Seen(extractor.dim, len(indices), keep, scratch), batches(images, indices, batch_size(extractor))
+    with bar(title, len(indices), progress) as shown, contextlib.closing(decoded):
+        for batch in decoded:
+            seen.update(extractor.features(batch))
+            shown.update(len(batch))
+    return seen
 
 
 def nearest(features: np.ndarray, reference: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -98,7 +98,7 @@ class StepRun:
     # --- what a step may say
 
     def log_history(self, points: Iterable[dict[str, Any]], evaluations: Iterable[dict[str, Any]] = ()) -> None:
-        """Adds points of curves ({"images": n, name: value, ...}) and evaluations ({"images", "value", "identity"}).
+        """Adds points of curves ({"images": n, name: value, ...}) and evaluations ({"images", "metrics"}).
 
         What the run already has (same name, same number of images) is not sent again, so a resumed step may give its
         whole history. Values that are None are left out.
@@ -107,8 +107,8 @@ class StepRun:
             curves = {name: value for name, value in point.items() if name not in NOT_CURVES and value is not None}
             self.log_metrics(curves, point["images"])
         for evaluation in evaluations:
-            name = evaluation.get("identity", {}).get("metric", "distance")
-            self.log_metrics({f"evaluation/{name}": evaluation["value"]}, evaluation["images"])
+            values = {f"evaluation/{name}": value for name, value in evaluation["metrics"].items()}
+            self.log_metrics(values, evaluation["images"])
 
     def log_metrics(self, values: dict[str, float], images: int = 0) -> None:
         """Adds one value to each named curve."""

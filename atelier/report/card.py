@@ -18,7 +18,7 @@ from atelier.report import compute, facts
 from atelier.report.facts import Facts, MetricRow
 
 MAX_CLASSES, MAX_SHARES, MAX_PARENTS = 20, 10, 2
-MAX_NAME, MAX_LINE, MAX_LIST = 40, 100, 200
+MAX_NAME, MAX_LINE, MAX_LIST = 40, 100, 150
 PARAMETERS = (
     "objective",
     "r1",
@@ -136,6 +136,8 @@ def _numbers(known: Facts) -> str:
         parts.append("\n".join(said + ([f"- All of them: {plain(', '.join(common))}"] if common else [])))
     if known.class_shares:
         parts.append(_shares(known.class_shares))
+    if known.class_distances:
+        parts.append(f"Class of the largest distance: {_cut(max(known.class_distances, key=known.class_distances.__getitem__))}.")
     if known.classifier:
         readings = "; ".join(f"{plain(row.title)}: {row.value}" for row in known.classifier)
         parts.append(f"The classifier itself: {readings}.")

@@ -21,6 +21,9 @@ OF_CLASSIFIER = ("classifier_real", "classifier_accuracy")
 TITLES = {
     "fid": "FID",
     "kid": "KID",
+    "extrapolated_fid": "FID of endless images",
+    "worst_class_fid": "Largest FID of a class",
+    "inception_score": "Inception Score",
     "precision": "Precision: its images that look real",
     "recall": "Recall: real images that it might paint",
     "density": "Density (1 is ideal)",
@@ -31,6 +34,14 @@ TITLES = {
     "class_share_min": "Share of the rarest class",
     "classifier_real": "Held-out real images read with confidence above 0.9",
     "classifier_accuracy": "Accuracy of the classifier on held-out real images",
+}
+IN_A_SPACE = {
+    "frechet_": "Fréchet distance",
+    "kernel_": "Kernel distance",
+    "extrapolated_frechet_": "Fréchet distance of endless images",
+    "worst_class_frechet_": "Largest Fréchet distance of a class",
+    "class_score_": "Score of Salimans et al.",
+    "path_length_": "Perceptual path length",
 }
 FAMILIES = {"mlp": "MLP GAN (Goodfellow 2014)", "dcgan": "DCGAN (Radford 2016)", "r3gan": "R3GAN (Huang 2024)"}
 
@@ -68,6 +79,7 @@ class Facts:
     rows: list[MetricRow]
     classifier: list[MetricRow]
     class_shares: dict[str, float]
+    class_distances: dict[str, float]
     real_shares: dict[str, float]
     baseline_name: str
     history: dict[str, Any]
@@ -108,6 +120,7 @@ def gather(
         rows=[metric_row(one, evaluation.spread.get(one.name), baseline) for one in numbers(evaluation)],
         classifier=[metric_row(one, None, None) for one in evaluation.measurements if one.name in OF_CLASSIFIER],
         class_shares=evaluation.class_shares,
+        class_distances=evaluation.class_distances,
         real_shares=manifest.class_shares("train"),
         baseline_name=baseline_name if baseline else "",
         history=history,
@@ -151,7 +164,7 @@ def metric_row(measurement: Measurement, spread: float | None, baseline: Evaluat
 
 def metric_title(name: str) -> str:
     """A metric's name for people; the space of a distance is part of it."""
-    for prefix, title in (("frechet_", "Fréchet distance"), ("kernel_", "Kernel distance")):
+    for prefix, title in IN_A_SPACE.items():
         if name.startswith(prefix):
             return f"{title} in {name.removeprefix(prefix)}"
     return TITLES.get(name, name)

@@ -24,6 +24,7 @@ from atelier.report.facts import Facts
 from atelier.report.gallery import Neighbours, Row
 
 MAX_GRIDS, MAX_NEIGHBOURS, MAX_LISTED = 12, 10, 20
+WATCHED = ("precision", "recall", "coverage")
 MAX_WIDTH, GRID_WIDTH, TILE_WIDTH = 960, 480, 160
 
 
@@ -125,6 +126,7 @@ def write_report(
         space=neighbours.space if neighbours else "",
         typical=number_text(neighbours.typical) if neighbours else "",
         shares=_shares(known),
+        distances=sorted(known.class_distances.items(), key=lambda one: -one[1])[:MAX_LISTED],
         splits=facts.splits(known.manifest),
         classes=facts.class_table(known.manifest),
         rejected=listed,
@@ -181,7 +183,15 @@ def _measured(known: Facts) -> list[Chart]:
     if final := next((row for row in known.rows if row.name == metric), None):
         meaning.append(f"the {final.value} at the top is on {final.identity['samples']:,} (evaluate.samples)")
     panel = Panel("Measured while training", "; ".join(meaning), {})
-    return [_chart(panel, [Series(title, points)], best)]
+    return [_chart(panel, [Series(title, points)], best), *_watched(evaluations)]
+
+
+def _watched(evaluations: Sequence[dict[str, Any]]) -> list[Chart]:
+    """How the measured images lay among real ones, where that was measured."""
+    found = [{"images": one["images"], **one.get("metrics", {})} for one in evaluations]
+    series = [Series(name, points) for name in WATCHED if (points := curve(found, name))]
+    meaning = "of real images (recall, coverage) and of its own (precision); of the same images as the distance"
+    return [_chart(Panel("Among real images, while training", meaning, {}, bounds=(0.0, 1.0)), series)] if series else []
 
 
 def grids_over_time(folder: Path, best_images: int) -> tuple[list[tuple[int, str, bool]], int]:

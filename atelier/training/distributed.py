@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from atelier.errors import AtelierError
 
-FIRST_RANK_MAY_TAKE = timedelta(hours=2)  # to fetch weights, to measure: the others wait in a collective meanwhile
+FIRST_RANK_MAY_TAKE = timedelta(hours=2)  # to fetch weights, to fill a cache: the others wait in a collective meanwhile
 
 
 class DistributedError(AtelierError):
     """The ranks do not fit the settings or the machine."""
+
+
+class Elsewhere(AtelierError):
+    """Another rank failed or left in the middle of common work; its own message says why."""
 
 
 class Ranks:
@@ -33,7 +38,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """True on the one rank that saves, measures and reports."""
+        """True on the one rank that saves and reports."""
         return self.rank == 0
 
     @property
@@ -68,6 +73,28 @@ class Ranks:
         parts = [torch.empty_like(values) for _ in range(self.world)]
         dist.all_gather(parts, values)
         return torch.cat(parts)
+
+    def in_turn(self, own: Iterator[np.ndarray], counts: Sequence[int], width: int, device: torch.device) -> Iterator[np.ndarray]:
+        """All ranks' rows in one order, on every rank, as they are computed: batch i is float32 [counts[i], width].
+
+        `own` yields this rank's batches: each world-th from its own number on. What is made of the rows is then the same, to the
+        bit, on every rank and with any number of them. Raises Elsewhere where another rank's `own` raised.
+        """
+        if self.world == 1:
+            yield from own
+            return
+        for start in range(0, len(counts), self.world):
+            rows, failure = torch.zeros(max(counts), width), None
+            if start + self.rank < len(counts):
+                try:
+                    rows[: counts[start + self.rank]] = torch.from_numpy(next(own))
+                except Exception as error:  # raised below, when the others know
+                    failure = error
+            if self.any(failure is not None, device):
+                raise failure or Elsewhere("another rank failed or left; its message says why")
+            parts = self.gather(rows.to(device)).cpu().numpy().reshape(self.world, max(counts), width)
+            for part, count in zip(parts, counts[start : start + self.world], strict=False):
+                yield part[:count]
 
     def same_start(self, modules: Iterable[nn.Module]) -> None:
         """Gives every rank the first one's parameters and buffers."""

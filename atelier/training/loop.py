@@ -29,7 +29,7 @@ from atelier.tasks.generation import Generation, Pressure
 from atelier.tasks.sight import COMPARED
 from atelier.training import state
 from atelier.training.clock import Clock
-from atelier.training.distributed import Ranks
+from atelier.training.distributed import Elsewhere, Ranks
 from atelier.training.feed import Feed
 from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
@@ -42,7 +42,7 @@ STOP_STEPS = 16
 LEFT = math.inf  # what the ranks hear instead of a distance when a measurement was left
 
 Measure = Callable[[nn.Module], tuple[float, dict[str, Any]]]
-"""Distance of a generator from the training images (lower is better) and its identity."""
+"""Distance of a generator from the training images (lower is better), with its "identity" and all "metrics" by name."""
 
 
 class Observer:
@@ -277,18 +277,18 @@ class Trainer:
         A signal meanwhile saves at once and raises Preempted: the time that is granted may be shorter than a measurement.
         """
         self._refuse_divergence()
-        value, identity = float("nan"), dict[str, Any]()
-        if self.ranks.first:
-            before = state.random_state(self.device)
-            bar.set_postfix_str("measuring")
-            watching = self.average.register_forward_pre_hook(partial(_leave_when_stopped, stop))
-            try:
-                value, identity = self.measure(self.average)
-            except _Left:
-                value = LEFT
-            finally:
-                watching.remove()
-                state.restore_random_state(before, self.device)
+        before = state.random_state(self.device)
+        bar.set_postfix_str("measuring")
+        self.ranks.same_start([self.average])  # whose running statistics differ: the first rank's are those that are saved
+        watching = self.average.register_forward_pre_hook(partial(_leave_when_stopped, stop))
+        found: dict[str, Any] = {}
+        try:
+            value, found = self.measure(self.average)
+        except (_Left, Elsewhere):
+            value = LEFT
+        finally:
+            watching.remove()
+            state.restore_random_state(before, self.device)
         value = self.ranks.from_first(value, self.device)
         if value == LEFT:
             self._stop(stop)
@@ -297,7 +297,7 @@ class Trainer:
         if not math.isfinite(value):
             raise TrainingStopped(f"diverged: the measured distance is {value} at {self.seen} images; lower the learning rates")
         improved = self.best is None or value < self.best["value"]
-        evaluation = {"images": self.seen, "step": self.step, "value": value, "identity": identity}
+        evaluation = {"images": self.seen, "step": self.step, "value": value, **found}
         if improved:
             self.best = evaluation
         self.history["evaluations"].append(evaluation)

@@ -32,7 +32,7 @@ def test_values_are_those_of_the_package(count: int, other: int, k: int) -> None
 
 def test_values_on_features_of_real_digits_are_those_of_the_package(digits: Path) -> None:
     train, test = PackedDataset(digits), PackedDataset(digits, "test")
-    extractor = load_extractor("efficientnet_lite0", "packaged", 28)
+    extractor = load_extractor("efficientnet_lite0", "packaged", (28, 28))
     real = extractor.features(train.images(np.arange(120)))
     other = extractor.features(test.images(np.arange(120)))
     found, expected = prdc(real, other), compute_prdc(real, other, 5)

@@ -17,11 +17,11 @@ from scipy.ndimage import gaussian_filter
 
 from atelier.data.packed import PackedDataset
 from atelier.metrics import classifier as classifier_module
-from atelier.metrics import extractors
 from atelier.metrics.coverage import memorised, prdc
 from atelier.metrics.evaluate import SAMPLING, Evaluation, Evaluator, read_evaluation
 from atelier.metrics.extractors import Extractor
-from atelier.metrics.frechet import Moments, frechet_distance, frechet_standard_error
+from atelier.metrics.extractors import inception as published
+from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.reference import reference_indices
@@ -83,20 +83,20 @@ def test_values_are_those_of_the_functions(
 ) -> None:
     images = held_out[:200]
     evaluation = evaluate(images, dataset, measured(samples=200, seed=5), tmp_path)
-    extractor = Extractor("means", means(), lambda images: images.float() / 255, 16, "", "", 28, 16)
+    extractor = Extractor("means", means(), lambda images: images.float() / 255, 16, "", "", (28, 28), 16)
     seen = [extractor.features(part) for part in (images, dataset.images(np.arange(len(dataset))))]
     moments = [Moments(16), Moments(16)]
     for each, part in zip(moments, seen, strict=True):
         each.update(part)
     mean, deviation = kernel_distance(seen[0], seen[1], seed=5)
-    assert evaluation["frechet_means"].value == frechet_distance(*moments)
+    frechet = evaluation["frechet_means"]
+    assert (frechet.value, frechet.standard_error) == frechet_estimate(seen[0], *moments)
     assert evaluation["kernel_means"].value == mean
     assert evaluation.flat["kernel_means_std"] == deviation
     assert list(evaluation.flat) == [
         "frechet_means", "kernel_means", "precision", "recall", "density", "coverage", "memorised", "classifier_confident",
         "class_share_min", "classifier_real", "classifier_accuracy", "kernel_means_std",
     ]  # fmt: skip
-    assert evaluation["frechet_means"].standard_error == frechet_standard_error(seen[0], *moments)
     assert evaluation["kernel_means"].standard_error == kernel_standard_error(seen[0], seen[1], seed=5)
     equally_many = seen[1][reference_indices(len(seen[1]), seed=5, cap=200)]
     expected = {
@@ -228,20 +228,21 @@ def test_only_what_is_asked_for_is_computed(
 
 
 def test_only_the_published_inception_reports_fid(
-    pack_images: Callable[..., PackedDataset], measured: Measured, tmp_path: Path, random_inception: Any, monkeypatch: Any
+    pack_images: Callable[..., PackedDataset], measured: Measured, tmp_path: Path, varied_inception: Any, monkeypatch: Any
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 3), dtype=np.uint8)
     dataset = pack_images({"noise": list(pixels[:4])}, resolution=28)
     path = tmp_path / "weights.pth"
-    torch.save(random_inception, path)
-    monkeypatch.setattr(extractors, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    torch.save(varied_inception, path)
+    monkeypatch.setattr(published, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     settings = measured(extractor="inception", weights=str(path), samples=16, metrics=["frechet", "kernel"])
     evaluator = Evaluator(dataset, settings, tmp_path, progress=False)
     evaluation = evaluator([pixels[4:].transpose(0, 3, 1, 2)])
     assert [m.name for m in evaluation.measurements] == ["fid", "kid"]
-    assert evaluation["fid"].identity.weights == extractors.INCEPTION_SHA256
+    assert evaluation["fid"].identity.weights == published.INCEPTION_SHA256
     assert evaluation["fid"].identity.extractor == "inception, 2048 features"
-    monkeypatch.setattr(extractors, "INCEPTION_SHA256", "of other weights")
+    assert evaluator.extractor
+    evaluator.extractor.is_fid = False
     evaluation = evaluator([pixels[4:].transpose(0, 3, 1, 2)])
     assert [m.name for m in evaluation.measurements] == ["frechet_inception", "kernel_inception"]
 
@@ -280,7 +281,7 @@ def test_images_that_do_not_fit_are_refused(
     for images, reason in (
         (held_out[:60], "60 images were generated but evaluate.samples is 64"),
         (held_out[:65], "more than evaluate.samples = 64"),
-        (held_out[:64].repeat(3, axis=1), r"image 0: uint8 \(3, 28, 28\) but .* holds uint8 \(1, 28, 28\)"),
+        (held_out[:64].repeat(3, axis=1), r"images are uint8 \(3, 28, 28\) but .* holds uint8 \(1, 28, 28\)"),
         (held_out[:64, :, :20], r"uint8 \(1, 20, 28\)"),
         (held_out[:64].astype(np.float32), "float32"),
     ):

@@ -22,7 +22,7 @@ def three_threads() -> Iterator[None]:
 
 def test_the_number_of_threads_changes_no_bit(three_threads: None) -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 1, 28, 28), dtype=np.uint8)
-    extractor = load_extractor("efficientnet_lite0", "packaged", 28)
+    extractor = load_extractor("efficientnet_lite0", "packaged", (28, 28))
     many = extractor.features(images)
     assert torch.get_num_threads() == 3
     with one_thread():

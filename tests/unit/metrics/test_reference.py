@@ -29,7 +29,7 @@ def extractor(means: Any) -> Extractor:
 
 
 def made(means: Any, **changes: Any) -> Extractor:
-    extractor = Extractor("means", means(), lambda images: images.float() / 255, 16, "0" * 64, "none", 28, 16)
+    extractor = Extractor("means", means(), lambda images: images.float() / 255, 16, "0" * 64, "none", (28, 28), 16)
     for name, value in changes.items():
         setattr(extractor, name, value)
     return extractor
@@ -83,8 +83,8 @@ def test_what_it_depends_on_misses(
 def test_the_version_covers_each_source_file_of_the_package() -> None:
     """A copy of the package with one byte more in any file has another version."""
     versions = {kept.code_version()["code"]}
-    sources = sorted(Path(kept.__file__).parent.glob("*.py"))
-    assert {"extractors.py", "frechet.py", "reference.py", "classifier.py"} <= {source.name for source in sources}
+    sources = sorted(Path(kept.__file__).parent.rglob("*.py"))
+    assert {"inception.py", "frechet.py", "reference.py", "classifier.py"} <= {source.name for source in sources}
     monkeypatch = pytest.MonkeyPatch()
     for changed in sources:
         with monkeypatch.context() as patch:
@@ -102,9 +102,10 @@ def test_an_entry_of_another_key_is_not_used(
     """Even in the folder that is asked for, as a copied or renamed cache would have it."""
     reference(dataset, made(means), tmp_path)
     reference(dataset, made(means, weights_hash="another"), tmp_path)
-    one, two = sorted((tmp_path / "reference").iterdir())
-    shutil.rmtree(two)
-    shutil.copytree(one, two)
+    for kind in ("moments", "features"):
+        one, two = sorted((tmp_path / kind).iterdir())
+        shutil.rmtree(two)
+        shutil.copytree(one, two)
     passes = means.passes
     reference(dataset, made(means), tmp_path)
     reference(dataset, made(means, weights_hash="another"), tmp_path)
@@ -112,12 +113,19 @@ def test_an_entry_of_another_key_is_not_used(
     assert "it belongs to another key); computing it again" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["moments", "features"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "missing", "not json", "half json"])
 def test_a_damaged_entry_is_computed_again(
-    damage: str, dataset: PackedDataset, extractor: Extractor, tmp_path: Path, means: Any, capsys: pytest.CaptureFixture[str]
+    damage: str,
+    kind: str,
+    dataset: PackedDataset,
+    extractor: Extractor,
+    tmp_path: Path,
+    means: Any,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = reference(dataset, extractor, tmp_path)
-    (folder,) = (tmp_path / "reference").iterdir()
+    (folder,) = (tmp_path / kind).iterdir()
     tensors, entry = folder / kept.TENSORS, folder / kept.ENTRY
     content = tensors.read_bytes()
     if damage == "flip":
@@ -177,3 +185,14 @@ def test_features_leave_the_random_state_alone(extractor: Extractor, dataset: Pa
     before = torch.get_rng_state()
     reference(dataset, extractor, tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_keep_there_are_moments_alone(dataset: PackedDataset, extractor: Extractor, tmp_path: Path, means: Any) -> None:
+    """What needs no features neither stores nor reads them; what needs them later computes them then."""
+    lean = load_reference(dataset, extractor, tmp_path, 0, keep=False, progress=False)
+    assert lean.features.shape == (0, 16) and not (tmp_path / "features").exists()
+    passes = means.passes
+    assert reference(dataset, extractor, tmp_path).features.shape == (len(dataset), 16)
+    assert means.passes > passes
+    again = load_reference(dataset, extractor, tmp_path, 0, keep=False, progress=False)
+    assert np.array_equal(again.moments.covariance, lean.moments.covariance) and again.images == lean.images

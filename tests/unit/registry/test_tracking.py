@@ -47,7 +47,7 @@ def test_steps_of_a_pipeline_are_nested_in_one_run(pipeline: Callable[[str], Non
     with step_run("prepare", EXPERIMENT, {"data": {"path": "s3://me:secret@host/x", "sides": [1, 2]}}) as first:
         pass
     with step_run("train", EXPERIMENT, {}, {"atelier.seed": "7"}, run_key="nested-train") as second:
-        second.log_history(points(10, 20), [{"images": 20, "value": 3.5, "identity": {"metric": "frechet"}}])
+        second.log_history(points(10, 20), [{"images": 20, "value": 3.5, "metrics": {"frechet": 3.5, "coverage": 0.5}}])
     assert first.run_id != second.run_id and first.parent_run_id == second.parent_run_id
     parent, prepare, train = run_of(first.parent_run_id), run_of(first.run_id), run_of(second.run_id)
     assert prepare.data.tags["mlflow.parentRunId"] == train.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -60,7 +60,7 @@ def test_steps_of_a_pipeline_are_nested_in_one_run(pipeline: Callable[[str], Non
     assert {run.info.status for run in (parent, prepare, train)} == {"FINISHED"}
     assert curve(second.run_id, "loss") == [(10, 5.0), (20, 10.0)]
     assert curve(second.run_id, "evaluation/frechet") == [(20, 3.5)]
-    assert set(train.data.metrics) == {"loss", "evaluation/frechet"}
+    assert set(train.data.metrics) == {"loss", "evaluation/frechet", "evaluation/coverage"}
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_a_parent_that_has_just_been_made_may_yet_give_way(tracking: Path, monke
     """A step that finds the younger of two waits as its maker does, and takes the older one, which it did not see at first."""
     monkeypatch.setattr(runs, "SETTLE_SECONDS", 60)
     inside, now = experiment_id(client(), EXPERIMENT), int(time.time() * 1000)
-    client().create_run(inside, start_time=now, tags={runs.PIPELINE: "race"})
+    client().create_run(inside, start_time=now, tags={runs.PIPELINE: "young"})
     appeared: list[str] = []
 
     def meanwhile(_: float) -> None:
-        appeared.append(client().create_run(inside, start_time=now - 5, tags={runs.PIPELINE: "race"}).info.run_id)
+        appeared.append(client().create_run(inside, start_time=now - 5, tags={runs.PIPELINE: "young"}).info.run_id)
 
     monkeypatch.setattr(runs.time, "sleep", meanwhile)
-    assert [runs.pipeline_run(client(), inside, "race", {}).info.run_id] == appeared
+    assert [runs.pipeline_run(client(), inside, "young", {}).info.run_id] == appeared
 
 
 def test_steps_that_start_together_share_a_parent(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:

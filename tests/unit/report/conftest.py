@@ -65,7 +65,10 @@ def history() -> dict[str, Any]:
         for n in range(1, 11)
     ]
     identity = {"metric": "frechet_efficientnet_lite0", "samples": 200}
-    evaluations = [{"images": n, "step": n // 64, "value": 3.0 + n / 1000, "identity": identity} for n in (BEST, 1280)]
+    evaluations = [
+        {"images": n, "step": n // 64, "value": 3.0 + n / 1000, "identity": identity, "metrics": {"recall": n / 2560}}
+        for n in (BEST, 1280)
+    ]
     return {"points": points, "evaluations": evaluations}
 
 
@@ -134,6 +137,7 @@ def make_evaluation() -> Callable[..., Evaluation]:
             measurement("classifier_accuracy", 0.97, seed, higher=True, error=0.03, samples=100),
         ]
         shares = dict(zip(CLASSES, (0.1, 0.3, 0.6), strict=True))
-        return Evaluation(measurements, shares, {"kernel_efficientnet_lite0": 0.002})
+        distances = dict(zip(CLASSES, (41.25, 20.5, 30.0), strict=True))
+        return Evaluation(measurements, shares, distances, {"kernel_efficientnet_lite0": 0.002})
 
     return make

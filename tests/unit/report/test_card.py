@@ -96,11 +96,13 @@ def test_many_classes_of_long_names_fit_into_a_description(
             )
             for one in found.measurements
         ]
-        return replace(found, measurements=long, class_shares=dict.fromkeys(classes, 0.0))
+        nothing = dict.fromkeys(classes, 0.0)
+        return replace(found, measurements=long, class_shares=nothing, class_distances=nothing)
 
     text = model_card(folder, measured(0), dataset.manifest, "a-name-for-digits", measured(1), "models:/another@champion")
     assert len(text) < 4800
     assert "r1 relativistic" in text and len(re.findall(r"and \d+ more", text)) == 2
+    assert "Class of the largest distance: " in text
     assert "the rarest first" in text and "and 4 before" in text
     assert text.count("| another identity |") == 5
     assert text.count("as often as among the reference images") == 1, "what all identities have in common is said once"

@@ -52,7 +52,7 @@ def neighbours(dataset: PackedDataset) -> Neighbours:
     """Of two generated images that are copies of real ones."""
     everything = np.arange(len(dataset))
     features = dataset.images(everything).reshape(len(dataset), -1).astype(np.float32)
-    reference = Reference(features, None, everything)  # type: ignore[arg-type]
+    reference = Reference(features, None, everything, "images")  # type: ignore[arg-type]
     images = dataset.images(everything[4:6])
     return gallery.neighbours(images, features[4:6], reference, dataset, "pixels", k=2, classes=["asked one", "asked two"])
 
@@ -229,12 +229,14 @@ def test_curves_are_drawn_and_the_best_is_ringed(
     titles = [chart.title for chart in drawn]
     assert titles == [
         "Measured while training",
+        "Among real images, while training",
         "Losses",
         "Accuracy of the discriminator",
         "Gradient norms",
         "my <b>own</b> curve",
     ]
-    measured, losses = drawn[:2]
+    measured, among, losses = drawn[:3]
+    assert among.legend == [("recall", "0.5")]
     assert measured.svg.count('class="best"') == 1 and "best: 3.64" in measured.svg
     assert measured.legend == [("kept", "3.64")]
     assert measured.meaning.startswith("Fréchet distance in efficientnet_lite0, lower is better")

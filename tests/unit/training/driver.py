@@ -60,7 +60,7 @@ def pixel_distance(data: PackedDataset) -> Measure:
     def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
         images = np.concatenate(list(sample(generator, 64, seed=7)))
         torch.rand(3), np.random.rand(3)  # noqa: NPY002 - a measurement that draws must not move the run
-        return float(np.abs(images.mean(0) - target).mean()), {"metric": "pixel_distance"}
+        return float(np.abs(images.mean(0) - target).mean()), {"identity": {"metric": "pixel_distance"}, "metrics": {}}
 
     return measure
 

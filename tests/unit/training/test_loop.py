@@ -103,7 +103,7 @@ def test_two_ranks_change_rounding_only(family: str, digits: PackedDataset, tmp_
 
 def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path: Path) -> None:
     def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
-        return float(next(generator.parameters()).abs().sum()), {"metric": "weights"}
+        return float(next(generator.parameters()).abs().sum()), {"identity": {"metric": "weights"}, "metrics": {}}
 
     def draws(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
         torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002 - what a library inside a metric may do
@@ -156,7 +156,7 @@ def test_divergence_between_two_points_keeps_the_best_that_was_saved(digits: Pac
 
     def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
         calls.append(len(calls))
-        return next(values), {"metric": "none"}
+        return next(values), {"identity": {"metric": "none"}, "metrics": {}}
 
     class Poison(Observer):
         def evaluated(self, evaluation: dict[str, Any]) -> None:
@@ -181,7 +181,7 @@ def test_the_best_checkpoint_is_kept_not_the_last(digits: PackedDataset, tmp_pat
 
     def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
         seen.append({name: tensor.clone() for name, tensor in generator.state_dict().items()})
-        return next(values), {"metric": "scripted"}
+        return next(values), {"identity": {"metric": "scripted"}, "metrics": {}}
 
     info = train(tiny("train.images=3200", "train.evaluate_every=640", "train.save_every=320"), digits, tmp_path, measure)
     assert info.metric["value"] == 1.0 and info.images_seen < 3200

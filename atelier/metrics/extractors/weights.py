@@ -1,0 +1,149 @@
+"""Weights files: read from a path, from S3 or from where they are published, and loaded without running what they hold.
+
+What is fetched is kept in the user's cache, XDG_CACHE_HOME/atelier (~/.cache/atelier), and its sha256 is checked whenever it is
+read from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import torch as safetensors
+from tqdm import tqdm
+
+from atelier.files import atomic_write
+from atelier.metrics.extractors.base import ExtractorError
+from atelier.storage import Entry, S3Storage, StorageAway, StorageError
+
+FETCH_TIMEOUT_S = 60
+SETTING = "evaluate.weights (--weights)"
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file in memory: the path or URI it came from, its bytes, their sha256."""
+
+    origin: str
+    content: bytes
+    sha256: str
+
+
+def read(source: str) -> Weights:
+    """The file at a path or an `s3://bucket/key`. Raises ExtractorError, and StorageAway where the store cannot be reached."""
+    content = _from_s3(source) if source.startswith("s3://") else _from_file(Path(source))
+    return Weights(source, content, _sha256(content))
+
+
+def read_published(url: str, sha256: str) -> Weights:
+    """The file at `url`, fetched into the user's cache on first use. Raises ExtractorError: no network, or another hash."""
+    path = _caches() / url.rpartition("/")[2]
+    if not path.exists():
+        atomic_write(path, _checked(_fetched(url, path, sha256), sha256, url))
+    return Weights(str(path), _checked(_from_file(path), sha256, str(path)), sha256)
+
+
+def tensors(weights: Weights) -> State:
+    """The tensors of a .safetensors file, or of a .pth whose unpickling is held to tensors. Raises ExtractorError."""
+    try:
+        if weights.origin.endswith(".safetensors"):
+            return safetensors.load(weights.content)
+        state = torch.load(io.BytesIO(weights.content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ExtractorError(f"{weights.origin}: holds more than tensors, so it is not loaded; replace it") from error
+    except Exception as error:  # torch.load meets damage with errors of many kinds
+        raise ExtractorError(f"{weights.origin}: is damaged, or no file of tensors; replace it") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ExtractorError(f"{weights.origin}: holds more than named tensors; save the network's state dict alone")
+    return state
+
+
+def _from_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ExtractorError(f"{path}: weights cannot be read ({error.strerror}); correct {SETTING}") from error
+
+
+def _fetched(url: str, path: Path, sha256: str) -> bytes:
+    content = bytearray()
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response,
+            tqdm(total=response.length, desc=f"fetching {path.name}", unit="B", unit_scale=True) as shown,
+        ):
+            while part := response.read(1 << 20):
+                content += part
+                shown.update(len(part))
+    except OSError as error:
+        raise ExtractorError(
+            f"{SETTING}: published: {path} does not exist and {url} cannot be reached ({error}); fetch it where there is a "
+            f"network (sha256 {sha256}) and put it there, or set {SETTING} to its path or its s3:// URI"
+        ) from error
+    return bytes(content)
+
+
+def _from_s3(uri: str) -> bytes:
+    """The object's content: from the cache as long as the store names the version that is kept there, else fetched and kept."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not bucket or not key or key.endswith("/"):
+        raise ExtractorError(f"{uri}: names no object; set {SETTING} to s3://bucket/path/of/the/file")
+    storage = S3Storage(f"s3://{bucket}")
+    version = _version(storage, key)
+    kept = _kept(version) if version else None
+    if kept is not None:
+        return kept
+    try:
+        (content,) = storage.read([Entry(key, 0, key)])
+    except StorageAway:
+        raise
+    except StorageError as error:
+        raise ExtractorError(f"{error}; or correct {SETTING}") from error
+    assert isinstance(content, bytes)
+    if version and version == _version(storage, key):  # not replaced meanwhile
+        atomic_write(_caches() / "s3" / f"{version}-{_sha256(content)}", content)
+    return content
+
+
+def _version(storage: S3Storage, key: str) -> str | None:
+    """A name for what the store holds under `key` now; None where it does not say, and reading will tell why."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = storage.client.head_object(Bucket=storage.bucket, Key=key)
+    except (BotoCoreError, ClientError):
+        return None
+    return _sha256(f"{storage.bucket}/{key} {answer['ETag']}".encode())[:32]
+
+
+def _kept(version: str) -> bytes | None:
+    for path in (_caches() / "s3").glob(f"{version}-*"):
+        content = _from_file(path)
+        if _sha256(content) == path.name.rpartition("-")[2]:
+            return content
+        print(f"{path}: is damaged; fetching it again", file=sys.stderr)
+    return None
+
+
+def _caches() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "atelier"
+
+
+def _checked(content: bytes, sha256: str, origin: str) -> bytes:
+    found = _sha256(content)
+    if found != sha256:
+        raise ExtractorError(f"{origin}: sha256 is {found}, not {sha256} of the published weights; replace it")
+    return content
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,89 @@
+"""An evaluation that two processes share under torchrun gives the bytes of one alone, and none waits where another fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from atelier.data.packed import PackedDataset
+from atelier.metrics.evaluate import Evaluator
+from atelier.networks.layers import ImageShape
+from atelier.settings import load
+from atelier.training.distributed import ranks
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+SETTINGS = [
+    "evaluate.samples=150",
+    "evaluate.batch=16",
+    "evaluate.metrics=[frechet, kernel, prdc, memorised, classifier, per_class]",
+]
+
+
+class Painter(torch.nn.Module):
+    """Blurred noise, brighter for higher labels; with `broken`, one that fails at its second batch."""
+
+    latent_dim = 784
+
+    def __init__(self, broken: bool) -> None:
+        super().__init__()
+        self.shape, self.broken, self.batches = ImageShape(28, 1, 10), broken, 0
+        self.scale = torch.nn.Parameter(torch.tensor(0.2))
+
+    def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        self.batches += 1
+        if self.broken and self.batches == 2:
+            raise RuntimeError("the painter has dropped his brush")
+        noise = torch.nn.functional.avg_pool2d(z.reshape(-1, 1, 28, 28), 5, 1, 2)
+        return (noise + self.scale * (label.reshape(-1, 1, 1, 1) - 5)).clamp(-1, 1)
+
+
+def main(data: str, cache: str, output: str, broken: str) -> None:
+    """What each rank runs."""
+    torch.set_num_threads(1)
+    cpu, images = torch.device("cpu"), PackedDataset(Path(data))
+    with ranks(cpu) as these:
+        settings = load(PARAMS, SETTINGS).evaluate
+        evaluator = Evaluator(images, settings, Path(cache), cpu, progress=False, ranks=these)
+        painter = Painter(broken == "broken" and these.rank == 1)
+        found = evaluator.measure(painter, images.classes)
+        assert found.features is not None
+        np.save(f"{output}.{these.rank}.npy", found.features)
+        values = [found.flat, found.class_shares, found.class_distances]
+        Path(f"{output}.{these.rank}.json").write_text(json.dumps(values, sort_keys=True))
+
+
+def start(count: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    return subprocess.run([*torchrun, __file__, *arguments], timeout=240, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_two_ranks_give_the_bytes_of_one(digits: Path, cache: Path, tmp_path: Path) -> None:
+    for count in (2, 1):
+        done = start(count, str(digits), str(cache), str(tmp_path / f"of{count}"), "whole")
+        assert done.returncode == 0, done.stderr[-2000:]
+    texts = {(tmp_path / f"{name}.json").read_text() for name in ("of1.0", "of2.0", "of2.1")}
+    assert len(texts) == 1 and "worst_class_frechet_efficientnet_lite0" in texts.pop()
+    features = [np.load(tmp_path / f"{name}.npy") for name in ("of1.0", "of2.0", "of2.1")]
+    assert features[0].shape == (150, 1280) and np.ptp(features[0]) > 1
+    assert np.array_equal(features[0], features[1]) and np.array_equal(features[0], features[2])
+
+
+def test_where_one_rank_fails_the_other_does_not_wait(digits: Path, cache: Path, tmp_path: Path) -> None:
+    done = start(2, str(digits), str(cache), str(tmp_path / "never"), "broken")
+    assert done.returncode != 0 and "the painter has dropped his brush" in done.stderr
+    assert not list(tmp_path.glob("never*"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
