@@ -30,7 +30,7 @@ TASK = "ATELIER_TASK"
 
 ALL: tuple[str, ...] = ()
 EXPERIMENT = ("experiment",)
-CHOOSES_BEST = ("extractor", "weights", "seed", "batch")  # of evaluate, while training
+CHOOSES_BEST = ("extractor", "weights", "layer", "seed", "batch")  # of evaluate, while training
 PREEMPTIONS = 10  # of a training, after each of which it goes on
 
 

@@ -2,10 +2,10 @@
 
     d^2 = |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2))
 
-With S2 = R^T R for any factor R, the last trace is that of M^(1/2), M = R S1 R^T: symmetric, so its eigenvalues are real; those
-below rounding are those of directions that the sets do not share, and are left out. No complex numbers, no offset on the
-diagonal, and rank-deficient covariances need no special case. Where a set has fewer images than dimensions, M or the matrix
-with the same eigenvalues is no larger than that set.
+With S1 = F^T F and S2 = R^T R for any factors F and R, the last trace is the sum of the singular values of F R^T: no complex
+numbers, no offset on the diagonal, and rank-deficient covariances need no special case. The eigenvalues of a product of
+covariances are those singular values squared; their roots lose half of the digits, and with features of a steep spectrum the
+distance its third. Where a set has fewer images than dimensions, its factor is its centred rows, and smaller.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Moments:
     @property
     def trace(self) -> float:
         """Trace of the covariance."""
-        return float(np.vdot(factor := self.factor(), factor)) if self.few else float(np.trace(self.covariance))
+        return float(np.square(self.factor()).sum() if self.few else np.trace(self.covariance))
 
     @property
     def covariance(self) -> np.ndarray:
@@ -126,7 +126,10 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
     Raises MetricError when a set has fewer than two features or the widths differ.
     """
-    return max(_distance(first, second, _Overlap(first, second.factor(), vectors=False)), 0.0)
+    crossed = _crossed(first, second.factor())
+    with one_thread():
+        spread = torch.linalg.svdvals(crossed)
+    return max(_distance(first, second, float(spread.sum())), 0.0)
 
 
 def frechet_influence(
@@ -136,8 +139,8 @@ def frechet_influence(
 
     An influence is how the distance changes with the weight of an image, the basis of the infinitesimal jackknife (Efron 1982,
     chapter 6). The distance's derivative by S1 is 1 - T, T the map that carries the first Gaussian to the second, T S1 T = S2
-    (Peyré and Cuturi 2019, remark 2.31): T = R^T M^(-1/2) R. `root` is the second's factor where a caller has it already. Here
-    the distance is not cut off at 0.
+    (Peyré and Cuturi 2019, remark 2.31): T = R^T (R S1 R^T)^(-1/2) R. `root` is the second's factor R where a caller has it
+    already. Here the distance is not cut off at 0.
 
     Raises MetricError as frechet_distance does, and where the features are not those of `first`.
     """
@@ -150,7 +153,7 @@ def frechet_influence(
         rows = slice(start, start + BLOCK)
         centred = features[rows] - mean
         influence[rows] = 2 * centred @ shift + (centred**2).sum(axis=1) - overlap.carried(rows, centred)
-    return _distance(first, second, overlap), influence - influence.mean()
+    return _distance(first, second, overlap.trace), influence - influence.mean()
 
 
 def frechet_estimate(features: np.ndarray, first: Moments, second: Moments) -> tuple[float, float]:
@@ -167,32 +170,33 @@ def frechet_estimate(features: np.ndarray, first: Moments, second: Moments) -> t
 
 
 class _Overlap:
-    """The root of M = R S1 R^T by one eigendecomposition: its trace, and what T carries each image of the first set to."""
+    """F R^T = U diag(spread) V^T: the trace of the root, and what T carries each image of the first set to."""
 
-    def __init__(self, first: Moments, root: np.ndarray, vectors: bool = True) -> None:
-        if first.dim != root.shape[1]:
-            raise MetricError(f"features of {first.dim} and {root.shape[1]} dimensions cannot be compared; use one extractor")
+    def __init__(self, first: Moments, root: np.ndarray) -> None:
         self.root, self.count, self.few = root, first.count, first.few
-        if self.few:
-            crossed = first.factor() @ root.T
-            matrix = torch.from_numpy(crossed @ crossed.T)
-        else:
-            matrix = torch.from_numpy(root @ first.covariance @ root.T)
-        with one_thread():  # many small steps: threads that wait for each other on shared cores take minutes
-            found = torch.linalg.eigh(matrix) if vectors else (torch.linalg.eigvalsh(matrix), matrix[:0])
-        values, self.vectors = (part.numpy() for part in found)
-        self.kept = values > values.max(initial=0) * len(values) * np.finfo(np.float64).eps
-        self.roots = np.sqrt(values[self.kept])
-        self.trace = float(self.roots.sum())
+        crossed = _crossed(first, root)
+        with one_thread():
+            found = torch.linalg.svd(crossed, full_matrices=False)
+        self.left, self.spread, self.right = (part.numpy() for part in found)
+        self.trace = float(self.spread.sum())
 
     def carried(self, rows: slice, centred: np.ndarray) -> np.ndarray:
         """c^T T c for the centred features c of `rows`."""
-        vectors = self.vectors[:, self.kept]
-        if self.few:  # with F1 c = e_i sqrt(N - 1), T needs no inverse
-            return (self.count - 1) * vectors[rows] ** 2 @ self.roots
-        return (centred @ (self.root.T @ vectors)) ** 2 @ (1 / self.roots)
+        if self.few:  # the rows are F: T needs no inverse
+            return (self.count - 1) * self.left[rows] ** 2 @ self.spread
+        shared = self.spread > self.spread.max(initial=0) * len(self.spread) * np.finfo(np.float64).eps
+        return (centred @ (self.root.T @ self.right[shared].T)) ** 2 @ (1 / self.spread[shared])
 
 
-def _distance(first: Moments, second: Moments, overlap: _Overlap) -> float:
+def _crossed(first: Moments, root: np.ndarray) -> torch.Tensor:
+    """F R^T, float64. Its decompositions are many small steps: threads that wait for each other on shared cores take minutes."""
+    if first.dim != root.shape[1]:
+        raise MetricError(f"features of {first.dim} and {root.shape[1]} dimensions cannot be compared; use one extractor")
+    factor = first.factor()
+    with one_thread():
+        return torch.from_numpy(factor) @ torch.from_numpy(root).mT
+
+
+def _distance(first: Moments, second: Moments, overlap: float) -> float:
     difference = first.mean - second.mean
-    return float(difference @ difference + first.trace + second.trace - 2 * overlap.trace)
+    return float(difference @ difference + first.trace + second.trace - 2 * overlap)

@@ -32,6 +32,7 @@ from atelier.storage import Damaged, Entry, LocalStorage, Storage, StorageError,
 MAX_PIXELS = 2**26
 MAX_BYTES = MAX_PIXELS * 8 + 2**20  # four channels of 16 bits and 1 MiB of metadata
 NAMED = 3  # files that a message names
+BLOCK = 256  # files a thread takes at a time
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
@@ -185,13 +186,18 @@ def _examined(path: Path, storage: Storage, entries: Sequence[Entry], progress: 
 
 
 def _each(work: Callable[[Item], Result], items: Sequence[Item], title: str, progress: bool) -> list[Result]:
-    """What `work` makes of each item, in order, in threads and behind a progress bar."""
+    """What `work` makes of each item, in order, in threads and behind a progress bar. Ctrl-C waits for what is in work only."""
+
+    def block(start: int) -> list[Result]:
+        return [work(item) for item in items[start : start + BLOCK]]
+
+    results: list[Result] = []
     with bar(title, len(items), progress) as shown, ThreadPoolExecutor() as threads:
-        results = []
-        for result in threads.map(work, items):
-            results.append(result)
-            shown.update()
-        return results
+        # Whole blocks: a Ctrl-C while thousands are handed over one by one can leave the executor's lock held for ever.
+        for part in threads.map(block, range(0, len(items), BLOCK)):
+            results += part
+            shown.update(len(part))
+    return results
 
 
 def _examine(storage: Storage, entry: Entry) -> _File:

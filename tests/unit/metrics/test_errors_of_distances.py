@@ -97,3 +97,14 @@ def test_features_of_other_images_are_refused() -> None:
     rows, real = features(30, 8, 1), moments(features(100, 8, seed=0))
     with pytest.raises(MetricError, match="the moments are those of 30 images, but there are features of 29"):
         frechet_estimate(rows[:29], moments(rows), real)[1]
+
+
+def test_with_many_images_the_errors_are_those_of_a_bootstrap() -> None:
+    """Where the bootstrap is sound, far more images than dimensions, both say the same."""
+    drawn, reference = features(600, 6, seed=1, shift=0.2), features(2000, 6, seed=0)
+    real, random = moments(reference), np.random.default_rng(0)
+    again = [drawn[random.integers(0, 600, 600)] for _ in range(200)]
+    frechet = np.std([frechet_distance(moments(one), real) for one in again], ddof=1)
+    assert frechet_estimate(drawn, moments(drawn), real)[1] == pytest.approx(frechet, rel=0.15)
+    kernel = np.std([kernel_distance(one, reference, subsets=1, size=600, seed=0)[0] for one in again[:60]], ddof=1)
+    assert kernel_standard_error(drawn, reference) == pytest.approx(kernel, rel=0.3)

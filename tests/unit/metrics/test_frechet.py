@@ -10,7 +10,7 @@ import torch
 from pytorch_fid.fid_score import calculate_frechet_distance
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-from atelier.metrics.frechet import Moments, frechet_distance
+from atelier.metrics.frechet import Moments, frechet_distance, frechet_estimate
 from atelier.metrics.identity import MetricError
 
 DIM = 24
@@ -53,6 +53,27 @@ def test_closed_form_of_diagonal_gaussians(white: Callable[[int], np.ndarray]) -
     shift, first, second = random.standard_normal(DIM), random.uniform(0.1, 3, DIM), random.uniform(0.1, 3, DIM)
     expected = shift @ shift + ((first - second) ** 2).sum()
     assert distance(white(0) * first, white(1) * second + shift) == pytest.approx(expected, rel=1e-12)
+
+
+def test_directions_of_little_spread_count(white: Callable[[int], np.ndarray]) -> None:
+    """Features of networks have steep spectra: one direction here spreads 10,000 times as far as each of the others."""
+    first, second = np.full(DIM, 1e-4), np.full(DIM, 2e-4)
+    first[0] = second[0] = 1
+    one, other = white(0) * first, white(1) * second
+    expected = ((first - second) ** 2).sum()
+    assert distance(one, other) == pytest.approx(expected, rel=1e-6)
+    assert frechet_estimate(one, moments(one), moments(other))[0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [DIM - 4, 4 * DIM])
+def test_equals_the_nuclear_norm_of_the_centred_features(count: int) -> None:
+    """The trace of the root is that of the product of both sets of rows (float64 SVD), whatever their spectrum."""
+    scale = np.logspace(0, -6, DIM)
+    first, second = (np.random.default_rng(seed).standard_normal((count, DIM)) * scale for seed in (0, 1))
+    one, other = ((rows - rows.mean(axis=0)) / np.sqrt(count - 1) for rows in (first, second))
+    gap = first.mean(axis=0) - second.mean(axis=0)
+    expected = gap @ gap + (one**2).sum() + (other**2).sum() - 2 * np.linalg.norm(one @ other.T, "nuc")
+    assert distance(first, second) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "m"), [(200, 300), (2 * DIM, 500), (DIM - 1, 300), (10, 12), (2, 2)])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,9 +16,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from torch_fidelity.datasets import ImagesPathDataset
+from tqdm import tqdm
 
+from atelier.metrics import image_files
 from atelier.metrics.identity import MetricError
 from atelier.metrics.image_files import ImageFiles, open_images
+from atelier.storage import Entry, LocalStorage
 
 Encode = Callable[..., bytes]
 Pictures = Callable[..., list[np.ndarray]]
@@ -266,6 +271,29 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     dangling.symlink_to(tmp_path / "nowhere")
     with pytest.raises(MetricError, match=r"gone\.png: a link to nothing; remove it"):
         opened(tmp_path / "folder")
+
+
+def test_ctrl_c_ends_the_opening(photos: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path, {f"{n:04}.png": photos["0.png"] for n in range(600)})
+    read, workers = list[str](), set[threading.Thread]()
+    real = LocalStorage.read
+
+    def slowly(self: LocalStorage, entries: Sequence[Entry]) -> Iterator[bytes]:
+        read.extend(entry.name for entry in entries)
+        workers.add(threading.current_thread())
+        time.sleep(0.002)
+        return real(self, entries)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(image_files, "BLOCK", 4)
+    monkeypatch.setattr(LocalStorage, "read", slowly)
+    monkeypatch.setattr(tqdm, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        opened(folder)
+    assert 0 < len(read) < 300
+    assert not any(thread.is_alive() for thread in workers - {threading.current_thread()})
 
 
 def test_a_progress_bar_counts_the_files(photos: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from atelier.metrics.coverage import prdc
 from atelier.metrics.extractors import load_extractor
 from atelier.metrics.extractors.inception import inception as inception_of
 from atelier.metrics.frechet import Moments, frechet_distance
+from atelier.metrics.image_files import open_images
 from atelier.metrics.inception_score import class_score, logits
 from atelier.metrics.kernel import kernel_distance
 
@@ -85,16 +86,13 @@ def sides(
     torch.save({**varied_inception, **published}, root / "weights.pth")  # all that torch-fidelity's strict loading asks for
     features, head = {}, None
     for name, folder in folders.items():
-        images = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.iterdir())]).transpose(
-            0, 3, 1, 2
-        )
-        size = (images.shape[2], images.shape[3])
+        images = open_images(folder, progress=False)
         extractor = (
-            load_extractor("inception", str(asset(PARTIAL)), size, layer=layer)
+            load_extractor("inception", str(asset(PARTIAL)), images.size, layer=layer)
             if layer == "768"
-            else inception_of(varied_inception, "seeded", size)
+            else inception_of(varied_inception, "seeded", images.size)
         )
-        features[name], head = extractor.features(images), extractor.head
+        features[name], head = extractor.features(images.images(np.arange(len(images)))), extractor.head
 
     def peer(first: str, second: str) -> dict[str, float]:
         return calculate_metrics(
@@ -128,8 +126,13 @@ def test_from_files_to_numbers_as_torch_fidelity(sides: Sides, first: str, secon
     ours, theirs = sides.features[first], sides.features[second]
     distance = frechet_distance(moments(ours), moments(theirs))
     assert distance > 0.1 * float(moments(theirs).covariance.trace())  # or parity would prove nothing
-    assert distance == pytest.approx(expected["frechet_inception_distance"], rel=1e-3)
     mean, deviation = kernel_distance(ours, theirs, SUBSETS, SIZE)
+    pairs = {
+        "Fréchet": (distance, expected["frechet_inception_distance"]),
+        "kernel": (mean, expected["kernel_inception_distance_mean"]),
+    }
+    print(f"{first}, {second}:", *(f"{name} {one:.6g} ({one / other - 1:+.0e})" for name, (one, other) in pairs.items()))
+    assert distance == pytest.approx(expected["frechet_inception_distance"], rel=1e-3)
     assert abs(mean) > 5e-4
     assert mean == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-3)
     assert deviation == pytest.approx(expected["kernel_inception_distance_std"], rel=5e-3)  # it sums in float32
