@@ -20,7 +20,7 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-parity bench-metrics test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -34,6 +34,12 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 
 test: $(STAMP) ## all tests but those of the containers
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q
+
+test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc, from image files to numbers (2 minutes)
+	@OMP_NUM_THREADS=1 python -m pytest -q -rP tests/unit/metrics/test_parity.py
+
+bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, with memory and parity (a quarter of an hour)
+	@python -m benchmarks.metrics
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
 	@OMP_NUM_THREADS=1 python -m pytest -q tests/container

@@ -20,7 +20,7 @@ from safetensors import numpy as safetensors
 from atelier.files import atomic_folder, canonical_json, sha256_file
 
 TENSORS, ENTRY = "tensors.safetensors", "entry.json"
-LIBRARIES = ("torch", "timm", "torch-fidelity", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu")
+LIBRARIES = ("torch", "timm", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu")
 
 Arrays = dict[str, np.ndarray]
 

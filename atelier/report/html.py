@@ -182,6 +182,9 @@ def _measured(known: Facts) -> list[Chart]:
         meaning.append(f"on {samples:,} images ({'finetune' if known.info.parent else 'train'}.evaluate_samples)")
     if final := next((row for row in known.rows if row.name == metric), None):
         meaning.append(f"the {final.value} at the top is on {final.identity['samples']:,} (evaluate.samples)")
+    trained = sum(one["seconds"] for one in known.history.get("compute", []))
+    if trained and (measuring := sum(one.get("seconds", 0.0) for one in evaluations)):
+        meaning.append(f"measuring took {measuring / trained:.1%} of the time of training")
     panel = Panel("Measured while training", "; ".join(meaning), {})
     return [_chart(panel, [Series(title, points)], best), *_watched(evaluations)]
 

@@ -116,6 +116,7 @@ def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[st
 def read_history(folder: Path) -> dict[str, Any]:
     """history.json of a checkpoint folder: {"points": [...], "evaluations": [...], "compute": [...]}.
 
+    A measurement has its images, step, distance ("value"), the seconds that it took, other metrics and identities.
     "compute" is what the training has cost (seconds on each kind of hardware, see clock.Clock); a checkpoint that was written
     before training recorded it has no such part.
     """

@@ -282,6 +282,7 @@ class Trainer:
         self.ranks.same_start([self.average])  # whose running statistics differ: the first rank's are those that are saved
         watching = self.average.register_forward_pre_hook(partial(_leave_when_stopped, stop))
         found: dict[str, Any] = {}
+        began = time.monotonic()
         try:
             value, found = self.measure(self.average)
         except (_Left, Elsewhere):
@@ -297,7 +298,8 @@ class Trainer:
         if not math.isfinite(value):
             raise TrainingStopped(f"diverged: the measured distance is {value} at {self.seen} images; lower the learning rates")
         improved = self.best is None or value < self.best["value"]
-        evaluation = {"images": self.seen, "step": self.step, "value": value, **found}
+        seconds = time.monotonic() - began
+        evaluation = {"images": self.seen, "step": self.step, "value": value, "seconds": seconds, **found}
         if improved:
             self.best = evaluation
         self.history["evaluations"].append(evaluation)

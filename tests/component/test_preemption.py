@@ -127,7 +127,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
-    """What a checkpoint folder holds, byte for byte but for the speeds in its curves and what it has cost."""
+    """What a checkpoint folder holds, byte for byte but for speeds and seconds."""
     files: dict[str, Any] = {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
@@ -135,6 +135,8 @@ def checkpoint(folder: Path) -> dict[str, Any]:
     del history["compute"]
     for point in history["points"]:
         del point["images_per_second"]
+    for evaluation in history["evaluations"]:
+        del evaluation["seconds"]
     rows = list(csv.DictReader(files["history.csv"].decode().splitlines()))
     for row in rows:
         del row["images_per_second"]

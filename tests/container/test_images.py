@@ -99,7 +99,7 @@ def test_holds_the_versions_of_the_lock(images: dict[str, Image], name: str) -> 
 def test_each_image_holds_its_own_and_nothing_of_the_other(images: dict[str, Image]) -> None:
     data, train = packages(images["data"]), packages(images["train"])
     assert {"dvc", "dvc-s3", "mlxtend", "scikit-learn", "pyarrow"} <= set(data)
-    assert {"torch", "torchvision", "timm", "torch-fidelity", "pandas", "kubeflow"} <= set(train)
+    assert {"torch", "torchvision", "timm", "pandas", "kubeflow"} <= set(train)
     assert not {"torch", "triton", "mlflow", "kubernetes", "pytest", "pip"} & set(data)
     assert not {"dvc", "mlflow", "pytest", "pip"} & set(train)
 

@@ -1,28 +1,29 @@
-"""torch-fidelity's port of the Inception network that FID is defined on (Heusel et al. 2017; weights of 2015-12-05).
+"""The Inception network that FID is defined on (Szegedy et al. 2015; Heusel et al. 2017), for the weights of 2015-12-05.
 
-Its features after four layers can be compared, as pytorch-fid offers them. Only a distance between the 2048 last ones, with the
-published weights, is called FID. pytorch-fid publishes the same weights under another name.
+The network is that of the graph which TensorFlow published, as torch-fidelity ports it: features equal its. Those after four
+layers can be compared, as pytorch-fid offers them. Only a distance between the 2048 last ones, with the published weights, is
+called FID. pytorch-fid publishes the same weights under another name.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
+from collections.abc import Iterator
 
 import torch
 from torch import nn
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, BasicConv2d, FeatureExtractorInceptionV3
 
-from atelier.metrics.extractors.base import Extractor, ExtractorError, fold_batch_norms, pixels
+from atelier.metrics.extractors.base import Extractor, ExtractorError, pixels
 from atelier.metrics.extractors.weights import SETTING, State, read, read_published, tensors
+from atelier.metrics.passes import return_freed
 
+URL_INCEPTION_V3 = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_UPTO_7A_SHA256 = "10b44545fc3110168064df7f8fa2d92e98bdd0549c37a35a420dda2e3fa263b6"
+LAYERS = ("64", "192", "768", "2048")
 SIDE = 299
+NORM_EPSILON = 0.001
+CHUNK = 2  # on the CPU; with 4 it is as fast and takes 110 MB more
 FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-# Each layer, and the first part of the network that it does without.
-LAYERS = {"64": "Conv2d_3b_1x1", "192": "Mixed_5b", "768": "Mixed_7a", "2048": "fc"}
 
 
 def load_inception(weights: str, size: tuple[int, int], device: torch.device | str, layer: str) -> Extractor:
@@ -49,10 +50,10 @@ def load_inception(weights: str, size: tuple[int, int], device: torch.device | s
             f"{INCEPTION_UPTO_7A_SHA256} of those up to Mixed_7a; replace it"
         )
     state, sha256 = tensors(file), file.sha256
-    del file  # 100 MB that the copies to come need not lie beside
+    del file  # 100 MB that the folded weights need not lie beside
     extractor = inception(state, sha256, size, layer, device)
     del state
-    _return_freed()
+    return_freed()
     return extractor
 
 
@@ -60,73 +61,13 @@ def inception(
     state: State, weights_hash: str, size: tuple[int, int], layer: str = "2048", device: torch.device | str = "cpu"
 ) -> Extractor:
     """The features of `layer` with the weights `state`, which may lack what comes after the layer."""
-    network = _Inception(layer)
-    network.take(state)
-    for part in network.children():
-        fold_batch_norms(part)
-        _return_freed()
-    for part in list(network.modules()):
-        for name, child in list(part.named_children()):
-            if isinstance(child, BasicConv2d):
-                setattr(part, name, _Rectified(child.conv))
     resize = f"{pixels(size)} to {SIDE} px, bilinear as TensorFlow 1 (no half-pixel centres, no antialiasing), (x - 128) / 128"
     return Extractor(
-        "inception", network, lambda images: images, int(layer), weights_hash, resize, size,
-        chunk=4 if torch.device(device).type == "cpu" else 64, device=device, layer=layer,
+        "inception", _network(state, layer), lambda images: resized((images.float() - 128) / 128), int(layer), weights_hash,
+        resize, size, chunk=CHUNK if torch.device(device).type == "cpu" else 64, device=device, layer=layer,
         head=(state["fc.weight"].numpy(), None) if layer == "2048" else None,
         is_fid=layer == "2048" and weights_hash == INCEPTION_SHA256,
     )  # fmt: skip
-
-
-def _return_freed() -> None:
-    """Gives freed memory back to the system: glibc keeps it for this thread, 200 MB that those of the passes cannot use."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-class _Inception(FeatureExtractorInceptionV3):
-    """torch-fidelity's network up to a layer, given verified tensors instead of a file that it would unpickle."""
-
-    def __init__(self, layer: str) -> None:
-        nothing = io.BytesIO()
-        torch.save({}, nothing)
-        nothing.seek(0)
-        with torch.device("meta"):  # no memory and no random numbers for values that are replaced
-            super().__init__("inception", [layer], feature_extractor_weights_path=nothing)
-        parts = [name for name, _ in self.named_children()]
-        for name in parts[parts.index(LAYERS[layer]) :]:
-            delattr(self, name)
-
-    def load_state_dict(self, state_dict: State, strict: bool = True, assign: bool = False) -> None:  # type: ignore[override]
-        """The constructor calls it, with the nothing that stands for a file."""
-
-    def take(self, state: State) -> None:
-        """Sets every weight of the parts there are."""
-        parts = {name for name, _ in self.named_children()}
-        known = {key: value for key, value in state.items() if key.partition(".")[0] in parts}
-        super().load_state_dict(known, strict=True, assign=True)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 or float32 [N,3,H,W] in 0 … 255 -> features [N, dim]."""
-        maps = resized((images.float() - 128) / 128).contiguous(memory_format=torch.channels_last)
-        for part in self.children():
-            maps = part(maps)
-        return nn.functional.adaptive_avg_pool2d(maps, 1).flatten(1)
-
-
-class _Rectified(nn.Module):
-    """A convolution and the ReLU after it: on the CPU one step of oneDNN, which saves a tenth of the network's time."""
-
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.convolution = convolution
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        one = self.convolution
-        if FUSED and maps.device.type == "cpu":
-            how = (one.padding, one.stride, one.dilation, one.groups)
-            return torch.ops.mkldnn._convolution_pointwise(maps, one.weight, one.bias, *how, "relu", [], "")
-        return nn.functional.relu(one(maps), inplace=True)
 
 
 def resized(images: torch.Tensor) -> torch.Tensor:
@@ -141,3 +82,92 @@ def resized(images: torch.Tensor) -> torch.Tensor:
         low_values, high_values = (images.index_select(axis, rows) for rows in (low, (low + 1).clamp_max(size - 1)))
         images = torch.lerp(low_values, high_values, (at - low).unsqueeze(-1) if axis == 2 else at - low)
     return images
+
+
+def _network(state: State, layer: str) -> nn.Module:
+    """[N,3,299,299] in -1 ... 1 -> the spatial means [N, int(layer)] of the layer's maps."""
+    parts: list[nn.Module] = []
+    for end, part in _parts(state):
+        parts.append(part)
+        if end == layer:
+            break
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def _parts(state: State) -> Iterator[tuple[str, nn.Module]]:
+    """The parts from the image on, each with the layer that ends with it, or ""."""
+
+    def chain(block: str, *names: str, stride: int = 1) -> nn.Module:
+        """Convolutions, the last with `stride`; those of stride 1 keep the maps' size."""
+        strides = [1] * (len(names) - 1) + [stride]
+        return nn.Sequential(
+            *(_Convolution(state, f"{block}.{name}", step, step == 1) for name, step in zip(names, strides, strict=True))
+        )
+
+    def steps(block: str, branch: str, count: int, stride: int = 1) -> nn.Module:
+        return chain(block, *(f"{branch}_{number}" for number in range(1, count + 1)), stride=stride)
+
+    def pooled(block: str, pool: nn.Module) -> nn.Module:
+        return nn.Sequential(pool, chain(block, "branch_pool"))
+
+    def forked(block: str, branch: str, count: int) -> nn.Module:
+        """Steps, the last of which is two side by side."""
+        fork = _Side(chain(block, f"{branch}_{count}a"), chain(block, f"{branch}_{count}b"))
+        return nn.Sequential(steps(block, branch, count - 1), fork)
+
+    mean = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    halved = nn.MaxPool2d(3, stride=2)
+    yield "", _Convolution(state, "Conv2d_1a_3x3", stride=2, padded=False)
+    yield "", _Convolution(state, "Conv2d_2a_3x3", padded=False)
+    yield "", _Convolution(state, "Conv2d_2b_3x3")
+    yield "64", halved
+    yield "", _Convolution(state, "Conv2d_3b_1x1")
+    yield "", _Convolution(state, "Conv2d_4a_3x3", padded=False)
+    yield "192", halved
+    for block in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
+        five, three = steps(block, "branch5x5", 2), steps(block, "branch3x3dbl", 3)
+        yield "", _Side(chain(block, "branch1x1"), five, three, pooled(block, mean))
+    block = "Mixed_6a"
+    yield "", _Side(chain(block, "branch3x3", stride=2), steps(block, "branch3x3dbl", 3, stride=2), halved)
+    for block in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
+        seven, twice = steps(block, "branch7x7", 3), steps(block, "branch7x7dbl", 5)
+        yield "768" if block == "Mixed_6e" else "", _Side(chain(block, "branch1x1"), seven, twice, pooled(block, mean))
+    block = "Mixed_7a"
+    yield "", _Side(steps(block, "branch3x3", 2, stride=2), steps(block, "branch7x7x3", 4, stride=2), halved)
+    # The published graph pools by the largest in its last block, unlike the paper.
+    for block, pool in (("Mixed_7b", mean), ("Mixed_7c", nn.MaxPool2d(3, stride=1, padding=1))):
+        three, twice = forked(block, "branch3x3", 2), forked(block, "branch3x3dbl", 3)
+        yield "2048" if block == "Mixed_7c" else "", _Side(chain(block, "branch1x1"), three, twice, pooled(block, pool))
+
+
+class _Convolution(nn.Module):
+    """A convolution, its batch norm folded into it in float64, and ReLU: on the CPU one step of oneDNN, which saves a tenth
+    of the network's time.
+    """
+
+    def __init__(self, state: State, name: str, stride: int = 1, padded: bool = True) -> None:
+        super().__init__()
+        norm = {part: state[f"{name}.bn.{part}"].double() for part in ("running_mean", "running_var", "weight", "bias")}
+        scale = norm["weight"] / (norm["running_var"] + NORM_EPSILON).sqrt()
+        weight = (state[f"{name}.conv.weight"].double() * scale[:, None, None, None]).float()
+        bias = (norm["bias"] - norm["running_mean"] * scale).float()
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+        self.stride = (stride, stride)
+        self.padding = tuple(side // 2 for side in weight.shape[2:]) if padded else (0, 0)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        if FUSED and maps.device.type == "cpu":
+            how = (self.padding, self.stride, (1, 1), 1)
+            return torch.ops.mkldnn._convolution_pointwise(maps, self.weight, self.bias, *how, "relu", [], "")
+        return nn.functional.relu(nn.functional.conv2d(maps, self.weight, self.bias, self.stride, self.padding), inplace=True)
+
+
+class _Side(nn.ModuleList):
+    """Branches side by side: their channels one after the other."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__(branches)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return torch.cat([branch(maps) for branch in self], 1)

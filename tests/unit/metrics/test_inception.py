@@ -112,6 +112,20 @@ def test_the_head_makes_the_logits_of_torch_fidelity(
     assert_equal(ours.features(planes(images)) @ weight.T, peer("logits_unbiased", varied_inception).of(images).numpy())
 
 
+def test_a_feature_depends_on_its_image_alone(
+    varied_inception: State, pieces: Callable[[int, int], list[Image.Image]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit: on how images are cut into batches it does not depend, nor on whether they are whole numbers or floats."""
+    images = planes([*pieces(64, 64), *pieces(64, 64)[:2]])
+    ours = inception(varied_inception, "", (64, 64))
+    features = ours.features(images)
+    assert np.array_equal(np.concatenate([ours.features(images[:1]), ours.features(images[1:])]), features)
+    assert np.array_equal(features[4:], features[:2])
+    assert np.array_equal(ours.of_floats(images.astype(np.float32)), features)
+    monkeypatch.setattr(module, "FUSED", False)
+    assert_equal(ours.features(images[:4]), features[:4])
+
+
 def test_only_layer_2048_of_the_published_file_gives_fid(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, varied_inception: State
 ) -> None:

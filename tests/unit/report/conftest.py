@@ -66,7 +66,14 @@ def history() -> dict[str, Any]:
     ]
     identity = {"metric": "frechet_efficientnet_lite0", "samples": 200}
     evaluations = [
-        {"images": n, "step": n // 64, "value": 3.0 + n / 1000, "identity": identity, "metrics": {"recall": n / 2560}}
+        {
+            "images": n,
+            "step": n // 64,
+            "value": 3.0 + n / 1000,
+            "seconds": 1.5,
+            "identity": identity,
+            "metrics": {"recall": n / 2560},
+        }
         for n in (BEST, 1280)
     ]
     return {"points": points, "evaluations": evaluations}

@@ -225,6 +225,8 @@ def test_curves_are_drawn_and_the_best_is_ringed(
     make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
 ) -> None:
     known = facts.gather(make_checkpoint(), make_evaluation(), dataset.manifest)
+    assert "measuring took" not in charts(known)[0].meaning  # a checkpoint that does not say what it has cost
+    known.history["compute"] = [{"seconds": 50.0}, {"seconds": 25.0}]
     drawn = charts(known)
     titles = [chart.title for chart in drawn]
     assert titles == [
@@ -241,6 +243,7 @@ def test_curves_are_drawn_and_the_best_is_ringed(
     assert measured.legend == [("kept", "3.64")]
     assert measured.meaning.startswith("Fréchet distance in efficientnet_lite0, lower is better")
     assert "on 200 images (train.evaluate_samples)" in measured.meaning
+    assert measured.meaning.endswith("; measuring took 4.0% of the time of training")
     assert "the 12.35 at the top is on 1,000 (evaluate.samples)" in measured.meaning
     assert losses.legend == [("discriminator", "0.1"), ("generator", "1")] and losses.lost == 1
     assert charts(replace(known, history={"points": [], "evaluations": []})) == []

@@ -209,6 +209,8 @@ def test_checkpoint_holds_curves_pictures_and_a_loadable_generator(digits: Packe
     assert [(int(row["images"]), float(row["distance"])) for row in table] == [
         (evaluation["images"], evaluation["value"]) for evaluation in history["evaluations"]
     ]
+    (compute,) = history["compute"]
+    assert 0 < sum(evaluation["seconds"] for evaluation in history["evaluations"]) < compute["seconds"]
     assert len(list((folder / "grids").glob("*.png"))) >= 3
     generator = load_generator(folder)
     images = np.concatenate(list(sample(generator, 10, seed=1, batch=4)))
