@@ -33,6 +33,7 @@ class Moments:
         self._shift = np.zeros(dim)
         self._sum = np.zeros(dim)
         self._scatter: np.ndarray | None = None
+        self._root: np.ndarray | None = None
 
     @property
     def count(self) -> int:
@@ -47,6 +48,7 @@ class Moments:
         if not finite.all():
             row = self.count + int(np.argmin(finite))
             raise MetricError(f"the features of image {row} are not finite; look for NaN in the generator that painted it")
+        self._root = None
         self._rows = np.concatenate([self._rows, features.astype(np.float64)])
         while len(self._rows) >= self.dim:
             self._fold(self._rows[: self.dim])
@@ -82,10 +84,18 @@ class Moments:
         return (scatter + scatter.T) / (2 * (self.count - 1))
 
     def factor(self) -> np.ndarray:
-        """F [rank, dim] with F^T F = covariance: the centred rows where they are fewer than `dim`, else Cholesky or eigh."""
+        """F [rank, dim] with F^T F = covariance: the centred rows where they are fewer than `dim`, else Cholesky or eigh.
+
+        A decomposition is kept until the next features come: a reference is measured against again and again.
+        """
         mean = self.mean
         if self._scatter is None:
             return (self._rows - mean) / np.sqrt(self.count - 1)
+        if self._root is None:
+            self._root = self._decomposed()
+        return self._root
+
+    def _decomposed(self) -> np.ndarray:
         covariance = torch.from_numpy(self.covariance)
         with one_thread():
             lower, failed = torch.linalg.cholesky_ex(covariance)

@@ -39,7 +39,7 @@ def kernel_distance(
     draws = [
         (random.choice(len(first), size, replace=False), random.choice(len(second), size, replace=False)) for _ in range(subsets)
     ]
-    if len(first) ** 2 + len(second) ** 2 <= 2 * subsets * size**2:  # each pair is drawn more than once on average
+    if (len(first) + len(second)) ** 2 <= 4 * subsets * size**2:  # all pairs are fewer than those of the subsets
         values = _discrepancies(first, second, _chosen(draws, 0, len(first)), _chosen(draws, 1, len(second)), size)
     else:
         every = np.ones((1, size))
