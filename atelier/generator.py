@@ -153,6 +153,19 @@ def sample(
         yield to_uint8(generator(z, y))
 
 
+def slerp(first: np.ndarray, second: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+    """Points float64 [N, dim] on the great circles from `first` to `second`, a `share` [N, 1] of the angle on (White 2016).
+
+    Normal latents lie near a sphere, which the straight line between them leaves. Ends of other lengths are weighted alike.
+    """
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    angle = np.arccos(np.clip((first * second).sum(axis=1) / lengths, -1, 1))[:, None]
+    bent = np.sin(angle) > 1e-3  # between collinear latents, as all of one dimension are, the great circle is not defined
+    sine = np.where(bent, np.sin(angle), 1)
+    curved = (np.sin((1 - share) * angle) * first + np.sin(share * angle) * second) / sine
+    return np.where(bent, curved, first + (second - first) * share)
+
+
 def draw_latents(
     latent_dim: int, classes: int, count: int, seed: int, class_weights: np.ndarray | None = None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -1,52 +1,71 @@
-"""Adversarial losses and gradient penalties. D(x) is a logit, positive for real; softplus(t) = log(1 + exp t).
+"""Adversarial losses. D(x) is a logit, positive for real; softplus(t) = log(1 + exp t), s(t) = 1 / (1 + exp -t).
 
-minimax        Goodfellow et al. 2014, equation 1:  min_G max_D  E[log s(D(x))] + E[log(1 - s(D(G(z))))], s the sigmoid
-nonsaturating  the same D; G maximises E[log s(D(G(z)))] instead (Goodfellow et al. 2014, section 3)
-relativistic   Jolicoeur-Martineau 2019, RpGAN; Huang et al. 2024, equation 2:  f(D(G(z)) - D(x)) on pairs, f = softplus
-R1, R2         Mescheder et al. 2018, equations 9 and 10:  gamma/2 E[|grad D|^2] on real (R1) or on generated images (R2)
+               D minimises                                     G minimises                    Source
+minimax        -E[log s(D(x))] - E[log(1 - s(D(G(z))))]        E[log(1 - s(D(G(z))))]         Goodfellow et al. 2014, eq. 1
+nonsaturating  the same                                        -E[log s(D(G(z)))]             the same, section 3
+least_squares  E[(D(x) - 1)^2] / 2 + E[(D(G(z)) + 1)^2] / 2    E[(D(G(z)) - 1)^2] / 2         Mao et al. 2017, eq. 2 (a = -1)
+hinge          E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]    -E[D(G(z))]                    Miyato et al. 2018, eq. 16, 17
+wasserstein    E[D(G(z))] - E[D(x)]                            -E[D(G(z))]                    Arjovsky et al. 2017, eq. 2
+relativistic   E[softplus(D(G(z)) - D(x))], in pairs           E[softplus(D(x) - D(G(z)))]    Huang et al. 2024, eq. 2
+
+The Wasserstein critic has to be held Lipschitz by something else: clipping, a gradient penalty or spectral norm.
 """
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 
-def discriminator_loss(objective: str, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """What D minimises, as a scalar; logits [N] (paired by position for relativistic). Raises ValueError."""
-    if objective in ("minimax", "nonsaturating"):
-        return softplus(-real_logits).mean() + softplus(fake_logits).mean()
-    if objective == "relativistic":
-        return softplus(fake_logits - real_logits).mean()
-    raise ValueError(f"objective {objective!r} is unknown; choose minimax, nonsaturating or relativistic")
+@dataclass(frozen=True)
+class Objective:
+    """Both players' losses, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
 
-
-def generator_loss(objective: str, real_logits: Tensor | None, fake_logits: Tensor) -> Tensor:
-    """What G minimises, as a scalar; logits [N], real ones only where `needs_real`. Raises ValueError."""
-    if objective == "minimax":
-        return -softplus(fake_logits).mean()
-    if objective == "nonsaturating":
-        return softplus(-fake_logits).mean()
-    if objective == "relativistic":
-        if real_logits is None:
-            raise ValueError("the relativistic objective compares with real images; pass their logits")
-        return softplus(real_logits - fake_logits).mean()
-    raise ValueError(f"objective {objective!r} is unknown; choose minimax, nonsaturating or relativistic")
-
-
-def needs_real(objective: str) -> bool:
-    """Whether G's loss reads D's logits on real images."""
-    return objective == "relativistic"
-
-
-def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """|d logits_i / d images_i|^2 for each image, float32 or wider [N]; differentiable (keeps the graph).
-
-    `images` [N, ...] must require gradients and `logits` [N] come from them, each from its own image alone.
+    `compares`: G's loss reads the logits of real images, paired by position; where it does not, they may be None.
+    `shift_invariant`: adding a constant to all logits changes nothing, so that 0 is no border between real and fake.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    gradient = gradient.flatten(1)
-    if gradient.dtype in (torch.float16, torch.bfloat16):
-        gradient = gradient.float()
-    return gradient.square().sum(dim=1)
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor | None, Tensor], Tensor]
+    compares: bool = False
+    shift_invariant: bool = False
+
+
+def logistic(real: Tensor, fake: Tensor) -> Tensor:
+    """What D minimises in minimax and nonsaturating: the cross-entropy of its sigmoid."""
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def relativistic_generator(real: Tensor | None, fake: Tensor) -> Tensor:
+    """What G minimises in relativistic. Raises ValueError without real logits."""
+    if real is None:
+        raise ValueError("the relativistic objective compares with real images; pass their logits")
+    return softplus(real - fake).mean()
+
+
+OBJECTIVES = {
+    "minimax": Objective(logistic, lambda _, fake: -softplus(fake).mean()),
+    "nonsaturating": Objective(logistic, lambda _, fake: softplus(-fake).mean()),
+    "least_squares": Objective(
+        lambda real, fake: ((real - 1).square().mean() + (fake + 1).square().mean()) / 2,
+        lambda _, fake: (fake - 1).square().mean() / 2,
+    ),
+    "hinge": Objective(
+        lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(),
+        lambda _, fake: -fake.mean(),
+    ),
+    "wasserstein": Objective(
+        lambda real, fake: fake.mean() - real.mean(),
+        lambda _, fake: -fake.mean(),
+        shift_invariant=True,
+    ),
+    "relativistic": Objective(
+        lambda real, fake: softplus(fake - real).mean(),
+        relativistic_generator,
+        compares=True,
+        shift_invariant=True,
+    ),
+}

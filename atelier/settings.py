@@ -11,20 +11,14 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
 
-from atelier.sections import Section, SettingsError, parse
+from atelier.model_settings import ModelSettings
+from atelier.sections import Beta, PositiveInt, Rate, Section, SettingsError, Share, Weight, parse
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-STAGES = {28: 3, 32: 4, 64: 5, 128: 6, 256: 7}  # feature maps of 7 or 4 pixels a side, doubled up to the resolution
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "s3", "torchvision:NAME")
 Extractor = Literal["efficientnet_lite0", "inception", "dinov2", "onnx"]
@@ -83,69 +77,6 @@ class DataSettings(Section):
         return self
 
 
-class MLPSettings(Section):
-    """Goodfellow 2014."""
-
-    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
-
-
-class DCGANSettings(Section):
-    """Radford 2016."""
-
-    width: PositiveInt
-    batch_norm: bool
-
-
-class R3GANSettings(Section):
-    """Huang 2024."""
-
-    channels: Annotated[list[PositiveInt], Field(min_length=1)]
-    blocks: PositiveInt
-    expansion: PositiveInt
-    group_size: PositiveInt
-
-    @model_validator(mode="after")
-    def _groups(self) -> Self:
-        for width in self.channels:
-            if width * self.expansion % self.group_size:
-                raise ValueError(
-                    f"channels {width} x expansion {self.expansion} is not a multiple of group_size {self.group_size}; "
-                    "choose a group_size that divides it"
-                )
-        return self
-
-
-class ModelSettings(Section):
-    """Which family is trained, and the parameters of each."""
-
-    architecture: Literal["mlp", "dcgan", "r3gan"]
-    conditional: bool
-    latent_dim: PositiveInt
-    mlp: MLPSettings
-    dcgan: DCGANSettings
-    r3gan: R3GANSettings
-
-    def identity(self) -> dict[str, Any]:
-        """What defines the networks: the chosen family's section only, so that another family's edit changes nothing."""
-        return {
-            "architecture": self.architecture,
-            "conditional": self.conditional,
-            "latent_dim": self.latent_dim,
-            self.architecture: getattr(self, self.architecture).model_dump(mode="json"),
-        }
-
-    @classmethod
-    def from_identity(cls, identity: dict[str, Any], origin: str) -> ModelSettings:
-        """The settings behind an `identity()`; the sections of other families stay unset. Raises SettingsError."""
-        family = identity.get("architecture")
-        field = cls.model_fields.get(str(family))
-        if field is None or family not in get_args(cls.model_fields["architecture"].annotation):
-            raise SettingsError(f"{origin}: architecture {family!r} is not known to this version of Atelier")
-        values = dict(identity)
-        values[str(family)] = parse(identity.get(str(family)), cast(type[Section], field.annotation), origin, f"model.{family}")
-        return cls.model_construct(**values)
-
-
 class TrainSettings(Section):
     """The duel: objective, penalties, optimisers, augmentation, and what is saved, measured and watched."""
 
@@ -153,10 +84,24 @@ class TrainSettings(Section):
     images: PositiveInt
     batch: PositiveInt
     accumulate: PositiveInt
-    objective: Literal["minimax", "nonsaturating", "relativistic"]
+    objective: Literal["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"]
     r1: Weight
     r2: Weight
+    gradient_penalty: Weight
+    dragan: Weight
+    path_length: Weight
     penalty_final: Share
+    penalty_every: PositiveInt
+    zcr_discriminator: Weight
+    zcr_generator: Weight
+    zcr_sigma: Annotated[float, Field(gt=0)]
+    lecam: Weight
+    orthogonal: Weight
+    classification: Weight
+    perceptual: Weight
+    perceptual_network: Literal["efficientnet_lite0", "vgg16"]
+    perceptual_weights: Annotated[str, Field(min_length=1)]
+    clip: Weight
     lr_generator: Rate
     lr_discriminator: Rate
     lr_final: Share
@@ -196,7 +141,32 @@ class TrainSettings(Section):
             raise ValueError(f"images {self.images} is less than one batch of {self.batch}; raise images or lower batch")
         if self.augment == "ada" and self.objective == "minimax":
             raise ValueError("ada reads the sign of D's logits on real images, which minimax saturates; use nonsaturating")
+        held = [key for key in ("gradient_penalty", "dragan") if getattr(self, key) > 0]
+        if held and self.r1 + self.r2 > 0:
+            raise ValueError(
+                f"{held[0]} pulls the norms of D's gradients to 1, but r1 and r2 pull them to 0; set r1: 0.0 and r2: 0.0, or "
+                f"{held[0]}: 0.0"
+            )
+        if self.clip > 0 and self.objective != "wasserstein":
+            raise ValueError(f"clip keeps a Wasserstein critic Lipschitz, {self.objective} has none; set clip: 0.0")
+        if self.clip > 0 and (held or self.r1 + self.r2 > 0):
+            raise ValueError("clip and a penalty on D's gradients both hold its slope; set clip: 0.0, or the penalties to 0.0")
+        if (self.perceptual_network == "efficientnet_lite0") != (self.perceptual_weights == "packaged"):
+            raise ValueError(
+                f"perceptual_weights {self.perceptual_weights} are not for {self.perceptual_network}: set packaged for "
+                "efficientnet_lite0; published, a file or an s3:// URI for vgg16"
+            )
+        if self.lecam > 0 and self.objective in ("wasserstein", "relativistic"):
+            raise ValueError(
+                f"lecam compares D's logits with their running means, but {self.objective} leaves them free to drift together; "
+                "set lecam: 0.0, or objective: nonsaturating or hinge"
+            )
         return self
+
+    @property
+    def penalises_gradients(self) -> list[str]:
+        """Keys of the penalties in use on the gradients of D by its images."""
+        return [key for key in ("r1", "r2", "gradient_penalty", "dragan") if getattr(self, key) > 0]
 
 
 class FinetuneSettings(TrainSettings):
@@ -311,12 +281,7 @@ class Settings(Section):
                     f"target.{key} is {target} but data.{key} is {base}; fine-tuning keeps the networks: set both alike"
                 )
         for name in ("train", "finetune"):
-            duel: TrainSettings = getattr(self, name)
-            if self.model.architecture == "dcgan" and self.model.dcgan.batch_norm and duel.r1 + duel.r2 > 0:
-                raise ValueError(
-                    f"model.dcgan.batch_norm ties an image's logit to its whole batch, so {name}.r1 and {name}.r2 "
-                    f"have no gradient of a single image to penalise; set batch_norm: false, or {name}.r1: 0.0 and {name}.r2: 0.0"
-                )
+            self._check_duel(name, getattr(self, name))
         if self.model.conditional and not (self.data.labels and self.target.labels):
             raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")
         if "classifier" in self.evaluate.metrics and not (self.data.labels and self.target.labels):
@@ -324,13 +289,44 @@ class Settings(Section):
         for needed, why in self._measured_for_gate().items():
             if needed not in self.evaluate.metrics:
                 raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set it to what asks for nothing")
-        widths, stages = self.model.r3gan.channels, STAGES[self.data.resolution]
-        if self.model.architecture == "r3gan" and len(widths) != stages:
-            raise ValueError(
-                f"model.r3gan.channels has {len(widths)} widths, but {self.data.resolution} px need {stages}: one for each "
-                "doubling of the side, from the smallest up"
-            )
+        self.model.check(self.data.resolution)
         return self
+
+    def _check_duel(self, name: str, duel: TrainSettings) -> None:
+        """Refuses what the family and the regularisers cannot do together. Raises ValueError."""
+        model, penalised = self.model, duel.penalises_gradients
+        if model.architecture == "dcgan" and model.dcgan.batch_norm and penalised:
+            off = " and ".join(f"{name}.{key}: 0.0" for key in penalised)
+            raise ValueError(
+                f"model.dcgan.batch_norm ties an image's logit to its whole batch, so {' and '.join(penalised)} of {name} "
+                f"have no gradient of a single image to penalise; set batch_norm: false, or {off}"
+            )
+        if duel.clip > 0 and model.spectral_norm:
+            raise ValueError(
+                f"{name}.clip bounds weights that {model.architecture} divides by their spectral norm; set {name}.clip: 0.0"
+            )
+        if duel.objective == "wasserstein" and not (duel.clip > 0 or penalised or model.spectral_norm):
+            raise ValueError(
+                f"{name}.objective: wasserstein has no bound unless D's slope has one; set {name}.gradient_penalty: 10.0 "
+                f"(WGAN-GP) or {name}.clip: 0.01, or choose a family with spectral norm"
+            )
+        if model.architecture in ("progan", "stylegan2"):
+            group = getattr(model, model.architecture).group
+            share = duel.batch // duel.accumulate // duel.nodes
+            if group < 2:
+                raise ValueError(f"model.{model.architecture}.group: one image alone has no standard deviation; set 2 or more")
+            if share % group:
+                raise ValueError(
+                    f"{name}: each node sees {share} images at once (batch / accumulate / nodes), which are no whole groups of "
+                    f"model.{model.architecture}.group = {group} images; choose a batch or a group that fits"
+                )
+        if duel.path_length > 0 and model.architecture != "stylegan2":
+            raise ValueError(f"{name}.path_length is for the styles of stylegan2, {model.architecture} has none; set it to 0.0")
+        auxiliary = model.conditional and model.conditioning == "auxiliary"
+        if auxiliary and duel.classification == 0:
+            raise ValueError(f"model.conditioning: auxiliary learns the labels by {name}.classification alone; set it to 1.0")
+        if not auxiliary and duel.classification > 0:
+            raise ValueError(f"{name}.classification needs model.conditional and model.conditioning: auxiliary; set it to 0.0")
 
     def _measured_for_gate(self) -> dict[Metric, str]:
         """What has to be among evaluate.metrics, and the key of the gate that wants it."""

@@ -33,8 +33,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from atelier.data.sources.embedded import mnist_5k
+from atelier.extractors.inception import inception
 from atelier.files import atomic_write
-from atelier.metrics.extractors.inception import inception
 from atelier.metrics.frechet import Moments, frechet_distance, frechet_estimate
 from benchmarks.seeded_inception import SeededInception
 from components import cli
@@ -44,7 +44,7 @@ FORWARD_IMAGES, REPEATS = 128, 3
 # Each takes the weights first, in place of the published file, and then what its command line takes.
 OURS = """
 import hashlib, pathlib, runpy, sys
-from atelier.metrics.extractors import inception
+from atelier.extractors import inception
 inception.INCEPTION_SHA256 = hashlib.sha256(pathlib.Path(sys.argv[1]).read_bytes()).hexdigest()
 sys.argv[1:2] = ["--weights", sys.argv[1]]
 runpy.run_module("components.evaluate", run_name="__main__")

@@ -14,9 +14,9 @@ from safetensors import numpy as safetensors
 from torch import nn
 
 from atelier.data.packed import PackedDataset
+from atelier.extractors.passes import in_chunks, one_thread
 from atelier.metrics import cache as kept
 from atelier.metrics.identity import MetricError
-from atelier.metrics.passes import in_chunks, one_thread
 from atelier.metrics.progress import bar
 
 CONFIDENT = 0.9

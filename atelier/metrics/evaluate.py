@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from atelier.data.packed import PackedDataset
+from atelier.extractors import Extractor, load_extractor
 from atelier.files import atomic_write, canonical_json
 from atelier.generator import draw_latents, sample
 from atelier.metrics.classifier import Classifier, load_classifier, summarise
-from atelier.metrics.extractors import Extractor, load_extractor
 from atelier.metrics.identity import Identity, Measurement, MetricError
 from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring
 from atelier.metrics.path_length import EPSILON, path_length

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from atelier.extractors.passes import one_thread
 from atelier.metrics.identity import MetricError
-from atelier.metrics.passes import one_thread
 
 BLOCK = 2000  # images whose centred features exist in float64 at a time
 

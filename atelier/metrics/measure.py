@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from atelier.extractors import Extractor
 from atelier.metrics.coverage import NEIGHBOURS, RARE, memorised, prdc
-from atelier.metrics.extractors import Extractor
 from atelier.metrics.extrapolation import frechet_infinity
 from atelier.metrics.frechet import frechet_estimate
 from atelier.metrics.identity import Identity, Measurement, MetricError

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from atelier.generator import slerp
 from atelier.metrics.identity import MetricError
 from atelier.networks.layers import Generator
 
@@ -61,13 +62,7 @@ def _steps(
     random = np.random.RandomState(seed)
     z0, z1 = (random.randn(pairs, dim).astype(np.float32).astype(np.float64) for _ in range(2))
     labels = random.randint(0, classes, pairs) if classes else None
-    z = z0 + (z1 - z0) * epsilon
-    if interpolation == "slerp":
-        lengths = np.linalg.norm(z0, axis=1) * np.linalg.norm(z1, axis=1)
-        angle = np.arccos(np.clip((z0 * z1).sum(axis=1) / lengths, -1, 1))[:, None]
-        bent = np.sin(angle) > 1e-3  # between collinear latents, as all of one dimension are, the great circle is not defined
-        sine = np.where(bent, np.sin(angle), 1)
-        z = np.where(bent, (np.sin((1 - epsilon) * angle) * z0 + np.sin(epsilon * angle) * z1) / sine, z)
+    z = slerp(z0, z1, epsilon) if interpolation == "slerp" else z0 + (z1 - z0) * epsilon
     return z0.astype(np.float32), z.astype(np.float32), labels
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from atelier.metrics.extractors import Extractor
+    from atelier.extractors import Extractor
     from atelier.metrics.reference import Images
 
 MOST_WORKERS = 8

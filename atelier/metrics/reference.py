@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from atelier.extractors import Extractor
 from atelier.metrics import cache as kept
-from atelier.metrics.extractors import Extractor
 from atelier.metrics.frechet import Moments
 from atelier.metrics.identity import MetricError
 from atelier.metrics.prefetch import batch_size, batches

@@ -1,4 +1,4 @@
-"""DCGAN: Radford, Metz and Chintala 2016, section 3, with label conditioning by concatenation (G) and projection (D)."""
+"""DCGAN: Radford, Metz and Chintala 2016, section 3, with the label concatenated to the latent."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import itertools
 
 from torch import Tensor, nn
 
+from atelier.model_settings import DCGANSettings
 from atelier.networks.layers import (
     LEAKY_GAIN,
     SLOPE,
     BatchNorm,
     Discriminator,
     Generator,
+    Head,
     ImageShape,
     LabelledLatent,
-    ProjectionHead,
+    Verdict,
     resolutions,
     scaled_init,
 )
-from atelier.settings import DCGANSettings
 
 INIT_STD = 0.02  # Radford et al. 2016, section 4
 
@@ -43,8 +44,8 @@ class DCGANGenerator(Generator):
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], shape.channels, 4, 2, 1), nn.Tanh())
         self.apply(initialise)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.layers(self.first(self.input(z, label)))
+    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+        return self.layers(self.first(self.input(code[:, 0], label)))
 
 
 class DCGANDiscriminator(Discriminator):
@@ -54,10 +55,10 @@ class DCGANDiscriminator(Discriminator):
     so that no gradient norm of a single image exists (Gulrajani et al. 2017, section 4).
     """
 
-    def __init__(self, settings: DCGANSettings, shape: ImageShape) -> None:
-        super().__init__(shape)
+    def __init__(self, settings: DCGANSettings, shape: ImageShape, conditioning: str) -> None:
+        super().__init__(shape, conditioning)
         sides = resolutions(shape.resolution)
-        widths = [shape.channels, *(settings.width * 2**step for step in range(len(sides) - 1))]
+        widths = [self.colours, *(settings.width * 2**step for step in range(len(sides) - 1))]
         self.layers = nn.ModuleList()
         for index, (inner, outer) in enumerate(itertools.pairwise(widths)):
             normed = settings.batch_norm and index > 0
@@ -68,7 +69,7 @@ class DCGANDiscriminator(Discriminator):
                     nn.LeakyReLU(SLOPE),
                 )
             )
-        self.head = ProjectionHead(widths[-1] * sides[0] ** 2, shape.classes)
+        self.head = Head(widths[-1] * sides[0] ** 2, shape.classes, conditioning)
         if settings.batch_norm:
             self.apply(initialise)
         else:  # nothing rescales what 0.02 would make vanish
@@ -78,10 +79,11 @@ class DCGANDiscriminator(Discriminator):
     def stages(self) -> list[nn.Module]:
         return list(self.layers)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+        features = self.coloured(images, label)
         for layer in self.layers:
-            images = layer(images)
-        return self.head(images.flatten(1), label)
+            features = layer(features)
+        return self.head(features.flatten(1), label)
 
 
 def initialise(module: nn.Module) -> None:

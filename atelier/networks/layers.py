@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -31,31 +32,88 @@ class ImageShape:
     classes: int
 
 
-class Generator(nn.Module):
-    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None) -> [N, C, H, W], about [-1, 1].
+class Verdict(NamedTuple):
+    """What a discriminator says of N images: logits [N], positive for real, or [N, scales] where it judges at several scales.
+
+    `classes` are the scores [N, classes] of an auxiliary classifier (Odena et al. 2017), None without one.
+    """
+
+    logits: Tensor
+    classes: Tensor | None = None
+
+    @property
+    def overall(self) -> Tensor:
+        """One logit an image, [N]: the mean over the scales."""
+        return self.logits if self.logits.ndim == 1 else self.logits.mean(dim=1)
+
+
+class Player(nn.Module):
+    """One of the two networks of the duel."""
+
+    def advance(self, progress: float) -> None:
+        """Hears how much of the training is over, in [0, 1), before each step."""
+
+
+class Generator(Player):
+    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, chance | None) -> [N, C, H, W], about [-1, 1].
+
+    The way is z -> code -> image. The code is what truncation, mixing and projection work on: the latent as it is, or what a
+    mapping or a cut into parts makes of it. `chance` [N, self.chance] are standard normal numbers that vary an image beside its
+    latent while training (noise, dropout, a second latent to mix with); without them the image is a function of latent and label.
 
     `shape.classes` is 0 for an unconditional generator, which ignores labels; a conditional one raises NetworkError without them.
     """
 
     info: Any  # what a loaded checkpoint says about itself; set by atelier.generator
     sha256: str
+    chance = 0
 
     def __init__(self, latent_dim: int, shape: ImageShape) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.shape = shape
 
+    def forward(self, z: Tensor, label: Tensor | None = None, chance: Tensor | None = None) -> Tensor:
+        return self.paint(self.code(z, label), label, chance)
 
-class Discriminator(nn.Module):
-    """Images to logits: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> [N], positive for real.
+    def code(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """[N, latent_dim] -> [N, parts, width]: a part for each group of layers, from the smallest feature map up."""
+        return z[:, None]
+
+    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+        """A code [N, parts, width] -> [N, C, H, W]."""
+        raise NotImplementedError
+
+    def truncate(self, code: Tensor, label: Tensor | None, psi: float | Tensor) -> Tensor:
+        """Moves codes [N, parts, width] towards the commonest one, which is 0 without a mapping; psi is a number or [N, 1, 1].
+
+        1 leaves them as they are, to the bit; 0 leaves no variety.
+        """
+        return code * psi
+
+    def as_painted(self, images: Tensor) -> Tensor:
+        """Real images [N, C, H, W] with as much detail as the generator can paint now."""
+        return images
+
+
+class Discriminator(Player):
+    """Images to verdicts: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> Verdict.
 
     `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError
-    without them.
+    without them. Where the label is concatenated, `coloured` adds it to the images, which then have `colours` channels.
     """
 
-    def __init__(self, shape: ImageShape) -> None:
+    group = 1  # batches must be multiples of it
+
+    def __init__(self, shape: ImageShape, conditioning: str) -> None:
         super().__init__()
         self.shape = shape
+        self.plane = ClassPlane(shape) if shape.classes and conditioning == "concatenation" else None
+        self.colours = shape.channels + (self.plane is not None)
+
+    def coloured(self, images: Tensor, label: Tensor | None) -> Tensor:
+        """[N, C, H, W] -> [N, colours, H, W]."""
+        return images if self.plane is None else torch.cat([images, self.plane(label).to(images.dtype)], dim=1)
 
     def stages(self) -> list[nn.Module]:
         """The feature stages from the image side up, without the head: what FreezeD freezes (Mo et al. 2020, section 3)."""
@@ -72,6 +130,13 @@ class ClassEmbedding(nn.Embedding):
         if label is None:
             raise NetworkError("a conditional network was called without labels; pass int64 labels, one an image")
         return super().forward(label)
+
+
+def class_rows(network: nn.Module) -> list[str]:
+    """Names in the state dict of what has a row a class: embeddings and, where they have spectral norm, its left vectors."""
+    names = [name for name, module in network.named_modules() if isinstance(module, ClassEmbedding)]
+    parts = ("weight", "parametrizations.weight.original", "parametrizations.weight.0.norm._u")
+    return [key for name in names for part in parts if (key := f"{name}.{part}") in network.state_dict()]
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -93,7 +158,9 @@ class BatchNorm(nn.BatchNorm2d):
                 average.lerp_(now, self.momentum)  # type: ignore[union-attr, arg-type]
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
-        return (normed * self.weight[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+        if self.affine:
+            normed = normed * self.weight[:, None, None] + self.bias[:, None, None]
+        return normed.to(input.dtype)
 
 
 class LabelledLatent(nn.Module):
@@ -112,22 +179,42 @@ class LabelledLatent(nn.Module):
         return torch.cat([z, self.embedding(label)], dim=1)
 
 
-class ProjectionHead(nn.Module):
-    """Features [N, width] to logits [N]: a linear unit, plus the features projected on the label's embedding.
+class ClassPlane(nn.Module):
+    """label int64 [N] -> [N, 1, H, W]: a learned image for each class, seen as one more colour (Mirza and Osindero 2014)."""
 
-    Miyato and Koyama 2018, equation 3: logit = v(y) . f(x) + psi(f(x)).
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        self.side = shape.resolution
+        self.embedding = ClassEmbedding(shape.classes, self.side**2)
+
+    def forward(self, label: Tensor | None) -> Tensor:
+        return self.embedding(label).view(-1, 1, self.side, self.side)
+
+
+class Head(nn.Module):
+    """Features [N, width] to a Verdict: a linear unit, and what `conditioning` adds to it where there are classes.
+
+    projection: the features projected on the label's embedding, logit = v(y) . f(x) + psi(f(x)) (Miyato and Koyama 2018,
+    equation 3). auxiliary: the scores v(k) . f(x) of all classes k (Odena et al. 2017). concatenation: nothing, since the label
+    was seen with the image. `wrap` is put around each layer, for spectral norm and the like.
     """
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(
+        self, width: int, classes: int, conditioning: str, wrap: Callable[[nn.Module], nn.Module] = lambda layer: layer
+    ) -> None:
         super().__init__()
-        self.linear = scaled_init(nn.Linear(width, 1))
-        self.embedding = scaled_init(ClassEmbedding(classes, width)) if classes else None
+        self.auxiliary = conditioning == "auxiliary"
+        self.linear = wrap(scaled_init(nn.Linear(width, 1)))
+        embedded = classes if conditioning != "concatenation" else 0
+        self.embedding = wrap(scaled_init(ClassEmbedding(classes, width))) if embedded else None
 
-    def forward(self, features: Tensor, label: Tensor | None) -> Tensor:
+    def forward(self, features: Tensor, label: Tensor | None) -> Verdict:
         logits = self.linear(features).squeeze(1)
         if self.embedding is None:
-            return logits
-        return logits + (features * self.embedding(label)).sum(dim=1)
+            return Verdict(logits)
+        if self.auxiliary:
+            return Verdict(logits, F.linear(features, self.embedding.weight))  # type: ignore[arg-type]
+        return Verdict(logits + (features * self.embedding(label)).sum(dim=1))
 
 
 def resolutions(resolution: int) -> list[int]:

@@ -6,12 +6,12 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.networks.layers import SLOPE, Discriminator, Generator, ImageShape, LabelledLatent, ProjectionHead
-from atelier.settings import MLPSettings
+from atelier.model_settings import MLPSettings
+from atelier.networks.layers import SLOPE, Discriminator, Generator, Head, ImageShape, LabelledLatent, Verdict
 
 
 class MLPGenerator(Generator):
-    """latent -> rectified hidden layers -> tanh pixels."""
+    """latent -> leaky hidden layers -> tanh pixels."""
 
     def __init__(self, settings: MLPSettings, latent_dim: int, shape: ImageShape) -> None:
         super().__init__(latent_dim, shape)
@@ -19,30 +19,30 @@ class MLPGenerator(Generator):
         widths = [self.input.width, *settings.hidden]
         layers: list[nn.Module] = []
         for inner, outer in itertools.pairwise(widths):
-            layers += [nn.Linear(inner, outer), nn.ReLU()]
+            layers += [nn.Linear(inner, outer), nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], shape.channels * shape.resolution**2), nn.Tanh())
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        pixels = self.layers(self.input(z, label))
+    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+        pixels = self.layers(self.input(code[:, 0], label))
         return pixels.unflatten(1, (self.shape.channels, self.shape.resolution, self.shape.resolution))
 
 
 class MLPDiscriminator(Discriminator):
     """pixels -> leaky hidden layers, widths mirrored -> logit."""
 
-    def __init__(self, settings: MLPSettings, shape: ImageShape) -> None:
-        super().__init__(shape)
-        widths = [shape.channels * shape.resolution**2, *reversed(settings.hidden)]
+    def __init__(self, settings: MLPSettings, shape: ImageShape, conditioning: str) -> None:
+        super().__init__(shape, conditioning)
+        widths = [self.colours * shape.resolution**2, *reversed(settings.hidden)]
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Linear(inner, outer), nn.LeakyReLU(SLOPE)) for inner, outer in itertools.pairwise(widths)
         )
-        self.head = ProjectionHead(widths[-1], shape.classes)
+        self.head = Head(widths[-1], shape.classes, conditioning)
 
     def stages(self) -> list[nn.Module]:
         return list(self.layers)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
-        features = images.flatten(1)
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+        features = self.coloured(images, label).flatten(1)
         for layer in self.layers:
             features = layer(features)
         return self.head(features, label)

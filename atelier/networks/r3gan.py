@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atelier.model_settings import R3GANSettings
 from atelier.networks.layers import (
     LEAKY_GAIN,
     SLOPE,
@@ -22,12 +23,12 @@ from atelier.networks.layers import (
     ImageShape,
     LabelledLatent,
     NetworkError,
+    Verdict,
     downsample,
     resolutions,
     scaled_init,
     upsample,
 )
-from atelier.settings import R3GANSettings
 
 
 class ResidualBlock(nn.Module):
@@ -88,8 +89,8 @@ class R3GANGenerator(Generator):
         self.blocks = nn.ModuleList(blocks(width, settings, depth) for width in widths)
         self.pixels = scaled_init(nn.Conv2d(widths[-1], shape.channels, 1, bias=False))
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        x = self.blocks[0](self.basis(self.input(z, label)))
+    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+        x = self.blocks[0](self.basis(self.input(code[:, 0], label)))
         for change, stage in zip(self.transitions, self.blocks[1:], strict=True):
             x = stage(upsample(change(x)))
         return self.pixels(x)
@@ -98,8 +99,8 @@ class R3GANGenerator(Generator):
 class R3GANDiscriminator(Discriminator):
     """1x1 from pixels -> (blocks, downsample, 1x1 to the next width) a stage -> blocks -> basis -> projection on the label."""
 
-    def __init__(self, settings: R3GANSettings, shape: ImageShape) -> None:
-        super().__init__(shape)
+    def __init__(self, settings: R3GANSettings, shape: ImageShape, conditioning: str) -> None:
+        super().__init__(shape, conditioning)
         sides, widths = resolutions(shape.resolution), checked_channels(settings, shape)
         depth = settings.blocks * len(widths)
         # Stage by stage from the image side; `entries` brings what arrives to the stage's width.
@@ -117,14 +118,14 @@ class R3GANDiscriminator(Discriminator):
     def stages(self) -> list[nn.Module]:
         return [nn.ModuleList([entry, stage]) for entry, stage in zip(self.entries, self.blocks, strict=True)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
         x = self.blocks[0](self.entries[0](images))
         for entry, stage in zip(self.entries[1:], self.blocks[1:], strict=True):
             x = stage(entry(downsample(x)))
         features = self.basis(x)
         if self.embedding is None:
-            return features.squeeze(1)
-        return (features * self.embedding(label)).sum(dim=1)
+            return Verdict(features.squeeze(1))
+        return Verdict((features * self.embedding(label)).sum(dim=1))
 
 
 def blocks(width: int, settings: R3GANSettings, depth: int) -> nn.Sequential:

@@ -39,11 +39,12 @@ ABOUT = "atelier"  # keyword of the text chunk that says how a PNG came to be
 
 @dataclass(frozen=True)
 class Row:
-    """One image that was asked for: its truncated latent [latent_dim], its label (0 without classes), and `about`, the columns
-    as they were understood: seed or latent, class (by name, where there are classes), truncation."""
+    """One image that was asked for: its latent [latent_dim], its label (0 without classes), its truncation, and `about`, the
+    columns as they were understood: seed or latent, class (by name, where there are classes), truncation."""
 
     latent: torch.Tensor
     label: int
+    truncation: float
     about: dict[str, Any]
 
 
@@ -59,9 +60,9 @@ class ServedGenerator:
         """uint8 images [N, H, W, C] for rows with these columns, of which a missing one or an empty cell means its default.
 
         seed: integer, from which latent and class are drawn. latent: latent_dim floats, instead of a seed. class: a name, or
-        an index as a number (by default drawn from the seed). truncation: in (0, 1], by default 1; it scales the latent, for
-        less variety and safer images (Brock et al. 2019, section 3.1, in its scaling form). count: how many images, of the
-        seeds from the row's on; 1 to 1000, by default 1.
+        an index as a number (by default drawn from the seed). truncation: in (0, 1], by default 1; it brings the image nearer to
+        the commonest one, for less variety and safer images (Brock et al. 2019, section 3.1; the family's `truncate`). count: how
+        many images, of the seeds from the row's on; 1 to 1000, by default 1.
 
         With params {"format": "png"} N PNG files in base64 instead, each with its row and the weights' sha256 in a text chunk.
         MLflow drops other columns with a warning before they get here. Raises MlflowException (400 when served) naming the row.
@@ -96,7 +97,9 @@ class ServedGenerator:
     def _batch(self, rows: Sequence[Row]) -> np.ndarray:
         latents = torch.stack([row.latent for row in rows]).to(self.device)
         labels = torch.tensor([row.label for row in rows], device=self.device) if self.info.conditional else None
-        return to_uint8(self.generator(latents, labels))
+        truncation = torch.tensor([row.truncation for row in rows], device=self.device)[:, None, None]
+        code = self.generator.truncate(self.generator.code(latents, labels), labels, truncation)
+        return to_uint8(self.generator.paint(code, labels))
 
     def _row(self, number: int, row: Mapping[Any, Any]) -> Row:
         about: dict[str, Any] = {}
@@ -121,7 +124,7 @@ class ServedGenerator:
         if self.info.conditional:
             about["class"] = self.info.classes[label]
         about["truncation"] = float(truncation)
-        return Row(latent * float(truncation), label, about)
+        return Row(latent, label, float(truncation), about)
 
     def _latent(self, number: int, value: Any) -> torch.Tensor:
         try:

@@ -7,16 +7,18 @@ a move, and which player's moving average is the product. The loop knows no arch
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from atelier import augment, objectives
+from atelier import augment
 from atelier.networks import zoo
-from atelier.networks.layers import ImageShape
+from atelier.networks.layers import ImageShape, Player, Verdict
+from atelier.objectives import OBJECTIVES
 from atelier.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
 from atelier.tasks.sight import Sight
+from atelier.tasks.terms import TERMS, Memory, Seen, Term
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,37 @@ class Batch:
 
 @dataclass(frozen=True)
 class Draws:
-    """The randomness of one move for a whole batch, drawn on the CPU so that every device and rank sees the same numbers."""
+    """The randomness of one move for a whole batch, drawn on the CPU so that every device and rank sees the same numbers.
+
+    `chance` [N, generator.chance] is what varies an image beside its latent, None where nothing does; `terms` is what the
+    regularisers have drawn, by their keys.
+    """
 
     latents: Tensor
     real: augment.Draws
     fake: augment.Draws
+    chance: Tensor | None = None
+    terms: dict[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, part: slice) -> Draws:
-        return Draws(*(getattr(self, field.name)[part] for field in fields(self)))
+        chance = None if self.chance is None else self.chance[part]
+        terms = {key: drawn[part] for key, drawn in self.terms.items()}
+        return Draws(self.latents[part], self.real[part], self.fake[part], chance, terms)
 
 
 @dataclass(frozen=True)
 class Pressure:
-    """What schedules and controllers set for one step: penalty weights gamma and the augmentation probability."""
+    """What schedules and controllers set for a step: the weight of lazy terms, 0 where none is due, and the augmentation's p."""
 
-    r1: float
-    r2: float
+    penalty: float
     augment_p: float
 
 
 class Generation:
-    """Networks and losses of image generation. Networks are initialised from torch's global RNG."""
+    """Networks and losses of image generation. Networks are initialised from torch's global RNG.
+
+    `memory` are the running means of the regularisers: together with the networks all that a loss depends on.
+    """
 
     averaged = "generator"
 
@@ -60,9 +72,20 @@ class Generation:
         self.generator, self.discriminator = zoo.build(model, shape)
         if self.frozen > (stages := len(self.discriminator.stages())):
             raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
-        self.players: dict[str, nn.Module] = {"discriminator": self.discriminator, "generator": self.generator}
+        self.players: dict[str, Player] = {"discriminator": self.discriminator, "generator": self.generator}
+        self.objective = OBJECTIVES[train.objective]
+        self.terms = [term for kind in TERMS if (term := kind(train)).weight > 0]
+        self.memory: Memory = {}
         self._paint: Callable[..., Tensor] = torch.compile(self.generator) if train.compile else self.generator
-        self._see: Callable[..., Tensor] = torch.compile(self.discriminator) if train.compile else self.discriminator
+        self._see: Callable[..., Verdict] = torch.compile(self.discriminator) if train.compile else self.discriminator
+
+    def check_share(self, count: int) -> None:
+        """Raises SettingsError if a rank's share of a micro-batch does not suit the discriminator."""
+        if count % (group := self.discriminator.group):
+            raise SettingsError(
+                f"a rank sees {count} images at once, but the discriminator compares groups of {group} with one another; choose "
+                "a batch that leaves each rank a multiple of it, or a smaller group"
+            )
 
     def hold_all_but(self, player: str) -> None:
         """Lets only the moving player's parameters take gradients; frozen stages of the discriminator never do."""
@@ -71,67 +94,132 @@ class Generation:
         for stage in self.discriminator.stages()[: self.frozen]:
             stage.requires_grad_(False)
 
-    def draw(self, count: int) -> Draws:
-        """Latents and augmentation of a move, from torch's global CPU generator."""
+    def draw(self, player: str, count: int) -> Draws:
+        """The numbers of a player's move, from torch's global CPU generator."""
         policy = augment.POLICIES[self.train.augment]
-        return Draws(torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count))
+        latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
+        chance = torch.randn(count, self.generator.chance) if self.generator.chance else None
+        terms = {term.key: term.draw(count, self.generator) for term in self.terms if term.player == player}
+        return Draws(latents, real, fake, chance, terms)
 
     def sight(self, real: Batch) -> Sight:
         """A fixed batch by which the averaged player is watched, beside real images."""
-        return Sight(self.generator, self.train.seed, real.images, real.labels if self.shape.classes else None)
+        return Sight(self.generator, self.train.seed, real.images, self._known(real.labels))
 
     def loss(self, player: str, batch: Batch, draws: Draws, pressure: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
         """The player's loss (a scalar), and what `signals` reads of it, detached: losses [] and D's logits [N]."""
         return getattr(self, f"_{player}_loss")(batch, draws, pressure)
 
+    def finished(self, player: str) -> None:
+        """After the player's optimiser has stepped: clipping (Arjovsky et al. 2017, algorithm 1)."""
+        if self.train.clip > 0 and player == "discriminator":
+            with torch.no_grad():
+                for parameter in self.discriminator.parameters():
+                    parameter.clamp_(-self.train.clip, self.train.clip)
+
+    def remember(self, player: str, shown: dict[str, Tensor]) -> None:
+        """Takes what a player's whole move has shown, on all ranks, into the running means of its regularisers."""
+        for term in self.terms:
+            if term.player == player:
+                term.remember(self.memory, shown)
+
     def _discriminator_loss(self, batch: Batch, draws: Draws, at: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
-        real = batch.images.requires_grad_(at.r1 > 0)
+        terms, labels = self._due("discriminator", at), self._known(batch.labels)
+        real = self.generator.as_painted(batch.images).requires_grad_(any(term.by_real for term in terms))
         with torch.no_grad():
-            fake = self._generate(batch.labels, draws)
-        fake = fake.detach().requires_grad_(at.r2 > 0)
-        real_logits = self._judge(real, batch.labels, draws.real, at, penalised=at.r1 > 0)
-        fake_logits = self._judge(fake, batch.labels, draws.fake, at, penalised=at.r2 > 0)
-        adversarial = objectives.discriminator_loss(self.train.objective, real_logits, fake_logits)
-        loss = adversarial
-        if at.r1 > 0:
-            loss = loss + at.r1 / 2 * objectives.gradient_penalty(real_logits, real).mean()
-        if at.r2 > 0:
-            loss = loss + at.r2 / 2 * objectives.gradient_penalty(fake_logits, fake).mean()
-        shown = {"loss_discriminator": adversarial, "real_logits": real_logits, "fake_logits": fake_logits}
-        return loss, {name: value.detach() for name, value in shown.items()}
+            fake = self._generate(draws.latents, labels, draws.chance)
+        fake = fake.detach().requires_grad_(any(term.by_fake for term in terms))
+        real_verdict = self._judge(real, labels, draws.real, at, penalised=real.requires_grad)
+        fake_verdict = self._judge(fake, labels, draws.fake, at, penalised=fake.requires_grad)
+        adversarial = self.objective.discriminator(real_verdict.logits, fake_verdict.logits)
+        shown = {
+            "loss_discriminator": adversarial.detach(),
+            "real_logits": real_verdict.overall.detach(),
+            "fake_logits": fake_verdict.overall.detach(),
+        }
+        seen = self._seen(labels, draws, at, real, fake, fake_verdict, shown, real_verdict)
+        return self._regularised(adversarial, terms, draws, seen), shown
 
     def _generator_loss(self, batch: Batch, draws: Draws, at: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
-        fake_logits = self._judge(self._generate(batch.labels, draws), batch.labels, draws.fake, at)
-        real_logits = None
-        if objectives.needs_real(self.train.objective):
+        terms, labels = self._due("generator", at), self._known(batch.labels)
+        fake = self._generate(draws.latents, labels, draws.chance)
+        fake_verdict = self._judge(fake, labels, draws.fake, at)
+        real, real_logits = self.generator.as_painted(batch.images), None
+        if self.objective.compares:
             with torch.no_grad():
-                real_logits = self._judge(batch.images, batch.labels, draws.real, at)
-        loss = objectives.generator_loss(self.train.objective, real_logits, fake_logits)
-        return loss, {"loss_generator": loss.detach()}
+                real_logits = self._judge(real, labels, draws.real, at).logits
+        adversarial = self.objective.generator(real_logits, fake_verdict.logits)
+        shown = {"loss_generator": adversarial.detach()}
+        seen = self._seen(labels, draws, at, real, fake, fake_verdict, shown)
+        return self._regularised(adversarial, terms, draws, seen), shown
 
-    def _generate(self, labels: Tensor, draws: Draws) -> Tensor:
-        latents = draws.latents.to(labels.device, non_blocking=True)
+    def _due(self, player: str, at: Pressure) -> list[Term]:
+        return [term for term in self.terms if term.player == player and (at.penalty > 0 or not term.lazy)]
+
+    def _seen(
+        self,
+        labels: Tensor | None,
+        draws: Draws,
+        at: Pressure,
+        real: Tensor,
+        fake: Tensor,
+        fake_verdict: Verdict,
+        shown: dict[str, Tensor],
+        real_verdict: Verdict | None = None,
+    ) -> Seen:
+        return Seen(
+            generator=self.generator,
+            labels=labels,
+            latents=draws.latents.to(fake.device),
+            chance=None if draws.chance is None else draws.chance.to(fake.device),
+            real=real,
+            fake=fake,
+            real_verdict=real_verdict,
+            fake_verdict=fake_verdict,
+            paint=lambda latents: self._generate(latents, labels, draws.chance),
+            judge=lambda images: self._judge(images, labels, draws.fake, at, penalised=images.requires_grad),
+            penalty=at.penalty,
+            memory=self.memory,
+            shown=shown,
+        )
+
+    def _regularised(self, adversarial: Tensor, terms: list[Term], draws: Draws, seen: Seen) -> Tensor:
+        loss = adversarial
+        for term in terms:
+            loss = loss + term.loss(seen, draws.terms[term.key].to(adversarial.device, non_blocking=True))
+        return loss
+
+    def _known(self, labels: Tensor) -> Tensor | None:
+        """The labels as the networks take them."""
+        return labels if self.shape.classes else None
+
+    def _generate(self, latents: Tensor, labels: Tensor | None, chance: Tensor | None) -> Tensor:
+        device = next(self.generator.parameters()).device
+        latents = latents.to(device, non_blocking=True)
+        chance = None if chance is None else chance.to(device, non_blocking=True)
         # float32 like real images: in bfloat16 the augmentation would treat the two differently
-        return self._paint(latents, labels if self.shape.classes else None).float()
+        return self._paint(latents, labels, chance).float()
 
-    def _judge(self, images: Tensor, labels: Tensor, draws: augment.Draws, at: Pressure, penalised: bool = False) -> Tensor:
-        """Logits of what the augmentation leaves; compiled code cannot be differentiated twice, so `penalised` runs as it is."""
+    def _judge(
+        self, images: Tensor, labels: Tensor | None, draws: augment.Draws, at: Pressure, penalised: bool = False
+    ) -> Verdict:
+        """D's verdict on what the augmentation leaves; `penalised` is not compiled, which could not be differentiated twice."""
         seen = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
-        network = self.discriminator if penalised else self._see
-        return network(seen, labels if self.shape.classes else None).float()
+        verdict = (self.discriminator if penalised else self._see)(seen, labels)
+        return Verdict(verdict.logits.float(), None if verdict.classes is None else verdict.classes.float())
 
     def signals(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars of a player's whole move, from what `loss` showed of its parts on all ranks, each [n].
 
         Mean losses and, for D, accuracy on each side, how real the fakes look, and ADA's r_t (Karras et al. 2020, eq. 1). A
-        relativistic critic is only defined up to a constant, so its logits are read against the middle of the two means.
+        critic that is only defined up to a constant is read against the middle of the two means.
         """
-        losses = {name: values.mean() for name, values in shown.items() if name.startswith("loss")}
+        means = {name: values.mean() for name, values in shown.items() if not name.endswith("_logits")}
         if "real_logits" not in shown:
-            return losses
+            return means
         real, fake = shown["real_logits"], shown["fake_logits"]
-        middle = (real.mean() + fake.mean()) / 2 if self.train.objective == "relativistic" else torch.zeros_like(real[0])
-        return losses | {
+        middle = (real.mean() + fake.mean()) / 2 if self.objective.shift_invariant else torch.zeros_like(real[0])
+        return means | {
             "real_accuracy": (real > middle).float().mean(),
             "fake_accuracy": (fake < middle).float().mean(),
             "realism": torch.sigmoid(fake - middle).mean(),

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from atelier.files import atomic_folder, canonical_json, sha256_file
-from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, read_info, read_weights, write_info
+from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, model_settings, read_info, read_weights, write_info
+from atelier.networks.layers import class_rows
 from atelier.settings import ModelSettings
 from atelier.tasks.generation import Generation
 
@@ -70,7 +71,7 @@ class Start:
 
     def check(self, model: ModelSettings, resolution: int, channels: int, target: str) -> None:
         """Raises GeneratorError if the networks of the settings, or the images, are not those of the checkpoint."""
-        wanted, has = model.identity(), self.info.model
+        wanted, has = model.identity(), model_settings(self.info, self.folder).identity()
         for key in sorted({*wanted, *has}):
             if wanted.get(key) != has.get(key):
                 raise GeneratorError(
@@ -98,15 +99,13 @@ class Start:
 
 
 def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[str], start: Start) -> None:
-    for name, module in network.named_modules():
-        if isinstance(module, torch.nn.Embedding):
-            key = f"{name}.weight"
-            rows = module.weight.detach().clone()
-            for row, label in enumerate(classes):
-                if label in start.info.classes:
-                    rows[row] = tensors[key][start.info.classes.index(label)]
-            tensors[key] = rows
     own = network.state_dict()
+    for key in class_rows(network):
+        rows = own[key].clone()
+        for row, label in enumerate(classes):
+            if label in start.info.classes:
+                rows[row] = tensors[key][start.info.classes.index(label)]
+        tensors[key] = rows
     wrong = [key for key in {*own, *tensors} if key not in tensors or key not in own or own[key].shape != tensors[key].shape]
     if wrong:
         raise GeneratorError(f"{start.folder}: weights of another architecture, such as {min(wrong)}; use its own model settings")

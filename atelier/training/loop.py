@@ -113,6 +113,8 @@ class Trainer:
         self.meter, self.signal = Meter(), Meter()
         self.clock = Clock(device, ranks.world)
         self.steps = -(-settings.images // settings.batch)
+        share = ranks.share(settings.batch // settings.accumulate)
+        task.check_share(share.stop - share.start)
         self.step = 0
         self.history: dict[str, Any] = {"points": [], "evaluations": [], "compute": []}
         self.best: dict[str, Any] | None = None
@@ -201,8 +203,11 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = cosine(rate, rate * settings.lr_final, progress)
                 group["betas"] = (settings.beta1, cosine(settings.beta2, settings.beta2_final, progress))
-        weight = cosine(1.0, settings.penalty_final, progress)
-        pressure = Pressure(settings.r1 * weight, settings.r2 * weight, self.augment_p)
+        for network in (*self.task.players.values(), self.average):
+            network.advance(progress)
+        every = settings.penalty_every
+        penalty = 0.0 if self.step % every else every * cosine(1.0, settings.penalty_final, progress)
+        pressure = Pressure(penalty, self.augment_p)
         for stream, player in enumerate(self.task.players):
             self._move(player, stream, pressure)
         self.step += 1
@@ -214,7 +219,7 @@ class Trainer:
     def _move(self, player: str, stream: int, pressure: Pressure) -> None:
         """One optimiser step of one player on the global batch: this rank's share of each of `accumulate` parts."""
         size, parts = self.settings.batch, self.settings.accumulate
-        draws = self.task.draw(size)
+        draws = self.task.draw(player, size)
         self.task.hold_all_but(player)
         network, optimiser = self.task.players[player], self.optimisers[player]
         optimiser.zero_grad(set_to_none=True)
@@ -227,14 +232,15 @@ class Trainer:
                 loss, seen = self.task.loss(player, batch, draws[rows], pressure)
             (loss / parts).backward()
             shown.append(seen)
-        signals = self.task.signals(
-            {name: self.ranks.gather(torch.cat([part[name].reshape(-1) for part in shown])) for name in shown[0]}
-        )
+        gathered = {name: self.ranks.gather(torch.cat([part[name].reshape(-1) for part in shown])) for name in shown[0]}
+        signals = self.task.signals(gathered)
+        self.task.remember(player, gathered)
         self.meter.add(signals)
         self.signal.add({name: value for name, value in signals.items() if name == "ada_signal"})
         self.ranks.average_gradients(network)
         self.meter.add({f"grad_norm_{player}": gradient_norm(network)})
         optimiser.step()
+        self.task.finished(player)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -336,6 +342,7 @@ class Trainer:
                 "best": self.best,
                 "history": self.history,
                 "ada": self.ada.state_dict(),
+                "memory": self.task.memory,
                 "meters": {"points": self.meter.state(), "signal": self.signal.state()},
             }
             self.folder.save(self.step, tensors, values)
@@ -361,5 +368,6 @@ class Trainer:
         state.restore_random_state(tensors["random"], self.device)
         self.step, self.best, self.history = values["step"], values["best"], {"compute": [], **values["history"]}
         self.ada.load_state_dict(values["ada"])
+        self.task.memory.update(values["memory"])
         self.meter.restore(values["meters"]["points"], self.device)
         self.signal.restore(values["meters"]["signal"], self.device)

@@ -32,7 +32,7 @@ log = logging.getLogger("atelier.training")
 SHOWN = 10  # class names in a message
 HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 
-CODE = ("data", "networks", "tasks", "training", "augment.py", "objectives.py", "generator.py")
+CODE = ("data", "networks", "tasks", "training", "augment.py", "objectives.py", "penalties.py", "generator.py")
 
 
 def code_hash() -> str:

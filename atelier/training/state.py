@@ -269,7 +269,7 @@ def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def optimiser_tensors(optimisers: Mapping[str, Optimizer], players: dict[str, nn.Module]) -> dict[str, Tensor]:
+def optimiser_tensors(optimisers: Mapping[str, Optimizer], players: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Adam's moments and step counts, named player.parameter.moment."""
     tensors = {}
     for player, optimiser in optimisers.items():
@@ -279,7 +279,7 @@ def optimiser_tensors(optimisers: Mapping[str, Optimizer], players: dict[str, nn
     return tensors
 
 
-def restore_optimisers(tensors: dict[str, Tensor], optimisers: Mapping[str, Optimizer], players: dict[str, nn.Module]) -> None:
+def restore_optimisers(tensors: dict[str, Tensor], optimisers: Mapping[str, Optimizer], players: Mapping[str, nn.Module]) -> None:
     """The counterpart of `optimiser_tensors`."""
     for player, optimiser in optimisers.items():
         named = dict(players[player].named_parameters())

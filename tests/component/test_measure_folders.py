@@ -17,9 +17,9 @@ from PIL import Image
 
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
+from atelier.extractors import Extractor, load_extractor
 from atelier.metrics.coverage import prdc
 from atelier.metrics.evaluate import Evaluation
-from atelier.metrics.extractors import Extractor, load_extractor
 from atelier.metrics.extrapolation import frechet_infinity
 from atelier.metrics.folders import measure_sets
 from atelier.metrics.frechet import Moments, frechet_estimate

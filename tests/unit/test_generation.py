@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from atelier import augment, settings
-from atelier.networks.layers import ImageShape
+from atelier.networks.layers import ImageShape, Verdict
 from atelier.settings import SettingsError
 from atelier.tasks.generation import Batch, Draws, Generation, Pressure
 
@@ -29,8 +29,8 @@ class Linear(torch.nn.Module):
         super().__init__()
         self.scale = torch.nn.Parameter(torch.tensor(scale))
 
-    def forward(self, x: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
-        return (self.scale * x.flatten(1).sum(dim=1)) ** 2
+    def forward(self, x: torch.Tensor, label: torch.Tensor | None) -> Verdict:
+        return Verdict((self.scale * x.flatten(1).sum(dim=1)) ** 2)
 
 
 class Flat(torch.nn.Module):
@@ -38,21 +38,22 @@ class Flat(torch.nn.Module):
 
     latent_dim = 1
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None, chance: torch.Tensor | None) -> torch.Tensor:
         return z[:, :1, None, None].expand(-1, 1, 28, 28)
 
 
 def test_discriminator_loss_by_hand() -> None:
     """One real image of 0.5, one fake of -0.25: each term on its own side, gamma / 2 before each penalty."""
-    task = generation("train.objective=relativistic")
+    task = generation("train.objective=relativistic", "train.r1=6.0", "train.r2=10.0")
     scale, n = 0.01, 784
     task.discriminator = task._see = Linear(scale)  # type: ignore[assignment]
     task._paint = Flat()
     images = torch.full((1, 1, 28, 28), 0.5)
     none = augment.POLICIES["none"]
-    draws = Draws(torch.tensor([[-0.25]]), none.draw(1), none.draw(1))
+    nothing = torch.empty(1, 0)
+    draws = Draws(torch.tensor([[-0.25]]), none.draw(1), none.draw(1), None, {"r1": nothing, "r2": nothing})
     batch = Batch(images, torch.zeros(1, dtype=torch.long))
-    loss, shown = task.loss("discriminator", batch, draws, Pressure(r1=3.0, r2=5.0, augment_p=0.0))
+    loss, shown = task.loss("discriminator", batch, draws, Pressure(penalty=0.5, augment_p=0.0))
     real, fake = (scale * 0.5 * n) ** 2, (scale * 0.25 * n) ** 2
     norms = [n * (2 * scale**2 * total) ** 2 for total in (0.5 * n, -0.25 * n)]
     expected = math.log1p(math.exp(-(real - fake))) + 3 / 2 * norms[0] + 5 / 2 * norms[1]
@@ -70,7 +71,7 @@ def test_painted_images_are_float32_under_autocast() -> None:
     draws = Draws(torch.randn(4, task.generator.latent_dim), none.draw(4), none.draw(4))
     with torch.autocast("cpu", torch.bfloat16):
         assert task._paint(draws.latents, None).dtype == torch.bfloat16
-        assert task._generate(torch.zeros(4, dtype=torch.long), draws).dtype == torch.float32
+        assert task._generate(draws.latents, None, None).dtype == torch.float32
 
 
 def test_more_frozen_stages_than_there_are_is_refused() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LEVELS = [
-    {"settings", "sections", "files", "errors", "storage", "pictures", "command_line"},
-    {"data", "networks", "objectives", "augment"},
+    {"settings", "model_settings", "sections", "files", "errors", "storage", "pictures", "command_line"},
+    {"data", "networks", "extractors", "objectives", "penalties", "augment"},
     {"tasks", "generator", "export"},
-    {"training", "metrics"},
+    {"training", "metrics", "latent"},
     {"registry", "report"},
     {"serving"},
 ]

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from atelier import settings
+from atelier.model_settings import STAGES, ModelSettings
 from atelier.networks.layers import resolutions
-from atelier.settings import ModelSettings, SettingsError
+from atelier.settings import SettingsError
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -34,7 +35,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("train.lr_generator=-0.1", "train.lr_generator", "greater than 0"),
         ("train.accumulate=5", "train", "cannot be cut into accumulate = 5"),
         ("train.images=1", "train", "less than one batch"),
-        ("model.architecture=vae", "model.architecture", "'mlp', 'dcgan' or 'r3gan'"),
+        ("model.architecture=vae", "model.architecture", "'stylegan2' or 'r3gan'"),
         ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
         ("data.resolution=30", "data.resolution", "28, 32, 64, 128 or 256"),
         ("data.margin=14", "data", "leaves nothing of resolution 28"),
@@ -47,6 +48,25 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("train.r1=.inf", "train.r1", "finite"),
         ("train.r2=.nan", "train.r2", "finite"),
         ("train.augment=ada train.objective=minimax", "train", "ada reads the sign"),
+        ("train.objective=wasserstein train.r1=0.0 train.r2=0.0", "train.objective", "train.gradient_penalty: 10.0"),
+        ("train.gradient_penalty=10.0", "train", "set r1: 0.0 and r2: 0.0"),
+        ("finetune.dragan=1.0", "finetune", "set r1: 0.0 and r2: 0.0"),
+        ("train.clip=0.01", "train", "set clip: 0.0"),
+        ("train.clip=0.01 train.objective=wasserstein", "train", "both hold its slope"),
+        (
+            "model.architecture=resnet train.objective=wasserstein train.clip=0.01 train.r1=0.0 train.r2=0.0",
+            "train.clip",
+            "set train.clip: 0.0",
+        ),
+        ("train.lecam=0.3", "train", "objective: nonsaturating or hinge"),
+        ("train.path_length=2.0", "train.path_length", "dcgan has none"),
+        ("train.classification=1.0", "train.classification", "conditioning: auxiliary"),
+        ("model.architecture=progan model.progan.group=1", "model.progan.group", "set 2 or more"),
+        ("model.architecture=stylegan2 train.accumulate=32", "train", "model.stylegan2.group = 4"),
+        ("model.architecture=sagan model.sagan.attention=2", "model.sagan.attention", "choose 1 to 1"),
+        ("model.architecture=biggan model.biggan.scales=3", "model.biggan.scales", "choose 1 to 2"),
+        ("model.conditioning=auxiliary", "train.classification", "set it to 1.0"),
+        ("model.architecture=r3gan model.conditioning=auxiliary", "model", "set conditioning: projection"),
         ("model.mlp.hidden=[]", "model.mlp.hidden", "at least 1"),
         ("model.mlp.sizes=[8]", "model.mlp.sizes", "allowed here: hidden"),
         ("model.architecture=r3gan model.r3gan.channels=[64,64]", "model.r3gan.channels", "28 px need 3"),
@@ -115,9 +135,11 @@ def test_model_identity_leaves_other_families_out_and_comes_back() -> None:
     assert model.identity() == other.identity()
     back = ModelSettings.from_identity(model.identity(), origin="generator.json")
     assert back.identity() == model.identity()
+    before = {key: value for key, value in model.identity().items() if key != "conditioning"}  # when there was no choice
+    assert ModelSettings.from_identity(before, origin="generator.json").identity() == model.identity()
     with pytest.raises(SettingsError, match=r"generator.json: architecture 'vae' is not known"):
         ModelSettings.from_identity({"architecture": "vae"}, origin="generator.json")
 
 
 def test_stages_are_those_that_networks_build() -> None:
-    assert {side: len(resolutions(side)) for side in settings.STAGES} == settings.STAGES
+    assert {side: len(resolutions(side)) for side in STAGES} == STAGES

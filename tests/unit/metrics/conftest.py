@@ -16,7 +16,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from atelier import settings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.metrics.extractors import Extractor
+from atelier.extractors import Extractor
 from atelier.settings import DataSettings, EvaluateSettings
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"

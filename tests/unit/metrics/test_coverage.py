@@ -9,9 +9,9 @@ import pytest
 from prdc import compute_prdc
 
 from atelier.data.packed import PackedDataset
+from atelier.extractors import load_extractor
 from atelier.metrics import coverage
 from atelier.metrics.coverage import memorised, prdc
-from atelier.metrics.extractors import load_extractor
 from atelier.metrics.identity import MetricError
 
 RANDOM = np.random.default_rng(0)

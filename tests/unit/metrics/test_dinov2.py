@@ -16,8 +16,8 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 from torch.nn import functional as F
 
-from atelier.metrics.extractors import Extractor, ExtractorError, dinov2, load_extractor
-from atelier.metrics.extractors.dinov2 import dinov2_network
+from atelier.extractors import Extractor, ExtractorError, dinov2, load_extractor
+from atelier.extractors.dinov2 import dinov2_network
 
 State = dict[str, torch.Tensor]
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

@@ -16,11 +16,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from atelier.data.packed import PackedDataset
+from atelier.extractors import Extractor
+from atelier.extractors import inception as published
 from atelier.metrics import classifier as classifier_module
 from atelier.metrics.coverage import memorised, prdc
 from atelier.metrics.evaluate import SAMPLING, Evaluation, Evaluator, read_evaluation
-from atelier.metrics.extractors import Extractor
-from atelier.metrics.extractors import inception as published
 from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error

@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from atelier.metrics.extractors import Extractor, ExtractorError, lite0, load_extractor
-from atelier.metrics.extractors.inception import inception
+from atelier.extractors import Extractor, ExtractorError, lite0, load_extractor
+from atelier.extractors.inception import inception
 from atelier.metrics.frechet import Moments, frechet_distance
 
 State = dict[str, torch.Tensor]
@@ -163,7 +163,7 @@ def test_wrong_combinations_name_the_remedy(tmp_path: Path) -> None:
 
 def test_only_the_network_that_is_asked_for_is_imported() -> None:
     code = (
-        "import sys; from atelier.metrics.extractors import load_extractor; before = set(sys.modules);"
+        "import sys; from atelier.extractors import load_extractor; before = set(sys.modules);"
         "load_extractor('efficientnet_lite0', 'packaged', (28, 28));"
         "print({'timm', 'torchvision', 'onnxruntime'} & before, {'onnxruntime'} & set(sys.modules))"
     )

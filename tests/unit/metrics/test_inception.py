@@ -16,9 +16,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-from atelier.metrics.extractors import ExtractorError, load_extractor
-from atelier.metrics.extractors import inception as module
-from atelier.metrics.extractors.inception import inception
+from atelier.extractors import ExtractorError, load_extractor
+from atelier.extractors import inception as module
+from atelier.extractors.inception import inception
 from atelier.metrics.frechet import Moments, frechet_distance
 
 State = dict[str, torch.Tensor]

@@ -16,8 +16,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from atelier.metrics.extractors import Extractor, ExtractorError, load_extractor
-from atelier.metrics.extractors import onnx as module
+from atelier.extractors import Extractor, ExtractorError, load_extractor
+from atelier.extractors import onnx as module
 
 WIDTH = 5
 KERNEL = np.random.default_rng(0).normal(size=(WIDTH, 3, 3, 3)).astype(np.float32)

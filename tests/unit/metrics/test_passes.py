@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from atelier.metrics.extractors import load_extractor
-from atelier.metrics.passes import in_chunks, one_thread
+from atelier.extractors import load_extractor
+from atelier.extractors.passes import in_chunks, one_thread
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ class Linear(Generator):
         rng = torch.Generator().manual_seed(0)
         self.matrix = nn.Parameter(0.02 * torch.randn(LATENT, SIDE * SIDE, generator=rng))
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
-        return (z @ self.matrix).reshape(-1, 1, SIDE, SIDE)
+    def paint(self, code: torch.Tensor, label: torch.Tensor | None, chance: torch.Tensor | None = None) -> torch.Tensor:
+        return (code[:, 0] @ self.matrix).reshape(-1, 1, SIDE, SIDE)
 
 
 class Smooth(Generator):
@@ -47,8 +47,8 @@ class Smooth(Generator):
             for layer in self.layers.parameters():
                 layer.data.mul_(3)  # as they are initialised, all images are nearly alike
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
-        moved = z if label is None else z + self.moved(label)
+    def paint(self, code: torch.Tensor, label: torch.Tensor | None, chance: torch.Tensor | None = None) -> torch.Tensor:
+        moved = code[:, 0] if label is None else code[:, 0] + self.moved(label)
         return self.layers(moved).reshape(-1, 3, SIDE, SIDE)
 
 

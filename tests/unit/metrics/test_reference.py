@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from atelier.data.packed import PackedDataset
+from atelier.extractors import Extractor
 from atelier.metrics import cache as kept
-from atelier.metrics.extractors import Extractor
 from atelier.metrics.frechet import Moments
 from atelier.metrics.identity import MetricError
 from atelier.metrics.reference import Reference, load_reference, nearest, reference_indices

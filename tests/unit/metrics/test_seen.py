@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from atelier.extractors.passes import return_freed
 from atelier.metrics import seen as seen_module
 from atelier.metrics.identity import MetricError
-from atelier.metrics.passes import return_freed
 from atelier.metrics.seen import Seen
 
 FEATURES = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)

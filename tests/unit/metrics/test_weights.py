@@ -13,8 +13,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from atelier.metrics.extractors import ExtractorError
-from atelier.metrics.extractors.weights import Weights, read, read_published, tensors
+from atelier.extractors import ExtractorError
+from atelier.extractors.weights import Weights, read, read_published, tensors
 from atelier.storage import S3Storage, StorageAway
 
 URL = "https://example.org/of/weights-1.pth"

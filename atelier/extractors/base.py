@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from atelier.metrics.identity import MetricError
-from atelier.metrics.passes import in_chunks
+from atelier.errors import AtelierError
+from atelier.extractors.passes import in_chunks
 
 Head = tuple[np.ndarray, np.ndarray | None]
 
 
-class ExtractorError(MetricError):
+class ExtractorError(AtelierError):
     """Weights are missing, are not those that are known, or belong to another extractor; or images or a network do not fit."""
 
 

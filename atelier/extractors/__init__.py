@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from atelier.metrics.extractors.base import Extractor, ExtractorError
+from atelier.extractors.base import Extractor, ExtractorError
 
 __all__ = ["Extractor", "ExtractorError", "load_extractor"]
 
@@ -27,19 +27,19 @@ def load_extractor(
     if layer != "default" and name != "inception":
         raise ExtractorError(f"evaluate.layer (--layer): {layer} is one of inception's, and the extractor is {name}; set default")
     if name == "efficientnet_lite0":
-        from atelier.metrics.extractors.lite0 import load_lite0
+        from atelier.extractors.lite0 import load_lite0
 
         return load_lite0(weights, size, device)
     if name == "inception":
-        from atelier.metrics.extractors.inception import load_inception
+        from atelier.extractors.inception import load_inception
 
         return load_inception(weights, size, device, layer)
     if name == "dinov2":
-        from atelier.metrics.extractors.dinov2 import load_dinov2
+        from atelier.extractors.dinov2 import load_dinov2
 
         return load_dinov2(weights, size, device)
     if name == "onnx":
-        from atelier.metrics.extractors.onnx import load_onnx
+        from atelier.extractors.onnx import load_onnx
 
         return load_onnx(weights, size, device)
     raise ExtractorError(

@@ -19,8 +19,8 @@ import torch
 from safetensors import torch as safetensors
 from tqdm import tqdm
 
+from atelier.extractors.base import ExtractorError
 from atelier.files import atomic_write
-from atelier.metrics.extractors.base import ExtractorError
 from atelier.storage import Entry, S3Storage, StorageAway, StorageError
 
 FETCH_TIMEOUT_S = 60
@@ -38,18 +38,21 @@ class Weights:
     sha256: str
 
 
-def read(source: str) -> Weights:
-    """The file at a path or an `s3://bucket/key`. Raises ExtractorError, and StorageAway where the store cannot be reached."""
-    content = _from_s3(source) if source.startswith("s3://") else _from_file(Path(source))
+def read(source: str, setting: str = SETTING) -> Weights:
+    """The file at a path or an `s3://bucket/key`; `setting` is what messages call the place where it was chosen.
+
+    Raises ExtractorError, and StorageAway where the store cannot be reached.
+    """
+    content = _from_s3(source, setting) if source.startswith("s3://") else _from_file(Path(source), setting)
     return Weights(source, content, _sha256(content))
 
 
-def read_published(url: str, sha256: str) -> Weights:
+def read_published(url: str, sha256: str, setting: str = SETTING) -> Weights:
     """The file at `url`, fetched into the user's cache on first use. Raises ExtractorError: no network, or another hash."""
     path = _caches() / url.rpartition("/")[2]
     if not path.exists():
-        atomic_write(path, _checked(_fetched(url, path, sha256), sha256, url))
-    return Weights(str(path), _checked(_from_file(path), sha256, str(path)), sha256)
+        atomic_write(path, _checked(_fetched(url, path, sha256, setting), sha256, url))
+    return Weights(str(path), _checked(_from_file(path, setting), sha256, str(path)), sha256)
 
 
 def tensors(weights: Weights) -> State:
@@ -67,14 +70,14 @@ def tensors(weights: Weights) -> State:
     return state
 
 
-def _from_file(path: Path) -> bytes:
+def _from_file(path: Path, setting: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ExtractorError(f"{path}: weights cannot be read ({error.strerror}); correct {SETTING}") from error
+        raise ExtractorError(f"{path}: weights cannot be read ({error.strerror}); correct {setting}") from error
 
 
-def _fetched(url: str, path: Path, sha256: str) -> bytes:
+def _fetched(url: str, path: Path, sha256: str, setting: str) -> bytes:
     content = bytearray()
     try:
         with (
@@ -86,17 +89,17 @@ def _fetched(url: str, path: Path, sha256: str) -> bytes:
                 shown.update(len(part))
     except OSError as error:
         raise ExtractorError(
-            f"{SETTING}: published: {path} does not exist and {url} cannot be reached ({error}); fetch it where there is a "
-            f"network (sha256 {sha256}) and put it there, or set {SETTING} to its path or its s3:// URI"
+            f"{setting}: published: {path} does not exist and {url} cannot be reached ({error}); fetch it where there is a "
+            f"network (sha256 {sha256}) and put it there, or set {setting} to its path or its s3:// URI"
         ) from error
     return bytes(content)
 
 
-def _from_s3(uri: str) -> bytes:
+def _from_s3(uri: str, setting: str) -> bytes:
     """The object's content: from the cache as long as the store names the version that is kept there, else fetched and kept."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket or not key or key.endswith("/"):
-        raise ExtractorError(f"{uri}: names no object; set {SETTING} to s3://bucket/path/of/the/file")
+        raise ExtractorError(f"{uri}: names no object; set {setting} to s3://bucket/path/of/the/file")
     storage = S3Storage(f"s3://{bucket}")
     version = _version(storage, key)
     kept = _kept(version) if version else None
@@ -107,7 +110,7 @@ def _from_s3(uri: str) -> bytes:
     except StorageAway:
         raise
     except StorageError as error:
-        raise ExtractorError(f"{error}; or correct {SETTING}") from error
+        raise ExtractorError(f"{error}; or correct {setting}") from error
     assert isinstance(content, bytes)
     if version and version == _version(storage, key):  # not replaced meanwhile
         atomic_write(_caches() / "s3" / f"{version}-{_sha256(content)}", content)
@@ -127,7 +130,7 @@ def _version(storage: S3Storage, key: str) -> str | None:
 
 def _kept(version: str) -> bytes | None:
     for path in (_caches() / "s3").glob(f"{version}-*"):
-        content = _from_file(path)
+        content = _from_file(path, SETTING)
         if _sha256(content) == path.name.rpartition("-")[2]:
             return content
         print(f"{path}: is damaged; fetching it again", file=sys.stderr)

@@ -25,8 +25,8 @@ import torch
 from google.protobuf.message import DecodeError, Message
 from torch import nn
 
-from atelier.metrics.extractors.base import Extractor, ExtractorError, bicubic, pixels
-from atelier.metrics.extractors.weights import SETTING, Weights, read
+from atelier.extractors.base import Extractor, ExtractorError, bicubic, pixels
+from atelier.extractors.weights import SETTING, Weights, read
 
 FLOAT, CUDA = "tensor(float)", "CUDAExecutionProvider"
 RANGE, MEAN, STD = "atelier.range", "atelier.mean", "atelier.std"

@@ -1,0 +1,87 @@
+"""Very small networks of every family, for tests: their settings, and checkpoints of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from atelier.generator import GeneratorInfo, write_info
+from atelier.model_settings import STAGES, ModelSettings
+from atelier.networks import zoo
+from atelier.networks.layers import Discriminator, Generator, ImageShape
+from atelier.sections import parse
+
+LATENT = 6
+WIDTHS = {"width_generator": 4, "widest_generator": 8, "width_discriminator": 4, "widest_discriminator": 8}
+CLASSES = ["zéro", "one", "two", "three", "four"]
+
+
+def model(
+    family: str, conditional: bool = True, resolution: int = 28, conditioning: str = "projection", **section: Any
+) -> ModelSettings:
+    """A family of a few neurons; `section` replaces values of its own section."""
+    values: dict[str, Any] = {
+        "mlp": {"hidden": [16]},
+        "mlp_deep": {"hidden": [16, 24]},
+        "dcgan": {"width": 4, "batch_norm": False},
+        "resnet": WIDTHS | {"dropout": 0.1},
+        "sagan": WIDTHS | {"attention": 1},
+        "progan": {"width": 8, "widest": 16, "grown": 0.5, "group": 2},
+        "biggan": WIDTHS | {"attention": 1, "embedding": 5, "scales": 1},
+        "stylegan2": {
+            "width": 4,
+            "widest": 8,
+            "mapping_layers": 2,
+            "mixing": 0.0,
+            "generator": "skip",
+            "discriminator": "residual",
+            "group": 2,
+        },
+        "r3gan": {"channels": [8] * STAGES.get(resolution, 3), "blocks": 1, "expansion": 2, "group_size": 4},
+    }
+    values[family] |= section
+    shared = {"architecture": family, "conditional": conditional, "conditioning": conditioning, "latent_dim": LATENT}
+    return parse(shared | values, ModelSettings, origin="a test")
+
+
+def players(
+    family: str, conditional: bool, resolution: int, channels: int, conditioning: str = "projection"
+) -> tuple[Generator, Discriminator]:
+    """Both players, the same ones each time."""
+    torch.manual_seed(0)
+    return zoo.build(model(family, conditional, resolution, conditioning), ImageShape(resolution, channels, len(CLASSES)))
+
+
+def make_checkpoint(folder: Path, family: str, conditional: bool = True, resolution: int = 28, channels: int = 1) -> Path:
+    """A checkpoint of a generator in which every layer matters: no weights near zero, batch statistics of its own images."""
+    folder.mkdir()
+    generator, _ = players(family, conditional, resolution, channels)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            if parameter.ndim > 1 and parameter.std() < 0.1:
+                torch.nn.init.normal_(parameter, std=0.5 * parameter[0].numel() ** -0.5)
+        for _ in range(30):
+            generator(torch.randn(16, LATENT), torch.arange(16) % 5)
+    save_file(generator.state_dict(), folder / "generator.safetensors")
+    info = GeneratorInfo(
+        model=model(family, conditional, resolution).identity(),
+        resolution=resolution,
+        channels=channels,
+        classes=CLASSES,
+        latent_dim=LATENT,
+        conditional=conditional,
+        images_seen=640,
+        step=10,
+        seed=0,
+        data={},
+        settings={},
+        code={},
+        run_key="key",
+        metric={},
+        parent=None,
+    )
+    write_info(folder, info)
+    return folder
