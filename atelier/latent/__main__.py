@@ -1,0 +1,149 @@
+"""What lies behind a generator's images: less variety, the way between two, mixtures, a walk, and the way back from an image.
+
+An image comes of a latent, which a seed draws: seed 7 is the image that `make serve` answers with for seed=7. The verbs show what
+the latent space between and around such images looks like.
+
+examples:
+  python -m atelier.latent truncate models/base --seeds 0-9                  from the commonest image to each seed's own
+  python -m atelier.latent interpolate models/base --seeds 3 8 12            from one image to the next, on the sphere
+  python -m atelier.latent mix models/base --rows 0-5 --columns 10-15        coarse features of the rows, fine ones of the columns
+  python -m atelier.latent walk models/base --seed 1 --seconds 8             a closed walk as a GIF (or .webp, .png)
+  python -m atelier.latent project models/base --image portrait.png          the latent whose image comes nearest
+
+The first argument is a checkpoint folder, as training and `python -m atelier.registry pull` write it. A generator with classes
+draws the class by the seed as well; --class takes one for all (by name).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from atelier import command_line
+
+SEEDS = "whole numbers, or ranges such as 0-9"
+
+
+def main() -> None:
+    """The command line."""
+    args = parser().parse_args()
+    args.command(args)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser; what loads PyTorch is imported when a verb runs."""
+    plain = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog="python -m atelier.latent", description=__doc__, formatter_class=plain)
+    verbs = made.add_subparsers(required=True, metavar="VERB", title="verbs")
+
+    def add(name: str, summary: str, text: str, output: str) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(name, help=summary, description=text, formatter_class=plain)
+        verb.set_defaults(command=_later(name))
+        verb.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of the generator")
+        verb.add_argument("--class", dest="label", metavar="NAME", help="class of all images (default: each seed's own)")
+        verb.add_argument("--output", type=Path, default=Path(output), help=f"what is written (default: {output})")
+        verb.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+        return verb
+
+    truncating = add("truncate", "less variety, safer images", TRUNCATE, "truncation.png")
+    truncating.add_argument("--seeds", nargs="+", type=_seeds, default=[range(8)], metavar="SEED", help=f"{SEEDS} (default: 0-7)")
+    truncating.add_argument(
+        "--psi", nargs="+", type=_share, default=[0.0, 0.25, 0.5, 0.7, 0.85, 1.0], metavar="PSI",
+        help="truncations from 0 to 1, a column each (default: 0 0.25 0.5 0.7 0.85 1)",
+    )  # fmt: skip
+
+    going = add("interpolate", "from one image to the next", INTERPOLATE, "interpolation.png")
+    going.add_argument("--seeds", nargs="+", type=_seeds, default=[range(5)], metavar="SEED", help=f"{SEEDS} (default: 0-4)")
+    going.add_argument("--steps", type=_count, default=8, metavar="N", help="images a row, ends included (default: 8)")
+
+    mixing = add("mix", "coarse features of one image, fine ones of another", MIX, "mixture.png")
+    mixing.add_argument("--rows", nargs="+", type=_seeds, default=[range(6)], metavar="SEED", help=f"{SEEDS} (default: 0-5)")
+    mixing.add_argument(
+        "--columns", nargs="+", type=_seeds, default=[range(10, 16)], metavar="SEED", help=f"{SEEDS} (default: 10-15)"
+    )
+    mixing.add_argument("--parts", type=_count, metavar="N", help="parts of the code that the row gives (default: half of them)")
+
+    walking = add("walk", "a walk through the latent space as moving pictures", WALK, "walk.gif")
+    walking.add_argument("--seed", type=int, default=0, metavar="N", help="of the whole walk (default: 0)")
+    walking.add_argument("--stops", type=_count, default=6, metavar="N", help="latents that it passes (default: 6)")
+    walking.add_argument("--seconds", type=float, default=6.0, help="how long it takes (default: 6)")
+    walking.add_argument("--rate", type=_count, default=20, metavar="N", help="pictures a second (default: 20)")
+    walking.add_argument("--tiles", type=_count, default=10, metavar="N", help="walks side by side (default: 10)")
+
+    projecting = add("project", "the latent of a given image", PROJECT, "projection")
+    projecting.add_argument("--image", type=Path, required=True, metavar="FILE", help="any picture; its middle square is taken")
+    projecting.add_argument("--steps", type=_count, default=400, metavar="N", help="of gradient descent (default: 400)")
+    projecting.add_argument("--seed", type=int, default=0, metavar="N", help="of where it begins (default: 0)")
+    projecting.add_argument(
+        "--network", choices=["efficientnet_lite0", "vgg16"], default="efficientnet_lite0",
+        help="that judges the likeness (default: efficientnet_lite0)",
+    )  # fmt: skip
+    projecting.add_argument(
+        "--weights",
+        default="packaged",
+        metavar="WHERE",
+        help="its weights: packaged; for vgg16 published, a file or an s3:// URI",
+    )
+    return made
+
+
+TRUNCATE = """A grid: a row for each seed, from the commonest image of all (psi 0) to the seed's own (psi 1).
+
+Truncation gives up variety for images that are surer to look right (Brock et al. 2019, section 3.1). Where the family has a
+mapping, as stylegan2, codes move towards its mean; else latents towards 0; biggan's lose their far values."""
+INTERPOLATE = """A row for each two seeds that follow one another: the images on the great circle between their latents.
+
+In a good generator every image on the way looks right and neighbours look alike. With classes the first half of a row has
+the first seed's class, the second the other's; --class keeps one."""
+MIX = """A table: every row's seed mixed with every column's. The seeds' own images are at the left and on top.
+
+Where the family has a code for each of its layers (stylegan2, biggan) the row gives the parts of the smallest feature maps, the
+coarse features, and the column the rest; elsewhere the image of the middle between both latents is shown."""
+WALK = """Moving pictures of closed walks, without an end: from latent to latent on great circles, and back to the first.
+
+With classes each tile keeps one class, one after the other. The suffix of --output chooses GIF, WebP (.webp) or animated PNG."""
+PROJECT = """Looks for the latent whose image is nearest to a given one, as a network and the pixels judge it.
+
+Writes a folder: picture.png (the image, and what the generator makes of it), code.safetensors, and projection.json with the
+label, the distances, and the latent where the code is one (a served generator paints it again, POST /generate). What a
+generator has not seen it can hardly paint: a large distance says so."""
+
+
+def _later(name: str) -> Callable[[argparse.Namespace], None]:
+    def command(args: argparse.Namespace) -> None:
+        from atelier.latent import commands
+
+        run: Any = getattr(commands, name)
+        run(args)
+
+    return command
+
+
+def _seeds(text: str) -> range:
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if not found or (seeds := range(int(found[1]), int(found[2] or found[1]) + 1)) == range(0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give {SEEDS}")
+    return seeds
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return share
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,146 @@
+"""The verbs of `python -m atelier.latent`: each paints, and writes what people look at."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save
+from tqdm import tqdm
+
+from atelier.data.errors import Rejected
+from atelier.data.process import Recipe, process
+from atelier.extractors.perceptual import load_perception
+from atelier.files import atomic_folder, atomic_write, canonical_json
+from atelier.generator import GeneratorError, load_generator, to_uint8
+from atelier.latent import moves
+from atelier.latent.projection import project as projected
+from atelier.networks.layers import Generator
+from atelier.pictures import grid, png
+
+MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
+SHORTEST_SIDE = 512  # of a moving picture, to which small images are enlarged
+
+
+def truncate(args: argparse.Namespace) -> None:
+    """A row for each seed, a column for each psi."""
+    generator, label = _generator(args)
+    of = moves.points(generator, _flat(args.seeds), label)
+    _write(args.output, grid(moves.truncated(generator, of, args.psi), len(args.psi)))
+
+
+def interpolate(args: argparse.Namespace) -> None:
+    """A row for each two neighbours among the seeds."""
+    generator, label = _generator(args)
+    of = moves.points(generator, _flat(args.seeds), label)
+    if len(of.latents) < 2:
+        raise GeneratorError("--seeds: an interpolation needs two seeds at least, such as --seeds 3 8")
+    _write(args.output, grid(moves.between(generator, of, args.steps), args.steps))
+
+
+def mix(args: argparse.Namespace) -> None:
+    """The seeds' own images at the left and on top, what becomes of both where they meet."""
+    generator, label = _generator(args)
+    coarse, fine = (moves.points(generator, _flat(seeds), label) for seeds in (args.rows, args.columns))
+    left, top = (moves.truncated(generator, of, [1.0]) for of in (coarse, fine))
+    inside = np.split(moves.mixed(generator, coarse, fine, args.parts), len(left))
+    corner = np.full_like(left[:1], 255)
+    rows = [np.concatenate([own[None], mixtures]) for own, mixtures in zip(left, inside, strict=True)]
+    _write(args.output, grid(np.concatenate([corner, top, *rows]), len(top) + 1))
+
+
+def walk(args: argparse.Namespace) -> None:
+    """Moving pictures of several walks side by side."""
+    form = MOVING.get(args.output.suffix.lower())
+    if form is None:
+        raise GeneratorError(f"--output {args.output}: give a name that ends with {', '.join(MOVING)}")
+    generator, label = _generator(args)
+    classes = generator.shape.classes
+    labels = (torch.arange(args.tiles) % classes if label is None else torch.full((args.tiles,), label)) if classes else None
+    random = torch.Generator().manual_seed(args.seed)
+    stops = torch.randn(args.tiles, args.stops, generator.latent_dim, generator=random)
+    frames = max(1, round(args.seconds * args.rate / args.stops))
+    device = next(generator.parameters()).device
+    steps = moves.walk(generator, stops.to(device), None if labels is None else labels.to(device), frames)
+    columns = min(args.tiles, 5)
+    shown = tqdm(steps, total=frames * args.stops, desc="walk", unit=" pictures")
+    pictures = [_enlarged(grid(images, columns, scale=1)) for images in shown]
+    buffer = io.BytesIO()
+    kept = {"append_images": pictures[1:], "duration": round(1000 / args.rate), "loop": 0}
+    pictures[0].save(buffer, form, save_all=True, **kept)
+    atomic_write(args.output, buffer.getvalue())
+    print(f"{args.output}: {len(pictures)} pictures, {len(pictures) / args.rate:.1f} s")
+
+
+def project(args: argparse.Namespace) -> None:
+    """A folder: the picture of both, the code, and how near it is."""
+    generator, label = _generator(args)
+    device = next(generator.parameters()).device
+    target = _image(args.image, generator).to(device)
+    perceive = load_perception(args.network, args.weights, "--network").to(device)
+    found = projected(generator, target, perceive, args.steps, args.seed, label)
+    info = generator.info
+    with torch.inference_mode():
+        labels = None if found.label is None else torch.tensor([found.label], device=device)
+        image = generator.paint(found.code[None], labels)
+    about = {
+        "image": args.image.name,
+        "weights": generator.sha256,
+        "class": None if found.label is None else info.classes[found.label],
+        "distance": found.distance,
+        "distance_network": args.network,
+        "pixels_rms": found.pixels,
+        "steps": args.steps,
+        "seed": args.seed,
+        "latent": found.code[0].tolist() if found.code.shape == (1, generator.latent_dim) else None,
+    }
+    with atomic_folder(args.output, "projection.json") as aside:
+        both = np.concatenate([to_uint8(target[None]), to_uint8(image)])
+        (aside / "picture.png").write_bytes(png(grid(both, 2, scale=4)))
+        (aside / "code.safetensors").write_bytes(save({"code": found.code.cpu().contiguous()}))
+        (aside / "projection.json").write_text(canonical_json(about), encoding="utf-8")
+    print(f"{args.output}: distance {found.distance:.4f} ({args.network}), pixels {found.pixels:.3f} RMS of [-1, 1]")
+
+
+def _generator(args: argparse.Namespace) -> tuple[Generator, int | None]:
+    """The generator of the checkpoint, and the label of --class. Raises GeneratorError."""
+    generator = load_generator(args.checkpoint, args.device)
+    if args.label is None:
+        return generator, None
+    names = generator.info.classes if generator.shape.classes else []
+    if args.label not in names:
+        remedy = f"choose {', '.join(names)}" if names else "this generator has no classes; leave it out"
+        raise GeneratorError(f"--class {args.label}: {remedy}")
+    return generator, names.index(args.label)
+
+
+def _image(path: Path, generator: Generator) -> torch.Tensor:
+    """A picture as the generator's images are: [C, H, W] in [-1, 1]. Raises GeneratorError naming the file."""
+    shape = generator.shape
+    side = shape.resolution
+    recipe = Recipe(side, shape.channels, "crop", 0, "lanczos", "#000000", min_side=1, max_pixels=100_000_000)
+    try:
+        pixels = process(path.read_bytes(), recipe)
+    except (OSError, Rejected) as error:
+        raise GeneratorError(f"{path}: cannot be read as a picture ({error}); give another file") from error
+    values = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(side, side, shape.channels)
+    return values.permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _flat(seeds: Iterable[range]) -> list[int]:
+    return [seed for part in seeds for seed in part]
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    scale = max(1, SHORTEST_SIDE // max(picture.size))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def _write(path: Path, picture: Image.Image) -> None:
+    atomic_write(path, png(picture))
+    print(f"{path}: {picture.width} x {picture.height} px")
