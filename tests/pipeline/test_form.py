@@ -60,7 +60,8 @@ def test_descriptions_are_the_comments(parameters: dict[str, dict[str, Any]]) ->
 
 
 def test_choices_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]) -> None:
-    assert parameters["model_architecture"]["literals"] == ["mlp", "dcgan", "r3gan"]
+    assert parameters["model_architecture"]["literals"] == list(get_args(ModelSettings.model_fields["architecture"].annotation))
+    assert {"mlp", "dcgan", "stylegan2"} <= set(parameters["model_architecture"]["literals"])
     assert parameters["target_channels"]["literals"] == [1, 3]
     assert parameters["finetune_objective"]["literals"] == parameters["train_objective"]["literals"]
     assert "literals" not in parameters["train_seed"]
