@@ -8,6 +8,7 @@ UV ?= .tools/bin/uv
 UV_VERSION := 0.13.9
 PORT ?= 5000
 WORKERS ?= 2
+MINUTES ?= 8
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -20,7 +21,7 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-parity bench-metrics test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-parity bench-metrics zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -40,6 +41,9 @@ test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc
 
 bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, with memory and parity (a quarter of an hour)
 	@python -m benchmarks.metrics
+
+zoo: $(STAMP) ## train every family for MINUTES (8), write docs/zoo.md and docs/zoo.html; goes on where it stopped (2 hours)
+	@python -m benchmarks.zoo --minutes $(MINUTES)
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
 	@OMP_NUM_THREADS=1 python -m pytest -q tests/container

@@ -1,0 +1,64 @@
+"""Each critic's verdict on each painter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atelier.data.packed import PackedDataset
+from atelier.generator import load_generator, model_settings, read_info, read_weights, sample
+from atelier.networks import zoo
+from atelier.networks.layers import Discriminator
+from atelier.training.checkpoint import PLAYERS
+
+BATCH = 64  # a multiple of every family's group
+
+
+def load_critic(folder: Path) -> Discriminator:
+    """The discriminator of a checkpoint folder, in eval mode."""
+    info = read_info(folder)
+    with torch.random.fork_rng(devices=[]):
+        _, critic = zoo.build(model_settings(info, folder), info.shape)
+    players = read_weights(folder / PLAYERS)
+    critic.load_state_dict(
+        {key.removeprefix("discriminator."): v for key, v in players.items() if key.startswith("discriminator.")}
+    )
+    return critic.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def verdicts(critic: Discriminator, images: np.ndarray, labels: Tensor | None) -> np.ndarray:
+    """float32 [N]: how real each of the uint8 images [N, C, H, W] looks; of N the whole batches."""
+    found = []
+    for start in range(0, len(images) // BATCH * BATCH, BATCH):
+        rows = slice(start, start + BATCH)
+        seen = torch.from_numpy(images[rows]).float() / 127.5 - 1
+        found.append(critic(seen, None if labels is None else labels[rows]).overall.numpy())
+    return np.concatenate(found)
+
+
+def fooled(real: np.ndarray, fake: np.ndarray) -> float:
+    """The share of pairs of a real and a generated image in which the generated one looks more real; 0.5 is chance."""
+    return float((fake[:, None] > real[None, :]).mean() + (fake[:, None] == real[None, :]).mean() / 2)
+
+
+def matrix(folders: list[Path], data: PackedDataset, images: int, seed: int) -> np.ndarray:
+    """[critics, painters]: how often each critic takes a painter's image for more real than a real one that it has not seen.
+
+    `data` are images that were held out from training. Its labels are also those of the painted images.
+    """
+    count = min(images, len(data)) // BATCH * BATCH
+    rows = np.arange(count)
+    real, labels = data.images(rows), torch.from_numpy(data.labels[rows]).long()
+    conditional = read_info(folders[0]).conditional
+    given = labels if conditional else None
+    painted = [np.concatenate(list(sample(load_generator(folder), count, seed, labels=given))) for folder in folders]
+    result = np.empty((len(folders), len(folders)))
+    for row, folder in enumerate(folders):
+        critic = load_critic(folder)
+        truth = verdicts(critic, real, given)
+        result[row] = [fooled(truth, verdicts(critic, fake, given)) for fake in painted]
+    return result

@@ -1,0 +1,176 @@
+"""Ten years of generators, one after the other, at equal minutes on one data set; then each critic judges each painter.
+
+Every family is trained by its recipe (benchmarks/zoo.yaml) for as many images as this machine manages in --minutes, which a short
+run finds out first. What is done is kept in --folder and not done again: an interrupted run goes on from its last save.
+At the end docs/zoo.md is written anew between its markers, with a grid for each family, and docs/zoo.html, the same as one page.
+
+    make zoo                                    about 2 hours on 2 cores
+    make zoo MINUTES=0.5                        a rehearsal
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from rich.console import Console
+from ruamel.yaml import YAML
+
+from atelier.data.packed import PackedDataset
+from atelier.files import atomic_write, canonical_json
+from atelier.generator import INFO, load_generator, sample
+from atelier.metrics.evaluate import Evaluation, Evaluator, read_evaluation
+from atelier.model_settings import ModelSettings
+from atelier.pictures import grid, png
+from atelier.settings import Settings, load
+from atelier.training.checkpoint import read_history
+from atelier.training.distributed import Ranks, choose_device
+from atelier.training.loop import Observer
+from atelier.training.run import run
+from benchmarks import zoo_page
+from benchmarks.tournament import load_critic, matrix
+from components import cli
+from components.train import measure_by_distance, watching
+
+RECIPES = Path(__file__).with_name("zoo.yaml")
+FAMILIES: tuple[str, ...] = get_args(ModelSettings.model_fields["architecture"].annotation)
+SEVERAL_SEEDS = ("mlp", "mlp_deep", "dcgan")
+SPEED_STEPS = 24  # of the run that finds out how fast a family is here
+ROUND = 1000  # images, to which a budget is rounded down
+SHOWN, COLUMNS = 60, 10
+JUDGED = 448  # images a painter shows each critic
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One run: its family and seed, its checkpoint, what it measured and what it took."""
+
+    family: str
+    seed: int
+    folder: Path
+    evaluation: Evaluation
+    images: int
+    seconds: float
+    painter: int
+    critic: int
+
+    @property
+    def images_per_second(self) -> float:
+        """Over the whole run, measurements included."""
+        return self.images / self.seconds
+
+
+class Speed(Observer):
+    """Hears how fast a short run is."""
+
+    def __init__(self) -> None:
+        self.images_per_second = 0.0
+
+    def point(self, point: dict[str, float]) -> None:
+        self.images_per_second = point["images_per_second"]
+
+
+def recipe(family: str, changed: dict[str, Any], overrides: list[str]) -> Settings:
+    """params.yaml with the family's recipe, `changed` keys and the caller's overrides, in this order."""
+    recipes = YAML(typ="safe").load(RECIPES.read_text(encoding="utf-8"))
+    values = {"model.architecture": family} | recipes["common"] | recipes[family] | changed
+    return load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()] + overrides)
+
+
+def budget(family: str, data: PackedDataset, args: argparse.Namespace, device: torch.device) -> int:
+    """How many images the family is shown in args.minutes here; found once, and kept."""
+    kept = args.folder / f"{family}.json"
+    if not kept.exists():
+        batch = recipe(family, {}, args.set).train.batch
+        short = {"train.images": batch * SPEED_STEPS, "train.log_every": batch * SPEED_STEPS // 2, "train.evaluate_samples": 16}
+        settings, speed = recipe(family, short, args.set), Speed()
+        _train(settings, data, args.folder / "speed" / family, args, device, [speed])
+        images = max(int(speed.images_per_second * args.minutes * 60) // ROUND * ROUND, ROUND)
+        atomic_write(kept, canonical_json({"images": images, "minutes": args.minutes}))
+    return int(json.loads(kept.read_text())["images"])
+
+
+def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespace, device: torch.device) -> Trained:
+    """Trains and measures, or takes what is there."""
+    images = budget(family, data, args, device)
+    every = max(images // 5, 1)
+    changed = {"train.images": images, "train.seed": seed, "train.evaluate_every": every, "train.save_every": every}
+    settings = recipe(family, changed, args.set)
+    folder = args.folder / f"{family}-{seed}"
+    if not (folder / INFO).exists():
+        _train(settings, data, folder, args, device, [])
+    generator = load_generator(folder, device)
+    measured = folder / "evaluation.json"
+    if not measured.exists():
+        found = Evaluator(data, settings.evaluate, args.folder / "cache", device).measure(generator, generator.info.classes)
+        found.write(measured)
+        shown = torch.arange(SHOWN) % COLUMNS if generator.shape.classes else None
+        picture = next(sample(generator, SHOWN, 0, SHOWN, labels=shown))
+        atomic_write(folder / "grid.png", png(grid(picture, COLUMNS)))
+    seconds = sum(part["seconds"] for part in read_history(folder)["compute"])
+    sizes = [sum(p.numel() for p in player.parameters()) for player in (generator, load_critic(folder))]
+    return Trained(family, seed, folder, read_evaluation(measured), images, seconds, *sizes)
+
+
+def _train(
+    settings: Settings,
+    data: PackedDataset,
+    output: Path,
+    args: argparse.Namespace,
+    device: torch.device,
+    observers: list[Observer],
+) -> None:
+    watched = watching(settings.evaluate, settings.train)
+    measure, measured_by = measure_by_distance(data, watched, args.folder / "cache", Ranks(), device)
+    states = args.folder / "states" / output.name
+    run(settings.model, settings.train, data, output, states, measure, measured_by, device, Ranks(), git={}, observers=observers)
+
+
+def tournament(runs: list[Trained], data: Path, folder: Path) -> np.ndarray:
+    """The matrix of verdicts of the first seed of each family, on images that no critic was trained with."""
+    first = [one.folder for one in runs if one.seed == 0]
+    kept, names = folder / "tournament.json", [path.name for path in first]
+    if kept.exists() and (told := json.loads(kept.read_text()))["names"] == names:
+        return np.array(told["matrix"])
+    found = matrix(first, PackedDataset(data, "test"), JUDGED, seed=1)
+    atomic_write(kept, canonical_json({"names": names, "matrix": found.tolist()}))
+    return found
+
+
+def main() -> None:
+    """Trains what is not trained yet, and writes both pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, default=Path("data/base"), metavar="FOLDER", help="packed images (default: data/base)"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("zoo"), help="what is kept between runs (default: zoo)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of training for each run (default: 8)")
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), metavar="NAME", help="default: all")
+    parser.add_argument("--seeds", type=int, default=3, help=f"runs of each of {', '.join(SEVERAL_SEEDS)} (default: 3)")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), metavar="FOLDER", help="where the pages go (default: docs)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of every recipe"
+    )
+    args = parser.parse_args()
+    device, data, console = choose_device("auto"), PackedDataset(args.data), Console(stderr=True)
+    began, runs = time.monotonic(), []
+    for family in args.families:
+        for seed in range(args.seeds if family in SEVERAL_SEEDS else 1):
+            runs.append(one := trained(family, seed, data, args, device))
+            distance = one.evaluation.measurements[0]
+            console.print(
+                f"{family}-{seed}: {one.images} images in {one.seconds / 60:.1f} min, {distance.name} {distance.value:.1f}"
+            )
+    verdicts = tournament(runs, args.data, args.folder)
+    zoo_page.write(args.docs, runs, verdicts, data)
+    console.print(f"{args.docs / 'zoo.md'}, {args.docs / 'zoo.html'} ({(time.monotonic() - began) / 60:.0f} min)")
+
+
+if __name__ == "__main__":
+    cli.run(main)
