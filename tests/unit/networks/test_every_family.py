@@ -1,0 +1,110 @@
+"""What holds for every family: compiled code and bfloat16 paint and judge alike, and whatever makes sense together moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from atelier import settings
+from atelier.networks import zoo
+from atelier.networks.layers import ImageShape
+from atelier.objectives import OBJECTIVES
+from atelier.tasks.generation import Batch, Generation, Pressure
+from small_models import LATENT, model, players
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+N = 8
+OFF = ["r1=0.0", "r2=0.0"]
+REGULARISED = {
+    "r1": ["r2=0.0"],
+    "r2": ["r1=0.0"],
+    "gradient_penalty": [*OFF, "gradient_penalty=10.0"],
+    "dragan": [*OFF, "dragan=10.0"],
+    "zcr": [*OFF, "zcr_discriminator=5.0", "zcr_generator=0.5"],
+    "lecam": [*OFF, "objective=hinge", "lecam=0.3"],
+    "path_length": [*OFF, "path_length=2.0"],
+    "orthogonal": [*OFF, "orthogonal=0.0001"],
+    "perceptual": [*OFF, "perceptual=1.0"],
+    "clip": [*OFF, "objective=wasserstein", "clip=0.01"],
+}
+
+
+@pytest.mark.parametrize("family", zoo.FAMILIES)
+def test_compiled_players_paint_and_judge_alike(family: str) -> None:
+    """Traced as a whole, gradients included; what the compiler makes of the graph is PyTorch's affair."""
+    torch._dynamo.reset()
+    generator, discriminator = players(family, True, 28, 1)
+    z, label = torch.randn(N, LATENT), torch.arange(N) % 5
+    chance = torch.randn(N, generator.chance) if generator.chance else None
+    generator.eval(), discriminator.eval()
+    compiled = [torch.compile(player, backend="aot_eager", fullgraph=True) for player in (generator, discriminator)]
+    results = []
+    for paint, judge in ((generator, discriminator), compiled):
+        images = paint(z, label, chance)
+        logits = judge(images, label).overall
+        gradients = torch.autograd.grad(logits.sum(), [p for p in generator.parameters() if p.requires_grad], allow_unused=True)
+        results.append([images, logits, *(g for g in gradients if g is not None)])
+    for plain, traced in zip(*results, strict=True):
+        torch.testing.assert_close(traced, plain, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", zoo.FAMILIES)
+def test_bfloat16_is_near_float32(family: str) -> None:
+    generator, discriminator = players(family, True, 28, 1)
+    z, label = torch.randn(N, LATENT), torch.arange(N) % 5
+    generator.eval(), discriminator.eval()
+    exact = generator(z, label)
+    verdict = discriminator(exact, label).overall
+    with torch.autocast("cpu", torch.bfloat16):
+        images = generator(z, label)
+        logits = discriminator(exact, label).overall
+    assert (images.float() - exact).square().mean().sqrt() < 0.03 * exact.std()
+    assert (logits.float() - verdict).square().mean().sqrt() < 0.05 * verdict.std() + 0.02 * verdict.abs().mean()
+
+
+def combinations() -> Iterator[tuple[str, str, list[str]]]:
+    """Every family with every objective, with every regulariser, with every augmentation, and with every way of the label."""
+    for family in zoo.FAMILIES:
+        for objective in OBJECTIVES:
+            bound = ["gradient_penalty=10.0"] if objective == "wasserstein" else []
+            yield family, objective, [*OFF, f"objective={objective}", *bound]
+        for name, train in REGULARISED.items():
+            yield family, name, train
+        for augment in ("diffaugment", "ada"):
+            yield family, augment, [*OFF, f"augment={augment}"]
+        for way in ("concatenation", "auxiliary"):
+            yield family, way, [*OFF, f"classification={float(way == 'auxiliary')}"]
+
+
+@pytest.mark.parametrize(("family", "name", "train"), combinations(), ids=lambda part: part if isinstance(part, str) else "")
+def test_whatever_makes_sense_together_moves(family: str, name: str, train: list[str]) -> None:
+    """Two moves of each player are finite and reach every parameter; what makes no sense is refused with a reason."""
+    small = model(family, True, 28).model_dump()[family]
+    tiny = [f"model.{family}.{key}={value}" for key, value in small.items()]
+    way = [f"model.conditioning={name}"] if name in ("concatenation", "auxiliary") else []
+    both = [f"{section}.{one}" for section in ("train", "finetune") for one in train]
+    try:
+        chosen = settings.load(PARAMS, [f"model.architecture={family}", *tiny, *way, *both])
+    except settings.SettingsError as refused:
+        reasons = {"clip": "spectral norm", "path_length": "styles of stylegan2"}
+        reasons |= dict.fromkeys(("concatenation", "auxiliary"), "projection")
+        assert reasons[name] in str(refused)
+        return
+    torch.manual_seed(0)
+    task = Generation(chosen.model, chosen.train, ImageShape(28, 1, 5))
+    batch = Batch(torch.rand(N, 1, 28, 28) * 2 - 1, torch.arange(N) % 5)
+    optimisers = {player: torch.optim.Adam(network.parameters(), 1e-3) for player, network in task.players.items()}
+    for _ in range(2):
+        for player, network in task.players.items():
+            task.hold_all_but(player)
+            loss, shown = task.loss(player, Batch(batch.images.clone(), batch.labels), task.draw(player, N), Pressure(1.0, 0.5))
+            optimisers[player].zero_grad()
+            loss.backward()
+            assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+            optimisers[player].step()
+            task.finished(player)
+            task.remember(player, shown)
+            assert all(torch.isfinite(value) for value in task.signals({k: v.reshape(-1) for k, v in shown.items()}).values())

@@ -1,0 +1,65 @@
+"""Fine-tuning of every family: classes are mapped by name, frozen stages stay, and the first step goes on from the parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from atelier.data.packed import PackedDataset
+from atelier.networks.layers import ClassEmbedding, class_rows
+from atelier.settings import FinetuneSettings, Settings
+from atelier.tasks.generation import Generation
+from atelier.training.checkpoint import Start
+from atelier.training.distributed import Ranks
+from atelier.training.run import run
+from driver import FAMILIES, pixel_distance, tiny
+
+CPU = torch.device("cpu")
+
+
+def settings(family: str) -> Settings:
+    """The family's tiny networks; what its training is told goes for fine-tuning too."""
+    mirrored = [one.replace("train.", "finetune.", 1) for one in FAMILIES[family] if one.startswith("train.")]
+    short = ["images=64", "batch=32", "freeze_discriminator=1", "min_diversity=0.0"]
+    mirrored += [f"finetune.{one}" for one in short]
+    return tiny(*FAMILIES[family], *mirrored, "train.images=320")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_finetuning_with_frozen_stages_and_other_classes(family: str, digits: PackedDataset, tmp_path: Path) -> None:
+    chosen = settings(family)
+    measure = pixel_distance(digits)
+    base, child = tmp_path / "base", tmp_path / "child"
+    run(chosen.model, chosen.train, digits, base, tmp_path / "states", measure, {}, CPU, Ranks(), git={})
+    start = Start(base)
+    start.check(chosen.model, 28, 1, "the target")
+    other = PackedDataset(digits.folder)
+    other.classes = ["new", *reversed(digits.classes[1:])]
+
+    torch.manual_seed(5)
+    assert isinstance(chosen.finetune, FinetuneSettings)
+    task = Generation(chosen.model, chosen.finetune, start.info.shape)
+    fresh = {name: player.state_dict() for name, player in task.players.items()}
+    average = Generation(chosen.model, chosen.finetune, start.info.shape).generator
+    assert start.load(task, average, other.classes) == ["new"]
+    saved = load_file(base / "players.safetensors")
+    for name, player in task.players.items():
+        rows = class_rows(player)
+        assert bool(rows) == any(isinstance(module, ClassEmbedding) for module in player.modules()) and rows
+        for key, now in player.state_dict().items():
+            then = saved[f"{name}.{key}"]
+            if key not in rows:
+                assert torch.equal(now, then), key
+            else:
+                assert torch.equal(now[1:], then[1:].flip(0)) and torch.equal(now[0], fresh[name][key][0]), key
+
+    run(chosen.model, chosen.finetune, other, child, tmp_path / "states", measure, {}, CPU, Ranks(), git={}, start=start)
+    moved = load_file(child / "players.safetensors")
+    frozen = {id(p) for p in task.discriminator.stages()[0].parameters()}
+    names = [f"discriminator.{name}" for name, p in task.discriminator.named_parameters() if id(p) in frozen]
+    assert names and all(torch.equal(moved[name], saved[name]) for name in names)
+    free = [f"discriminator.{name}" for name, p in task.discriminator.named_parameters() if id(p) not in frozen]
+    assert any(not torch.equal(moved[name], saved[name]) for name in free)
