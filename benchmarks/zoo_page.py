@@ -58,7 +58,7 @@ def _about(one: Trained, data: PackedDataset) -> str:
     distance = one.evaluation.measurements[0]
     (cost, *_) = read_history(one.folder)["compute"]
     return (
-        f"{len(data)} images of {data.resolution} px ({data.manifest.source['name']}), {distance.identity.samples} generated, "
+        f"{len(data)} images of {data.resolution} px ({data.manifest.source['kind']}), {distance.identity.samples} generated, "
         f"{distance.name} (reference {distance.identity.reference[:12]}). {cost['device']}, {cost['threads']} threads, PyTorch "
         f"{torch.__version__}, {datetime.date.today().isoformat()}."
     )

@@ -20,6 +20,7 @@ from safetensors import numpy as safetensors
 from atelier.files import atomic_folder, canonical_json, sha256_file
 
 TENSORS, ENTRY = "tensors.safetensors", "entry.json"
+PACKAGES = ("extractors", "metrics")
 LIBRARIES = ("torch", "timm", "numpy", "pillow", "onnxruntime", "onnxruntime-gpu")
 
 Arrays = dict[str, np.ndarray]
@@ -27,10 +28,10 @@ Arrays = dict[str, np.ndarray]
 
 @cache
 def code_version() -> dict[str, str]:
-    """What computes a result: sha256 over the source files of this package, and the versions of the libraries."""
-    package = Path(__file__).parent
-    sources = sorted(package.rglob("*.py"))
-    lines = [f"{source.relative_to(package)} {sha256_file(source)}\n" for source in sources]
+    """What computes a result: sha256 over the source files of metrics and extractors, and the versions of the libraries."""
+    root = Path(__file__).parents[1]
+    sources = sorted(source for package in PACKAGES for source in (root / package).rglob("*.py"))
+    lines = [f"{source.relative_to(root)} {sha256_file(source)}\n" for source in sources]
     code = hashlib.sha256("".join(lines).encode()).hexdigest()
     return {"code": code, **{library: _version(library) for library in LIBRARIES}}
 
