@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LEVELS = [
     {"settings", "model_settings", "sections", "files", "errors", "storage", "pictures", "command_line"},
     {"data", "networks", "extractors", "objectives", "penalties", "augment"},
-    {"tasks", "generator", "export"},
+    {"tasks", "generator", "export", "published"},
     {"training", "metrics", "latent"},
     {"registry", "report"},
     {"serving"},
