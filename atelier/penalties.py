@@ -16,6 +16,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from atelier.networks.layers import wide
+
 TINY = 1e-16  # under a root, whose derivative is infinite at 0
 
 
@@ -25,7 +27,7 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
     `images` [N, ...] must require gradients and `logits` [N] come from them, each from its own image alone.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return _wide(gradient).flatten(1).square().sum(dim=1)
+    return wide(gradient).flatten(1).square().sum(dim=1)
 
 
 def lipschitz_penalty(logits: Tensor, images: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ def path_lengths(images: Tensor, code: Tensor, noise: Tensor) -> Tensor:
     """
     along = (images * noise).sum() / math.sqrt(images.shape[2] * images.shape[3])
     (gradient,) = torch.autograd.grad(along, code, create_graph=True)
-    return (_wide(gradient).square().sum(dim=2).mean(dim=1) + TINY).sqrt()
+    return (wide(gradient).square().sum(dim=2).mean(dim=1) + TINY).sqrt()
 
 
 def orthogonal(network: nn.Module) -> Tensor:
@@ -76,12 +78,13 @@ def orthogonal(network: nn.Module) -> Tensor:
     total = torch.zeros((), device=next(network.parameters()).device)
     for weight in network.parameters():
         if weight.ndim in (2, 4) and id(weight) not in embeddings:
-            rows = weight.flatten(1)
-            products = rows @ rows.T
-            total = total + (products - products.diag().diag()).square().sum()
+            total = total + _off_diagonal(weight.flatten(1))
     return total
 
 
-def _wide(values: Tensor) -> Tensor:
-    """At least float32: sums of many squares are taken of it."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+def _off_diagonal(rows: Tensor) -> Tensor:
+    """|W W^T (1 - I)|^2 of W [outputs, inputs]; of many outputs by |W W^T| = |W^T W|, the smaller product."""
+    if len(rows) <= rows.shape[1]:
+        products = rows @ rows.T
+        return (products - products.diag().diag()).square().sum()
+    return (rows.T @ rows).square().sum() - rows.square().sum(dim=1).square().sum()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from atelier.networks.layers import SLOPE, NetworkError
+from atelier.networks.layers import SLOPE, NetworkError, wide
 
 EPSILON = 1e-8  # under roots (Karras et al. 2018, section 4.2)
 
@@ -51,11 +51,6 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + EPSILON)
 
 
-def wide(x: Tensor) -> Tensor:
-    """At least float32: what sums of many squares are taken of."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def leaky(x: Tensor) -> Tensor:
     """The leaky rectifier, scaled so that normal values keep their mean square, nearly (Karras et al. 2020's code)."""
     return F.leaky_relu(x, SLOPE) * math.sqrt(2)
@@ -77,7 +72,8 @@ class MinibatchStd(nn.Module):
         if len(x) % self.group:
             raise NetworkError(f"{len(x)} images cannot be compared in groups of {self.group}; pass a multiple of them")
         groups = wide(x).unflatten(0, (-1, self.group))
-        deviation = (groups.var(dim=1, correction=0) + EPSILON).sqrt().mean(dim=(1, 2, 3))
+        variance = (groups - groups.mean(dim=1, keepdim=True)).square().mean(dim=1)  # of groups.var the CPU makes a slow loop
+        deviation = (variance + EPSILON).sqrt().mean(dim=(1, 2, 3))
         plane = deviation.repeat_interleave(self.group)[:, None, None, None].expand(-1, 1, *x.shape[2:])
         return torch.cat([x, plane.to(x.dtype)], dim=1)
 

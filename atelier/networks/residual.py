@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -114,14 +115,13 @@ class UpBlock(nn.Module):
         self.first = layer(nn.Conv2d(inner, outer, 3, padding=1))
         self.second = layer(nn.Conv2d(outer, outer, 3, padding=1))
         self.skip = layer(nn.Conv2d(inner, outer, 1))
-        self.dropout, self.width = dropout, outer
+        self.dropout, self.threshold = dropout, NormalDist().inv_cdf(dropout) if dropout else -math.inf
 
     def forward(self, x: Tensor, condition: Tensor | None, chance: Tensor | None = None) -> Tensor:
         y = self.first(_twice(F.relu(self.norms[0](x, condition))))
         y = F.relu(self.norms[1](y, condition))
         if chance is not None:
-            kept = chance > math.sqrt(2) * torch.erfinv(torch.tensor(2 * self.dropout - 1.0)).item()
-            y = y * (kept / (1 - self.dropout))[:, :, None, None].to(y.dtype)
+            y = y * ((chance > self.threshold) / (1 - self.dropout))[:, :, None, None].to(y.dtype)
         return self.second(y) + _twice(self.skip(x))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atelier.model_settings import StyleGAN2Settings
-from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, pixel_norm, wide, widths
+from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, pixel_norm, widths
 from atelier.networks.layers import (
     ClassEmbedding,
     Discriminator,
@@ -25,6 +25,7 @@ from atelier.networks.layers import (
     downsample,
     resolutions,
     upsample,
+    wide,
 )
 
 MAPPING_RATE = 0.01  # of the mapping network's learning rate (Karras et al. 2019, appendix C)

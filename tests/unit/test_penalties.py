@@ -133,3 +133,15 @@ def test_orthogonal_counts_what_rows_share() -> None:
     assert value.item() == pytest.approx(2 * sum(p**2 for p in products), rel=1e-10)
     (by_matrix,) = torch.autograd.grad(value, linear.weight)
     np.testing.assert_allclose(by_matrix, 4 * products[0] * matrix[::-1], rtol=1e-10)
+
+
+def test_orthogonal_of_more_rows_than_columns() -> None:
+    """Which is computed from the smaller of the two products, against the larger; with gradients 4 (W W^T (1 - I)) W."""
+    layer = nn.Linear(3, 7, bias=False).double()
+    matrix = layer.weight.detach().numpy()
+    products = matrix @ matrix.T
+    products -= np.diag(np.diag(products))
+    value = penalties.orthogonal(layer)
+    assert value.item() == pytest.approx((products**2).sum(), rel=1e-12)
+    (gradient,) = torch.autograd.grad(value, layer.weight)
+    np.testing.assert_allclose(gradient, 4 * products @ matrix, rtol=1e-10)

@@ -14,7 +14,7 @@ import pytest
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluate import Evaluation
 from atelier.report import compute
-from atelier.report.card import PARAMETERS, model_card, plain
+from atelier.report.card import PARAMETERS, REGULARISERS, model_card, plain
 
 CPU = {"kind": "cpu", "device": "AMD EPYC 7763", "ranks": 1, "threads": 2, "torch": "2.15.0", "watts": None, "seconds": 186.0}
 GPU = {"kind": "cuda", "device": "NVIDIA H100", "ranks": 1, "threads": 8, "torch": "2.15.0", "watts": 700.0, "seconds": 4500.0}
@@ -50,6 +50,11 @@ def test_it_says_what_a_reader_needs(card: Callable[..., str], dataset: PackedDa
     assert "1 rejected" in text
 
 
+def test_regularisers_are_said_where_they_weigh_anything(card: Callable[..., str]) -> None:
+    text = card(settings={"objective": "wasserstein", "r1": 0.0, "gradient_penalty": 10.0, "clip": 0.0})
+    assert "`objective wasserstein, gradient_penalty 10.0`" in text
+
+
 def test_the_example_loads_this_version_whatever_is_champion(card: Callable[..., str]) -> None:
     text = card()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -74,7 +79,11 @@ def test_many_classes_of_long_names_fit_into_a_description(
     for n in range(6):
         parent = {"sha256": str(n) * 64, "data": {"content_hash": str(n) * 64}, "parent": parent}
     source = {"description": "images of " + "many things " * 40, "licence": "a licence " * 40}
-    settings = dict.fromkeys(PARAMETERS, "relativistic") | {f"setting_{n}": "more" for n in range(40)}
+    settings = (
+        dict.fromkeys(PARAMETERS, "relativistic")
+        | dict.fromkeys(REGULARISERS[-5:], 0.0001)
+        | {f"setting_{n}": "more" for n in range(40)}
+    )
     folder = make_checkpoint(classes=classes, parent=parent, settings=settings, data={"content_hash": "d" * 64, "source": source})
     record(
         folder,
@@ -101,7 +110,7 @@ def test_many_classes_of_long_names_fit_into_a_description(
 
     text = model_card(folder, measured(0), dataset.manifest, "a-name-for-digits", measured(1), "models:/another@champion")
     assert len(text) < 4800
-    assert "r1 relativistic" in text and len(re.findall(r"and \d+ more", text)) == 2
+    assert "lr_generator relativistic" in text and "orthogonal 0.0001" in text and len(re.findall(r"and \d+ more", text)) == 2
     assert "Class of the largest distance: " in text
     assert "the rarest first" in text and "and 4 before" in text
     assert text.count("| another identity |") == 5
