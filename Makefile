@@ -8,7 +8,7 @@ UV ?= .tools/bin/uv
 UV_VERSION := 0.13.9
 PORT ?= 5000
 WORKERS ?= 2
-MINUTES ?= 8
+MINUTES ?= 6
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -42,7 +42,7 @@ test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc
 bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, with memory and parity (a quarter of an hour)
 	@python -m benchmarks.metrics
 
-zoo: $(STAMP) ## train every family for MINUTES (8), write docs/zoo.md and docs/zoo.html; goes on where it stopped (2 hours)
+zoo: $(STAMP) ## train every family for MINUTES (6), write docs/zoo.md and docs/zoo.html; goes on where it stopped (2 hours)
 	@python -m benchmarks.zoo --minutes $(MINUTES)
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)

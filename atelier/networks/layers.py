@@ -233,20 +233,26 @@ def upsample(images: Tensor) -> Tensor:
     That is bilinear interpolation between pixel centres (Huang et al. 2024, section 3.2; their code convolves the [1, 2, 1] it
     names with [1, 1]), and the transpose of `downsample` but for a factor of 4.
     """
-    height, width = (2 * _halving(2 * side, images).T for side in images.shape[2:])
+    height, width = (2 * _filter(2 * side, 2, images).T for side in images.shape[2:])
     return _along_both(height, width, images)
 
 
 def downsample(images: Tensor) -> Tensor:
     """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centred between pixels, zeros outside."""
-    height, width = (_halving(side, images) for side in images.shape[2:])
+    height, width = (_filter(side, 2, images) for side in images.shape[2:])
     return _along_both(height, width, images)
 
 
-def _halving(side: int, like: Tensor) -> Tensor:
-    """[side / 2, side]: a row of the filter for each new pixel, a triangle around its centre."""
-    old, new = (torch.arange(count, device=like.device) for count in (side, side // 2))
-    return ((2 - (old - 2 * new[:, None] - 0.5).abs()).clamp(min=0) / 4).to(like.dtype)
+def smooth(images: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, C, H - 1, W - 1]: the filter of `downsample` between all neighbours."""
+    height, width = (_filter(side, 1, images) for side in images.shape[2:])
+    return _along_both(height, width, images)
+
+
+def _filter(side: int, step: int, like: Tensor) -> Tensor:
+    """[(side - 1) / step rounded up, side]: a row for each new pixel, a triangle around its centre between two old ones."""
+    old, new = torch.arange(side, device=like.device), torch.arange(0, side - 1, step, device=like.device)
+    return ((2 - (old - new[:, None] - 0.5).abs()).clamp(min=0) / 4).to(like.dtype)
 
 
 def _along_both(height: Tensor, width: Tensor, images: Tensor) -> Tensor:

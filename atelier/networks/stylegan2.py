@@ -24,6 +24,7 @@ from atelier.networks.layers import (
     Verdict,
     downsample,
     resolutions,
+    smooth,
     upsample,
     wide,
 )
@@ -224,11 +225,3 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = leaky(self.second(smooth(F.pad(leaky(self.first(x)), (1, 1, 1, 1)))))
         return y if self.around is None else (y + self.around(downsample(x))) * SHRINK
-
-
-def smooth(x: Tensor) -> Tensor:
-    """The filter [1, 3, 3, 1] / 8 along both axes, zeros outside: [N, C, H, W] -> [N, C, H - 1, W - 1]."""
-    x = F.pad(x, (1, 1, 1, 1))
-    for _ in range(3):  # [1, 1] * [1, 1] * [1, 1]
-        x = F.avg_pool2d(x, 2, stride=1)
-    return x
