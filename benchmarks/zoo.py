@@ -6,6 +6,13 @@ At the end docs/zoo.md is written anew between its markers, with a grid for each
 
     make zoo                                    about 2 hours on 2 cores
     make zoo MINUTES=0.5                        a rehearsal
+
+On other images, for example Debian's Fashion-MNIST at 32 px:
+
+    python -m components.prepare --section data --set data.source=idx --set data.path=/usr/share/datasets/fashion-mnist \\
+      --set data.licence=MIT --set data.resolution=32 --set target.resolution=32 --output data/fashion
+    python -m benchmarks.zoo --data data/fashion --folder zoo-fashion --page zoo-fashion \\
+      --set 'model.r3gan.channels=[96,96,48,16]'
 """
 
 from __future__ import annotations
@@ -154,6 +161,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), metavar="NAME", help="default: all")
     parser.add_argument("--seeds", type=int, default=3, help=f"runs of each of {', '.join(SEVERAL_SEEDS)} (default: 3)")
     parser.add_argument("--docs", type=Path, default=Path("docs"), metavar="FOLDER", help="where the pages go (default: docs)")
+    parser.add_argument("--page", default="zoo", metavar="NAME", help="name of the pages (default: zoo)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of every recipe"
     )
@@ -170,8 +178,8 @@ def main() -> None:
                 f"{family}-{seed}: {one.images} images in {one.seconds / 60:.1f} min, {distance.name} {distance.value:.1f}"
             )
     verdicts = tournament(runs, args.data, args.folder)
-    zoo_page.write(args.docs, runs, verdicts, data)
-    console.print(f"{args.docs / 'zoo.md'}, {args.docs / 'zoo.html'} ({(time.monotonic() - began) / 60:.0f} min)")
+    zoo_page.write(args.docs, args.page, runs, verdicts, data)
+    console.print(f"{args.docs / args.page}.md and .html ({(time.monotonic() - began) / 60:.0f} min)")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/zoo.md (between its markers) and docs/zoo.html: what benchmarks/zoo.py found."""
+"""docs/zoo.md (between its markers) and docs/zoo.html, or pages of another name: what benchmarks/zoo.py found."""
 
 from __future__ import annotations
 
@@ -31,26 +31,29 @@ HOW_TO_READ = (
 )
 
 
-def write(docs: Path, runs: Sequence[Trained], verdicts: np.ndarray, data: PackedDataset) -> None:
-    """Writes both pages and a picture for each family. Raises ValueError if docs/zoo.md has lost its markers."""
+def write(docs: Path, page: str, runs: Sequence[Trained], verdicts: np.ndarray, data: PackedDataset) -> None:
+    """Writes both pages and a picture for each family; docs/`page`.md keeps what is around its markers.
+
+    Raises ValueError if it has lost them.
+    """
     first = [one for one in runs if one.seed == 0]
     about, rows, names = _about(first[0], data), _rows(first, runs), [one.family for one in first]
     for one in first:
-        atomic_write(docs / "images" / f"zoo-{one.family}.png", (one.folder / "grid.png").read_bytes())
-    path = docs / "zoo.md"
-    text = path.read_text(encoding="utf-8")
+        atomic_write(docs / "images" / f"{page}-{one.family}.png", (one.folder / "grid.png").read_bytes())
+    path = docs / f"{page}.md"
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# The [zoo](zoo.md) on other images\n\n{BEGIN}{END}"
     if BEGIN not in text or END not in text:
         raise ValueError(f"{path}: the line {BEGIN.strip()} or {END.strip()} is missing; put them back")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    atomic_write(path, before + BEGIN + _markdown(about, rows, names, verdicts) + END + after)
+    atomic_write(path, before + BEGIN + _markdown(page, about, rows, names, verdicts) + END + after)
     pictures = {one.family: base64.b64encode((one.folder / "grid.png").read_bytes()).decode() for one in first}
     template = Environment(loader=PackageLoader("benchmarks", "."), undefined=StrictUndefined, autoescape=True).get_template(
         "zoo.html.j2"
     )
-    page = template.render(
+    html = template.render(
         about=about, columns=COLUMNS, rows=rows, names=names, verdicts=verdicts.tolist(), how=HOW_TO_READ, pictures=pictures
     )
-    atomic_write(docs / "zoo.html", page)
+    atomic_write(docs / f"{page}.html", html)
 
 
 def _about(one: Trained, data: PackedDataset) -> str:
@@ -82,9 +85,9 @@ def _share(evaluation: Evaluation, kind: str) -> str:
     return next((f"{value:.0%}" for name, value in evaluation.flat.items() if name.startswith(kind)), "–")
 
 
-def _markdown(about: str, rows: list[list[str]], names: list[str], verdicts: np.ndarray) -> str:
+def _markdown(page: str, about: str, rows: list[list[str]], names: list[str], verdicts: np.ndarray) -> str:
     lines = ["\n" + about + "\n", _line(COLUMNS), _line(["---"] * len(COLUMNS)), *map(_line, rows), ""]
-    lines += [f"**{name}**\n\n![images of {name}](images/zoo-{name}.png)\n" for name in names]
+    lines += [f"**{name}**\n\n![images of {name}](images/{page}-{name}.png)\n" for name in names]
     lines += ["### The tournament\n", HOW_TO_READ + "\n", _line(["critic \\ painter", *names]), _line(["---"] * (len(names) + 1))]
     lines += [_line([name, *(f"{value:.2f}" for value in row)]) for name, row in zip(names, verdicts, strict=True)]
     return "\n".join(lines) + "\n\n"
