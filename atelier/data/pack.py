@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from tqdm import tqdm
 
 from atelier.data import parts as stored
 from atelier.data.arrange import Arrangement, Found
@@ -28,6 +27,7 @@ from atelier.data.shards import ShardWriter
 from atelier.data.sources import Source, open_source
 from atelier.data.work import process_all
 from atelier.files import atomic_folder, atomic_write, canonical_json, check_output
+from atelier.progress import bar
 from atelier.settings import DataSettings
 
 SHOWN = 5  # rejected images that an error lists
@@ -121,7 +121,7 @@ def _check_output(output: Path, marker: str, inputs: dict[str, Path]) -> None:
 def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], workers: int, progress: bool) -> Found:
     """Processes the images at the positions `share`: their pixels go to the file."""
     found = Found()
-    with tqdm(total=len(share), desc="pack", unit=" images", file=sys.stderr, disable=not progress, mininterval=0.5) as bar:
+    with bar("pack", len(share), progress) as shown:
         for done in process_all(source, recipe, share, workers):
             file.write(b"".join(done.pixels))
             found.digests += b"".join(done.digests)
@@ -130,7 +130,7 @@ def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], work
                     found.lacks_label(name)
                 found.labels.append(-1 if label is None else found.numbers.setdefault(label, len(found.numbers)))
             found.rejected += done.rejected
-            bar.update(len(done))
+            shown.update(len(done))
     file.flush()
     found.rejected.sort()
     return found
@@ -191,11 +191,11 @@ def _write_set(
 
 
 def _write(writer: ShardWriter, order: Arrangement, pixels: Pixels, progress: bool) -> list[Shard]:
-    with tqdm(total=order.count, desc="write", unit=" images", file=sys.stderr, disable=not progress) as bar:
+    with bar("write", order.count, progress) as shown:
         return [
             shard
             for split, rows in order.rows.items()
-            for shard in writer.write(split, rows, order.labels[split], pixels.read, bar.update)
+            for shard in writer.write(split, rows, order.labels[split], pixels.read, shown.update)
         ]
 
 

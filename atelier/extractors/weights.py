@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 from safetensors import torch as safetensors
-from tqdm import tqdm
 
 from atelier.extractors.base import ExtractorError
 from atelier.files import atomic_write
+from atelier.progress import bar
 from atelier.storage import Entry, S3Storage, StorageAway, StorageError
 
 FETCH_TIMEOUT_S = 60
@@ -82,7 +82,7 @@ def _fetched(url: str, path: Path, sha256: str, setting: str) -> bytes:
     try:
         with (
             urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response,
-            tqdm(total=response.length, desc=f"fetching {path.name}", unit="B", unit_scale=True) as shown,
+            bar(f"fetching {path.name}", response.length, unit="B", unit_scale=True) as shown,
         ):
             while part := response.read(1 << 20):
                 content += part

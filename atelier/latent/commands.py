@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save
-from tqdm import tqdm
 
 from atelier.data.errors import Rejected
 from atelier.data.process import Recipe, process
@@ -22,6 +21,7 @@ from atelier.latent import moves
 from atelier.latent.projection import project as projected
 from atelier.networks.layers import Generator
 from atelier.pictures import grid, png
+from atelier.progress import bar
 
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 SHORTEST_SIDE = 512  # of a moving picture, to which small images are enlarged
@@ -68,7 +68,7 @@ def walk(args: argparse.Namespace) -> None:
     device = next(generator.parameters()).device
     steps = moves.walk(generator, stops.to(device), None if labels is None else labels.to(device), frames)
     columns = min(args.tiles, 5)
-    shown = tqdm(steps, total=frames * args.stops, desc="walk", unit=" pictures")
+    shown = bar("walk", frames * args.stops, unit=" pictures", iterable=steps)
     pictures = [_enlarged(grid(images, columns, scale=1)) for images in shown]
     buffer = io.BytesIO()
     kept = {"append_images": pictures[1:], "duration": round(1000 / args.rate), "loop": 0}

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from atelier.extractors.perceptual import Perception, distance
 from atelier.generator import draw_latents
 from atelier.networks.layers import Generator
+from atelier.progress import bar
 
 TRIED, CHUNK = 512, 64  # random codes, among which the nearest is begun with
 RATE, WARM_UP, COOL_DOWN = 0.1, 0.05, 0.25  # of Adam; shares of the steps (Karras et al. 2020, appendix D)
@@ -48,7 +48,7 @@ def project(
     code = code.clone().requires_grad_()
     optimiser = torch.optim.Adam([code], lr=RATE)
     best, best_loss = code.detach().clone(), math.inf
-    for step in tqdm(range(steps), desc="project", unit=" steps"):
+    for step in bar("project", steps, unit=" steps", iterable=range(steps)):
         progress = step / steps
         optimiser.param_groups[0]["lr"] = RATE * _schedule(progress)
         noise = torch.randn(code.shape, generator=random).to(code.device)

@@ -17,7 +17,7 @@ from atelier.data.packed import PackedDataset
 from atelier.extractors.passes import in_chunks, one_thread
 from atelier.metrics import cache as kept
 from atelier.metrics.identity import MetricError
-from atelier.metrics.progress import bar
+from atelier.progress import bar
 
 CONFIDENT = 0.9
 IMAGES, BATCH, RATE = 30_000, 64, 3e-3

@@ -20,10 +20,10 @@ from atelier.metrics.classifier import Classifier, load_classifier, summarise
 from atelier.metrics.identity import Identity, Measurement, MetricError
 from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring
 from atelier.metrics.path_length import EPSILON, path_length
-from atelier.metrics.progress import bar
 from atelier.metrics.readings import readings
 from atelier.metrics.reference import Reference, load_reference
 from atelier.metrics.seen import Seen
+from atelier.progress import bar
 from atelier.settings import EvaluateSettings
 from atelier.training.distributed import Ranks
 

@@ -26,7 +26,7 @@ from atelier.data.process import FORMATS, PLAIN_MODES
 from atelier.data.sources.archive import ZipStorage
 from atelier.files import canonical_json
 from atelier.metrics.identity import MetricError
-from atelier.metrics.progress import bar
+from atelier.progress import bar
 from atelier.storage import Damaged, Entry, LocalStorage, Storage, StorageError, hidden
 
 MAX_PIXELS = 2**26

@@ -14,8 +14,8 @@ from atelier.metrics import cache as kept
 from atelier.metrics.frechet import Moments
 from atelier.metrics.identity import MetricError
 from atelier.metrics.prefetch import batch_size, batches
-from atelier.metrics.progress import bar
 from atelier.metrics.seen import Seen
+from atelier.progress import bar
 
 REFERENCE_CAP = 50_000
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from atelier.augment import AdaController
 from atelier.data.packed import PackedDataset
 from atelier.files import atomic_write
+from atelier.progress import bar
 from atelier.settings import TrainSettings
 from atelier.tasks.generation import Generation, Pressure
 from atelier.tasks.sight import COMPARED
@@ -132,19 +132,19 @@ class Trainer:
         if newest is None:
             self._picture()
         since, seconds = self.seen, time.monotonic()
-        with self._progress() as bar:
+        with self._progress() as shown:
             while True:
                 if self._measurement_pending():
-                    if self._evaluate(bar, stop):
+                    if self._evaluate(shown, stop):
                         self._save()
                     since, seconds = self.seen, time.monotonic()
                 if self.step == self.steps:
                     break
                 self._step()
-                bar.update(self.settings.batch)
+                shown.update(self.settings.batch)
                 if self._due(self.settings.log_every):
                     speed = (self.seen - since) / (time.monotonic() - seconds)
-                    self._point(speed, bar)
+                    self._point(speed, shown)
                     since, seconds = self.seen, time.monotonic()
                 asked = self.ranks.world == 1 or self.step % STOP_STEPS == 0  # asking the others costs a wait for the GPU
                 stopping = asked and self.ranks.any(stop.received is not None, self.device)
@@ -182,16 +182,8 @@ class Trainer:
         return due and [one["step"] for one in self.history["evaluations"][-1:]] != [self.step]
 
     def _progress(self) -> tqdm:
-        return tqdm(
-            total=self.steps * self.settings.batch,
-            initial=self.seen,
-            desc="train",
-            unit=" images",
-            unit_scale=True,
-            disable=not self.ranks.first,
-            mininterval=0.5 if sys.stderr.isatty() else 15,
-            smoothing=0.05,
-        )
+        total, smoothing = self.steps * self.settings.batch, 0.05
+        return bar("train", total, self.ranks.first, initial=self.seen, unit_scale=True, smoothing=smoothing)
 
     # --- a step
 
@@ -257,7 +249,7 @@ class Trainer:
 
     # --- watching and measuring
 
-    def _point(self, images_per_second: float, bar: tqdm) -> None:
+    def _point(self, images_per_second: float, shown: tqdm) -> None:
         """Adds a point to the curves and stops the run if it shows divergence or collapse."""
         means = self.meter.means()
         self.meter.reset()
@@ -273,18 +265,18 @@ class Trainer:
         if reason:
             raise TrainingStopped(reason)
         self.history["points"].append(point)
-        bar.set_postfix({name[0].upper(): f"{point[f'loss_{name}']:.3f}" for name in self.task.players})
+        shown.set_postfix({name[0].upper(): f"{point[f'loss_{name}']:.3f}" for name in self.task.players})
         for observer in self.observers:
             observer.point(point)
 
-    def _evaluate(self, bar: tqdm, stop: StopSignal) -> bool:
+    def _evaluate(self, shown: tqdm, stop: StopSignal) -> bool:
         """Measures the averaged generator; True if it is the best so far (the first of equals is).
 
         A signal meanwhile saves at once and raises Preempted: the time that is granted may be shorter than a measurement.
         """
         self._refuse_divergence()
         before = state.random_state(self.device)
-        bar.set_postfix_str("measuring")
+        shown.set_postfix_str("measuring")
         self.ranks.same_start([self.average])  # whose running statistics differ: the first rank's are those that are saved
         watching = self.average.register_forward_pre_hook(partial(_leave_when_stopped, stop))
         found: dict[str, Any] = {}
