@@ -13,9 +13,9 @@ and give the safetensors file, which holds numbers only, to
 
   python -m atelier.published network.safetensors --output models/published
 
-The family, its widths and the shape of the images follow from the tensors. What comes out paints, is evaluated, explored,
-exported and served like any other generator; it cannot be fine-tuned, since it has no discriminator. Both compute in float32
-here, where the authors use 16 bits in some layers; StyleGAN2-ADA's clamp of what goes beyond 256 there is left out.
+The family, its widths and the shape of the images follow from the tensors. What comes out is evaluated, explored and exported
+like any other generator; it cannot be fine-tuned, since it has no discriminator. Both compute in float32 here, where the authors use 16 bits in some layers; StyleGAN2-ADA's
+clamp of what goes beyond 256 there is left out, and truncation goes to a mean style of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from torch import Tensor
 
 from atelier import command_line
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, atomic_write, sha256_file
+from atelier.files import atomic_folder, atomic_write, canonical_json, sha256_file
 from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, load_generator, read_weights, write_info
 from atelier.networks.layers import ImageShape
 from atelier.settings import ModelSettings
@@ -146,7 +146,7 @@ KINDS = {"synthesis.b4.const": stylegan2_ada, "MainLayers.0.Layers.0.Basis": r3g
 
 
 def convert(source: Path, output: Path, classes: list[str] | None = None) -> GeneratorInfo:
-    """Writes the checkpoint folder `output` (generator.safetensors, generator.json) from a safetensors file of published weights.
+    """Writes the checkpoint folder `output` (generator.safetensors, generator.json, an empty history.json) from a safetensors file of published weights.
 
     `classes` are the names of the labels in their order, numbers unless given. Every tensor must find its place: raises
     PublishedError naming those that do not, or for a file that is no safetensors.
@@ -189,6 +189,7 @@ def convert(source: Path, output: Path, classes: list[str] | None = None) -> Gen
     with atomic_folder(Path(output), INFO) as aside:
         atomic_write(aside / WEIGHTS, save({name: tensor.float().contiguous() for name, tensor in found.tensors.items()}))
         write_info(aside, info)
+        atomic_write(aside / "history.json", canonical_json({"points": [], "evaluations": [], "compute": []}))  # nothing is known
         load_generator(aside)
     return info
 
