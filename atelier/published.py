@@ -14,8 +14,9 @@ and give the safetensors file, which holds numbers only, to
   python -m atelier.published network.safetensors --output models/published
 
 The family, its widths and the shape of the images follow from the tensors. What comes out is evaluated, explored and exported
-like any other generator; it cannot be fine-tuned, since it has no discriminator. Both compute in float32 here, where the authors use 16 bits in some layers; StyleGAN2-ADA's
-clamp of what goes beyond 256 there is left out, and truncation goes to a mean style of its own.
+like any other generator; it cannot be fine-tuned, since it has no discriminator. Both compute in float32 here, where the
+authors use 16 bits in some layers; StyleGAN2-ADA's clamp of what goes beyond 256 there is left out, and truncation goes to a
+mean style of our own.
 """
 
 from __future__ import annotations
@@ -146,9 +147,9 @@ KINDS = {"synthesis.b4.const": stylegan2_ada, "MainLayers.0.Layers.0.Basis": r3g
 
 
 def convert(source: Path, output: Path, classes: list[str] | None = None) -> GeneratorInfo:
-    """Writes the checkpoint folder `output` (generator.safetensors, generator.json, an empty history.json) from a safetensors file of published weights.
+    """Writes the checkpoint folder `output` from a safetensors file of published weights.
 
-    `classes` are the names of the labels in their order, numbers unless given. Every tensor must find its place: raises
+    The folder has generator.safetensors, generator.json and an empty history.json. `classes` are the names of the labels in their order, numbers unless given. Every tensor must find its place: raises
     PublishedError naming those that do not, or for a file that is no safetensors.
     """
     source = Path(source)
