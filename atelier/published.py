@@ -149,8 +149,9 @@ KINDS = {"synthesis.b4.const": stylegan2_ada, "MainLayers.0.Layers.0.Basis": r3g
 def convert(source: Path, output: Path, classes: list[str] | None = None) -> GeneratorInfo:
     """Writes the checkpoint folder `output` from a safetensors file of published weights.
 
-    The folder has generator.safetensors, generator.json and an empty history.json. `classes` are the names of the labels in their order, numbers unless given. Every tensor must find its place: raises
-    PublishedError naming those that do not, or for a file that is no safetensors.
+    The folder has generator.safetensors, generator.json and an empty history.json. `classes` are the names of the labels in
+    their order, numbers unless given. Every tensor must find its place: raises PublishedError naming those that do not, or for
+    a file that is no safetensors.
     """
     source = Path(source)
     theirs = {name.removeprefix("Model."): tensor for name, tensor in _read(source).items() if not IGNORED.search(name)}
