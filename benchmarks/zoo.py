@@ -4,7 +4,7 @@ Every family is trained by its recipe (benchmarks/zoo.yaml) for as many images a
 run finds out first. What is done is kept in --folder and not done again: an interrupted run goes on from its last save.
 At the end docs/zoo.md is written anew between its markers, with a grid for each family, and docs/zoo.html, the same as one page.
 
-    make zoo                                    about 2 hours on 2 cores
+    make zoo                                    about an hour and a quarter on 2 cores
     make zoo MINUTES=0.5                        a rehearsal
 
 On other images, for example Debian's Fashion-MNIST at 32 px:
@@ -157,7 +157,7 @@ def main() -> None:
         "--data", type=Path, default=Path("data/base"), metavar="FOLDER", help="packed images (default: data/base)"
     )
     parser.add_argument("--folder", type=Path, default=Path("zoo"), help="what is kept between runs (default: zoo)")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of training for each run (default: 6)")
+    parser.add_argument("--minutes", type=float, default=4.0, help="of training for each run (default: 4)")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), metavar="NAME", help="default: all")
     parser.add_argument("--seeds", type=int, default=3, help=f"runs of each of {', '.join(SEVERAL_SEEDS)} (default: 3)")
     parser.add_argument("--docs", type=Path, default=Path("docs"), metavar="FOLDER", help="where the pages go (default: docs)")

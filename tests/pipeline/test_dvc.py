@@ -19,70 +19,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from small import ROOT, folder_hash, write_images, write_params
-
-STAGES = ("prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register")
-
+from clone import STAGES, Clone, make_clone, skipped
+from small import folder_hash
 
 @dataclass(frozen=True)
-class Clone:
-    """A git repository with this project, in which `dvc repro` has run."""
+class Reproduced(Clone):
+    """A clone in which `dvc repro` has run, and what that said."""
 
-    folder: Path
     first: str
-
-    def run(self, *command: str, fails: bool = False) -> str:
-        """stdout and stderr of a command in the clone."""
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder),
-            "OMP_NUM_THREADS": "1",
-            "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db",
-        }
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=600)
-        assert fails == bool(done.returncode), done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout + done.stderr
-
-    def dvc(self, *arguments: str) -> str:
-        return self.run(sys.executable, "-m", "dvc", *arguments)
-
-    def dvc_json(self, *arguments: str) -> Any:
-        output = self.dvc(*arguments, "--json")
-        return json.JSONDecoder().raw_decode(output[output.index("{") :])[0]
-
-    def changed(self) -> set[str]:
-        """Stages that `dvc repro` would look at again."""
-        return {name for name in self.dvc_json("status") if name in STAGES}
-
-
-def skipped(output: str) -> set[str]:
-    """Stages that did not run."""
-    return {name for name in STAGES if f"Stage '{name}' didn't change, skipping" in output}
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    folder = tmp_path_factory.mktemp("clone")
-    for name in ("atelier", "components", ".dvc"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local"))
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-        shutil.copyfile(ROOT / name, folder / name)
-    write_images(folder / "data" / "raw" / "base", 48, seed=0)
-    write_images(folder / "data" / "raw" / "target", 32, seed=1)
-    write_params(folder / "params.yaml", Path("data/raw"))
-    made = Clone(folder, "")
-    made.run("git", "init", "--quiet")
-    made.run("git", "config", "user.email", "tests@example.invalid")
-    made.run("git", "config", "user.name", "tests")
-    made.run("git", "add", "--all")
-    made.run("git", "commit", "--quiet", "--message", "the project")
-    first = made.dvc("repro")
-    return Clone(folder, first)
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
+    made = make_clone(tmp_path_factory.mktemp("clone"))
+    return Reproduced(made.folder, made.dvc("repro"))
 
 
 @pytest.fixture
-def committed(clone: Clone) -> Iterator[Clone]:
+def committed(clone: Reproduced) -> Iterator[Reproduced]:
     """The clone with dvc.lock committed; everything is put back afterwards."""
     clone.run("git", "add", "dvc.lock")
     if clone.run("git", "status", "--porcelain"):
@@ -92,18 +46,18 @@ def committed(clone: Clone) -> Iterator[Clone]:
     clone.dvc("checkout", "--quiet", "--force")
 
 
-def test_every_stage_ran_and_git_sees_only_the_lock(clone: Clone) -> None:
+def test_every_stage_ran_and_git_sees_only_the_lock(clone: Reproduced) -> None:
     assert all(f"Running stage '{name}'" in clone.first for name in STAGES)
     assert "digits-finetuned version 1: promoted, since it passes every floor" in clone.first
     assert clone.run("git", "status", "--porcelain").split() in (["??", "dvc.lock"], [])
 
 
-def test_again_runs_nothing(clone: Clone) -> None:
+def test_again_runs_nothing(clone: Reproduced) -> None:
     assert skipped(clone.dvc("repro")) == set(STAGES)
     assert "version 1" in clone.run(sys.executable, "-m", "components.register", "--show", "registration")
 
 
-def test_an_experiment_with_finetuning_leaves_training_alone(committed: Clone) -> None:
+def test_an_experiment_with_finetuning_leaves_training_alone(committed: Reproduced) -> None:
     output = committed.dvc("exp", "run", "--set-param", "finetune.seed=1")
     assert skipped(output) == {"prepare_base", "train", "evaluate_base", "prepare_target"}
     metrics = committed.dvc_json("metrics", "diff")
@@ -113,7 +67,7 @@ def test_an_experiment_with_finetuning_leaves_training_alone(committed: Clone) -
     assert committed.dvc_json("params", "diff") == {"params.yaml": {"finetune.seed": {"old": 0, "new": 1, "diff": 1}}}
 
 
-def test_a_queue_of_experiments_is_a_sweep(committed: Clone) -> None:
+def test_a_queue_of_experiments_is_a_sweep(committed: Reproduced) -> None:
     """Recipes and seeds on one machine, of which the best goes on: what `pipelines submit --sweep` does."""
     registry = mlflow.MlflowClient(f"sqlite:///{committed.folder}/mlflow.db")
     before = len(registry.search_model_versions())
@@ -134,7 +88,7 @@ def test_a_queue_of_experiments_is_a_sweep(committed: Clone) -> None:
     assert len(registry.search_model_versions()) == before + 2, "the best base generator and what was fine-tuned from it"
 
 
-def test_plots_compare_revisions(committed: Clone) -> None:
+def test_plots_compare_revisions(committed: Reproduced) -> None:
     page = committed.dvc("plots", "diff", "HEAD").strip().splitlines()[-1].removeprefix("file://")
     html = Path(page).read_text(encoding="utf-8")
     for shown in ("Losses of the base generator", "Diversity of the fine-tuned generator", "Distance of the base generator"):
@@ -152,7 +106,7 @@ def test_plots_compare_revisions(committed: Clone) -> None:
         ("registry.base", "other", {"register"}),
     ],
 )
-def test_a_setting_concerns_the_stages_that_read_it(committed: Clone, key: str, value: str, first: set[str]) -> None:
+def test_a_setting_concerns_the_stages_that_read_it(committed: Reproduced, key: str, value: str, first: set[str]) -> None:
     """And register, which keeps all of them with the versions."""
     section, _, name = key.partition(".")
     text = (committed.folder / "params.yaml").read_text(encoding="utf-8")
@@ -166,19 +120,19 @@ def test_a_setting_concerns_the_stages_that_read_it(committed: Clone, key: str, 
     assert committed.changed() == {*first, "register"}
 
 
-def test_new_images_are_packed_again(committed: Clone) -> None:
+def test_new_images_are_packed_again(committed: Reproduced) -> None:
     Image.fromarray(np.full((28, 28), 7, np.uint8)).save(committed.folder / "data" / "raw" / "base" / "dark" / "new.png")
     assert committed.changed() == {"prepare_base"}
     (committed.folder / "data" / "raw" / "base" / "dark" / "new.png").unlink()
 
 
-def test_compiled_bytecode_is_no_change(committed: Clone) -> None:
+def test_compiled_bytecode_is_no_change(committed: Reproduced) -> None:
     (committed.folder / "atelier" / "data" / "__pycache__").mkdir(exist_ok=True)
     (committed.folder / "atelier" / "data" / "__pycache__" / "pack.cpython-311.pyc").write_bytes(b"bytecode")
     assert committed.changed() == set()
 
 
-def test_push_and_pull_over_s3(committed: Clone, s3: Any) -> None:
+def test_push_and_pull_over_s3(committed: Reproduced, s3: Any) -> None:
     outputs = ("data/base", "data/target", "models", "evaluations", "registration")
     before = {name: folder_hash(committed.folder / name) for name in outputs}
     committed.dvc("remote", "add", "--local", "--default", "store", f"s3://{s3.bucket}/dvc")
@@ -191,7 +145,7 @@ def test_push_and_pull_over_s3(committed: Clone, s3: Any) -> None:
     assert skipped(committed.dvc("repro")) == set(STAGES)
 
 
-def test_imported_images_follow_their_source(committed: Clone, s3: Any) -> None:
+def test_imported_images_follow_their_source(committed: Reproduced, s3: Any) -> None:
     """`dvc import-url` of a prefix: DVC keeps the files, `dvc update` brings what changed, and packing runs again."""
     place = committed.folder / "data" / "raw" / "imported"
     for image in sorted((committed.folder / "data" / "raw" / "base").rglob("*.png"))[:24]:
