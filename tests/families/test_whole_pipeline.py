@@ -1,4 +1,4 @@
-"""Every family from images to a registered, fine-tuned generator, by another `model.architecture` in params.yaml and nothing else.
+"""Every family from images to a registered, fine-tuned generator, by another `model.architecture` in params.yaml alone.
 
 `make test-families`: a quarter of an hour, so `make test` leaves it out. Networks have the sizes of params.yaml, data are small.
 """
