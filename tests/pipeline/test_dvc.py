@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from PIL import Image
 
 from clone import STAGES, Clone, make_clone, skipped
 from small import folder_hash
+
 
 @dataclass(frozen=True)
 class Reproduced(Clone):
