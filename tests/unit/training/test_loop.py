@@ -5,8 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,8 @@ from atelier.training.monitors import TrainingStopped
 from atelier.training.preemption import Preempted
 from atelier.training.run import run
 from driver import FAMILIES, pixel_distance, tiny
+from forked import Driver
+from small import free_port
 
 CPU = torch.device("cpu")
 # Adam makes steps of equal size of gradients that are nothing but rounding, as those of a bias before a batch norm.
@@ -92,14 +92,14 @@ def test_compiled_networks_change_rounding_only(digits: PackedDataset, tmp_path:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_two_ranks_change_rounding_only(family: str, digits: PackedDataset, tmp_path: Path) -> None:
-    driver = Path(__file__).parent / "driver.py"
-    for name, ranks in (("one", 1), ("two", 2)):
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    images = 64 if family in ROUNDING_GROWS else 320
+    overrides = [*FAMILIES[family], "train.precision=float32", f"train.images={images}"]
+    for name, world in (("one", 1), ("two", 2)):
         folder = tmp_path / name
-        images = 64 if family in ROUNDING_GROWS else 320
-        arguments = [driver, digits.folder, folder / "model", folder / "states", f"train.images={images}"]
-        arguments += [*FAMILIES[family], "train.precision=float32"]
-        subprocess.run([*torchrun, *map(str, arguments)], check=True, timeout=120, capture_output=True)
+        together = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        environments = [together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+        ranks = [Driver(digits.folder, folder / "model", folder / "states", *overrides, environment=own) for own in environments]
+        assert [rank.finish()[0] for rank in ranks] == [0] * world
     one, two = (weights(tmp_path / name, "players.safetensors") for name in ("one", "two"))
     apart = {name: (two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs() for name, tensor in one.items()}
     moved = torch.cat([mask.flatten() for mask in apart.values()]).float().mean().item()
