@@ -13,16 +13,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import os
-import platform
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +31,7 @@ from atelier.data.sources.embedded import mnist_5k
 from atelier.extractors.inception import inception
 from atelier.files import atomic_write
 from atelier.metrics.frechet import Moments, frechet_distance, frechet_estimate
+from benchmarks.measured import machine, table, watched
 from benchmarks.seeded_inception import SeededInception
 from components import cli
 
@@ -48,16 +44,6 @@ from atelier.extractors import inception
 inception.INCEPTION_SHA256 = hashlib.sha256(pathlib.Path(sys.argv[1]).read_bytes()).hexdigest()
 sys.argv[1:2] = ["--weights", sys.argv[1]]
 runpy.run_module("components.evaluate", run_name="__main__")
-"""
-# Stands between, for a process starts with the peak of the one that made it; prints seconds and kilobytes last.
-WATCH = """
-import os, subprocess, sys, time
-began = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:])
-_, status, usage = os.wait4(process.pid, 0)
-print()
-print(time.perf_counter() - began, usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
 """
 PYTORCH_FID = """
 import sys, torch
@@ -94,14 +80,12 @@ def digits(count: int, folder: Path) -> tuple[Path, Path]:
 
 
 def run(name: str, command: Sequence[str], before: str) -> Run:
-    """Runs a side's command; its distance is the number that follows `before` on stdout. Ends with its stderr where it fails."""
-    print(f"end to end: {name} ...", file=sys.stderr)
-    done = subprocess.run([sys.executable, "-c", WATCH, sys.executable, *command], capture_output=True, text=True)
+    """Runs a side's command; its distance is the number that follows `before` on stdout."""
+    done = watched(f"end to end: {name}", command)
     found = re.search(re.escape(before) + r"\s*([-+.e\d]+)", done.stdout)
-    if done.returncode or not found:
-        sys.exit(f"{done.stderr}{done.stdout}")
-    seconds, kilobytes = done.stdout.split()[-2:]
-    return Run(float(seconds), int(kilobytes) / 1024, float(found[1]))
+    if not found:
+        sys.exit(f"{name} printed no distance: {done.stdout}")
+    return Run(done.seconds, done.megabytes, float(found[1]))
 
 
 def end_to_end(count: int, device: str, folder: Path) -> dict[str, Run]:
@@ -193,24 +177,10 @@ def apart(value: float, from_: float) -> str:
     return f"{abs(value / from_ - 1):.1e}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table, all columns but the first aligned to the right."""
-    return [f"| {' | '.join(row)} |" for row in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
-
-
-def machine(device: str) -> str:
-    """What the numbers were measured on."""
-    cpu = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else []
-    where = torch.cuda.get_device_name() if device != "cpu" else next(iter(names), platform.processor())
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "torch-fidelity", "pytorch-fid"))
-    cores = len(os.sched_getaffinity(0))
-    return f"{where}, {cores} cores, load {os.getloadavg()[0]:.1f} before; {packages}; {datetime.date.today()}"
-
-
 def report(count: int, device: str) -> Iterator[str]:
     """Lines of the report, each part as soon as it is measured."""
-    yield machine(device) + ("" if device == "cpu" else f"; {device}")
+    gpu = None if device == "cpu" else torch.cuda.get_device_name()
+    yield machine(("torch", "torch-fidelity", "pytorch-fid"), gpu)
     yield ""
     seconds, lines = bound(2 * count, device)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,0 +1,59 @@
+"""What the benchmarks share: commands timed in processes of their own, the machine they ran on, tables."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+# Stands between, for a process starts with the peak of the one that made it; prints seconds and kilobytes last.
+WATCH = """
+import os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(process.pid, 0)
+print()
+print(time.perf_counter() - began, usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A command from start to end: seconds, the peak of its largest process in MB, and what it said on stdout."""
+
+    seconds: float
+    megabytes: float
+    stdout: str
+
+
+def watched(name: str, command: Sequence[str]) -> Watched:
+    """Runs Python with the arguments `command`. Ends with what it said where it fails."""
+    print(f"{name} ...", file=sys.stderr)
+    done = subprocess.run([sys.executable, "-c", WATCH, sys.executable, *command], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stderr}{done.stdout}")
+    seconds, kilobytes = done.stdout.split()[-2:]
+    return Watched(float(seconds), int(kilobytes) / 1024, done.stdout)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, all columns but the first aligned to the right."""
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]
+
+
+def machine(packages: Sequence[str], gpu: str | None = None) -> str:
+    """What the numbers were measured on, and the versions of packages."""
+    cpu = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else []
+    where = gpu or next(iter(names), platform.processor())
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+    cores = len(os.sched_getaffinity(0))
+    return f"{where}, {cores} cores, load {os.getloadavg()[0]:.1f} before; {versions}; {datetime.date.today()}"
