@@ -1,11 +1,15 @@
 """Ten years of generators, one after the other, at equal minutes on one data set; then each critic judges each painter.
 
-Every family is trained by its recipe (benchmarks/zoo.yaml) for as many images as this machine manages in --minutes, which a short
-run finds out first. What is done is kept in --folder and not done again: an interrupted run goes on from its last save.
+Every family is trained by its recipe (benchmarks/zoo.yaml) for as many images as this machine manages in --minutes, which a
+short run finds out first. What is done is kept in --folder and not done again: an interrupted run goes on from its last save.
 At the end docs/zoo.md is written anew between its markers, with a grid for each family, and docs/zoo.html, the same as one page.
 
     make zoo                                    about an hour and a quarter on 2 cores
     make zoo MINUTES=0.5                        a rehearsal
+
+At equal images, which tells what a family learns of each image, whatever that costs:
+
+    python -m benchmarks.zoo --images 45000 --folder zoo-images --page zoo-images
 
 On other images, for example Debian's Fashion-MNIST at 32 px:
 
@@ -91,7 +95,9 @@ def recipe(family: str, changed: dict[str, Any], overrides: list[str]) -> Settin
 
 
 def budget(family: str, data: PackedDataset, args: argparse.Namespace, device: torch.device) -> int:
-    """How many images the family is shown in args.minutes here; found once, and kept."""
+    """How many images the family is shown: args.images, or what args.minutes are here for, found once and kept."""
+    if args.images:
+        return int(args.images)
     kept = args.folder / f"{family}.json"
     if not kept.exists():
         batch = recipe(family, {}, args.set).train.batch
@@ -158,6 +164,7 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("zoo"), help="what is kept between runs (default: zoo)")
     parser.add_argument("--minutes", type=float, default=4.0, help="of training for each run (default: 4)")
+    parser.add_argument("--images", type=int, metavar="N", help="images that each run is shown, instead of minutes")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), metavar="NAME", help="default: all")
     parser.add_argument("--seeds", type=int, default=3, help=f"runs of each of {', '.join(SEVERAL_SEEDS)} (default: 3)")
     parser.add_argument("--docs", type=Path, default=Path("docs"), metavar="FOLDER", help="where the pages go (default: docs)")

@@ -50,8 +50,16 @@ def write(docs: Path, page: str, runs: Sequence[Trained], verdicts: np.ndarray, 
     template = Environment(loader=PackageLoader("benchmarks", "."), undefined=StrictUndefined, autoescape=True).get_template(
         "zoo.html.j2"
     )
+    equal = "images" if len({one.images for one in first}) == 1 else "minutes"
     html = template.render(
-        about=about, columns=COLUMNS, rows=rows, names=names, verdicts=verdicts.tolist(), how=HOW_TO_READ, pictures=pictures
+        equal=equal,
+        about=about,
+        columns=COLUMNS,
+        rows=rows,
+        names=names,
+        verdicts=verdicts.tolist(),
+        how=HOW_TO_READ,
+        pictures=pictures,
     )
     atomic_write(docs / f"{page}.html", html)
 
