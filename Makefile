@@ -36,7 +36,7 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 test: $(STAMP) ## all tests but those of the containers and test-families
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q
 
-test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (a quarter of an hour)
+test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (8 minutes)
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) -q tests/families
 
 test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc, from image files to numbers (2 minutes)
