@@ -8,10 +8,12 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+from atelier.files import atomic_write
 
 # Stands between, for a process starts with the peak of the one that made it; prints seconds and kilobytes last.
 WATCH = """
@@ -57,3 +59,13 @@ def machine(packages: Sequence[str], gpu: str | None = None) -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     cores = len(os.sched_getaffinity(0))
     return f"{where}, {cores} cores, load {os.getloadavg()[0]:.1f} before; {versions}; {datetime.date.today()}"
+
+
+def show(lines: Iterable[str], output: Path | None) -> None:
+    """Prints each line as soon as it is there; in the end all of them are written to a file, if one is named."""
+    shown = []
+    for line in lines:
+        print(line, flush=True)
+        shown.append(line)
+    if output:
+        atomic_write(output, "\n".join(shown) + "\n")

@@ -29,9 +29,8 @@ from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics
 
 from atelier.data.sources.embedded import mnist_5k
 from atelier.extractors.inception import inception
-from atelier.files import atomic_write
 from atelier.metrics.frechet import Moments, frechet_distance, frechet_estimate
-from benchmarks.measured import machine, table, watched
+from benchmarks.measured import machine, show, table, watched
 from benchmarks.seeded_inception import SeededInception
 from components import cli
 
@@ -215,12 +214,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: cpu")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the tables there, too")
     args = parser.parse_args()
-    lines = []
-    for line in report(args.images, args.device):
-        print(line, flush=True)
-        lines.append(line)
-    if args.output:
-        atomic_write(args.output, "\n".join(lines) + "\n")
+    show(report(args.images, args.device), args.output)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from atelier.files import atomic_write, sha256_file
+from atelier.files import sha256_file
 from atelier.progress import bar
-from benchmarks.measured import Watched, machine, table, watched
+from benchmarks.measured import Watched, machine, show, table, watched
 from components import cli
 
 SIDE, CLASSES, TWICE = 64, 10, 100  # one image of TWICE occurs twice
@@ -130,12 +130,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10000, metavar="N", help="files (default: 10000)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     args = parser.parse_args()
-    lines = []
-    for line in report(args.images):
-        print(line, flush=True)
-        lines.append(line)
-    if args.output:
-        atomic_write(args.output, "\n".join(lines) + "\n")
+    show(report(args.images), args.output)
 
 
 if __name__ == "__main__":
