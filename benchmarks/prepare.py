@@ -98,25 +98,24 @@ def report(count: int) -> Iterator[str]:
     yield ""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        rows, seconds = [], 0.0
+        rows = []
         for number in (count // 10, count):
             images = place / f"images-{number}"
             draw(number, images)
             loop = ["-c", PIL_LOOP, str(images), str(place / f"{number}.zip"), str(SIDE)]
             all_cores, one_core = place / f"all-{number}", place / f"one-{number}"
-            runs = {
-                "Pillow loop into a zip": watched(f"{number} images: loop", loop),
-                "Atelier": ours(f"{number} images: Atelier", images, all_cores, 0),
-                "Atelier, one process": ours(f"{number} images: Atelier, one process", images, one_core, 1),
-            }
+            theirs = watched(f"{number} images: loop", loop)
+            both = ours(f"{number} images: Atelier", images, all_cores, 0)
+            alone = ours(f"{number} images: Atelier, one process", images, one_core, 1)
             if hashes(all_cores) != hashes(one_core):
-                sys.exit(f"{count} images: the bytes of all cores and of one process differ")
-            seconds = runs["Pillow loop into a zip"].seconds
-            manifest = json.loads((all_cores / "manifest.json").read_text())
-            kept = {"Pillow loop into a zip": "–"}
-            for name, one in runs.items():
-                dropped = kept.get(name, f"{manifest['duplicates']}")
-                speed, ratio = f"{number / one.seconds:.0f}", f"{seconds / one.seconds:.2f}"
+                sys.exit(f"{number} images: the bytes of all cores and of one process differ")
+            duplicates = str(json.loads((all_cores / "manifest.json").read_text())["duplicates"])
+            for name, one, dropped in (
+                ("Pillow loop into a zip", theirs, "–"),
+                ("Atelier", both, duplicates),
+                ("Atelier, one process", alone, duplicates),
+            ):
+                speed, ratio = f"{number / one.seconds:.0f}", f"{theirs.seconds / one.seconds:.2f}"
                 rows.append([name, f"{number:,}", f"{one.seconds:.1f}", speed, ratio, f"{one.megabytes:.0f}", dropped])
     header = ["packing", "images", "s", "images/s", "times as fast", "peak, MB", "duplicates dropped"]
     yield from table(header, rows)

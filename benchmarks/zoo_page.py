@@ -41,7 +41,7 @@ def write(docs: Path, page: str, runs: Sequence[Trained], verdicts: np.ndarray, 
     for one in first:
         atomic_write(docs / "images" / f"{page}-{one.family}.png", (one.folder / "grid.png").read_bytes())
     path = docs / f"{page}.md"
-    text = path.read_text(encoding="utf-8") if path.exists() else f"# The [zoo](zoo.md) on other images\n\n{BEGIN}{END}"
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# The [zoo](zoo.md) once more\n\n{BEGIN}{END}"
     if BEGIN not in text or END not in text:
         raise ValueError(f"{path}: the line {BEGIN.strip()} or {END.strip()} is missing; put them back")
     before, after = text.split(BEGIN)[0], text.split(END)[1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,6 +87,12 @@ def write_params(path: Path, images: Path) -> None:
     params["evaluate"] |= {"metrics": ["frechet", "kernel"], "samples": 16}
     params["gate"] |= {"min_coverage": 0.0, "min_recall": 0.0, "min_class_share": 0.0, "max_memorised": 1.0}
     yaml.dump(params, path)
+
+
+def run_local(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python -m pipelines run-local` in a folder with a params.yaml."""
+    command = [sys.executable, "-m", "pipelines", "run-local", *arguments]
+    return subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from atelier.generator import load_generator
 from atelier.networks import zoo
 from clone import STAGES, Clone, make_clone, skipped
-from small import write_params
+from small import run_local, write_params
 
 MLP = "architecture: mlp"  # as write_params has it
 
@@ -50,9 +49,7 @@ def test_dvc(family: str, clone: Clone) -> None:
 def test_kubeflow_pipeline(family: str, images: Path, tmp_path: Path) -> None:
     write_params(tmp_path / "params.yaml", images)
     choose(tmp_path / "params.yaml", family)
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "run-local"], cwd=tmp_path, capture_output=True, text=True, timeout=600
-    )
+    done = run_local(tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (root,) = tmp_path.glob("pipeline-runs/local-*/atelier-*")
     base, tuned = (load_generator(root / task / "checkpoint") for task in ("train", "finetune"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from atelier.generator import load_generator
 from atelier.settings import load
 from pipelines import form, runners, steps
 from pipelines.cluster import PipelineError
-from small import write_params
+from small import run_local, write_params
 
 STAGES = {"prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register"}
 
@@ -32,11 +31,6 @@ class Run:
     def tasks(self) -> Path:
         (root,) = self.workspace.glob("pipeline-runs/local-*/atelier-*")
         return root
-
-
-def run_local(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipelines", "run-local", *arguments]
-    return subprocess.run(command, cwd=workspace, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")

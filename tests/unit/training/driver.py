@@ -15,6 +15,7 @@ import torch
 
 from atelier import settings
 from atelier.data.packed import PackedDataset
+from atelier.errors import AtelierError
 from atelier.generator import sample
 from atelier.settings import Settings
 from atelier.training.distributed import ranks
@@ -114,11 +115,14 @@ def main(data: str, output: str, states: str, *overrides: str) -> None:
         )
 
 
-if __name__ == "__main__":
-    from atelier.errors import AtelierError
-
+def command(*arguments: str) -> None:
+    """`main` with the exit code and the message of a command."""
     try:
-        main(*sys.argv[1:])
+        main(*arguments)
     except AtelierError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    command(*sys.argv[1:])

@@ -13,15 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from atelier.errors import AtelierError
-
 NOTHING: Mapping[str, str] = MappingProxyType({})
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["atelier.training.run", "atelier.settings"])
 
 
 class Driver:
-    """driver.main(data, output, states, *overrides) in a process of its own; `environment` adds to that of the test."""
+    """driver.command(data, output, states, *overrides) in a process of its own; `environment` adds to that of the test."""
 
     def __init__(self, data: Path, output: Path, states: Path, *overrides: str, environment: Mapping[str, str] = NOTHING) -> None:
         reading, writing = os.pipe()
@@ -59,8 +57,4 @@ def _drive(files: tuple[Any, Any], environment: dict[str, str], arguments: list[
     os.environ.update(environment)
     import driver
 
-    try:
-        driver.main(*arguments)
-    except AtelierError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    driver.command(*arguments)
