@@ -1,9 +1,10 @@
-"""From the settings' family name to its two players."""
+"""From the settings' family name to its title and its two players."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from atelier.model_settings import ModelSettings
 from atelier.networks.biggan import BigGANDiscriminator, BigGANGenerator
@@ -16,16 +17,25 @@ from atelier.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from atelier.networks.sagan import SAGANDiscriminator, SAGANGenerator
 from atelier.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
 
-FAMILIES: dict[str, tuple[Callable[..., Generator], Callable[..., Discriminator]]] = {
-    "mlp": (MLPGenerator, MLPDiscriminator),
-    "mlp_deep": (MLPGenerator, MLPDiscriminator),
-    "dcgan": (DCGANGenerator, DCGANDiscriminator),
-    "resnet": (ResNetGenerator, ResNetDiscriminator),
-    "sagan": (SAGANGenerator, SAGANDiscriminator),
-    "progan": (ProGANGenerator, ProGANDiscriminator),
-    "biggan": (BigGANGenerator, BigGANDiscriminator),
-    "stylegan2": (StyleGAN2Generator, StyleGAN2Discriminator),
-    "r3gan": (R3GANGenerator, R3GANDiscriminator),
+
+class Family(NamedTuple):
+    """What a family is called where people read of it, with its source, and its players."""
+
+    title: str
+    generator: Callable[..., Generator]
+    discriminator: Callable[..., Discriminator]
+
+
+FAMILIES = {
+    "mlp": Family("MLP GAN (Goodfellow 2014)", MLPGenerator, MLPDiscriminator),
+    "mlp_deep": Family("Deep MLP GAN (Goodfellow 2014)", MLPGenerator, MLPDiscriminator),
+    "dcgan": Family("DCGAN (Radford 2016)", DCGANGenerator, DCGANDiscriminator),
+    "resnet": Family("Spectral-norm ResNet GAN (Miyato 2018)", ResNetGenerator, ResNetDiscriminator),
+    "sagan": Family("Self-attention GAN (Zhang 2019)", SAGANGenerator, SAGANDiscriminator),
+    "progan": Family("Progressive GAN (Karras 2018)", ProGANGenerator, ProGANDiscriminator),
+    "biggan": Family("BigGAN (Brock 2019)", BigGANGenerator, BigGANDiscriminator),
+    "stylegan2": Family("StyleGAN2 (Karras 2020)", StyleGAN2Generator, StyleGAN2Discriminator),
+    "r3gan": Family("R3GAN (Huang 2024)", R3GANGenerator, R3GANDiscriminator),
 }
 
 
@@ -39,6 +49,5 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[Generator, Discrimin
         raise NetworkError("model.conditional needs a data set with labels; set data.labels, or model.conditional: false")
     if not model.conditional:
         shape = replace(shape, classes=0)
-    generator, discriminator = FAMILIES[model.architecture]
-    section = getattr(model, model.architecture)
-    return generator(section, model.latent_dim, shape), discriminator(section, shape, model.conditioning)
+    family, section = FAMILIES[model.architecture], getattr(model, model.architecture)
+    return family.generator(section, model.latent_dim, shape), family.discriminator(section, shape, model.conditioning)

@@ -11,9 +11,10 @@ from typing import Any
 from atelier.data.manifest import SPLITS, Manifest, SplitInfo
 from atelier.errors import AtelierError
 from atelier.files import sha256_file
-from atelier.generator import WEIGHTS, GeneratorInfo, read_info
+from atelier.generator import WEIGHTS, GeneratorInfo, model_settings, read_info
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.identity import IdentityMismatch, Measurement, compare
+from atelier.networks.zoo import FAMILIES
 from atelier.report.charts import number_text
 from atelier.training.checkpoint import read_history
 
@@ -43,7 +44,6 @@ IN_A_SPACE = {
     "class_score_": "Score of Salimans et al.",
     "path_length_": "Perceptual path length",
 }
-FAMILIES = {"mlp": "MLP GAN (Goodfellow 2014)", "dcgan": "DCGAN (Radford 2016)", "r3gan": "R3GAN (Huang 2024)"}
 
 
 class ReportError(AtelierError):
@@ -112,11 +112,10 @@ def gather(
         history = read_history(checkpoint)
     except (OSError, ValueError) as error:
         raise ReportError(f"{checkpoint}/history.json: cannot be read ({error}); train again") from error
-    family = str(info.model.get("architecture", ""))
     return Facts(
         info=info,
         sha256=sha256_file(checkpoint / WEIGHTS),
-        family=FAMILIES.get(family, family),
+        family=FAMILIES[model_settings(info, checkpoint).architecture].title,
         rows=[metric_row(one, evaluation.spread.get(one.name), baseline) for one in numbers(evaluation)],
         classifier=[metric_row(one, None, None) for one in evaluation.measurements if one.name in OF_CLASSIFIER],
         class_shares=evaluation.class_shares,
