@@ -12,6 +12,7 @@ from atelier.data.packed import PackedDataset
 from atelier.generator import load_generator, model_settings, read_info, read_weights, sample
 from atelier.networks import zoo
 from atelier.networks.layers import Discriminator
+from atelier.tasks.sight import ordered
 from atelier.training.checkpoint import PLAYERS
 
 BATCH = 64  # a multiple of every family's group
@@ -30,23 +31,20 @@ def load_critic(folder: Path) -> Discriminator:
 
 
 @torch.inference_mode()
-def verdicts(critic: Discriminator, images: np.ndarray, labels: Tensor | None) -> np.ndarray:
+def verdicts(critic: Discriminator, images: np.ndarray, labels: Tensor | None) -> Tensor:
     """float32 [N]: how real each of the uint8 images [N, C, H, W] looks; of N the whole batches."""
     found = []
     for start in range(0, len(images) // BATCH * BATCH, BATCH):
         rows = slice(start, start + BATCH)
         seen = torch.from_numpy(images[rows]).float() / 127.5 - 1
-        found.append(critic(seen, None if labels is None else labels[rows]).overall.numpy())
-    return np.concatenate(found)
-
-
-def fooled(real: np.ndarray, fake: np.ndarray) -> float:
-    """The share of pairs of a real and a generated image in which the generated one looks more real; 0.5 is chance."""
-    return float((fake[:, None] > real[None, :]).mean() + (fake[:, None] == real[None, :]).mean() / 2)
+        found.append(critic(seen, None if labels is None else labels[rows]).overall)
+    return torch.cat(found)
 
 
 def matrix(folders: list[Path], data: PackedDataset, images: int, seed: int) -> np.ndarray:
     """[critics, painters]: how often each critic takes a painter's image for more real than a real one that it has not seen.
+
+    With labels, than one of the same class: a critic may be free to add a constant for each.
 
     `data` are images that were held out from training. Its labels are also those of the painted images.
     """
@@ -60,5 +58,5 @@ def matrix(folders: list[Path], data: PackedDataset, images: int, seed: int) -> 
     for row, folder in enumerate(folders):
         critic = load_critic(folder)
         truth = verdicts(critic, real, given)
-        result[row] = [fooled(truth, verdicts(critic, fake, given)) for fake in painted]
+        result[row] = [ordered(verdicts(critic, fake, given), given, truth, given) for fake in painted]
     return result

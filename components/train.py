@@ -55,8 +55,9 @@ from atelier.registry.observer import MlflowObserver
 from atelier.registry.tracking import step_run
 from atelier.registry.versions import resolve
 from atelier.settings import EvaluateSettings, Metric, ModelSettings, TrainSettings
-from atelier.training.checkpoint import Start
+from atelier.training.checkpoint import Start, read_history
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
+from atelier.training.duel import remarks
 from atelier.training.loop import Measure
 from atelier.training.run import run, run_key
 from atelier.training.state import RunFolder
@@ -212,10 +213,12 @@ def main() -> None:
 
 
 def report(output: Path, info: GeneratorInfo) -> None:
-    """Prints the checkpoint in a line; under torchrun the first rank does."""
+    """Prints the checkpoint in a line, and what the duel had come to; under torchrun the first rank does."""
     if os.environ.get("RANK", "0") == "0":
         metric = info.metric
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
+        for remark in remarks(read_history(output)["points"]):
+            print(f"  {remark.text}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from atelier.report import facts
 from atelier.report.charts import Point, Series, bar_chart, line_chart, number_text
 from atelier.report.facts import Facts
 from atelier.report.gallery import Neighbours, Row
+from atelier.training.duel import remarks
 
 MAX_GRIDS, MAX_NEIGHBOURS, MAX_LISTED = 12, 10, 20
 WATCHED = ("precision", "recall", "coverage")
@@ -62,6 +63,16 @@ PANELS = [
         {"real_accuracy": "real", "fake_accuracy": "generated"},
         (0, 1),
     ),
+    Panel(
+        "What the critic tells apart",
+        "shares of pairs that it orders rightly, 0.5 is chance; training above held-out images: what it has memorised",
+        {
+            "separation": "real, generated",
+            "separation_held_out": "held-out, generated",
+            "overfitting": "training, held-out",
+        },
+        (0, 1),
+    ),
     Panel("Realism score", "0.5 is equilibrium", {"realism": "realism of generated images"}, (0, 1)),
     Panel(
         "Augmentation",
@@ -75,7 +86,11 @@ PANELS = [
         {"grad_norm_discriminator": "discriminator", "grad_norm_generator": "generator"},
         logarithmic=True,
     ),
-    Panel("Diversity of a fixed batch", "relative to real images; towards 0 it has collapsed", {"diversity": "diversity"}),
+    Panel(
+        "Variety of a fixed batch",
+        "relative to real images, towards 0 it has collapsed: how much the images differ, how many real ones they are near to",
+        {"diversity": "diversity", "support": "support"},
+    ),
     Panel("Speed", "images a second", {"images_per_second": "images a second"}),
 ]
 
@@ -119,6 +134,7 @@ def write_report(
         rows=_strips(rows, baseline_rows),
         own=name or "generated",
         beside=baseline_name if baseline_rows else "",
+        remarks=remarks(known.history["points"]),
         charts=charts(known),
         grids=grids,
         hidden_grids=hidden_grids,

@@ -7,7 +7,6 @@ a move, and which player's moving average is the product. The loop knows no arch
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,44 +16,9 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.objectives import OBJECTIVES
 from atelier.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
+from atelier.tasks.move import Batch, Draws, Pressure
 from atelier.tasks.sight import Sight
 from atelier.tasks.terms import TERMS, Memory, Seen, Term
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Real images [N,C,H,W] in [-1, 1] and labels int64 [N] (zeros when the data have none)."""
-
-    images: Tensor
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The randomness of one move for a whole batch, drawn on the CPU so that every device and rank sees the same numbers.
-
-    `chance` [N, generator.chance] is what varies an image beside its latent, None where nothing does; `terms` is what the
-    regularisers have drawn, by their keys.
-    """
-
-    latents: Tensor
-    real: augment.Draws
-    fake: augment.Draws
-    chance: Tensor | None = None
-    terms: dict[str, Tensor] = field(default_factory=dict)
-
-    def __getitem__(self, part: slice) -> Draws:
-        chance = None if self.chance is None else self.chance[part]
-        terms = {key: drawn[part] for key, drawn in self.terms.items()}
-        return Draws(self.latents[part], self.real[part], self.fake[part], chance, terms)
-
-
-@dataclass(frozen=True)
-class Pressure:
-    """What schedules and controllers set for a step: the weight of lazy terms, 0 where none is due, and the augmentation's p."""
-
-    penalty: float
-    augment_p: float
 
 
 class Generation:
@@ -102,9 +66,9 @@ class Generation:
         terms = {term.key: term.draw(count, self.generator) for term in self.terms if term.player == player}
         return Draws(latents, real, fake, chance, terms)
 
-    def sight(self, real: Batch) -> Sight:
-        """A fixed batch by which the averaged player is watched, beside real images."""
-        return Sight(self.generator, self.train.seed, real.images, self._known(real.labels))
+    def sight(self, real: Batch, held_out: Batch | None) -> Sight:
+        """Fixed images by which the duel is watched: training images, and some that are never trained on."""
+        return Sight(self.generator, self.discriminator, self.train.seed, real, held_out)
 
     def loss(self, player: str, batch: Batch, draws: Draws, pressure: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
         """The player's loss (a scalar), and what `signals` reads of it, detached: losses [] and D's logits [N]."""
@@ -211,17 +175,19 @@ class Generation:
     def signals(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars of a player's whole move, from what `loss` showed of its parts on all ranks, each [n].
 
-        Mean losses and, for D, accuracy on each side, how real the fakes look, and ADA's r_t (Karras et al. 2020, eq. 1). A
-        critic that is only defined up to a constant is read against the middle of the two means.
+        Mean losses and, for D, how often it is right on each side and in pairs of a real and a generated image of one label, how
+        real the fakes look, and ADA's r_t (Karras et al. 2020, eq. 1). A critic that is only defined up to a constant, be it one
+        for each label, is read against the middle of each pair.
         """
         means = {name: values.mean() for name, values in shown.items() if not name.endswith("_logits")}
         if "real_logits" not in shown:
             return means
         real, fake = shown["real_logits"], shown["fake_logits"]
-        middle = (real.mean() + fake.mean()) / 2 if self.objective.shift_invariant else torch.zeros_like(real[0])
+        middle = (real + fake) / 2 if self.objective.shift_invariant else torch.zeros_like(real)
         return means | {
             "real_accuracy": (real > middle).float().mean(),
             "fake_accuracy": (fake < middle).float().mean(),
+            "separation": (torch.sign(real - fake).mean() + 1) / 2,
             "realism": torch.sigmoid(fake - middle).mean(),
             "ada_signal": torch.sign(real - middle).mean(),
         }

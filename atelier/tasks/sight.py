@@ -1,4 +1,4 @@
-"""A fixed batch of latents, by which a generator is watched: its picture over time, and its diversity."""
+"""Fixed images by which a duel is watched: the averaged player's picture over time, its diversity, and the critic's memory."""
 
 from __future__ import annotations
 
@@ -6,33 +6,63 @@ import torch
 from torch import Tensor, nn
 
 from atelier.generator import draw_latents, to_uint8
-from atelier.networks.layers import Generator
+from atelier.networks.layers import Discriminator, Generator
 from atelier.pictures import grid, png
+from atelier.tasks.move import Batch
 
-COMPARED = 128  # images between which distances are taken
+COMPARED = 128  # images between which distances are taken, and that the critic judges
 ROWS, COLUMNS = 8, 10  # of the picture
 
 
 class Sight:
-    """The same latents at every moment of a run; with classes, each column of the picture is one of the first COLUMNS.
+    """The same latents and the same real images at every moment of a run; with classes, each column of the picture is one class.
 
-    `real` are COMPARED real images [N,C,H,W] in [-1, 1] with their labels, None without classes: the unit of diversity.
+    `real` are 2 x COMPARED training images, the measure of variety, `held_out` images that are never trained on (None where there
+    are none).
     """
 
-    def __init__(self, generator: Generator, seed: int, real: Tensor, labels: Tensor | None) -> None:
+    def __init__(
+        self, generator: Generator, discriminator: Discriminator, seed: int, real: Batch, held_out: Batch | None
+    ) -> None:
+        self.generator, self.discriminator = generator, discriminator
+        self.real, self.held_out = Batch(real.images[:COMPARED], real.labels[:COMPARED]), held_out
         classes = generator.shape.classes
         self.columns = min(classes, COLUMNS) or COLUMNS
         count = max(COMPARED, ROWS * self.columns)
         latents, _ = draw_latents(generator.latent_dim, classes, count, seed)
-        self.latents = latents.to(real.device)
-        self.labels = (torch.arange(count) % self.columns).to(real.device) if classes else None
-        self.real_distance = pairwise_distance(real, labels)
+        self.latents = latents.to(real.images.device)
+        self.labels = (torch.arange(count) % self.columns).to(real.images.device) if classes else None
+        self.real_distance = pairwise_distance(self.real.images, self.real.labels if classes else None)
+        self.real_support = support(real.images[COMPARED:], self.real.images)
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """Names of what `look` tells."""
+        always = ("diversity", "support")
+        return always if self.held_out is None else (*always, "overfitting", "separation_held_out")
 
     @torch.no_grad()
-    def diversity(self, generator: nn.Module) -> float:
-        """Mean distance between the images of the batch, over that between real images."""
+    def look(self, generator: nn.Module) -> dict[str, float]:
+        """Where the duel stands, without moving it.
+
+        diversity: the mean distance between the generator's images of the batch, over that between real images. support: how
+        many real images they come nearest to, over that number for other real images. Then shares of pairs, of which 0.5 is
+        chance. overfitting: in which the critic finds a training image more real than a held-out one. separation_held_out: in
+        which it finds a held-out image more real than a generated one; nothing is augmented.
+        """
         images, labels = self._painted(generator, COMPARED)
-        return pairwise_distance(images.float().clamp(-1, 1), labels) / self.real_distance
+        images = images.float().clamp(-1, 1)
+        found = {
+            "diversity": pairwise_distance(images, labels) / self.real_distance,
+            "support": support(images, self.real.images) / self.real_support,
+        }
+        if self.held_out is not None:
+            known, held_out = (
+                self._judged(self.generator.as_painted(one.images), one.labels) for one in (self.real, self.held_out)
+            )
+            found["overfitting"] = ordered(*known, *held_out)
+            found["separation_held_out"] = ordered(*held_out, *self._judged(images, labels))
+        return found
 
     @torch.no_grad()
     def picture(self, generator: nn.Module) -> bytes:
@@ -43,6 +73,17 @@ class Sight:
     def _painted(self, generator: nn.Module, count: int) -> tuple[Tensor, Tensor | None]:
         labels = None if self.labels is None else self.labels[:count]
         return generator(self.latents[:count], labels), labels
+
+    def _judged(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The critic's logits and their labels; its running statistics stay as they are."""
+        count = len(images) // self.discriminator.group * self.discriminator.group
+        images, labels = images[:count], None if labels is None or self.labels is None else labels[:count]
+        training = self.discriminator.training
+        self.discriminator.eval()
+        try:
+            return self.discriminator(images, labels).overall.float(), labels
+        finally:
+            self.discriminator.train(training)
 
 
 def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
@@ -56,3 +97,24 @@ def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
     if labels is not None and (alike := counted & (labels[:, None] == labels[None, :])).any():
         counted = alike
     return distances[counted].mean().item()
+
+
+def support(images: Tensor, real: Tensor) -> int:
+    """How many of the real images are the nearest to one of the images [N,C,H,W], whatever their labels.
+
+    Few, where images come from few of the modes of the real ones, however much they differ within these.
+    """
+    return len(torch.cdist(images.flatten(1).float(), real.flatten(1).float()).argmin(dim=1).unique())
+
+
+def ordered(higher: Tensor, higher_labels: Tensor | None, lower: Tensor, lower_labels: Tensor | None) -> float:
+    """The share of pairs in which a value of `higher` [N] exceeds one of `lower` [M], a tie counting half.
+
+    The area under the ROC curve, by Mann and Whitney's U (1947): 0.5 where nothing tells the two apart, 1 where all does. Pairs
+    share a label where any do, since a critic may be free to add a constant for each.
+    """
+    order = (torch.sign(higher[:, None].double() - lower[None, :].double()) + 1) / 2
+    if higher_labels is not None and lower_labels is not None:
+        alike = higher_labels[:, None] == lower_labels[None, :]
+        order = order[alike] if alike.any() else order
+    return order.mean().item()

@@ -9,7 +9,7 @@ import torch
 
 from atelier.data.packed import PackedDataset
 from atelier.data.sampler import positions
-from atelier.tasks.generation import Batch
+from atelier.tasks.move import Batch
 
 RESIDENT_BYTES = 2 << 30
 
@@ -41,8 +41,7 @@ class Feed:
             ahead = self._index(stream, following, count)
             self._ahead[stream, following, count] = self._reader.submit(self._read, ahead)
             pixels = pixels.to(self.device, non_blocking=True)
-        images = pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
-        return Batch(images, self.labels[torch.from_numpy(index)].to(self.device))
+        return Batch(_signed(pixels), self.labels[torch.from_numpy(index)].to(self.device))
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:
         return positions(self.seed + stream * 2**32, len(self.data), start, count)
@@ -50,3 +49,17 @@ class Feed:
     def _read(self, index: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(self.data.images(index))
         return pixels.pin_memory() if self.device.type == "cuda" else pixels
+
+
+def held_out(data: PackedDataset, seed: int, count: int, device: torch.device) -> Batch | None:
+    """A fixed batch of images that a training on `data` never sees, some more than once if there are few; None without any."""
+    if data.split != "train" or not data.manifest.splits["test"].count:
+        return None
+    kept = PackedDataset(data.folder, "test")
+    index = positions(seed, len(kept), 0, count)
+    return Batch(_signed(torch.from_numpy(kept.images(index)).to(device)), torch.from_numpy(kept.labels[index]).to(device))
+
+
+def _signed(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 as float in [-1, 1]."""
+    return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)

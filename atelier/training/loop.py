@@ -25,12 +25,14 @@ from atelier.data.packed import PackedDataset
 from atelier.files import atomic_write
 from atelier.progress import bar
 from atelier.settings import TrainSettings
-from atelier.tasks.generation import Generation, Pressure
+from atelier.tasks.generation import Generation
+from atelier.tasks.move import Pressure
 from atelier.tasks.sight import COMPARED
 from atelier.training import state
 from atelier.training.clock import Clock
 from atelier.training.distributed import Elsewhere, Ranks
-from atelier.training.feed import Feed
+from atelier.training.duel import Remark, in_hundred, remarks
+from atelier.training.feed import Feed, held_out
 from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
 from atelier.training.schedules import cosine, ema_decay
@@ -118,7 +120,9 @@ class Trainer:
         self.step = 0
         self.history: dict[str, Any] = {"points": [], "evaluations": [], "compute": []}
         self.best: dict[str, Any] | None = None
-        self.sight = task.sight(self.feed.batch(len(task.players), 0, COMPARED, following=0))
+        known = self.feed.batch(len(task.players), 0, 2 * COMPARED, following=0)
+        self.sight = task.sight(known, held_out(data, settings.seed, COMPARED, device))
+        self.warned: set[str] = set()
 
     # --- the run
 
@@ -258,16 +262,39 @@ class Trainer:
             "step": self.step,
             **means,
             "augment_p": self.augment_p if self.settings.augment != "none" else 0.0,
-            "diversity": self.ranks.from_first(self.sight.diversity(self.average) if self.ranks.first else 0.0, self.device),
+            **self._look(),
             "images_per_second": images_per_second,
         }
         reason = self.watch.check(point)
         if reason:
             raise TrainingStopped(reason)
         self.history["points"].append(point)
-        shown.set_postfix({name[0].upper(): f"{point[f'loss_{name}']:.3f}" for name in self.task.players})
+        shown.set_postfix_str(self._in_short(point))
+        if self.seen >= self.watch.armed_from and self.ranks.first:
+            self._warn(remarks(self.history["points"]))
         for observer in self.observers:
             observer.point(point)
+
+    def _warn(self, found: Sequence[Remark]) -> None:
+        """Logs what should be heeded, once of each kind."""
+        for remark in found:
+            if remark.warns and remark.about not in self.warned:
+                log.warning(f"{remark.text} ({self.seen} images)")
+                self.warned.add(remark.about)
+
+    def _look(self) -> dict[str, float]:
+        """What the first rank sees of the fixed images, on all ranks."""
+        found = self.sight.look(self.average) if self.ranks.first else dict.fromkeys(self.sight.curves, 0.0)
+        return {name: self.ranks.from_first(value, self.device) for name, value in found.items()}
+
+    def _in_short(self, point: dict[str, float]) -> str:
+        """A point for the progress bar: losses, how often the critic is right, the best distance so far."""
+        parts = [f"{name[0].upper()}={point[f'loss_{name}']:.3f}" for name in self.task.players]
+        if "separation" in point:
+            parts.append(f"D right in {in_hundred(point['separation'])}")
+        if self.best:
+            parts.append(f"distance {self.best['value']:.4g}")
+        return ", ".join(parts)
 
     def _evaluate(self, shown: tqdm, stop: StopSignal) -> bool:
         """Measures the averaged generator; True if it is the best so far (the first of equals is).

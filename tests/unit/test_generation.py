@@ -11,7 +11,8 @@ import torch
 from atelier import augment, settings
 from atelier.networks.layers import ImageShape, Verdict
 from atelier.settings import SettingsError
-from atelier.tasks.generation import Batch, Draws, Generation, Pressure
+from atelier.tasks.generation import Generation
+from atelier.tasks.move import Batch, Draws, Pressure
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -60,7 +61,7 @@ def test_discriminator_loss_by_hand() -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     signals = task.signals({name: value.reshape(-1) for name, value in shown.items()})
     assert signals["loss_discriminator"].item() == pytest.approx(math.log1p(math.exp(-(real - fake))), rel=1e-5)
-    assert signals["real_accuracy"] == signals["fake_accuracy"] == signals["ada_signal"] == 1
+    assert signals["real_accuracy"] == signals["fake_accuracy"] == signals["ada_signal"] == signals["separation"] == 1
     assert signals["realism"].item() == pytest.approx(1 / (1 + math.exp((real - fake) / 2)), rel=1e-5)
 
 

@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 from atelier import penalties, settings
 from atelier.extractors import perceptual
 from atelier.networks.layers import ImageShape
-from atelier.tasks.generation import Batch, Draws, Generation, Pressure
+from atelier.tasks.generation import Generation
+from atelier.tasks.move import Batch, Draws, Pressure
 from atelier.tasks.terms import TERMS
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

@@ -12,7 +12,8 @@ from atelier import settings
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.objectives import OBJECTIVES
-from atelier.tasks.generation import Batch, Generation, Pressure
+from atelier.tasks.generation import Generation
+from atelier.tasks.move import Batch, Pressure
 from small_models import LATENT, model, players
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -247,6 +248,18 @@ def test_curves_are_drawn_and_the_best_is_ringed(
     assert "the 12.35 at the top is on 1,000 (evaluate.samples)" in measured.meaning
     assert losses.legend == [("discriminator", "0.1"), ("generator", "1")] and losses.lost == 1
     assert charts(replace(known, history={"points": [], "evaluations": []})) == []
+
+
+def test_the_state_of_the_duel_is_said(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
+    folder = make_checkpoint()
+    points = [{"images": n, "separation": 0.8, "separation_held_out": 0.7, "overfitting": 0.9} for n in (1, 2)]
+    (folder / "history.json").write_text(json.dumps({"points": points, "evaluations": []}))
+    text = Page(page := write(folder)).text
+    assert "The critic is ahead" in text and "in 80 of 100 pairs" in text
+    assert '<li class="bad">The critic has memorised the training images' in page
+    assert re.search(
+        r"What the critic tells apart.*real, generated 0.8.*held-out, generated 0.7.*training, held-out 0.9", text, re.S
+    )
 
 
 @pytest.mark.parametrize(("p", "shown"), [(0.0, False), (0.2, True)])

@@ -206,6 +206,9 @@ def test_checkpoint_holds_curves_pictures_and_a_loadable_generator(digits: Packe
         "realism",
         "ada_signal",
         "augment_p",
+        "separation",
+        "separation_held_out",
+        "overfitting",
     }
     names |= {"grad_norm_discriminator", "grad_norm_generator", "diversity", "images_per_second"}
     assert all(names <= point.keys() for point in history["points"]) and len(history["points"]) == 8

@@ -1,0 +1,161 @@
+"""What is said of a duel: who is ahead, what the critic has memorised, how much the images vary."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from atelier import settings
+from atelier.data.pack import pack
+from atelier.data.packed import PackedDataset
+from atelier.networks.layers import Discriminator, ImageShape, Verdict
+from atelier.tasks.generation import Generation
+from atelier.tasks.move import Batch
+from atelier.tasks.sight import COMPARED, Sight, ordered, support
+from atelier.training.checkpoint import read_history
+from atelier.training.distributed import Ranks
+from atelier.training.duel import latest, remarks
+from atelier.training.feed import held_out
+from atelier.training.run import run
+from driver import FAMILIES, pixel_distance, tiny
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+CPU = torch.device("cpu")
+
+
+def few_digits(folder: Path, holdout: float) -> PackedDataset:
+    pack(settings.load(PARAMS, [f"target.holdout={holdout}"]).target, folder, workers=1, progress=False)
+    return PackedDataset(folder)
+
+
+def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str, float]]:
+    """The curves of a run."""
+    chosen = tiny("train.evaluate_from=0.5", "train.evaluate_every=1000000", "train.augment=none", *overrides)
+    run(chosen.model, chosen.train, data, folder / "model", folder / "states", pixel_distance(data), {}, CPU, Ranks(), git={})
+    return read_history(folder / "model")["points"]
+
+
+def test_ordered_pairs_against_a_loop() -> None:
+    """Few distinct values, so that many pairs tie; with labels, within each, whatever constant each has."""
+    higher, lower = torch.randint(0, 5, (40,)).float(), torch.randint(0, 4, (30,)).float()
+    ours, theirs = torch.randint(0, 3, (40,)), torch.randint(0, 3, (30,))
+    pairs = [
+        ((a > b).item() + 0.5 * (a == b).item(), i == j)
+        for a, i in zip(higher, ours, strict=True)
+        for b, j in zip(lower, theirs, strict=True)
+    ]
+    assert ordered(higher, None, lower, None) == pytest.approx(np.mean([pair for pair, _ in pairs]), abs=1e-12)
+    within = np.mean([pair for pair, alike in pairs if alike])
+    assert ordered(higher, ours, lower, theirs) == pytest.approx(within, abs=1e-12)
+    assert ordered(higher + 100 * ours, ours, lower + 100 * theirs, theirs) == pytest.approx(within, abs=1e-12)
+    assert ordered(higher, ours, lower, theirs + 3) == ordered(higher, None, lower, None)
+    assert ordered(lower, None, lower, None) == 0.5 and ordered(lower + 10, None, lower, None) == 1
+
+
+def test_images_of_few_modes_support_few_real_ones(digits: PackedDataset) -> None:
+    """One digit of ten left: as diverse as others, pixel by pixel, but near to a tenth of the real images."""
+    everything = torch.from_numpy(digits.images(np.arange(len(digits)))).float() / 127.5 - 1
+    known, others = everything[:COMPARED], everything[COMPARED : 2 * COMPARED]
+    ones = everything[2 * COMPARED :][torch.from_numpy(digits.labels[2 * COMPARED :]) == 1][:COMPARED]
+    assert support(known, known) == COMPARED
+    assert support(ones, known) < 0.35 * support(others, known)
+    assert support(others[:1].expand(COMPARED, -1, -1, -1), known) == 1
+
+
+class Knows(Discriminator):
+    """A critic that finds the images that it knows by heart real, and all others equally unreal."""
+
+    group = 3
+
+    def __init__(self, shape: ImageShape, known: torch.Tensor) -> None:
+        super().__init__(shape, "projection")
+        self.known = {image.numpy().tobytes() for image in known}
+        self.judged: list[int] = []
+
+    def stages(self) -> list[torch.nn.Module]:
+        return []
+
+    def forward(self, images: torch.Tensor, label: torch.Tensor | None = None) -> Verdict:
+        assert not self.training and label is None
+        self.judged.append(len(images))
+        return Verdict(torch.tensor([float(image.numpy().tobytes() in self.known) for image in images]))
+
+
+def test_a_critic_that_knows_its_images_by_heart_is_seen_through(digits: PackedDataset) -> None:
+    chosen = tiny("model.conditional=false")
+    task = Generation(chosen.model, chosen.train, ImageShape(28, 1, 0))
+    real, fresh = torch.rand(2 * COMPARED, 1, 28, 28), torch.rand(COMPARED, 1, 28, 28)
+    labels = torch.zeros(2 * COMPARED, dtype=torch.long)
+    critic = Knows(task.shape, real)
+    look = Sight(task.generator, critic, 0, Batch(real, labels), Batch(fresh, labels[:COMPARED])).look(task.generator)
+    assert (look["overfitting"], look["separation_held_out"]) == (1.0, 0.5)
+    assert critic.training and set(critic.judged) == {COMPARED // 3 * 3}
+    assert list(Sight(task.generator, critic, 0, Batch(real, labels), None).look(task.generator)) == ["diversity", "support"]
+
+
+def test_held_out_images_are_those_of_the_other_split(digits: PackedDataset, tmp_path: Path) -> None:
+    found = held_out(digits, 0, COMPARED, CPU)
+    kept = PackedDataset(digits.folder, "test")
+    pixels = {(image.tobytes(), label) for image, label in zip(kept.images(np.arange(len(kept))), kept.labels, strict=True)}
+    assert found is not None and len(found.images) == COMPARED
+    back = ((found.images + 1) * 127.5).round().to(torch.uint8).contiguous().numpy()
+    assert all((image.tobytes(), label) in pixels for image, label in zip(back, found.labels.tolist(), strict=True))
+    assert held_out(PackedDataset(digits.folder, "all"), 0, COMPARED, CPU) is None
+    assert held_out(few_digits(tmp_path, 0.0), 0, COMPARED, CPU) is None
+
+
+@pytest.mark.parametrize("family", ["resnet", "dcgan", "stylegan2"])
+def test_looking_moves_nothing(family: str, digits: PackedDataset, tmp_path: Path) -> None:
+    """Running means, the vectors of spectral norms, random numbers: the bytes of a run do not know how often it was looked at."""
+    for every in (32, 128):
+        trained(digits, tmp_path / str(every), *FAMILIES[family], "train.images=128", f"train.log_every={every}")
+    players = [(tmp_path / name / "model" / "players.safetensors").read_bytes() for name in ("32", "128")]
+    assert players[0] == players[1]
+
+
+def test_a_critic_of_few_images_memorises_them_and_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """80 digits, shown 400 times each; of twenty times as many the same critic knows none."""
+    chosen = ("model.mlp.hidden=[256]", "train.objective=nonsaturating", "train.lr_discriminator=0.0005", "train.r1=0.05")
+    length = ("train.r2=0.0", "train.images=32000", "train.log_every=3200")
+    with caplog.at_level(logging.WARNING, "atelier.training"):
+        many = trained(few_digits(tmp_path / "many", 0.1), tmp_path / "of many", *chosen, *length)
+        assert "memorised" not in caplog.text
+        few = trained(few_digits(tmp_path / "few", 0.95), tmp_path / "of few", *chosen, *length)
+    assert few[-1]["overfitting"] > 0.8 > 0.65 > many[-1]["overfitting"] > 0.4
+    assert caplog.text.count("has memorised the training images") == 1
+
+
+def points(**curves: float) -> list[dict[str, float]]:
+    """Twenty points, of which only the last three are the state of the duel."""
+    return [{"images": n, **{name: value if n >= 18 else 0.0 for name, value in curves.items()}} for n in range(1, 21)]
+
+
+@pytest.mark.parametrize(
+    ("curve", "value", "said", "warns"),
+    [
+        ("separation", 0.995, "has won: it tells a real image from a generated one in 100 of 100 pairs", True),
+        ("separation", 0.83, "ahead, as it should be while there is something to learn: it tells .* in 83 of 100", False),
+        ("separation", 0.52, "The two are level: .* 52 of 100", False),
+        ("overfitting", 0.9, "has memorised the training images: .* 90 of 100 pairs .*augment: ada", True),
+        ("overfitting", 0.7, "begins to memorise", False),
+        ("overfitting", 0.5, "no better than others", False),
+        ("diversity", 0.2, "too much alike: .* 20% as much", True),
+        ("diversity", 0.97, "images vary: .* 97%", False),
+        ("support", 0.2, "leaves out kinds of images: .* 20% as many", True),
+        ("support", 0.9, "of many kinds: .* 90% as many", False),
+    ],
+)
+def test_each_side_is_said_in_a_sentence(curve: str, value: float, said: str, warns: bool) -> None:
+    (remark,) = remarks(points(**{curve: value}))
+    assert re.search(said, remark.text) and remark.warns is warns
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    assert remarks([]) == [] and remarks([{"images": 1.0, "separation": math.nan}]) == []
+    assert latest([{"images": 1.0, "separation": 0.5}, {"images": 1.0, "separation": 0.7}], "separation") == pytest.approx(0.6)
