@@ -87,10 +87,11 @@ class Speed(Observer):
         self.images_per_second = point["images_per_second"]
 
 
-def recipe(family: str, changed: dict[str, Any], overrides: list[str]) -> Settings:
-    """params.yaml with the family's recipe, `changed` keys and the caller's overrides, in this order."""
+def recipe(family: str, data: PackedDataset, changed: dict[str, Any], overrides: list[str]) -> Settings:
+    """params.yaml with the shape of the data, the family's recipe, `changed` keys and the caller's overrides, in this order."""
     recipes = YAML(typ="safe").load(RECIPES.read_text(encoding="utf-8"))
-    values = {"model.architecture": family} | recipes["common"] | recipes[family] | changed
+    shape = {f"{part}.{key}": getattr(data, key) for part in ("data", "target") for key in ("resolution", "channels")}
+    values = {"model.architecture": family} | shape | recipes["common"] | recipes[family] | changed
     return load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()] + overrides)
 
 
@@ -100,9 +101,9 @@ def budget(family: str, data: PackedDataset, args: argparse.Namespace, device: t
         return int(args.images)
     kept = args.folder / f"{family}.json"
     if not kept.exists():
-        batch = recipe(family, {}, args.set).train.batch
+        batch = recipe(family, data, {}, args.set).train.batch
         short = {"train.images": batch * SPEED_STEPS, "train.log_every": batch * SPEED_STEPS // 2, "train.evaluate_samples": 16}
-        settings, speed = recipe(family, short, args.set), Speed()
+        settings, speed = recipe(family, data, short, args.set), Speed()
         _train(settings, data, args.folder / "speed" / family, args, device, [speed])
         images = max(int(speed.images_per_second * args.minutes * 60) // ROUND * ROUND, ROUND)
         atomic_write(kept, canonical_json({"images": images, "minutes": args.minutes}))
@@ -114,7 +115,7 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
     images = budget(family, data, args, device)
     every = max(images // 5, 1)
     changed = {"train.images": images, "train.seed": seed, "train.evaluate_every": every, "train.save_every": every}
-    settings = recipe(family, changed, args.set)
+    settings = recipe(family, data, changed, args.set)
     folder = args.folder / f"{family}-{seed}"
     if not (folder / INFO).exists():
         _train(settings, data, folder, args, device, [])

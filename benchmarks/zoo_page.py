@@ -27,7 +27,7 @@ BEGIN, END = "<!-- results: make zoo writes what follows -->\n", "<!-- end of re
 COLUMNS = ("family", "distance", "interval or spread", "recall", "precision", "read", "G", "D", "images", "images/s", "minutes")
 HOW_TO_READ = (
     "Each row is a critic, each column a painter: how often the critic takes the painter's image for more real than a real one "
-    "that it was not trained with. 0.50 is chance, the equilibrium; 0.00 is a painter that it never falls for."
+    "of the same class that it was not trained with. 0.50 is chance, the equilibrium; 0.00 is a painter that it never falls for."
 )
 
 
