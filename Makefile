@@ -21,7 +21,7 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity bench-metrics bench-prepare zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity bench-metrics bench-train bench-prepare zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -44,6 +44,9 @@ test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc
 
 bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, with memory and parity (a quarter of an hour)
 	@python -m benchmarks.metrics
+
+bench-train: $(STAMP) ## time the training of three families beside a plain loop, with memory, start and distance (a quarter of an hour)
+	@python -m benchmarks.train
 
 bench-prepare: $(STAMP) ## time the packing of 10,000 images beside a loop with Pillow, with memory and repeated bytes (minutes)
 	@python -m benchmarks.prepare

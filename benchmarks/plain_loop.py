@@ -1,0 +1,135 @@
+"""A GAN's training as public code bases write it: a DataLoader with PIL transforms, one forward pass after the other, no layouts.
+
+It follows the common skeleton of PyTorch's DCGAN tutorial, mimicry's and R3GAN's trainers: every move takes new images from the
+loader, both players' losses are read with .item(), the moving average is a loop over parameters. Networks, batch, objective,
+R1 and R2 are those of the settings that it is given; rates and weights do not change while it trains.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from atelier.data.packed import PackedDataset
+from atelier.networks import zoo
+from atelier.networks.layers import Generator, ImageShape
+from atelier.settings import Settings
+from atelier.tasks.terms import R1, R2, TERMS
+
+WORKERS = 2  # of the loader, as PyTorch's tutorial has it
+
+
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """The images of a packed set, one at a time through Pillow."""
+
+    def __init__(self, data: PackedDataset) -> None:
+        self.pixels = data.images(np.arange(len(data))).transpose(0, 2, 3, 1).squeeze()
+        self.labels = data.labels
+        half = (0.5,) * data.channels
+        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(half, half)])
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.pixels[index])), int(self.labels[index])
+
+
+class PlainLoop:
+    """After `train`, `average` is the generator, `images` what was shown in `seconds`, `begun` the moment of the first step."""
+
+    def __init__(self, settings: Settings, data: PackedDataset, device: torch.device) -> None:
+        chosen, self.device = settings.train, device
+        if settings.model.architecture == "progan" or any(getattr(chosen, term.key) for term in TERMS if term not in (R1, R2)):
+            raise ValueError("this loop knows no growth, and no other regularisers than R1 and R2")
+        torch.manual_seed(chosen.seed)
+        shape = ImageShape(data.resolution, data.channels, len(data.classes))
+        self.generator, self.discriminator = zoo.build(settings.model, shape)
+        for player in (self.generator, self.discriminator):
+            player.to(device)
+        self.average: Generator = copy.deepcopy(self.generator).eval()
+        betas = (chosen.beta1, chosen.beta2)
+        self.adam_g = torch.optim.Adam(self.generator.parameters(), lr=chosen.lr_generator, betas=betas)
+        self.adam_d = torch.optim.Adam(self.discriminator.parameters(), lr=chosen.lr_discriminator, betas=betas)
+        self.loader = DataLoader(Pictures(data), chosen.batch, shuffle=True, drop_last=True, num_workers=WORKERS)
+        self.chosen, self.keep = chosen, 0.5 ** (chosen.batch / chosen.ema_half_life)
+        self.images, self.seconds, self.begun = 0, 0.0, 0.0
+
+    def train(self, seconds: float) -> None:
+        """Until the seconds have gone."""
+        batches, began = self._batches(), time.monotonic()
+        while self.seconds < seconds:
+            first, second = next(batches), next(batches)
+            self.begun = self.begun or time.time()
+            losses = self._step_d(*first), self._step_g(*second)
+            if not all(math.isfinite(loss) for loss in losses):
+                raise RuntimeError(f"diverged after {self.images} images: {losses}")
+            with torch.no_grad():
+                for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+                    mean.copy_(now.lerp(mean, self.keep))
+                for kept, latest in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+                    kept.copy_(latest)
+            self.images += self.chosen.batch
+            self.seconds = time.monotonic() - began
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            for images, labels in self.loader:
+                yield images.to(self.device), labels.to(self.device)
+
+    def _latents(self) -> Tensor:
+        return torch.randn(self.chosen.batch, self.generator.latent_dim, device=self.device)
+
+    def _chance(self) -> Tensor | None:
+        if not self.generator.chance:
+            return None
+        return torch.randn(self.chosen.batch, self.generator.chance, device=self.device)
+
+    def _step_d(self, real: Tensor, label: Tensor) -> float:
+        self.generator.requires_grad_(False)
+        self.discriminator.requires_grad_(True)
+        penalised = self.chosen.r1 > 0 or self.chosen.r2 > 0
+        real.requires_grad_(penalised)
+        fake = self.generator(self._latents(), label, self._chance()).detach().requires_grad_(penalised)
+        real_logits, fake_logits = self.discriminator(real, label).logits, self.discriminator(fake, label).logits
+        loss = _loss_d(self.chosen.objective, real_logits, fake_logits)
+        for weight, logits, images in ((self.chosen.r1, real_logits, real), (self.chosen.r2, fake_logits, fake)):
+            if weight:
+                (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+                loss = loss + weight / 2 * slope.square().sum(dim=(1, 2, 3)).mean()
+        return self._descend(self.adam_d, loss)
+
+    def _step_g(self, real: Tensor, label: Tensor) -> float:
+        self.generator.requires_grad_(True)
+        self.discriminator.requires_grad_(False)
+        fake_logits = self.discriminator(self.generator(self._latents(), label, self._chance()), label).logits
+        real_logits = self.discriminator(real, label).logits if self.chosen.objective == "relativistic" else None
+        loss = -fake_logits.mean() if real_logits is None else softplus(real_logits - fake_logits).mean()
+        if self.chosen.objective == "nonsaturating":
+            loss = softplus(-fake_logits).mean()
+        return self._descend(self.adam_g, loss)
+
+    @staticmethod
+    def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+
+def _loss_d(objective: str, real: Tensor, fake: Tensor) -> Tensor:
+    if objective == "relativistic":
+        return softplus(fake - real).mean()
+    if objective == "hinge":
+        return relu(1 - real).mean() + relu(1 + fake).mean()
+    return softplus(-real).mean() + softplus(fake).mean()

@@ -1,0 +1,192 @@
+"""How fast does a GAN train, how soon, in how much memory, and how far does it come? Atelier beside a plain loop.
+
+Both train the same networks from the same packed images with the same batch, objective, penalties and rates (zoo.yaml), each as
+a process of its own: first Atelier for --minutes, as many images as a short run says that these allow; then for as many seconds
+the loop as public code bases write it (benchmarks/plain_loop.py). Afterwards the moving averages of both are measured alike, by
+their Fréchet distance from the training images. Memory is the peak of the process that trains; the start is the time until the
+first step begins, imports and reading the images included.
+
+    make bench-train                                            a quarter of an hour on 2 cores
+    .venv/bin/python -m benchmarks.train --families dcgan --minutes 0.5 --data data/base
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atelier.data.packed import PackedDataset
+from atelier.generator import load_generator
+from atelier.metrics.evaluate import Evaluator
+from atelier.settings import Settings
+from atelier.training.distributed import Ranks, choose_device
+from atelier.training.loop import Observer
+from atelier.training.run import run
+from benchmarks.measured import machine, show, table, watched
+from benchmarks.plain_loop import PlainLoop
+from benchmarks.zoo import FAMILIES, SPEED_STEPS, Speed, recipe
+from components import cli
+
+COMPARED = ("dcgan", "resnet", "r3gan")  # cross-entropy, hinge, relativistic pairs with both penalties
+SIDES = {"loop": "plain loop", "atelier": "Atelier"}
+
+
+class Start(Observer):
+    """Hears when the first step begins."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def started(self, history: dict[str, Any]) -> None:
+        self.at = time.time()
+
+
+def atelier(family: str, data: PackedDataset, minutes: float, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """Trains for about so many minutes; the budget is what a short run managed."""
+    begun, speed = Start(), Speed()
+    probe = recipe(family, data, {}, overrides).train.batch * SPEED_STEPS
+    _train(recipe(family, data, _unmeasured(probe, probe // 2), overrides), data, folder / "probe", [begun, speed])
+    images = max(int(speed.images_per_second * minutes * 60), probe)
+    trained, since = recipe(family, data, _unmeasured(images, images // 10), overrides), time.monotonic()
+    _train(trained, data, folder / "whole", [])
+    seconds, peak = time.monotonic() - since, _peak()
+    generator = load_generator(folder / "whole" / "model", choose_device("auto"))
+    return _told(data, trained, generator, images, seconds, begun.at, peak, folder)
+
+
+def loop(family: str, data: PackedDataset, minutes: float, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """Trains for so many minutes."""
+    settings = recipe(family, data, {}, overrides)
+    plain = PlainLoop(settings, data, choose_device("auto"))
+    plain.train(minutes * 60)
+    peak = _peak()
+    return _told(data, settings, plain.average, plain.images, plain.seconds, plain.begun, peak, folder)
+
+
+def _unmeasured(images: int, every: int) -> dict[str, Any]:
+    """A budget without measurements on the way."""
+    return {"train.images": images, "train.log_every": every, "train.save_every": images, "train.evaluate_from": 1.0}
+
+
+def _train(settings: Settings, data: PackedDataset, folder: Path, observers: list[Observer]) -> None:
+    device = choose_device("auto")
+
+    def measure(_: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        return 0.0, {"identity": {"metric": "none"}, "metrics": {}}
+
+    run(settings.model, settings.train, data, folder / "model", folder / "states", measure, {}, device, Ranks(), {}, observers)
+
+
+def _told(
+    data: PackedDataset,
+    settings: Settings,
+    generator: torch.nn.Module,
+    images: int,
+    seconds: float,
+    begun: float,
+    peak: float,
+    cache: Path,
+) -> dict[str, Any]:
+    chosen = settings.evaluate.model_copy(update={"metrics": ["frechet"]})
+    evaluator = Evaluator(data, chosen, cache.parent / "cache", choose_device("auto"))
+    measured = evaluator.measure(generator, data.classes).measurements[0]
+    told = {"images": images, "seconds": seconds, "begun": begun, "megabytes": peak}
+    return told | {"distance": measured.value, "metric": measured.name}
+
+
+def _peak() -> float:
+    """Most memory that this process has held so far, in MB (ru_maxrss would begin with that of the process that made it)."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
+def report(args: argparse.Namespace) -> Iterator[str]:
+    """Lines of the report."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    yield machine(("torch", "torchvision", "numpy"), gpu)
+    yield ""
+    rows, metric = [], ""
+    with tempfile.TemporaryDirectory() as scratch:
+        for data in args.data:
+            for family in args.families:
+                common = ["-m", "benchmarks.train", "--families", family, "--data", str(data), "--scratch", scratch]
+                common += [part for override in args.set for part in ("--set", override)]
+                found: dict[str, dict[str, Any]] = {}
+                minutes = args.minutes
+                for side in ("atelier", "loop"):
+                    since = time.time()
+                    said = watched(f"{data}: {family}, {SIDES[side]}", [*common, "--side", side, "--minutes", str(minutes)])
+                    found[side] = json.loads(said.stdout.splitlines()[-3]) | {"since": since}
+                    minutes = found["atelier"]["seconds"] / 60
+                metric = found["atelier"]["metric"]
+                rows += [_row(data, family, side, found) for side in SIDES]
+    header = [
+        "data",
+        "family",
+        "trained by",
+        "images",
+        "s",
+        "images/s",
+        "times as fast",
+        "distance",
+        "of the loop's",
+        "start, s",
+        "peak, MB",
+    ]
+    yield from table(header, rows)
+    yield ""
+    yield f"The distance is {metric}, of 1000 images of the moving average after equal seconds."
+
+
+def _row(data: Path, family: str, side: str, found: dict[str, dict[str, Any]]) -> list[str]:
+    one, other = found[side], found["loop"]
+    speed, theirs = one["images"] / one["seconds"], other["images"] / other["seconds"]
+    return [
+        data.name,
+        family,
+        SIDES[side],
+        f"{one['images']:,}",
+        f"{one['seconds']:.0f}",
+        f"{speed:.0f}",
+        f"{speed / theirs:.2f}",
+        f"{one['distance']:.1f}",
+        f"{one['distance'] / other['distance']:.2f}",
+        f"{one['begun'] - one['since']:.1f}",
+        f"{one['megabytes']:.0f}",
+    ]
+
+
+def main() -> None:
+    """Measures, prints the table; with --side one side of it, as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--families", nargs="+", choices=FAMILIES, default=list(COMPARED), metavar="NAME", help=f"default: {COMPARED}"
+    )
+    parser.add_argument("--minutes", type=float, default=2.0, help="of training for each side (default: 2)")
+    parser.add_argument("--data", type=Path, nargs="+", default=[Path("data/base")], metavar="FOLDER", help="default: data/base")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of every recipe"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if not args.side:
+        show(report(args), args.output)
+        return
+    side = {"atelier": atelier, "loop": loop}[args.side]
+    with tempfile.TemporaryDirectory(dir=args.scratch) as folder:
+        print(json.dumps(side(args.families[0], PackedDataset(args.data[0]), args.minutes, Path(folder), args.set)))
+
+
+if __name__ == "__main__":
+    cli.run(main)
