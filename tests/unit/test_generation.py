@@ -79,3 +79,16 @@ def test_more_frozen_stages_than_there_are_is_refused() -> None:
     chosen = settings.load(PARAMS, ["finetune.freeze_discriminator=99"])
     with pytest.raises(SettingsError, match=r"freeze_discriminator is 99, but the discriminator has \d stages"):
         Generation(chosen.model, chosen.finetune, ImageShape(28, 1, 10))
+
+
+@pytest.mark.parametrize("objective", ["relativistic", "wasserstein"])
+def test_a_constant_for_each_label_changes_no_signal(objective: str) -> None:
+    """These critics are free to add one, which makes logits of different labels incomparable."""
+    task = generation(f"train.objective={objective}", "train.gradient_penalty=10.0", "train.r1=0.0", "train.r2=0.0")
+    real, fake = torch.randn(2, 64, dtype=torch.float64)
+    constant = 100.0 * torch.randint(0, 3, (64,))
+    plain = task.signals({"real_logits": real, "fake_logits": fake})
+    moved = task.signals({"real_logits": real + constant, "fake_logits": fake + constant})
+    for name, value in plain.items():
+        assert moved[name].item() == pytest.approx(value.item(), abs=1e-9), name
+    assert plain["separation"].item() == pytest.approx((real > fake).double().mean().item())
