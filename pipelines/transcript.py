@@ -7,6 +7,7 @@ import re
 from typing import TextIO
 
 TASK = re.compile(r"Executing task .*'([\w-]+)'")
+HEEDED = re.compile(r"^( *)\[KFP Executor [^\]]*(WARNING|ERROR|CRITICAL)\]: ")  # its prefix of what the step itself has logged
 FAILED = re.compile(r"Task .*'([\w-]+)'.* finished with status .*FAILURE")
 STEP = "    "  # kfp.local indents what a step prints, and nothing else before the step has succeeded
 
@@ -40,6 +41,7 @@ class Transcript(io.TextIOBase):
         self._stream.flush()
 
     def _take(self, line: str) -> None:
+        line = HEEDED.sub(r"\1\2: ", line)
         if not line.strip() or self._of_executor(line):
             return
         if line.startswith(STEP):

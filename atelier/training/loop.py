@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from atelier.augment import AdaController
 from atelier.data.packed import PackedDataset
@@ -136,7 +137,7 @@ class Trainer:
         if newest is None:
             self._picture()
         since, seconds = self.seen, time.monotonic()
-        with self._progress() as shown:
+        with logging_redirect_tqdm(), self._progress() as shown:
             while True:
                 if self._measurement_pending():
                     if self._evaluate(shown, stop):
@@ -270,7 +271,7 @@ class Trainer:
             raise TrainingStopped(reason)
         self.history["points"].append(point)
         shown.set_postfix_str(self._in_short(point))
-        if self.seen >= self.watch.armed_from and self.ranks.first:
+        if self.seen >= max(self.watch.armed_from, COMPARED) and self.ranks.first:
             self._warn(remarks(self.history["points"]))
         for observer in self.observers:
             observer.point(point)

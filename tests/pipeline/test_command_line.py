@@ -93,6 +93,7 @@ LOCAL_RUN = """\
         }
     }
     pack: 100%| 32/32
+    [KFP Executor 2026-11-22 08:00:01,500 WARNING]: 2 files were left out
     error: data.path 'nowhere': no such folder
     a warning at the end of the process
 08:00:02.000 - ERROR - Task \033[96m'prepare-base'\033[0m finished with status FAILURE
@@ -109,6 +110,7 @@ def test_a_transcript_leaves_out_the_lists_of_inputs_and_finds_the_reason(size: 
     assert transcript.tasks == ["check", "prepare-base"]
     left = shown.getvalue()
     assert "pack: 100%" in left and "a warning at the end" in left and left.count("Executing task") == 2
+    assert "    WARNING: 2 files were left out\n" in left
     assert "KFP Executor" not in left and "parameterValues" not in left and "{" not in left
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,20 @@ def test_a_critic_of_few_images_memorises_them_and_is_reported(tmp_path: Path, c
         few = trained(few_digits(tmp_path / "few", 0.95), tmp_path / "of few", *chosen, *length)
     assert few[-1]["overfitting"] > 0.8 > 0.65 > many[-1]["overfitting"] > 0.4
     assert caplog.text.count("has memorised the training images") == 1
+
+
+def test_a_warning_has_a_line_of_its_own_beside_the_progress_bar(
+    digits: PackedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = logging.StreamHandler(sys.stderr)
+    logging.root.addHandler(shown)
+    try:
+        trained(digits, tmp_path, "train.lr_generator=1e-9", "train.images=1600", "train.log_every=160")
+    finally:
+        logging.root.removeHandler(shown)
+    lines = re.split("[\r\n]", capsys.readouterr().err)
+    assert any(re.match("train: .*1.60k/1.60k", line) for line in lines)
+    assert [line.startswith("The critic has won") for line in lines if "The critic has won" in line] == [True]
 
 
 def points(**curves: float) -> list[dict[str, float]]:
