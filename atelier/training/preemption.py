@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -59,13 +60,20 @@ class StopSignal:
 
 @contextlib.contextmanager
 def outliving_readers() -> Iterator[None]:
-    """What the block prints cannot end it when whoever read it is gone, as Kubeflow's launcher is soon after a SIGTERM."""
+    """What the block prints or logs cannot end it when its reader is gone, as Kubeflow's launcher is soon after a SIGTERM."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Outliving(before[0]), _Outliving(before[1])  # type: ignore[assignment]
+    kept: tuple[Any, Any] = _Outliving(before[0]), _Outliving(before[1])
+    sys.stdout, sys.stderr = kept
+    logged = [(handler, handler.stream) for handler in logging.root.handlers if isinstance(handler, logging.StreamHandler)]
+    for handler, stream in logged:
+        if stream in before:
+            handler.setStream(kept[before.index(stream)])
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        for handler, stream in logged:
+            handler.setStream(stream)
 
 
 class _Outliving:
