@@ -124,6 +124,8 @@ class TrainSettings(Section):
     evaluate_samples: Annotated[int, Field(ge=16)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     min_diversity: Share
+    min_kinds: Share
+    on_alarm: Literal["stop", "roll_back", "warn"]
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:

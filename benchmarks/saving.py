@@ -30,8 +30,8 @@ from rich.table import Table
 from atelier.data.packed import PackedDataset
 from atelier.settings import Settings, load
 from atelier.storage import S3Storage
+from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks, choose_device
-from atelier.training.loop import Observer
 from atelier.training.run import run
 from components import cli
 

@@ -27,8 +27,8 @@ from atelier.data.packed import PackedDataset
 from atelier.generator import load_generator
 from atelier.metrics.evaluate import Evaluator
 from atelier.settings import Settings
+from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks, choose_device
-from atelier.training.loop import Observer
 from atelier.training.run import run
 from benchmarks.measured import machine, show, table, watched
 from benchmarks.plain_loop import PlainLoop

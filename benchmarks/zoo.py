@@ -41,8 +41,8 @@ from atelier.model_settings import ModelSettings
 from atelier.pictures import grid, png
 from atelier.settings import Settings, load
 from atelier.training.checkpoint import read_history
+from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks, choose_device
-from atelier.training.loop import Observer
 from atelier.training.run import run
 from benchmarks import zoo_page
 from benchmarks.tournament import load_critic, matrix

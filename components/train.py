@@ -217,7 +217,10 @@ def report(output: Path, info: GeneratorInfo) -> None:
     if os.environ.get("RANK", "0") == "0":
         metric = info.metric
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
-        for remark in remarks(read_history(output)["points"]):
+        history = read_history(output)
+        for alarm in history["alarms"]:
+            print(f"  {alarm['kind']} at {alarm['images']} images: {alarm['text']} ({alarm['done']})")
+        for remark in remarks(history["points"]):
             print(f"  {remark.text}")
 
 

@@ -26,7 +26,7 @@ TRAINING: dict[str, Any] = {
     "evaluate_every": 32,
     "evaluate_samples": 16,
     "evaluate_from": 0.0,
-    "min_diversity": 0.0,
+    "on_alarm": "warn",
 }
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from atelier.registry.tracking import StepRun
-from atelier.training.loop import Observer
+from atelier.training.chronicle import Observer
+
+ALARM = "atelier.alarm"
 
 
 class MlflowObserver(Observer):
@@ -26,6 +28,10 @@ class MlflowObserver(Observer):
     def evaluated(self, evaluation: dict[str, Any]) -> None:
         """A measurement of the averaged generator."""
         self.run.log_history([], [evaluation])
+
+    def alarmed(self, alarm: dict[str, Any]) -> None:
+        """What went wrong, as a tag of the run: the newest counts."""
+        self.run.set_tags({ALARM: f"{alarm['kind']} at {alarm['images']} images: {alarm['text']} ({alarm['done']})"})
 
     def picture(self, path: Path, images: int) -> None:
         """A grid of the fixed latents."""

@@ -88,8 +88,8 @@ PANELS = [
     ),
     Panel(
         "Variety of a fixed batch",
-        "relative to real images, towards 0 it has collapsed: how much the images differ, how many real ones they are near to",
-        {"diversity": "diversity", "support": "support"},
+        "relative to real images, towards 0 it has collapsed: how much the images differ, of how many kinds they are",
+        {"diversity": "diversity", "kinds": "kinds"},
     ),
     Panel("Speed", "images a second", {"images_per_second": "images a second"}),
 ]
@@ -135,6 +135,7 @@ def write_report(
         own=name or "generated",
         beside=baseline_name if baseline_rows else "",
         remarks=remarks(known.history["points"]),
+        alarms=known.history.get("alarms", []),
         charts=charts(known),
         grids=grids,
         hidden_grids=hidden_grids,

@@ -16,6 +16,7 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.objectives import OBJECTIVES
 from atelier.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
+from atelier.tasks.kinds import Kinds
 from atelier.tasks.move import Batch, Draws, Pressure
 from atelier.tasks.sight import Sight
 from atelier.tasks.terms import TERMS, Memory, Seen, Term
@@ -66,9 +67,14 @@ class Generation:
         terms = {term.key: term.draw(count, self.generator) for term in self.terms if term.player == player}
         return Draws(latents, real, fake, chance, terms)
 
-    def sight(self, real: Batch, held_out: Batch | None) -> Sight:
-        """Fixed images by which the duel is watched: training images, and some that are never trained on."""
-        return Sight(self.generator, self.discriminator, self.train.seed, real, held_out)
+    def sight(self, real: Batch, held_out: Batch | None, kinds: Kinds) -> Sight:
+        """Fixed images by which the duel is watched: training images and their kinds, and images that are never trained on."""
+        return Sight(self.generator, self.discriminator, self.train.seed, real, held_out, kinds)
+
+    @property
+    def undecided(self) -> float:
+        """The discriminator's loss when it finds all images equally real and says so with logits of 0."""
+        return self.objective.discriminator(torch.zeros(1), torch.zeros(1)).item()
 
     def loss(self, player: str, batch: Batch, draws: Draws, pressure: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
         """The player's loss (a scalar), and what `signals` reads of it, detached: losses [] and D's logits [N]."""

@@ -1,4 +1,4 @@
-"""Fixed images by which a duel is watched: the averaged player's picture over time, its diversity, and the critic's memory."""
+"""Fixed images by which a duel is watched: the averaged player's picture over time, its variety, and the critic's memory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from atelier.generator import draw_latents, to_uint8
 from atelier.networks.layers import Discriminator, Generator
 from atelier.pictures import grid, png
+from atelier.tasks.kinds import Kinds
 from atelier.tasks.move import Batch
 
 COMPARED = 128  # images between which distances are taken, and that the critic judges
@@ -17,28 +18,34 @@ ROWS, COLUMNS = 8, 10  # of the picture
 class Sight:
     """The same latents and the same real images at every moment of a run; with classes, each column of the picture is one class.
 
-    `real` are 2 x COMPARED training images, the measure of variety, `held_out` images that are never trained on (None where there
-    are none).
+    `real` are COMPARED training images, the measure of variety, `held_out` as many that are never trained on (None where there
+    are none), and `kinds` are those of the training images.
     """
 
     def __init__(
-        self, generator: Generator, discriminator: Discriminator, seed: int, real: Batch, held_out: Batch | None
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        seed: int,
+        real: Batch,
+        held_out: Batch | None,
+        kinds: Kinds,
     ) -> None:
         self.generator, self.discriminator = generator, discriminator
-        self.real, self.held_out = Batch(real.images[:COMPARED], real.labels[:COMPARED]), held_out
+        self.real, self.held_out, self.kinds = real, held_out, kinds
         classes = generator.shape.classes
         self.columns = min(classes, COLUMNS) or COLUMNS
         count = max(COMPARED, ROWS * self.columns)
         latents, _ = draw_latents(generator.latent_dim, classes, count, seed)
-        self.latents = latents.to(real.images.device)
-        self.labels = (torch.arange(count) % self.columns).to(real.images.device) if classes else None
+        self.latents, number = latents.to(real.images.device), torch.arange(count, device=real.images.device)
+        self.columns_of = number % self.columns if classes else None
+        self.labels = number % min(classes, COMPARED // 2) if classes else None
         self.real_distance = pairwise_distance(self.real.images, self.real.labels if classes else None)
-        self.real_support = support(real.images[COMPARED:], self.real.images)
 
     @property
     def curves(self) -> tuple[str, ...]:
         """Names of what `look` tells."""
-        always = ("diversity", "support")
+        always = ("diversity", "kinds")
         return always if self.held_out is None else (*always, "overfitting", "separation_held_out")
 
     @torch.no_grad()
@@ -50,11 +57,11 @@ class Sight:
         chance. overfitting: in which the critic finds a training image more real than a held-out one. separation_held_out: in
         which it finds a held-out image more real than a generated one; nothing is augmented.
         """
-        images, labels = self._painted(generator, COMPARED)
-        images = images.float().clamp(-1, 1)
+        labels = None if self.labels is None else self.labels[:COMPARED]
+        images = generator(self.latents[:COMPARED], labels).float().clamp(-1, 1)
         found = {
             "diversity": pairwise_distance(images, labels) / self.real_distance,
-            "support": support(images, self.real.images) / self.real_support,
+            "kinds": self.kinds.share(images),
         }
         if self.held_out is not None:
             known, held_out = (
@@ -67,12 +74,9 @@ class Sight:
     @torch.no_grad()
     def picture(self, generator: nn.Module) -> bytes:
         """The first images of the batch as a PNG."""
-        images, _ = self._painted(generator, ROWS * self.columns)
+        count = ROWS * self.columns
+        images = generator(self.latents[:count], None if self.columns_of is None else self.columns_of[:count])
         return png(grid(to_uint8(images), self.columns))
-
-    def _painted(self, generator: nn.Module, count: int) -> tuple[Tensor, Tensor | None]:
-        labels = None if self.labels is None else self.labels[:count]
-        return generator(self.latents[:count], labels), labels
 
     def _judged(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The critic's logits and their labels; its running statistics stay as they are."""
@@ -97,14 +101,6 @@ def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
     if labels is not None and (alike := counted & (labels[:, None] == labels[None, :])).any():
         counted = alike
     return distances[counted].mean().item()
-
-
-def support(images: Tensor, real: Tensor) -> int:
-    """How many of the real images are the nearest to one of the images [N,C,H,W], whatever their labels.
-
-    Few, where images come from few of the modes of the real ones, however much they differ within these.
-    """
-    return len(torch.cdist(images.flatten(1).float(), real.flatten(1).float()).argmin(dim=1).unique())
 
 
 def ordered(higher: Tensor, higher_labels: Tensor | None, lower: Tensor, lower_labels: Tensor | None) -> float:

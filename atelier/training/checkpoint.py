@@ -113,10 +113,10 @@ def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[st
 
 
 def read_history(folder: Path) -> dict[str, Any]:
-    """history.json of a checkpoint folder: {"points": [...], "evaluations": [...], "compute": [...]}.
+    """history.json of a checkpoint folder: {"points": [...], "evaluations": [...], "alarms": [...], "compute": [...]}.
 
     A measurement has its images, step, distance ("value"), the seconds that it took, other metrics and identities.
-    "compute" is what the training has cost (seconds on each kind of hardware, see clock.Clock); a checkpoint that was written
-    before training recorded it has no such part.
+    An alarm has its images, kind, text and what was done. "compute" is what the training has cost (seconds on each kind of
+    hardware, see clock.Clock). A checkpoint that was written before training recorded one of the last two has no such part.
     """
     return json.loads((Path(folder) / "history.json").read_text(encoding="utf-8"))

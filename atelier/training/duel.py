@@ -15,7 +15,7 @@ LATEST = 0.1  # share of the run that a remark is about
 WON, LEVEL = 0.99, 0.6  # separation from which the critic has won; to which the two are level
 MEMORISED, MEMORISING = 0.8, 0.65  # overfitting
 UNIFORM = 0.5  # diversity under which images vary too little
-FEW_KINDS = 0.4  # support under which kinds of images are missing
+FEW_KINDS = 0.4  # kinds under which some are missing
 MORE_VARIETY = "raise r1 and r2, lower the learning rates, or use augment: ada"
 
 
@@ -30,13 +30,13 @@ class Remark:
 
 def remarks(points: Sequence[dict[str, float]]) -> list[Remark]:
     """What the last tenth of the curves says; nothing of what they do not have."""
-    readers = {"separation": _balance, "overfitting": _memory, "diversity": _variety, "support": _reach}
+    readers = {"separation": _balance, "overfitting": _memory, "diversity": _variety, "kinds": _reach}
     return [say(value) for name, say in readers.items() if (value := latest(points, name)) is not None]
 
 
-def latest(points: Sequence[dict[str, float]], name: str) -> float | None:
-    """Mean of a curve over the last tenth of the run so far; None where it has no finite value there."""
-    since = (1 - LATEST) * points[-1]["images"] if points else 0.0
+def latest(points: Sequence[dict[str, float]], name: str, share: float = LATEST) -> float | None:
+    """Mean of a curve over the last tenth (or that share) of the run so far; None where it has no finite value there."""
+    since = (1 - share) * points[-1]["images"] if points else 0.0
     values = [point[name] for point in points if point["images"] >= since and name in point and math.isfinite(point[name])]
     return sum(values) / len(values) if values else None
 
@@ -74,7 +74,7 @@ def _variety(share: float) -> Remark:
 
 
 def _reach(share: float) -> Remark:
-    told = f"those of a fixed batch are nearest to {share:.0%} as many real images as other real ones are"
+    told = f"those of a fixed batch are of {share:.0%} as many as real ones"
     if share < FEW_KINDS:
         return Remark("reach", f"The generator leaves out kinds of images: {told}; {MORE_VARIETY}.", warns=True)
     return Remark("reach", f"The generator's images are of many kinds: {told}.")

@@ -7,11 +7,11 @@ the state, so a run that is killed and started again ends with the same bytes (o
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,18 +23,19 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from atelier.augment import AdaController
 from atelier.data.packed import PackedDataset
-from atelier.files import atomic_write
 from atelier.progress import bar
 from atelier.settings import TrainSettings
 from atelier.tasks.generation import Generation
+from atelier.tasks.kinds import COUNTED, LEARNT, Kinds
 from atelier.tasks.move import Pressure
 from atelier.tasks.sight import COMPARED
 from atelier.training import state
+from atelier.training.alarms import Alarm, Watch, not_finite
+from atelier.training.chronicle import Chronicle, Finished, Observer
 from atelier.training.clock import Clock
 from atelier.training.distributed import Elsewhere, Ranks
-from atelier.training.duel import Remark, in_hundred, remarks
 from atelier.training.feed import Feed, held_out
-from atelier.training.monitors import Meter, TrainingStopped, Watch, gradient_norm
+from atelier.training.monitors import Meter, TrainingStopped, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
 from atelier.training.schedules import cosine, ema_decay
 
@@ -42,26 +43,11 @@ log = logging.getLogger("atelier.training")
 
 ADA_STEPS = 4
 STOP_STEPS = 16
+ROLL_BACKS = 3
 LEFT = math.inf  # what the ranks hear instead of a distance when a measurement was left
 
 Measure = Callable[[nn.Module], tuple[float, dict[str, Any]]]
 """Distance of a generator from the training images (lower is better), with its "identity" and all "metrics" by name."""
-
-
-class Observer:
-    """Hears of what happens; every method may be left as it is."""
-
-    def started(self, history: dict[str, Any]) -> None:
-        """Training begins, or goes on with the history that it has."""
-
-    def point(self, point: dict[str, float]) -> None:
-        """A point of the curves."""
-
-    def evaluated(self, evaluation: dict[str, Any]) -> None:
-        """The averaged generator was measured."""
-
-    def picture(self, path: Path, images: int) -> None:
-        """A picture (PNG) of the fixed latents was written."""
 
 
 class _Left(Exception):
@@ -71,18 +57,6 @@ class _Left(Exception):
 def _leave_when_stopped(stop: StopSignal, *_: Any) -> None:
     if stop.received is not None:
         raise _Left
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A whole run: the folder of its best save, that save's evaluation, and the history of all of it.
-
-    `history` is {"points": the curves, "evaluations": the measurements, "compute": what it has cost, see clock.Clock}.
-    """
-
-    best: Path
-    evaluation: dict[str, Any]
-    history: dict[str, Any]
 
 
 class Trainer:
@@ -101,7 +75,7 @@ class Trainer:
     ) -> None:
         self.task, self.settings, self.folder = task, settings, folder
         self.measure, self.device, self.ranks = measure, device, ranks
-        self.observers = observers if ranks.first else ()
+        self.chronicle = Chronicle(folder.grids, observers, ranks.first)
         for player in task.players.values():
             player.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         ranks.same_start(task.players.values())
@@ -112,30 +86,30 @@ class Trainer:
         }
         self.feed = Feed(data, settings.seed, device)
         self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
-        self.watch = Watch(settings.max_grad_norm, settings.min_diversity, int(settings.evaluate_from * settings.images))
+        self.watch = Watch(settings, task.undecided)
         self.meter, self.signal = Meter(), Meter()
         self.clock = Clock(device, ranks.world)
         self.steps = -(-settings.images // settings.batch)
         share = ranks.share(settings.batch // settings.accumulate)
         task.check_share(share.stop - share.start)
         self.step = 0
-        self.history: dict[str, Any] = {"points": [], "evaluations": [], "compute": []}
-        self.best: dict[str, Any] | None = None
-        known = self.feed.batch(len(task.players), 0, 2 * COMPARED, following=0)
-        self.sight = task.sight(known, held_out(data, settings.seed, COMPARED, device))
-        self.warned: set[str] = set()
+        self.slowed = dict.fromkeys(task.players, 1.0)
+        known = (self.feed.batch(len(task.players), start, COMPARED, following=0) for start in itertools.count(0, COMPARED))
+        kept = held_out(data, settings.seed, COMPARED, device)
+        self.sight = task.sight(next(known), kept, Kinds(itertools.islice(known, LEARNT + COUNTED)))
 
     # --- the run
 
     def run(self, stop: StopSignal) -> Finished:
-        """Trains to the end. Raises Preempted after a signal (state saved) and TrainingStopped on divergence or collapse."""
+        """Trains to the end. Raises Preempted after a signal (state saved) and TrainingStopped on an alarm that ends the run."""
         newest = self.folder.newest()
         if newest is not None:
             self._restore(newest)
-        for observer in self.observers:
-            observer.started(self.history)
+        self.chronicle.started()
         if newest is None:
             self._picture()
+            if self.settings.on_alarm == "roll_back" and self.ranks.first:
+                state.write(self.folder.start, *self._state())
         since, seconds = self.seen, time.monotonic()
         with logging_redirect_tqdm(), self._progress() as shown:
             while True:
@@ -158,9 +132,10 @@ class Trainer:
                 if self._due(self.settings.save_every):
                     self._save()
                     since, seconds = self.seen, time.monotonic()
-        assert self.best is not None  # the last step always measures
-        self.clock.add_to(self.history["compute"])
-        return Finished(self.folder.step(self.best["step"]), self.best, self.history)
+        best, history = self.chronicle.best, self.chronicle.history
+        assert best is not None  # the last step always measures
+        self.clock.add_to(history["compute"])
+        return Finished(self.folder.step(best["step"]), best, history)
 
     def _stop(self, stop: StopSignal) -> NoReturn:
         """Saves and raises Preempted."""
@@ -184,7 +159,7 @@ class Trainer:
         """True where a measurement is due and was not made yet, be it by a run that was interrupted meanwhile."""
         ready = self.step > 0 and self.seen >= self.settings.evaluate_from * self.settings.images
         due = (ready and self._due(self.settings.evaluate_every)) or self.step == self.steps
-        return due and [one["step"] for one in self.history["evaluations"][-1:]] != [self.step]
+        return due and [one["step"] for one in self.chronicle.history["evaluations"][-1:]] != [self.step]
 
     def _progress(self) -> tqdm:
         total, smoothing = self.steps * self.settings.batch, 0.05
@@ -196,7 +171,7 @@ class Trainer:
         progress = self.step / self.steps
         settings = self.settings
         for name, optimiser in self.optimisers.items():
-            rate = getattr(settings, f"lr_{name}")
+            rate = self.slowed[name] * getattr(settings, f"lr_{name}")
             for group in optimiser.param_groups:
                 group["lr"] = cosine(rate, rate * settings.lr_final, progress)
                 group["betas"] = (settings.beta1, cosine(settings.beta2, settings.beta2_final, progress))
@@ -255,7 +230,7 @@ class Trainer:
     # --- watching and measuring
 
     def _point(self, images_per_second: float, shown: tqdm) -> None:
-        """Adds a point to the curves and stops the run if it shows divergence or collapse."""
+        """Adds a point to the curves, and heeds what they show."""
         means = self.meter.means()
         self.meter.reset()
         point = {
@@ -266,36 +241,55 @@ class Trainer:
             **self._look(),
             "images_per_second": images_per_second,
         }
-        reason = self.watch.check(point)
-        if reason:
-            raise TrainingStopped(reason)
-        self.history["points"].append(point)
-        shown.set_postfix_str(self._in_short(point))
-        if self.seen >= max(self.watch.armed_from, COMPARED) and self.ranks.first:
-            self._warn(remarks(self.history["points"]))
-        for observer in self.observers:
-            observer.point(point)
+        for name, value in point.items():
+            if not math.isfinite(value):
+                self._heed(not_finite(name, value))
+                return
+        self.chronicle.point(point, shown)
+        if failing := self.watch.check(self.chronicle.history):
+            self._heed(failing)
+        elif self.seen >= max(self.watch.armed_from, COMPARED):
+            self.chronicle.warn()
 
-    def _warn(self, found: Sequence[Remark]) -> None:
-        """Logs what should be heeded, once of each kind."""
-        for remark in found:
-            if remark.warns and remark.about not in self.warned:
-                log.warning(f"{remark.text} ({self.seen} images)")
-                self.warned.add(remark.about)
+    def _heed(self, alarm: Alarm) -> None:
+        """Does as `on_alarm` says. Raises TrainingStopped if the run is to end."""
+        action = self.settings.on_alarm
+        done = "stopped"
+        if action == "warn" and not alarm.fatal:
+            done = "went on, as on_alarm says"
+        elif action == "roll_back" and len(self.chronicle.history["alarms"]) < ROLL_BACKS:
+            done = self._roll_back(alarm.slower) or done
+        self.chronicle.alarmed(self.seen, alarm.kind, alarm.text, done)
+        if done == "stopped":
+            raise TrainingStopped(f"{alarm.kind} at {self.seen} images: {alarm.text}")
+
+    def _roll_back(self, slower: Sequence[str]) -> str:
+        """Gives all networks the weights of the best save, or of the start, and halves rates; says so, or "" without a save.
+
+        The run goes on from there with what is left of its images: the step counts on, so that saves and schedules stay in order.
+        Optimisers begin anew, as do the running means of regularisers.
+        """
+        best = self.chronicle.best
+        save = self.folder.step(best["step"]) if best else self.folder.start
+        if not self.ranks.any(self.ranks.first and save.is_dir(), self.device):
+            return ""
+        if self.ranks.first:
+            self._load(state.read(save, self.folder.key)[0])
+        self.ranks.same_start([*self.task.players.values(), self.average])
+        for optimiser in self.optimisers.values():
+            optimiser.state.clear()
+        for meter in (self.meter, self.signal):
+            meter.reset()
+        self.task.memory.clear()
+        for name in slower:
+            self.slowed[name] /= 2
+        rates = " and ".join(f"lr_{name} at {self.slowed[name]:g} of what params.yaml says" for name in slower)
+        return f"rolled back to {best['images'] if best else 0} images, with {rates}"
 
     def _look(self) -> dict[str, float]:
         """What the first rank sees of the fixed images, on all ranks."""
         found = self.sight.look(self.average) if self.ranks.first else dict.fromkeys(self.sight.curves, 0.0)
         return {name: self.ranks.from_first(value, self.device) for name, value in found.items()}
-
-    def _in_short(self, point: dict[str, float]) -> str:
-        """A point for the progress bar: losses, how often the critic is right, the best distance so far."""
-        parts = [f"{name[0].upper()}={point[f'loss_{name}']:.3f}" for name in self.task.players]
-        if "separation" in point:
-            parts.append(f"D right in {in_hundred(point['separation'])}")
-        if self.best:
-            parts.append(f"distance {self.best['value']:.4g}")
-        return ", ".join(parts)
 
     def _evaluate(self, shown: tqdm, stop: StopSignal) -> bool:
         """Measures the averaged generator; True if it is the best so far (the first of equals is).
@@ -322,56 +316,61 @@ class Trainer:
         if self.ranks.first:
             self._picture()
         if not math.isfinite(value):
-            raise TrainingStopped(f"diverged: the measured distance is {value} at {self.seen} images; lower the learning rates")
-        improved = self.best is None or value < self.best["value"]
+            self._heed(not_finite("the measured distance", value))
+            return False
         seconds = time.monotonic() - began
         evaluation = {"images": self.seen, "step": self.step, "value": value, "seconds": seconds, **found}
-        if improved:
-            self.best = evaluation
-        self.history["evaluations"].append(evaluation)
-        for observer in self.observers:
-            observer.evaluated(evaluation)
-        return improved
+        return self.chronicle.evaluated(evaluation)
 
     def _picture(self) -> None:
         """What the fixed batch looks like now."""
-        path = self.folder.grids / f"{self.seen:09d}.png"
-        atomic_write(path, self.sight.picture(self.average))
-        for observer in self.observers:
-            observer.picture(path, self.seen)
+        self.chronicle.picture(self.seen, self.sight.picture(self.average))
 
     # --- the state
 
     def _save(self) -> None:
-        """Writes everything that the next step depends on. Raises TrainingStopped rather than save weights that diverged."""
+        """Writes everything that the next step depends on, once it is known to be finite."""
         self._refuse_divergence()
         if self.ranks.first:
-            self.clock.add_to(self.history["compute"])
-            players = self.task.players
-            tensors = {
-                "networks": {f"{name}.{key}": v for name, net in players.items() for key, v in net.state_dict().items()},
-                "average": dict(self.average.state_dict()),
-                "optimisers": state.optimiser_tensors(self.optimisers, players),
-                "random": state.random_state(self.device),
-            }
-            values = {
-                "run_key": self.folder.key,
-                "threads": torch.get_num_threads(),
-                "step": self.step,
-                "images": self.seen,
-                "best": self.best,
-                "history": self.history,
-                "ada": self.ada.state_dict(),
-                "memory": self.task.memory,
-                "meters": {"points": self.meter.state(), "signal": self.signal.state()},
-            }
-            self.folder.save(self.step, tensors, values)
+            self.folder.save(self.step, *self._state())
+
+    def _state(self) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+        """All tensors by group, and all values."""
+        self.clock.add_to(self.chronicle.history["compute"])
+        players = self.task.players
+        tensors = {
+            "networks": {f"{name}.{key}": v for name, net in players.items() for key, v in net.state_dict().items()},
+            "average": dict(self.average.state_dict()),
+            "optimisers": state.optimiser_tensors(self.optimisers, players),
+            "random": state.random_state(self.device),
+        }
+        values = {
+            "run_key": self.folder.key,
+            "threads": torch.get_num_threads(),
+            "step": self.step,
+            "images": self.seen,
+            "best": self.chronicle.best,
+            "history": self.chronicle.history,
+            "slowed": self.slowed,
+            "ada": self.ada.state_dict(),
+            "memory": self.task.memory,
+            "meters": {"points": self.meter.state(), "signal": self.signal.state()},
+        }
+        return tensors, values
 
     def _refuse_divergence(self) -> None:
-        """Raises TrainingStopped if a step since the last point of the curves was not finite."""
-        bad = [name for name, value in self.meter.means().items() if not math.isfinite(value)]
-        if bad:
-            raise TrainingStopped(f"diverged: {bad[0]} is not finite at {self.seen} images; lower the learning rates or raise r1")
+        """Heeds it if a step since the last point of the curves was not finite, so that no such weights are saved."""
+        for name, value in self.meter.means().items():
+            if not math.isfinite(value):
+                self._heed(not_finite(name, value))
+                return
+
+    def _load(self, tensors: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Gives the networks the weights of a save."""
+        for name, network in self.task.players.items():
+            own = {key.removeprefix(f"{name}."): v for key, v in tensors["networks"].items() if key.startswith(f"{name}.")}
+            network.load_state_dict(own)
+        self.average.load_state_dict(tensors["average"])
 
     def _restore(self, save: Path) -> None:
         tensors, values = state.read(save, self.folder.key)
@@ -380,13 +379,11 @@ class Trainer:
                 f"this run began with {values['threads']} threads and goes on with {torch.get_num_threads()}: its bytes will not "
                 f"be those of an uninterrupted run; for those set OMP_NUM_THREADS={values['threads']}"
             )
-        for name, network in self.task.players.items():
-            own = {key.removeprefix(f"{name}."): v for key, v in tensors["networks"].items() if key.startswith(f"{name}.")}
-            network.load_state_dict(own)
-        self.average.load_state_dict(tensors["average"])
+        self._load(tensors)
         state.restore_optimisers(tensors["optimisers"], self.optimisers, self.task.players)
         state.restore_random_state(tensors["random"], self.device)
-        self.step, self.best, self.history = values["step"], values["best"], {"compute": [], **values["history"]}
+        self.step, self.slowed = values["step"], values["slowed"]
+        self.chronicle.restore(values["history"], values["best"])
         self.ada.load_state_dict(values["ada"])
         self.task.memory.update(values["memory"])
         self.meter.restore(values["meters"]["points"], self.device)

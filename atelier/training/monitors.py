@@ -1,8 +1,7 @@
-"""What is watched during the duel, and when it is stopped: divergence and collapse."""
+"""Numbers of the duel between two points of its curves."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from atelier.errors import AtelierError
 
 
 class TrainingStopped(AtelierError):
-    """The run diverged or collapsed; the message says where its best checkpoint is."""
+    """An alarm ended the run; the message says where its best checkpoint is."""
 
 
 class Meter:
@@ -50,33 +49,3 @@ class Meter:
 def gradient_norm(module: nn.Module) -> Tensor:
     """Euclidean norm of all gradients of a network."""
     return torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
-
-
-class Watch:
-    """Stops a run that diverged or collapsed.
-
-    Divergence: a loss or gradient norm that is not finite, or a norm above `max_grad_norm` in the mean between two points.
-    Collapse: diversity relative to real images under `min_diversity`, judged from `armed_from` images on (an untrained
-    generator has none yet).
-    """
-
-    def __init__(self, max_grad_norm: float, min_diversity: float, armed_from: int) -> None:
-        self.max_grad_norm, self.min_diversity, self.armed_from = max_grad_norm, min_diversity, armed_from
-
-    def check(self, point: dict[str, float]) -> str | None:
-        """Why the run must stop, or None. `point` holds the curves' names and `images`."""
-        for name, value in point.items():
-            if not math.isfinite(value):
-                return f"diverged: {name} is {value} at {point['images']:.0f} images; lower the learning rates or raise r1"
-            if name.startswith("grad_norm") and value > self.max_grad_norm:
-                return (
-                    f"diverged: {name} is {value:.3g} at {point['images']:.0f} images, above max_grad_norm "
-                    f"{self.max_grad_norm:g}; lower the learning rates or raise r1"
-                )
-        if point["images"] >= self.armed_from and point["diversity"] < self.min_diversity:
-            return (
-                f"collapsed: the diversity of a fixed batch is {point['diversity']:.3f} of real images' at "
-                f"{point['images']:.0f} images, under min_diversity {self.min_diversity:g}; raise r1 and r2, lower the learning "
-                "rates, or use augment: ada"
-            )
-        return None

@@ -21,8 +21,9 @@ from atelier.settings import ModelSettings, TrainSettings, fingerprint
 from atelier.tasks.generation import Generation
 from atelier.training import checkpoint
 from atelier.training.checkpoint import Start
+from atelier.training.chronicle import Finished, Observer
 from atelier.training.distributed import DistributedError, Ranks
-from atelier.training.loop import Finished, Measure, Observer, Trainer
+from atelier.training.loop import Measure, Trainer
 from atelier.training.monitors import TrainingStopped
 from atelier.training.preemption import StopSignal, outliving_readers
 from atelier.training.state import RunFolder, StateError
@@ -177,11 +178,12 @@ def _finished(folder: RunFolder, observers: Sequence[Observer]) -> Finished | No
 
 def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str, Any]], GeneratorInfo]) -> str:
     """Exports the best checkpoint of a run that was stopped, and says where it is."""
-    if trainer.best is None:
+    best = trainer.chronicle.best
+    if best is None:
         return "there was no measured checkpoint yet"
     kept = folder.path / "best"
     if trainer.ranks.first:
-        trainer.clock.add_to(trainer.history["compute"])
-        best = folder.step(trainer.best["step"])
-        checkpoint.export(best, describe(trainer.best), trainer.history, folder.grids, kept)
-    return f"its best checkpoint ({trainer.best['images']} images, distance {trainer.best['value']:.4g}) is kept in {kept}"
+        history = trainer.chronicle.history
+        trainer.clock.add_to(history["compute"])
+        checkpoint.export(folder.step(best["step"]), describe(best), history, folder.grids, kept)
+    return f"its best checkpoint ({best['images']} images, distance {best['value']:.4g}) is kept in {kept}"

@@ -55,6 +55,7 @@ class RunFolder:
         self.path = Path(states) / key[:16]
         self.key = key
         self.grids = self.path / "grids"
+        self.start = self.path / "start"  # a save of the untrained networks, to which a run may roll back
         self.mirror = Mirror(mirror, self.path) if mirror else None
 
     @contextlib.contextmanager

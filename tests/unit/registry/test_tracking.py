@@ -20,6 +20,7 @@ from mlflow.entities import Metric
 from PIL import Image
 
 from atelier.registry import runs, server
+from atelier.registry.observer import MlflowObserver
 from atelier.registry.server import TrackingError, client, experiment_id
 from atelier.registry.tracking import step_run
 from atelier.training.preemption import Preempted
@@ -97,6 +98,13 @@ def test_an_interrupted_step_goes_on_in_its_run_and_sends_nothing_twice(tracking
     run = run_of(second.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"lr": "1", "new": "3"} and run.data.tags["changed.lr"] == "2"
+
+
+def test_an_alarm_of_training_is_a_tag(tracking: Path) -> None:
+    with step_run("train", EXPERIMENT, {}) as run:
+        for images, done in ((10, "rolled back"), (20, "stopped")):
+            MlflowObserver(run).alarmed({"images": images, "kind": "collapse", "text": "few kinds", "done": done})
+    assert run_of(run.run_id).data.tags["atelier.alarm"] == "collapse at 20 images: few kinds (stopped)"
 
 
 def test_another_pipeline_run_takes_over_only_what_was_interrupted(

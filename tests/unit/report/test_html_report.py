@@ -253,8 +253,10 @@ def test_curves_are_drawn_and_the_best_is_ringed(
 def test_the_state_of_the_duel_is_said(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
     folder = make_checkpoint()
     points = [{"images": n, "separation": 0.8, "separation_held_out": 0.7, "overfitting": 0.9} for n in (1, 2)]
-    (folder / "history.json").write_text(json.dumps({"points": points, "evaluations": []}))
+    alarm = {"images": 1, "kind": "collapse", "text": "few kinds <of> images", "done": "rolled back to 0 images"}
+    (folder / "history.json").write_text(json.dumps({"points": points, "evaluations": [], "alarms": [alarm]}))
     text = Page(page := write(folder)).text
+    assert "Collapse at 1 images: few kinds <of> images. What was done: rolled back to 0 images." in text
     assert "The critic is ahead" in text and "in 80 of 100 pairs" in text
     assert '<li class="bad">The critic has memorised the training images' in page
     assert re.search(

@@ -18,8 +18,9 @@ from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.generator import sample
 from atelier.settings import Settings
+from atelier.training.chronicle import Observer
 from atelier.training.distributed import ranks
-from atelier.training.loop import Measure, Observer
+from atelier.training.loop import Measure
 from atelier.training.run import run
 
 TINY = [
@@ -36,7 +37,7 @@ TINY = [
     "train.augment=ada",
     "train.augment_p=0.5",
     "train.ada_images=5000",
-    "train.min_diversity=0.0",
+    "train.on_alarm=warn",
     "train.precision=float32",
     "train.accumulate=1",
     "train.compile=false",

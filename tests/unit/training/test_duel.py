@@ -17,8 +17,9 @@ from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import Discriminator, ImageShape, Verdict
 from atelier.tasks.generation import Generation
+from atelier.tasks.kinds import COUNTED, LEARNT, Kinds
 from atelier.tasks.move import Batch
-from atelier.tasks.sight import COMPARED, Sight, ordered, support
+from atelier.tasks.sight import COMPARED, Sight, ordered
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.duel import latest, remarks
@@ -59,14 +60,27 @@ def test_ordered_pairs_against_a_loop() -> None:
     assert ordered(lower, None, lower, None) == 0.5 and ordered(lower + 10, None, lower, None) == 1
 
 
-def test_images_of_few_modes_support_few_real_ones(digits: PackedDataset) -> None:
-    """One digit of ten left: as diverse as others, pixel by pixel, but near to a tenth of the real images."""
+def batches(images: torch.Tensor) -> list[Batch]:
+    return [Batch(part, torch.zeros(len(part), dtype=torch.long)) for part in images.split(COMPARED)]
+
+
+def test_images_of_one_digit_are_of_few_kinds(digits: PackedDataset) -> None:
+    """As diverse as others, pixel by pixel, but in few cells of a partition of the real images."""
     everything = torch.from_numpy(digits.images(np.arange(len(digits)))).float() / 127.5 - 1
-    known, others = everything[:COMPARED], everything[COMPARED : 2 * COMPARED]
-    ones = everything[2 * COMPARED :][torch.from_numpy(digits.labels[2 * COMPARED :]) == 1][:COMPARED]
-    assert support(known, known) == COMPARED
-    assert support(ones, known) < 0.35 * support(others, known)
-    assert support(others[:1].expand(COMPARED, -1, -1, -1), known) == 1
+    kinds = Kinds(batches(everything[: (LEARNT + COUNTED) * COMPARED]))
+    assert 0.8 < kinds.share(everything[-COMPARED:]) < 1.2
+    for digit in range(10):
+        assert kinds.share(everything[torch.from_numpy(digits.labels == digit)][:COMPARED]) < 0.3
+    assert kinds.share(everything[:1].expand(COMPARED, -1, -1, -1)) == pytest.approx(1 / kinds.typical)
+
+
+def test_kinds_are_the_effective_number_of_cells() -> None:
+    """Four colours are four cells; in shares of 1/2, 1/4 and 1/4 the entropy is 1.5 bits."""
+    four = torch.linspace(-1, 1, 4).repeat(COMPARED // 4).reshape(-1, 1, 1, 1).expand(-1, 3, 40, 40)
+    kinds = Kinds(batches(four.repeat(LEARNT + COUNTED, 1, 1, 1)))
+    assert kinds.typical == pytest.approx(4)
+    unequal = four[torch.tensor([0, 0, 1, 2])].repeat(8, 1, 1, 1)
+    assert kinds.share(unequal) == pytest.approx(2**1.5 / 4)
 
 
 class Knows(Discriminator):
@@ -91,13 +105,13 @@ class Knows(Discriminator):
 def test_a_critic_that_knows_its_images_by_heart_is_seen_through(digits: PackedDataset) -> None:
     chosen = tiny("model.conditional=false")
     task = Generation(chosen.model, chosen.train, ImageShape(28, 1, 0))
-    real, fresh = torch.rand(2 * COMPARED, 1, 28, 28), torch.rand(COMPARED, 1, 28, 28)
-    labels = torch.zeros(2 * COMPARED, dtype=torch.long)
-    critic = Knows(task.shape, real)
-    look = Sight(task.generator, critic, 0, Batch(real, labels), Batch(fresh, labels[:COMPARED])).look(task.generator)
+    real, fresh = batches(torch.rand(2 * COMPARED, 1, 28, 28))
+    kinds = Kinds([real] * (LEARNT + COUNTED))
+    critic = Knows(task.shape, real.images)
+    look = Sight(task.generator, critic, 0, real, fresh, kinds).look(task.generator)
     assert (look["overfitting"], look["separation_held_out"]) == (1.0, 0.5)
     assert critic.training and set(critic.judged) == {COMPARED // 3 * 3}
-    assert list(Sight(task.generator, critic, 0, Batch(real, labels), None).look(task.generator)) == ["diversity", "support"]
+    assert list(Sight(task.generator, critic, 0, real, None, kinds).look(task.generator)) == ["diversity", "kinds"]
 
 
 def test_held_out_images_are_those_of_the_other_split(digits: PackedDataset, tmp_path: Path) -> None:
@@ -162,8 +176,8 @@ def points(**curves: float) -> list[dict[str, float]]:
         ("overfitting", 0.5, "no better than others", False),
         ("diversity", 0.2, "too much alike: .* 20% as much", True),
         ("diversity", 0.97, "images vary: .* 97%", False),
-        ("support", 0.2, "leaves out kinds of images: .* 20% as many", True),
-        ("support", 0.9, "of many kinds: .* 90% as many", False),
+        ("kinds", 0.2, "leaves out kinds of images: .* 20% as many", True),
+        ("kinds", 0.9, "of many kinds: .* 90% as many", False),
     ],
 )
 def test_each_side_is_said_in_a_sentence(curve: str, value: float, said: str, warns: bool) -> None:

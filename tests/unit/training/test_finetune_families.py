@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 def settings(family: str) -> Settings:
     """The family's tiny networks; what its training is told goes for fine-tuning too."""
     mirrored = [one.replace("train.", "finetune.", 1) for one in FAMILIES[family] if one.startswith("train.")]
-    short = ["images=64", "batch=32", "freeze_discriminator=1", "min_diversity=0.0"]
+    short = ["images=64", "batch=32", "freeze_discriminator=1", "on_alarm=warn"]
     mirrored += [f"finetune.{one}" for one in short]
     return tiny(*FAMILIES[family], *mirrored, "train.images=320")
 

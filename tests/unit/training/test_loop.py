@@ -20,8 +20,9 @@ from atelier.settings import Settings
 from atelier.tasks.sight import pairwise_distance
 from atelier.training import loop
 from atelier.training.checkpoint import Start, read_history
+from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks
-from atelier.training.loop import Measure, Observer
+from atelier.training.loop import Measure
 from atelier.training.monitors import TrainingStopped
 from atelier.training.preemption import Preempted
 from atelier.training.run import run
@@ -174,7 +175,7 @@ def test_divergence_between_two_points_keeps_the_best_that_was_saved(digits: Pac
         return norm(module) * (float("nan") if poison else 1.0)
 
     settings = tiny("train.images=3200", "train.log_every=3200", "train.save_every=3200", "train.evaluate_every=960")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match=r"diverged: .*distance 2\) is kept in"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match=r"divergence at .*distance 2\) is kept in"):
         patch.setattr(loop, "gradient_norm", spoiled)
         train(settings, digits, tmp_path, measure, observers=[Poison()])
     assert calls == [0] and list(tmp_path.glob("states/*/best/generator.safetensors"))
@@ -230,8 +231,8 @@ def test_checkpoint_holds_curves_pictures_and_a_loadable_generator(digits: Packe
 
 def test_divergence_stops_the_run_and_keeps_the_best(digits: PackedDataset, tmp_path: Path) -> None:
     chosen = tiny("train.images=64000", "train.lr_discriminator=0.9", "train.lr_generator=0.9", "train.max_grad_norm=50.0",
-                  "train.evaluate_from=0.0", "train.evaluate_every=32", "train.augment=none")  # fmt: skip
-    with pytest.raises(TrainingStopped, match=r"diverged: .* is kept in") as stopped:
+                  "train.evaluate_from=0.0", "train.evaluate_every=32", "train.augment=none", "train.on_alarm=stop")  # fmt: skip
+    with pytest.raises(TrainingStopped, match=r"divergence at .* is kept in") as stopped:
         train(chosen, digits, tmp_path)
     kept = Path(str(stopped.value).rpartition(" is kept in ")[2])
     assert read_history(kept)["compute"][0]["seconds"] > 0
@@ -240,8 +241,8 @@ def test_divergence_stops_the_run_and_keeps_the_best(digits: PackedDataset, tmp_
 
 
 def test_collapse_stops_the_run(digits: PackedDataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingStopped, match=r"collapsed: .* min_diversity"):
-        train(tiny("train.images=640", "train.min_diversity=1.0"), digits, tmp_path)
+    with pytest.raises(TrainingStopped, match=r"collapse at .* min_diversity"):
+        train(tiny("train.images=1600", "train.min_diversity=1.0", "train.on_alarm=stop"), digits, tmp_path)
 
 
 def test_pairwise_distance_against_a_loop() -> None:

@@ -1,0 +1,122 @@
+"""What does not come good by itself, rightly named: divergence, collapse and non-convergence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atelier.settings import TrainSettings
+from atelier.training.duel import FEW_KINDS, LATEST, MORE_VARIETY, WON, in_hundred, latest
+
+HALF = 0.5  # share of the run so far over which a critic has to be wrong, or right, before it counts
+POINTS = 8  # of the curves, before anything is made of their means
+HOPELESS = 5.0  # times the loss of an undecided critic
+SCATTERED = 1.35  # diversity: more than real images have
+WORSE = 1.5  # times the best distance, twice in a row
+BOTH = ("discriminator", "generator")
+SLOWER = "lower the learning rates"
+
+Points = Sequence[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Why a run will come to nothing. `kind` is its name; `fatal` if there is no sense in going on as it is.
+
+    `slower` are the players that would better learn at a lower rate.
+    """
+
+    kind: str
+    text: str
+    slower: tuple[str, ...] = BOTH
+    fatal: bool = False
+
+
+def not_finite(name: str, value: float) -> Alarm:
+    """Of a number that broke."""
+    return Alarm("divergence", f"{name} is {value}; {SLOWER} or raise r1", fatal=True)
+
+
+class Watch:
+    """Looks for reasons to end a run in its history.
+
+    Divergence: gradients above `max_grad_norm`, a critic that does far worse than one that says nothing, or images that differ
+    more than real ones, as saturated ones do. Collapse: diversity under `min_diversity`, or kinds of images under `min_kinds`.
+    Non-convergence: a critic that keeps winning against a generator that has learnt little, or a distance that grows. What an
+    untrained network shows as well is judged from `armed_from` images on, and nothing for a tenth of the budget after an alarm.
+    The first reason found names it: a generator that a winning critic teaches nothing has few kinds too.
+    """
+
+    def __init__(self, settings: TrainSettings, undecided: float) -> None:
+        """`undecided` is the loss of a critic that says nothing; 0 where an objective has no scale (wasserstein)."""
+        self.settings, self.undecided = settings, undecided
+        self.armed_from = int(settings.evaluate_from * settings.images)
+
+    def check(self, history: Mapping[str, Any]) -> Alarm | None:
+        """What the history shows since the last alarm, or None."""
+        since = max((alarm["images"] for alarm in history["alarms"]), default=0)
+        points = [point for point in history["points"] if point["images"] > since]
+        if not points or (since and points[-1]["images"] - since < LATEST * self.settings.images):
+            return None
+        norms = {name: value for name, value in points[-1].items() if name.startswith("grad_norm_")}
+        for name, value in norms.items():
+            if value > self.settings.max_grad_norm:
+                text = f"{name} is {value:.3g}, above max_grad_norm {self.settings.max_grad_norm:g}"
+                return Alarm("divergence", f"{text}; {SLOWER} or raise r1")
+        if len(points) < POINTS:
+            return None
+        if points[-1]["images"] < self.armed_from:
+            return self._hopeless(points)
+        measured = [one["value"] for one in history["evaluations"] if one["images"] > since]
+        best = min((one["value"] for one in history["evaluations"]), default=math.inf)
+        return (
+            self._hopeless(points)
+            or self._scattered(points)
+            or self._alike(points)
+            or self._won(points)
+            or self._few_kinds(points)
+            or self._worse(measured[-2:], best)
+        )
+
+    def _hopeless(self, points: Points) -> Alarm | None:
+        loss = latest(points, "loss_discriminator", HALF)
+        if loss is None or not loss > HOPELESS * self.undecided > 0:
+            return None
+        text = f"the critic's loss is {loss:.3g}, though saying nothing would cost {self.undecided:.3g}: its steps are too long"
+        return Alarm("divergence", f"{text}; {SLOWER}")
+
+    def _scattered(self, points: Points) -> Alarm | None:
+        value = latest(points, "diversity", HALF)
+        if value is None or value <= SCATTERED:
+            return None
+        text = f"the images of a fixed batch differ {value:.0%} as much as real ones, as noise and saturated images do"
+        return Alarm("divergence", f"{text}; {SLOWER}")
+
+    def _alike(self, points: Points) -> Alarm | None:
+        value, least = latest(points, "diversity"), self.settings.min_diversity
+        if value is None or value >= least:
+            return None
+        text = f"the images of a fixed batch differ {value:.1%} as much as real ones, under min_diversity {least:g}"
+        return Alarm("collapse", f"{text}; {MORE_VARIETY}")
+
+    def _few_kinds(self, points: Points) -> Alarm | None:
+        value, least = latest(points, "kinds"), self.settings.min_kinds
+        if value is None or value >= least:
+            return None
+        text = f"the images of a fixed batch are of {value:.0%} as many kinds as real ones, under min_kinds {least:g}"
+        return Alarm("collapse", f"{text}; {MORE_VARIETY}")
+
+    def _won(self, points: Points) -> Alarm | None:
+        value, kinds = latest(points, "separation", HALF), latest(points, "kinds")
+        if value is None or kinds is None or value <= WON or kinds >= FEW_KINDS:
+            return None
+        text = f"for half of the run the critic was right in {in_hundred(value)} pairs, and images are of few kinds ({kinds:.0%})"
+        return Alarm("non-convergence", f"{text}; lower lr_discriminator, or raise r1 and r2", slower=("discriminator",))
+
+    def _worse(self, last: Sequence[float], best: float) -> Alarm | None:
+        if len(last) < 2 or min(last) <= WORSE * best:
+            return None
+        text = f"the distance grows: {last[0]:.4g} and {last[1]:.4g}, after {best:.4g}"
+        return Alarm("non-convergence", f"{text}; {SLOWER}, or raise r1 and r2")

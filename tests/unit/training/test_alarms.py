@@ -1,0 +1,224 @@
+"""A duel that will come to nothing is named while there is time, and a healthy one is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from atelier.data.packed import PackedDataset
+from atelier.settings import Settings
+from atelier.tasks.generation import Generation
+from atelier.tasks.move import Batch, Draws, Pressure
+from atelier.training import run as running
+from atelier.training.alarms import Watch
+from atelier.training.checkpoint import read_history
+from atelier.training.chronicle import Observer
+from atelier.training.distributed import Ranks
+from atelier.training.monitors import TrainingStopped
+from atelier.training.preemption import Preempted
+from driver import pixel_distance, tiny
+from gaussians import MODES, covered, duel
+
+DIGITS = ("train.evaluate_every=8000", "train.augment=none", "train.log_every=1000", "train.images=32000")
+POINTS = ("train.images=80000", "train.log_every=2000")
+UNBOUND = ("train.objective=nonsaturating", "train.r1=0.0", "train.r2=0.0")
+HEALTHY = ("train.objective=relativistic", "train.r1=0.1", "train.r2=0.1")
+STOP = "train.on_alarm=stop"
+
+
+def digits_settings(*overrides: str) -> Settings:
+    return tiny("model.mlp.hidden=[128]", *DIGITS, *overrides)
+
+
+def train(chosen: Settings, data: PackedDataset, folder: Path, observers: list[Observer] | None = None) -> dict[str, Any]:
+    """The history of a run on one thread."""
+    running.run(
+        chosen.model,
+        chosen.train,
+        data,
+        folder / "model",
+        folder / "states",
+        pixel_distance(data),
+        {},
+        torch.device("cpu"),
+        Ranks(),
+        git={},
+        observers=observers or [],
+    )
+    return read_history(folder / "model")
+
+
+def named(stopped: pytest.ExceptionInfo[TrainingStopped], kind: str, budget: int) -> bool:
+    """True if the run was stopped for this kind of failure, with more than half of its images left."""
+    told = re.match(r"([\w-]+) at (\d+) images: ", str(stopped.value))
+    return told is not None and told[1] == kind and int(told[2]) < budget / 2
+
+
+# --- driven into each failure
+
+
+@pytest.mark.parametrize("kind", ["ring", "grid"])
+def test_a_generator_of_few_gaussians_has_collapsed(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped) as stopped:
+        duel(kind, tmp_path, *UNBOUND, "train.lr_generator=0.01", *POINTS, STOP)
+    assert named(stopped, "collapse", 80000)
+
+
+class OneDigit(Generation):
+    """Its networks see the threes alone: what a generator has become of which one class is left."""
+
+    def loss(self, player: str, batch: Batch, draws: Draws, pressure: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
+        threes = torch.nonzero(batch.labels == 3)[:, 0]
+        index = threes[torch.arange(len(batch.labels)) % len(threes)] if len(threes) else torch.zeros_like(batch.labels)
+        return super().loss(player, Batch(batch.images[index], batch.labels[index]), draws, pressure)
+
+
+def test_digits_with_one_class_left_have_collapsed(
+    digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "Generation", OneDigit)
+    chosen = digits_settings("train.objective=nonsaturating", "train.r1=0.1", "model.conditional=false", STOP)
+    with pytest.raises(TrainingStopped) as stopped:
+        train(chosen, digits, tmp_path)
+    assert named(stopped, "collapse", 32000) and "kinds" in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        ("train.lr_generator=0.5", "train.lr_discriminator=0.5"),
+        (*UNBOUND, "train.lr_generator=0.1", "train.lr_discriminator=0.1"),
+        (*UNBOUND[1:], "train.objective=wasserstein", "train.gradient_penalty=10.0",
+         "train.lr_generator=0.1", "train.lr_discriminator=0.1"),
+    ],
+    ids=["relativistic", "nonsaturating", "wasserstein"],
+)  # fmt: skip
+def test_a_rate_far_too_high_diverges(by: tuple[str, ...], digits: PackedDataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped) as stopped:
+        train(digits_settings(*by, STOP), digits, tmp_path)
+    assert named(stopped, "divergence", 32000) and "lower the learning rates" in str(stopped.value)
+
+
+def test_a_critic_that_leaves_nothing_to_learn_from_does_not_converge(digits: PackedDataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped) as stopped:
+        train(digits_settings(*UNBOUND, "train.lr_generator=1e-5", STOP), digits, tmp_path)
+    assert named(stopped, "non-convergence", 32000)
+
+
+# --- and healthy
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_healthy_runs_raise_no_alarm(seed: int, digits: PackedDataset, tmp_path: Path) -> None:
+    for kind in MODES:
+        generator, history = duel(kind, tmp_path / kind, f"train.seed={seed}", *HEALTHY, *POINTS)
+        assert not history["alarms"] and covered(generator, kind) >= 8
+    chosen = digits_settings(f"train.seed={seed}", "train.objective=nonsaturating", "train.r1=0.1", "model.conditional=false")
+    assert not train(chosen, digits, tmp_path)["alarms"]
+
+
+# --- what follows
+
+
+def test_on_alarm_warn_goes_on(digits: PackedDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    history = train(digits_settings("train.lr_generator=0.5", "train.lr_discriminator=0.5"), digits, tmp_path)
+    first = history["alarms"][0]
+    assert first["kind"] == "divergence" and first["images"] < 16000 and "went on" in first["done"]
+    assert f"divergence at {first['images']} images" in caplog.text and history["points"][-1]["images"] == 32000
+    assert len(history["alarms"]) < 8  # each is given time to pass
+
+
+class Interrupted(Observer):
+    """A SIGTERM as soon as there was an alarm."""
+
+    def alarmed(self, alarm: dict[str, Any]) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_rolled_back_a_run_goes_on_at_lower_rates_and_ends_well(digits: PackedDataset, tmp_path: Path) -> None:
+    """From the start, since nothing was measured yet; stopped and started again it ends with the same bytes."""
+    chosen = digits_settings(
+        "train.lr_generator=0.04", "train.lr_discriminator=0.04", "train.on_alarm=roll_back", "train.images=64000"
+    )
+    history = train(chosen, digits, tmp_path / "whole")
+    assert 0 < len(history["alarms"]) <= 3
+    assert all(
+        re.match(r"rolled back to \d+ images, with lr_discriminator at 0\.\d+ of", one["done"]) for one in history["alarms"]
+    )
+    last = history["points"][-1]
+    assert last["kinds"] > 0.5 and last["loss_discriminator"] < 2
+    for _ in history["alarms"]:
+        with pytest.raises(Preempted):
+            train(chosen, digits, tmp_path / "halved", [Interrupted()])
+    assert train(chosen, digits, tmp_path / "halved")["alarms"] == history["alarms"]
+    players = [(tmp_path / name / "model" / "players.safetensors").read_bytes() for name in ("whole", "halved")]
+    assert players[0] == players[1]
+
+
+def test_rolled_back_three_times_it_stops(digits: PackedDataset, tmp_path: Path) -> None:
+    chosen = digits_settings("train.lr_generator=0.9", "train.lr_discriminator=0.9", "train.on_alarm=roll_back")
+    with pytest.raises(TrainingStopped, match="divergence"):
+        train(chosen, digits, tmp_path)
+    (save,) = tmp_path.glob("states/*/start/state.json")
+    assert json.loads(save.read_text())["step"] == 0
+
+
+# --- each reason by itself
+
+
+def watch(*overrides: str, undecided: float = 0.7) -> Watch:
+    return Watch(tiny("train.images=1000", "train.evaluate_from=0.4", *overrides).train, undecided)
+
+
+def history_of(count: int = 50, evaluations: Sequence[float] = (), curves: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """`count` points, one each 10 images, of curves that are healthy but for those named."""
+    healthy = {"grad_norm_generator": 1.0, "loss_discriminator": 0.6, "separation": 0.8, "diversity": 0.9, "kinds": 0.9}
+    points = [{"images": 10 * n, **healthy, **(curves or {})} for n in range(1, count + 1)]
+    measured = [{"images": 10 * n, "value": value} for n, value in enumerate(evaluations, 1)]
+    return {"points": points, "evaluations": measured, "alarms": []}
+
+
+@pytest.mark.parametrize(
+    ("curves", "kind", "said"),
+    [
+        ({"grad_norm_generator": 1e6}, "divergence", "max_grad_norm"),
+        ({"loss_discriminator": 4.0}, "divergence", "saying nothing would cost 0.7"),
+        ({"diversity": 1.5}, "divergence", "150% as much"),
+        ({"diversity": 0.01, "separation": 1.0, "kinds": 0.1}, "collapse", "1.0% as much .* min_diversity"),
+        ({"kinds": 0.2}, "collapse", "20% as many kinds .* min_kinds"),
+        ({"kinds": 0.2, "separation": 0.999}, "non-convergence", "right in 100 of 100 pairs"),
+    ],
+)
+def test_each_failure_by_its_name(curves: dict[str, float], kind: str, said: str) -> None:
+    alarm = watch().check(history_of(curves=curves))
+    assert alarm is not None and alarm.kind == kind and re.search(said, alarm.text)
+
+
+def test_a_distance_that_grows_twice_does_not_converge() -> None:
+    alarm = watch().check(history_of(evaluations=(9.0, 4.0, 7.0, 8.0)))
+    assert alarm is not None and alarm.kind == "non-convergence" and "7 and 8, after 4" in alarm.text
+    assert watch().check(history_of(evaluations=(9.0, 4.0, 7.0, 5.0))) is None
+
+
+def test_what_is_no_failure_raises_no_alarm() -> None:
+    assert watch().check(history_of()) is None and watch().check({"points": [], "evaluations": [], "alarms": []}) is None
+    assert watch().check(history_of(curves={"separation": 0.999})) is None  # ahead, of a generator that learns
+    assert watch(undecided=0.0).check(history_of(curves={"loss_discriminator": 50.0})) is None  # wasserstein has no scale
+    few = {"kinds": 0.1, "diversity": 2.0, "separation": 1.0}
+    assert watch().check(history_of(30, curves=few)) is None  # an untrained generator
+    assert watch().check(history_of(7, curves={"loss_discriminator": 9.0})) is None  # seven points of a curve
+
+
+def test_after_an_alarm_a_run_is_given_time() -> None:
+    failing = history_of(50, curves={"kinds": 0.1})
+    assert watch().check({**failing, "alarms": [{"images": 400}]}) is not None
+    assert watch().check({**failing, "alarms": [{"images": 410}]}) is None
