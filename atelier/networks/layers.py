@@ -53,6 +53,9 @@ class Player(nn.Module):
     def advance(self, progress: float) -> None:
         """Hears how much of the training is over, in [0, 1), before each step."""
 
+    def renew(self) -> None:
+        """Does before each pass in training what a compiled pass must not do: change what the pass before still needs."""
+
 
 class Generator(Player):
     """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, chance | None) -> [N, C, H, W], about [-1, 1].

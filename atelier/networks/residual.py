@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import ParametrizationList
 
 from atelier.networks.layers import (
     BatchNorm,
@@ -35,27 +36,47 @@ Condition = Callable[[int], nn.Module] | None
 """From a width to a module that maps the condition of a batch norm to that many numbers; None for constants."""
 
 
-class InFloat32(nn.Module):
-    """A parametrisation that autocast leaves alone: in bfloat16 the power iteration would not find the norm."""
+class SpectralNorm(nn.Module):
+    """PyTorch's parametrisation, left alone by autocast: in bfloat16 the power iteration would not find the norm.
 
-    def __init__(self, norm: nn.Module) -> None:
+    The vectors are renewed between the passes, not in them, and never in place: compiled, two passes before one backward pass
+    (of real and generated images) would share them.
+    """
+
+    def __init__(self, norm: Any) -> None:
         super().__init__()
         self.norm = norm
+        norm.n_power_iterations = 0
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
             return self.norm(weight)
 
+    @torch.no_grad()
+    def renew(self, weight: Tensor) -> None:
+        """One step of power iteration in training."""
+        self.norm._u, self.norm._v = self.norm._u.clone(), self.norm._v.clone()
+        self.norm.n_power_iterations = 1
+        self(weight)
+        self.norm.n_power_iterations = 0
+
 
 def spectral(layer: nn.Module) -> nn.Module:
     """Divides the layer's weight, a matrix of one row for each output, by its largest singular value (Miyato et al. 2018, eq. 8).
 
-    One step of power iteration at each forward pass in training. It reads the weight alone, so that all ranks find the same.
+    One step of power iteration before each pass in training (`renew`). It reads the weight alone: all ranks find the same.
     """
     parametrizations.spectral_norm(layer)
     stack: Any = layer.parametrizations["weight"]  # type: ignore[index]
-    stack[0] = InFloat32(stack[0])
+    stack[0] = SpectralNorm(stack[0])
     return layer
+
+
+def renew(network: nn.Module) -> None:
+    """Renews the vectors of all spectral norms of a network."""
+    for module in network.modules():
+        if isinstance(module, ParametrizationList) and isinstance(norm := module[0], SpectralNorm):
+            norm.renew(module.original)
 
 
 def glorot(layer: nn.Module) -> nn.Module:
@@ -197,6 +218,10 @@ class ResidualGenerator(Generator):
         self.side, self.widths = sides[0], widths[1:]
         self.chance = sum(self.widths) if dropout else 0
 
+    def renew(self) -> None:
+        """Of the spectral norms."""
+        renew(self)
+
     def conditions(self, code: Tensor, label: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
         """What enters the first layer, [N, entry], and what conditions the norms of each block."""
         return code[:, 0], [label] * len(self.blocks)
@@ -228,6 +253,10 @@ class ResidualDiscriminator(Discriminator):
             self.layers.append(nn.Sequential(block, SelfAttention(outer, layer)) if side == attention else block)
         self.layers.append(DownBlock(widths[-1], widths[-1], layer, halve=False))
         self.head = Head(widths[-1], shape.classes, conditioning, layer)
+
+    def renew(self) -> None:
+        """Of the spectral norms."""
+        renew(self)
 
     def stages(self) -> list[nn.Module]:
         return list(self.layers)

@@ -167,6 +167,7 @@ class Generation:
         device = next(self.generator.parameters()).device
         latents = latents.to(device, non_blocking=True)
         chance = None if chance is None else chance.to(device, non_blocking=True)
+        self.generator.renew()
         # float32 like real images: in bfloat16 the augmentation would treat the two differently
         return self._paint(latents, labels, chance).float()
 
@@ -175,6 +176,7 @@ class Generation:
     ) -> Verdict:
         """D's verdict on what the augmentation leaves; `penalised` is not compiled, which could not be differentiated twice."""
         seen = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
+        self.discriminator.renew()
         verdict = (self.discriminator if penalised else self._see)(seen, labels)
         return Verdict(verdict.logits.float(), None if verdict.classes is None else verdict.classes.float())
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from atelier.model_settings import BigGANSettings, ResNetSettings
 from atelier.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from atelier.networks.layers import ImageShape
-from atelier.networks.residual import ConditionalBatchNorm, DownBlock, SelfAttention, UpBlock, by_class, glorot, spectral
+from atelier.networks.residual import ConditionalBatchNorm, DownBlock, SelfAttention, UpBlock, by_class, glorot, renew, spectral
 from atelier.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from small_models import LATENT, players
 
@@ -27,13 +27,16 @@ def plain(layer: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_spectral_norm_is_the_largest_singular_value(bfloat16: bool) -> None:
-    """After some passes, against LAPACK; autocast does not disturb it; the gradient knows of the division."""
+    """Renewed some times, against LAPACK; autocast does not disturb it; the gradient knows of the division."""
     torch.manual_seed(0)
     layer = spectral(nn.Conv2d(3, 5, 3))
     x = torch.randn(2, 3, 4, 4)
     for _ in range(60):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            renew(layer)
+            before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
             layer(x)
+            assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())  # a pass moves nothing
     original = layer.get_parameter("parametrizations.weight.original")
     largest = np.linalg.svd(original.detach().flatten(1).numpy(), compute_uv=False)[0]
     layer.eval()

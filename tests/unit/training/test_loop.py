@@ -83,12 +83,20 @@ def test_micro_batches_change_rounding_only(augment: str, objective: str, digits
         torch.testing.assert_close(weights(tmp_path / "parts", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
 
 
-def test_compiled_networks_change_rounding_only(digits: PackedDataset, tmp_path: Path) -> None:
-    common = ["train.images=96", "train.evaluate_from=1.0", "train.augment=none"]
+def apart(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+    """The share of the weights by which two runs differ more than by rounding."""
+    differ = [((two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs()).flatten() for name, tensor in one.items()]
+    return torch.cat(differ).float().mean().item()
+
+
+@pytest.mark.parametrize("family", ["mlp", "sagan"])
+def test_compiled_networks_change_rounding_only(family: str, digits: PackedDataset, tmp_path: Path) -> None:
+    """By inductor; sagan has what a compiler could share between two passes: the vectors of spectral norms."""
+    common = [*FAMILIES[family], "train.images=64", "train.evaluate_from=1.0", "train.augment=none"]
     for name in ("false", "true"):
         train(tiny(*common, f"train.compile={name}"), digits, tmp_path / name)
-    for name, tensor in weights(tmp_path / "false", "players.safetensors").items():
-        torch.testing.assert_close(weights(tmp_path / "true", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
+    moved = apart(*(weights(tmp_path / name, "players.safetensors") for name in ("false", "true")))
+    assert moved < (0.01 if family in ROUNDING_GROWS else 1e-9)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -102,9 +110,7 @@ def test_two_ranks_change_rounding_only(family: str, digits: PackedDataset, tmp_
         ranks = [Driver(digits.folder, folder / "model", folder / "states", *overrides, environment=own) for own in environments]
         assert [rank.finish()[0] for rank in ranks] == [0] * world
     one, two = (weights(tmp_path / name, "players.safetensors") for name in ("one", "two"))
-    apart = {name: (two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs() for name, tensor in one.items()}
-    moved = torch.cat([mask.flatten() for mask in apart.values()]).float().mean().item()
-    assert moved < (0.01 if family in ROUNDING_GROWS else 1e-9), {name: mask.sum().item() for name, mask in apart.items()}
+    assert apart(one, two) < (0.01 if family in ROUNDING_GROWS else 1e-9)
 
 
 def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path: Path) -> None:
