@@ -68,7 +68,7 @@ def test_a_lost_node_is_replaced_and_training_goes_on(
 def test_an_error_of_the_training_reaches_the_task_and_ends_the_job(
     machines: Kubernetes, placed: Any, data: Path, tmp_path: Path
 ) -> None:
-    sections = placed("train.max_grad_norm=1.0e-9")
+    sections = placed("train.max_grad_norm=1.0e-9", "train.on_alarm=stop")
     with pytest.raises(TrainJobError, match="max_grad_norm") as failed:
         launch.run("train", sections, data, tmp_path / "model")
     assert not isinstance(failed.value, TrainJobLost)

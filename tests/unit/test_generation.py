@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from atelier import augment, settings
-from atelier.networks.layers import ImageShape, Verdict
+from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.settings import SettingsError
 from atelier.tasks.generation import Generation
 from atelier.tasks.move import Batch, Draws, Pressure
@@ -23,7 +23,7 @@ def generation(*overrides: str) -> Generation:
     return Generation(chosen.model, chosen.train, ImageShape(28, 1, 0))
 
 
-class Linear(torch.nn.Module):
+class Linear(Player):
     """D(x) = scale times the sum of the pixels, squared: its gradient is 2 scale^2 (sum of x) in every pixel."""
 
     def __init__(self, scale: float) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,14 @@ def test_on_alarm_warn_goes_on(digits: PackedDataset, tmp_path: Path, caplog: py
     assert len(history["alarms"]) < 8  # each is given time to pass
 
 
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    """Preempted leaves SIGTERM ignored, which the processes of other tests would inherit."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 class Interrupted(Observer):
     """A SIGTERM as soon as there was an alarm."""
 
@@ -144,6 +152,7 @@ class Interrupted(Observer):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.usefixtures("sigterm")
 def test_rolled_back_a_run_goes_on_at_lower_rates_and_ends_well(digits: PackedDataset, tmp_path: Path) -> None:
     """From the start, since nothing was measured yet; stopped and started again it ends with the same bytes."""
     chosen = digits_settings(
