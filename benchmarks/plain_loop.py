@@ -87,21 +87,23 @@ class PlainLoop:
             for images, labels in self.loader:
                 yield images.to(self.device), labels.to(self.device)
 
-    def _latents(self) -> Tensor:
-        return torch.randn(self.chosen.batch, self.generator.latent_dim, device=self.device)
+    def _paint(self, label: Tensor) -> Tensor:
+        count, chance = self.chosen.batch, self.generator.chance
+        noise = torch.randn(count, chance, device=self.device) if chance else None
+        self.generator.renew()
+        return self.generator(torch.randn(count, self.generator.latent_dim, device=self.device), label, noise)
 
-    def _chance(self) -> Tensor | None:
-        if not self.generator.chance:
-            return None
-        return torch.randn(self.chosen.batch, self.generator.chance, device=self.device)
+    def _judge(self, images: Tensor, label: Tensor) -> Tensor:
+        self.discriminator.renew()
+        return self.discriminator(images, label).logits
 
     def _step_d(self, real: Tensor, label: Tensor) -> float:
         self.generator.requires_grad_(False)
         self.discriminator.requires_grad_(True)
         penalised = self.chosen.r1 > 0 or self.chosen.r2 > 0
         real.requires_grad_(penalised)
-        fake = self.generator(self._latents(), label, self._chance()).detach().requires_grad_(penalised)
-        real_logits, fake_logits = self.discriminator(real, label).logits, self.discriminator(fake, label).logits
+        fake = self._paint(label).detach().requires_grad_(penalised)
+        real_logits, fake_logits = self._judge(real, label), self._judge(fake, label)
         loss = _loss_d(self.chosen.objective, real_logits, fake_logits)
         for weight, logits, images in ((self.chosen.r1, real_logits, real), (self.chosen.r2, fake_logits, fake)):
             if weight:
@@ -112,8 +114,8 @@ class PlainLoop:
     def _step_g(self, real: Tensor, label: Tensor) -> float:
         self.generator.requires_grad_(True)
         self.discriminator.requires_grad_(False)
-        fake_logits = self.discriminator(self.generator(self._latents(), label, self._chance()), label).logits
-        real_logits = self.discriminator(real, label).logits if self.chosen.objective == "relativistic" else None
+        fake_logits = self._judge(self._paint(label), label)
+        real_logits = self._judge(real, label) if self.chosen.objective == "relativistic" else None
         loss = -fake_logits.mean() if real_logits is None else softplus(real_logits - fake_logits).mean()
         if self.chosen.objective == "nonsaturating":
             loss = softplus(-fake_logits).mean()

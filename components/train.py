@@ -56,6 +56,7 @@ from atelier.registry.tracking import step_run
 from atelier.registry.versions import resolve
 from atelier.settings import EvaluateSettings, Metric, ModelSettings, TrainSettings
 from atelier.training.checkpoint import Start, read_history
+from atelier.training.chronicle import told
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
 from atelier.training.duel import remarks
 from atelier.training.loop import Measure
@@ -219,7 +220,7 @@ def report(output: Path, info: GeneratorInfo) -> None:
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
         history = read_history(output)
         for alarm in history["alarms"]:
-            print(f"  {alarm['kind']} at {alarm['images']} images: {alarm['text']} ({alarm['done']})")
+            print(f"  {told(alarm)}")
         for remark in remarks(history["points"]):
             print(f"  {remark.text}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from atelier.registry.tracking import StepRun
-from atelier.training.chronicle import Observer
+from atelier.training.chronicle import Observer, told
 
 ALARM = "atelier.alarm"
 
@@ -31,7 +31,7 @@ class MlflowObserver(Observer):
 
     def alarmed(self, alarm: dict[str, Any]) -> None:
         """What went wrong, as a tag of the run: the newest counts."""
-        self.run.set_tags({ALARM: f"{alarm['kind']} at {alarm['images']} images: {alarm['text']} ({alarm['done']})"})
+        self.run.set_tags({ALARM: told(alarm)})
 
     def picture(self, path: Path, images: int) -> None:
         """A grid of the fixed latents."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atelier.errors import AtelierError
 from atelier.settings import TrainSettings
 from atelier.training.duel import FEW_KINDS, LATEST, MORE_VARIETY, WON, in_hundred, latest
 
@@ -19,6 +20,10 @@ BOTH = ("discriminator", "generator")
 SLOWER = "lower the learning rates"
 
 Points = Sequence[dict[str, float]]
+
+
+class TrainingStopped(AtelierError):
+    """An alarm ended the run; the message says where its best checkpoint is."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,9 @@ class Watch:
         return (
             self._hopeless(points)
             or self._scattered(points)
-            or self._alike(points)
+            or self._lacks(points, "diversity", "differ {:.1%} as much as real ones")
             or self._won(points)
-            or self._few_kinds(points)
+            or self._lacks(points, "kinds", "are of {:.0%} as many kinds as real ones")
             or self._worse(measured[-2:], best)
         )
 
@@ -94,18 +99,11 @@ class Watch:
         text = f"the images of a fixed batch differ {value:.0%} as much as real ones, as noise and saturated images do"
         return Alarm("divergence", f"{text}; {SLOWER}")
 
-    def _alike(self, points: Points) -> Alarm | None:
-        value, least = latest(points, "diversity"), self.settings.min_diversity
+    def _lacks(self, points: Points, name: str, told: str) -> Alarm | None:
+        value, least = latest(points, name), getattr(self.settings, f"min_{name}")
         if value is None or value >= least:
             return None
-        text = f"the images of a fixed batch differ {value:.1%} as much as real ones, under min_diversity {least:g}"
-        return Alarm("collapse", f"{text}; {MORE_VARIETY}")
-
-    def _few_kinds(self, points: Points) -> Alarm | None:
-        value, least = latest(points, "kinds"), self.settings.min_kinds
-        if value is None or value >= least:
-            return None
-        text = f"the images of a fixed batch are of {value:.0%} as many kinds as real ones, under min_kinds {least:g}"
+        text = f"the images of a fixed batch {told.format(value)}, under min_{name} {least:g}"
         return Alarm("collapse", f"{text}; {MORE_VARIETY}")
 
     def _won(self, points: Points) -> Alarm | None:

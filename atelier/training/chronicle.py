@@ -86,7 +86,7 @@ class Chronicle:
         alarm = {"images": images, "kind": kind, "text": text, "done": done}
         self.history["alarms"].append(alarm)
         if self.first:
-            log.warning(f"{kind} at {images} images: {text} ({done})")
+            log.warning(told(alarm))
         for observer in self.observers:
             observer.alarmed(alarm)
 
@@ -106,6 +106,11 @@ class Chronicle:
         if self.best:
             parts.append(f"distance {self.best['value']:.4g}")
         return ", ".join(parts)
+
+
+def told(alarm: dict[str, Any]) -> str:
+    """An alarm of the history in a line."""
+    return f"{alarm['kind']} at {alarm['images']} images: {alarm['text']} ({alarm['done']})"
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ from atelier.tasks.kinds import COUNTED, LEARNT, Kinds
 from atelier.tasks.move import Pressure
 from atelier.tasks.sight import COMPARED
 from atelier.training import state
-from atelier.training.alarms import Alarm, Watch, not_finite
+from atelier.training.alarms import Alarm, TrainingStopped, Watch, not_finite
 from atelier.training.chronicle import Chronicle, Finished, Observer
 from atelier.training.clock import Clock
 from atelier.training.distributed import Elsewhere, Ranks
 from atelier.training.feed import Feed, held_out
-from atelier.training.monitors import Meter, TrainingStopped, gradient_norm
+from atelier.training.monitors import Meter, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
 from atelier.training.schedules import cosine, ema_decay
 

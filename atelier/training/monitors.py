@@ -7,12 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from atelier.errors import AtelierError
-
-
-class TrainingStopped(AtelierError):
-    """An alarm ended the run; the message says where its best checkpoint is."""
-
 
 class Meter:
     """Means of scalars between two points of the curves, kept on the device so that a step never waits for them."""

@@ -20,11 +20,11 @@ from atelier.networks.layers import ImageShape
 from atelier.settings import ModelSettings, TrainSettings, fingerprint
 from atelier.tasks.generation import Generation
 from atelier.training import checkpoint
+from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start
 from atelier.training.chronicle import Finished, Observer
 from atelier.training.distributed import DistributedError, Ranks
 from atelier.training.loop import Measure, Trainer
-from atelier.training.monitors import TrainingStopped
 from atelier.training.preemption import StopSignal, outliving_readers
 from atelier.training.state import RunFolder, StateError
 

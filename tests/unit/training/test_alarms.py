@@ -19,11 +19,10 @@ from atelier.settings import Settings
 from atelier.tasks.generation import Generation
 from atelier.tasks.move import Batch, Draws, Pressure
 from atelier.training import run as running
-from atelier.training.alarms import Watch
+from atelier.training.alarms import TrainingStopped, Watch
 from atelier.training.checkpoint import read_history
 from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks
-from atelier.training.monitors import TrainingStopped
 from atelier.training.preemption import Preempted
 from driver import pixel_distance, tiny
 from gaussians import MODES, covered, duel

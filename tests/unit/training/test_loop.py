@@ -19,11 +19,11 @@ from atelier.generator import GeneratorError, GeneratorInfo, load_generator, sam
 from atelier.settings import Settings
 from atelier.tasks.sight import pairwise_distance
 from atelier.training import loop
+from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start, read_history
 from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks
 from atelier.training.loop import Measure
-from atelier.training.monitors import TrainingStopped
 from atelier.training.preemption import Preempted
 from atelier.training.run import run
 from driver import FAMILIES, pixel_distance, tiny
