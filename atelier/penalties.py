@@ -16,6 +16,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from atelier.networks.convolution import no_weight_gradients
 from atelier.networks.layers import wide
 
 TINY = 1e-16  # under a root, whose derivative is infinite at 0
@@ -26,7 +27,8 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
     `images` [N, ...] must require gradients and `logits` [N] come from them, each from its own image alone.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    with no_weight_gradients():
+        (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return wide(gradient).flatten(1).square().sum(dim=1)
 
 
@@ -68,7 +70,8 @@ def path_lengths(images: Tensor, code: Tensor, noise: Tensor) -> Tensor:
     mean square.
     """
     along = (images * noise).sum() / math.sqrt(images.shape[2] * images.shape[3])
-    (gradient,) = torch.autograd.grad(along, code, create_graph=True)
+    with no_weight_gradients():
+        (gradient,) = torch.autograd.grad(along, code, create_graph=True)
     return (wide(gradient).square().sum(dim=2).mean(dim=1) + TINY).sqrt()
 
 

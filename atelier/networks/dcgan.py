@@ -16,7 +16,9 @@ from atelier.networks.layers import (
     Head,
     ImageShape,
     LabelledLatent,
+    Maps,
     Verdict,
+    leaving,
     resolutions,
     scaled_init,
 )
@@ -34,7 +36,7 @@ class DCGANGenerator(Generator):
         self.input = LabelledLatent(latent_dim, shape.classes)
         self.first = nn.Sequential(
             nn.Linear(self.input.width, widths[0] * sides[0] ** 2, bias=False),
-            nn.Unflatten(1, (widths[0], sides[0], sides[0])),
+            Maps(widths[0], sides[0]),
             BatchNorm(widths[0]),
             nn.ReLU(),
         )
@@ -83,7 +85,7 @@ class DCGANDiscriminator(Discriminator):
         features = self.coloured(images, label)
         for layer in self.layers:
             features = layer(features)
-        return self.head(features.flatten(1), label)
+        return self.head(leaving(features).flatten(1), label)
 
 
 def initialise(module: nn.Module) -> None:

@@ -194,6 +194,38 @@ class ClassPlane(nn.Module):
         return self.embedding(label).view(-1, 1, self.side, self.side)
 
 
+class _Reversing(torch.autograd.Function):
+    """Feature maps as they are, whose gradients come back in channels_last."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        return maps.view_as(maps)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        return channels_last(slope)
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """[N, C, H, W] in the layout in which convolutions and what follows them are fastest, after what made them of vectors."""
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+class Maps(nn.Unflatten):
+    """[N, width * side * side] -> [N, width, side, side]."""
+
+    def __init__(self, width: int, side: int) -> None:
+        super().__init__(1, (width, side, side))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return channels_last(super().forward(vectors))
+
+
+def leaving(maps: Tensor) -> Tensor:
+    """Feature maps [N, C, H, W] on their way into a vector, so that their gradients return as `channels_last`, too."""
+    return _Reversing.apply(maps)  # type: ignore[no-any-return]
+
+
 class Head(nn.Module):
     """Features [N, width] to a Verdict: a linear unit, and what `conditioning` adds to it where there are classes.
 

@@ -23,8 +23,10 @@ from atelier.networks.layers import (
     Head,
     ImageShape,
     LabelledLatent,
+    Maps,
     Player,
     Verdict,
+    leaving,
     resolutions,
 )
 
@@ -86,7 +88,7 @@ class ProGANGenerator(Growing, Generator):
         self.growth = Growth(len(self.sides), settings.grown)
         self.input = LabelledLatent(latent_dim, shape.classes)
         first = equalised(nn.Linear(self.input.width, each[0] * self.sides[0] ** 2), GAIN / 4)  # the authors' code divides by 4
-        self.first = nn.Sequential(first, nn.Unflatten(1, (each[0], self.sides[0], self.sides[0])))
+        self.first = nn.Sequential(first, Maps(each[0], self.sides[0]))
         self.stages = nn.ModuleList([nn.ModuleList([convolution(each[0], each[0])])])
         for inner, outer in itertools.pairwise(each):
             self.stages.append(nn.ModuleList([convolution(inner, outer), convolution(outer, outer)]))
@@ -152,7 +154,7 @@ class ProGANDiscriminator(Growing, Discriminator):
                 x = torch.lerp(self._entered(images, index - 1), x, growth.fade.to(x.dtype))
         for layer in self.blocks[0]:  # type: ignore[attr-defined]
             x = F.leaky_relu(layer(self.deviation(x)), SLOPE)
-        return self.head(F.leaky_relu(self.last(x.flatten(1)), SLOPE), label)
+        return self.head(F.leaky_relu(self.last(leaving(x).flatten(1)), SLOPE), label)
 
     def _entered(self, images: Tensor, stage: int) -> Tensor:
         return F.leaky_relu(self.pixels[stage](_mean(images, self.sides[stage])), SLOPE)

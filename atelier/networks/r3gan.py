@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atelier.model_settings import R3GANSettings
+from atelier.networks.convolution import Convolution
 from atelier.networks.layers import (
     LEAKY_GAIN,
     SLOPE,
@@ -24,7 +25,9 @@ from atelier.networks.layers import (
     LabelledLatent,
     NetworkError,
     Verdict,
+    channels_last,
     downsample,
+    leaving,
     resolutions,
     scaled_init,
     upsample,
@@ -42,9 +45,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         inner = width * settings.expansion
         gain = LEAKY_GAIN * depth ** (-1 / (2 * 3 - 2))
-        self.expand = scaled_init(nn.Conv2d(width, inner, 1), gain)
-        self.spatial = scaled_init(nn.Conv2d(inner, inner, 3, padding=1, groups=inner // settings.group_size), gain)
-        self.project = scaled_init(nn.Conv2d(inner, width, 1, bias=False), 0.0)
+        self.expand = scaled_init(Convolution(width, inner, 1), gain)
+        self.spatial = scaled_init(Convolution(inner, inner, 3, padding=1, groups=inner // settings.group_size), gain)
+        self.project = scaled_init(Convolution(inner, width, 1, bias=False), 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.leaky_relu(self.expand(x), SLOPE)
@@ -61,7 +64,7 @@ class GenerativeBasis(nn.Module):
         self.scale = scaled_init(nn.Linear(latent, width, bias=False))
 
     def forward(self, latent: Tensor) -> Tensor:
-        return self.basis * self.scale(latent)[:, :, None, None]
+        return channels_last(self.basis * self.scale(latent)[:, :, None, None])
 
 
 class DiscriminativeBasis(nn.Module):
@@ -73,7 +76,7 @@ class DiscriminativeBasis(nn.Module):
         self.linear = scaled_init(nn.Linear(width, out, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear((features * self.basis).sum(dim=(2, 3)))
+        return self.linear((leaving(features) * self.basis).sum(dim=(2, 3)))
 
 
 class R3GANGenerator(Generator):

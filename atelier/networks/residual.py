@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import ParametrizationList
 
+from atelier.networks.convolution import Convolution
 from atelier.networks.layers import (
     BatchNorm,
     ClassEmbedding,
@@ -27,6 +28,7 @@ from atelier.networks.layers import (
     Head,
     ImageShape,
     Verdict,
+    channels_last,
     resolutions,
 )
 
@@ -133,9 +135,9 @@ class UpBlock(nn.Module):
     def __init__(self, inner: int, outer: int, condition: Condition, layer: Layer, dropout: float = 0.0) -> None:
         super().__init__()
         self.norms = nn.ModuleList([ConditionalBatchNorm(inner, condition), ConditionalBatchNorm(outer, condition)])
-        self.first = layer(nn.Conv2d(inner, outer, 3, padding=1))
-        self.second = layer(nn.Conv2d(outer, outer, 3, padding=1))
-        self.skip = layer(nn.Conv2d(inner, outer, 1))
+        self.first = layer(Convolution(inner, outer, 3, padding=1))
+        self.second = layer(Convolution(outer, outer, 3, padding=1))
+        self.skip = layer(Convolution(inner, outer, 1))
         self.dropout, self.threshold = dropout, NormalDist().inv_cdf(dropout) if dropout else -math.inf
 
     def forward(self, x: Tensor, condition: Tensor | None, chance: Tensor | None = None) -> Tensor:
@@ -154,9 +156,9 @@ class DownBlock(nn.Module):
 
     def __init__(self, inner: int, outer: int, layer: Layer, halve: bool = True, pixels: bool = False) -> None:
         super().__init__()
-        self.first = layer(nn.Conv2d(inner, outer, 3, padding=1))
-        self.second = layer(nn.Conv2d(outer, outer, 3, padding=1))
-        self.skip = layer(nn.Conv2d(inner, outer, 1)) if halve or inner != outer else nn.Identity()
+        self.first = layer(Convolution(inner, outer, 3, padding=1))
+        self.second = layer(Convolution(outer, outer, 3, padding=1))
+        self.skip = layer(Convolution(inner, outer, 1)) if halve or inner != outer else nn.Identity()
         self.halve, self.pixels = halve, pixels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -175,9 +177,9 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, layer: Layer) -> None:
         super().__init__()
         narrow = max(width // 8, 1)
-        self.query, self.key = (layer(nn.Conv2d(width, narrow, 1, bias=False)) for _ in range(2))
-        self.value = layer(nn.Conv2d(width, width // 2, 1, bias=False))
-        self.out = layer(nn.Conv2d(width // 2, width, 1, bias=False))
+        self.query, self.key = (layer(Convolution(width, narrow, 1, bias=False)) for _ in range(2))
+        self.value = layer(Convolution(width, width // 2, 1, bias=False))
+        self.out = layer(Convolution(width // 2, width, 1, bias=False))
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -214,7 +216,7 @@ class ResidualGenerator(Generator):
         self.attending = sides.index(attention) - 1 if attention else -1  # the block after which
         self.attention = SelfAttention(widths[self.attending + 1], layer) if attention else None
         self.norm = BatchNorm(widths[-1])
-        self.pixels = layer(nn.Conv2d(widths[-1], shape.channels, 3, padding=1))
+        self.pixels = layer(Convolution(widths[-1], shape.channels, 3, padding=1))
         self.side, self.widths = sides[0], widths[1:]
         self.chance = sum(self.widths) if dropout else 0
 
@@ -229,7 +231,7 @@ class ResidualGenerator(Generator):
     def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
         entry, conditions = self.conditions(code, label)
         chances = [None] * len(self.widths) if chance is None else chance.split(self.widths, dim=1)
-        x = self.first(entry).unflatten(1, (-1, self.side, self.side))
+        x = channels_last(self.first(entry).unflatten(1, (-1, self.side, self.side)))
         for index, (block, condition, part) in enumerate(zip(self.blocks, conditions, chances, strict=True)):
             x = block(x, condition, part)
             if self.attention is not None and index == self.attending:

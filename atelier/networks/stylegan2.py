@@ -23,6 +23,7 @@ from atelier.networks.layers import (
     ImageShape,
     Verdict,
     downsample,
+    leaving,
     resolutions,
     smooth,
     upsample,
@@ -210,7 +211,7 @@ class StyleGAN2Discriminator(Discriminator):
                 images = downsample(images)
                 x = x + leaky(self.pixels[index](images))
         x = leaky(self.convolution(self.deviation(x)))
-        return self.head(leaky(self.linear(x.flatten(1))), label)
+        return self.head(leaky(self.linear(leaving(x).flatten(1))), label)
 
 
 class DownBlock(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from atelier import augment
 from atelier.networks import zoo
+from atelier.networks.convolution import differentiated_twice
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.objectives import OBJECTIVES
 from atelier.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
@@ -177,7 +178,11 @@ class Generation:
         """D's verdict on what the augmentation leaves; `penalised` is not compiled, which could not be differentiated twice."""
         seen = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
         self.discriminator.renew()
-        verdict = (self.discriminator if penalised else self._see)(seen, labels)
+        if penalised:
+            with differentiated_twice():
+                verdict = self.discriminator(seen, labels)
+        else:
+            verdict = self._see(seen, labels)
         return Verdict(verdict.logits.float(), None if verdict.classes is None else verdict.classes.float())
 
     def signals(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
