@@ -12,6 +12,7 @@ MINUTES ?= 4
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS := .tools/peers/.installed
 DONE := registration
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -21,7 +22,7 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity bench-metrics bench-train bench-prepare zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity bench-metrics bench-train bench-limits bench-prepare zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -45,8 +46,11 @@ test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc
 bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, with memory and parity (a quarter of an hour)
 	@python -m benchmarks.metrics
 
-bench-train: $(STAMP) ## time the training of three families beside a plain loop, with memory, start and distance (a quarter of an hour)
-	@python -m benchmarks.train
+bench-train: $(STAMP) $(PEERS) ## time the training of three families beside a plain loop and mimicry, with memory, start and distance (half an hour)
+	@python -m benchmarks.train --peer
+
+bench-limits: $(STAMP) ## compare the arithmetic of training steps with what this machine can do, and say what takes the rest (2 minutes)
+	@python -m benchmarks.limits
 
 bench-prepare: $(STAMP) ## time the packing of 10,000 images beside a loop with Pillow, with memory and repeated bytes (minutes)
 	@python -m benchmarks.prepare
@@ -105,4 +109,9 @@ $(UV):
 $(STAMP): uv.lock pyproject.toml | $(UV)
 	@echo "installing the packages of uv.lock into .venv (about 6 GB) ..." >&2
 	@UV_PYTHON=$(PYTHON) $(UV) sync --frozen --compile-bytecode
+	@touch $@
+
+$(PEERS): benchmarks/peers.txt | $(STAMP) $(UV)
+	@echo "installing mimicry, to compare with, into .tools/peers ..." >&2
+	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --target .tools/peers -r benchmarks/peers.txt
 	@touch $@

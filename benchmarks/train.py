@@ -1,23 +1,28 @@
-"""How fast does a GAN train, how soon, in how much memory, and how far does it come? Atelier beside a plain loop.
+"""How fast does a GAN train, how soon, in how much memory, how far does it come? Atelier beside a plain loop and a peer's own.
 
-Both train the same networks from the same packed images with the same batch, objective, penalties and rates (zoo.yaml), each as
-a process of its own: first Atelier for --minutes, as many images as a short run says that these allow; then for as many seconds
-the loop as public code bases write it (benchmarks/plain_loop.py). Afterwards the moving averages of both are measured alike, by
-their Fréchet distance from the training images. Memory is the peak of the process that trains; the start is the time until the
-first step begins, imports and reading the images included.
+All train the same networks from the same packed images with the same batch, objective and rates (zoo.yaml), each as a process of
+its own: first Atelier for --minutes, as many images as a short run says that these allow; then for as many seconds the loop as
+public code bases write it (benchmarks/plain_loop.py); then Atelier in bfloat16. A peer's own code, mimicry's trainer
+(benchmarks/mimicry_loop.py), has the family that it knows the loss of, without labels. Afterwards the generators are measured
+alike, by their Fréchet distance from the training images. Memory is the peak of the process that trains; the start is the time
+until the first step begins: imports, and beyond them reading the images and making the networks.
 
-    make bench-train                                            a quarter of an hour on 2 cores
-    .venv/bin/python -m benchmarks.train --families dcgan --minutes 0.5 --data data/base
+    make bench-train                                            half an hour on 2 cores
+    .venv/bin/python -m benchmarks.train --families dcgan --peer --minutes 0.5 --data data/base
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +36,14 @@ from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
 from benchmarks.measured import machine, show, table, watched
+from benchmarks.mimicry_loop import PLACE, MimicryLoop
 from benchmarks.plain_loop import PlainLoop
 from benchmarks.zoo import FAMILIES, SPEED_STEPS, Speed, recipe
 from components import cli
 
 COMPARED = ("dcgan", "resnet", "r3gan")  # cross-entropy, hinge, relativistic pairs with both penalties
-SIDES = {"loop": "plain loop", "atelier": "Atelier"}
+PEER, UNLABELLED = "resnet", ["model.conditional=false"]  # mimicry has its loss, and neither labels nor penalties
+SIDES = {"loop": "plain loop", "mimicry": "mimicry", "atelier": "Atelier", "bfloat16": "Atelier, bfloat16"}
 
 
 class Start(Observer):
@@ -60,6 +67,20 @@ def atelier(family: str, data: PackedDataset, minutes: float, folder: Path, over
     seconds, peak = time.monotonic() - since, _peak()
     generator = load_generator(folder / "whole" / "model", choose_device("auto"))
     return _told(data, trained, generator, images, seconds, begun.at, peak, folder)
+
+
+def bfloat16(family: str, data: PackedDataset, minutes: float, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """As `atelier`, under autocast."""
+    return atelier(family, data, minutes, folder, [*overrides, "train.precision=bfloat16"])
+
+
+def mimicry(family: str, data: PackedDataset, minutes: float, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """Trains for so many minutes."""
+    settings = recipe(family, data, {}, overrides)
+    peer = MimicryLoop(settings, data, choose_device("auto"))
+    with contextlib.redirect_stdout(sys.stderr):
+        peer.train(minutes * 60, folder / "mimicry")
+    return _told(data, settings, peer.average, peer.images, peer.seconds, peer.begun, _peak(), folder)
 
 
 def loop(family: str, data: PackedDataset, minutes: float, folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -97,7 +118,7 @@ def _told(
 ) -> dict[str, Any]:
     chosen = settings.evaluate.model_copy(update={"metrics": ["frechet"]})
     evaluator = Evaluator(data, chosen, cache.parent / "cache", choose_device("auto"))
-    measured = evaluator.measure(generator, data.classes).measurements[0]
+    measured = evaluator.measure(generator.eval(), data.classes if settings.model.conditional else ()).measurements[0]
     told = {"images": images, "seconds": seconds, "begun": begun, "megabytes": peak}
     return told | {"distance": measured.value, "metric": measured.name}
 
@@ -114,21 +135,16 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     yield machine(("torch", "torchvision", "numpy"), gpu)
     yield ""
-    rows, metric = [], ""
+    told = dict[str, Any]()
     with tempfile.TemporaryDirectory() as scratch:
-        for data in args.data:
-            for family in args.families:
-                common = ["-m", "benchmarks.train", "--families", family, "--data", str(data), "--scratch", scratch]
-                common += [part for override in args.set for part in ("--set", override)]
-                found: dict[str, dict[str, Any]] = {}
-                minutes = args.minutes
-                for side in ("atelier", "loop"):
-                    since = time.time()
-                    said = watched(f"{data}: {family}, {SIDES[side]}", [*common, "--side", side, "--minutes", str(minutes)])
-                    found[side] = json.loads(said.stdout.splitlines()[-3]) | {"since": since}
-                    minutes = found["atelier"]["seconds"] / 60
-                metric = found["atelier"]["metric"]
-                rows += [_row(data, family, side, found) for side in SIDES]
+        rows: list[list[str]] = []
+        for data, family in itertools.product(args.data, args.families):
+            rows += _compared(data, family, "loop", args, Path(scratch), told)
+        peers = (
+            [row for data in args.data for row in _compared(data, PEER, "mimicry", args, Path(scratch), told)]
+            if args.peer
+            else []
+        )
     header = [
         "data",
         "family",
@@ -140,20 +156,45 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         "distance",
         "of the loop's",
         "start, s",
+        "beyond imports",
         "peak, MB",
     ]
     yield from table(header, rows)
+    if peers:
+        yield f"\nWithout labels, beside mimicry {_version()}:\n"
+        yield from table(header, peers)
     yield ""
-    yield f"The distance is {metric}, of 1000 images of the moving average after equal seconds."
+    yield f"The distance is {told['metric']}, of 1000 images of the moving average (mimicry has none) after equal seconds."
 
 
-def _row(data: Path, family: str, side: str, found: dict[str, dict[str, Any]]) -> list[str]:
-    one, other = found[side], found["loop"]
+def _version() -> str:
+    return next(found.version for found in metadata.distributions(name="torch-mimicry", path=[str(PLACE)]))
+
+
+def _compared(
+    data: Path, family: str, beside: str, args: argparse.Namespace, scratch: Path, told: dict[str, Any]
+) -> list[list[str]]:
+    """The rows of `beside` and of Atelier, in float32 and in bfloat16."""
+    overrides = args.set + (UNLABELLED if beside == "mimicry" else [])
+    common = ["-m", "benchmarks.train", "--families", family, "--data", str(data), "--scratch", str(scratch)]
+    common += [part for override in overrides for part in ("--set", override)]
+    found: dict[str, dict[str, Any]] = {}
+    minutes = args.minutes
+    for side in ("atelier", beside, "bfloat16"):
+        since = time.time()
+        said = watched(f"{data}: {family}, {SIDES[side]}", [*common, "--side", side, "--minutes", str(minutes)])
+        found[side] = json.loads(said.stdout.splitlines()[-3]) | {"since": since}
+        minutes = found["atelier"]["seconds"] / 60
+    told["metric"] = found[beside]["metric"]
+    return [_row(data, family, SIDES[side], found[side], found[beside]) for side in (beside, "atelier", "bfloat16")]
+
+
+def _row(data: Path, family: str, name: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     speed, theirs = one["images"] / one["seconds"], other["images"] / other["seconds"]
     return [
         data.name,
         family,
-        SIDES[side],
+        name,
         f"{one['images']:,}",
         f"{one['seconds']:.0f}",
         f"{speed:.0f}",
@@ -161,6 +202,7 @@ def _row(data: Path, family: str, side: str, found: dict[str, dict[str, Any]]) -
         f"{one['distance']:.1f}",
         f"{one['distance'] / other['distance']:.2f}",
         f"{one['begun'] - one['since']:.1f}",
+        f"{one['begun'] - one['imported']:.1f}",
         f"{one['megabytes']:.0f}",
     ]
 
@@ -176,16 +218,18 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of every recipe"
     )
+    parser.add_argument("--peer", action="store_true", help=f"compare {PEER} without labels with mimicry's trainer, too")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    imported, args = time.time(), parser.parse_args()
     if not args.side:
         show(report(args), args.output)
         return
-    side = {"atelier": atelier, "loop": loop}[args.side]
+    side = {"atelier": atelier, "bfloat16": bfloat16, "loop": loop, "mimicry": mimicry}[args.side]
     with tempfile.TemporaryDirectory(dir=args.scratch) as folder:
-        print(json.dumps(side(args.families[0], PackedDataset(args.data[0]), args.minutes, Path(folder), args.set)))
+        told = side(args.families[0], PackedDataset(args.data[0]), args.minutes, Path(folder), args.set)
+    print(json.dumps(told | {"imported": imported}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,162 @@
+"""What does this machine allow, and what takes the rest? Arithmetic and time of training steps beside measured peaks.
+
+The peaks are a product of two 2048 x 2048 matrices in each precision, and a copy of 256 MB. A step is one of both players, of the
+recipe of zoo.yaml, without the images' way from the disk (which `make bench-train` has). Its arithmetic is counted operator by
+operator, as PyTorch counts it: convolutions and matrix products; a step with penalties has more of it than others, here is their
+mean. The shares of time are of the time of the main thread in a profile of its own: `between` is Python, dispatch and waiting.
+
+    .venv/bin/python -m benchmarks.limits
+    .venv/bin/python -m benchmarks.limits --families mlp dcgan --data data/fashion
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from atelier.data.packed import PackedDataset
+from atelier.networks.layers import ImageShape
+from atelier.tasks.generation import Generation
+from atelier.training.distributed import Ranks, choose_device
+from atelier.training.loop import Trainer
+from atelier.training.state import RunFolder
+from benchmarks.measured import machine, show, table
+from benchmarks.train import COMPARED
+from benchmarks.zoo import FAMILIES, recipe
+from components import cli
+
+SIDE, COPIED = 2048, 256 << 20
+ROUND = 8  # steps, a multiple of every penalty_every: their mean is that of a run
+ROUNDS = 6
+KINDS = {
+    "convolutions, products": ("conv", "mkldnn", "mm", "addmm", "bmm", "linear", "matmul", "cudnn"),
+    "copies, layouts": ("copy", "clone", "contiguous", "fill", "zero", "cat", "index", "empty", "embedding"),
+    "optimiser": ("adam", "foreach", "lerp"),
+}
+REST, BETWEEN = "other operators", "between"
+
+
+class Counted(TorchDispatchMode):
+    """Sums the arithmetic of what runs meanwhile. (PyTorch's own mode refuses gradients of gradients.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func.overloadpacket):
+            self.operations += count(*args, **(kwargs or {}), out_val=found)
+        return found
+
+
+def seconds(work: Callable[[], Any], device: torch.device, times: int = ROUNDS) -> list[float]:
+    """How long it takes, again and again; the first two times are not counted."""
+    taken = []
+    for _ in range(2 + times):
+        since = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - since)
+    return taken[2:]
+
+
+def peak(precision: torch.dtype, device: torch.device) -> float:
+    """Operations a second of a matrix product."""
+    one, other = (torch.randn(SIDE, SIDE, device=device).to(precision) for _ in range(2))
+    return 2 * SIDE**3 / min(seconds(lambda: one @ other, device, 20))
+
+
+def copying(device: torch.device) -> float:
+    """Bytes read and written a second by a copy."""
+    source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    return 2 * COPIED / min(seconds(lambda: target.copy_(source), device, 20))
+
+
+def trainer(family: str, precision: str, data: PackedDataset, folder: Path, device: torch.device) -> Trainer:
+    """One that has not begun."""
+    settings = recipe(family, data, {"train.precision": precision, "train.images": 10**6}, [])
+    classes = len(data.classes) if settings.model.conditional else 0
+    task = Generation(settings.model, settings.train, ImageShape(data.resolution, data.channels, classes))
+    unmeasured = RunFolder(folder, "unmeasured")
+    return Trainer(task, settings.train, data, unmeasured, lambda _: (0.0, {}), device, Ranks())
+
+
+def kind(operator: str) -> str:
+    """Where the time of an operator belongs."""
+    name = operator.split("::")[-1].lower()
+    return next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), REST)
+
+
+def shares(steps: Callable[[], None]) -> dict[str, float]:
+    """Of the time that the steps take, by kind."""
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        since = time.perf_counter()
+        steps()
+        whole = time.perf_counter() - since
+    spent = dict.fromkeys([*KINDS, REST], 0.0)
+    for event in found.key_averages():
+        if event.key.startswith("aten::") and event.device_type == DeviceType.CPU:
+            spent[kind(event.key)] += event.self_cpu_time_total / 1e6 / whole
+    return spent | {BETWEEN: 1 - sum(spent.values())}
+
+
+def report(args: argparse.Namespace) -> Iterator[str]:
+    """Lines of the report."""
+    device, data = choose_device("auto"), PackedDataset(args.data)
+    gpu = torch.cuda.get_device_name() if device.type == "cuda" else None
+    yield machine(("torch",), gpu)
+    peaks = {name: peak(getattr(torch, name), device) for name in ("float32", "bfloat16")}
+    products = " and ".join(f"{value / 1e9:.0f} GFLOP/s in {name}" for name, value in peaks.items())
+    yield f"\nPeaks: matrix product {products}; copy {copying(device) / 1e9:.1f} GB/s.\n"
+    rows = []
+    for family in args.families:
+        for precision in peaks:
+            with tempfile.TemporaryDirectory() as folder:
+                trained = trainer(family, precision, data, Path(folder), device)
+
+                def steps(trained: Trainer = trained) -> None:
+                    for _ in range(ROUND):
+                        trained._step()
+
+                each = statistics.median(seconds(steps, device)) / ROUND
+                with Counted() as counted:
+                    steps()
+                spent = shares(steps)
+            speed = counted.operations / ROUND / each
+            rows.append(
+                [family, precision, f"{counted.operations / ROUND / 1e9:.2f}", f"{each * 1e3:.1f}"]
+                + [f"{trained.settings.batch / each:.0f}", f"{speed / 1e9:.0f}", f"{speed / peaks[precision]:.0%}"]
+                + [f"{spent[name]:.0%}" for name in (*KINDS, REST, BETWEEN)]
+            )
+    header = ["family", "precision", "GFLOP a step", "ms a step", "images/s", "GFLOP/s", "of the peak", *KINDS, REST, BETWEEN]
+    yield from table(header, rows)
+
+
+def main() -> None:
+    """Measures, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--families", nargs="+", choices=FAMILIES, default=list(COMPARED), metavar="NAME", help=f"default: {COMPARED}"
+    )
+    parser.add_argument("--data", type=Path, default=Path("data/base"), metavar="FOLDER", help="default: data/base")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
+    args = parser.parse_args()
+    show(report(args), args.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)
