@@ -16,8 +16,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from atelier.networks.convolution import no_weight_gradients
 from atelier.networks.layers import wide
+from atelier.networks.modes import no_weight_gradients
 
 TINY = 1e-16  # under a root, whose derivative is infinite at 0
 

@@ -102,6 +102,10 @@ class TrainSettings(Section):
     perceptual_network: Literal["efficientnet_lite0", "vgg16"]
     perceptual_weights: Annotated[str, Field(min_length=1)]
     clip: Weight
+    critic_steps: Annotated[int, Field(ge=1, le=16)]
+    balance: Literal["none", "rates", "steps"]
+    balance_target: Annotated[float, Field(gt=0.5, lt=1)]
+    balance_images: PositiveInt
     lr_generator: Rate
     lr_discriminator: Rate
     lr_final: Share
@@ -116,6 +120,7 @@ class TrainSettings(Section):
     ada_images: PositiveInt
     precision: Literal["float32", "bfloat16"]
     compile: bool
+    checkpointing: bool
     nodes: PositiveInt
     save_every: PositiveInt
     log_every: PositiveInt
@@ -139,8 +144,15 @@ class TrainSettings(Section):
                 f"batch / accumulate = {self.batch // self.accumulate} cannot be shared by nodes = {self.nodes} machines; "
                 "choose a batch that can"
             )
+        if self.compile and self.checkpointing:
+            raise ValueError("compile chooses by itself what it computes again; set checkpointing: false, or compile: false")
         if self.images < self.batch:
             raise ValueError(f"images {self.images} is less than one batch of {self.batch}; raise images or lower batch")
+        if self.log_every < (most := self.batch * self.critic_steps * (8 if self.balance == "steps" else 1)):
+            raise ValueError(
+                f"log_every {self.log_every} may hold no step of the generator (batch x critic_steps, up to 8 times as many with "
+                f"balance: steps); set log_every to at least {most}"
+            )
         if self.augment == "ada" and self.objective == "minimax":
             raise ValueError("ada reads the sign of D's logits on real images, which minimax saturates; use nonsaturating")
         held = [key for key in ("gradient_penalty", "dragan") if getattr(self, key) > 0]

@@ -16,6 +16,7 @@ from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor, load_extractor
 from atelier.files import atomic_write, canonical_json
 from atelier.generator import draw_latents, sample
+from atelier.memory import naming_remedy, of_a_measurement
 from atelier.metrics.classifier import Classifier, load_classifier, summarise
 from atelier.metrics.identity import Identity, Measurement, MetricError
 from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring
@@ -146,13 +147,14 @@ class Evaluator:
 
         The ranks share painting and looking; each gets all numbers, equal to the bit to those of one process.
         """
-        own = self.sample(generator, classes, (self.ranks.rank, self.ranks.world))
         samples, batch = self.settings.samples, self.settings.batch
         counts = [min(batch, samples - start) for start in range(0, samples, batch)]
-        rows = self.ranks.in_turn(map(self._look, own), counts, self._width(), self.device)
-        found = self._evaluation(rows, self.drawn(generator, classes))
-        if "path_length" in self.settings.metrics:
-            found.measurements.append(self._path_length(generator))
+        with naming_remedy(lambda: of_a_measurement(batch)):
+            own = self.sample(generator, classes, (self.ranks.rank, self.ranks.world))
+            rows = self.ranks.in_turn(map(self._look, own), counts, self._width(), self.device)
+            found = self._evaluation(rows, self.drawn(generator, classes))
+            if "path_length" in self.settings.metrics:
+                found.measurements.append(self._path_length(generator))
         return found
 
     def __call__(self, images: Iterable[np.ndarray], classes: Sequence[str] = ()) -> Evaluation:

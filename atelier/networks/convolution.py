@@ -7,35 +7,12 @@ and gradients differ from nn.Conv2d's by rounding alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-_on: set[str] = set()  # of the process: CUDA's backward passes run in threads of their own
-
-
-@contextmanager
-def _while_on(mode: str) -> Iterator[None]:
-    before = mode in _on
-    _on.add(mode)
-    try:
-        yield
-    finally:
-        if not before:
-            _on.discard(mode)
-
-
-def differentiated_twice() -> AbstractContextManager[None]:
-    """Around a pass whose gradients will be differentiated: Convolutions prepare for that, which costs time elsewhere."""
-    return _while_on("differentiated twice")
-
-
-def no_weight_gradients() -> AbstractContextManager[None]:
-    """Around torch.autograd.grad by images or by a code: Convolutions leave out the gradients by their weights."""
-    return _while_on("no weight gradients")
+from atelier.networks.modes import IMAGES_ALONE, TWICE, is_on
 
 
 class Form(NamedTuple):
@@ -51,7 +28,7 @@ class Convolution(nn.Conv2d):
     """nn.Conv2d with zeros around the images, the same but for its second derivatives."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if "differentiated twice" not in _on:
+        if not is_on(TWICE):
             return super()._conv_forward(input, weight, bias)
         if torch.is_autocast_enabled(input.device.type):
             kind = torch.get_autocast_dtype(input.device.type)
@@ -73,7 +50,7 @@ class _Convolved(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> Any:
         images, weight = ctx.saved_tensors
         by_images, by_weight, by_bias, _ = ctx.needs_input_grad
-        if "no weight gradients" in _on:
+        if is_on(IMAGES_ALONE):
             by_weight = by_bias = False
         if not torch.is_grad_enabled():  # nobody differentiates these again: all at once is quicker
             return *_backward(slope, images, weight, ctx.form, (by_images, by_weight, by_bias)), None
@@ -102,7 +79,7 @@ class _ByImages(torch.autograd.Function):
         by_slope, by_weight, *_ = ctx.needs_input_grad
         return (
             _Convolved.apply(bend, weight, None, ctx.form) if by_slope else None,
-            _ByWeight.apply(slope, bend, weight.shape, ctx.form) if by_weight and "no weight gradients" not in _on else None,
+            _ByWeight.apply(slope, bend, weight.shape, ctx.form) if by_weight and not is_on(IMAGES_ALONE) else None,
             None,
             None,
         )

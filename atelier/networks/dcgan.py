@@ -47,7 +47,10 @@ class DCGANGenerator(Generator):
         self.apply(initialise)
 
     def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
-        return self.layers(self.first(self.input(code[:, 0], label)))
+        x = self.first(self.input(code[:, 0], label))
+        for start in range(0, len(self.layers), 3):  # each with its norm and rectifier
+            x = self.passing(self.layers[start : start + 3], x)
+        return x
 
 
 class DCGANDiscriminator(Discriminator):
@@ -84,7 +87,7 @@ class DCGANDiscriminator(Discriminator):
     def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
         features = self.coloured(images, label)
         for layer in self.layers:
-            features = layer(features)
+            features = self.passing(layer, features)
         return self.head(leaving(features).flatten(1), label)
 
 

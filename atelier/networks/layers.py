@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,8 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from atelier.errors import AtelierError
+from atelier.networks.modes import AGAIN, Again, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
 LEAKY_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # He et al. 2015, section 2.2: keeps the variance through a leaky rectifier
@@ -49,6 +52,23 @@ class Verdict(NamedTuple):
 
 class Player(nn.Module):
     """One of the two networks of the duel."""
+
+    recomputed = False  # whether `passing` saves memory
+
+    def passing(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
+        """part(*args), a stretch of the way through the network.
+
+        With `recomputed` its activations are not kept for the backward pass but computed again there (Chen et al. 2016).
+        """
+        if not (self.recomputed and torch.is_grad_enabled()):
+            return part(*args)
+        contexts = nullcontext(), Again(self.as_now())
+        found: Tensor = checkpoint(part, *args, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
+        return found
+
+    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
+        """Makes what brings back, around a pass that is computed again, what `renew` has changed since now."""
+        return nullcontext
 
     def advance(self, progress: float) -> None:
         """Hears how much of the training is over, in [0, 1), before each step."""
@@ -150,20 +170,26 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
+            if self.training and is_on(AGAIN):  # the statistics have this batch already
+                mean, variance = self.running_mean.clone(), self.running_var.clone()  # type: ignore[union-attr]
+                return F.batch_norm(input, mean, variance, self.weight, self.bias, True, 0.0, self.eps)
             return super().forward(input)
         x, world = input.float(), dist.get_world_size()
         mean = all_reduce(x.mean(dim=(0, 2, 3))) / world
         centred = x - mean[:, None, None]
         variance = all_reduce(centred.square().mean(dim=(0, 2, 3))) / world
-        with torch.no_grad():
-            count = world * x.numel() // x.shape[1]
-            for average, now in ((self.running_mean, mean), (self.running_var, variance * count / (count - 1))):
-                average.lerp_(now, self.momentum)  # type: ignore[union-attr, arg-type]
-            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        if not is_on(AGAIN):
+            self._remember(mean, variance, world * x.numel() // x.shape[1])
         normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             normed = normed * self.weight[:, None, None] + self.bias[:, None, None]
         return normed.to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        for average, now in ((self.running_mean, mean), (self.running_var, variance * count / (count - 1))):
+            average.lerp_(now, self.momentum)  # type: ignore[union-attr, arg-type]
+        self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
 
 
 class LabelledLatent(nn.Module):

@@ -95,13 +95,13 @@ class ProGANGenerator(Growing, Generator):
         self.pixels = nn.ModuleList(equalised(nn.Conv2d(width, shape.channels, 1)) for width in each)
 
     def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
-        x = normed(self.first(pixel_norm(self.input(code[:, 0], label))))
+        x = normed(self.first, pixel_norm(self.input(code[:, 0], label)))
         growth, before = self.growth, x
         for index, stage in enumerate(self.stages[: growth.stage + 1]):
             before = x
             x = F.interpolate(x, scale_factor=2, mode="nearest") if index else x
             for layer in stage:  # type: ignore[attr-defined]
-                x = normed(layer(x))
+                x = self.passing(normed, layer, x)
         images = self._full_size(self.pixels[growth.stage](x))
         if growth.fading:
             images = torch.lerp(self._full_size(self.pixels[growth.stage - 1](before)), images, growth.fade.to(images.dtype))
@@ -148,16 +148,16 @@ class ProGANDiscriminator(Growing, Discriminator):
         x = self._entered(images, growth.stage)
         for index in range(growth.stage, 0, -1):
             for layer in self.blocks[index]:  # type: ignore[attr-defined]
-                x = F.leaky_relu(layer(x), SLOPE)
+                x = self.passing(leaky, layer, x)
             x = F.avg_pool2d(x, 2)
             if growth.fading and index == growth.stage:
                 x = torch.lerp(self._entered(images, index - 1), x, growth.fade.to(x.dtype))
         for layer in self.blocks[0]:  # type: ignore[attr-defined]
-            x = F.leaky_relu(layer(self.deviation(x)), SLOPE)
-        return self.head(F.leaky_relu(self.last(leaving(x).flatten(1)), SLOPE), label)
+            x = leaky(layer, self.deviation(x))
+        return self.head(leaky(self.last, leaving(x).flatten(1)), label)
 
     def _entered(self, images: Tensor, stage: int) -> Tensor:
-        return F.leaky_relu(self.pixels[stage](_mean(images, self.sides[stage])), SLOPE)
+        return leaky(self.pixels[stage], _mean(images, self.sides[stage]))
 
 
 def convolution(inner: int, outer: int) -> nn.Module:
@@ -165,9 +165,14 @@ def convolution(inner: int, outer: int) -> nn.Module:
     return equalised(nn.Conv2d(inner, outer, 3, padding=1), GAIN)
 
 
-def normed(x: Tensor) -> Tensor:
-    """Leaky rectifier, then pixel norm."""
-    return pixel_norm(F.leaky_relu(x, SLOPE))
+def leaky(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer and a leaky rectifier."""
+    return F.leaky_relu(layer(x), SLOPE)
+
+
+def normed(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer, a leaky rectifier and pixel norm."""
+    return pixel_norm(leaky(layer, x))
 
 
 def _mean(images: Tensor, side: int) -> Tensor:

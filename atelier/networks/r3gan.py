@@ -24,6 +24,7 @@ from atelier.networks.layers import (
     ImageShape,
     LabelledLatent,
     NetworkError,
+    Player,
     Verdict,
     channels_last,
     downsample,
@@ -79,7 +80,18 @@ class DiscriminativeBasis(nn.Module):
         return self.linear((leaving(features) * self.basis).sum(dim=(2, 3)))
 
 
-class R3GANGenerator(Generator):
+class Staged(Player):
+    """A player with residual blocks a stage."""
+
+    blocks: nn.ModuleList
+
+    def _staged(self, stage: int, x: Tensor) -> Tensor:
+        for block in self.blocks[stage]:  # type: ignore[attr-defined]
+            x = self.passing(block, x)
+        return x
+
+
+class R3GANGenerator(Staged, Generator):
     """basis -> blocks -> (1x1 to the next width, upsample, blocks) a stage -> 1x1 to pixels, without a squashing function."""
 
     def __init__(self, settings: R3GANSettings, latent_dim: int, shape: ImageShape) -> None:
@@ -93,13 +105,13 @@ class R3GANGenerator(Generator):
         self.pixels = scaled_init(nn.Conv2d(widths[-1], shape.channels, 1, bias=False))
 
     def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
-        x = self.blocks[0](self.basis(self.input(code[:, 0], label)))
-        for change, stage in zip(self.transitions, self.blocks[1:], strict=True):
-            x = stage(upsample(change(x)))
+        x = self._staged(0, self.basis(self.input(code[:, 0], label)))
+        for index, change in enumerate(self.transitions, start=1):
+            x = self._staged(index, upsample(change(x)))
         return self.pixels(x)
 
 
-class R3GANDiscriminator(Discriminator):
+class R3GANDiscriminator(Staged, Discriminator):
     """1x1 from pixels -> (blocks, downsample, 1x1 to the next width) a stage -> blocks -> basis -> projection on the label."""
 
     def __init__(self, settings: R3GANSettings, shape: ImageShape, conditioning: str) -> None:
@@ -122,9 +134,9 @@ class R3GANDiscriminator(Discriminator):
         return [nn.ModuleList([entry, stage]) for entry, stage in zip(self.entries, self.blocks, strict=True)]
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
-        x = self.blocks[0](self.entries[0](images))
-        for entry, stage in zip(self.entries[1:], self.blocks[1:], strict=True):
-            x = stage(entry(downsample(x)))
+        x = self._staged(0, self.entries[0](images))
+        for index, entry in enumerate(self.entries[1:], start=1):
+            x = self._staged(index, entry(downsample(x)))
         features = self.basis(x)
         if self.embedding is None:
             return Verdict(features.squeeze(1))

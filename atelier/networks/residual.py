@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from statistics import NormalDist
 from typing import Any
 
@@ -76,9 +77,33 @@ def spectral(layer: nn.Module) -> nn.Module:
 
 def renew(network: nn.Module) -> None:
     """Renews the vectors of all spectral norms of a network."""
+    for norm, weight in _norms(network):
+        norm.renew(weight)
+
+
+def as_now(network: nn.Module) -> Callable[[], AbstractContextManager[None]]:
+    """Makes what has a pass see the vectors of now: it is computed again when those of another pass are in their place."""
+    then = [(norm.norm, norm.norm._u, norm.norm._v) for norm, _ in _norms(network)]
+
+    @contextmanager
+    def seen() -> Iterator[None]:
+        since = [(norm, norm._u, norm._v) for norm, *_ in then]
+        for norm, u, v in then:
+            norm._u, norm._v = u, v
+        try:
+            yield
+        finally:
+            for norm, u, v in since:
+                norm._u, norm._v = u, v
+
+    return seen
+
+
+def _norms(network: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
+    """The spectral norms of a network, and the weights that they divide."""
     for module in network.modules():
         if isinstance(module, ParametrizationList) and isinstance(norm := module[0], SpectralNorm):
-            norm.renew(module.original)
+            yield norm, module.original
 
 
 def glorot(layer: nn.Module) -> nn.Module:
@@ -224,6 +249,10 @@ class ResidualGenerator(Generator):
         """Of the spectral norms."""
         renew(self)
 
+    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
+        """Of the spectral norms."""
+        return as_now(self)
+
     def conditions(self, code: Tensor, label: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
         """What enters the first layer, [N, entry], and what conditions the norms of each block."""
         return code[:, 0], [label] * len(self.blocks)
@@ -233,9 +262,9 @@ class ResidualGenerator(Generator):
         chances = [None] * len(self.widths) if chance is None else chance.split(self.widths, dim=1)
         x = channels_last(self.first(entry).unflatten(1, (-1, self.side, self.side)))
         for index, (block, condition, part) in enumerate(zip(self.blocks, conditions, chances, strict=True)):
-            x = block(x, condition, part)
+            x = self.passing(block, x, condition, part)
             if self.attention is not None and index == self.attending:
-                x = self.attention(x)
+                x = self.passing(self.attention, x)
         return torch.tanh(self.pixels(F.relu(self.norm(x))))
 
 
@@ -260,13 +289,17 @@ class ResidualDiscriminator(Discriminator):
         """Of the spectral norms."""
         renew(self)
 
+    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
+        """Of the spectral norms."""
+        return as_now(self)
+
     def stages(self) -> list[nn.Module]:
         return list(self.layers)
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
         x = self.coloured(images, label)
         for layer in self.layers:
-            x = layer(x)
+            x = self.passing(layer, x)
         return self.head(F.relu(x).sum(dim=(2, 3)), label)
 
 

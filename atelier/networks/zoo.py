@@ -19,21 +19,25 @@ from atelier.networks.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generato
 
 
 class Family(NamedTuple):
-    """What a family is called where people read of it, with its source, and its players."""
+    """What a family is called where people read of it, with its source, and its players.
+
+    `normalised` by batch norm, it sees each micro-batch by itself, which changes more than rounding.
+    """
 
     title: str
     generator: Callable[..., Generator]
     discriminator: Callable[..., Discriminator]
+    normalised: bool = False
 
 
 FAMILIES = {
     "mlp": Family("MLP GAN (Goodfellow 2014)", MLPGenerator, MLPDiscriminator),
     "mlp_deep": Family("Deep MLP GAN (Goodfellow 2014)", MLPGenerator, MLPDiscriminator),
-    "dcgan": Family("DCGAN (Radford 2016)", DCGANGenerator, DCGANDiscriminator),
-    "resnet": Family("Spectral-norm ResNet GAN (Miyato 2018)", ResNetGenerator, ResNetDiscriminator),
-    "sagan": Family("Self-attention GAN (Zhang 2019)", SAGANGenerator, SAGANDiscriminator),
+    "dcgan": Family("DCGAN (Radford 2016)", DCGANGenerator, DCGANDiscriminator, normalised=True),
+    "resnet": Family("Spectral-norm ResNet GAN (Miyato 2018)", ResNetGenerator, ResNetDiscriminator, normalised=True),
+    "sagan": Family("Self-attention GAN (Zhang 2019)", SAGANGenerator, SAGANDiscriminator, normalised=True),
     "progan": Family("Progressive GAN (Karras 2018)", ProGANGenerator, ProGANDiscriminator),
-    "biggan": Family("BigGAN (Brock 2019)", BigGANGenerator, BigGANDiscriminator),
+    "biggan": Family("BigGAN (Brock 2019)", BigGANGenerator, BigGANDiscriminator, normalised=True),
     "stylegan2": Family("StyleGAN2 (Karras 2020)", StyleGAN2Generator, StyleGAN2Discriminator),
     "r3gan": Family("R3GAN (Huang 2024)", R3GANGenerator, R3GANDiscriminator),
 }

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from atelier import augment
 from atelier.networks import zoo
-from atelier.networks.convolution import differentiated_twice
 from atelier.networks.layers import ImageShape, Player, Verdict
+from atelier.networks.modes import differentiated_twice
 from atelier.objectives import OBJECTIVES
 from atelier.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
 from atelier.tasks.kinds import Kinds
@@ -36,9 +36,13 @@ class Generation:
         self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
+        self.normalised = zoo.FAMILIES[model.architecture].normalised
         if self.frozen > (stages := len(self.discriminator.stages())):
             raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
         self.players: dict[str, Player] = {"discriminator": self.discriminator, "generator": self.generator}
+        for part in (*self.generator.modules(), *self.discriminator.modules()):
+            if isinstance(part, Player):
+                part.recomputed = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
         self.terms = [term for kind in TERMS if (term := kind(train)).weight > 0]
         self.memory: Memory = {}

@@ -23,6 +23,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from atelier.augment import AdaController
 from atelier.data.packed import PackedDataset
+from atelier.memory import OutOfMemory, naming_remedy, of_a_step
 from atelier.progress import bar
 from atelier.settings import TrainSettings
 from atelier.tasks.generation import Generation
@@ -31,17 +32,18 @@ from atelier.tasks.move import Pressure
 from atelier.tasks.sight import COMPARED
 from atelier.training import state
 from atelier.training.alarms import Alarm, TrainingStopped, Watch, not_finite
+from atelier.training.balance import Balance
 from atelier.training.chronicle import Chronicle, Finished, Observer
 from atelier.training.clock import Clock
 from atelier.training.distributed import Elsewhere, Ranks
 from atelier.training.feed import Feed, held_out
 from atelier.training.monitors import Meter, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
-from atelier.training.schedules import cosine, ema_decay
+from atelier.training.schedules import cosine, ema_decay, pace
 
 log = logging.getLogger("atelier.training")
 
-ADA_STEPS = 4
+CONTROL_STEPS, CONTROLLING = 4, ("ada_signal", "separation")
 STOP_STEPS = 16
 ROLL_BACKS = 3
 LEFT = math.inf  # what the ranks hear instead of a distance when a measurement was left
@@ -86,7 +88,7 @@ class Trainer:
         }
         self.feed = Feed(data, settings.seed, device)
         self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
-        self.watch = Watch(settings, task.undecided)
+        self.balance, self.watch = Balance(settings), Watch(settings, task.undecided)
         self.meter, self.signal = Meter(), Meter()
         self.clock = Clock(device, ranks.world)
         self.steps = -(-settings.images // settings.batch)
@@ -119,7 +121,8 @@ class Trainer:
                     since, seconds = self.seen, time.monotonic()
                 if self.step == self.steps:
                     break
-                self._step()
+                with naming_remedy(lambda: of_a_step(self.settings, self.task.normalised, self.folder.progress)):
+                    self._step()
                 shown.update(self.settings.batch)
                 if self._due(self.settings.log_every):
                     speed = (self.seen - since) / (time.monotonic() - seconds)
@@ -171,22 +174,27 @@ class Trainer:
         progress = self.step / self.steps
         settings = self.settings
         for name, optimiser in self.optimisers.items():
-            rate = self.slowed[name] * getattr(settings, f"lr_{name}")
-            for group in optimiser.param_groups:
-                group["lr"] = cosine(rate, rate * settings.lr_final, progress)
-                group["betas"] = (settings.beta1, cosine(settings.beta2, settings.beta2_final, progress))
+            held = 1.0 if name == self.task.averaged else self.balance.rate
+            pace(optimiser, settings, held * self.slowed[name] * getattr(settings, f"lr_{name}"), progress)
         for network in (*self.task.players.values(), self.average):
             network.advance(progress)
         every = settings.penalty_every
         penalty = 0.0 if self.step % every else every * cosine(1.0, settings.penalty_final, progress)
         pressure = Pressure(penalty, self.augment_p)
         for stream, player in enumerate(self.task.players):
-            self._move(player, stream, pressure)
+            if player != self.task.averaged or (self.step + 1) % self.balance.critic_steps == 0:
+                self._move(player, stream, pressure)
         self.step += 1
         self._update_average()
-        if settings.augment == "ada" and self.step % ADA_STEPS == 0:
-            self.ada.update(self.signal.means()["ada_signal"], ADA_STEPS * settings.batch)
+        if self.step % CONTROL_STEPS == 0:
+            self._control(self.signal.means(), CONTROL_STEPS * settings.batch)
             self.signal.reset()
+
+    def _control(self, signals: dict[str, float], images: int) -> None:
+        """What the last steps say moves the augmentation and the balance, if chosen."""
+        if self.settings.augment == "ada":
+            self.ada.update(signals["ada_signal"], images)
+        self.balance.update(signals["separation"], images)
 
     def _move(self, player: str, stream: int, pressure: Pressure) -> None:
         """One optimiser step of one player on the global batch: this rank's share of each of `accumulate` parts."""
@@ -208,7 +216,7 @@ class Trainer:
         signals = self.task.signals(gathered)
         self.task.remember(player, gathered)
         self.meter.add(signals)
-        self.signal.add({name: value for name, value in signals.items() if name == "ada_signal"})
+        self.signal.add({name: value for name, value in signals.items() if name in CONTROLLING})
         self.ranks.average_gradients(network)
         self.meter.add({f"grad_norm_{player}": gradient_norm(network)})
         optimiser.step()
@@ -238,6 +246,7 @@ class Trainer:
             "step": self.step,
             **means,
             "augment_p": self.augment_p if self.settings.augment != "none" else 0.0,
+            **self.balance.point,
             **self._look(),
             "images_per_second": images_per_second,
         }
@@ -307,6 +316,9 @@ class Trainer:
             value, found = self.measure(self.average)
         except (_Left, Elsewhere):
             value = LEFT
+        except OutOfMemory:
+            self._save()
+            raise
         finally:
             watching.remove()
             state.restore_random_state(before, self.device)
@@ -346,13 +358,14 @@ class Trainer:
         }
         values = {
             "run_key": self.folder.key,
-            "threads": torch.get_num_threads(),
+            "rounding": state.rounding(self.settings.accumulate, self.device),
             "step": self.step,
             "images": self.seen,
             "best": self.chronicle.best,
             "history": self.chronicle.history,
             "slowed": self.slowed,
             "ada": self.ada.state_dict(),
+            "balance": self.balance.level,
             "memory": self.task.memory,
             "meters": {"points": self.meter.state(), "signal": self.signal.state()},
         }
@@ -374,17 +387,14 @@ class Trainer:
 
     def _restore(self, save: Path) -> None:
         tensors, values = state.read(save, self.folder.key)
-        if self.device.type == "cpu" and values["threads"] != torch.get_num_threads():
-            log.warning(
-                f"this run began with {values['threads']} threads and goes on with {torch.get_num_threads()}: its bytes will not "
-                f"be those of an uninterrupted run; for those set OMP_NUM_THREADS={values['threads']}"
-            )
+        state.warn_of_rounding(values, self.settings.accumulate, self.device)
         self._load(tensors)
         state.restore_optimisers(tensors["optimisers"], self.optimisers, self.task.players)
         state.restore_random_state(tensors["random"], self.device)
         self.step, self.slowed = values["step"], values["slowed"]
         self.chronicle.restore(values["history"], values["best"])
         self.ada.load_state_dict(values["ada"])
+        self.balance.level = values["balance"]
         self.task.memory.update(values["memory"])
         self.meter.restore(values["meters"]["points"], self.device)
         self.signal.restore(values["meters"]["signal"], self.device)

@@ -17,6 +17,7 @@ import atelier
 from atelier.data.packed import PackedDataset
 from atelier.generator import GeneratorInfo
 from atelier.networks.layers import ImageShape
+from atelier.networks.zoo import FAMILIES
 from atelier.settings import ModelSettings, TrainSettings, fingerprint
 from atelier.tasks.generation import Generation
 from atelier.training import checkpoint
@@ -51,7 +52,11 @@ def code_hash() -> str:
 def run_key(
     model: ModelSettings, settings: TrainSettings, data: PackedDataset, measured_by: dict[str, Any], start: Start | None
 ) -> str:
-    """Identity of a run: the hash of its code, data, settings (the seed among them), the metric that chooses, and its parent."""
+    """Identity of a run: the hash of its code, data, settings (the seed among them), the metric that chooses, and its parent.
+
+    What saves memory and changes rounding alone is no part of it, so that a run that did not fit goes on with less.
+    """
+    saving = {"checkpointing"} if FAMILIES[model.architecture].normalised else {"checkpointing", "accumulate"}
     return fingerprint(
         {
             "code": code_hash(),
@@ -59,7 +64,7 @@ def run_key(
             "data": data.content_hash,
             "split": data.split,
             "model": model.identity(),
-            "settings": settings.model_dump(mode="json"),
+            "settings": settings.model_dump(mode="json", exclude=saving),
             "measured_by": measured_by,
             "parent": start.sha256 if start else None,
         }

@@ -240,6 +240,23 @@ def _locked(file: IO[str]) -> bool:
     return True
 
 
+def rounding(accumulate: int, device: torch.device) -> dict[str, int]:
+    """What is no part of a run's identity, since it changes the order of sums alone; a GPU's has no threads."""
+    return {"accumulate": accumulate} | ({"threads": torch.get_num_threads()} if device.type == "cpu" else {})
+
+
+def warn_of_rounding(values: dict[str, Any], accumulate: int, device: torch.device) -> None:
+    """Says where a run that goes on from these values will not end with the bytes of an uninterrupted one."""
+    remedies = {"threads": "OMP_NUM_THREADS={then}", "accumulate": "accumulate: {then}"}
+    for name, now in rounding(accumulate, device).items():
+        then = values["rounding"].get(name, now)
+        if then != now:
+            log.warning(
+                f"this run began with {name} = {then} and goes on with {now}: its bytes will not be those of an uninterrupted "
+                f"run; for those set {remedies[name].format(then=then)}"
+            )
+
+
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """State of every random generator in the process: torch (CPU and the GPU in use), NumPy, Python."""
     legacy: Any = np.random.get_state()  # noqa: NPY002 - the global that libraries use

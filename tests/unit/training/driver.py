@@ -54,10 +54,10 @@ def _family(name: str, section: str, *train: str) -> list[str]:
 # Each with what its paper trains it by, so that together they go through every objective and every regulariser.
 FAMILIES = {
     "mlp": ["train.augment=ada"],
-    "mlp_deep": _family("mlp_deep", "hidden=[16,32]", "objective=wasserstein", "clip=0.01"),
+    "mlp_deep": _family("mlp_deep", "hidden=[16,32]", "objective=wasserstein", "clip=0.01", "critic_steps=2"),
     "dcgan": ["model.architecture=dcgan", "model.dcgan.width=4", "train.augment=diffaugment", "train.precision=bfloat16"],
     "resnet": _family("resnet", NARROW, "objective=hinge", "lecam=0.3", "zcr_discriminator=5.0", "zcr_generator=0.5"),
-    "sagan": _family("sagan", NARROW, "objective=hinge", "lr_discriminator=0.004", "augment=diffaugment"),
+    "sagan": _family("sagan", NARROW, "objective=hinge", "lr_discriminator=0.004", "augment=diffaugment", "balance=rates"),
     "progan": _family("progan", "width=8 widest=16", "objective=wasserstein", "gradient_penalty=10.0"),
     "biggan": _family("biggan", f"{NARROW} embedding=8 scales=2", "objective=hinge", "orthogonal=0.0001"),
     "stylegan2": _family(

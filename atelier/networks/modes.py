@@ -1,0 +1,56 @@
+"""What the networks' layers know of the pass that they are in, beside their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+TWICE, IMAGES_ALONE, AGAIN = "differentiated twice", "no weight gradients", "computed again"
+_on: set[str] = set()  # of the process: CUDA's backward passes run in threads of their own
+
+
+def is_on(mode: str) -> bool:
+    """Whether the pass is within that mode."""
+    return mode in _on
+
+
+@contextmanager
+def _while_on(mode: str) -> Iterator[None]:
+    before = mode in _on
+    _on.add(mode)
+    try:
+        yield
+    finally:
+        if not before:
+            _on.discard(mode)
+
+
+def differentiated_twice() -> AbstractContextManager[None]:
+    """Around a pass whose gradients will be differentiated: Convolutions prepare for that, which costs time elsewhere."""
+    return _while_on(TWICE)
+
+
+def no_weight_gradients() -> AbstractContextManager[None]:
+    """Around torch.autograd.grad by images or by a code: Convolutions leave out the gradients by their weights."""
+    return _while_on(IMAGES_ALONE)
+
+
+class Again(AbstractContextManager[None]):
+    """Around a pass that the backward pass computes again, once or, where gradients are differentiated, twice.
+
+    It takes the way of the first pass: in its mode, and in what `as_then` brings about. (Of autocast torch.utils.checkpoint
+    takes care.)
+    """
+
+    def __init__(self, as_then: Callable[[], AbstractContextManager[None]]) -> None:
+        self.twice, self.as_then = is_on(TWICE), as_then
+        self.stack = ExitStack()
+
+    def __enter__(self) -> None:
+        self.stack.enter_context(_while_on(AGAIN))
+        if self.twice:
+            self.stack.enter_context(differentiated_twice())
+        self.stack.enter_context(self.as_then())
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.close()

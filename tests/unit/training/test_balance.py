@@ -1,0 +1,97 @@
+"""Acting on who is ahead: the controller alone, and runs in which it has something to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+
+import pytest
+import torch
+
+from atelier.data.packed import PackedDataset
+from atelier.settings import SettingsError
+from atelier.tasks.generation import Generation
+from atelier.training.balance import Balance
+from atelier.training.checkpoint import read_history
+from atelier.training.distributed import Ranks
+from atelier.training.run import run
+from driver import pixel_distance, tiny
+
+UNEQUAL = ("train.r1=0.2", "train.r2=0.2", "train.augment=none", "train.lr_discriminator=0.004", "train.lr_generator=0.002")
+LENGTH = ("train.images=25600", "train.log_every=2560")
+
+
+def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str, float]]:
+    """The curves of a run."""
+    chosen = tiny(*UNEQUAL, *LENGTH, *overrides)
+    model, states = folder / "model", folder / "states"
+    run(chosen.model, chosen.train, data, model, states, pixel_distance(data), {}, torch.device("cpu"), Ranks(), {})
+    return read_history(model)["points"]
+
+
+def test_the_level_moves_at_constant_speed_towards_the_target_and_stays_within_its_octaves() -> None:
+    balance = Balance(tiny("train.balance=rates", "train.balance_target=0.8", "train.balance_images=1000").train)
+    balance.update(0.9, 500)
+    assert balance.level == 0.5 and balance.rate == pytest.approx(2**-0.5)
+    balance.update(0.8, 500)
+    assert balance.level == 0.5
+    balance.update(0.99, 100000)
+    assert balance.rate == 1 / 8 and balance.point == {"critic_rate": 1 / 8}
+    balance.update(0.5, 200000)
+    assert balance.level == -3 and balance.rate == 1.0 and balance.critic_steps == 1
+
+
+def test_steps_are_whole_and_at_least_one() -> None:
+    settings = tiny("train.balance=steps", "train.critic_steps=3", "train.balance_images=1000", "train.log_every=4096").train
+    balance = Balance(settings)
+    seen = [balance.critic_steps]
+    for _ in range(4):
+        balance.update(0.5, 1000)
+        seen.append(balance.critic_steps)
+    assert seen == [3, 6, 12, 24, 24]
+    balance.update(0.99, 6000)
+    assert balance.critic_steps == 1 and balance.rate == 1.0
+
+
+def test_no_balance_does_nothing() -> None:
+    balance = Balance(tiny("train.critic_steps=2").train)
+    balance.update(0.99, 10**9)
+    assert (balance.level, balance.rate, balance.critic_steps, balance.point) == (0.0, 1.0, 2, {})
+
+
+def test_points_hold_a_step_of_the_generator() -> None:
+    with pytest.raises(SettingsError, match="set log_every to at least 256"):
+        tiny("train.critic_steps=8")
+
+
+@pytest.mark.parametrize(
+    ("balance", "acted"),
+    [("rates", lambda points: points["critic_rate"] < 0.3), ("steps", lambda points: points["critic_steps"] > 3)],
+)
+def test_separation_is_held_where_it_is_asked_for(
+    digits: PackedDataset, tmp_path: Path, balance: str, acted: Callable[[dict[str, float]], bool]
+) -> None:
+    """This critic begins far ahead and falls behind in the end: rates hold it back before, steps help it then."""
+    free = trained(digits, tmp_path / "free")
+    held = trained(digits, tmp_path / "held", f"train.balance={balance}", "train.balance_target=0.8", "train.balance_images=1600")
+    assert any(acted(point) for point in held)
+    off = [abs(mean(point["separation"] for point in points[-3:]) - 0.8) for points in (free, held)]
+    assert off[1] < 0.1 < off[0]
+
+
+def test_the_generator_waits_for_the_critics_steps(
+    digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves: dict[str, int] = {}
+    from atelier.tasks.generation import Generation
+
+    loss = Generation.loss
+
+    def counted(self: Generation, player: str, *rest: object) -> object:
+        moves[player] = moves.get(player, 0) + 1
+        return loss(self, player, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Generation, "loss", counted)
+    trained(digits, tmp_path, "train.critic_steps=5", "train.images=3200")
+    assert moves == {"discriminator": 100, "generator": 20}

@@ -1,0 +1,146 @@
+"""Less memory for the same numbers: activations that are computed again, and what a run says that does not fit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from atelier.data.packed import PackedDataset
+from atelier.memory import OutOfMemory, naming_remedy, of_a_measurement, of_a_step
+from atelier.networks.layers import ImageShape
+from atelier.settings import Settings, SettingsError
+from atelier.tasks.generation import Generation
+from atelier.tasks.move import Batch, Pressure
+from atelier.training.checkpoint import read_history
+from atelier.training.distributed import Ranks
+from atelier.training.run import run
+from driver import FAMILIES, pixel_distance, tiny
+
+SHAPE, COUNT = ImageShape(28, 1, 3), 8
+
+
+def kept_bytes(work: Callable[[], Any]) -> int:
+    """What autograd keeps for the backward pass of what is done."""
+    kept = dict[int, int]()
+
+    def pack(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        work()
+    return sum(kept.values())
+
+
+def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor], int]:
+    """Gradients and states of both players after a move of each, with all penalties; and what a generator's pass keeps."""
+    settings = tiny(*overrides, f"train.checkpointing={str(checkpointing).lower()}", f"train.batch={COUNT}")
+    torch.manual_seed(0)
+    task = Generation(settings.model, settings.train, SHAPE)
+    for player in task.players.values():
+        player.advance(0.5)
+    batch = Batch(torch.rand(COUNT, 1, 28, 28) * 2 - 1, torch.arange(COUNT) % SHAPE.classes)
+    found = dict[str, Tensor]()
+    for name in ("discriminator", "generator", "discriminator"):
+        task.hold_all_but(name)
+        draws = task.draw(name, COUNT)
+        with torch.autocast("cpu", torch.bfloat16, settings.train.precision == "bfloat16"):
+            loss, _ = task.loss(name, batch, draws, Pressure(1.0, 0.5))
+        loss.backward()
+    for name, player in task.players.items():
+        found |= {f"{name}.{key}": value for key, value in player.state_dict().items()}
+        found |= {f"{name}.{key}.grad": p.grad for key, p in player.named_parameters() if p.grad is not None}
+    task.hold_all_but("generator")
+    latents = torch.randn(COUNT, task.generator.latent_dim)
+    kept = kept_bytes(lambda: task._generate(latents, batch.labels, task.draw("generator", COUNT).chance))
+    return copy.deepcopy(found), kept
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_computed_again_is_the_same_to_the_bit(family: str) -> None:
+    kept, memory = moved(FAMILIES[family], False)
+    again, less = moved(FAMILIES[family], True)
+    assert kept.keys() == again.keys() and any(key.endswith(".grad") for key in kept)
+    for key, value in kept.items():
+        assert torch.equal(value, again[key]), key
+    assert less == memory if family.startswith("mlp") else less < 0.75 * memory
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_zoo_knows_whose_micro_batches_batch_norm_sees_one_by_one(family: str) -> None:
+    settings = tiny(*FAMILIES[family])
+    task = Generation(settings.model, settings.train, SHAPE)
+    normed = any(isinstance(part, nn.BatchNorm2d) for player in task.players.values() for part in player.modules())
+    assert task.normalised == normed
+
+
+def test_compile_and_checkpointing_exclude_each_other() -> None:
+    with pytest.raises(SettingsError, match="set checkpointing: false, or compile: false"):
+        tiny("train.checkpointing=true", "train.compile=true")
+
+
+def train(settings: Settings, data: PackedDataset, folder: Path) -> None:
+    device, ranks = torch.device("cpu"), Ranks()
+    run(settings.model, settings.train, data, folder / "model", folder / "states", pixel_distance(data), {}, device, ranks, {})
+
+
+def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
+    digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = ["train.images=1280", "train.augment=none"]
+    moves, loss = 0, Generation.loss
+
+    def short(self: Generation, *args: Any) -> Any:
+        nonlocal moves
+        moves += 1
+        if moves == 30:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return loss(self, *args)
+
+    monkeypatch.setattr(Generation, "loss", short)
+    with pytest.raises(OutOfMemory) as told:
+        train(tiny(*whole), digits, tmp_path)
+    assert "on 32 images at once; set train.checkpointing: true, or train.accumulate: 2, or a smaller train.batch" in str(
+        told.value
+    )
+    assert "from the save at 320 images" in str(told.value)
+    train(tiny(*whole, "train.checkpointing=true", "train.accumulate=2"), digits, tmp_path)
+    assert "began with accumulate = 1 and goes on with 2" in caplog.text and "those set accumulate: 1" in caplog.text
+    assert [point["images"] for point in read_history(tmp_path / "model")["points"]] == list(range(160, 1281, 160))
+    assert moves == 30 + 2 * 2 * (1280 - 320) // 32
+
+
+def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tmp_path: Path) -> None:
+    def too_large(_: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        with naming_remedy(lambda: of_a_measurement(64)):
+            torch.empty(2**56)
+        raise AssertionError
+
+    settings = tiny("train.save_every=4096")
+    states = tmp_path / "states"
+    with pytest.raises(OutOfMemory, match=r"evaluate\.batch: 32"):
+        run(
+            settings.model, settings.train, digits, tmp_path / "model", states, too_large, {}, torch.device("cpu"), Ranks(), {}
+        )  # fmt: skip
+    measured_at = next(states.glob("*/step-*")).name
+    assert int(measured_at.removeprefix("step-")) * 32 >= 0.2 * 4096
+
+
+def test_the_remedies_are_those_that_are_left() -> None:
+    settings = tiny("train.batch=6", "train.accumulate=2", "train.checkpointing=true").train
+    told = of_a_step(settings, normalised=True, saved=-1)
+    assert "on 3 images at once; set train.accumulate: 3 (its batch norm makes that a new run), or a smaller train.batch" in told
+    assert told.endswith("from the beginning")
+    assert "checkpointing" not in told
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), naming_remedy(lambda: "no remedy"):
+        raise RuntimeError("shapes do not match")
