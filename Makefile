@@ -13,6 +13,7 @@ MINUTES ?= 4
 BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := .tools/peers/.installed
+BASE := data/base/manifest.json
 DONE := registration
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -22,7 +23,7 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity bench-metrics bench-train bench-limits bench-prepare zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -46,16 +47,25 @@ test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc
 bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, with memory and parity (a quarter of an hour)
 	@python -m benchmarks.metrics
 
-bench-train: $(STAMP) $(PEERS) ## time the training of three families beside a plain loop and mimicry, with memory, start and distance (half an hour)
+bench-train: $(STAMP) $(BASE) $(PEERS) ## time the training of three families beside a plain loop and mimicry, with memory, start and distance (half an hour)
 	@python -m benchmarks.train --peer
 
-bench-limits: $(STAMP) ## compare the arithmetic of training steps with what this machine can do, and say what takes the rest (2 minutes)
+bench-limits: $(STAMP) $(BASE) ## compare the arithmetic of training steps with what this machine can do, and say what takes the rest (2 minutes)
 	@python -m benchmarks.limits
 
 bench-prepare: $(STAMP) ## time the packing of 10,000 images beside a loop with Pillow, with memory and repeated bytes (minutes)
 	@python -m benchmarks.prepare
 
-zoo: $(STAMP) ## train every family for MINUTES (4), write docs/zoo.md and docs/zoo.html; goes on where it stopped (an hour and a quarter)
+bench-memory: $(STAMP) ## measure what a model of 256 px needs, with micro-batches and activations computed again (a quarter of an hour)
+	@python -m benchmarks.memory
+
+bench-scale: $(STAMP) ## measure what more data and more ranks cost, and draw it (5 minutes)
+	@python -m benchmarks.scale --plot docs/images/scale.png
+
+recipes: $(STAMP) $(BASE) ## compare recipes at equal minutes on three data sets; goes on where it stopped (two hours)
+	@python -m benchmarks.recipes
+
+zoo: $(STAMP) $(BASE) ## train every family for MINUTES (4), write docs/zoo.md and docs/zoo.html; goes on where it stopped (an hour and a quarter)
 	@python -m benchmarks.zoo --minutes $(MINUTES)
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
@@ -115,3 +125,6 @@ $(PEERS): benchmarks/peers.txt | $(STAMP) $(UV)
 	@echo "installing mimicry, to compare with, into .tools/peers ..." >&2
 	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --target .tools/peers -r benchmarks/peers.txt
 	@touch $@
+
+$(BASE): | $(STAMP)
+	@python -m components.prepare --section data --output data/base

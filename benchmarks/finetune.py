@@ -2,10 +2,12 @@
 
 Every training sees the target images for finetune.images images: fine-tuning from models/base, from scratch with the rates of
 section `finetune`, and from scratch with those of section `train`. Each is done once for each seed; everything is measured
-with one identity, against the training images of the target.
+with one identity, against the training images of the target. With --images so many of them are trained on alone, equally many of
+each class, and what is measured stays: all of them.
 
     make demo
     .venv/bin/python -m benchmarks.finetune
+    .venv/bin/python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42       half an hour on 2 cores
 """
 
 from __future__ import annotations
@@ -14,11 +16,15 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.generator import load_generator, sample
 from atelier.metrics.evaluate import Evaluation, Evaluator
@@ -32,23 +38,61 @@ from components import cli
 from components.train import measure_by_distance, watching
 
 BASE, CACHE = Path("models/base"), Path("cache")
+
+
+class Way(NamedTuple):
+    """A training: whose rates it has, whether it begins with the base generator, and what else differs."""
+
+    rates: str
+    fine_tuned: bool
+    changed: dict[str, Any] = {}  # noqa: RUF012 - of a NamedTuple
+
+
+SCRATCH = "from scratch, rates of finetune"
 WAYS = {
-    "from scratch, rates of train": ("train", None),
-    "from scratch, rates of finetune": ("finetune", None),
-    "fine-tuned": ("finetune", BASE),
+    "from scratch, rates of train": Way("train", False),
+    SCRATCH: Way("finetune", False),
+    "fine-tuned": Way("finetune", True),
 }
+MORE = {
+    "fine-tuned, FreezeD 1": Way("finetune", True, {"freeze_discriminator": 1}),
+    "fine-tuned, DiffAugment": Way("finetune", True, {"augment": "diffaugment", "augment_p": 1.0}),
+    "fine-tuned, ADA": Way("finetune", True, {"augment": "ada", "augment_p": 0.8, "ada_images": 10000}),
+    "fine-tuned, rates halved": Way("finetune", True, {"lr_generator": 0.5, "lr_discriminator": 0.5}),
+    "fine-tuned, rates quartered": Way("finetune", True, {"lr_generator": 0.25, "lr_discriminator": 0.25}),
+    "from scratch, DiffAugment": Way("finetune", False, {"augment": "diffaugment", "augment_p": 1.0}),
+}
+RATES = ("lr_generator", "lr_discriminator")  # whose changes are factors
 
 
-def trained(settings: Settings, way: str, seed: int, target: PackedDataset, folder: Path, device: torch.device) -> Path:
-    """Trains on the target with the budget of `finetune` and the rates of the way's section; returns the checkpoint folder."""
-    rates, base = WAYS[way]
-    section, budget = getattr(settings, rates), settings.finetune
-    changed = {"seed": seed, "images": budget.images, "evaluate_every": budget.evaluate_every}
-    kind = type(section) if base else TrainSettings  # FreezeD is for what was trained before
-    chosen = kind(**{name: getattr(section, name) for name in kind.model_fields} | changed)
+def few(target: PackedDataset, count: int, settings: Settings, folder: Path) -> PackedDataset:
+    """So many of its training images as a set of their own, equally many of each class, without a held-out split."""
+    shown = [0] * max(len(target.classes), 1)
+    most = -(-count // len(shown))
+    for index in range(len(target)):
+        label = int(target.labels[index])
+        if sum(shown) < count and shown[label] < most:
+            shown[label] += 1
+            place = folder / "images" / (target.classes[label] if target.classes else ".")
+            place.mkdir(parents=True, exist_ok=True)
+            pixels = target.images(np.array([index]))[0].transpose(1, 2, 0)
+            Image.fromarray(pixels.squeeze()).save(place / f"{index:06}.png")
+    here = {"source": "folder", "path": str(folder / "images"), "holdout": 0.0, "margin": 0, "labels": bool(target.classes)}
+    pack(settings.target.model_copy(update=here), folder / "packed", progress=False, section="target")
+    return PackedDataset(folder / "packed")
+
+
+def trained(settings: Settings, name: str, seed: int, target: PackedDataset, folder: Path, device: torch.device) -> Path:
+    """Trains on the target with the budget of `finetune` and as the way says; returns the checkpoint folder."""
+    way, budget = (WAYS | MORE)[name], settings.finetune
+    section = getattr(settings, way.rates)
+    changed = {key: getattr(section, key) * value if key in RATES else value for key, value in way.changed.items()}
+    changed |= {"seed": seed, "images": budget.images, "evaluate_every": budget.evaluate_every}
+    kind = type(section) if way.fine_tuned else TrainSettings  # FreezeD is for what was trained before
+    chosen = kind(**{key: getattr(section, key) for key in kind.model_fields} | changed)
     measure, measured_by = measure_by_distance(target, watching(settings.evaluate, chosen), CACHE, Ranks(), device)
-    output = folder / f"{way}-{seed}"
-    start = Start(base) if base else None
+    output = folder / f"{name}-{seed}"
+    start = Start(BASE) if way.fine_tuned else None
     run(settings.model, chosen, target, output, folder / "states", measure, measured_by, device, Ranks(), git={}, start=start)
     return output
 
@@ -66,6 +110,15 @@ def main() -> None:
     cli.add_settings(parser)
     parser.add_argument("--target", type=Path, default=Path("data/target"), metavar="FOLDER", help="default: data/target")
     parser.add_argument("--seeds", type=int, nargs="+", default=[40, 41, 42, 43, 44], help="default: 40 41 42 43 44")
+    parser.add_argument("--images", type=int, nargs="+", metavar="N", help="train on so many of the target's (default: all)")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=[*WAYS, *MORE, "all"],
+        default=list(WAYS),
+        metavar="WAY",
+        help=f"all, or of: {[*WAYS, *MORE]}",
+    )
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write a grid of each way's first seed there")
     args = parser.parse_args()
     settings, device, target = cli.settings(args), choose_device("auto"), PackedDataset(args.target)
@@ -80,13 +133,18 @@ def main() -> None:
             )
         return evaluator.measure(generator, generator.info.classes)
 
+    ways = list(WAYS | MORE) if args.ways == ["all"] else args.ways
     found = {"base, never saw the target": [measured(BASE, "base")]}
     with tempfile.TemporaryDirectory() as scratch:
-        for way in WAYS:
-            found[f"{way}, {settings.finetune.images} images"] = [
-                measured(trained(settings, way, seed, target, Path(scratch), device), way if seed == args.seeds[0] else "")
-                for seed in args.seeds
-            ]
+        for count in args.images or [0]:
+            place = Path(scratch) / str(count)
+            images = few(target, count, settings, place / "set") if count else target
+            of = f" of {count}" if count else ""
+            for way in ways:
+                found[f"{way}, {settings.finetune.images} images{of}"] = [
+                    measured(trained(settings, way, seed, images, place, device), way if seed == args.seeds[0] else "")
+                    for seed in args.seeds
+                ]
     every = [evaluation for row in found.values() for evaluation in row]
     for other in every[1:]:
         for mine, theirs in zip(every[0].measurements, other.measurements, strict=True):

@@ -15,7 +15,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +86,21 @@ def copying(device: torch.device) -> float:
     return 2 * COPIED / min(seconds(lambda: target.copy_(source), device, 20))
 
 
-def trainer(family: str, precision: str, data: PackedDataset, folder: Path, device: torch.device) -> Trainer:
+def trainer(
+    family: str,
+    precision: str,
+    data: PackedDataset,
+    folder: Path,
+    device: torch.device,
+    overrides: Sequence[str] = (),
+    ranks: Ranks | None = None,
+) -> Trainer:
     """One that has not begun."""
-    settings = recipe(family, data, {"train.precision": precision, "train.images": 10**6}, [])
+    settings = recipe(family, data, {"train.precision": precision, "train.images": 10**6}, list(overrides))
     classes = len(data.classes) if settings.model.conditional else 0
     task = Generation(settings.model, settings.train, ImageShape(data.resolution, data.channels, classes))
     unmeasured = RunFolder(folder, "unmeasured")
-    return Trainer(task, settings.train, data, unmeasured, lambda _: (0.0, {}), device, Ranks())
+    return Trainer(task, settings.train, data, unmeasured, lambda _: (0.0, {}), device, ranks or Ranks())
 
 
 def kind(operator: str) -> str:

@@ -46,6 +46,13 @@ def watched(name: str, command: Sequence[str]) -> Watched:
     return Watched(float(seconds), int(kilobytes) / 1024, done.stdout)
 
 
+def peak_megabytes() -> float:
+    """Most memory that this process has held so far, in MB (ru_maxrss would begin with that of the process that made it)."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table, all columns but the first aligned to the right."""
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]

@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import itertools
 import json
-import re
 import sys
 import tempfile
 import time
@@ -35,12 +34,13 @@ from atelier.settings import Settings
 from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
-from benchmarks.measured import machine, show, table, watched
+from benchmarks.measured import machine, peak_megabytes, show, table, watched
 from benchmarks.mimicry_loop import PLACE, MimicryLoop
 from benchmarks.plain_loop import PlainLoop
-from benchmarks.zoo import FAMILIES, SPEED_STEPS, Speed, recipe
+from benchmarks.zoo import FAMILIES, Speed, recipe
 from components import cli
 
+PROBED = 96  # steps of the run that finds out how many images the minutes allow
 COMPARED = ("dcgan", "resnet", "r3gan")  # cross-entropy, hinge, relativistic pairs with both penalties
 PEER, UNLABELLED = "resnet", ["model.conditional=false"]  # mimicry has its loss, and neither labels nor penalties
 SIDES = {"loop": "plain loop", "mimicry": "mimicry", "atelier": "Atelier", "bfloat16": "Atelier, bfloat16"}
@@ -59,12 +59,12 @@ class Start(Observer):
 def atelier(family: str, data: PackedDataset, minutes: float, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Trains for about so many minutes; the budget is what a short run managed."""
     begun, speed = Start(), Speed()
-    probe = recipe(family, data, {}, overrides).train.batch * SPEED_STEPS
+    probe = recipe(family, data, {}, overrides).train.batch * PROBED
     _train(recipe(family, data, _unmeasured(probe, probe // 2), overrides), data, folder / "probe", [begun, speed])
     images = max(int(speed.images_per_second * minutes * 60), probe)
     trained, since = recipe(family, data, _unmeasured(images, images // 10), overrides), time.monotonic()
     _train(trained, data, folder / "whole", [])
-    seconds, peak = time.monotonic() - since, _peak()
+    seconds, peak = time.monotonic() - since, peak_megabytes()
     generator = load_generator(folder / "whole" / "model", choose_device("auto"))
     return _told(data, trained, generator, images, seconds, begun.at, peak, folder)
 
@@ -80,7 +80,7 @@ def mimicry(family: str, data: PackedDataset, minutes: float, folder: Path, over
     peer = MimicryLoop(settings, data, choose_device("auto"))
     with contextlib.redirect_stdout(sys.stderr):
         peer.train(minutes * 60, folder / "mimicry")
-    return _told(data, settings, peer.average, peer.images, peer.seconds, peer.begun, _peak(), folder)
+    return _told(data, settings, peer.average, peer.images, peer.seconds, peer.begun, peak_megabytes(), folder)
 
 
 def loop(family: str, data: PackedDataset, minutes: float, folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def loop(family: str, data: PackedDataset, minutes: float, folder: Path, overrid
     settings = recipe(family, data, {}, overrides)
     plain = PlainLoop(settings, data, choose_device("auto"))
     plain.train(minutes * 60)
-    peak = _peak()
+    peak = peak_megabytes()
     return _told(data, settings, plain.average, plain.images, plain.seconds, plain.begun, peak, folder)
 
 
@@ -121,13 +121,6 @@ def _told(
     measured = evaluator.measure(generator.eval(), data.classes if settings.model.conditional else ()).measurements[0]
     told = {"images": images, "seconds": seconds, "begun": begun, "megabytes": peak}
     return told | {"distance": measured.value, "metric": measured.name}
-
-
-def _peak() -> float:
-    """Most memory that this process has held so far, in MB (ru_maxrss would begin with that of the process that made it)."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found
-    return int(found[1]) / 1024
 
 
 def report(args: argparse.Namespace) -> Iterator[str]:
