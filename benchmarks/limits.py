@@ -2,8 +2,8 @@
 
 The peaks are a product of two 2048 x 2048 matrices in each precision, and a copy of 256 MB. A step is one of both players, of the
 recipe of zoo.yaml, without the images' way from the disk (which `make bench-train` has). Its arithmetic is counted operator by
-operator, as PyTorch counts it: convolutions and matrix products; a step with penalties has more of it than others, here is their
-mean. The shares of time are of the time of the main thread in a profile of its own: `between` is Python, dispatch and waiting.
+operator: convolutions and matrix products; a step with penalties has more of it than others, here is their mean. The shares are
+of the time of the main thread in a profile of its own: `between` is Python, dispatch and waiting.
 
     .venv/bin/python -m benchmarks.limits
     .venv/bin/python -m benchmarks.limits --families mlp dcgan --data data/fashion
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -47,8 +48,31 @@ KINDS = {
 REST, BETWEEN = "other operators", "between"
 
 
+def of_convolution(args: Any, found: Tensor) -> int:
+    """Operations: two for each weight, image and position of the side that is the sum of others."""
+    images, weight, transposed = args[0], args[1], args[6]
+    side = images if transposed else found
+    return 2 * weight.numel() * side.numel() // side.shape[1]
+
+
+def of_its_backward(args: Any, _: Any) -> int:
+    """As many for each of both gradients that is asked for."""
+    slope, images, weight, transposed, wanted = args[0], args[1], args[2], args[7], args[10]
+    side = images if transposed else slope
+    return 2 * weight.numel() * side.numel() // side.shape[1] * (wanted[0] + wanted[1])
+
+
+CONVOLUTIONS: dict[Any, Callable[[Any, Any], int]] = {
+    torch.ops.aten.convolution: of_convolution,
+    torch.ops.aten.convolution_backward: of_its_backward,
+}
+
+
 class Counted(TorchDispatchMode):
-    """Sums the arithmetic of what runs meanwhile. (PyTorch's own mode refuses gradients of gradients.)"""
+    """Sums the arithmetic of what runs meanwhile.
+
+    PyTorch's own mode refuses gradients of gradients, and counts grouped convolutions backwards as if they had no groups.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +80,9 @@ class Counted(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        if count := flop_registry.get(func.overloadpacket):
+        if mine := CONVOLUTIONS.get(func.overloadpacket):
+            self.operations += mine(args, found)
+        elif count := flop_registry.get(func.overloadpacket):
             self.operations += count(*args, **(kwargs or {}), out_val=found)
         return found
 

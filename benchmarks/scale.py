@@ -40,13 +40,15 @@ FAMILY = "dcgan"
 def packed(count: int, folder: Path) -> PackedDataset:
     """So many images of noise, none twice."""
     pixels = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE), dtype=np.uint8)
-    folder.mkdir(parents=True)
+    files = folder / "files"
+    files.mkdir(parents=True)
     header = struct.pack(">4B3I", 0, 0, 8, 3, count, SIDE, SIDE)
-    (folder / "images-idx3-ubyte").write_bytes(header + pixels.tobytes())
-    values = {"data.source": "idx", "data.path": str(folder), "data.labels": False, "data.resolution": SIDE}
-    settings = load(
-        "params.yaml", [f"{key}={json.dumps(value)}" for key, value in (values | {"target.resolution": SIDE}).items()]
-    )
+    (files / "images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+    labels = (np.arange(count) % 10).astype(np.uint8)
+    (files / "labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, count) + labels.tobytes())
+    values = {"data.source": "idx", "data.path": str(files), "data.resolution": SIDE}
+    values |= {"target.resolution": SIDE}
+    settings = load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()])
     pack(settings.data, folder / "packed", section="data")
     return PackedDataset(folder / "packed")
 
@@ -97,8 +99,8 @@ def plot(points: Sequence[tuple[int, str, float]], place: Path) -> None:
     axes = figure.subplots()
     for name in ("resident", "streamed"):
         axes.plot(*zip(*((count, cost) for count, how, cost in points if how == name), strict=True), marker="o", label=name)
-    axes.set(xscale="log", xlabel="images in the set", ylabel="µs of training an image", ylim=(0, None))
-    axes.set_title(f"{FAMILY}, {SIDE} px: the cost of an image does not depend on how many there are")
+    axes.set(xscale="log", xlabel="images in the set", ylabel="µs of training an image", title=f"{FAMILY}, {SIDE} px")
+    axes.set_ylim(0, 1.2 * max(cost for *_, cost in points))
     axes.legend()
     axes.grid(alpha=0.3)
     place.parent.mkdir(parents=True, exist_ok=True)

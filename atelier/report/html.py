@@ -81,6 +81,11 @@ PANELS = [
         needs="augment_p",
     ),
     Panel(
+        "Balance",
+        "how the critic is held where it should be: less of its rate where it runs ahead, more steps where it falls behind",
+        {"critic_rate": "part of its rate", "critic_steps": "its steps for one of the generator"},
+    ),
+    Panel(
         "Gradient norms",
         "spikes announce divergence",
         {"grad_norm_discriminator": "discriminator", "grad_norm_generator": "generator"},

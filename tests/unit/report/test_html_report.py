@@ -278,6 +278,15 @@ def test_augmentation_is_shown_where_there_is_some(
     assert titles == (["Augmentation"] if shown else [])
 
 
+def test_how_the_critic_is_held_is_shown(
+    make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
+) -> None:
+    points = [{"images": n, "critic_rate": 1 / (1 + n)} for n in range(3)]
+    known = facts.gather(make_checkpoint(), make_evaluation(), dataset.manifest)
+    (drawn,) = charts(replace(known, history={"points": points, "evaluations": []}))
+    assert drawn.title == "Balance" and drawn.legend == [("part of its rate", "0.3333")]
+
+
 def test_grids_are_picked_evenly_and_the_kept_one_is_among_them(make_checkpoint: Callable[..., Path]) -> None:
     folder = make_checkpoint() / "grids"
     for best in (0, 128, 640, 1920, 2048):
