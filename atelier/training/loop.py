@@ -212,12 +212,12 @@ class Trainer:
                 loss, seen = self.task.loss(player, batch, draws[rows], pressure)
             (loss / parts).backward()
             shown.append(seen)
-        gathered = {name: self.ranks.gather(torch.cat([part[name].reshape(-1) for part in shown])) for name in shown[0]}
+        mine = {name: torch.cat([part[name].reshape(-1) for part in shown]) for name in shown[0]}
+        gathered = self.ranks.share_move(network, mine)
         signals = self.task.signals(gathered)
         self.task.remember(player, gathered)
         self.meter.add(signals)
         self.signal.add({name: value for name, value in signals.items() if name in CONTROLLING})
-        self.ranks.average_gradients(network)
         self.meter.add({f"grad_norm_{player}": gradient_norm(network)})
         optimiser.step()
         self.task.finished(player)
