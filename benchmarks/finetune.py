@@ -151,10 +151,12 @@ def main() -> None:
             compare(mine, theirs)  # refuses numbers of different identity
     seeds = ", ".join(map(str, args.seeds))
     table = Table("generator", title=f"measured on {args.target}; mean (lowest … highest) of seeds {seeds}")
-    for kind in settings.evaluate.metrics:
+    names = [measured.name for measured in every[0].measurements]
+    kinds = [kind for kind in settings.evaluate.metrics if any(name.startswith(kind) for name in names)]
+    for kind in kinds:
         table.add_column(kind if kind == "classifier" else f"{kind}\n{settings.evaluate.extractor}", justify="right")
     for name, row in found.items():
-        table.add_row(name, *(cell(row, kind) for kind in settings.evaluate.metrics))
+        table.add_row(name, *(cell(row, kind) for kind in kinds))
     Console().print(table)
 
 
