@@ -48,10 +48,9 @@ class Way(NamedTuple):
     changed: dict[str, Any] = {}  # noqa: RUF012 - of a NamedTuple
 
 
-SCRATCH = "from scratch, rates of finetune"
 WAYS = {
     "from scratch, rates of train": Way("train", False),
-    SCRATCH: Way("finetune", False),
+    "from scratch, rates of finetune": Way("finetune", False),
     "fine-tuned": Way("finetune", True),
 }
 MORE = {

@@ -216,9 +216,8 @@ class Trainer:
         gathered = self.ranks.share_move(network, mine)
         signals = self.task.signals(gathered)
         self.task.remember(player, gathered)
-        self.meter.add(signals)
+        self.meter.add(signals | {f"grad_norm_{player}": gradient_norm(network)})
         self.signal.add({name: value for name, value in signals.items() if name in CONTROLLING})
-        self.meter.add({f"grad_norm_{player}": gradient_norm(network)})
         optimiser.step()
         self.task.finished(player)
 
@@ -317,6 +316,7 @@ class Trainer:
         except (_Left, Elsewhere):
             value = LEFT
         except OutOfMemory:
+            state.restore_random_state(before, self.device)
             self._save()
             raise
         finally:

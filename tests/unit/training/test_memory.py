@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from atelier.data.packed import PackedDataset
@@ -118,7 +119,11 @@ def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
 
 
 def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tmp_path: Path) -> None:
+    before = list[Tensor]()
+
     def too_large(_: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        before.append(torch.get_rng_state())
+        torch.randn(3)  # as a measurement may draw
         with naming_remedy(lambda: of_a_measurement(64)):
             torch.empty(2**56)
         raise AssertionError
@@ -129,8 +134,9 @@ def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tm
         run(
             settings.model, settings.train, digits, tmp_path / "model", states, too_large, {}, torch.device("cpu"), Ranks(), {}
         )  # fmt: skip
-    measured_at = next(states.glob("*/step-*")).name
-    assert int(measured_at.removeprefix("step-")) * 32 >= 0.2 * 4096
+    (save,) = states.glob("*/step-*")
+    assert int(save.name.removeprefix("step-")) * 32 >= 0.2 * 4096
+    assert torch.equal(load_file(save / "random.safetensors")["torch"], before[0])
 
 
 def test_the_remedies_are_those_that_are_left() -> None:
