@@ -23,7 +23,7 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare bench-finetune recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -61,6 +61,9 @@ bench-memory: $(STAMP) ## measure what a model of 256 px needs, with micro-batch
 
 bench-scale: $(STAMP) ## measure what more data and more ranks cost, and draw it (5 minutes)
 	@python -m benchmarks.scale --plot docs/images/scale.png
+
+bench-finetune: $(STAMP) ## compare ways of fine-tuning from 100, 300 and 1,000 images with training from scratch, after make demo (half an hour)
+	@python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42
 
 recipes: $(STAMP) $(BASE) ## compare recipes at equal minutes on three data sets; goes on where it stopped (two hours)
 	@python -m benchmarks.recipes

@@ -7,7 +7,7 @@ each class, and what is measured stays: all of them.
 
     make demo
     .venv/bin/python -m benchmarks.finetune
-    .venv/bin/python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42       half an hour on 2 cores
+    make bench-finetune                         all ways, from 100, 300 and 1,000 images: half an hour on 2 cores
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
@@ -34,6 +33,7 @@ from atelier.settings import Settings, TrainSettings
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
+from benchmarks.measured import machine, show, table
 from components import cli
 from components.train import measure_by_distance, watching
 
@@ -103,6 +103,46 @@ def cell(evaluations: list[Evaluation], kind: str) -> str:
     return f"{statistics.mean(values):.4g}{spread}"
 
 
+def report(args: argparse.Namespace) -> Iterator[str]:
+    """Lines of the report: a row for each way, and number of images."""
+    settings, device, target = cli.settings(args), choose_device("auto"), PackedDataset(args.target)
+    evaluator = Evaluator(target, settings.evaluate, CACHE, device)
+
+    def measured(checkpoint: Path, picture: str) -> Evaluation:
+        generator = load_generator(checkpoint, device)
+        if args.pictures and picture:
+            args.pictures.mkdir(parents=True, exist_ok=True)
+            (args.pictures / f"{picture.replace(', ', '-').replace(' ', '-')}.png").write_bytes(
+                png(grid(next(sample(generator, 80, 0, 80)), 10))
+            )
+        return evaluator.measure(generator, generator.info.classes)
+
+    yield machine(("torch",))
+    ways = list(WAYS | MORE) if args.ways == ["all"] else args.ways
+    found = {("base, never saw the target", 0): [measured(BASE, "base")]}
+    with tempfile.TemporaryDirectory() as scratch:
+        for count in args.images or [len(target)]:
+            place = Path(scratch) / str(count)
+            images = few(target, count, settings, place / "set") if args.images else target
+            for way in ways:
+                found[way, count] = [
+                    measured(trained(settings, way, seed, images, place, device), way if seed == args.seeds[0] else "")
+                    for seed in args.seeds
+                ]
+    every = [evaluation for row in found.values() for evaluation in row]
+    for other in every[1:]:
+        for mine, theirs in zip(every[0].measurements, other.measurements, strict=True):
+            compare(mine, theirs)  # refuses numbers of different identity
+    names = [one.name for one in every[0].measurements]
+    kinds = [kind for kind in settings.evaluate.metrics if any(name.startswith(kind) for name in names)]
+    yield f"\nMeasured on {args.target} with {settings.evaluate.extractor}, each trained for {settings.finetune.images:,} images;"
+    yield f"mean (lowest … highest) of seeds {', '.join(map(str, args.seeds))}.\n"
+    yield from table(
+        ["generator", "trained on images", *kinds],
+        [[way, f"{count:,}" if count else "–", *(cell(row, kind) for kind in kinds)] for (way, count), row in found.items()],
+    )
+
+
 def main() -> None:
     """Trains, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,44 +159,9 @@ def main() -> None:
         help=f"all, or of: {[*WAYS, *MORE]}",
     )
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write a grid of each way's first seed there")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     args = parser.parse_args()
-    settings, device, target = cli.settings(args), choose_device("auto"), PackedDataset(args.target)
-    evaluator = Evaluator(target, settings.evaluate, CACHE, device)
-
-    def measured(checkpoint: Path, picture: str) -> Evaluation:
-        generator = load_generator(checkpoint, device)
-        if args.pictures and picture:
-            args.pictures.mkdir(parents=True, exist_ok=True)
-            (args.pictures / f"{picture.replace(', ', '-').replace(' ', '-')}.png").write_bytes(
-                png(grid(next(sample(generator, 80, 0, 80)), 10))
-            )
-        return evaluator.measure(generator, generator.info.classes)
-
-    ways = list(WAYS | MORE) if args.ways == ["all"] else args.ways
-    found = {"base, never saw the target": [measured(BASE, "base")]}
-    with tempfile.TemporaryDirectory() as scratch:
-        for count in args.images or [0]:
-            place = Path(scratch) / str(count)
-            images = few(target, count, settings, place / "set") if count else target
-            of = f" of {count}" if count else ""
-            for way in ways:
-                found[f"{way}, {settings.finetune.images} images{of}"] = [
-                    measured(trained(settings, way, seed, images, place, device), way if seed == args.seeds[0] else "")
-                    for seed in args.seeds
-                ]
-    every = [evaluation for row in found.values() for evaluation in row]
-    for other in every[1:]:
-        for mine, theirs in zip(every[0].measurements, other.measurements, strict=True):
-            compare(mine, theirs)  # refuses numbers of different identity
-    seeds = ", ".join(map(str, args.seeds))
-    table = Table("generator", title=f"measured on {args.target}; mean (lowest … highest) of seeds {seeds}")
-    names = [measured.name for measured in every[0].measurements]
-    kinds = [kind for kind in settings.evaluate.metrics if any(name.startswith(kind) for name in names)]
-    for kind in kinds:
-        table.add_column(kind if kind == "classifier" else f"{kind}\n{settings.evaluate.extractor}", justify="right")
-    for name, row in found.items():
-        table.add_row(name, *(cell(row, kind) for kind in kinds))
-    Console().print(table)
+    show(report(args), args.output)
 
 
 if __name__ == "__main__":

@@ -71,16 +71,20 @@ class PlainLoop:
         while self.seconds < seconds:
             first, second = next(batches), next(batches)
             self.begun = self.begun or time.time()
-            losses = self._step_d(*first), self._step_g(*second)
-            if not all(math.isfinite(loss) for loss in losses):
-                raise RuntimeError(f"diverged after {self.images} images: {losses}")
-            with torch.no_grad():
-                for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-                    mean.copy_(now.lerp(mean, self.keep))
-                for kept, latest in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-                    kept.copy_(latest)
-            self.images += self.chosen.batch
+            self.step(first, second)
             self.seconds = time.monotonic() - began
+
+    def step(self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> None:
+        """Both players' moves, each with images and labels of its own."""
+        losses = self._step_d(*first), self._step_g(*second)
+        if not all(math.isfinite(loss) for loss in losses):
+            raise RuntimeError(f"diverged after {self.images} images: {losses}")
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+                mean.copy_(now.lerp(mean, self.keep))
+            for kept, latest in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+                kept.copy_(latest)
+        self.images += self.chosen.batch
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:

@@ -50,9 +50,10 @@ from components import cli
 from components.train import measure_by_distance, watching
 
 RECIPES = Path(__file__).with_name("zoo.yaml")
+CACHE = Path("cache")
 FAMILIES: tuple[str, ...] = get_args(ModelSettings.model_fields["architecture"].annotation)
 SEVERAL_SEEDS = ("mlp", "mlp_deep", "dcgan")
-SPEED_STEPS = 24  # of the run that finds out how fast a family is here
+SPEED_STEPS = 96  # of the run that finds out how fast a family is here; fewer told up to a third too much or little
 ROUND = 1000  # images, to which a budget is rounded down
 SHOWN, COLUMNS = 60, 10
 JUDGED = 448  # images a painter shows each critic
@@ -122,7 +123,7 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
     generator = load_generator(folder, device)
     measured = folder / "evaluation.json"
     if not measured.exists():
-        found = Evaluator(data, settings.evaluate, args.folder / "cache", device).measure(generator, generator.info.classes)
+        found = Evaluator(data, settings.evaluate, CACHE, device).measure(generator, generator.info.classes)
         found.write(measured)
         shown = torch.arange(SHOWN) % COLUMNS if generator.shape.classes else None
         picture = next(sample(generator, SHOWN, 0, SHOWN, labels=shown))
@@ -141,7 +142,7 @@ def _train(
     observers: list[Observer],
 ) -> None:
     watched = watching(settings.evaluate, settings.train)
-    measure, measured_by = measure_by_distance(data, watched, args.folder / "cache", Ranks(), device)
+    measure, measured_by = measure_by_distance(data, watched, CACHE, Ranks(), device)
     states = args.folder / "states" / output.name
     run(settings.model, settings.train, data, output, states, measure, measured_by, device, Ranks(), git={}, observers=observers)
 

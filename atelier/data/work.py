@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from atelier.data.sources.base import Source
 
 CHUNK_BYTES = 4 * 2**20  # of processed pixels that travel together
 CHUNK_IMAGES = 256
-ALONE_SECONDS = 1.0  # work that one process does before others are thought of
+ALONE_SECONDS = 0.3  # work that one process does before others are thought of
 WORTH_SECONDS = 3.0  # remaining work that pays for starting them
 QUEUED = 3  # chunks under way for each worker
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -96,23 +97,34 @@ def cores() -> int:
 
 
 def _in_parallel(source: Source, recipe: Recipe, chunks: Iterator[Any], workers: int) -> Iterator[Processed]:
-    first = next(chunks, None)
-    if first is None:
+    """The chunks in order. This process works, too, until the first of the others has started and is done with one."""
+    ahead = list(islice(chunks, QUEUED * workers))
+    if not ahead:
         return
     # spawn: a fork of a process that holds threads (torch, Arrow, boto3) can hang
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (source, recipe))
-    under_way: deque[Future[Processed]] = deque([pool.submit(_work, first)])
     try:
+        under_way = deque(pool.submit(_work, chunk) for chunk in ahead)
+        for chunk in islice(chunks, QUEUED * workers):
+            if under_way[0].done():
+                under_way.append(pool.submit(_work, chunk))
+                break
+            under_way.append(_finished(process_chunk(source, recipe, chunk)))
         for chunk in chunks:
+            yield under_way.popleft().result()
             under_way.append(pool.submit(_work, chunk))
-            if len(under_way) >= QUEUED * workers:
-                yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
     except BrokenProcessPool as error:
         raise DataError(f"one of {workers} packing processes died, for lack of memory? pack with {ONE_PROCESS}") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _finished(done: Processed) -> Future[Processed]:
+    future: Future[Processed] = Future()
+    future.set_result(done)
+    return future
 
 
 _mine: tuple[Source, Recipe]

@@ -1,0 +1,112 @@
+"""The engine beside a loop as public code bases write it, on the same images and draws: its speed changes rounding only."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from atelier.data.packed import PackedDataset
+from atelier.networks.layers import Generator, Player
+from atelier.settings import Settings
+from atelier.tasks.generation import Generation
+from atelier.tasks.move import Draws
+from atelier.training.distributed import Ranks
+from atelier.training.feed import Feed
+from atelier.training.run import run
+from benchmarks.plain_loop import PlainLoop
+from driver import FAMILIES, pixel_distance, tiny
+
+CPU = torch.device("cpu")
+STEPS, BATCH = 3, 16
+# What the plain loop knows: constant rates and weights, one step each, no augmentation, no regularisers but R1 and R2.
+PLAIN = [
+    *("precision=float32", "augment=none", f"batch={BATCH}", f"images={STEPS * BATCH}", "evaluate_from=1.0", "ema_ramp=0.0"),
+    *("lr_final=1.0", "penalty_final=1.0", "penalty_every=1", "beta2=0.99", "beta2_final=0.99", "critic_steps=1", "balance=none"),
+    *("clip=0.0", "lecam=0.0", "zcr_discriminator=0.0", "zcr_generator=0.0", "orthogonal=0.0", "path_length=0.0"),
+]
+CASES = {
+    "mlp": ["train.objective=nonsaturating", "train.r1=1.0", "train.r2=0.0"],
+    "dcgan": ["train.objective=relativistic", "train.r1=1.0", "train.r2=0.5"],
+    "resnet": ["train.objective=hinge", "model.resnet.dropout=0.0"],
+    "sagan": ["train.objective=hinge"],
+    "biggan": ["train.objective=hinge", "model.biggan.scales=1"],
+    "stylegan2": ["train.objective=nonsaturating", "train.r1=2.0", "model.stylegan2.mixing=0.0"],
+    "r3gan": ["train.objective=relativistic", "train.r1=1.0", "train.r2=1.0"],
+}
+
+
+class Replay(PlainLoop):
+    """The plain loop from the networks with which the engine began, on its images and latents."""
+
+    def __init__(self, settings: Settings, data: PackedDataset, began: dict[str, Player], draws: list[Draws]) -> None:
+        super().__init__(settings, data, CPU)
+        self.generator.load_state_dict(began["generator"].state_dict())
+        self.discriminator.load_state_dict(began["discriminator"].state_dict())
+        self.average.load_state_dict(began["generator"].state_dict())
+        self.draws = iter(draws)
+        feed = Feed(data, settings.train.seed, CPU)
+        for step in range(STEPS):
+            batches = [feed.batch(stream, step * BATCH, BATCH, following=0) for stream in range(2)]
+            first, second = ((batch.images.contiguous(), batch.labels) for batch in batches)
+            self.step(first, second)
+
+    def _paint(self, label: Tensor) -> Tensor:
+        drawn = next(self.draws)
+        self.generator.renew()
+        return self.generator(drawn.latents, label, drawn.chance)
+
+
+def engine(
+    settings: Settings, data: PackedDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Player], dict[str, Player], list[Draws]]:
+    """A run of the engine: the players and the average after it, the networks with which it began, and its draws."""
+    ended, began, drawn = dict[str, Player](), dict[str, Player](), list[Draws]()
+    draw = Generation.draw
+
+    def recorded(task: Generation, player: str, count: int) -> Draws:
+        if not drawn:
+            ended.update(task.players)
+            began.update(copy.deepcopy(task.players))
+        drawn.append(draw(task, player, count))
+        return drawn[-1]
+
+    def measure(average: Generator) -> tuple[float, dict[str, Any]]:
+        ended["average"] = copy.deepcopy(average)
+        return pixel_distance(data)(average)
+
+    monkeypatch.setattr(Generation, "draw", recorded)
+    run(settings.model, settings.train, data, folder / "model", folder / "states", measure, {}, CPU, Ranks(), git={})
+    return ended, began, drawn
+
+
+@torch.no_grad()
+def says(network: Player, drawn: Draws, data: PackedDataset) -> Tensor:
+    """Images of a generator, or the logits of a discriminator on real images, on one batch. Batch norm goes by the batch."""
+    shown = Feed(data, 1, CPU).batch(0, 0, BATCH, following=0)
+    network.train()
+    if isinstance(network, Generator):
+        return network(drawn.latents, shown.labels, drawn.chance)
+    return network(shown.images, shown.labels).logits
+
+
+@pytest.mark.parametrize("family", CASES)
+def test_the_engine_changes_rounding_only(
+    family: str, digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images and logits differ by less than a hundredth of what the steps changed of them.
+
+    Weights are not compared, since those of a bias before a batch norm move by nothing but rounding, which Adam makes large.
+    """
+    settings = tiny(*FAMILIES[family], *(f"train.{one}" for one in PLAIN), *CASES[family])
+    ended, began, drawn = engine(settings, digits, tmp_path, monkeypatch)
+    plain = Replay(settings, digits, began, drawn)
+    for name, theirs in (("discriminator", plain.discriminator), ("generator", plain.generator), ("average", plain.average)):
+        before, after, ours = (
+            says(network, drawn[0], digits) for network in (began.get(name, began["generator"]), theirs, ended[name])
+        )
+        assert (ours - after).norm() < 0.01 * (after - before).norm(), name
