@@ -75,7 +75,8 @@ def engine(
         drawn.append(draw(task, player, count))
         return drawn[-1]
 
-    def measure(average: Generator) -> tuple[float, dict[str, Any]]:
+    def measure(average: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+        assert isinstance(average, Generator)
         ended["average"] = copy.deepcopy(average)
         return pixel_distance(data)(average)
 
