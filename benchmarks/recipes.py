@@ -1,8 +1,8 @@
 """Which recipe comes how far in how many minutes? The table by which the defaults of params.yaml are chosen.
 
-Every recipe of recipes.yaml is trained on every set for each of --minutes with each of --seeds, for as many images as a short
-run says that these allow here (benchmarks/zoo.py), and measured with one identity a set. What is done is kept in --folder and
-not done again: an interrupted table goes on where it stopped.
+Every recipe of recipes.yaml is trained on every set for each of --minutes with each of --seeds, for as many images as short
+runs, in which the recipes take turns, say that these allow here, and measured with one identity a set. What is done is kept in
+--folder and not done again: an interrupted table goes on where it stopped.
 
     make recipes                                                                     two hours on 2 cores
     .venv/bin/python -m benchmarks.recipes --data data/base --minutes 0.5 --seeds 0  a rehearsal of a quarter of an hour
@@ -21,10 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from ruamel.yaml import YAML
 
 from atelier.data.manifest import NAME
 from atelier.data.packed import PackedDataset
+from atelier.errors import AtelierError
+from atelier.files import atomic_write, canonical_json
 from atelier.metrics.identity import compare
 from atelier.training.distributed import choose_device
 from benchmarks import zoo
@@ -33,6 +36,7 @@ from components import cli
 
 RECIPES = Path(__file__).with_name("recipes.yaml")
 CHANNELS = {32: "model.r3gan.channels=[96,96,48,16]"}  # of r3gan, one more than zoo.yaml has for 28 px
+ROUNDS = 3  # of the short runs
 SETS = [Path("data/base"), Path("data/fashion"), Path("data/emoji")]
 
 
@@ -42,41 +46,63 @@ def recipes() -> dict[str, dict[str, Any]]:
     return {name: told for name, told in read.items() if name != "common"}
 
 
-def trained(name: str, told: dict[str, Any], data: PackedDataset, minutes: float, seed: int, folder: Path) -> zoo.Trained:
+def overrides(told: dict[str, Any], data: PackedDataset) -> list[str]:
+    """What differs from zoo.yaml, as --set takes it."""
+    found = [f"{key}={json.dumps(value)}" for key, value in told["set"].items()]
+    return [*found, CHANNELS[data.resolution]] if data.resolution in CHANNELS else found
+
+
+def speeds(data: PackedDataset, folder: Path, device: torch.device) -> dict[str, float]:
+    """Images a second of each recipe: its best of ROUNDS, in each of which all of them take turns. Found once and kept.
+
+    Minutes of a machine that others share are of unequal length; ratios between recipes that were measured in turn are not.
+    """
+    kept = folder / data.folder.name / "speeds.json"
+    if not kept.exists():
+        best = dict.fromkeys(recipes(), 0.0)
+        for _ in range(ROUNDS):
+            for name, told in recipes().items():
+                best[name] = max(best[name], zoo.speed(told["family"], data, overrides(told, data), device))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(kept, canonical_json(best))
+    found = json.loads(kept.read_text())
+    if set(found) != set(recipes()):
+        raise AtelierError(f"{kept} is of other recipes than {RECIPES}; remove {kept.parent}")
+    return found
+
+
+def trained(name: str, data: PackedDataset, images: int, seed: int, folder: Path, device: torch.device) -> zoo.Trained:
     """One run; a new one only where the folder has none."""
-    overrides = [f"{key}={json.dumps(value)}" for key, value in told["set"].items()]
-    if data.resolution in CHANNELS:
-        overrides.append(CHANNELS[data.resolution])
-    place = folder / data.folder.name / name.replace(", ", "-").replace(" ", "-") / f"{minutes:g}"
-    asked = Namespace(images=None, minutes=minutes, folder=place, set=overrides)
-    return zoo.trained(told["family"], seed, data, asked, choose_device("auto"))
+    told = recipes()[name]
+    place = folder / data.folder.name / name.replace(", ", "-").replace(" ", "-") / f"{images}"
+    asked = Namespace(images=images, folder=place, set=overrides(told, data))
+    return zoo.trained(told["family"], seed, data, asked, device)
 
 
 def report(args: argparse.Namespace) -> Iterator[str]:
     """Lines of the report: a table a set, a row a recipe."""
+    device = choose_device("auto")
     yield machine(("torch",))
     for place in args.data or [place for place in SETS if (place / NAME).exists()]:
         data, rows = PackedDataset(place), []
         first = None
-        for name, told in recipes().items():
-            if args.recipes and name not in args.recipes:
-                continue
-            row, speeds = [name], []
+        for name, speed in speeds(data, args.folder, device).items():
+            row = [name, f"{speed:.0f}"]
             for minutes in args.minutes:
-                runs = [trained(name, told, data, minutes, seed, args.folder) for seed in args.seeds]
+                images = zoo.rounded(speed * 60 * minutes)
+                runs = [trained(name, data, images, seed, args.folder, device) for seed in args.seeds]
                 for one in runs:
                     measured = one.evaluation.measurements[0]
                     first = first or measured
                     compare(first, measured)  # refuses numbers of different identity
                 values = [one.evaluation.measurements[0].value for one in runs]
                 row.append(f"{statistics.mean(values):.1f} ({min(values):.1f} … {max(values):.1f})")
-                speeds += [one.images_per_second for one in runs]
-            rows.append([*row, f"{statistics.mean(speeds):.0f}"])
+            rows.append(row)
         assert first is not None
-        rows.sort(key=lambda row: float(row[-2].split()[0]))
+        rows.sort(key=lambda row: float(row[-1].split()[0]))
         seeds = ", ".join(map(str, args.seeds))
         yield f"\n{place}, {data.resolution} px: {first.name}, mean (lowest … highest) of seeds {seeds}.\n"
-        yield from table(["recipe", *(f"{minutes:g} min" for minutes in args.minutes), "images/s"], rows)
+        yield from table(["recipe", "images/s", *(f"{minutes:g} min" for minutes in args.minutes)], rows)
 
 
 def main() -> None:
@@ -89,7 +115,6 @@ def main() -> None:
         metavar="FOLDER",
         help=f"default: what there is of {', '.join(map(str, SETS))}",
     )
-    parser.add_argument("--recipes", nargs="+", choices=list(recipes()), metavar="NAME", help="default: all")
     parser.add_argument("--minutes", type=float, nargs="+", default=[0.5, 2.0], help="of training for each run (default: 0.5 2)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="default: 0 1")
     parser.add_argument("--folder", type=Path, default=Path("zoo-recipes"), help="what is kept (default: zoo-recipes)")

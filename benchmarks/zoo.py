@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,19 +97,30 @@ def recipe(family: str, data: PackedDataset, changed: dict[str, Any], overrides:
     return load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()] + overrides)
 
 
+def speed(family: str, data: PackedDataset, overrides: list[str], device: torch.device) -> float:
+    """Images a second of a short run."""
+    batch = recipe(family, data, {}, overrides).train.batch
+    short = {"train.images": batch * SPEED_STEPS, "train.log_every": batch * SPEED_STEPS // 2, "train.evaluate_samples": 16}
+    heard = Speed()
+    with tempfile.TemporaryDirectory() as scratch:
+        _train(recipe(family, data, short, overrides), data, Path(scratch) / family, Path(scratch) / "states", device, [heard])
+    return heard.images_per_second
+
+
 def budget(family: str, data: PackedDataset, args: argparse.Namespace, device: torch.device) -> int:
     """How many images the family is shown: args.images, or what args.minutes are here for, found once and kept."""
     if args.images:
         return int(args.images)
     kept = args.folder / f"{family}.json"
     if not kept.exists():
-        batch = recipe(family, data, {}, args.set).train.batch
-        short = {"train.images": batch * SPEED_STEPS, "train.log_every": batch * SPEED_STEPS // 2, "train.evaluate_samples": 16}
-        settings, speed = recipe(family, data, short, args.set), Speed()
-        _train(settings, data, args.folder / "speed" / family, args, device, [speed])
-        images = max(int(speed.images_per_second * args.minutes * 60) // ROUND * ROUND, ROUND)
+        images = rounded(speed(family, data, args.set, device) * args.minutes * 60)
         atomic_write(kept, canonical_json({"images": images, "minutes": args.minutes}))
     return int(json.loads(kept.read_text())["images"])
+
+
+def rounded(images: float) -> int:
+    """A budget of whole thousands."""
+    return max(int(images) // ROUND * ROUND, ROUND)
 
 
 def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespace, device: torch.device) -> Trained:
@@ -119,7 +131,7 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
     settings = recipe(family, data, changed, args.set)
     folder = args.folder / f"{family}-{seed}"
     if not (folder / INFO).exists():
-        _train(settings, data, folder, args, device, [])
+        _train(settings, data, folder, args.folder / "states" / folder.name, device, [])
     generator = load_generator(folder, device)
     measured = folder / "evaluation.json"
     if not measured.exists():
@@ -137,13 +149,12 @@ def _train(
     settings: Settings,
     data: PackedDataset,
     output: Path,
-    args: argparse.Namespace,
+    states: Path,
     device: torch.device,
     observers: list[Observer],
 ) -> None:
     watched = watching(settings.evaluate, settings.train)
     measure, measured_by = measure_by_distance(data, watched, CACHE, Ranks(), device)
-    states = args.folder / "states" / output.name
     run(settings.model, settings.train, data, output, states, measure, measured_by, device, Ranks(), git={}, observers=observers)
 
 
