@@ -4,6 +4,7 @@ The loop: list the files, open each with Pillow, crop its centre, resize it, sav
 drops duplicates, and one process does it. Ours checks every file, drops what occurs twice, splits and writes shards with hashes;
 it does so twice here, with all cores and with one, whose bytes have to be equal. The images are JPEG files of 256 x 192 pixels,
 drawn here, a hundredth of them twice. Memory is the peak of the largest process; a tenth of the images shows what it depends on.
+The last rows are the limit: Pillow's decoding and resizing, which both sides need, and nothing else, by forked processes.
 
     make bench-prepare
     .venv/bin/python -m benchmarks.prepare --images 1000
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +51,27 @@ with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
         packed.writestr(name, encoded.getbuffer())
         labels.append([name, classes.index(file.parent.name)])
     packed.writestr("dataset.json", json.dumps({"labels": labels}))
+"""
+PIXELS_ALONE = """
+import os, sys
+from pathlib import Path
+from PIL import Image
+source, processes, side = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+files = sorted(source.rglob("*.jpg"))
+def work(mine):
+    for file in mine:
+        with Image.open(file) as image:
+            short = min(image.size)
+            left, top = (image.width - short) // 2, (image.height - short) // 2
+            image.resize((side, side), Image.Resampling.LANCZOS, (left, top, left + short, top + short))
+def forked(mine):
+    child = os.fork()
+    if not child:
+        work(mine)
+        os._exit(0)
+    return child
+children = [forked(files[number::processes]) for number in range(processes)]
+assert all(os.waitpid(child, 0)[1] == 0 for child in children)
 """
 
 
@@ -109,11 +132,18 @@ def report(count: int) -> Iterator[str]:
             alone = ours(f"{number} images: Atelier, one process", images, one_core, 1)
             if hashes(all_cores) != hashes(one_core):
                 sys.exit(f"{number} images: the bytes of all cores and of one process differ")
+            cores = len(os.sched_getaffinity(0))
+            floor = {
+                processes: watched(f"{number} images: limit", ["-c", PIXELS_ALONE, str(images), str(processes), str(SIDE)])
+                for processes in (cores, 1)
+            }
             duplicates = str(json.loads((all_cores / "manifest.json").read_text())["duplicates"])
             for name, one, dropped in (
                 ("Pillow loop into a zip", theirs, "–"),
                 ("Atelier", both, duplicates),
                 ("Atelier, one process", alone, duplicates),
+                (f"decode and resize alone, {cores} processes", floor[cores], "–"),
+                ("decode and resize alone, one process", floor[1], "–"),
             ):
                 speed, ratio = f"{number / one.seconds:.0f}", f"{theirs.seconds / one.seconds:.2f}"
                 rows.append([name, f"{number:,}", f"{one.seconds:.1f}", speed, ratio, f"{one.megabytes:.0f}", dropped])
