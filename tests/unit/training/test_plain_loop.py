@@ -25,7 +25,8 @@ CPU = torch.device("cpu")
 STEPS, BATCH = 3, 16
 # What the plain loop knows: constant rates and weights, one step each, no augmentation, no regularisers but R1 and R2.
 PLAIN = [
-    *("precision=float32", "augment=none", f"batch={BATCH}", f"images={STEPS * BATCH}", "evaluate_from=1.0", "ema_ramp=0.0"),
+    *("precision=float32", "augment=none", f"batch={BATCH}", f"images={STEPS * BATCH}", "evaluate_from=1.0"),
+    *("ema_ramp=0.0", "ema_half_life=50"),
     *("lr_final=1.0", "penalty_final=1.0", "penalty_every=1", "beta2=0.99", "beta2_final=0.99", "critic_steps=1", "balance=none"),
     *("clip=0.0", "lecam=0.0", "zcr_discriminator=0.0", "zcr_generator=0.0", "orthogonal=0.0", "path_length=0.0"),
 ]
@@ -99,7 +100,7 @@ def says(network: Player, drawn: Draws, data: PackedDataset) -> Tensor:
 def test_the_engine_changes_rounding_only(
     family: str, digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images and logits differ by less than a hundredth of what the steps changed of them.
+    """Images and logits differ by less than a thousandth of what the steps changed of them, or a hundredth where norms are many.
 
     Weights are not compared, since those of a bias before a batch norm move by nothing but rounding, which Adam makes large.
     """
@@ -110,4 +111,4 @@ def test_the_engine_changes_rounding_only(
         before, after, ours = (
             says(network, drawn[0], digits) for network in (began.get(name, began["generator"]), theirs, ended[name])
         )
-        assert (ours - after).norm() < 0.01 * (after - before).norm(), name
+        assert (ours - after).norm() < (0.01 if family == "biggan" else 0.001) * (after - before).norm(), name
