@@ -63,7 +63,6 @@ def speeds(data: PackedDataset, folder: Path, device: torch.device) -> dict[str,
         for _ in range(ROUNDS):
             for name, told in recipes().items():
                 best[name] = max(best[name], zoo.speed(told["family"], data, overrides(told, data), device))
-        kept.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(kept, canonical_json(best))
     found = json.loads(kept.read_text())
     if set(found) != set(recipes()):

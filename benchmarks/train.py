@@ -37,10 +37,9 @@ from atelier.training.run import run
 from benchmarks.measured import machine, peak_megabytes, show, table, watched
 from benchmarks.mimicry_loop import PLACE, MimicryLoop
 from benchmarks.plain_loop import PlainLoop
-from benchmarks.zoo import FAMILIES, Speed, recipe
+from benchmarks.zoo import FAMILIES, SPEED_STEPS, Speed, recipe
 from components import cli
 
-PROBED = 96  # steps of the run that finds out how many images the minutes allow
 COMPARED = ("dcgan", "resnet", "r3gan")  # cross-entropy, hinge, relativistic pairs with both penalties
 PEER, UNLABELLED = "resnet", ["model.conditional=false"]  # mimicry has its loss, and neither labels nor penalties
 SIDES = {"loop": "plain loop", "mimicry": "mimicry", "atelier": "Atelier", "bfloat16": "Atelier, bfloat16"}
@@ -59,7 +58,7 @@ class Start(Observer):
 def atelier(family: str, data: PackedDataset, minutes: float, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Trains for about so many minutes; the budget is what a short run managed."""
     begun, speed = Start(), Speed()
-    probe = recipe(family, data, {}, overrides).train.batch * PROBED
+    probe = recipe(family, data, {}, overrides).train.batch * SPEED_STEPS
     _train(recipe(family, data, _unmeasured(probe, probe // 2), overrides), data, folder / "probe", [begun, speed])
     images = max(int(speed.images_per_second * minutes * 60), probe)
     trained, since = recipe(family, data, _unmeasured(images, images // 10), overrides), time.monotonic()
