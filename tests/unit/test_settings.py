@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,7 @@ from atelier import settings
 from atelier.model_settings import STAGES, ModelSettings
 from atelier.networks.layers import resolutions
 from atelier.settings import SettingsError
+from benchmarks import recipes, zoo
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -143,3 +146,13 @@ def test_model_identity_leaves_other_families_out_and_comes_back() -> None:
 
 def test_stages_are_those_that_networks_build() -> None:
     assert {side: len(resolutions(side)) for side in STAGES} == STAGES
+
+
+def test_params_yaml_has_the_recipe_that_is_first_in_the_benchmark_of_recipes() -> None:
+    digits: Any = SimpleNamespace(resolution=28, channels=1)
+    name, told = next(iter(recipes.recipes().items()))
+    first = zoo.recipe(told["family"], digits, {}, recipes.overrides(told, digits))
+    ours = settings.load(PARAMS)
+    free = {"images", "evaluate_from", "min_diversity"}  # a run's length and its watch are no part of a recipe
+    assert first.model == ours.model, name
+    assert first.train.model_dump(exclude=free) == ours.train.model_dump(exclude=free), name
