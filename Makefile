@@ -14,6 +14,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := .tools/peers/.installed
 BASE := data/base/manifest.json
+SETS := data/fashion/manifest.json data/emoji/manifest.json
 DONE := registration
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -47,8 +48,9 @@ test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc
 bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, with memory and parity (a quarter of an hour)
 	@python -m benchmarks.metrics
 
-bench-train: $(STAMP) $(BASE) $(PEERS) ## time the training of three families beside a plain loop and mimicry, with memory, start and distance (half an hour)
+bench-train: $(STAMP) $(BASE) $(SETS) $(PEERS) ## time training beside a plain loop and mimicry on three sets, which it fetches, with memory, start and distance (an hour)
 	@python -m benchmarks.train --peer
+	@python -m benchmarks.train --data data/fashion data/emoji --families dcgan r3gan
 
 bench-limits: $(STAMP) $(BASE) ## compare the arithmetic of training steps with what this machine can do, and say what takes the rest (2 minutes)
 	@python -m benchmarks.limits
@@ -65,7 +67,7 @@ bench-scale: $(STAMP) ## measure what more data and more ranks cost, and draw it
 bench-finetune: $(STAMP) ## compare ways of fine-tuning from 100, 300 and 1,000 images with training from scratch, after make demo (half an hour)
 	@python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42
 
-recipes: $(STAMP) $(BASE) ## compare recipes at equal minutes on three data sets; goes on where it stopped (two hours)
+recipes: $(STAMP) $(BASE) $(SETS) ## compare recipes at equal minutes on three data sets, which it fetches; goes on where it stopped (two hours)
 	@python -m benchmarks.recipes
 
 zoo: $(STAMP) $(BASE) ## train every family for MINUTES (4), write docs/zoo.md and docs/zoo.html; goes on where it stopped (an hour and a quarter)
@@ -131,3 +133,6 @@ $(PEERS): benchmarks/peers.txt | $(STAMP) $(UV)
 
 $(BASE): | $(STAMP)
 	@python -m components.prepare --section data --output data/base
+
+$(SETS) &: | $(STAMP)
+	@python -m benchmarks.sets

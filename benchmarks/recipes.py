@@ -7,8 +7,7 @@ runs, in which the recipes take turns, say that these allow here, and measured w
     make recipes                                                                     two hours on 2 cores
     .venv/bin/python -m benchmarks.recipes --data data/base --minutes 0.5 --seeds 0  a rehearsal of a quarter of an hour
 
-The sets are the embedded MNIST digits, Fashion-MNIST and emoji; docs/zoo-fashion.md and docs/zoo-emoji.md say how those two are
-packed, which `make recipes` leaves out where they are not.
+The sets are the embedded MNIST digits and those that benchmarks.sets fetches and packs: Fashion-MNIST and emoji in colour.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML
 
-from atelier.data.manifest import NAME
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.files import atomic_write, canonical_json
@@ -35,7 +33,6 @@ from benchmarks.measured import machine, show, table
 from components import cli
 
 RECIPES = Path(__file__).with_name("recipes.yaml")
-CHANNELS = {32: "model.r3gan.channels=[96,96,48,16]"}  # of r3gan, one more than zoo.yaml has for 28 px
 ROUNDS = 3  # of the short runs
 SETS = [Path("data/base"), Path("data/fashion"), Path("data/emoji")]
 
@@ -46,10 +43,9 @@ def recipes() -> dict[str, dict[str, Any]]:
     return {name: told for name, told in read.items() if name != "common"}
 
 
-def overrides(told: dict[str, Any], data: PackedDataset) -> list[str]:
+def overrides(told: dict[str, Any]) -> list[str]:
     """What differs from zoo.yaml, as --set takes it."""
-    found = [f"{key}={json.dumps(value)}" for key, value in told["set"].items()]
-    return [*found, CHANNELS[data.resolution]] if data.resolution in CHANNELS else found
+    return [f"{key}={json.dumps(value)}" for key, value in told["set"].items()]
 
 
 def speeds(data: PackedDataset, folder: Path, device: torch.device) -> dict[str, float]:
@@ -62,7 +58,7 @@ def speeds(data: PackedDataset, folder: Path, device: torch.device) -> dict[str,
         best = dict.fromkeys(recipes(), 0.0)
         for _ in range(ROUNDS):
             for name, told in recipes().items():
-                best[name] = max(best[name], zoo.speed(told["family"], data, overrides(told, data), device))
+                best[name] = max(best[name], zoo.speed(told["family"], data, overrides(told), device))
         atomic_write(kept, canonical_json(best))
     found = json.loads(kept.read_text())
     if set(found) != set(recipes()):
@@ -74,7 +70,7 @@ def trained(name: str, data: PackedDataset, images: int, seed: int, folder: Path
     """One run; a new one only where the folder has none."""
     told = recipes()[name]
     place = folder / data.folder.name / name.replace(", ", "-").replace(" ", "-") / f"{images}"
-    asked = Namespace(images=images, folder=place, set=overrides(told, data))
+    asked = Namespace(images=images, folder=place, set=overrides(told))
     return zoo.trained(told["family"], seed, data, asked, device)
 
 
@@ -82,7 +78,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     """Lines of the report: a table a set, a row a recipe."""
     device = choose_device("auto")
     yield machine(("torch",))
-    for place in args.data or [place for place in SETS if (place / NAME).exists()]:
+    for place in args.data:
         data, rows = PackedDataset(place), []
         first = None
         for name, speed in speeds(data, args.folder, device).items():
@@ -112,7 +108,8 @@ def main() -> None:
         type=Path,
         nargs="+",
         metavar="FOLDER",
-        help=f"default: what there is of {', '.join(map(str, SETS))}",
+        default=SETS,
+        help=f"default: {', '.join(map(str, SETS))}",
     )
     parser.add_argument("--minutes", type=float, nargs="+", default=[0.5, 2.0], help="of training for each run (default: 0.5 2)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="default: 0 1")

@@ -7,7 +7,7 @@ public code bases write it (benchmarks/plain_loop.py); then Atelier in bfloat16.
 alike, by their Fréchet distance from the training images. Memory is the peak of the process that trains; the start is the time
 until the first step begins: imports, and beyond them reading the images and making the networks.
 
-    make bench-train                                            half an hour on 2 cores
+    make bench-train                                            an hour on 2 cores: the digits, then Fashion-MNIST and emoji
     .venv/bin/python -m benchmarks.train --families dcgan --peer --minutes 0.5 --data data/base
 """
 

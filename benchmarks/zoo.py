@@ -11,12 +11,10 @@ At equal images, which tells what a family learns of each image, whatever that c
 
     python -m benchmarks.zoo --images 45000 --folder zoo-images --page zoo-images
 
-On other images, for example Debian's Fashion-MNIST at 32 px:
+On other images, for example Fashion-MNIST at 32 px:
 
-    python -m components.prepare --section data --set data.source=idx --set data.path=/usr/share/datasets/fashion-mnist \\
-      --set data.licence=MIT --set data.resolution=32 --set target.resolution=32 --output data/fashion
-    python -m benchmarks.zoo --data data/fashion --folder zoo-fashion --page zoo-fashion \\
-      --set 'model.r3gan.channels=[96,96,48,16]'
+    python -m benchmarks.sets
+    python -m benchmarks.zoo --data data/fashion --folder zoo-fashion --page zoo-fashion
 """
 
 from __future__ import annotations
@@ -90,10 +88,11 @@ class Speed(Observer):
 
 
 def recipe(family: str, data: PackedDataset, changed: dict[str, Any], overrides: list[str]) -> Settings:
-    """params.yaml with the shape of the data, the family's recipe, `changed` keys and the caller's overrides, in this order."""
+    """params.yaml with the shape of the data, the family's recipe at that size, `changed` keys and the caller's overrides."""
     recipes = YAML(typ="safe").load(RECIPES.read_text(encoding="utf-8"))
     shape = {f"{part}.{key}": getattr(data, key) for part in ("data", "target") for key in ("resolution", "channels")}
-    values = {"model.architecture": family} | shape | recipes["common"] | recipes[family] | changed
+    sized = recipes["resolutions"].get(data.resolution, {})
+    values = {"model.architecture": family} | shape | recipes["common"] | recipes[family] | sized | changed
     return load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()] + overrides)
 
 

@@ -151,7 +151,7 @@ def test_stages_are_those_that_networks_build() -> None:
 def test_params_yaml_has_the_recipe_that_is_first_in_the_benchmark_of_recipes() -> None:
     digits: Any = SimpleNamespace(resolution=28, channels=1)
     name, told = next(iter(recipes.recipes().items()))
-    first = zoo.recipe(told["family"], digits, {}, recipes.overrides(told, digits))
+    first = zoo.recipe(told["family"], digits, {}, recipes.overrides(told))
     ours = settings.load(PARAMS)
     free = {"images", "evaluate_from", "min_diversity"}  # a run's length and its watch are no part of a recipe
     assert first.model == ours.model, name
