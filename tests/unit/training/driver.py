@@ -34,6 +34,7 @@ TINY = [
     "train.evaluate_every=480",
     "train.evaluate_from=0.2",
     "train.objective=relativistic",
+    "train.penalty_every=1",
     "train.augment=ada",
     "train.augment_p=0.5",
     "train.ada_images=5000",

@@ -22,15 +22,19 @@ def weights(model: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sigkill_at_random_moments(family: str, digits: PackedDataset, tmp_path: Path) -> None:
-    code, _, err = Driver(digits.folder, tmp_path / "whole", tmp_path / "other-states", *FAMILIES[family]).finish()
+    whole = Driver(digits.folder, tmp_path / "whole", tmp_path / "other-states", *FAMILIES[family])
+    whole.stdout.readline()  # "started"
+    began = time.monotonic()
+    code, _, err = whole.finish()
     assert code == 0, err
+    lasts = time.monotonic() - began
     seed = time.time_ns()
     print(f"killed at the moments of seed {seed}")  # shown when the test fails
     moments, kills = random.Random(seed), 0
     for _ in range(20):
         process = Driver(digits.folder, tmp_path / "model", tmp_path / "states", *FAMILIES[family])
         process.stdout.readline()  # "started": training itself is what is killed, not the imports
-        time.sleep(moments.uniform(0, 1.2))
+        time.sleep(moments.uniform(0, lasts / 2))
         if process.running and kills < 4:
             process.tell(signal.SIGKILL)
             process.finish()
