@@ -28,13 +28,13 @@ from atelier.errors import AtelierError
 from atelier.files import atomic_write, canonical_json
 from atelier.metrics.identity import compare
 from atelier.training.distributed import choose_device
-from benchmarks import zoo
+from benchmarks import sets, zoo
 from benchmarks.measured import machine, show, table
 from components import cli
 
 RECIPES = Path(__file__).with_name("recipes.yaml")
 ROUNDS = 3  # of the short runs
-SETS = [Path("data/base"), Path("data/fashion"), Path("data/emoji")]
+SETS = [Path("data/base"), *sets.SETS]
 
 
 def recipes() -> dict[str, dict[str, Any]]:
