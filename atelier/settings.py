@@ -16,65 +16,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML, YAMLError
 
+from atelier.data_settings import DataSettings
 from atelier.model_settings import ModelSettings
 from atelier.sections import Beta, PositiveInt, Rate, Section, SettingsError, Share, Weight, parse
 
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
-SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "s3", "torchvision:NAME")
 Extractor = Literal["efficientnet_lite0", "inception", "dinov2", "onnx"]
 Layer = Literal["default", "64", "192", "768", "2048"]
 Metric = Literal[
     "frechet", "kernel", "prdc", "memorised", "classifier", "frechet_infinity", "per_class", "inception_score", "path_length"
 ]
-
-
-class DataSettings(Section):
-    """Where images come from and how they become a packed dataset."""
-
-    source: str
-    path: Annotated[str, Field(min_length=1)]
-    licence: str
-    labels: bool
-    image_column: str
-    label_column: str
-    resolution: Literal[28, 32, 64, 128, 256]
-    channels: Literal[1, 3]
-    fit: Literal["crop", "pad", "stretch"]
-    margin: Annotated[int, Field(ge=0)]
-    filter: Literal["lanczos", "bicubic", "bilinear", "box"]
-    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-    holdout: Annotated[float, Field(ge=0, lt=1)]
-    min_side: PositiveInt
-    max_pixels: PositiveInt
-    max_rejected: Annotated[int, Field(ge=0)]
-    shard_mib: PositiveInt
-
-    @field_validator("source")
-    @classmethod
-    def _known(cls, source: str) -> str:
-        if source not in SOURCES[:-1] and not re.fullmatch(r"torchvision:[A-Za-z0-9]+", source):
-            raise ValueError(f"{source!r} is no source; choose {', '.join(SOURCES[:-1])} or {SOURCES[-1]}")
-        return source
-
-    @field_validator("resolution", "channels", mode="before")
-    @classmethod
-    def _whole(cls, value: Any) -> Any:
-        if not isinstance(value, int) or isinstance(value, bool):  # 1.0 and true are equal to 1
-            raise ValueError(f"should be a whole number, but it is {value!r}")
-        return value
-
-    @field_validator("background", mode="before")
-    @classmethod
-    def _quoted(cls, value: Any) -> Any:
-        if value is None:
-            raise ValueError('has no value, since YAML reads what follows # as a comment; quote it: "#ffffff"')
-        return value
-
-    @model_validator(mode="after")
-    def _room(self) -> Self:
-        if 2 * self.margin >= self.resolution:
-            raise ValueError(f"margin {self.margin} on both sides leaves nothing of resolution {self.resolution}; lower it")
-        return self
 
 
 class TrainSettings(Section):

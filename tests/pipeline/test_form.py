@@ -8,7 +8,8 @@ from typing import Any, get_args
 import pytest
 from ruamel.yaml import YAML
 
-from atelier.settings import SOURCES, Metric, ModelSettings, SettingsError, load, parse
+from atelier.data_settings import SOURCES
+from atelier.settings import Metric, ModelSettings, SettingsError, load, parse
 from pipelines import form
 from small import ROOT
 

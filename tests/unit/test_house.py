@@ -10,7 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LEVELS = [
-    {"settings", "model_settings", "sections", "files", "errors", "storage", "pictures", "progress", "memory", "command_line"},
+    {
+        "settings",
+        "data_settings",
+        "model_settings",
+        "sections",
+        "files",
+        "errors",
+        "storage",
+        "pictures",
+        "progress",
+        "memory",
+        "command_line",
+    },
     {"data", "networks", "extractors", "objectives", "penalties", "augment"},
     {"tasks", "generator", "export", "published"},
     {"training", "metrics", "latent"},
