@@ -69,7 +69,7 @@ class TrainSettings(Section):
     augment_p: Share
     ada_target: Annotated[float, Field(gt=0, lt=1)]
     ada_images: PositiveInt
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
     compile: bool
     checkpointing: bool
     nodes: PositiveInt

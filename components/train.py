@@ -60,7 +60,7 @@ from atelier.training.chronicle import told
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
 from atelier.training.duel import remarks
 from atelier.training.loop import Measure
-from atelier.training.run import run, run_key
+from atelier.training.run import run, run_key, with_precision
 from atelier.training.state import RunFolder
 from components import cli, resume
 
@@ -108,7 +108,12 @@ def train(
         start = Start(parent) if parent else None
         images = PackedDataset(data)
         measure, measured_by = measure_by_distance(images, watching(evaluate, settings), cache, these, chosen)
-        key = run_key(model, settings, images, measured_by, start)
+
+        def folder(settings: TrainSettings) -> RunFolder:
+            return RunFolder(states, run_key(model, settings, images, measured_by, start), mirror)
+
+        settings = with_precision(settings, chosen, these, folder, step)
+        key = folder(settings).key
         started = resume.describe(model, settings, images.content_hash, measured_by, init_from, start)
         if these.first:
             resume.check(resume_run, states, key, started)

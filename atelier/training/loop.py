@@ -75,6 +75,7 @@ class Trainer:
         ranks: Ranks,
         observers: Sequence[Observer] = (),
     ) -> None:
+        assert settings.precision != "auto"  # atelier.training.precision decides before the run has its key
         self.task, self.settings, self.folder = task, settings, folder
         self.measure, self.device, self.ranks = measure, device, ranks
         self.chronicle = Chronicle(folder.grids, observers, ranks.first)
@@ -171,8 +172,7 @@ class Trainer:
     # --- a step
 
     def _step(self) -> None:
-        progress = self.step / self.steps
-        settings = self.settings
+        progress, settings = self.step / self.steps, self.settings
         for name, optimiser in self.optimisers.items():
             held = 1.0 if name == self.task.averaged else self.balance.rate
             pace(optimiser, settings, held * self.slowed[name] * getattr(settings, f"lr_{name}"), progress)

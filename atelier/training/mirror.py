@@ -111,6 +111,10 @@ class Mirror:
         _patiently(lambda: self._store.remove([PROBE]))
         _ = self._urgent.client  # takes its time to make, which is short later
 
+    def has_saves(self) -> bool:
+        """Whether the index of a save is in the store. Raises StorageError after some tries."""
+        return _patiently(lambda: any(entry.name.startswith(SAVES) for entry in self._store.entries()))
+
     def fetch(self, wanted: Callable[[str], bool]) -> None:
         """Puts the newest whole save with a `wanted` name into the folder, and notes which others are there.
 

@@ -26,6 +26,7 @@ from atelier.training.checkpoint import Start
 from atelier.training.chronicle import Finished, Observer
 from atelier.training.distributed import DistributedError, Ranks
 from atelier.training.loop import Measure, Trainer
+from atelier.training.precision import Precision, explain, native
 from atelier.training.preemption import StopSignal, outliving_readers
 from atelier.training.state import RunFolder, StateError
 
@@ -71,6 +72,28 @@ def run_key(
     )
 
 
+def with_precision(
+    settings: TrainSettings, device: torch.device, these: Ranks, folder: Callable[[TrainSettings], RunFolder], section: str
+) -> TrainSettings:
+    """`settings` with `precision: auto` decided, which the first rank says: as the run has begun, or as its device is faster.
+
+    A run that another kind of machine has begun goes on as it began: nothing of it is lost. `folder` is that of the run's saves.
+    """
+    natively, remedy = native(device), f"set {section}.precision: auto"
+    choices: list[Precision] = [natively, "bfloat16" if natively == "float32" else "float32"]
+    if settings.precision == "auto":
+        decided = [settings.model_copy(update={"precision": precision}) for precision in choices]
+        begun = [one for one in decided if folder(one).begun()] if these.first else []
+        first = these.from_first(float(bool(begun) and begun[0] is decided[1]), device)
+        settings = decided[int(first)]
+        remedy = f"its saves were begun in it; remove {folder(settings).path} to begin anew in {natively}"
+    assert settings.precision != "auto"
+    if these.first:
+        emulated = settings.precision == "bfloat16" != natively
+        log.log(logging.WARNING if emulated else logging.INFO, explain(settings.precision, device, remedy))
+    return settings
+
+
 def run(
     model: ModelSettings,
     settings: TrainSettings,
@@ -96,11 +119,17 @@ def run(
     shape = ImageShape(data.resolution, data.channels, len(classes))
     if start:
         start.check(model, data.resolution, data.channels, str(data.folder))
+
+    def saves(settings: TrainSettings) -> RunFolder:
+        return RunFolder(states, run_key(model, settings, data, measured_by, start), mirror)
+
+    if settings.precision == "auto":
+        settings = with_precision(settings, device, ranks, saves, "train")
     torch.manual_seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002 - nothing here uses it, a library might
     random.seed(settings.seed)
     task = Generation(model, settings, shape)
-    folder = RunFolder(states, run_key(model, settings, data, measured_by, start), mirror)
+    folder = saves(settings)
 
     def describe(evaluation: dict[str, Any]) -> GeneratorInfo:
         return GeneratorInfo(

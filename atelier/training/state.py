@@ -108,6 +108,10 @@ class RunFolder:
         newest = self.newest()
         return _step(newest) if newest else -1
 
+    def begun(self) -> bool:
+        """Whether a save of this run is here or in the mirror."""
+        return self.progress >= 0 or (self.mirror is not None and self.mirror.has_saves())
+
     def fetch(self, exactly: float | None = None) -> None:
         """Brings from the mirror the newest save if it is newer than those here, or the one with a certain progress.
 
