@@ -31,6 +31,7 @@ from atelier.networks.layers import ImageShape
 from atelier.tasks.generation import Generation
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.loop import Trainer
+from atelier.training.precision import native
 from atelier.training.state import RunFolder
 from benchmarks.measured import machine, show, table
 from benchmarks.train import COMPARED
@@ -153,7 +154,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     device, data = choose_device("auto"), PackedDataset(args.data)
     gpu = torch.cuda.get_device_name() if device.type == "cuda" else None
     yield machine(("torch",), gpu)
-    peaks = {name: peak(getattr(torch, name), device) for name in ("float32", "bfloat16")}
+    peaks = {name: peak(getattr(torch, name), device) for name in dict.fromkeys(("float32", native(device)))}
     products = " and ".join(f"{value / 1e9:.0f} GFLOP/s in {name}" for name, value in peaks.items())
     yield f"\nPeaks: matrix product {products}; copy {copying(device) / 1e9:.1f} GB/s.\n"
     rows = []

@@ -22,6 +22,7 @@ from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.settings import load
 from atelier.training.distributed import choose_device
+from atelier.training.precision import native
 from benchmarks.limits import trainer
 from benchmarks.measured import machine, peak_megabytes, show, table, watched
 from benchmarks.prepare import draw
@@ -51,7 +52,7 @@ def step(family: str, data: PackedDataset, accumulate: int, checkpointing: bool)
     device = choose_device("auto")
     less = [f"train.batch={BATCH}", f"train.accumulate={accumulate}", f"train.checkpointing={str(checkpointing).lower()}"]
     with tempfile.TemporaryDirectory() as folder:
-        trained = trainer(family, "bfloat16", data, Path(folder), device, [*SHAPES[family], *less])
+        trained = trainer(family, native(device), data, Path(folder), device, [*SHAPES[family], *less])
         for _ in range(2):
             since = time.perf_counter()
             trained._step()
@@ -81,7 +82,8 @@ def report(args: argparse.Namespace) -> Iterator[str]:
                 rows.append([family, parameters, str(accumulate), str(checkpointing).lower(), peak, seconds])
     yield from table(["family", "parameters", "accumulate", "checkpointing", "peak, MB", "s a step"], rows)
     yield ""
-    yield f"{args.resolution} px in colour, batches of {BATCH}, bfloat16, each step with penalties where the recipe has any."
+    precision = native(choose_device("auto"))
+    yield f"{args.resolution} px in colour, batches of {BATCH}, {precision}, each step with penalties where the recipe has any."
 
 
 def main() -> None:

@@ -2,10 +2,11 @@
 
 All train the same networks from the same packed images with the same batch, objective and rates (zoo.yaml), each as a process of
 its own: first Atelier for --minutes, as many images as a short run says that these allow; then for as many seconds the loop as
-public code bases write it (benchmarks/plain_loop.py); then Atelier in bfloat16. A peer's own code, mimicry's trainer
-(benchmarks/mimicry_loop.py), has the family that it knows the loss of, without labels. Afterwards the generators are measured
-alike, by their Fréchet distance from the training images. Memory is the peak of the process that trains; the start is the time
-until the first step begins: imports, and beyond them reading the images and making the networks.
+public code bases write it (benchmarks/plain_loop.py); then Atelier in bfloat16, where the device has instructions for it. A
+peer's own code, mimicry's trainer (benchmarks/mimicry_loop.py), has the family that it knows the loss of, without labels.
+Afterwards the generators are measured alike, by their Fréchet distance from the training images. Memory is the peak of the
+process that trains; the start is the time until the first step begins: imports, and beyond them reading the images and making
+the networks.
 
     make bench-train                                            an hour on 2 cores: the digits, then Fashion-MNIST and emoji
     .venv/bin/python -m benchmarks.train --families dcgan --peer --minutes 0.5 --data data/base
@@ -33,6 +34,7 @@ from atelier.metrics.evaluate import Evaluator
 from atelier.settings import Settings
 from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks, choose_device
+from atelier.training.precision import native
 from atelier.training.run import run
 from benchmarks.measured import machine, peak_megabytes, show, table, watched
 from benchmarks.mimicry_loop import PLACE, MimicryLoop
@@ -166,19 +168,20 @@ def _version() -> str:
 def _compared(
     data: Path, family: str, beside: str, args: argparse.Namespace, scratch: Path, told: dict[str, Any]
 ) -> list[list[str]]:
-    """The rows of `beside` and of Atelier, in float32 and in bfloat16."""
+    """The rows of `beside` and of Atelier, in float32 and where the device has instructions for it in bfloat16."""
     overrides = args.set + (UNLABELLED if beside == "mimicry" else [])
     common = ["-m", "benchmarks.train", "--families", family, "--data", str(data), "--scratch", str(scratch)]
     common += [part for override in overrides for part in ("--set", override)]
     found: dict[str, dict[str, Any]] = {}
     minutes = args.minutes
-    for side in ("atelier", beside, "bfloat16"):
+    faster = ["bfloat16"] if native(choose_device("auto")) == "bfloat16" else []
+    for side in ("atelier", beside, *faster):
         since = time.time()
         said = watched(f"{data}: {family}, {SIDES[side]}", [*common, "--side", side, "--minutes", str(minutes)])
         found[side] = json.loads(said.stdout.splitlines()[-3]) | {"since": since}
         minutes = found["atelier"]["seconds"] / 60
     told["metric"] = found[beside]["metric"]
-    return [_row(data, family, SIDES[side], found[side], found[beside]) for side in (beside, "atelier", "bfloat16")]
+    return [_row(data, family, SIDES[side], found[side], found[beside]) for side in (beside, "atelier", *faster)]
 
 
 def _row(data: Path, family: str, name: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
