@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import signal
 import threading
@@ -15,9 +14,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from pathlib import Path
 from typing import Any
 
+from atelier.cores import cores
 from atelier.data.errors import DataError, Rejected
 from atelier.data.process import Recipe, guarded, process
 from atelier.data.sources.base import Source
@@ -27,7 +26,6 @@ CHUNK_IMAGES = 256
 ALONE_SECONDS = 0.3  # work that one process does before others are thought of
 WORTH_SECONDS = 3.0  # remaining work that pays for starting them
 QUEUED = 3  # chunks under way for each worker
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 ONE_PROCESS = "python -m components.prepare --workers 1"
 
 
@@ -84,16 +82,6 @@ def process_all(source: Source, recipe: Recipe, share: range, workers: int) -> I
         if workers > 1 and spent >= ALONE_SECONDS and spent / max(1, done) * (len(share) - done) >= WORTH_SECONDS:
             break
     yield from _in_parallel(source, recipe, chunks, workers)
-
-
-def cores() -> int:
-    """Cores that this process may use: those that it is bound to, or fewer where its container has a quota (cgroup 2)."""
-    bound = len(os.sched_getaffinity(0))
-    try:
-        quota, period = CPU_QUOTA.read_text().split()
-    except (OSError, ValueError):
-        return bound
-    return bound if quota == "max" else min(bound, math.ceil(int(quota) / int(period)))
 
 
 def _in_parallel(source: Source, recipe: Recipe, chunks: Iterator[Any], workers: int) -> Iterator[Processed]:

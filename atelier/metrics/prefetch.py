@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from atelier.cores import cores
 
 if TYPE_CHECKING:
     from atelier.extractors import Extractor
@@ -24,7 +25,7 @@ def batches(source: Images, indices: np.ndarray, size: int, workers: int | None 
     As many batches as workers wait at most; without `workers` there is one for every two cores, 8 at most. What decoding raises
     surfaces where its batch was due. The threads end with the generator, whether it is used up, closed or dropped.
     """
-    workers = workers or min(MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) // 2))
+    workers = workers or min(MOST_WORKERS, max(1, cores() // 2))
     waiting: deque[Future[np.ndarray]] = deque()
     with ThreadPoolExecutor(workers, "decode") as threads:
         try:

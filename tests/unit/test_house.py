@@ -22,6 +22,7 @@ LEVELS = [
         "progress",
         "memory",
         "command_line",
+        "cores",
     },
     {"data", "networks", "extractors", "objectives", "penalties", "augment"},
     {"tasks", "generator", "export", "published"},

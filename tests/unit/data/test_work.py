@@ -20,7 +20,7 @@ from PIL import Image
 from atelier.data.errors import DataError
 from atelier.data.sources.base import Item, Source
 from atelier.data.sources.tree import open_tree
-from atelier.data.work import cores, process_all
+from atelier.data.work import process_all
 from reading import RECIPE, Make
 
 
@@ -76,20 +76,6 @@ def test_too_little_memory_for_an_image_is_explained(tmp_path: Path, monkeypatch
     monkeypatch.setattr("atelier.data.work.process", exhausted)
     with pytest.raises(DataError, match=r"x\.png: not enough memory to decode it; lower target\.max_pixels, or .*--workers 1"):
         list(process_all(open_tree("folder", str(tmp_path), 100, "target"), recipe, range(1), 1))
-
-
-@pytest.mark.parametrize(
-    ("quota", "expected"),
-    [("max 100000", 4), ("150000 100000", 2), ("50000 100000", 1), ("900000 100000", 4), ("", 4), (None, 4)],
-)
-def test_no_more_processes_than_the_container_has_cores(
-    quota: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if quota is not None:
-        (tmp_path / "cpu.max").write_text(f"{quota}\n")
-    monkeypatch.setattr("atelier.data.work.CPU_QUOTA", tmp_path / "cpu.max")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
-    assert cores() == expected
 
 
 def test_workers_end_with_a_killed_parent(raw: Path) -> None:
