@@ -1,0 +1,12 @@
+"""The library. Importing it, or a package beside it, says how threads wait, which PyTorch reads when it is loaded."""
+
+import os
+
+from atelier import cores
+
+SPINS = "1000"  # of OpenMP's threads before they sleep, some 10 microseconds; docs/performance.md has what other choices cost
+
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+    os.environ["GOMP_SPINCOUNT"] = SPINS
+if cores.cores() < cores.bound():  # OpenMP heeds what a process is bound to, not the quota of a container
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores.cores()))

@@ -12,8 +12,12 @@ MOUNT = Path("/sys/fs/cgroup")
 
 def cores() -> int:
     """Cores that this process may use, at least 1: those that it is bound to, or fewer where a cgroup has a quota."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS binds none
-    return min([bound, *(math.ceil(quota) for quota in _quotas())])
+    return min([bound(), *(math.ceil(quota) for quota in _quotas())])
+
+
+def bound() -> int:
+    """Cores that this process is bound to: all of the machine, unless somebody has chosen some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS binds none
 
 
 def _quotas() -> list[float]:
