@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from atelier.metrics.distances import Pairs, nearest
 from atelier.metrics.identity import MetricError
 
 NEIGHBOURS = 5
 RARE = 0.01  # share of new real images that lie as near to a training image as what counts as memorised
-BLOCK = 500  # rows of a matrix of distances that exist at a time
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,9 @@ def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBOURS) -> Shares
     """Precision, recall, density and coverage of generated features [N, d] among real ones [M, d].
 
     An image's ball reaches to its k-th nearest neighbour in its own set, and what lies on its rim is outside, as in the package
-    prdc. Their values depend on N and M: compare equal ones only. Raises MetricError on k images or fewer, or other widths.
+    prdc; but equal images are always inside, or a set with more than k copies of an image would not cover itself. Which pairs
+    tie is the same on every machine (atelier.metrics.distances). The values depend on N and M: compare equal ones only. Raises
+    MetricError on k images or fewer, or other widths.
     """
     _check(real, generated)
     if min(len(real), len(generated)) <= k:
@@ -37,15 +38,15 @@ def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBOURS) -> Shares
     real_radii, generated_radii = _radii(real, k), _radii(generated, k)
     in_real = np.zeros(len(generated))  # of how many real images' balls each generated image lies in
     recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
-    for rows, squares in _squares(generated, real):
-        in_real[rows] = (squares < real_radii).sum(axis=1)
-        recalled |= (squares < generated_radii[rows, None]).any(axis=0)
-        covered |= (squares < real_radii).any(axis=0)
-    density = in_real / k
+    for block in Pairs(generated, real).blocks():
+        inside = block.inside(real_radii)
+        in_real[block.rows] = inside.sum(axis=1)
+        covered |= inside.any(axis=0)
+        recalled |= block.inside(generated_radii[block.rows, None]).any(axis=0)
     return Shares(
         precision=_share(in_real > 0),
         recall=_share(recalled),
-        density=(float(density.mean()), float(density.std(ddof=1) / np.sqrt(len(density)))),
+        density=(float(in_real.mean() / k), float(in_real.std(ddof=1) / k / np.sqrt(len(in_real)))),
         coverage=_share(covered),
     )
 
@@ -77,25 +78,11 @@ def _share(hits: np.ndarray) -> tuple[float, float]:
     return value, float(np.sqrt(value * (1 - value) / len(hits)))
 
 
-def _squares(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared distances from all of `first` to all of `second`, float64 [<= BLOCK, M] for some rows of `first` at a time."""
-    second = second.astype(np.float64)
-    lengths = (second * second).sum(axis=1)
-    for start in range(0, len(first), BLOCK):
-        rows = slice(start, min(start + BLOCK, len(first)))
-        part = first[rows].astype(np.float64)
-        yield rows, np.maximum((part * part).sum(axis=1)[:, None] + lengths - 2 * part @ second.T, 0)
-
-
 def _radii(features: np.ndarray, k: int) -> np.ndarray:
-    """Squared distance of each row to its k-th nearest other row."""
-    found = np.empty(len(features))
-    for rows, squares in _squares(features, features):
-        squares[np.arange(len(squares)), np.arange(rows.start, rows.stop)] = 0  # itself, which rounding may have moved away
-        found[rows] = np.partition(squares, k, axis=1)[:, k]
-    return found
+    """Squared distance of each row to its k-th nearest other row: nearest of all is itself, or one that is equal."""
+    return nearest(features, features, k + 1)[1][:, -1]
 
 
 def _nearest(features: np.ndarray, training: np.ndarray) -> np.ndarray:
     """Squared distance of each row to the nearest training row."""
-    return np.concatenate([squares.min(axis=1) for _, squares in _squares(features, training)])
+    return nearest(features, training, 1)[1][:, 0]

@@ -107,16 +107,3 @@ def see(images: Images, indices: np.ndarray, extractor: Extractor, keep: bool, s
             seen.update(extractor.features(batch))
             shown.update(len(batch))
     return seen
-
-
-def nearest(features: np.ndarray, reference: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `reference` [M, d] nearest to each of `features` [N, d], and their Euclidean distances: both [N, k], nearest first.
-
-    Equal distances go by row. Raises MetricError when k is not in 1 … M.
-    """
-    if not 1 <= k <= len(reference):
-        raise MetricError(f"{k} nearest neighbours of {len(reference)} reference images; choose 1 to {len(reference)}")
-    a, b = features.astype(np.float64), reference.astype(np.float64)
-    squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
-    rows = np.argsort(squares, axis=1, kind="stable")[:, :k]
-    return rows, np.sqrt(np.maximum(np.take_along_axis(squares, rows, axis=1), 0))

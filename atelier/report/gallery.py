@@ -11,7 +11,8 @@ from PIL import Image
 
 from atelier.data.packed import PackedDataset
 from atelier.generator import sample
-from atelier.metrics.reference import Reference, nearest
+from atelier.metrics.distances import nearest
+from atelier.metrics.reference import Reference
 from atelier.networks.layers import Generator
 from atelier.pictures import grid
 
@@ -87,7 +88,8 @@ def neighbours(
     count = len(generated)
     probes = reference.features[_some(np.arange(reference.count), TYPICAL_FROM, seed=0)]
     # One search for both, since each makes a copy of the reference. Nearest to a real image is itself.
-    found, distances = nearest(np.concatenate([features[:count], probes]), reference.features, max(k, 2))
+    found, squares = nearest(np.concatenate([features[:count], probes]), reference.features, max(k, 2))
+    distances = np.sqrt(squares)
     indices = reference.indices[found[:count, :k]]
     real = dataset.images(indices.ravel())
     return Neighbours(

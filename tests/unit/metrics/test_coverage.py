@@ -10,7 +10,7 @@ from prdc import compute_prdc
 
 from atelier.data.packed import PackedDataset
 from atelier.extractors import load_extractor
-from atelier.metrics import coverage
+from atelier.metrics import distances
 from atelier.metrics.coverage import memorised, prdc
 from atelier.metrics.identity import MetricError
 
@@ -42,7 +42,7 @@ def test_values_on_features_of_real_digits_are_those_of_the_package(digits: Path
 def test_how_rows_are_cut_into_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     real, generated = clouds(150, 130)
     whole = prdc(real, generated), memorised(generated, real, real[:40] + 0.5)
-    monkeypatch.setattr(coverage, "BLOCK", 7)
+    monkeypatch.setattr(distances, "BLOCK", 7)
     assert (prdc(real, generated), memorised(generated, real, real[:40] + 0.5)) == whole
 
 

@@ -15,7 +15,7 @@ from atelier.extractors import Extractor
 from atelier.metrics import cache as kept
 from atelier.metrics.frechet import Moments
 from atelier.metrics.identity import MetricError
-from atelier.metrics.reference import Reference, load_reference, nearest, reference_indices
+from atelier.metrics.reference import Reference, load_reference, reference_indices
 
 
 @pytest.fixture
@@ -161,19 +161,6 @@ def test_large_sets_are_capped_by_seed(dataset: PackedDataset, extractor: Extrac
     for found in (first, second):
         assert np.array_equal(found.features, extractor.features(dataset.images(found.indices)))
     assert not np.array_equal(first.indices, second.indices)
-
-
-def test_nearest_neighbours() -> None:
-    random = np.random.default_rng(0)
-    features, others = random.standard_normal((5, 8)).astype(np.float32), random.standard_normal((30, 8)).astype(np.float32)
-    others[7] = features[2]
-    rows, distances = nearest(features, others, 4)
-    expected = np.linalg.norm(features[:, None].astype(np.float64) - others, axis=2)
-    assert np.array_equal(rows, expected.argsort(axis=1)[:, :4])
-    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :4], atol=1e-6)
-    assert rows[2, 0] == 7
-    with pytest.raises(MetricError, match="31 nearest neighbours of 30"):
-        nearest(features, others, 31)
 
 
 def test_one_real_image_is_too_few(extractor: Extractor, dataset: PackedDataset, tmp_path: Path, monkeypatch: Any) -> None:
