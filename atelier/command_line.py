@@ -6,14 +6,17 @@ was told to stop and saved its state: run the same command once more); 130 Ctrl-
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
 from atelier.errors import AtelierError
+from atelier.sections import SEEDS, SEEDS_TEXT
 
 INTERRUPTED = 130
 
@@ -30,6 +33,13 @@ def run(main: Callable[[], None]) -> NoReturn:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(INTERRUPTED)
     sys.exit(0)
+
+
+def seed(text: str) -> int:
+    """Type of an argument that is the seed of images: the seeds that a served generator takes."""
+    if not re.fullmatch(r"-?[0-9]{1,19}", text) or int(text) not in SEEDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {SEEDS_TEXT}")
+    return int(text)
 
 
 def configure_logging() -> None:

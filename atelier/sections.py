@@ -13,6 +13,8 @@ Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+SEEDS = range(-(2**63), 2**63)  # of images: the integers of 64 bits with a sign, MLflow's type of that column
+SEEDS_TEXT = f"a whole number from {SEEDS.start} to {SEEDS.stop - 1}"
 
 
 class SettingsError(AtelierError):
@@ -33,13 +35,14 @@ def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n".join(f"{origin}: {_explain(item, section, prefix)}" for item in error.errors())) from error
+        raise SettingsError("\n".join(_explain(item, section, origin, prefix) for item in error.errors())) from error
 
 
-def _explain(item: Any, section: type[Section], prefix: str) -> str:
-    """One pydantic error as a line: the key's path, what is wrong, what is allowed."""
+def _explain(item: Any, section: type[Section], origin: str, prefix: str) -> str:
+    """One pydantic error as a line: the origin, the key's path (none at the top), what is wrong, what is allowed."""
     path = [str(part) for part in item["loc"]]
-    where = ".".join(([prefix] if prefix else []) + path) or "the file"
+    key = ".".join(([prefix] if prefix else []) + path)
+    where = f"{origin}: {key}" if key else origin
     kind, given = item["type"], item["input"]
     if kind == "extra_forbidden":
         return f"{where}: unknown key; allowed here: {', '.join(_siblings(section, path))}"
@@ -47,6 +50,8 @@ def _explain(item: Any, section: type[Section], prefix: str) -> str:
         return f"{where}: missing; add it (git show HEAD:params.yaml has an example)"
     if kind == "value_error":
         return f"{where}: {item['ctx']['error']}"
+    if kind == "model_type":
+        return f"{where}: should hold {', '.join(_siblings(section, [*path, '']))}, each with its value, but it is {given!r}"
     message = item["msg"][0].lower() + item["msg"][1:]
     return f"{where}: {message.removeprefix('input ')}, but it is {given!r}"
 

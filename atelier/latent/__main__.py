@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from atelier import command_line
+from atelier.sections import SEEDS as POSSIBLE
 
 SEEDS = "whole numbers, or ranges such as 0-9"
 
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     mixing.add_argument("--parts", type=_count, metavar="N", help="parts of the code that the row gives (default: half of them)")
 
     walking = add("walk", "a walk through the latent space as moving pictures", WALK, "walk.gif")
-    walking.add_argument("--seed", type=int, default=0, metavar="N", help="of the whole walk (default: 0)")
+    walking.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of the whole walk (default: 0)")
     walking.add_argument("--stops", type=_count, default=6, metavar="N", help="latents that it passes (default: 6)")
     walking.add_argument("--seconds", type=float, default=6.0, help="how long it takes (default: 6)")
     walking.add_argument("--rate", type=_count, default=20, metavar="N", help="pictures a second (default: 20)")
@@ -76,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     projecting = add("project", "the latent of a given image", PROJECT, "projection")
     projecting.add_argument("--image", type=Path, required=True, metavar="FILE", help="any picture; its middle square is taken")
     projecting.add_argument("--steps", type=_count, default=400, metavar="N", help="of gradient descent (default: 400)")
-    projecting.add_argument("--seed", type=int, default=0, metavar="N", help="of where it begins (default: 0)")
+    projecting.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of where it begins (default: 0)")
     projecting.add_argument(
         "--network", choices=["efficientnet_lite0", "vgg16"], default="efficientnet_lite0",
         help="that judges the likeness (default: efficientnet_lite0)",
@@ -123,9 +124,13 @@ def _later(name: str) -> Callable[[argparse.Namespace], None]:
 
 
 def _seeds(text: str) -> range:
-    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
-    if not found or (seeds := range(int(found[1]), int(found[2] or found[1]) + 1)) == range(0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give {SEEDS}")
+    found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", text)
+    if (
+        not found
+        or int(found[2] or found[1]) not in POSSIBLE
+        or not (seeds := range(int(found[1]), int(found[2] or found[1]) + 1))
+    ):
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give {SEEDS} up to {POSSIBLE.stop - 1}")
     return seeds
 
 

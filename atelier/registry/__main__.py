@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     comparing = add("compare", "two versions beside each other", "comparing", "compare")
     comparing.add_argument("first", metavar="A", help=VERSION)
     comparing.add_argument("second", metavar="B", help=VERSION)
-    comparing.add_argument("--seed", type=int, default=0, metavar="N", help="of the latents (default: 0)")
+    comparing.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of the latents (default: 0)")
     comparing.add_argument(
         "--output", type=Path, default=Path("comparison"), metavar="FOLDER", help="where the page goes (default: comparison)"
     )

@@ -23,6 +23,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from atelier.generator import draw_latents, load_generator, to_uint8
+from atelier.sections import SEEDS, SEEDS_TEXT
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -106,8 +107,8 @@ class ServedGenerator:
         drawn = None
         seed: Any = row.get("seed")
         if not _empty(seed):
-            if not _is_whole(seed) or not -(2**63) <= seed < 2**63:
-                raise _invalid(f"row {number}: seed is {_shown(seed)}; give a whole number of at most 64 bits")
+            if not _is_whole(seed) or int(seed) not in SEEDS:
+                raise _invalid(f"row {number}: seed is {_shown(seed)}; give {SEEDS_TEXT}")
             about["seed"] = int(seed)
             drawn = draw_latents(self.info.latent_dim, self.info.shape.classes, 1, int(seed))
         if not _empty(row.get("latent")):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atelier.registry.model import COLUMNS
+from atelier.sections import SEEDS, SEEDS_TEXT
 from atelier.serving.limits import Refused
 
 JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
@@ -17,7 +18,6 @@ FORMS = (JSON, PNG, ZIP)  # the first is the answer to whoever has no preference
 SEVERAL = ("count", "seed", "class", "truncation")
 ONE = ("seed", "class", "truncation")
 WHOLE = re.compile(r"-?[0-9]{1,19}")
-SEEDS = range(-(2**63), 2**63)
 
 
 def of_query(query: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def of_query(query: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]
     _known(query, ONE, "the address")
     row: dict[str, Any] = {"seed": query.get("seed", "")}
     if not WHOLE.fullmatch(row["seed"]) or int(row["seed"]) not in SEEDS:
-        raise _bad(f"seed is {_shown(row['seed'])}; give a whole number of at most 64 bits, such as ?seed=7")
+        raise _bad(f"seed is {_shown(row['seed'])}; give {SEEDS_TEXT}, such as ?seed=7")
     row["seed"] = int(row["seed"])
     if "class" in query:
         name = query["class"]
@@ -86,7 +86,7 @@ def _counted(asked: dict[str, Any], most: int) -> list[dict[str, Any]]:
     if count > most:
         raise _too_many(count, most)
     if type(first) is not int or first not in SEEDS or first + count - 1 not in SEEDS:
-        raise _bad(f"seed is {_shown(first)}; give a whole number that {count - 1} more seeds fit above within 64 bits")
+        raise _bad(f"seed is {_shown(first)}; of {count} images give a whole number from {SEEDS.start} to {SEEDS.stop - count}")
     shared: dict[str, Any] = {name: asked[name] for name in ("class", "truncation") if name in asked}
     return [{"seed": first + number, **shared} for number in range(count)]
 

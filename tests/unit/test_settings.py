@@ -109,9 +109,20 @@ def test_missing_key_missing_file_and_broken_yaml(tmp_path: Path) -> None:
     copy.write_bytes("# Größe".encode("latin-1"))
     with pytest.raises(SettingsError, match="save it as UTF-8"):
         settings.load(copy)
+
+
+def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings.load(PARAMS, ["target.resolution=64"])
+    assert str(refused.value).startswith(f"{PARAMS}: target.resolution is 64 but data.resolution is 28; ")
+    copy = tmp_path / "params.yaml"
     copy.write_text("just text\n")
-    with pytest.raises(SettingsError):
+    with pytest.raises(SettingsError) as refused:
         settings.load(copy)
+    expected = "cluster, data, evaluate, finetune, gate, model, registry, target, train"
+    assert str(refused.value) == f"{copy}: should hold {expected}, each with its value, but it is 'just text'"
+    with pytest.raises(SettingsError, match=r"params\.yaml: model\.mlp: should hold hidden, each with its value, but it is 3$"):
+        settings.load(PARAMS, ["model.mlp=3"])
 
 
 def test_a_colour_in_an_override_is_no_comment() -> None:

@@ -98,7 +98,17 @@ def test_errors_are_one_line_with_a_remedy(arguments: list[str], remedy: str, ch
     assert found.returncode == 1 and found.stderr.count("\n") == 1 and remedy in found.stderr, found.stderr
 
 
-@pytest.mark.parametrize("options", [["--seeds", "9-3"], ["--seeds", "x"], ["--psi", "1.5"], ["--psi", "much"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--seeds", "9-3"],
+        ["--seeds", str(2**63)],
+        ["--seeds", f"0-{2**64}"],
+        ["--seeds", "x"],
+        ["--psi", "1.5"],
+        ["--psi", "much"],
+    ],
+)
 def test_wrong_options(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["truncate", "x", *options])

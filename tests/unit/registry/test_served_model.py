@@ -120,7 +120,11 @@ def test_a_latent_and_its_truncation(served: ServedGenerator) -> None:
         ({"seed": [0.5]}, "row 0: seed is 0.5; give a whole number"),
         ({"seed": [0, float("inf")]}, "row 1: seed is inf; give a whole number"),
         ({"seed": ["7"]}, "row 0: seed is '7'; give a whole number"),
-        ({"seed": [2**70]}, "row 0: seed is 1180591620717411303424; give a whole number of at most 64 bits"),
+        (
+            {"seed": [2**70]},
+            "row 0: seed is 1180591620717411303424; give a whole number from -9223372036854775808 to 9223372036854775807",
+        ),
+        ({"seed": [2**64 - 1]}, "row 0: seed is 18446744073709551615; give a whole number from -9223372036854775808 to"),
         ({"seed": [0], "class": ["three"]}, "row 0: class is 'three'; give a name \\(zero, one, two\\) or a number below 3"),
         ({"seed": [0], "class": [3]}, "row 0: class is 3"),
         ({"seed": [0], "class": [-1]}, "row 0: class is -1"),

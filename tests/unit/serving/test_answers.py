@@ -130,7 +130,8 @@ def test_the_page_shows_the_version_and_takes_nothing_from_elsewhere(server: Ser
     [
         ("", "seed is ''; give a whole number"),
         ("seed=a", "seed is 'a'"),
-        ("seed=9223372036854775808", "seed is '9223372036854775808'; give a whole number of at most 64 bits"),
+        ("seed=9223372036854775808", "give a whole number from -9223372036854775808 to 9223372036854775807, such as ?seed=7"),
+        ("seed=18446744073709551615", "give a whole number from -9223372036854775808 to 9223372036854775807, such as ?seed=7"),
         ("seed=1.5", "seed is '1.5'"),
         ("seed=1&class=nine", "class is 'nine'; give a name (zero, one, <b>&) or a number below 3"),
         ("seed=1&class=3", "class is 3"),
@@ -163,7 +164,7 @@ def test_a_wrong_address_is_told(server: Server, query: str, message: str) -> No
         ({"rows": [1]}, "row 0 is 1"),
         ({"rows": [{"seed": 1}, {"sed": 1}]}, "row 1 has 'sed', which means nothing here; known: seed, latent"),
         ({"rows": [{"seed": True}]}, "row 0: seed is true"),
-        ({"rows": [{"seed": 1}, {"seed": 2**64}]}, "row 1: seed is 18446744073709551616; give a whole number of at most 64"),
+        ({"rows": [{"seed": 1}, {"seed": 2**64}]}, "row 1: seed is 18446744073709551616; give a whole number from -92"),
         (b'{"rows": [{"seed": 1e999}]}', "row 0: seed is inf"),
         ({"rows": [{"seed": 1, "class": ["one"]}]}, "row 0: class is ['one']"),
         ({"rows": [{"seed": 1, "class": "\ud800"}]}, "row 0: class is '\\ud800'"),
