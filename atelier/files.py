@@ -18,6 +18,7 @@ from typing import IO, Any
 from atelier.errors import AtelierError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+TRIED_BYTES = 4096
 # What the folder beside the target holds while it is written.
 LOCK, NEW, OLD = "lock", "new", "old"
 
@@ -77,7 +78,8 @@ def check_output(path: Path, marker: str | None = None) -> Path:
     """`path` without links, where `atomic_folder` may put a folder: where nothing is, or an empty folder, or an earlier output.
 
     An earlier output is a folder that holds a file named `marker`; without a marker, any folder. Raises WriteError for the rest,
-    so that a wrong path costs nobody their files, and for the folder that the process runs in.
+    so that a wrong path costs nobody their files, for the folder that the process runs in, and where nothing can be written: a
+    step that calls this before its work does not find that out behind it.
     """
     with _explained(path):
         target = Path(os.path.realpath(path))
@@ -89,7 +91,39 @@ def check_output(path: Path, marker: str | None = None) -> Path:
             raise WriteError(
                 f"{path}: exists and is not an earlier output, it holds no {marker}; choose another folder or remove it"
             )
+        if target.is_mount():  # it cannot be renamed, so nothing can take its place
+            raise WriteError(f"{path}: something is mounted there; choose a folder in it, such as {path / 'output'}")
+        _try(target.parent)
     return target
+
+
+def check_file(path: Path) -> None:
+    """Raises WriteError unless `atomic_write` can put a file at `path`; called before the work whose result goes there."""
+    with _explained(path):
+        if Path(path).is_dir():
+            raise WriteError(f"{path}: is a folder; name a file, such as {Path(path) / 'output'}")
+        _try(Path(os.path.realpath(path)).parent)
+
+
+def check_folders(*paths: Path) -> None:
+    """Raises WriteError unless files can be written into each of these folders, which may still have to be made."""
+    for path in paths:
+        with _explained(path):
+            _try(Path(os.path.realpath(path)))
+
+
+def _try(folder: Path) -> None:
+    """Writes a file without a name into the folder, or into the one above it that is there. Raises OSError.
+
+    Really written, since root passes every check of permissions, and a full disk has none.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(folder)  # a name that is too long, or below a file
+    there = next(above for above in (folder, *folder.parents) if os.path.lexists(above))
+    with tempfile.TemporaryFile(dir=there) as file:
+        file.write(bytes(TRIED_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

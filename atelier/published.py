@@ -33,7 +33,7 @@ from torch import Tensor
 
 from atelier import command_line
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, atomic_write, canonical_json, sha256_file
+from atelier.files import atomic_folder, atomic_write, canonical_json, check_output, sha256_file
 from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, load_generator, read_weights, write_info
 from atelier.networks.layers import ImageShape
 from atelier.settings import ModelSettings
@@ -153,6 +153,7 @@ def convert(source: Path, output: Path, classes: list[str] | None = None) -> Gen
     their order, numbers unless given. Every tensor must find its place: raises PublishedError naming those that do not, or for
     a file that is no safetensors.
     """
+    check_output(Path(output), INFO)
     source = Path(source)
     theirs = {name.removeprefix("Model."): tensor for name, tensor in _read(source).items() if not IGNORED.search(name)}
     read = next((reader for name, reader in KINDS.items() if name in theirs), None)

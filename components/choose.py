@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, sha256_file
+from atelier.files import atomic_folder, check_output, sha256_file
 from atelier.generator import INFO, WEIGHTS, GeneratorInfo, read_info
 from atelier.metrics import verdict
 from atelier.metrics.evaluate import read_evaluation
@@ -55,7 +55,10 @@ def trials(checkpoints: Sequence[Path], evaluations: Sequence[Path]) -> list[Tri
 def choose(found: Sequence[Trial], checkpoint: Path, evaluation: Path) -> Trial:
     """Copies the first of `found`, as `trials` gives them, into two new folders, and returns it."""
     best = found[0]
-    for source, target, marker in ((best.checkpoint, checkpoint, INFO), (best.evaluation, evaluation, METRICS)):
+    copies = ((best.checkpoint, checkpoint, INFO), (best.evaluation, evaluation, METRICS))
+    for _, target, marker in copies:
+        check_output(target, marker)
+    for source, target, marker in copies:
         with atomic_folder(target, marker) as folder:
             shutil.copytree(source, folder, dirs_exist_ok=True)
     return best

@@ -42,7 +42,7 @@ import numpy as np
 
 from atelier.data.manifest import NAME as MANIFEST
 from atelier.data.packed import PackedDataset
-from atelier.files import atomic_folder, atomic_write, canonical_json, check_output
+from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output
 from atelier.generator import load_generator
 from atelier.metrics import verdict
 from atelier.metrics.evaluate import Evaluation, Evaluator
@@ -79,6 +79,7 @@ def evaluate(
     Raises GeneratorError, MetricError, DataError, ReportError.
     """
     check_output(output, METRICS)
+    check_folders(cache)
     chosen = choose_device(device)
     generator = load_generator(checkpoint, chosen)
     other = load_generator(baseline, chosen) if baseline else None

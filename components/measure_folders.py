@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from atelier.files import check_folders
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.folders import OF_FILES, check_metrics, measure_sets
 from atelier.metrics.identity import Measurement, MetricError
@@ -63,6 +64,7 @@ def measure_folders(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     weights = args.weights or WEIGHTS.get(extractor)
     if weights is None:
         parser.error(f"give --weights FILE: {extractor} comes with none")
+    check_folders(args.cache)
     device = choose_device(args.device)
     generated, reference = open_images(args.generated), open_images(args.reference)
     evaluation = measure_sets(

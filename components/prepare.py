@@ -28,6 +28,8 @@ from pathlib import Path
 
 from atelier.data.manifest import NAME, Manifest
 from atelier.data.pack import merge, pack, pack_part
+from atelier.data.parts import NAME as PART
+from atelier.files import check_output
 from atelier.registry.tracking import StepRun, step_run
 from atelier.settings import DataSettings
 from components import cli
@@ -41,6 +43,7 @@ def prepare(
     `section` is the part of params.yaml that messages point to, `step` the name of the MLflow run in `experiment`; `workers`
     are processes, 0 for as many as there are cores. Raises DataError, StorageError or WriteError.
     """
+    check_output(output, NAME)
     with step_run(step, experiment, {section: settings.model_dump(mode="json")}) as run:
         manifest = pack(settings, output, workers, section=section)
         _log(run, manifest, output)
@@ -61,6 +64,7 @@ def prepare_part(
 
     Everything else is as in `prepare`.
     """
+    check_output(output, PART)
     tags = {"atelier.part": f"{part}/{parts}"}
     with step_run(step, experiment, {section: settings.model_dump(mode="json")}, tags) as run:
         info = pack_part(settings, part, parts, output, workers, section=section)
@@ -80,6 +84,7 @@ def merge_parts(
 
     The source itself is not read. Refuses, with DataError, parts that do not belong together or to these settings.
     """
+    check_output(output, NAME)
     with step_run(step, experiment, {section: settings.model_dump(mode="json")}) as run:
         manifest = merge(settings, parts, output, section=section)
         _log(run, manifest, output)

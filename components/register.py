@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, atomic_write, canonical_json, sha256_file
+from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, sha256_file
 from atelier.registry.server import TrackingError, mask, tracking_uri
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolve
 from atelier.settings import EvaluateSettings, Settings
@@ -116,6 +116,8 @@ def register(
     from atelier.report.card import model_card
     from components.evaluate import BASELINE, BASELINE_NAME, EVALUATION
 
+    check_output(output, SUMMARY)
+    check_folders(cache)
     roles = {"base": base, "finetuned": finetuned}
     measured = {role: _read(one.evaluation / EVALUATION, one.checkpoint) for role, one in roles.items()}
     beside = {role: one.evaluation / BASELINE for role, one in roles.items()}

@@ -44,7 +44,7 @@ from typing import Any
 import torch
 
 from atelier.data.packed import PackedDataset
-from atelier.files import check_output
+from atelier.files import check_folders, check_output
 from atelier.generator import INFO, GeneratorInfo
 from atelier.metrics import verdict
 from atelier.metrics.cache import code_version
@@ -91,6 +91,7 @@ def train(
     saves. Raises Preempted (state saved, run again), TrainingStopped, StateError, StorageError and others.
     """
     check_output(output, INFO)
+    check_folders(resume_run.parent if resume_run else states, cache)
     chosen = choose_device(device)
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
         if settings.nodes > these.world:

@@ -16,7 +16,7 @@ from typing import Any
 
 from kfp import compiler, local
 
-from atelier.files import atomic_write
+from atelier.files import atomic_write, check_file, check_folders
 from atelier.metrics import verdict
 from atelier.registry.server import LOCAL_URI
 from atelier.settings import Settings
@@ -44,6 +44,7 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
     kfp.local may call a pipeline a success whose steps were skipped, so what each step should have left is looked for.
     Raises PipelineError naming the step that failed or left nothing, or why a generator is of no use.
     """
+    check_folders(output, states, cache)
     cluster = replace(cluster or Cluster(), retries=False)  # no node is lost here, and what fails would fail again
     name = f"local-{datetime.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     root = output.resolve() / name
@@ -119,4 +120,5 @@ def task_name(step: steps.Step) -> str:
 
 def write(cluster: Cluster, output: Path) -> None:
     """Compiles into a file."""
+    check_file(output)
     atomic_write(output, compiled(cluster))

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from atelier.data.errors import Rejected
 from atelier.data.process import Recipe, process
 from atelier.extractors.perceptual import load_perception
-from atelier.files import atomic_folder, atomic_write, canonical_json
+from atelier.files import atomic_folder, atomic_write, canonical_json, check_file, check_output
 from atelier.generator import GeneratorError, load_generator, to_uint8
 from atelier.latent import moves
 from atelier.latent.projection import project as projected
@@ -24,11 +24,13 @@ from atelier.pictures import grid, png
 from atelier.progress import bar
 
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
+PROJECTION = "projection.json"
 SHORTEST_SIDE = 512  # of a moving picture, to which small images are enlarged
 
 
 def truncate(args: argparse.Namespace) -> None:
     """A row for each seed, a column for each psi."""
+    check_file(args.output)
     generator, label = _generator(args)
     of = moves.points(generator, _flat(args.seeds), label)
     _write(args.output, grid(moves.truncated(generator, of, args.psi), len(args.psi)))
@@ -36,6 +38,7 @@ def truncate(args: argparse.Namespace) -> None:
 
 def interpolate(args: argparse.Namespace) -> None:
     """A row for each two neighbours among the seeds."""
+    check_file(args.output)
     generator, label = _generator(args)
     of = moves.points(generator, _flat(args.seeds), label)
     if len(of.latents) < 2:
@@ -45,6 +48,7 @@ def interpolate(args: argparse.Namespace) -> None:
 
 def mix(args: argparse.Namespace) -> None:
     """The seeds' own images at the left and on top, what becomes of both where they meet."""
+    check_file(args.output)
     generator, label = _generator(args)
     coarse, fine = (moves.points(generator, _flat(seeds), label) for seeds in (args.rows, args.columns))
     left, top = (moves.truncated(generator, of, [1.0]) for of in (coarse, fine))
@@ -59,6 +63,7 @@ def walk(args: argparse.Namespace) -> None:
     form = MOVING.get(args.output.suffix.lower())
     if form is None:
         raise GeneratorError(f"--output {args.output}: give a name that ends with {', '.join(MOVING)}")
+    check_file(args.output)
     generator, label = _generator(args)
     classes = generator.shape.classes
     labels = (torch.arange(args.tiles) % classes if label is None else torch.full((args.tiles,), label)) if classes else None
@@ -79,6 +84,7 @@ def walk(args: argparse.Namespace) -> None:
 
 def project(args: argparse.Namespace) -> None:
     """A folder: the picture of both, the code, and how near it is."""
+    check_output(args.output, PROJECTION)
     generator, label = _generator(args)
     device = next(generator.parameters()).device
     target = _image(args.image, generator).to(device)
@@ -99,11 +105,11 @@ def project(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "latent": found.code[0].tolist() if found.code.shape == (1, generator.latent_dim) else None,
     }
-    with atomic_folder(args.output, "projection.json") as aside:
+    with atomic_folder(args.output, PROJECTION) as aside:
         both = np.concatenate([to_uint8(target[None]), to_uint8(image)])
         (aside / "picture.png").write_bytes(png(grid(both, 2, scale=4)))
         (aside / "code.safetensors").write_bytes(save({"code": found.code.cpu().contiguous()}))
-        (aside / "projection.json").write_text(canonical_json(about), encoding="utf-8")
+        (aside / PROJECTION).write_text(canonical_json(about), encoding="utf-8")
     print(f"{args.output}: distance {found.distance:.4f} ({args.network}), pixels {found.pixels:.3f} RMS of [-1, 1]")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from atelier import files
-from atelier.files import WriteError, atomic_folder, atomic_write
+from atelier.files import WriteError, atomic_folder, atomic_write, check_file, check_folders, check_output
 
 ROOT = Path(__file__).parents[2]
 
@@ -242,3 +242,30 @@ def test_a_volume_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             pass
         assert aside.exists(), "nobody can tell that its writer lives, so it stays"
     assert not leftovers(tmp_path)
+
+
+def test_places_are_tried_by_writing_and_stay_as_they_were(tmp_path: Path) -> None:
+    """Also for root, whom permissions do not stop."""
+    (tmp_path / "file").write_text("x")
+    before = sorted(tmp_path.rglob("*"))
+    for check in (check_output, check_file, check_folders):
+        check(tmp_path / "made" / "later")
+        for place in (tmp_path / "file" / "below", Path("/sys/model"), Path("/proc/nowhere/model"), tmp_path / ("n" * 300)):
+            with pytest.raises(WriteError, match="cannot be written"):
+                check(place)
+    assert sorted(tmp_path.rglob("*")) == before
+    check_file(tmp_path / "file")
+    with pytest.raises(WriteError, match="is a folder; name a file, such as"):
+        check_file(tmp_path)
+    with pytest.raises(WriteError, match="something is mounted there; choose a folder in it, such as /proc/output"):
+        check_output(Path("/proc"))
+
+
+def test_a_full_disk_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("atelier.files.os.fsync", full)
+    for check in (check_output, check_file, check_folders):
+        with pytest.raises(WriteError, match="model: no space left on the device; free some and run again"):
+            check(tmp_path / "model")

@@ -16,7 +16,7 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.table import Table
 
-from atelier.files import atomic_folder
+from atelier.files import atomic_folder, check_output
 from atelier.generator import GeneratorInfo, load_generator, sample
 from atelier.pictures import grid, png
 from atelier.registry.commands.listing import console, number
@@ -66,6 +66,7 @@ class NumberRow:
 
 def compare(args: argparse.Namespace) -> None:
     """Prints what differs, and writes a page with both versions' images."""
+    check_output(args.output, PAGE)
     versions = [resolve(address(one)) for one in (args.first, args.second)]
     for version in versions:
         check_ours(version)

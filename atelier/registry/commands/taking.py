@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from atelier.export import export_onnx
+from atelier.files import check_file
 from atelier.registry import signing
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import GENERATOR_HASH, address, resolve, uri
@@ -22,6 +23,7 @@ def pull(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Writes the generator of a version as ONNX."""
+    check_file(args.output)
     version = resolve(address(args.version))
     with tempfile.TemporaryDirectory() as scratch:
         deviation = export_onnx(load_checkpoint(uri(version), Path(scratch) / "checkpoint", players=False), args.output)
