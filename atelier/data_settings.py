@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from atelier.sections import PositiveInt, Section
 
 SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "s3", "torchvision:NAME")
+TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, or a split
 
 
 class DataSettings(Section):
@@ -27,6 +28,7 @@ class DataSettings(Section):
     margin: Annotated[int, Field(ge=0)]
     filter: Literal["lanczos", "bicubic", "bilinear", "box"]
     background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+    split: Literal["draw", "given", "pool"]
     holdout: Annotated[float, Field(ge=0, lt=1)]
     min_side: PositiveInt
     max_pixels: PositiveInt
@@ -58,4 +60,17 @@ class DataSettings(Section):
     def _room(self) -> Self:
         if 2 * self.margin >= self.resolution:
             raise ValueError(f"margin {self.margin} on both sides leaves nothing of resolution {self.resolution}; lower it")
+        return self
+
+    @model_validator(mode="after")
+    def _one_split(self) -> Self:
+        if self.split != "draw" and self.source not in TREES:
+            raise ValueError(
+                f"split: {self.split} is for the folders of {', '.join(TREES)}, not for {self.source}; set split: draw"
+            )
+        if self.split == "given" and self.holdout > 0:
+            raise ValueError(
+                f"split: given holds out what the source's own folders hold out, and holdout {self.holdout} would draw others; "
+                "set holdout: 0.0, or split: pool"
+            )
         return self

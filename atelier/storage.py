@@ -21,6 +21,7 @@ S3_CONNECTIONS = 8
 S3_REMOVED_AT_ONCE = 1000  # S3 allows no more in a call
 S3_PUT_BYTES = 1 << 30  # up to here an object goes up in one piece: a killed writer leaves no parts that nobody sees but the bill
 S3_TRIES = 3  # of a body that breaks off; botocore itself repeats only what fails before the first byte
+LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"}
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -60,8 +61,8 @@ def _printable(name: str) -> str:
 
 
 def hidden(name: str) -> bool:
-    """Whether a part of the name begins with a dot, or is a folder that macOS puts into its zips."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    """Whether a part of the name begins with a dot, or is what macOS and Windows put beside people's files."""
+    return any(part.startswith(".") or part.lower() in LEFT_BY_SYSTEMS for part in name.split("/"))
 
 
 class Storage(ABC):

@@ -13,6 +13,7 @@ class Found:
     def __init__(self) -> None:
         self.digests = bytearray()
         self.labels = array("i")
+        self.held_out = bytearray()  # of each accepted image 1 where the source itself holds it out, else 0
         self.numbers: dict[str, int] = {}  # class name -> number, as first seen
         self.unlabelled: str | None = None  # the first name, in alphabetical order, of an image without a label
         self.rejected: list[tuple[str, str]] = []  # names and reasons, sorted once all are known
@@ -31,6 +32,7 @@ class Found:
         # -1, which says that there is no label, stays -1: it takes the last number.
         numbers = np.array([*(self.numbers.setdefault(name, len(self.numbers)) for name in other.numbers), -1], dtype=np.int32)
         self.labels.frombytes(numbers[np.frombuffer(other.labels, dtype=np.int32)].tobytes())
+        self.held_out += other.held_out
         if other.unlabelled is not None:
             self.lacks_label(other.unlabelled)
         self.rejected = sorted(self.rejected + other.rejected)
@@ -41,10 +43,12 @@ class Arrangement:
 
     classes: names in order, empty without labels. rows, labels, digests: of each split the positions int64 [N] in the order of
     arrival, the class indices int64 [N], the hashes uint8 [N, 32]. count: images kept. duplicates: images dropped as equal to one
-    that is kept. conflicts: kept images that occurred under several labels.
+    that is kept. conflicts: kept images that occurred under several labels. shared: kept images that occurred both among the
+    source's training images and among those it holds out.
     """
 
-    def __init__(self, found: Found, labelled: bool, holdout: float) -> None:
+    def __init__(self, found: Found, labelled: bool, holdout: float, given: bool = False) -> None:
+        """`holdout` is the share that is drawn for the test split; with `given` that split is what the source holds out."""
         digests = np.frombuffer(bytes(found.digests), np.uint8).reshape(-1, 32)
         self.classes = _sorted_classes(found.numbers) if labelled else []
         labels = np.zeros(len(digests), dtype=np.int64)
@@ -60,8 +64,14 @@ class Arrangement:
         kept, self.conflicts = _agreed(labels, starts)
         self.count = len(rows)
         self.duplicates = len(order) - len(rows)
-        # The hash's first 8 bytes as a fraction of 1: below `holdout` is the test split, whatever other images there are.
-        test = words[rows, 0].astype(np.uint64) < np.uint64(int(holdout * 2**64))
+        if given:  # an image of both stays out of training, or what is measured on the held-out ones would be flattered
+            held_out = np.frombuffer(bytes(found.held_out), np.bool_)[order]
+            test = np.logical_or.reduceat(held_out, starts)
+            self.shared = int((test & ~np.logical_and.reduceat(held_out, starts)).sum())
+        else:
+            # The hash's first 8 bytes as a fraction of 1: below `holdout` is the test split, whatever other images there are.
+            test = words[rows, 0].astype(np.uint64) < np.uint64(int(holdout * 2**64))
+            self.shared = 0
         self.rows = {"train": rows[~test], "test": rows[test]}
         self.labels = {"train": kept[~test], "test": kept[test]}
         self.digests = {split: digests[part] for split, part in self.rows.items()}

@@ -63,6 +63,8 @@ class RejectedImage(Record):
 class Manifest(Record):
     """All of it. It holds no path, time or host: equal images packed with equal settings give an equal manifest on every machine.
 
+    source may also name the folders `around` everything, and those of a split: `training` and `held_out`. split_conflicts counts
+    images that were in both parts of a given split, which are held out.
     content_hash covers resolution, channels, classes, and pixels, label and split of every image in order; not the shards' size.
     """
 
@@ -78,6 +80,7 @@ class Manifest(Record):
     processing: dict[str, Any]
     duplicates: int
     label_conflicts: int
+    split_conflicts: int = 0
     rejected: list[RejectedImage]
     content_hash: str
 

@@ -129,6 +129,7 @@ def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], work
                 if label is None:
                     found.lacks_label(name)
                 found.labels.append(-1 if label is None else found.numbers.setdefault(label, len(found.numbers)))
+            found.held_out += bytes(done.held_out)
             found.rejected += done.rejected
             shown.update(len(done))
     file.flush()
@@ -173,14 +174,28 @@ def _write_set(
 ) -> Manifest:
     """Checks and arranges what was found, and writes shards and manifest."""
     _check(found, settings, section)
-    order = Arrangement(found, settings.labels and found.labelled, settings.holdout)
+    order = Arrangement(found, settings.labels and found.labelled, settings.holdout, settings.split == "given")
+    if not len(order.rows["train"]) and order.shared:
+        raise DataError(f"{section}.split: given leaves no image for training: each of them is also among those held out")
     if not len(order.rows["train"]):
         raise DataError(f"{section}.holdout {settings.holdout} leaves none of {order.count} images for training; lower it")
+    if around := source.facts.get("around"):
+        print(f"{section}: all images lie in {around}, which was looked through", file=sys.stderr)
+    if source.facts.get("training"):
+        print(f"{section}: {_split(settings, source)}", file=sys.stderr)
+    if order.shared:
+        print(
+            f"{section}: {order.shared} images are both among those for training and those held out; they are held out",
+            file=sys.stderr,
+        )
     if settings.labels and not order.classes:
         print(f"{section}: the source has no labels, the packed set has none either", file=sys.stderr)
     if len(order.classes) == 1:
         (only,) = order.classes
-        print(f"{section}: one class only, {only!r}; is {section}.path the folder above the classes?", file=sys.stderr)
+        print(
+            f"{section}: one class only, {only!r}: all images lie in that folder; if it is no class, set {section}.labels: false",
+            file=sys.stderr,
+        )
     if order.conflicts:
         print(f"{section}: {order.conflicts} images occur under several labels; the most frequent one was kept", file=sys.stderr)
     writer = ShardWriter(folder, settings.resolution, settings.channels, len(order.classes), settings.shard_mib * 2**20)
@@ -188,6 +203,13 @@ def _write_set(
     manifest = _manifest(settings, source, found, order, writer, shards)
     atomic_write(folder / NAME, canonical_json(manifest.model_dump(mode="json")))
     return manifest
+
+
+def _split(settings: DataSettings, source: Source | stored.Origin) -> str:
+    training, held_out = source.facts["training"], source.facts["held_out"]
+    if settings.split == "given":
+        return f"the source's own split is used: {training} for training, {held_out} held out"
+    return f"the source's own split ({training}; {held_out}) is pooled and drawn anew"
 
 
 def _write(writer: ShardWriter, order: Arrangement, pixels: Pixels, progress: bool) -> list[Shard]:
@@ -213,7 +235,7 @@ def _manifest(
         content.add(split, order.digests[split], labels)
         counts = np.bincount(labels, minlength=len(order.classes)).tolist() if order.classes else []
         splits[split] = SplitInfo(count=len(labels), class_counts=counts)
-    steps = ("labels", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
+    steps = ("labels", "split", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
     return Manifest(
         format=FORMAT,
         count=order.count,
@@ -223,10 +245,11 @@ def _manifest(
         splits=splits,
         layout=writer.layout,
         shards=shards,
-        source={"kind": source.kind, "description": source.description, "licence": settings.licence},
+        source={"kind": source.kind, "description": source.description, "licence": settings.licence, **source.facts},
         processing={step: getattr(settings, step) for step in steps},
         duplicates=order.duplicates,
         label_conflicts=order.conflicts,
+        split_conflicts=order.shared,
         rejected=[RejectedImage(name=name, reason=reason) for name, reason in found.rejected],
         content_hash=content.hexdigest(),
     )

@@ -1,8 +1,9 @@
 """A part of a set that is being packed: what became of one share of the source, in a folder that can travel.
 
-part.json   which part of how many, of which source, by which settings; class names; rejected images; hashes of the next two files
+part.json   which part of how many, of which source, by which settings; class names; rejected images; hashes of the next three
 digests     sha256 of each accepted image, 32 bytes each
 labels      the position of its class name in part.json, int32 little-endian; -1 without a label
+held_out    1 where the source itself keeps it out of training, else 0; a byte each
 pixels      the processed images, uint8 [N, H, W, C], in the order of the source
 """
 
@@ -24,8 +25,8 @@ from atelier.data.sources import Source
 from atelier.files import atomic_write, canonical_json, sha256_file
 from atelier.settings import DataSettings
 
-FORMAT = 1
-NAME, DIGESTS, LABELS, PIXELS = "part.json", "digests", "labels", "pixels"
+FORMAT = 2
+NAME, DIGESTS, LABELS, HELD_OUT, PIXELS = "part.json", "digests", "labels", "held_out", "pixels"
 # Settings that a part does not depend on: where the source lies on this machine, and what the merge alone does.
 FREE = {"path", "licence", "holdout", "max_rejected", "shard_mib"}
 
@@ -37,6 +38,7 @@ class Origin(Record):
     description: str
     count: NonNegativeInt
     fingerprint: str
+    facts: dict[str, str]
 
 
 class PartInfo(Record):
@@ -87,18 +89,25 @@ def save_part(
     """Completes the folder of a part, which holds its pixels already."""
     (folder / DIGESTS).write_bytes(found.digests)
     (folder / LABELS).write_bytes(np.frombuffer(found.labels, np.int32).astype("<i4").tobytes())
+    (folder / HELD_OUT).write_bytes(found.held_out)
     info = PartInfo(
         format=FORMAT,
         part=part,
         parts=parts,
-        source=Origin(kind=source.kind, description=source.description, count=source.count, fingerprint=source.fingerprint()),
+        source=Origin(
+            kind=source.kind,
+            description=source.description,
+            count=source.count,
+            fingerprint=source.fingerprint(),
+            facts=dict(source.facts),
+        ),
         settings=_processing(settings),
         count=len(found.labels),
         pixel_bytes=pixel_bytes,
         classes=list(found.numbers),
         unlabelled=found.unlabelled,
         rejected=[RejectedImage(name=name, reason=reason) for name, reason in found.rejected],
-        sha256={name: sha256_file(folder / name) for name in (DIGESTS, LABELS)},
+        sha256={name: sha256_file(folder / name) for name in (DIGESTS, LABELS, HELD_OUT)},
     )
     atomic_write(folder / NAME, canonical_json(info.model_dump(mode="json")))
     return info
@@ -156,7 +165,7 @@ def _check_belongs(folder: Path, info: PartInfo, first: tuple[Path, PartInfo], s
 
 
 def _load(folder: Path, info: PartInfo) -> Part:
-    sizes = {PIXELS: info.pixel_bytes, DIGESTS: DIGEST_BYTES, LABELS: 4}
+    sizes = {PIXELS: info.pixel_bytes, DIGESTS: DIGEST_BYTES, LABELS: 4, HELD_OUT: 1}
     for name, size in sizes.items():
         path = folder / name
         try:
@@ -171,6 +180,7 @@ def _load(folder: Path, info: PartInfo) -> Part:
     found = Found()
     found.digests += (folder / DIGESTS).read_bytes()
     found.labels = array("i", np.fromfile(folder / LABELS, "<i4").tolist())
+    found.held_out += (folder / HELD_OUT).read_bytes()
     found.numbers = {name: number for number, name in enumerate(info.classes)}
     found.unlabelled = info.unlabelled
     found.rejected = [(image.name, image.reason) for image in info.rejected]

@@ -37,6 +37,7 @@ class Processed:
     digests: list[bytes] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    held_out: list[bool] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -63,6 +64,7 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
             done.digests.append(hashlib.sha256(pixels).digest())
             done.labels.append(item.label)
             done.names.append(item.name)
+            done.held_out.append(item.held_out)
     return done
 
 

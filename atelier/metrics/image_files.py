@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from atelier.data.errors import DataError, Rejected
 from atelier.data.process import FORMATS, PLAIN_MODES
 from atelier.data.sources.archive import ZipStorage
+from atelier.data.sources.folders import Folders, is_image
 from atelier.files import canonical_json
 from atelier.metrics.identity import MetricError
 from atelier.progress import bar
@@ -35,7 +35,6 @@ NAMED = 3  # files that a message names
 BLOCK = 256  # files a thread takes at a time
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
 @dataclass(frozen=True)
@@ -55,24 +54,18 @@ class _File:
         return self.entry.name
 
     @property
-    def label(self) -> str:
-        """The first folder of the name, composed as Unicode's NFC; "" without one."""
-        folder, slash, _ = self.name.partition("/")
-        return unicodedata.normalize("NFC", folder) if slash else ""
-
-    @property
     def other(self) -> bool:
         """Whether neither content nor name is that of an image."""
-        return bool(self.problem) and PurePosixPath(self.name).suffix.lower() not in SUFFIXES
+        return bool(self.problem) and not is_image(self.name)
 
 
 class ImageFiles:
     """The images of a folder or a zip by index, in the order of their names; an Images of atelier.metrics.reference.
 
-    `size` is the (height, width) in pixels that all of them have. `classes` are the direct sub-folders where every image lies in
-    one and there are two or more, else []; `labels` int64 [len] count them. `content_hash` is a sha256 over the files' bytes in
-    order, and over classes and labels: the same images in another place have the same. `notes` say what was converted or left
-    out, a line each. No pixels are kept, and any number of threads may read.
+    `size` is the (height, width) in pixels that all of them have. `classes` are the folders that packing takes for classes, where
+    every image lies in one and there are two or more, else []; `labels` int64 [len] count them. `content_hash` is a sha256 over
+    the files' bytes in order, and over classes and labels: the same images in another place have the same. `notes` say what was
+    converted, left out or looked through, a line each. No pixels are kept, and any number of threads may read.
     """
 
     split = "all"
@@ -84,10 +77,13 @@ class ImageFiles:
         self._searching = threading.Lock()
         self._broken: list[_File] | None = None  # until they were searched for
         self.size = files[0].size
-        names = {file.label for file in files}
-        self.classes: list[str] = sorted(names) if len(names) > 1 and "" not in names else []
+        folders = Folders.of([file.name for file in files])
+        labels = [folders.label(file.name) for file in files]
+        names = {name for name in labels if name is not None}
+        self.classes: list[str] = sorted(names) if len(names) > 1 and None not in labels else []
         places = {name: place for place, name in enumerate(self.classes)}
-        self.labels = np.array([places.get(file.label, 0) for file in files], dtype=np.int64)
+        self.labels = np.array([places.get(name, 0) for name in labels], dtype=np.int64)
+        self.notes += _notes_on_folders(folders)
         content = {"files": [file.sha256 for file in files], "classes": self.classes, "labels": self.labels.tolist()}
         self.content_hash = hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
@@ -270,6 +266,16 @@ def _notes(images: Sequence[_File]) -> list[str]:
     if pages:
         have = "has" if len(pages) == 1 else "have"
         notes.append(f"{len(pages)} of {len(images)} images {have} several pages, of which the first is read: {_named(pages)}")
+    return notes
+
+
+def _notes_on_folders(folders: Folders) -> list[str]:
+    notes = []
+    if folders.around:
+        notes.append(f"all images lie in {folders.around}, which was looked through")
+    if folders.given:
+        parts = ", ".join((*folders.training, *folders.held_out))
+        notes.append(f"the folders {parts} are a split and no classes; the images of all of them are measured")
     return notes
 
 

@@ -22,7 +22,7 @@ def open_source(settings: DataSettings, recipe: Recipe) -> Source:
     if kind in ("folder", "zip", "s3"):
         from atelier.data.sources.tree import open_tree
 
-        return open_tree(kind, settings.path, recipe.max_bytes, section)
+        return open_tree(kind, settings.path, recipe.max_bytes, section, settings.split)
     if kind == "idx":
         from atelier.data.sources.idx import IdxSource
 

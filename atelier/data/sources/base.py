@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ class Item:
     """One image as its source holds it: encoded bytes, decoded pixels, or the reason why there is neither.
 
     The name is relative to the source, the same on every machine. The label is the class name, None where the source has none.
+    held_out: whether the source itself keeps it out of training.
     """
 
     name: str
     content: bytes | Image.Image | Rejected
     label: str | None
+    held_out: bool = False
 
 
 class Source(ABC):
@@ -34,6 +37,7 @@ class Source(ABC):
     kind: str  # as in params.yaml
     description: str  # one line, the same on every machine
     count: int  # images, before anything is rejected
+    facts: Mapping[str, str] = MappingProxyType({})  # what else the manifest tells of it, the same on every machine
 
     @abstractmethod
     def listing(self) -> Iterator[tuple[str, int]]:

@@ -1,21 +1,24 @@
-"""Trees of image files: a folder, a zip, an S3 prefix. The first folder of a name, where there is one, is the class."""
+"""Trees of image files: a folder, a zip, an S3 prefix. What their folders mean is said by folders.py."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.archive import ZipStorage
 from atelier.data.sources.base import CHUNK_BYTES, Item, Source
+from atelier.data.sources.folders import Folders
 from atelier.storage import Damaged, Entry, LocalStorage, S3Storage, Storage, hidden
 
 DESCRIPTIONS = {"folder": "folder of image files", "zip": "zip of image files", "s3": "S3 prefix of image files"}
 
 
-def open_tree(kind: str, path: str, max_bytes: int, section: str) -> TreeSource:
-    """Opens a folder, zip or s3 source. Raises DataError or StorageError naming the path and what to change."""
+def open_tree(kind: str, path: str, max_bytes: int, section: str, split: str = "draw") -> TreeSource:
+    """Opens a folder, zip or s3 source. `split` is as in the settings.
+
+    Raises DataError or StorageError naming the path and what to change, also where `split` does not fit the folders.
+    """
     storage: Storage
     if kind == "s3":
         if not path.startswith("s3://"):
@@ -30,13 +33,13 @@ def open_tree(kind: str, path: str, max_bytes: int, section: str) -> TreeSource:
         storage = LocalStorage(Path(path))
     else:
         storage = ZipStorage(path, section)
-    return TreeSource(kind, path, storage, max_bytes, section)
+    return TreeSource(kind, path, storage, max_bytes, section, split)
 
 
 class TreeSource(Source):
     """Every file of a tree but hidden ones."""
 
-    def __init__(self, kind: str, path: str, storage: Storage, max_bytes: int, section: str) -> None:
+    def __init__(self, kind: str, path: str, storage: Storage, max_bytes: int, section: str, split: str) -> None:
         self.kind = kind
         self.description = DESCRIPTIONS[kind]
         self.storage = storage
@@ -46,6 +49,30 @@ class TreeSource(Source):
         if not self._entries:
             raise DataError(
                 f"{section}.path {path!r} holds no files; put images there, in one sub-folder for each class if they have classes"
+            )
+        self._folders = Folders.of([entry.name for entry in self._entries])
+        self.facts = self._folders.facts()
+        self._check_split(f"{section}.path {path!r}", section, split)
+
+    def _check_split(self, where: str, section: str, split: str) -> None:
+        """Never silently: folders train and val are neither taken for classes nor for a split unless the settings say so."""
+        folders = self._folders
+        parts = ", ".join((*folders.training, *folders.held_out))
+        if folders.given and split == "draw":
+            raise DataError(
+                f"{where} holds the folders {parts}: a split, no classes; set {section}.split: given and {section}.holdout: 0.0 "
+                f"to hold out {', '.join(folders.held_out)} as it stands, or {section}.split: pool to draw the held-out images "
+                "from all of them (if they are classes, rename them)"
+            )
+        if not folders.given and split != "draw":
+            raise DataError(
+                f"{where} has no split in its folders, one of training images (train) and one beside it (val, valid, validation, "
+                f"test, ...), as {section}.split: {split} asks for; set {section}.split: draw, or correct the path"
+            )
+        if folders.beside:
+            raise DataError(
+                f"{where}: {', '.join(folders.beside)} lies in none of the folders {parts} of its split; move into one of them "
+                "what belongs there, and the rest away"
             )
 
     def __getstate__(self) -> dict[str, object]:
@@ -70,16 +97,9 @@ class TreeSource(Source):
         small = [entry for entry in chunk if entry.size <= self.max_bytes]
         for entry in chunk:
             if entry.size > self.max_bytes:
-                yield Item(
-                    entry.name,
-                    Rejected(f"file of {entry.size} bytes, more than any image of max_pixels needs"),
-                    _label(entry.name),
-                )
+                yield self._item(entry, Rejected(f"file of {entry.size} bytes, more than any image of max_pixels needs"))
         for entry, content in zip(small, self.storage.read(small), strict=True):
-            yield Item(entry.name, Rejected(content.reason) if isinstance(content, Damaged) else content, _label(entry.name))
+            yield self._item(entry, Rejected(content.reason) if isinstance(content, Damaged) else content)
 
-
-def _label(name: str) -> str | None:
-    """The class, composed as Unicode's NFC: macOS stores the same name decomposed."""
-    folder, slash, _ = name.partition("/")
-    return unicodedata.normalize("NFC", folder) if slash else None
+    def _item(self, entry: Entry, content: bytes | Rejected) -> Item:
+        return Item(entry.name, content, self._folders.label(entry.name), self._folders.is_held_out(entry.name))

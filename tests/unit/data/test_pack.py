@@ -177,14 +177,14 @@ def test_labels_can_be_dropped_or_missing(raw: Path, tmp_path: Path, data_settin
 
 
 def test_a_single_class_is_pointed_out(raw: Path, tmp_path: Path, data_settings: Make, capsys: Any) -> None:
-    """A set wrapped in one more folder, as many zips are."""
     quietly(data_settings(source="folder", path=str(raw)), tmp_path / "one")
     assert not capsys.readouterr().err
-    (tmp_path / "wrapped").mkdir()
-    raw.rename(tmp_path / "wrapped" / "flowers")
-    manifest = quietly(data_settings(source="folder", path=str(tmp_path / "wrapped")), tmp_path / "two")
-    assert manifest.classes == ["flowers"]
-    assert capsys.readouterr().err == "data: one class only, 'flowers'; is data.path the folder above the classes?\n"
+    (tmp_path / "above").mkdir()
+    (raw / "a").rename(tmp_path / "above" / "roses")
+    manifest = quietly(data_settings(source="folder", path=str(tmp_path / "above")), tmp_path / "two")
+    assert manifest.classes == ["roses"]
+    said = "data: one class only, 'roses': all images lie in that folder; if it is no class, set data.labels: false\n"
+    assert capsys.readouterr().err == said
 
 
 def test_half_labelled_is_an_error(raw: Path, tmp_path: Path, data_settings: Make) -> None:

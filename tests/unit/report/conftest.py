@@ -42,7 +42,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PackedDataset:
     settings = DataSettings(
         source="folder", path=str(raw), licence="<b>CC0</b> [link](javascript:alert(3))", labels=True, image_column="image",
         label_column="label", resolution=28, channels=1, fit="crop", margin=0, filter="lanczos", background="#000000",
-        holdout=0.2, min_side=8, max_pixels=10000, max_rejected=1, shard_mib=1,
+        split="draw", holdout=0.2, min_side=8, max_pixels=10000, max_rejected=1, shard_mib=1,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("packed") / "data"
     pack(settings, folder, workers=1, progress=False)
