@@ -32,6 +32,14 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises OSError, and ValueError for what is no JSON or nested too deeply to be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def sha256_file(path: Path) -> str:
     """sha256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as file:

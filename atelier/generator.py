@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from atelier.errors import AtelierError
-from atelier.files import atomic_write, canonical_json, sha256_file
+from atelier.files import atomic_write, canonical_json, read_json, sha256_file
 from atelier.networks import zoo
 from atelier.networks.layers import Generator, ImageShape
 from atelier.settings import ModelSettings, SettingsError
 
 WEIGHTS, INFO = "generator.safetensors", "generator.json"
+REMEDY = "fetch the checkpoint folder again (dvc pull), or train again"
 
 
 class GeneratorError(AtelierError):
@@ -32,7 +32,8 @@ class GeneratorInfo(BaseModel):
 
     `classes` are the names in label order, [] without labels. `data` is the training set's content hash, name and licence.
     `settings` are all those of section train or finetune. `parent` is the info of the generator this one was fine-tuned from
-    (with its weights' sha256), or None.
+    (with its weights' sha256), or None. `weights` is the sha256 of each safetensors file beside generator.json, by name; {} in
+    a checkpoint that was written before hashes were kept, whose weights cannot be checked.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +54,7 @@ class GeneratorInfo(BaseModel):
     run_key: str
     metric: dict[str, Any]
     parent: dict[str, Any] | None
+    weights: dict[str, str] = Field(default_factory=dict)
 
     @property
     def shape(self) -> ImageShape:
@@ -66,14 +68,31 @@ def read_info(folder: Path) -> GeneratorInfo:
     if not path.is_file():
         raise GeneratorError(f"{folder}: no generator here ({INFO} is missing); give a folder that train or finetune wrote")
     try:
-        return GeneratorInfo.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
-        raise GeneratorError(f"{path}: not a generator of this version of Atelier: {error}") from error
+        return GeneratorInfo.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise GeneratorError(f"{path}: not a generator of this version of Atelier: {where}: {first['msg']}; {REMEDY}") from error
+    except (OSError, ValueError) as error:
+        raise GeneratorError(f"{path}: cannot be read ({error}); {REMEDY}") from error
 
 
 def write_info(folder: Path, info: GeneratorInfo) -> None:
-    """Writes generator.json atomically; equal infos give equal bytes."""
-    atomic_write(Path(folder) / INFO, canonical_json(info.model_dump(mode="json")))
+    """Writes generator.json atomically, with the hashes of the weights that lie in the folder; equal infos give equal bytes."""
+    weights = {file.name: sha256_file(file) for file in sorted(Path(folder).glob("*.safetensors"))}
+    atomic_write(Path(folder) / INFO, canonical_json(info.model_copy(update={"weights": weights}).model_dump(mode="json")))
+
+
+def check_weights(path: Path, info: GeneratorInfo) -> str:
+    """The sha256 of a file of weights. Raises GeneratorError where it is missing, or not the file that `info` was written for."""
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise GeneratorError(f"{path}: missing or unreadable ({error.strerror}); {REMEDY}") from error
+    expected = info.weights.get(path.name, found)
+    if found != expected:
+        raise GeneratorError(f"{path}: damaged or replaced, its sha256 is {found} and {INFO} says {expected}; {REMEDY}")
+    return found
 
 
 def model_settings(info: GeneratorInfo, folder: Path) -> ModelSettings:
@@ -87,11 +106,11 @@ def model_settings(info: GeneratorInfo, folder: Path) -> ModelSettings:
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file by name. Raises GeneratorError naming the file."""
     if not path.is_file():
-        raise GeneratorError(f"{path}: missing; the folder is incomplete, fetch it again (dvc pull) or train again")
+        raise GeneratorError(f"{path}: missing; {REMEDY}")
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise GeneratorError(f"{path}: damaged ({error}); fetch it again (dvc pull) or train again") from error
+        raise GeneratorError(f"{path}: damaged ({error}); {REMEDY}") from error
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -117,9 +136,9 @@ def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generato
     info = read_info(folder)
     with torch.random.fork_rng(devices=[]):
         generator, _ = zoo.build(model_settings(info, folder), info.shape)
+    generator.sha256 = check_weights(folder / WEIGHTS, info)
     load_weights(generator, folder / WEIGHTS)
     generator.info = info
-    generator.sha256 = sha256_file(folder / WEIGHTS)
     return generator.requires_grad_(False).eval().to(device)
 
 

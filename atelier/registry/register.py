@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atelier.files import atomic_write, canonical_json, sha256_file
-from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, read_info
+from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, check_weights, read_info
 from atelier.metrics.identity import Measurement
 from atelier.registry import ancestry, bundle, model, signing
 from atelier.registry.ancestry import Origin
@@ -80,7 +80,7 @@ def register(
     """
     checkpoint = Path(checkpoint)
     info = read_info(checkpoint)
-    hashes = _hashes(checkpoint)
+    hashes = _hashes(checkpoint, info)
     check_reachable()
     with explained():
         ledger = Ledger.of(client(), name, run.experiment_id)
@@ -107,13 +107,13 @@ def write_summary(path: Path, registrations: Sequence[Registration]) -> None:
     atomic_write(path, canonical_json({"generators": [asdict(registration) for registration in registrations]}))
 
 
-def _hashes(checkpoint: Path) -> dict[str, str]:
-    """Tags by which a version is known again: its files and the code that serves it."""
+def _hashes(checkpoint: Path, info: GeneratorInfo) -> dict[str, str]:
+    """Tags by which a version is known again: its files and the code that serves it. Raises GeneratorError for damaged files."""
     hashes = {SERVED_CODE_HASH: bundle.code_hash()}
     for tag, file in ((GENERATOR_HASH, WEIGHTS), (INFO_HASH, INFO), (PLAYERS_HASH, PLAYERS)):
         if not (checkpoint / file).is_file():
             raise GeneratorError(f"{checkpoint / file}: missing; the registry keeps whole checkpoints (dvc pull, or train again)")
-        hashes[tag] = sha256_file(checkpoint / file)
+        hashes[tag] = sha256_file(checkpoint / file) if file == INFO else check_weights(checkpoint / file, info)
     return hashes
 
 

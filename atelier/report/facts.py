@@ -10,8 +10,7 @@ from typing import Any
 
 from atelier.data.manifest import SPLITS, Manifest, SplitInfo
 from atelier.errors import AtelierError
-from atelier.files import sha256_file
-from atelier.generator import WEIGHTS, GeneratorInfo, model_settings, read_info
+from atelier.generator import WEIGHTS, GeneratorInfo, check_weights, model_settings, read_info
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.identity import IdentityMismatch, Measurement, compare
 from atelier.networks.zoo import FAMILIES
@@ -106,15 +105,13 @@ def gather(
 ) -> Facts:
     """Reads the checkpoint folder. Raises ReportError and GeneratorError naming what is missing."""
     info = read_info(checkpoint)
-    if not (checkpoint / WEIGHTS).is_file():
-        raise ReportError(f"{checkpoint / WEIGHTS}: missing; fetch the whole checkpoint (dvc pull), or train again")
     try:
         history = read_history(checkpoint)
     except (OSError, ValueError) as error:
         raise ReportError(f"{checkpoint}/history.json: cannot be read ({error}); train again") from error
     return Facts(
         info=info,
-        sha256=sha256_file(checkpoint / WEIGHTS),
+        sha256=check_weights(checkpoint / WEIGHTS, info),
         family=FAMILIES[model_settings(info, checkpoint).architecture].title,
         rows=[metric_row(one, evaluation.spread.get(one.name), baseline) for one in numbers(evaluation)],
         classifier=[metric_row(one, None, None) for one in evaluation.measurements if one.name in OF_CLASSIFIER],

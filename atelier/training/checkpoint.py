@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atelier.files import atomic_folder, canonical_json, sha256_file
-from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, model_settings, read_info, read_weights, write_info
+from atelier.files import atomic_folder, canonical_json, read_json
+from atelier.generator import (
+    INFO,
+    WEIGHTS,
+    GeneratorError,
+    GeneratorInfo,
+    check_weights,
+    model_settings,
+    read_info,
+    read_weights,
+    write_info,
+)
 from atelier.networks.layers import class_rows
 from atelier.settings import ModelSettings
 from atelier.tasks.generation import Generation
@@ -57,13 +66,14 @@ class Start:
     """A trained generator with its discriminator, from which a fine-tuning run starts."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises GeneratorError when the folder is not a checkpoint that can be fine-tuned."""
+        """Raises GeneratorError when the folder is not a checkpoint that can be fine-tuned, or its weights are damaged."""
         self.folder = Path(folder)
         self.info = read_info(self.folder)
         for name in (WEIGHTS, PLAYERS):
             if not (self.folder / name).is_file():
                 raise GeneratorError(f"{self.folder / name}: missing; fine-tuning needs the whole checkpoint folder (dvc pull)")
-        self.sha256 = sha256_file(self.folder / WEIGHTS)
+        self.sha256 = check_weights(self.folder / WEIGHTS, self.info)
+        check_weights(self.folder / PLAYERS, self.info)
 
     def lineage(self) -> dict[str, Any]:
         """What the child's generator.json says of its parent."""
@@ -119,4 +129,4 @@ def read_history(folder: Path) -> dict[str, Any]:
     An alarm has its images, kind, text and what was done. "compute" is what the training has cost (seconds on each kind of
     hardware, see clock.Clock). A checkpoint that was written before training recorded one of the last two has no such part.
     """
-    return json.loads((Path(folder) / "history.json").read_text(encoding="utf-8"))
+    return read_json(Path(folder) / "history.json")

@@ -28,7 +28,7 @@ from atelier.training.distributed import DistributedError, Ranks
 from atelier.training.loop import Measure, Trainer
 from atelier.training.precision import Precision, explain, native
 from atelier.training.preemption import StopSignal, outliving_readers
-from atelier.training.state import RunFolder, StateError
+from atelier.training.state import EXPORTED, STATE, RunFolder, StateError, check
 
 log = logging.getLogger("atelier.training")
 
@@ -174,7 +174,7 @@ def run(
             finished = _finished(folder, observers) or train(stop)
             info = describe(finished.evaluation)
             if ranks.first:
-                checkpoint.export(finished.best, info, finished.history, folder.grids, output)
+                _export(folder, finished.best, info, finished.history, output)
                 folder.mark_finished(finished.evaluation, finished.history)
     return info
 
@@ -210,6 +210,13 @@ def _finished(folder: RunFolder, observers: Sequence[Observer]) -> Finished | No
     return Finished(folder.step(told["evaluation"]["step"]), told["evaluation"], told["history"])
 
 
+def _export(folder: RunFolder, best: Path, info: GeneratorInfo, history: dict[str, Any], output: Path) -> None:
+    """Writes the checkpoint folder of a save that is as it was written."""
+    if (best / STATE).exists():  # what a mirror brought of a run that was finished before hashes were kept is without
+        check(best, EXPORTED, f"remove {folder.path} to train again")
+    checkpoint.export(best, info, history, folder.grids, output)
+
+
 def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str, Any]], GeneratorInfo]) -> str:
     """Exports the best checkpoint of a run that was stopped, and says where it is."""
     best = trainer.chronicle.best
@@ -219,5 +226,5 @@ def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str
     if trainer.ranks.first:
         history = trainer.chronicle.history
         trainer.clock.add_to(history["compute"])
-        checkpoint.export(folder.step(best["step"]), describe(best), history, folder.grids, kept)
+        _export(folder, folder.step(best["step"]), describe(best), history, kept)
     return f"its best checkpoint ({best['images']} images, distance {best['value']:.4g}) is kept in {kept}"

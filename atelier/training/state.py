@@ -3,7 +3,8 @@
 One folder for each run, named by its key (a hash of code, data and settings), with one folder for each save in it:
 
     states/<run key>/step-000001250/  networks.safetensors  average.safetensors  optimisers.safetensors  random.safetensors
-                                      state.json (step, which is the sampler's place too, history, best, controller; run key)
+                                      state.json (step, which is the sampler's place too, history, best, controller; run key;
+                                      sha256 of each file of tensors)
     states/<run key>/grids/           pictures of the fixed latents over time
     states/<run key>/finished         of a run that came to its end: all that its checkpoint needs besides the best save
 
@@ -14,12 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
+import hashlib
 import logging
 import math
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,13 +32,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, atomic_write, canonical_json
+from atelier.files import atomic_folder, atomic_write, canonical_json, read_json, sha256_file
 from atelier.training.mirror import FINISHED, Mirror, Save
 
 log = logging.getLogger("atelier.training")
 
 FORMAT = 1
+DAMAGED = "remove this folder to go on from the one before"
 LOCK = "lock"
+STATE = "state.json"
 EXPORTED = ("average.safetensors", "networks.safetensors")  # what a checkpoint takes from the best save
 FLUSH_SECONDS, ERROR_FLUSH_SECONDS = 60.0, 5.0  # for what is still to be sent when a run ends, well or with an error
 GROUPS = ("networks", "average", "optimisers", "random")
@@ -186,38 +189,59 @@ class RunFolder:
         """
         atomic_write(self.path / FINISHED, canonical_json({"evaluation": evaluation, "history": history}))
         if self.mirror:
-            files = [self.step(evaluation["step"]) / name for name in EXPORTED]
+            files = [self.step(evaluation["step"]) / name for name in (*EXPORTED, STATE)]
             self.mirror.send(Save.of(FINISHED, self.path, [*files, *self._beside(), self.path / FINISHED]))
 
     def finished(self) -> dict[str, Any] | None:
         """What `mark_finished` was told, or None if the run has not come to its end."""
         if not (self.path / FINISHED).exists():
             return None
-        return json.loads((self.path / FINISHED).read_text(encoding="utf-8"))
+        try:
+            return read_json(self.path / FINISHED)
+        except (OSError, ValueError) as error:
+            raise StateError(f"{self.path / FINISHED}: damaged ({error}); remove it to end this run from its saves") from error
 
 
 def write(folder: Path, tensors: dict[str, dict[str, Tensor]], values: dict[str, Any]) -> None:
-    """Writes one save atomically: each group of tensors as NAME.safetensors, `values` as state.json."""
+    """Writes one save atomically: each group of tensors as NAME.safetensors, `values` and the hashes of all as state.json."""
+    values = {"format": FORMAT, **values}
+    hashes = {STATE: _sha256(canonical_json(values).encode())}
     with atomic_folder(folder) as aside:
         for name, group in tensors.items():
-            (aside / f"{name}.safetensors").write_bytes(save({k: v.detach().cpu().contiguous() for k, v in group.items()}))
-        (aside / "state.json").write_text(canonical_json({"format": FORMAT, **values}), encoding="utf-8")
+            content = save({k: v.detach().cpu().contiguous() for k, v in group.items()})
+            hashes[_file(name)] = _sha256(content)
+            (aside / _file(name)).write_bytes(content)
+        (aside / STATE).write_text(canonical_json({**values, "sha256": hashes}), encoding="utf-8")
 
 
 def read(folder: Path, key: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """The counterpart of `write`. Raises StateError if the save is damaged or belongs to another run."""
-    try:
-        values = _values(folder)
-        tensors = {group: load_file(folder / f"{group}.safetensors") for group in GROUPS}
-    except (OSError, ValueError, SafetensorError) as error:
-        raise StateError(
-            f"{folder}: damaged training state ({error}); remove this folder to go on from the one before"
-        ) from error
+    values = check(folder, [_file(group) for group in GROUPS], DAMAGED)
     if values.get("format") != FORMAT or values.get("run_key") != key:
         raise StateError(
             f"{folder}: this state is of another run (code, data or settings differ); remove it, or use other --states"
         )
-    return tensors, values
+    try:
+        return {group: load_file(folder / _file(group)) for group in GROUPS}, values
+    except (OSError, SafetensorError) as error:
+        raise StateError(f"{folder}: damaged training state ({error}); {DAMAGED}") from error
+
+
+def check(folder: Path, names: Sequence[str], remedy: str) -> dict[str, Any]:
+    """The values of a save. Raises StateError unless they and the files of these names are as they were written.
+
+    A save that was written before hashes were kept is taken as it is.
+    """
+    values = _values(folder, remedy)
+    hashes = values.pop("sha256", {})
+    try:
+        found = {STATE: _sha256(canonical_json(values).encode())} | {name: sha256_file(folder / name) for name in names}
+    except (OSError, ValueError) as error:
+        raise StateError(f"{folder}: damaged training state ({error}); {remedy}") from error
+    for name, sha256 in found.items():
+        if hashes and hashes.get(name) != sha256:
+            raise StateError(f"{folder / name}: damaged, its sha256 is {sha256} and {STATE} says {hashes.get(name)}; {remedy}")
+    return values
 
 
 def _step(save: Path) -> int:
@@ -231,8 +255,22 @@ def _name(progress: float) -> str:
     return f"{int(progress):09d}" if progress >= 0 else ""
 
 
-def _values(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+def _values(folder: Path, remedy: str = DAMAGED) -> dict[str, Any]:
+    try:
+        values = read_json(folder / STATE)
+    except (OSError, ValueError) as error:
+        raise StateError(f"{folder / STATE}: damaged ({error}); {remedy}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("sha256", {}), dict):
+        raise StateError(f"{folder / STATE}: damaged, it is not what was written there; {remedy}")
+    return values
+
+
+def _file(group: str) -> str:
+    return f"{group}.safetensors"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _locked(file: IO[str]) -> bool:

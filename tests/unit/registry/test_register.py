@@ -297,6 +297,16 @@ def test_an_incomplete_checkpoint_is_named(run: StepRun, make_checkpoint: Callab
     assert not client().search_registered_models("name = 'incomplete'")
 
 
+@pytest.mark.parametrize("name", ["generator.safetensors", "players.safetensors"])
+def test_a_damaged_checkpoint_is_not_registered(name: str, run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
+    checkpoint = make_checkpoint("base")
+    content = (checkpoint / name).read_bytes()
+    (checkpoint / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(GeneratorError, match=rf"{name}: damaged or replaced, its sha256 is"):
+        register(run, "damaged", checkpoint)
+    assert not client().search_registered_models("name = 'damaged'")
+
+
 def test_an_unreachable_server_is_an_error(
     run: StepRun, make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

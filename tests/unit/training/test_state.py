@@ -17,10 +17,10 @@ from torch import Tensor
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ImageShape
 from atelier.tasks.generation import Generation
-from atelier.training import clock, state
+from atelier.training import clock, run, state
 from atelier.training.distributed import Ranks
 from atelier.training.loop import Trainer
-from atelier.training.state import RunFolder, StateError
+from atelier.training.state import STATE, RunFolder, StateError
 from driver import FAMILIES, pixel_distance, tiny
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
@@ -32,8 +32,8 @@ def trainer(family: str, seed: int, data: PackedDataset, folder: Path, device: s
     chosen = tiny(*FAMILIES[family])
     shape = ImageShape(data.resolution, data.channels, len(data.classes))
     task = Generation(chosen.model, chosen.train, shape)
-    run = RunFolder(folder, "k" * 16)
-    return Trainer(task, chosen.train, data, run, pixel_distance(data), torch.device(device), Ranks())
+    states = RunFolder(folder, "k" * 16)
+    return Trainer(task, chosen.train, data, states, pixel_distance(data), torch.device(device), Ranks())
 
 
 def held(one: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -138,7 +138,7 @@ def test_a_state_from_before_costs_were_counted_goes_on(digits: PackedDataset, t
     newest = saved.folder.newest()
     assert newest is not None
     values = json.loads((newest / "state.json").read_text())
-    del values["history"]["compute"]
+    del values["history"]["compute"], values["sha256"]
     (newest / "state.json").write_text(json.dumps(values))
     restored = trainer("mlp", 1, digits, tmp_path, "cpu")
     restored._restore(newest)
@@ -197,3 +197,28 @@ def test_a_save_that_lacks_a_part_is_named(tmp_path: Path) -> None:
     state.write(folder.step(5), {"networks": {}}, {"run_key": folder.key})
     with pytest.raises(StateError, match=r"step-000000005: damaged training state .*remove this folder"):
         state.read(folder.step(5), folder.key)
+
+
+@pytest.mark.parametrize("name", ["networks.safetensors", "optimisers.safetensors", "random.safetensors", "state.json"])
+def test_a_save_in_which_a_bit_was_flipped_is_refused(name: str, digits: PackedDataset, tmp_path: Path) -> None:
+    saved = trainer("mlp", 0, digits, tmp_path, "cpu")
+    saved._step()
+    saved._save()
+    newest = saved.folder.newest()
+    assert newest is not None
+    content = (newest / name).read_bytes()
+    place = content.index(b'"step": 1') + 8 if name == STATE else len(content) - 3
+    (newest / name).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+    with pytest.raises(StateError, match=rf"{newest.name}/{name}: damaged, its sha256 is .* remove this folder"):
+        state.read(newest, saved.folder.key)
+
+
+def test_no_checkpoint_is_made_of_a_damaged_save(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "k" * 16)
+    tensors = {name: {"weight": torch.ones(3)} for name in ("networks", "average")}
+    state.write(folder.step(5), tensors, {"run_key": folder.key, "best": None})
+    state.check(folder.step(5), state.EXPORTED, "remedy")
+    (folder.step(5) / "average.safetensors").write_bytes(b"other weights")
+    with pytest.raises(StateError, match=r"average.safetensors: damaged, .* remove .*kkkk to train again"):
+        run._export(folder, folder.step(5), None, {}, tmp_path / "model")  # type: ignore[arg-type]
+    assert not (tmp_path / "model").exists()
