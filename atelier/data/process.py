@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from atelier.data import libtiff
 from atelier.data.errors import Rejected
 
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
@@ -87,6 +88,7 @@ def process(content: bytes | Image.Image, recipe: Recipe) -> bytes:
 @contextlib.contextmanager
 def rejecting(recipe: Recipe) -> Iterator[None]:
     """Turns whatever Pillow raises on a broken image into Rejected, with a reason that is the same on every machine."""
+    libtiff.said()  # of images before
     try:
         yield
     except (Rejected, MemoryError):
@@ -97,7 +99,13 @@ def rejecting(recipe: Recipe) -> Iterator[None]:
         raise Rejected(f"not an image of a known format ({', '.join(FORMATS)})") from None
     except Exception as error:  # Pillow raises almost any kind on broken input
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)  # an OSError's text may hold a path
-        raise Rejected(f"broken image: {' '.join(text.split()) or type(error).__name__}") from error
+        raise Rejected(f"broken image: {explained(' '.join(text.split()) or type(error).__name__)}") from error
+
+
+def explained(reason: str) -> str:
+    """Why an image cannot be decoded, with what libtiff says of it: Pillow hands on a number at most."""
+    words = libtiff.said()
+    return f"{reason} ({words})" if words else reason
 
 
 def _orient(image: Image.Image) -> None:

@@ -20,8 +20,9 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from atelier.data import libtiff
 from atelier.data.errors import DataError, Rejected
-from atelier.data.process import FORMATS, PLAIN_MODES
+from atelier.data.process import FORMATS, PLAIN_MODES, explained
 from atelier.data.sources.archive import ZipStorage
 from atelier.data.sources.folders import Folders, is_image
 from atelier.files import canonical_json
@@ -129,13 +130,14 @@ class ImageFiles:
             raise MetricError(str(error)) from error
         if isinstance(content, Damaged) or hashlib.sha256(content).hexdigest() != file.sha256:
             raise MetricError(f"{where} has changed since the measurement began; measure again when nobody writes there")
+        libtiff.said()  # of images before
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 return np.asarray(image.convert("RGB"))
         except MemoryError:
             raise
         except Exception as error:  # Pillow raises almost any kind on broken input
-            raise Rejected(_reason(error)) from error
+            raise Rejected(explained(_reason(error))) from error
 
 
 def open_images(path: Path, progress: bool = True) -> ImageFiles:
