@@ -50,7 +50,7 @@ def diffaugment(images: Tensor, draws: Draws, p: float) -> Tensor:
     Colour: plus U(-0.5, 0.5), saturation times U(0, 2), contrast times U(0.5, 1.5), means per image. Translation: up to 1/8 of
     the side, zeros come in. Cutout: a square of half the side, centred anywhere, becomes zero.
     """
-    numbers = iter(draws.uniform.to(images.device, images.dtype)[:, :, None, None, None].unbind(1))
+    numbers = iter(draws.uniform.to(images.device, images.dtype, non_blocking=True)[:, :, None, None, None].unbind(1))
     images = torch.where(next(numbers) < p, _colour(images, numbers), images)
     images = torch.where(next(numbers) < p, _translated(images, numbers), images)
     return torch.where(next(numbers) < p, _with_hole(images, numbers), images)
@@ -190,15 +190,19 @@ def _scaling(by: Tensor) -> Tensor:
 
 
 def _warped(images: Tensor, place: Tensor) -> Tensor:
-    """Bilinear reading at place @ (x, y, 1), borders mirrored. By gathers, which are exact on a pixel: p = 0 is the identity."""
+    """Bilinear reading at place @ (x, y, 1), borders mirrored. By gathers, which are exact on a pixel: p = 0 is the identity.
+
+    `place` comes from the CPU, all that is done for each pixel is done where the images are; no matrix product, which a GPU may
+    round to TF32.
+    """
     height, width = images.shape[2:]
-    x, y = torch.meshgrid(torch.arange(width) - (width - 1) / 2, torch.arange(height) - (height - 1) / 2, indexing="xy")
-    at = place @ torch.stack([x.flatten(), y.flatten(), torch.ones(height * width)])
-    x = _mirrored(at[:, 0] + (width - 1) / 2, width).view(-1, 1, height, width)
-    y = _mirrored(at[:, 1] + (height - 1) / 2, height).view(-1, 1, height, width)
+    place = place.to(images.device, non_blocking=True)[..., None, None, None]
+    right, down = _pixel_columns(images)[0] - (width - 1) / 2, _pixel_rows(images)[0] - (height - 1) / 2
+    x, y = (by[:, 0] * right + by[:, 1] * down + by[:, 2] for by in (place[:, 0], place[:, 1]))
+    x, y = _mirrored(x + (width - 1) / 2, width), _mirrored(y + (height - 1) / 2, height)
     left, top = x.floor().clamp(0, width - 2), y.floor().clamp(0, height - 2)
     right_part, lower_part = (x - left).to(images), (y - top).to(images)
-    index = (top * width + left).long().to(images.device)
+    index = (top * width + left).long()
     upper = _gather(images, index).lerp(_gather(images, index + 1), right_part)
     lower = _gather(images, index + width).lerp(_gather(images, index + width + 1), right_part)
     return upper.lerp(lower, lower_part)
@@ -254,7 +258,7 @@ def _hue(angle: Tensor) -> Tensor:
 
 def _recoloured(images: Tensor, colour: Tensor) -> Tensor:
     """The affine colour map on [N, 3, H, W]; grey images [N, 1, H, W] take what it does to the mean of equal channels."""
-    colour = colour.to(images)
+    colour = colour.to(images, non_blocking=True)
     if images.shape[1] == 1:
         scale = colour[:, :3, :3].sum(dim=2).mean(dim=1)
         shift = colour[:, :3, 3].mean(dim=1)

@@ -145,8 +145,8 @@ class Generation:
         return Seen(
             generator=self.generator,
             labels=labels,
-            latents=draws.latents.to(fake.device),
-            chance=None if draws.chance is None else draws.chance.to(fake.device),
+            latents=draws.latents.to(fake.device, non_blocking=True),
+            chance=None if draws.chance is None else draws.chance.to(fake.device, non_blocking=True),
             real=real,
             fake=fake,
             real_verdict=real_verdict,

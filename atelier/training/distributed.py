@@ -30,9 +30,10 @@ class Elsewhere(AtelierError):
 
 
 class Ranks:
-    """This process among all of a run; a single process without torchrun is rank 0 of 1."""
+    """This process among all of a run; a single process without torchrun is rank 0 of 1, and `alone`: it asks nobody."""
 
     def __init__(self) -> None:
+        self.alone = not dist.is_initialized()
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
 
@@ -61,7 +62,7 @@ class Ranks:
         `seen` are values [n] by name, in the result [world * n]. All of it is one flat all-reduce: of what was seen each rank
         fills in its own part and leaves the others 0.
         """
-        if self.world == 1:
+        if self.alone:
             return seen
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         slots = [values.new_zeros(self.world, len(values)) for values in seen.values()]
@@ -77,7 +78,7 @@ class Ranks:
 
     def gather(self, values: torch.Tensor) -> torch.Tensor:
         """Values [n] of all ranks, [world * n], in the order of the ranks."""
-        if self.world == 1:
+        if self.alone:
             return values
         parts = [torch.empty_like(values) for _ in range(self.world)]
         dist.all_gather(parts, values)
@@ -89,7 +90,7 @@ class Ranks:
         `own` yields this rank's batches: each world-th from its own number on. What is made of the rows is then the same, to the
         bit, on every rank and with any number of them. Raises Elsewhere where another rank's `own` raised.
         """
-        if self.world == 1:
+        if self.alone:
             yield from own
             return
         for start in range(0, len(counts), self.world):
@@ -107,14 +108,14 @@ class Ranks:
 
     def same_start(self, modules: Iterable[nn.Module]) -> None:
         """Gives every rank the first one's parameters and buffers."""
-        if self.world > 1:
+        if not self.alone:
             for module in modules:
                 for tensor in module.state_dict().values():
                     dist.broadcast(tensor, 0)
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """True on all ranks if it is on one."""
-        if self.world == 1:
+        if self.alone:
             return flag
         value = torch.tensor(int(flag), device=device)
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
@@ -122,7 +123,7 @@ class Ranks:
 
     def from_first(self, value: float, device: torch.device) -> float:
         """The first rank's value, on all of them."""
-        if self.world == 1:
+        if self.alone:
             return value
         box = torch.tensor(value, dtype=torch.float64, device=device)
         dist.broadcast(box, 0)
@@ -156,5 +157,10 @@ def choose_device(name: str) -> torch.device:
         if not torch.cuda.is_available():
             raise DistributedError("--device cuda: no GPU is visible to PyTorch; use --device cpu or check the driver")
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))
+        if device.index >= (count := torch.cuda.device_count()):
+            raise DistributedError(
+                f"--device {device}: PyTorch sees {count} GPUs here, cuda:0 to cuda:{count - 1}; name one of them, or start no "
+                "more ranks on a machine than it has GPUs"
+            )
         torch.cuda.set_device(device)
     return device

@@ -33,15 +33,16 @@ class Feed:
         `following` is the start that will be asked for next with the same stream and count; it is read ahead where that helps.
         """
         index = self._index(stream, start, count)
+        rows = torch.from_numpy(index)
         if self.resident is not None:
-            pixels = self.resident[torch.from_numpy(index).to(self.device)]
+            pixels = self.resident[rows.to(self.device, non_blocking=True)]
         else:
             waiting = self._ahead.pop((stream, start, count), None)
             pixels = waiting.result() if waiting else self._read(index)
             ahead = self._index(stream, following, count)
             self._ahead[stream, following, count] = self._reader.submit(self._read, ahead)
             pixels = pixels.to(self.device, non_blocking=True)
-        return Batch(_signed(pixels), self.labels[torch.from_numpy(index)].to(self.device))
+        return Batch(_signed(pixels), self.labels[rows].to(self.device, non_blocking=True))
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:
         return positions(self.seed + stream * 2**32, len(self.data), start, count)

@@ -18,6 +18,7 @@ from torch import nn
 
 from atelier.extractors import Extractor, ExtractorError, load_extractor
 from atelier.extractors import onnx as module
+from devices import CUDA
 
 WIDTH = 5
 KERNEL = np.random.default_rng(0).normal(size=(WIDTH, 3, 3, 3)).astype(np.float32)
@@ -310,6 +311,19 @@ def test_a_network_exported_by_pytorch_keeps_its_features(tmp_path: Path, images
     with torch.inference_mode():
         plain = network(torch.from_numpy(images) / 255).numpy()
     np.testing.assert_allclose(load(path).features(images), plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", [CUDA])
+def test_on_a_gpu_features_are_those_of_the_cpu(write: Write, images: np.ndarray, device: str) -> None:
+    if module.CUDA not in onnxruntime.get_available_providers():
+        pytest.skip(
+            f"onnxruntime {onnxruntime.__version__} here is the one without {module.CUDA}; for it: "
+            "uv pip uninstall onnxruntime && uv pip install onnxruntime-gpu"
+        )
+    path = write()
+    on_gpu = load(path, device=device)
+    assert on_gpu.device.type == "cuda"
+    np.testing.assert_allclose(on_gpu.features(images), load(path).features(images), rtol=1e-4, atol=1e-4)
 
 
 def test_a_gpu_computes_exactly_or_its_absence_is_said(

@@ -21,10 +21,8 @@ from atelier.training import clock, run, state
 from atelier.training.distributed import Ranks
 from atelier.training.loop import Trainer
 from atelier.training.state import STATE, RunFolder, StateError
+from devices import DEVICES
 from driver import FAMILIES, pixel_distance, tiny
-
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-DEVICES = [pytest.param("cpu"), pytest.param("cuda", marks=NO_GPU)]
 
 
 def trainer(family: str, seed: int, data: PackedDataset, folder: Path, device: str) -> Trainer:
