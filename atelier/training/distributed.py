@@ -7,6 +7,7 @@ differentiate twice through a network, and gradient accumulation would need its 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -16,8 +17,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from atelier import cuda
 from atelier.errors import AtelierError
 
+log = logging.getLogger(__name__)
 FIRST_RANK_MAY_TAKE = timedelta(hours=2)  # to fetch weights, to fill a cache: the others wait in a collective meanwhile
 
 
@@ -144,23 +147,27 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" is this rank's GPU where there is one, else the CPU. Raises DistributedError for a device that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    """ "auto" is this rank's GPU where PyTorch can use it, else the CPU: stderr says what a GPU that is there lacks.
+
+    Raises DistributedError for a device that is not there or cannot be used.
+    """
     try:
-        device = torch.device(name)
+        device = torch.device("cuda" if name == "auto" else name)
     except RuntimeError as error:
         raise DistributedError(f"--device {name}: no such device; use auto, cpu or cuda") from error
     if device.type not in ("cpu", "cuda"):
         raise DistributedError(f"--device {name}: training knows no {device.type}; use auto, cpu or cuda")
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise DistributedError("--device cuda: no GPU is visible to PyTorch; use --device cpu or check the driver")
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", device.index or 0)))
-        if device.index >= (count := torch.cuda.device_count()):
-            raise DistributedError(
-                f"--device {device}: PyTorch sees {count} GPUs here, cuda:0 to cuda:{count - 1}; name one of them, or start no "
-                "more ranks on a machine than it has GPUs"
-            )
-        torch.cuda.set_device(device)
-    return device
+    if device.type == "cpu":
+        return device
+    index = int(os.environ.get("LOCAL_RANK", device.index or 0))
+    lacking = cuda.obstacle(index)
+    if lacking is None:
+        torch.cuda.set_device(index)
+        return torch.device("cuda", index)
+    if name != "auto":
+        raise DistributedError(f"--device {name}: {lacking or 'this machine has no NVIDIA GPU'}; or use --device cpu")
+    if index > 0 and cuda.obstacle() is None:  # other ranks are on GPUs
+        raise DistributedError(f"{lacking}; start no more ranks on a machine than it has GPUs")
+    if lacking and index == 0:
+        log.warning("no GPU is used, the work is done on the CPU: %s", lacking)
+    return torch.device("cpu")

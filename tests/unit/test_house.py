@@ -23,6 +23,7 @@ LEVELS = [
         "memory",
         "command_line",
         "cores",
+        "cuda",
     },
     {"data", "networks", "extractors", "objectives", "penalties", "augment"},
     {"tasks", "generator", "export", "published"},

@@ -223,13 +223,15 @@ def test_a_step_that_does_not_fit_on_a_gpu_names_the_setting(device: str, digits
 
 
 def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = list[torch.device]()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    chosen = list[int]()
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_90"])
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    assert choose_device("cuda:1") == torch.device("cuda:1") == chosen[0]
-    with pytest.raises(DistributedError, match="--device cuda:2: PyTorch sees 2 GPUs here, cuda:0 to cuda:1"):
+    assert choose_device("cuda:1") == torch.device("cuda:1") and chosen == [1]
+    with pytest.raises(DistributedError, match="--device cuda:2: there is no GPU 2: PyTorch sees 2"):
         choose_device("cuda:2")
     monkeypatch.setenv("LOCAL_RANK", "3")
-    with pytest.raises(DistributedError, match=r"--device cuda:3: .* start no more ranks on a machine than it has GPUs"):
+    with pytest.raises(DistributedError, match=r"there is no GPU 3: .* start no more ranks on a machine than it has GPUs"):
         choose_device("auto")
