@@ -59,7 +59,7 @@ PANELS = [
     Panel("Losses", "neither should run away", {"loss_discriminator": "discriminator", "loss_generator": "generator"}),
     Panel(
         "Accuracy of the discriminator",
-        "both at 1 for long: it has won; both at 0.5: it has given up",
+        "both at 1 for long: it has won; both at 0.5: it has given up; below: it is mostly wrong",
         {"real_accuracy": "real", "fake_accuracy": "generated"},
         (0, 1),
     ),

@@ -9,12 +9,11 @@ from typing import Any
 
 from atelier.errors import AtelierError
 from atelier.settings import TrainSettings
-from atelier.training.duel import FEW_KINDS, LATEST, MORE_VARIETY, WON, in_hundred, latest
+from atelier.training.duel import FEW_KINDS, LATEST, MORE_VARIETY, SCATTERED, WON, in_hundred, latest
 
 HALF = 0.5  # share of the run so far over which a critic has to be wrong, or right, before it counts
 POINTS = 8  # of the curves, before anything is made of their means
 HOPELESS = 5.0  # times the loss of an undecided critic
-SCATTERED = 1.35  # diversity: more than real images have
 WORSE = 1.5  # times the best distance, twice in a row
 BOTH = ("discriminator", "generator")
 SLOWER = "lower the learning rates"

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LATEST = 0.1  # share of the run that a remark is about
-WON, LEVEL = 0.99, 0.6  # separation from which the critic has won; to which the two are level
-MEMORISED, MEMORISING = 0.8, 0.65  # overfitting
-UNIFORM = 0.5  # diversity under which images vary too little
+WON, LEVEL, BEHIND = 0.99, 0.6, 0.4  # separation above which the critic has won; to which the two are level, and down to which
+MEMORISED, MEMORISING, STRANGE = 0.8, 0.65, 0.35  # overfitting; the last is its opposite, by as far from chance
+UNIFORM, SCATTERED = 0.5, 1.35  # diversity under which images vary too little, above which more than real ones do
 FEW_KINDS = 0.4  # kinds under which some are missing
 MORE_VARIETY = "raise r1 and r2, lower the learning rates, or use augment: ada"
 
@@ -51,6 +51,9 @@ def _balance(share: float) -> Remark:
     if share > WON:
         remedy = "raise r1 and r2 (or another penalty), lower lr_discriminator, or raise lr_generator"
         return Remark("balance", f"The critic has won: {told}, and the generator learns little from it; {remedy}.", warns=True)
+    if share < BEHIND:
+        remedy = "raise lr_discriminator (or critic_steps), lower r1 and r2, or lower lr_generator"
+        return Remark("balance", f"The critic is behind and mostly wrong: {told}; {remedy}.", warns=True)
     if share < LEVEL:
         return Remark("balance", f"The two are level: the critic hardly sees a difference, {told}.")
     return Remark("balance", f"The critic is ahead, as it should be while there is something to learn: {told}.")
@@ -63,6 +66,9 @@ def _memory(share: float) -> Remark:
         return Remark("memory", f"The critic has memorised the training images: {told}; {remedy}.", warns=True)
     if share > MEMORISING:
         return Remark("memory", f"The critic begins to memorise the training images: {told}.")
+    if share < STRANGE:
+        remedy = "the held-out images may be of another kind, or too few"
+        return Remark("memory", f"The critic finds held-out images the more real ones: {told}; {remedy}.", warns=True)
     return Remark("memory", f"The critic knows the training images no better than others: {told}.")
 
 
@@ -70,6 +76,9 @@ def _variety(share: float) -> Remark:
     told = f"those of a fixed batch differ {share:.0%} as much as real ones"
     if share < UNIFORM:
         return Remark("variety", f"The generator's images are too much alike: {told}; {MORE_VARIETY}.", warns=True)
+    if share > SCATTERED:
+        remedy = "as noise and saturated images do; lower the learning rates"
+        return Remark("variety", f"The generator's images differ too much: {told}, {remedy}.", warns=True)
     return Remark("variety", f"The generator's images vary: {told}.")
 
 
