@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 
 import numpy as np
 
@@ -17,6 +18,8 @@ class Found:
         self.numbers: dict[str, int] = {}  # class name -> number, as first seen
         self.unlabelled: str | None = None  # the first name, in alphabetical order, of an image without a label
         self.rejected: list[tuple[str, str]] = []  # names and reasons, sorted once all are known
+        self.profiles: Counter[str] = Counter()  # images converted to sRGB, by the name of their profile
+        self.broken_profiles = 0  # images whose profile was ignored
 
     @property
     def labelled(self) -> bool:
@@ -33,6 +36,8 @@ class Found:
         numbers = np.array([*(self.numbers.setdefault(name, len(self.numbers)) for name in other.numbers), -1], dtype=np.int32)
         self.labels.frombytes(numbers[np.frombuffer(other.labels, dtype=np.int32)].tobytes())
         self.held_out += other.held_out
+        self.profiles += other.profiles
+        self.broken_profiles += other.broken_profiles
         if other.unlabelled is not None:
             self.lacks_label(other.unlabelled)
         self.rejected = sorted(self.rejected + other.rejected)

@@ -64,7 +64,8 @@ class Manifest(Record):
     """All of it. It holds no path, time or host: equal images packed with equal settings give an equal manifest on every machine.
 
     source may also name the folders `around` everything, and those of a split: `training` and `held_out`. split_conflicts counts
-    images that were in both parts of a given split, which are held out.
+    images that were in both parts of a given split, which are held out. profiles counts images whose colors were converted to
+    sRGB, by the name of their profile, duplicates included; broken_profiles those whose profile was ignored.
     content_hash covers resolution, channels, classes, and pixels, label and split of every image in order; not the shards' size.
     """
 
@@ -81,6 +82,8 @@ class Manifest(Record):
     duplicates: int
     label_conflicts: int
     split_conflicts: int = 0
+    profiles: dict[str, PositiveInt] = {}
+    broken_profiles: NonNegativeInt = 0
     rejected: list[RejectedImage]
     content_hash: str
 

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -131,6 +132,8 @@ def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], work
                 found.labels.append(-1 if label is None else found.numbers.setdefault(label, len(found.numbers)))
             found.held_out += bytes(done.held_out)
             found.rejected += done.rejected
+            found.profiles += done.profiles
+            found.broken_profiles += done.broken_profiles
             shown.update(len(done))
     file.flush()
     found.rejected.sort()
@@ -179,25 +182,8 @@ def _write_set(
         raise DataError(f"{section}.split: given leaves no image for training: each of them is also among those held out")
     if not len(order.rows["train"]):
         raise DataError(f"{section}.holdout {settings.holdout} leaves none of {order.count} images for training; lower it")
-    if around := source.facts.get("around"):
-        print(f"{section}: all images lie in {around}, which was looked through", file=sys.stderr)
-    if source.facts.get("training"):
-        print(f"{section}: {_split(settings, source)}", file=sys.stderr)
-    if order.shared:
-        print(
-            f"{section}: {order.shared} images are both among those for training and those held out; they are held out",
-            file=sys.stderr,
-        )
-    if settings.labels and not order.classes:
-        print(f"{section}: the source has no labels, the packed set has none either", file=sys.stderr)
-    if len(order.classes) == 1:
-        (only,) = order.classes
-        print(
-            f"{section}: one class only, {only!r}: all images lie in that folder; if it is no class, set {section}.labels: false",
-            file=sys.stderr,
-        )
-    if order.conflicts:
-        print(f"{section}: {order.conflicts} images occur under several labels; the most frequent one was kept", file=sys.stderr)
+    for remark in _remarks(settings, section, source, found, order):
+        print(f"{section}: {remark}", file=sys.stderr)
     writer = ShardWriter(folder, settings.resolution, settings.channels, len(order.classes), settings.shard_mib * 2**20)
     shards = _write(writer, order, pixels, progress)
     manifest = _manifest(settings, source, found, order, writer, shards)
@@ -205,11 +191,31 @@ def _write_set(
     return manifest
 
 
-def _split(settings: DataSettings, source: Source | stored.Origin) -> str:
-    training, held_out = source.facts["training"], source.facts["held_out"]
+def _remarks(
+    settings: DataSettings, section: str, source: Source | stored.Origin, found: Found, order: Arrangement
+) -> Iterator[str]:
+    """What people should know of the set beside its numbers."""
+    facts = source.facts
+    if around := facts.get("around"):
+        yield f"all images lie in {around}, which was looked through"
     if settings.split == "given":
-        return f"the source's own split is used: {training} for training, {held_out} held out"
-    return f"the source's own split ({training}; {held_out}) is pooled and drawn anew"
+        yield f"the source's own split is used: {facts['training']} for training, {facts['held_out']} held out"
+    if settings.split == "pool":
+        yield f"the source's own split ({facts['training']}; {facts['held_out']}) is pooled and drawn anew"
+    if order.shared:
+        yield f"{order.shared} images are both among those for training and those held out; they are held out"
+    if settings.labels and not order.classes:
+        yield "the source has no labels, the packed set has none either"
+    if len(order.classes) == 1:
+        (only,) = order.classes
+        yield f"one class only, {only!r}; if it is no class, set {section}.labels: false"
+    if order.conflicts:
+        yield f"{order.conflicts} images occur under several labels; the most frequent one was kept"
+    if found.profiles:
+        names = ", ".join(f"{count} of {name}" for name, count in sorted(found.profiles.items()))
+        yield f"{found.profiles.total()} images were converted to sRGB by their color profile: {names}"
+    if found.broken_profiles:
+        yield f"{found.broken_profiles} images have a color profile that is damaged or of another kind than they; it was ignored"
 
 
 def _write(writer: ShardWriter, order: Arrangement, pixels: Pixels, progress: bool) -> list[Shard]:
@@ -250,6 +256,8 @@ def _manifest(
         duplicates=order.duplicates,
         label_conflicts=order.conflicts,
         split_conflicts=order.shared,
+        profiles=dict(found.profiles),
+        broken_profiles=found.broken_profiles,
         rejected=[RejectedImage(name=name, reason=reason) for name, reason in found.rejected],
         content_hash=content.hexdigest(),
     )

@@ -10,6 +10,7 @@ pixels      the processed images, uint8 [N, H, W, C], in the order of the source
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class PartInfo(Record):
     classes: list[str]
     unlabelled: str | None
     rejected: list[RejectedImage]
+    profiles: dict[str, PositiveInt]
+    broken_profiles: NonNegativeInt
     sha256: dict[str, str]
 
     def __str__(self) -> str:
@@ -107,6 +110,8 @@ def save_part(
         classes=list(found.numbers),
         unlabelled=found.unlabelled,
         rejected=[RejectedImage(name=name, reason=reason) for name, reason in found.rejected],
+        profiles=dict(found.profiles),
+        broken_profiles=found.broken_profiles,
         sha256={name: sha256_file(folder / name) for name in (DIGESTS, LABELS, HELD_OUT)},
     )
     atomic_write(folder / NAME, canonical_json(info.model_dump(mode="json")))
@@ -183,5 +188,6 @@ def _load(folder: Path, info: PartInfo) -> Part:
     found.held_out += (folder / HELD_OUT).read_bytes()
     found.numbers = {name: number for number, name in enumerate(info.classes)}
     found.unlabelled = info.unlabelled
+    found.profiles, found.broken_profiles = Counter(info.profiles), info.broken_profiles
     found.rejected = [(image.name, image.reason) for image in info.rejected]
     return Part(folder, info, found)

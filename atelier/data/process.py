@@ -1,7 +1,7 @@
-"""One encoded image -> the pixels of the packed set: decode, orient, colour, background, square.
+"""One encoded image -> the pixels of the packed set: decode, orient, color, background, square.
 
-Colour profiles are not applied: values are taken as sRGB. JPEG is decoded at full size (a draft at a smaller one is faster, but
-its block averaging is not the stated filter).
+Colors are sRGB: by the embedded profile where there is one, else as they are. JPEG is decoded at full size (a draft at a smaller
+one is faster, but its block averaging is not the stated filter).
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from atelier.data import libtiff
+from atelier.data.color import Profile, to_srgb
 from atelier.data.errors import Rejected
 
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
@@ -56,6 +58,13 @@ class Recipe:
         return self.max_pixels * 8 + 2**20
 
 
+class Square(NamedTuple):
+    """A processed image: uint8 [H, W, C] as bytes, and what became of its color profile (None where nothing changed)."""
+
+    pixels: bytes
+    profile: Profile | None
+
+
 @contextlib.contextmanager
 def guarded(recipe: Recipe) -> Iterator[None]:
     """Within it Pillow's own guard, which also covers images inside images, refuses what has more than max_pixels."""
@@ -70,8 +79,8 @@ def guarded(recipe: Recipe) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def process(content: bytes | Image.Image, recipe: Recipe) -> bytes:
-    """Pixels uint8 [H, W, C] as bytes, of an encoded or an already decoded image. Raises Rejected with the reason."""
+def process(content: bytes | Image.Image, recipe: Recipe) -> Square:
+    """The square of an encoded or an already decoded image. Raises Rejected with the reason."""
     if content == b"":
         raise Rejected("empty file")
     with rejecting(recipe):
@@ -82,7 +91,8 @@ def process(content: bytes | Image.Image, recipe: Recipe) -> bytes:
             raise Rejected("animated or of several pages")
         image.load()
     _orient(image)
-    return _square(_coloured(image, recipe), recipe).tobytes()
+    image, profile = to_srgb(_plain(image), image.info.get("icc_profile"))
+    return Square(_square(_coloured(image, recipe), recipe).tobytes(), profile)
 
 
 @contextlib.contextmanager
@@ -126,6 +136,15 @@ def _check_size(image: Image.Image, recipe: Recipe) -> None:
         raise Rejected(f"{width} x {height} has a side shorter than min_side = {recipe.min_side}")
 
 
+def _plain(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a value. Raises Rejected where its values have no defined white."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return _from_16_bits(image)
+    if image.mode not in PLAIN_MODES:
+        raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or grey")
+    return image
+
+
 def _coloured(image: Image.Image, recipe: Recipe) -> Image.Image:
     """The image as L or RGB, laid over the background.
 
@@ -135,10 +154,6 @@ def _coloured(image: Image.Image, recipe: Recipe) -> Image.Image:
     mode = "L" if recipe.channels == 1 else "RGB"
     if image.mode == mode and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        image = _from_16_bits(image)
-    elif image.mode not in PLAIN_MODES:
-        raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or grey")
     if image.has_transparency_data:
         backdrop = Image.new("RGBA", image.size, recipe.background)
         image = Image.alpha_composite(backdrop, image.convert("RGBA"))

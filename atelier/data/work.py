@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,7 +31,10 @@ ONE_PROCESS = "python -m components.prepare --workers 1"
 
 @dataclass
 class Processed:
-    """What became of a chunk: of each accepted image its pixels, sha256 and class name; of each other one the reason."""
+    """What became of a chunk: of each accepted image its pixels, sha256 and class name; of each other one the reason.
+
+    profiles: images that were converted to sRGB, by the name of their profile. broken_profiles: those whose profile was ignored.
+    """
 
     pixels: list[bytes] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
@@ -39,6 +42,8 @@ class Processed:
     names: list[str] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    profiles: Counter[str] = field(default_factory=Counter)
+    broken_profiles: int = 0
 
     def __len__(self) -> int:
         return len(self.digests) + len(self.rejected)
@@ -52,7 +57,7 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
             try:
                 if isinstance(item.content, Rejected):
                     raise item.content
-                pixels = process(item.content, recipe)
+                pixels, profile = process(item.content, recipe)
             except Rejected as reason:
                 done.rejected.append((item.name, str(reason)))
                 continue
@@ -65,6 +70,10 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
             done.labels.append(item.label)
             done.names.append(item.name)
             done.held_out.append(item.held_out)
+            if profile is not None and profile.broken:
+                done.broken_profiles += 1
+            elif profile is not None:
+                done.profiles[profile.name] += 1
     return done
 
 

@@ -131,7 +131,7 @@ def _image(path: Path, generator: Generator) -> torch.Tensor:
     side = shape.resolution
     recipe = Recipe(side, shape.channels, "crop", 0, "lanczos", "#000000", min_side=1, max_pixels=100_000_000)
     try:
-        pixels = process(path.read_bytes(), recipe)
+        pixels, _ = process(path.read_bytes(), recipe)
     except (OSError, Rejected) as error:
         raise GeneratorError(f"{path}: cannot be read as a picture ({error}); give another file") from error
     values = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(side, side, shape.channels)

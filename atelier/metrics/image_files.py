@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from atelier.data import libtiff
+from atelier.data.color import changes_colors
 from atelier.data.errors import DataError, Rejected
 from atelier.data.process import FORMATS, PLAIN_MODES, explained
 from atelier.data.sources.archive import ZipStorage
@@ -48,6 +49,7 @@ class _File:
     mode: str = ""
     transparent: bool = False
     pages: bool = False
+    profiled: bool = False
     problem: str = ""
 
     @property
@@ -214,7 +216,7 @@ def _examine(storage: Storage, entry: Entry) -> _File:
             # The further pictures of an MPO are previews and depth maps of the first.
             pages = image.format != "MPO" and getattr(image, "is_animated", False)
             sha256 = hashlib.sha256(content).hexdigest()
-            return _File(entry, sha256, (height, width), image.mode, image.has_transparency_data, pages)
+            return _File(entry, sha256, (height, width), image.mode, image.has_transparency_data, pages, changes_colors(image))
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises almost any kind on broken input
@@ -265,6 +267,12 @@ def _notes(images: Sequence[_File]) -> list[str]:
     if transparent:
         have = "has" if len(transparent) == 1 else "have"
         notes.append(f"{len(transparent)} of {len(images)} images {have} transparency, which is dropped: {_named(transparent)}")
+    if profiled := [image for image in images if image.profiled]:
+        have = "has" if len(profiled) == 1 else "have"
+        notes.append(
+            f"{len(profiled)} of {len(images)} images {have} a color profile other than sRGB, which is not applied, as in "
+            f"torch-fidelity: {_named(profiled)}"
+        )
     if pages:
         have = "has" if len(pages) == 1 else "have"
         notes.append(f"{len(pages)} of {len(images)} images {have} several pages, of which the first is read: {_named(pages)}")

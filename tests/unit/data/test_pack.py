@@ -183,7 +183,7 @@ def test_a_single_class_is_pointed_out(raw: Path, tmp_path: Path, data_settings:
     (raw / "a").rename(tmp_path / "above" / "roses")
     manifest = quietly(data_settings(source="folder", path=str(tmp_path / "above")), tmp_path / "two")
     assert manifest.classes == ["roses"]
-    said = "data: one class only, 'roses': all images lie in that folder; if it is no class, set data.labels: false\n"
+    said = "data: one class only, 'roses'; if it is no class, set data.labels: false\n"
     assert capsys.readouterr().err == said
 
 

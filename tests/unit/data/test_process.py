@@ -35,7 +35,7 @@ def recipe(**changes: Any) -> Recipe:
 def pixels(content: bytes | Image.Image, **changes: Any) -> np.ndarray:
     chosen = recipe(**changes)
     with guarded(chosen):
-        flat = process(content, chosen)
+        flat = process(content, chosen).pixels
     return np.frombuffer(flat, np.uint8).reshape(chosen.resolution, chosen.resolution, chosen.channels)
 
 

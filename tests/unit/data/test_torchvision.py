@@ -60,7 +60,7 @@ def test_torchvision_sets_that_decode_themselves(tmp_path: Path, data_settings: 
     for kind, label in (("Caltech256", "001.car"), ("OxfordIIITPet", "Sphynx")):
         whole, half, letter, huge = read(data_settings(source=f"torchvision:{kind}", path=str(tmp_path)))[:4]
         assert isinstance(whole.content, Image.Image) and whole.label == label
-        pixels = process(whole.content, replace(RECIPE, resolution=16))
+        pixels = process(whole.content, replace(RECIPE, resolution=16)).pixels
         assert abs(np.frombuffer(pixels, np.uint8).reshape(16, 16).astype(int) - scene[..., 0]).max() < 25
         assert half.name == "0#1" and str(half.content).startswith("broken image: "), half
         assert str(letter.content).startswith("not an image of a known format")
