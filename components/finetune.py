@@ -25,7 +25,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from atelier.generator import GeneratorInfo
-from atelier.settings import EvaluateSettings, FinetuneSettings, ModelSettings, SettingsError
+from atelier.settings import DataSettings, EvaluateSettings, FinetuneSettings, ModelSettings, SettingsError
 from components import cli
 from components.train import add_arguments, report, train
 
@@ -45,6 +45,7 @@ def finetune(
     device: str = "auto",
     resume_run: Path | None = None,
     mirror: str | None = None,
+    packing: DataSettings | None = None,
 ) -> GeneratorInfo:
     """Fine-tunes the generator that settings.init_from names ("base" is the folder `base`) to the packed images of `data`.
 
@@ -66,6 +67,7 @@ def finetune(
         resume_run=resume_run,
         step="finetune",
         mirror=mirror,
+        packing=packing,
     )
 
 
@@ -91,6 +93,7 @@ def main() -> None:
         device=args.device,
         resume_run=args.resume,
         mirror=args.mirror,
+        packing=settings.target,
     )
     report(args.output, info)
 

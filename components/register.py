@@ -104,7 +104,8 @@ def register(
 
     A champion that was measured otherwise than these is measured again as `settings.evaluate` says; all of `settings` is kept
     with the versions. Raises TrackingError when MLflow cannot be used, RegistrationError for an evaluation of another generator,
-    GeneratorError, MetricError and ReportError for folders that lack something.
+    GeneratorError, MetricError and ReportError for folders that lack something, DataError for images that were packed
+    with another size, other channels or labels than `settings` say.
     """
     from atelier.data.manifest import load_manifest
     from atelier.metrics import verdict
@@ -115,6 +116,7 @@ def register(
     from atelier.registry.tracking import step_run
     from atelier.report.card import model_card
     from components.evaluate import BASELINE, BASELINE_NAME, EVALUATION
+    from components.packing import packed_otherwise
 
     check_output(output, SUMMARY)
     check_folders(cache)
@@ -128,6 +130,10 @@ def register(
                 f"{one.evaluation}: the {role} generator is of no use ({reason}), so neither is registered; train it better "
                 "(its report shows how it went), or change that limit in params.yaml"
             )
+
+    for folder, section in ((base.data, "data"), (finetuned.data, "target")):
+        if said := packed_otherwise(load_manifest(folder), folder, getattr(settings, section), section):
+            print(said, file=sys.stderr)
 
     lines: list[Line] = []
     registrations: list[Registration] = []

@@ -38,6 +38,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ from atelier.registry.lineage import git_state
 from atelier.registry.observer import MlflowObserver
 from atelier.registry.tracking import step_run
 from atelier.registry.versions import resolve
-from atelier.settings import EvaluateSettings, Metric, ModelSettings, TrainSettings
+from atelier.settings import DataSettings, EvaluateSettings, Metric, ModelSettings, TrainSettings
 from atelier.training.checkpoint import Start, read_history
 from atelier.training.chronicle import told
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
@@ -63,8 +64,10 @@ from atelier.training.loop import Measure
 from atelier.training.run import run, run_key, with_precision
 from atelier.training.state import RunFolder
 from components import cli, resume
+from components.packing import packed_otherwise
 
 REGISTRY = "models:/"
+SECTIONS = {"train": "data", "finetune": "target"}  # of params.yaml, which the images of a step are of
 WATCHED: list[Metric] = ["frechet", "kernel", "prdc"]  # the first chooses checkpoints; the others need no more features
 
 
@@ -82,13 +85,15 @@ def train(
     resume_run: Path | None = None,
     step: str = "train",
     mirror: str | None = None,
+    packing: DataSettings | None = None,
 ) -> GeneratorInfo:
     """Trains on the packed images of `data` and writes the checkpoint folder `output`.
 
     Of `evaluate` only what `watching` keeps matters: it chooses the best checkpoint. `init_from` is a checkpoint folder or
     models:/NAME@ALIAS. `resume_run` is a run's folder of saves, and stands for `states` and `init_from`. `step` is the name
     of the MLflow run in `experiment`, and the section that `settings` are of. `mirror` is an s3:// prefix for copies of the
-    saves. Raises Preempted (state saved, run again), TrainingStopped, StateError, StorageError and others.
+    saves. `packing` says how the images should have been packed; None where that is known. Raises Preempted (state saved, run
+    again), TrainingStopped, StateError, DataError, StorageError and others.
     """
     check_output(output, INFO)
     check_folders(resume_run.parent if resume_run else states, cache)
@@ -105,9 +110,13 @@ def train(
                 RunFolder(resume_run.parent, resume_run.name, mirror).fetch()
             these.any(False, chosen)
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
+        images = PackedDataset(data)
+        if packing:
+            differing = packed_otherwise(images.manifest, data, packing, SECTIONS[step])
+            if differing and these.first:
+                print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
         start = Start(parent) if parent else None
-        images = PackedDataset(data)
         measure, measured_by = measure_by_distance(images, watching(evaluate, settings), cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:
@@ -215,6 +224,7 @@ def main() -> None:
         init_from=args.init_from,
         resume_run=args.resume,
         mirror=args.mirror,
+        packing=settings.data,
     )
     report(args.output, info)
 
