@@ -36,7 +36,8 @@ from rich.table import Table
 
 from atelier.errors import AtelierError
 from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, sha256_file
-from atelier.registry.server import TrackingError, mask, tracking_uri
+from atelier.registry.place import TrackingError, tracking_uri
+from atelier.registry.server import mask
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolve
 from atelier.settings import EvaluateSettings, Settings
 from components import cli

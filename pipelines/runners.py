@@ -18,7 +18,7 @@ from kfp import compiler, local
 
 from atelier.files import atomic_write, check_file, check_folders
 from atelier.metrics import verdict
-from atelier.registry.server import LOCAL_URI
+from atelier.registry.place import LOCAL_URI
 from atelier.settings import Settings
 from pipelines import dag, form, steps
 from pipelines.containers import docker_runner

@@ -54,7 +54,7 @@ def skipped(output: str) -> set[str]:
 
 def make_clone(folder: Path) -> Clone:
     """The project in `folder`, committed; nothing of it has run."""
-    for name in ("atelier", "components", ".dvc"):
+    for name in ("atelier", "atelier_mlflow", "components", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local"))
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copyfile(ROOT / name, folder / name)

@@ -84,6 +84,8 @@ def parser() -> argparse.ArgumentParser:
     pulling.add_argument("version", metavar="VERSION", help=VERSION)
     pulling.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the checkpoint")
 
+    add("relocate", "make a moved or copied mlflow.db find its files", "relocating", "relocate")
+
     exporting = add("export", "write a version as ONNX", "taking", "export")
     exporting.add_argument("version", metavar="VERSION", help=VERSION)
     exporting.add_argument("--output", type=Path, required=True, metavar="FILE", help="such as digits.onnx")

@@ -12,7 +12,8 @@ from ruamel.yaml import YAML, YAMLError
 
 from atelier.generator import GeneratorInfo
 from atelier.registry.lineage import environment_tags
-from atelier.registry.server import TrackingError, mask
+from atelier.registry.place import TrackingError
+from atelier.registry.server import mask
 from atelier.registry.versions import GENERATOR_HASH
 from atelier.settings import fingerprint
 from atelier.training.checkpoint import read_history

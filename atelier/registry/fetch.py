@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from atelier.files import atomic_folder, sha256_file
 from atelier.generator import INFO, WEIGHTS
 from atelier.registry import signing
-from atelier.registry.server import TrackingError, client, explained
+from atelier.registry.place import TrackingError
+from atelier.registry.server import client, explained
 from atelier.registry.signing import SignatureError
 from atelier.registry.versions import ARTIFACT, GENERATOR_HASH, INFO_HASH, PLAYERS_AT, PLAYERS_HASH, check_ours, resolve
 from atelier.registry.versions import uri as uri_of

@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 from atelier.files import canonical_json
 from atelier.registry import runs
-from atelier.registry.server import TrackingError, check_reachable, explained, mask
+from atelier.registry.place import TrackingError
+from atelier.registry.server import check_reachable, explained, mask
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

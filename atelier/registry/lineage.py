@@ -8,7 +8,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from atelier.registry.server import TrackingError
+from atelier.registry.place import TrackingError
 
 _FROM_ENVIRONMENT = {
     "DVC_EXP_NAME": "dvc.experiment",

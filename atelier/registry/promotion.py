@@ -17,7 +17,8 @@ from atelier.metrics.identity import Measurement
 from atelier.registry.fetch import check_signature
 from atelier.registry.gate import Contender, Decision, comparable, decide
 from atelier.registry.ledger import Entry, Ledger
-from atelier.registry.server import TrackingError, client, explained
+from atelier.registry.place import TrackingError
+from atelier.registry.server import client, explained
 from atelier.registry.versions import GENERATOR_HASH, check_ours, existing, measurements
 from atelier.settings import GateSettings
 

@@ -7,7 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from atelier.registry.server import first_line, mask, tracking_uri
+from atelier.registry.place import tracking_uri
+from atelier.registry.server import first_line, mask
 
 log = logging.getLogger("atelier.tracking")
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
+from atelier.registry import artifacts
+from atelier.registry.place import TrackingError, database, tracking_uri
+from atelier_mlflow import FOLDER, SCHEME, repository
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LOCAL_URI, LOCAL_ARTIFACTS = "sqlite:///mlflow.db", "mlartifacts"
 PROBE_SECONDS = 5
 QUIET = {
     "alembic": logging.WARNING,
@@ -38,26 +40,6 @@ _SECRETS = [
 ]
 
 
-class TrackingError(AtelierError):
-    """MLflow cannot be reached, or does not hold what was asked for."""
-
-
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the SQLite file in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_URI
-
-
-def store_is_missing() -> bool:
-    """Whether MLflow is a local SQLite file that does not exist."""
-    file = _sqlite_file()
-    return file is not None and not file.exists()
-
-
-def _sqlite_file() -> Path | None:
-    kind, _, file = tracking_uri().partition(":///")
-    return Path(file.partition("?")[0]) if kind == "sqlite" else None
-
-
 def mask(text: str) -> str:
     """The text without passwords (and user names) of URIs, logins of headers, and values whose name says that they are secret."""
     for pattern, shown in _SECRETS:
@@ -73,24 +55,43 @@ def import_mlflow() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # or the uv.lock of the working directory goes into every model
     import mlflow
+    from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(level)
     mlflow.set_tracking_uri(tracking_uri())
+    # In the images no package names it to MLflow.
+    get_registered_artifact_repositories()[SCHEME] = repository
 
 
 def client() -> MlflowClient:
-    """A client of `tracking_uri()`; the first one of a new SQLite file makes its tables (some seconds), others wait for it."""
+    """A client of `tracking_uri()`; the first one of a new SQLite file makes its tables (some seconds), others wait for it.
+
+    Raises TrackingError for a SQLite file whose runs' files are elsewhere (see `artifacts.settle`).
+    """
     import_mlflow()
     from mlflow import MlflowClient
 
-    file = _sqlite_file()
+    file = database()
     if file is None:
         return MlflowClient(tracking_uri())
     # MLflow makes the tables in steps, and two processes that do so at once leave a database that neither can use.
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return MlflowClient(tracking_uri())
+    with locked(file):
+        made = MlflowClient(tracking_uri())
+        artifacts.settle(file)
+    return made
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Holds the lock beside a database; whoever may only read there goes without, for he makes no tables."""
+    lock = file.with_name(f".{file.name}.lock")
+    if file.exists() and not os.access(lock if lock.exists() else file.parent, os.W_OK):
+        yield
+        return
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def check_reachable() -> None:
@@ -119,7 +120,9 @@ def explained() -> Iterator[None]:
     except AtelierError:
         raise
     except Exception as error:
-        if isinstance(error, MlflowException | OSError) or type(error).__module__.startswith(("sqlalchemy", "botocore")):
+        if isinstance(error, MlflowException | OSError) or type(error).__module__.startswith(
+            ("sqlalchemy", "botocore", "sqlite3")
+        ):
             raise unreachable(error) from error
         raise
 
@@ -154,19 +157,17 @@ def first_line(error: BaseException) -> str:
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """Id of the experiment, created when absent (with artifacts in ./mlartifacts when the store is the local SQLite file).
+    """Id of the experiment, created when absent (with artifacts in the folder mlartifacts beside a SQLite file).
 
-    Raises TrackingError for an experiment that was deleted.
+    Raises TrackingError for an experiment that was deleted, or whose artifacts would go into another folder's mlartifacts.
     """
     from mlflow.exceptions import MlflowException
 
+    file = database()
     found = client.get_experiment_by_name(name)
     if found is None:
-        # A server decides itself where artifacts go; a database alone has nobody who does.
-        on_server = tracking_uri().startswith(("http://", "https://"))
-        location = None if on_server else (Path.cwd() / LOCAL_ARTIFACTS / _folder_name(name)).as_uri()
         try:
-            return client.create_experiment(name, artifact_location=location)
+            return client.create_experiment(name, artifact_location=_location(file, _folder_name(name)))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -176,7 +177,17 @@ def experiment_id(client: MlflowClient, name: str) -> str:
             f"MLflow experiment {name!r} was deleted; restore it (mlflow experiments restore) or name another in "
             "registry.experiment"
         )
+    if file is not None:
+        artifacts.check_inside(file, found.artifact_location)
     return found.experiment_id
+
+
+def _location(file: Path | None, name: str) -> str | None:
+    """Where the artifacts of a new experiment go. A server decides that itself; a database alone has nobody who does."""
+    if file is not None:
+        return artifacts.address(name)
+    on_server = tracking_uri().startswith(("http://", "https://"))
+    return None if on_server else (Path.cwd() / FOLDER / name).as_uri()
 
 
 def _folder_name(name: str) -> str:

@@ -16,18 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from atelier.registry import runs
 from atelier.registry.lineage import environment_tags, pipeline_key
+from atelier.registry.place import TrackingError, tracking_uri
 from atelier.registry.sender import Job, Sender, refused
-from atelier.registry.server import (
-    TrackingError,
-    check_reachable,
-    client,
-    explained,
-    first_line,
-    flatten,
-    import_mlflow,
-    mask,
-    tracking_uri,
-)
+from atelier.registry.server import check_reachable, client, explained, first_line, flatten, import_mlflow, mask
 from atelier.training.preemption import Preempted
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from atelier.metrics.identity import Measurement, MetricError
-from atelier.registry.server import TrackingError, check_reachable, client, explained, import_mlflow, store_is_missing
+from atelier.registry.place import TrackingError, store_is_missing
+from atelier.registry.server import check_reachable, client, explained, import_mlflow
 from atelier.settings import REGISTERED
 
 if TYPE_CHECKING:

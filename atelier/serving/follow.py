@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from atelier.errors import AtelierError
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.model import Row, ServedGenerator, picture, png
-from atelier.registry.server import TrackingError, first_line
+from atelier.registry.place import TrackingError
+from atelier.registry.server import first_line
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, check_ours, resolve
 from atelier.serving.metrics import Metrics
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from atelier.registry.ledger import Entry
+from atelier.registry.place import TrackingError
 from atelier.registry.promotion import judge, promote, rollback
-from atelier.registry.server import TrackingError, client
+from atelier.registry.server import client
 from atelier.registry.versions import measurements
 from gate_cases import GATE, numbers
 from mlflow_servers import Server

@@ -13,8 +13,9 @@ from PIL import Image
 
 from atelier.registry import ledger as ledgers
 from atelier.registry import sender
+from atelier.registry.place import TrackingError
 from atelier.registry.promotion import judge
-from atelier.registry.server import TrackingError, client
+from atelier.registry.server import client
 from atelier.registry.tracking import step_run
 from gate_cases import GATE, numbers
 from mlflow_servers import Proxy, Server

@@ -24,6 +24,7 @@ LEVELS = [
         "command_line",
         "cores",
         "cuda",
+        "workspace",
     },
     {"data", "networks", "extractors", "objectives", "penalties", "augment"},
     {"tasks", "generator", "export", "published"},
@@ -32,7 +33,7 @@ LEVELS = [
     {"serving"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-SOURCES = sorted(path for top in ("atelier", "components", "pipelines") for path in (ROOT / top).rglob("*.py"))
+SOURCES = sorted(path for top in ("atelier", "atelier_mlflow", "components", "pipelines") for path in (ROOT / top).rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:

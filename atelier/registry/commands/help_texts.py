@@ -32,6 +32,11 @@ result is the same, bit for bit; what may keep it from being so is said first.""
     "pull": f"""\
 Fetches a version as a checkpoint folder, from which finetune, evaluate and export go on; every file must have
 the hash that was registered.{SIGNED}""",
+    "relocate": """\
+Makes every address in mlflow.db relative to its folder, so that the folder can be moved, copied and renamed. The
+commands do so by themselves to a database of before, unless the files of its runs are elsewhere, as when runs in a
+copy have written into the original's mlartifacts: those are copied beside the database first. What lies elsewhere
+by somebody's will, such as on S3, stays there.""",
     "export": f"""\
 Writes the generator as one ONNX file, which needs neither Atelier nor PyTorch to run, after comparing its
 images with PyTorch's. Inputs: latent float32 [N, latent_dim] and, with classes, label int64 [N]; output: images

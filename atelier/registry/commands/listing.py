@@ -14,8 +14,9 @@ from rich.table import Table
 from atelier.metrics.verdict import DISTANCE
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
 from atelier.registry.ledger import Entry, Ledger
+from atelier.registry.place import TrackingError, store_is_missing, tracking_uri
 from atelier.registry.promotion import BY_HAND, CHAMPION, IN_ORDER, REASON, VERDICT, WITHDRAWN
-from atelier.registry.server import TrackingError, check_reachable, client, explained, mask, store_is_missing, tracking_uri
+from atelier.registry.server import check_reachable, client, explained, mask
 from atelier.registry.versions import CARD_HASH, GENERATOR_HASH, MEASUREMENT, MODEL_ID, address, measurements, resolve, uri
 from atelier.report.compute import spent
 from atelier.report.facts import interval_text, metric_title, text

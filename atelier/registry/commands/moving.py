@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from atelier.registry import promotion
 from atelier.registry.ledger import Entry, Ledger
+from atelier.registry.place import TrackingError, store_is_missing
 from atelier.registry.promotion import CHAMPION, PREVIOUS
-from atelier.registry.server import TrackingError, check_reachable, client, explained, store_is_missing
+from atelier.registry.server import check_reachable, client, explained
 from atelier.registry.versions import address, check_ours, resolve
 
 if TYPE_CHECKING:

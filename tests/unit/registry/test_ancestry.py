@@ -9,7 +9,7 @@ import pytest
 
 from atelier.generator import GeneratorInfo
 from atelier.registry.ancestry import Origin, data_sets, dvc_record
-from atelier.registry.server import TrackingError
+from atelier.registry.place import TrackingError
 
 LOCK = """\
 schema: '2.0'

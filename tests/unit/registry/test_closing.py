@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from atelier.registry import closing
-from atelier.registry.server import TrackingError
+from atelier.registry.place import TrackingError
 from atelier.registry.tracking import step_run
 
 

@@ -20,9 +20,10 @@ from atelier.files import sha256_file
 from atelier.registry import __main__ as command
 from atelier.registry.ancestry import Origin
 from atelier.registry.commands import family, rebuilding
+from atelier.registry.place import TrackingError
 from atelier.registry.promotion import judged
 from atelier.registry.register import Registration, register
-from atelier.registry.server import TrackingError, client
+from atelier.registry.server import client
 from atelier.registry.signing import SignatureError
 from atelier.registry.tracking import step_run
 from atelier.registry.versions import address, resolve

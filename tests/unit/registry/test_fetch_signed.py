@@ -14,10 +14,12 @@ from atelier.files import sha256_file
 from atelier.generator import read_info, write_info
 from atelier.registry import fetch, signing
 from atelier.registry.fetch import HASHES, load_checkpoint
+from atelier.registry.place import TrackingError
 from atelier.registry.register import register
-from atelier.registry.server import TrackingError, client
+from atelier.registry.server import client
 from atelier.registry.signing import PAIR, SIGNATURE_AT, WHOLE, SignatureError
 from atelier.registry.tracking import StepRun, step_run
+from atelier_mlflow import place
 from signing_keys import Keys
 
 
@@ -65,13 +67,13 @@ def stored(version: ModelVersion, file: str) -> Path:
     """Where the store keeps a file of the version."""
     if file in PAIR:
         model = client().get_logged_model(version.tags["atelier.model_id"])
-        return Path(model.artifact_location.removeprefix("file://")) / "data" / "generator" / file
+        return place(Path("mlflow.db"), model.artifact_location) / "data" / "generator" / file
     return artifacts(version) / version.tags["atelier.players_at"]
 
 
 def artifacts(version: ModelVersion) -> Path:
     """The folder of the version's run in the store."""
-    return Path(str(client().get_run(str(version.run_id)).info.artifact_uri).removeprefix("file://"))
+    return place(Path("mlflow.db"), client().get_run(str(version.run_id)).info.artifact_uri)
 
 
 def tamper(path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from atelier.registry import ledger as ledgers
 from atelier.registry.ledger import Entry, Ledger, TurnLost
-from atelier.registry.server import TrackingError, client, experiment_id
+from atelier.registry.place import TrackingError
+from atelier.registry.server import client, experiment_id
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atelier.registry.lineage import environment_tags, git_state, pipeline_key
-from atelier.registry.server import TrackingError
+from atelier.registry.place import TrackingError
 
 
 @pytest.fixture

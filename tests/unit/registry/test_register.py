@@ -22,12 +22,14 @@ from atelier.registry import bundle
 from atelier.registry import register as registering
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.ledger import Ledger
+from atelier.registry.place import TrackingError
 from atelier.registry.register import DESCRIPTION_LIMIT, Registration, write_summary
 from atelier.registry.register import register as register_generator
-from atelier.registry.server import TrackingError, client
+from atelier.registry.server import client
 from atelier.registry.tracking import StepRun, step_run
 from atelier.registry.versions import NotRegisteredError, measurements, resolve
 from atelier.settings import fingerprint
+from atelier_mlflow import place
 
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(dp", b"(lp", b"ccopy_reg")
 
@@ -45,8 +47,7 @@ def register(
 
 
 def model_folder(registration: Registration) -> Path:
-    location = client().get_logged_model(registration.model_id).artifact_location
-    return Path(location.removeprefix("file://"))
+    return place(Path("mlflow.db"), client().get_logged_model(registration.model_id).artifact_location)
 
 
 def test_a_checkpoint_becomes_a_version(

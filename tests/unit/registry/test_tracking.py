@@ -19,9 +19,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from PIL import Image
 
-from atelier.registry import runs, server
+from atelier.registry import place, runs, server
 from atelier.registry.observer import MlflowObserver
-from atelier.registry.server import TrackingError, client, experiment_id
+from atelier.registry.place import TrackingError
+from atelier.registry.server import client, experiment_id
 from atelier.registry.tracking import step_run
 from atelier.training.preemption import Preempted
 from small import free_port
@@ -317,4 +318,4 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
 
 def test_the_default_store_is_a_local_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert server.tracking_uri() == "sqlite:///mlflow.db"
+    assert place.tracking_uri() == "sqlite:///mlflow.db"
