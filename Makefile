@@ -9,6 +9,8 @@ UV_VERSION := 0.13.9
 PORT ?= 5000
 WORKERS ?= 2
 MINUTES ?= 4
+SECONDS ?= 60
+SEED ?= 0
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -24,7 +26,7 @@ export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare bench-finetune recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare bench-finetune recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -72,6 +74,9 @@ recipes: $(STAMP) $(BASE) $(SETS) ## compare recipes at equal minutes on three d
 
 zoo: $(STAMP) $(BASE) ## train every family for MINUTES (4), write docs/zoo.md and docs/zoo.html; goes on where it stopped (an hour and a quarter)
 	@python -m benchmarks.zoo --minutes $(MINUTES)
+
+fuzz: $(STAMP) ## feed damaged files, bodies and records to all that reads them, for SECONDS (60), and keep what ends wrongly in .fuzz/
+	@python tests/fuzz --seconds $(SECONDS) --seed $(SEED)
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
 	@OMP_NUM_THREADS=1 python -m pytest -q tests/container

@@ -33,9 +33,14 @@ def canonical_json(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises OSError, and ValueError for what is no JSON or nested too deeply to be read."""
+    """The value in a JSON file. Raises OSError, and ValueError as `parse_json`."""
+    return parse_json(path.read_bytes())
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The value of a JSON text. Raises ValueError for what is no JSON, or nested too deeply to be read."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(content)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -17,6 +17,7 @@ from atelier.errors import AtelierError
 from atelier.files import atomic_write, canonical_json, read_json, sha256_file
 from atelier.networks import zoo
 from atelier.networks.layers import Generator, ImageShape
+from atelier.sections import first_problem
 from atelier.settings import ModelSettings, SettingsError
 
 WEIGHTS, INFO = "generator.safetensors", "generator.json"
@@ -36,12 +37,12 @@ class GeneratorInfo(BaseModel):
     a checkpoint that was written before hashes were kept, whose weights cannot be checked.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     format: Literal[1] = 1
     model: dict[str, Any]
-    resolution: int
-    channels: int
+    resolution: PositiveInt
+    channels: PositiveInt
     classes: list[str]
     latent_dim: int
     conditional: bool
@@ -70,9 +71,7 @@ def read_info(folder: Path) -> GeneratorInfo:
     try:
         return GeneratorInfo.model_validate(read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise GeneratorError(f"{path}: not a generator of this version of Atelier: {where}: {first['msg']}; {REMEDY}") from error
+        raise GeneratorError(f"{path}: not a generator of this version of Atelier: {first_problem(error)}; {REMEDY}") from error
     except (OSError, ValueError) as error:
         raise GeneratorError(f"{path}: cannot be read ({error}); {REMEDY}") from error
 
@@ -134,8 +133,13 @@ def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generato
     """
     folder = Path(folder)
     info = read_info(folder)
-    with torch.random.fork_rng(devices=[]):
-        generator, _ = zoo.build(model_settings(info, folder), info.shape)
+    settings = model_settings(info, folder)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            generator, _ = zoo.build(settings, info.shape)
+    except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"
+        raise GeneratorError(f"{folder / INFO}: no network can be built from what it says ({why}); {REMEDY}") from error
     generator.sha256 = check_weights(folder / WEIGHTS, info)
     load_weights(generator, folder / WEIGHTS)
     generator.info = info

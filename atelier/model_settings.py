@@ -101,13 +101,18 @@ class R3GANSettings(Section):
         return self
 
 
-class ModelSettings(Section):
-    """Which family is trained, and the parameters of each."""
+class Shared(Section):
+    """What every family is told."""
 
     architecture: Literal["mlp", "mlp_deep", "dcgan", "resnet", "sagan", "progan", "biggan", "stylegan2", "r3gan"]
     conditional: bool
     conditioning: Literal["projection", "concatenation", "auxiliary"]
     latent_dim: PositiveInt
+
+
+class ModelSettings(Shared):
+    """Which family is trained, and the parameters of each."""
+
     mlp: MLPSettings
     mlp_deep: MLPSettings
     dcgan: DCGANSettings
@@ -173,6 +178,6 @@ class ModelSettings(Section):
         field = cls.model_fields.get(str(family))
         if field is None or family not in get_args(cls.model_fields["architecture"].annotation):
             raise SettingsError(f"{origin}: architecture {family!r} is not known to this version of Atelier")
-        values = {"conditioning": "projection"} | identity
-        values[str(family)] = parse(identity.get(str(family)), cast(type[Section], field.annotation), origin, f"model.{family}")
-        return cls.model_construct(**values)
+        told = {"conditioning": "projection"} | {name: value for name, value in identity.items() if name != family}
+        own = parse(identity.get(str(family)), cast(type[Section], field.annotation), origin, f"model.{family}")
+        return cls.model_construct(**{**parse(told, Shared, origin, "model").model_dump(), str(family): own})

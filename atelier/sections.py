@@ -11,6 +11,7 @@ from atelier.errors import AtelierError
 PositiveInt = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+SHOWN = 500  # characters of a value or a reason in a message
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 SEEDS = range(-(2**63), 2**63)  # of images: the integers of 64 bits with a sign, MLflow's type of that column
@@ -38,6 +39,12 @@ def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:
         raise SettingsError("\n".join(_explain(item, section, origin, prefix) for item in error.errors())) from error
 
 
+def first_problem(error: ValidationError) -> str:
+    """Where the first problem is, and what: for files of ours, which nobody should have edited."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'at the top'}: {first['msg']}"
+
+
 def _explain(item: Any, section: type[Section], origin: str, prefix: str) -> str:
     """One pydantic error as a line: the origin, the key's path (none at the top), what is wrong, what is allowed."""
     path = [str(part) for part in item["loc"]]
@@ -49,11 +56,16 @@ def _explain(item: Any, section: type[Section], origin: str, prefix: str) -> str
     if kind == "missing":
         return f"{where}: missing; add it (git show HEAD:params.yaml has an example)"
     if kind == "value_error":
-        return f"{where}: {item['ctx']['error']}"
+        return f"{where}: {_cut(str(item['ctx']['error']))}"
     if kind == "model_type":
-        return f"{where}: should hold {', '.join(_siblings(section, [*path, '']))}, each with its value, but it is {given!r}"
+        keys = ", ".join(_siblings(section, [*path, ""]))
+        return f"{where}: should hold {keys}, each with its value, but it is {_cut(repr(given))}"
     message = item["msg"][0].lower() + item["msg"][1:]
-    return f"{where}: {message.removeprefix('input ')}, but it is {given!r}"
+    return f"{where}: {message.removeprefix('input ')}, but it is {_cut(repr(given))}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _siblings(section: type[Section], path: list[str]) -> list[str]:

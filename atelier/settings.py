@@ -334,6 +334,10 @@ def _yaml(text: str, origin: str) -> Any:
         return YAML(typ="safe", pure=True).load(io.StringIO(text))
     except YAMLError as error:
         raise SettingsError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{origin}: not valid YAML: nested too deeply") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # of a date without a meaning, of odd marks, keys, tags
+        raise SettingsError(f"{origin}: not valid YAML ({type(error).__name__}: {error}); write it as git shows it") from error
 
 
 def _override(values: Any, override: str) -> None:

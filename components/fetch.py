@@ -48,7 +48,9 @@ def tracked(uri: str) -> Tracked:
     """The parts of REMOTE/files/md5/HH/HHH... . Raises FetchError for another address."""
     found = OBJECT.fullmatch(uri)
     if found is None:
-        raise FetchError(f"{mask(uri)}: not an object of a DVC remote; `python -m pipelines submit` finds the address by itself")
+        raise FetchError(
+            f"{mask(uri):.500}: not an object of a DVC remote; `python -m pipelines submit` finds the address by itself"
+        )
     return Tracked(found["remote"], found["head"] + found["rest"])
 
 

@@ -21,7 +21,6 @@ what the paths hold:
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import webbrowser
@@ -35,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, sha256_file
+from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
 from atelier.registry.place import TrackingError, tracking_uri
 from atelier.registry.server import mask
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolve
@@ -220,7 +219,7 @@ def _line(registration: Registration, found: Evaluation, images: str, candidate:
 def read_lines(folder: Path) -> list[Line]:
     """The table that `register` wrote into this folder. Raises RegistrationError."""
     try:
-        return [Line(**line) for line in json.loads((folder / SUMMARY).read_text(encoding="utf-8"))]
+        return [Line(**line) for line in read_json(folder / SUMMARY)]
     except OSError as error:
         raise RegistrationError(f"{folder}: nothing was registered yet ({SUMMARY} is missing); run `dvc repro`") from error
     except (TypeError, ValueError) as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atelier.files import atomic_write, canonical_json
+from atelier.files import atomic_write, canonical_json, read_json
 from atelier.settings import ModelSettings, TrainSettings
 from atelier.training.checkpoint import Start
 from atelier.training.run import code_hash
@@ -39,7 +38,7 @@ def describe(
 def started_with(run: Path) -> dict[str, Any]:
     """What the run in this folder was started with. Raises StateError if there is no run."""
     try:
-        return json.loads((run / FILE).read_text(encoding="utf-8"))
+        return read_json(run / FILE)
     except OSError as error:
         known = ", ".join(sorted(str(file.parent) for file in run.parent.glob(f"*/{FILE}"))) or "no run at all"
         raise StateError(f"--resume {run}: no run here; {run.parent} holds {known}") from error

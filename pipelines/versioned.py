@@ -27,16 +27,16 @@ def addresses(settings: Settings) -> dict[str, str]:
 def address(section: str, path: str) -> str:
     """REMOTE/files/md5/... of a path that DVC tracks. Raises PipelineError."""
     import dvc.api
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     where = f"{section}.path {path!r} is on this machine, where no node of the cluster can read it"
     try:
         root = Path(Repo.find_root(path if Path(path).is_dir() else str(Path(path).parent)))
         uri = dvc.api.get_url(str(Path(path).resolve().relative_to(root)), repo=str(root))
-    except (DvcException, ValueError, OSError) as error:
+    except Exception as error:  # DVC raises almost any kind on damaged files of its own
+        why = " ".join(str(error).split()) or type(error).__name__
         raise PipelineError(
-            f"{where}, and DVC has no address for it ({error}); `dvc add {path}`, name a remote (dvc remote add -d) and "
+            f"{where}, and DVC has no address for it ({why}); `dvc add {path}`, name a remote (dvc remote add -d) and "
             f"`dvc push`, or put the images in a bucket and set {section}.source: s3"
         ) from error
     tracked(uri)

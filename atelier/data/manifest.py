@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
 from atelier.data.errors import DataError
+from atelier.files import read_json
+from atelier.sections import first_problem
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -94,6 +96,13 @@ class Manifest(Record):
             raise ValueError(f"{', '.join(splits) or 'none'} instead of {', '.join(SPLITS)}")
         return splits
 
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        for name, split in self.splits.items():
+            if len(split.class_counts) != len(self.classes) or (self.classes and sum(split.class_counts) != split.count):
+                raise ValueError(f"splits.{name}: class_counts do not fit {split.count} images of {len(self.classes)} classes")
+        return self
+
     def class_shares(self, split: str) -> dict[str, float]:
         """The share of each class among the images of train, test or all, by name; {} without classes."""
         parts = [self.splits[part] for part in SPLITS if split in (part, "all")]
@@ -128,7 +137,7 @@ def load_record(path: Path, kind: type[AnyRecord], expected: int, what: str, rem
     Raises DataError with the remedy where it is missing, broken or of another format than `expected`.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError:
         raise DataError(f"{path}: missing, so {path.parent} is no {what}; {remedy}") from None
     except (OSError, ValueError) as error:
@@ -139,6 +148,4 @@ def load_record(path: Path, kind: type[AnyRecord], expected: int, what: str, rem
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where}: {first['msg']}; it was damaged or edited: {remedy}") from error
+        raise DataError(f"{path}: {first_problem(error)}; it was damaged or edited: {remedy}") from error

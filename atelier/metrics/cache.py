@@ -7,7 +7,6 @@ checked on every read, so an entry of another key, a damaged one or a half-copie
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from functools import cache
 from importlib import metadata
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors import numpy as safetensors
 
-from atelier.files import atomic_folder, canonical_json, sha256_file
+from atelier.files import atomic_folder, canonical_json, read_json, sha256_file
 
 TENSORS, ENTRY = "tensors.safetensors", "entry.json"
 PACKAGES = ("extractors", "metrics")
@@ -54,7 +53,7 @@ def load(root: Path, kind: str, key: dict[str, Any]) -> tuple[Arrays, dict[str, 
     if not folder.exists():
         return None
     try:
-        entry = json.loads((folder / ENTRY).read_bytes())
+        entry = read_json(folder / ENTRY)
         content = (folder / TENSORS).read_bytes()
         if entry["key"] != _whole(key):
             raise ValueError("it belongs to another key")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor, load_extractor
-from atelier.files import atomic_write, canonical_json
+from atelier.files import atomic_write, canonical_json, read_json
 from atelier.generator import draw_latents, sample
 from atelier.memory import naming_remedy, of_a_measurement
 from atelier.metrics.classifier import Classifier, load_classifier, summarise
@@ -25,6 +25,7 @@ from atelier.metrics.readings import readings
 from atelier.metrics.reference import Reference, load_reference
 from atelier.metrics.seen import Seen
 from atelier.progress import bar
+from atelier.sections import first_problem
 from atelier.settings import EvaluateSettings
 from atelier.training.distributed import Ranks
 
@@ -74,10 +75,16 @@ class Evaluation:
 def read_evaluation(path: Path) -> Evaluation:
     """Evaluation of a metrics JSON, without features. Raises MetricError for a missing file or one of another form."""
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = read_json(Path(path))
         measurements = [Measurement.from_dict(item) for item in values["measurements"]]
-        by_class = values["class_shares"], values["class_distances"]
-        return Evaluation(measurements, *by_class, values["spread"], generator=values["generator"])
+        by_name = TypeAdapter(dict[str, float]).validate_python
+        by_class = by_name(values["class_shares"]), by_name(values["class_distances"])
+        generator = TypeAdapter(str).validate_python(values["generator"])
+        return Evaluation(measurements, *by_class, by_name(values["spread"]), generator=generator)
+    except ValidationError as error:
+        raise MetricError(
+            f"{path}: not the metrics of this version of Atelier ({first_problem(error)}); evaluate again"
+        ) from error
     except OSError as error:
         raise MetricError(f"{path}: metrics cannot be read ({error.strerror}); run the evaluation first") from error
     except (ValueError, KeyError, TypeError, MetricError) as error:

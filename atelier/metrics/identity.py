@@ -6,7 +6,10 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from atelier.errors import AtelierError
+from atelier.sections import first_problem
 
 
 class MetricError(AtelierError):
@@ -77,8 +80,11 @@ class Measurement:
     def from_dict(cls, values: dict[str, Any]) -> Measurement:
         """Inverse of `to_dict`. Raises MetricError where a part is missing or unknown."""
         try:
-            return cls(**{**values, "identity": Identity(**values["identity"])})
-        except (KeyError, TypeError) as error:
+            identity = TypeAdapter(Identity).validate_python(Identity(**values["identity"]).__dict__)
+            return TypeAdapter(cls).validate_python(cls(**{**values, "identity": identity}).__dict__)
+        except ValidationError as error:
+            raise MetricError(f"not a measurement of this version of Atelier ({first_problem(error)}); evaluate again") from error
+        except (KeyError, TypeError, OverflowError) as error:
             raise MetricError(f"not a measurement of this version of Atelier ({error}); evaluate again") from error
 
 

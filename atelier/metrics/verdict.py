@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
+import reprlib
 from pathlib import Path
 
-from atelier.files import atomic_write, canonical_json
+from atelier.files import atomic_write, canonical_json, read_json
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.settings import EvaluateSettings
@@ -41,7 +41,10 @@ def write(folder: Path, objection: str) -> None:
 def read(folder: Path) -> str:
     """The objection in an evaluation folder, "" when there is none. Raises MetricError where there is no verdict."""
     try:
-        return json.loads((folder / FILE).read_text(encoding="utf-8"))["objection"]
+        objection = read_json(folder / FILE)["objection"]
+        if not isinstance(objection, str):
+            raise TypeError(f"objection is {reprlib.repr(objection)}")
+        return objection
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MetricError(
             f"{folder / FILE}: cannot be read ({error}); evaluate again (dvc repro, or components.evaluate)"

@@ -100,18 +100,18 @@ def dvc_record(packed: Path) -> dict[str, str]:
     {} where there is no dvc.lock, or DVC did not make the set. Raises TrackingError for a dvc.lock that cannot be read.
     """
     try:
-        stages = list(YAML(typ="safe", pure=True).load(DVC_LOCK.read_text(encoding="utf-8"))["stages"].values())
+        stages = YAML(typ="safe", pure=True).load(DVC_LOCK.read_text(encoding="utf-8"))["stages"].values()
+        for stage in stages:
+            for out in stage.get("outs", ()):
+                if Path(out["path"]) == packed and "md5" in out:
+                    return {"dvc_md5": str(out["md5"]), **_raw(stage)}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, YAMLError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, YAMLError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrackingError(
             f"{DVC_LOCK}: cannot be read ({first}); restore it (git checkout dvc.lock), or run dvc repro"
         ) from error
-    for stage in stages:
-        for out in stage.get("outs", ()):
-            if Path(out["path"]) == packed and "md5" in out:
-                return {"dvc_md5": str(out["md5"]), **_raw(stage)}
     return {}
 
 

@@ -31,10 +31,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atelier.files import canonical_json
+from pydantic import TypeAdapter, ValidationError
+
+from atelier.files import canonical_json, parse_json
 from atelier.registry import runs
 from atelier.registry.place import TrackingError
 from atelier.registry.server import check_reachable, explained, mask
+from atelier.sections import first_problem
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -132,7 +135,7 @@ class Ledger:
     def entries(self) -> list[Entry]:
         """All decisions, oldest first."""
         found = self._parameters()
-        return [_entry(number, parts) for number, parts in sorted(found.items()) if parts.get(DECISION, VOID) != VOID]
+        return [self._entry(number, parts) for number, parts in sorted(found.items()) if parts.get(DECISION, VOID) != VOID]
 
     @contextlib.contextmanager
     def turn(self, carry_out: Callable[[Entry], None]) -> Iterator[Turn]:
@@ -202,7 +205,7 @@ class Ledger:
                 told = True
                 log.info(
                     "waiting for turn %d in the ledger of %s, which %s has; if that one is dead, its turn ends in %.0f s",
-                    last, self.name, json.loads(turns[last][TURN])["by"], LEASE_SECONDS - (time.monotonic() - since),
+                    last, self.name, parse_json(turns[last][TURN])["by"], LEASE_SECONDS - (time.monotonic() - since),
                 )  # fmt: skip
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, POLL_SECONDS[1])
@@ -216,20 +219,28 @@ class Ledger:
                 if entry.number > number:
                     carry_out(entry)
 
+    def _entry(self, number: int, parts: dict[str, str]) -> Entry:
+        """A decision. Raises TrackingError where it is not what `record` writes."""
+        try:
+            values = parse_json(parts[DECISION])
+            return TypeAdapter(Entry).validate_python({**values, "number": number, "end": parts.get(END, "")})
+        except (ValueError, TypeError) as error:
+            why = first_problem(error) if isinstance(error, ValidationError) else str(error)
+            raise TrackingError(
+                f"the ledger of {self.name} (MLflow run {self.run_id}): parameter {number:04}.{DECISION} is damaged ({why}); "
+                "restore MLflow's database from a copy"
+            ) from error
+
     def _settle(self, number: int, parts: dict[str, str], own: int, carry_out: Callable[[Entry], None]) -> None:
         if DECISION not in parts and not self.write(number, DECISION, VOID):
             parts = self._parameters()[number]  # decided at the last moment
         if parts.get(DECISION, VOID) == VOID:
             self.write(number, END, f"nothing was decided; ended by turn {own}")
             return
-        entry = _entry(number, parts)
+        entry = self._entry(number, parts)
         log.info("finishing what %s had decided about %s: %s version %d", entry.by, self.name, entry.action, entry.version)
         carry_out(entry)
         self.write(number, END, f"done by turn {own}")
-
-
-def _entry(number: int, parts: dict[str, str]) -> Entry:
-    return Entry(number=number, end=parts.get(END, ""), **json.loads(parts[DECISION]))
 
 
 def _registered(client: MlflowClient, name: str) -> dict[str, str] | None:

@@ -7,13 +7,13 @@ The registry never holds a key: both are PEM files that the environment names.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
+from atelier.files import read_json
 from atelier.generator import INFO, WEIGHTS
 from atelier.training.checkpoint import PLAYERS
 
@@ -116,7 +116,7 @@ def verify(folder: Path, signature: Path, files: tuple[str, ...], origin: str) -
         f"{origin}: its signature is damaged or forged; do not use it, and register its checkpoint again with {SIGNING_KEY} set"
     )
     try:
-        made_by = json.loads(signature.read_text(encoding="utf-8"))["verificationMaterial"]["publicKey"]["hint"]
+        made_by = read_json(signature)["verificationMaterial"]["publicKey"]["hint"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SignatureError(forged) from error
     if made_by != fingerprint(key):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
+from atelier.files import parse_json
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.registry.place import TrackingError, store_is_missing
 from atelier.registry.server import check_reachable, client, explained, import_mlflow
@@ -94,7 +94,7 @@ def measurements(version: ModelVersion) -> dict[str, Measurement]:
     for tag, value in version.tags.items():
         if tag.startswith(MEASUREMENT):
             try:
-                found[tag.removeprefix(MEASUREMENT)] = Measurement.from_dict(json.loads(value))
+                found[tag.removeprefix(MEASUREMENT)] = Measurement.from_dict(parse_json(value))
             except (ValueError, MetricError) as error:
                 raise TrackingError(f"{where}: tag {tag} is damaged ({error}); register it again") from error
     if not found:

@@ -10,7 +10,7 @@ from typing import Any
 
 from atelier.data.manifest import SPLITS, Manifest, SplitInfo
 from atelier.errors import AtelierError
-from atelier.generator import WEIGHTS, GeneratorInfo, check_weights, model_settings, read_info
+from atelier.generator import REMEDY, WEIGHTS, GeneratorInfo, check_weights, model_settings, read_info
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.identity import IdentityMismatch, Measurement, compare
 from atelier.networks.zoo import FAMILIES
@@ -108,7 +108,7 @@ def gather(
     try:
         history = read_history(checkpoint)
     except (OSError, ValueError) as error:
-        raise ReportError(f"{checkpoint}/history.json: cannot be read ({error}); train again") from error
+        raise ReportError(f"{checkpoint}/history.json: cannot be read ({error}); {REMEDY}") from error
     return Facts(
         info=info,
         sha256=check_weights(checkpoint / WEIGHTS, info),

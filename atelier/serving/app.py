@@ -104,7 +104,7 @@ class _Service:
         return _json(error.status, {"error": error.message}, headers | (champion.headers if champion else {}))
 
     async def not_served(self, request: Request, error: Any) -> Response:
-        message = f"{request.method} {request.url.path} is not served; see the page at /"
+        message = f"{request.method} {request.url.path:.200} is not served; see the page at /"
         return _json(error.status_code, {"error": message}, error.headers)
 
     def _champion(self, request: Request) -> Champion:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from atelier.files import atomic_folder, canonical_json, read_json
@@ -24,6 +25,7 @@ from atelier.generator import (
     write_info,
 )
 from atelier.networks.layers import class_rows
+from atelier.sections import first_problem
 from atelier.settings import ModelSettings
 from atelier.tasks.generation import Generation
 
@@ -122,11 +124,59 @@ def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[st
     network.load_state_dict(tensors)
 
 
+class _Part(BaseModel):
+    """What readers rely on; what else is there is theirs to leave."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Point(_Part):
+    __pydantic_extra__: dict[str, float | None]
+    images: float
+
+
+class _Evaluated(_Part):
+    images: float
+    value: float
+    seconds: float = 0.0
+    metrics: dict[str, float] = Field(default_factory=dict)
+    identity: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Alarm(_Part):
+    images: float
+    kind: str
+    text: str
+    done: str
+
+
+class _Spent(_Part):
+    kind: str
+    device: str
+    ranks: int
+    threads: int
+    watts: float | None
+    seconds: float
+
+
+class _History(_Part):
+    points: list[_Point]
+    evaluations: list[_Evaluated]
+    alarms: list[_Alarm] = Field(default_factory=list)
+    compute: list[_Spent] = Field(default_factory=list)
+
+
 def read_history(folder: Path) -> dict[str, Any]:
     """history.json of a checkpoint folder: {"points": [...], "evaluations": [...], "alarms": [...], "compute": [...]}.
 
     A measurement has its images, step, distance ("value"), the seconds that it took, other metrics and identities.
     An alarm has its images, kind, text and what was done. "compute" is what the training has cost (seconds on each kind of
     hardware, see clock.Clock). A checkpoint that was written before training recorded one of the last two has no such part.
+    Raises OSError, and ValueError saying which part is not as training writes it.
     """
-    return read_json(Path(folder) / "history.json")
+    values = read_json(Path(folder) / "history.json")
+    try:
+        _History.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+    return values

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
 import tempfile
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from atelier.files import atomic_folder, canonical_json, sha256_file, sync
+from atelier.files import atomic_folder, canonical_json, parse_json, sha256_file, sync
 from atelier.storage import S3_CONNECTIONS, Entry, S3Storage, StorageAway
 
 log = logging.getLogger("atelier.training")
@@ -140,7 +139,7 @@ class Mirror:
         """The files of a save. Raises _Damaged unless all of them are there."""
         (content,) = _patiently(lambda: list(self._store.read([entry])))
         try:
-            files = [_File(**line) for line in json.loads(content)["files"]]
+            files = [_File(**line) for line in parse_json(content)["files"]]
         except (ValueError, KeyError, TypeError) as error:
             raise _Damaged(f"damaged (its index cannot be read: {error})") from error
         for file in files:

@@ -7,7 +7,6 @@ for each of its retries.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 import kfp_server_api
 import urllib3
 
+from atelier.files import parse_json
 from atelier.registry.server import mask
 from pipelines.cluster import PipelineError
 
@@ -208,7 +208,7 @@ def _said(error: kfp_server_api.ApiException, secrets: list[str]) -> str:
     if body.lstrip().startswith("<"):  # the type does not tell: the server of the UI calls its one-line reasons HTML too
         return ""
     try:
-        answer = json.loads(body)
+        answer = parse_json(body)
     except ValueError:
         answer = {"message": body}
     if not isinstance(answer, dict):

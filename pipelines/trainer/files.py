@@ -9,13 +9,12 @@ in bytes and its sha256.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from atelier.files import canonical_json, sha256_file
+from atelier.files import canonical_json, parse_json, sha256_file
 from atelier.storage import S3_CONNECTIONS, Entry, S3Storage, StorageError
 
 DATA, BASE, CHECKPOINT = "data", "base", "checkpoint"
@@ -43,7 +42,7 @@ class JobFiles:
         for entry in self._notes.entries():
             if entry.name == f"{name}.json":
                 (content,) = self._notes.read([entry])
-                return json.loads(content)  # type: ignore[arg-type]
+                return parse_json(content)  # type: ignore[arg-type]
         return None
 
     def write(self, name: str, note: dict[str, Any]) -> None:

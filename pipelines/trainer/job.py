@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import threading
 import time
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from atelier.errors import AtelierError
+from atelier.files import parse_json
 
 POLL_SECONDS = 5.0
 UNREACHABLE_SECONDS = 600.0  # that the Kubernetes API may be away
@@ -240,7 +240,7 @@ def _reason(error: BaseException) -> str:
     body = getattr(cause, "body", None)
     if body:
         try:
-            return json.loads(body)["message"]
+            return parse_json(body)["message"]
         except (ValueError, KeyError, TypeError):
             return " ".join(str(body).split())
     return " ".join(str(cause).split()) or type(cause).__name__

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource, spread
+from atelier.files import parse_json
 from atelier.storage import LocalStorage
 
 
@@ -78,7 +78,7 @@ class ParquetSource(ListSource):
 
 def _class_names(schema: Any, column: str, file: Path) -> list[str] | None:
     try:
-        known = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        known = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         names = known.get("info", {}).get("features", {}).get(column, {}).get("names")
         if names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             return names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import re
 import tempfile
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.table import Table
 
-from atelier.files import atomic_folder, check_output
+from atelier.files import atomic_folder, check_output, read_json
 from atelier.generator import GeneratorInfo, load_generator, sample
 from atelier.pictures import grid, png
 from atelier.registry.commands.listing import console, number
@@ -156,7 +155,7 @@ def _parameters(version: ModelVersion, info: GeneratorInfo, scratch: Path) -> di
         return flat({"model": info.model, "train" if info.parent is None else "finetune": info.settings})
     with explained():
         file = client().download_artifacts(version.run_id or "", kept, str(scratch))
-    values: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    values: dict[str, Any] = read_json(Path(file))
     return flat(values)
 
 

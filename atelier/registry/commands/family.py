@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.tree import Tree
 
+from atelier.files import parse_json
 from atelier.registry.ancestry import DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH, children
 from atelier.registry.commands.listing import console, distance, number
 from atelier.registry.server import client, explained
@@ -60,7 +61,7 @@ def ancestors(version: ModelVersion) -> dict[str, Any]:
         "aliases": sorted(version.aliases),
         "weights_sha256": tags.get(GENERATOR_HASH, ""),
         "distance": _distance(version),
-        "images": json.loads(tags.get(DATA_SETS, "[]"))[:1],
+        "images": parse_json(tags.get(DATA_SETS, "[]"))[:1],
         "code": {"commit": tags.get("atelier.git_commit", ""), "dirty": tags.get("atelier.git_dirty", "unknown")},
         "parameters_sha256": tags.get(PARAMETERS_HASH, ""),
         "seed": tags.get("atelier.seed", ""),

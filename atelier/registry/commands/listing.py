@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from atelier.files import parse_json
 from atelier.metrics.verdict import DISTANCE
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
 from atelier.registry.ledger import Entry, Ledger
@@ -76,12 +77,12 @@ def show_one(args: argparse.Namespace) -> None:
     table.add_row("registered", _when(version.creation_timestamp))
     table.add_row("weights (sha256)", tags.get(GENERATOR_HASH, "not registered by Atelier"))
     table.add_row("MLflow", f"run {version.run_id or 'none'}, model {tags.get(MODEL_ID, version.source or 'none')}")
-    for one in json.loads(tags.get(DATA_SETS, "[]")):
+    for one in parse_json(tags.get(DATA_SETS, "[]")):
         table.add_row("images", "; ".join(f"{name} {value}" for name, value in one.items() if value))
     for tag, name in MADE_BY.items():
         if tags.get(tag):
             table.add_row(name, tags[tag])
-    for phrase in spent(json.loads(tags.get(COMPUTE, "[]"))):
+    for phrase in spent(parse_json(tags.get(COMPUTE, "[]"))):
         table.add_row("training took", phrase)
     console().print(table)
     console().print(_numbers(version))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import shlex
 import subprocess
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from atelier.errors import AtelierError
-from atelier.files import sha256_file
+from atelier.files import parse_json, read_json, sha256_file
 from atelier.generator import WEIGHTS, GeneratorInfo, read_info
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARENT
 from atelier.registry.fetch import load_checkpoint
@@ -73,7 +72,7 @@ def recipe(version: ModelVersion, folder: Path) -> Recipe:
         raise ReproduceError(f"{where}: no {lacks} kept, so it cannot be made again; register from a clone, by dvc repro")
     with tempfile.TemporaryDirectory() as scratch, explained():
         file = client().download_artifacts(version.run_id or "", parameters_at, scratch)
-        parameters = json.loads(Path(file).read_text(encoding="utf-8"))
+        parameters = read_json(Path(file))
         info = read_info(load_checkpoint(where, Path(scratch) / "checkpoint", players=False))
     section, packed, step = ("target", "data/target", "finetune") if info.parent else ("data", "data/base", "train")
     output, states = f"models/{'finetuned' if info.parent else 'base'}", f"states/{step}"
@@ -158,7 +157,7 @@ def _run(command: list[str], here: Path, environment: dict[str, str]) -> int:
 
 def _images(version: ModelVersion, section: str, packed: str) -> list[list[str]]:
     """Commands that bring the raw images, out of DVC's cache in this clone or from its remote, and pack them."""
-    own: dict[str, str] = next(iter(json.loads(version.tags.get(DATA_SETS, "[]"))), {})
+    own: dict[str, str] = next(iter(parse_json(version.tags.get(DATA_SETS, "[]"))), {})
     commands = []
     if own.get("raw_path") and own.get("raw_md5"):
         cache = Path(".dvc", "cache").resolve()
@@ -174,7 +173,7 @@ def _environment(version: ModelVersion) -> dict[str, str]:
 
 def _attempt(version: ModelVersion) -> dict[str, Any]:
     """The last attempt of the training, as its compute record tells it; {} without one."""
-    spent: Any = json.loads(version.tags.get(COMPUTE, "[]"))
+    spent: Any = parse_json(version.tags.get(COMPUTE, "[]"))
     return spent[-1] if isinstance(spent, list) and spent else {}
 
 
@@ -199,7 +198,7 @@ def _trains(command: list[str]) -> bool:
 
 
 def _same_images(found: Recipe, here: Path) -> None:
-    made = json.loads((here / found.packed / "manifest.json").read_text(encoding="utf-8"))["content_hash"]
+    made = read_json(here / found.packed / "manifest.json")["content_hash"]
     if made != found.data_hash:
         raise ReproduceError(
             f"{here / found.packed}: content hash {made[:12]}, but {found.version} was trained on {found.data_hash[:12]}; bring "

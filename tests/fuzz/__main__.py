@@ -1,0 +1,210 @@
+"""Feeds damaged files, bodies and records to everything that reads what others wrote, and says what does not end as it should.
+
+Right is: it is read, or refused by an error of Atelier's own (HTTP: a documented 4xx) that names the file or the key, in one
+printable piece. Wrong is: any other exception, a crash of the interpreter, more than 10 s, more than 1 GiB, a line that a library
+writes to the terminal, an error that names nothing. Cases are damaged in child processes; number N of a target is the same with
+the same seed. What is wrong is kept in the output folder and printed with the command that repeats it.
+
+The readers of IDX, manifests and shards are fuzzed once more by atheris (libFuzzer), which sees what code an input has reached
+and goes on from there: bytes that are checked one after the other are found by that alone. It needs Linux on x86-64.
+
+examples:
+  python tests/fuzz --cases 20                  # each target 20 times: seconds, the same everywhere
+  python tests/fuzz --seconds 3600 --seed 7     # an hour, of other damage
+  python tests/fuzz --only idx manifest         # these targets alone
+  python tests/fuzz --only idx --repeat .fuzz/idx-0-17
+
+exit codes: 0 nothing is wrong; 1 something is; 2 a wrong command line
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+TARGETS = (
+    "pictures", "measured_pictures", "zip", "idx", "parquet", "manifest", "shards", "parts", "checkpoint", "history",
+    "evaluation", "params", "state", "cache", "ledger", "numbers", "registration", "dvc_lock", "dvc_address", "http_body",
+    "http_address",
+)  # fmt: skip
+GUIDED = ("idx", "manifest", "shards")
+CASE_SECONDS, START_SECONDS = 10.0, 120.0
+SHOWN = 3000  # characters of a traceback
+AGAIN = "repeat it: python tests/fuzz"
+
+
+@dataclass
+class Tally:
+    """What was done, and what is wrong: a line for each failure."""
+
+    cases: int = 0
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+class Child:
+    """A process that runs cases from a turn on; each turn is announced before, so that its end can be told from its death."""
+
+    def __init__(self, work: Path, options: dict[str, Any], turn: int) -> None:
+        command = [sys.executable, str(HERE / "fuzz_child.py"), json.dumps({**options, "turn": turn, "work": str(work)})]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "1"}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=work)
+        assert self.process.stdout is not None
+        self.lines = selectors.DefaultSelector()
+        self.lines.register(self.process.stdout, selectors.EVENT_READ)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.rest = b""
+
+    def told(self, seconds: float) -> list[dict[str, Any]] | None:
+        """What it says next: [] at its end, None when it says nothing for that long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if not self.lines.select(until - time.monotonic()):
+                return None
+            content = os.read(self.process.stdout.fileno(), 2**20)  # type: ignore[union-attr]
+            if not content:
+                return []
+            *lines, self.rest = (self.rest + content).split(b"\n")
+            if lines:
+                return [json.loads(line) for line in lines]
+        return None
+
+
+def run_cases(options: dict[str, Any], work: Path, output: Path, tally: Tally) -> None:
+    """Runs the children, one after the death of the other."""
+    turn, end = 0, time.monotonic() + options["seconds"]
+    while True:
+        child, case = Child(work, {**options, "seconds": end - time.monotonic()}, turn), {"target": "", "number": -1}
+        patience = START_SECONDS
+        while lines := child.told(patience):
+            patience = CASE_SECONDS
+            for line in lines:
+                if "turn" in line:
+                    case, turn = line, line["turn"]
+                    tally.cases += 1
+                else:
+                    tally.refused += line.get("refused", 0)
+                    if "wrong" in line:
+                        keep(options, work, output, tally, case, line["wrong"])
+        if lines is None:
+            child.process.kill()
+            child.process.wait()
+            keep(options, work, output, tally, case, f"it goes on for more than {patience:g} s")
+        elif child.process.wait() != 0:
+            keep(options, work, output, tally, case, _last_words(work, child.process.returncode))
+        else:
+            return
+        if not case["target"] or options["repeat"]:
+            return
+        turn += 1
+
+
+def _last_words(work: Path, code: int) -> str:
+    said = (work / "stderr").read_text("utf-8", "replace") if (work / "stderr").exists() else ""
+    return f"the process died (exit code {code}) {said[-SHOWN // 2 :]}"
+
+
+def keep(options: dict[str, Any], work: Path, output: Path, tally: Tally, case: dict[str, Any], what: str) -> None:
+    """Keeps the input and says how to repeat it."""
+    target = case["target"] or "start"
+    kept = output / f"{target}-{options['seed']}-{case['number']}"
+    if not options["repeat"]:
+        shutil.rmtree(kept, ignore_errors=True)
+        if (work / target / "case").is_dir():
+            shutil.copytree(work / target / "case", kept)
+    else:
+        kept = Path(options["repeat"])
+    tally.wrong.append(target)
+    print(
+        f"\n{target}: {what[:SHOWN]}\nrepeat it: python tests/fuzz --only {target} --repeat {kept}", file=sys.stderr, flush=True
+    )
+
+
+def run_guided(target: str, seed: int, runs: int, seconds: float, work: Path, output: Path, tally: Tally) -> None:
+    """libFuzzer on one target, in a process of its own. What it finds becomes an input of the same target."""
+    command = [sys.executable, str(HERE / "guided.py"), target, str(work), f"-seed={seed + 1}", f"-timeout={CASE_SECONDS:.0f}"]
+    command += [
+        f"-max_total_time={max(1, int(seconds))}",
+        f"-runs={runs}",
+        "-rss_limit_mb=3000",
+        f"-artifact_prefix={work}/found-",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=work)
+    counted = re.findall(r"^#(\d+)\t", done.stderr, re.MULTILINE)
+    tally.cases += int(counted[-1]) if counted else 0
+    if done.returncode:
+        found = sorted(work.glob("found-*"))
+        for file in found:
+            kept = output / f"{target}-guided-{file.name.rpartition('-')[2][:12]}"
+            kept.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, kept / "blob")
+            print(f"{AGAIN} --only {target} --repeat {kept}", file=sys.stderr)
+        tally.wrong.append(target)
+        print(f"\n{target}, guided: {(done.stdout + done.stderr)[-SHOWN:]}", file=sys.stderr, flush=True)
+
+
+def guide() -> bool:
+    """Whether atheris is there."""
+    return subprocess.run([sys.executable, "-c", "import atheris"], capture_output=True).returncode == 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python tests/fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--seconds", type=float, default=60.0, metavar="S", help="how long in all (default: 60)")
+    made.add_argument(
+        "--cases", type=int, default=0, metavar="N", help="damaged inputs of each target instead, however long it takes"
+    )
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="of the damage (default: 0)")
+    made.add_argument("--only", nargs="+", choices=TARGETS, default=TARGETS, metavar="TARGET", help=f"of {', '.join(TARGETS)}")
+    made.add_argument(
+        "--output", type=Path, default=Path(".fuzz"), metavar="FOLDER", help="what is wrong is kept here (default: .fuzz)"
+    )
+    made.add_argument("--repeat", type=Path, metavar="FOLDER", help="run this kept input alone, of the one target of --only")
+    return made
+
+
+def main() -> int:
+    made = parser()
+    args = made.parse_args()
+    if args.repeat and (len(args.only) != 1 or not args.repeat.is_dir()):
+        made.error("--repeat needs one target in --only, and a folder that was kept")
+    guided = [] if args.repeat else [target for target in GUIDED if target in args.only]
+    if guided and not guide():
+        print("the guided part is left out: atheris is not installed here (it is on Linux with x86-64)", file=sys.stderr)
+        guided = []
+    start, tally = time.monotonic(), Tally()
+    seconds = 1e9 if args.cases else args.seconds
+    options = {
+        "targets": list(args.only),
+        "seed": args.seed,
+        "cases": args.cases,
+        "repeat": str(args.repeat.resolve()) if args.repeat else "",
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        run_cases({**options, "seconds": seconds * (0.6 if guided else 1)}, Path(scratch), args.output, tally)
+        for target in guided:
+            runs = args.cases * 10 or -1
+            run_guided(target, args.seed, runs, seconds * 0.4 / len(guided), Path(scratch), args.output, tally)
+    spent, wrong = time.monotonic() - start, f"{len(tally.wrong)} wrong {sorted(set(tally.wrong)) or ''}".strip()
+    print(
+        f"{tally.cases} inputs of {len(args.only)} targets in {spent:.0f} s: {tally.refused} refused as they should be, {wrong}"
+    )
+    return bool(tally.wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
