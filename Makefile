@@ -12,6 +12,11 @@ MINUTES ?= 4
 SECONDS ?= 60
 SEED ?= 0
 
+# MLflow's migrations cannot be read below a % and PATH ends a folder at a colon.
+ifneq ($(findstring %,$(CURDIR))$(findstring :,$(CURDIR)),)
+$(error MLflow and PATH take no folder whose name has a percent sign or a colon; rename $(CURDIR))
+endif
+
 BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := .tools/peers/.installed
@@ -24,6 +29,26 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export PYTHONUNBUFFERED := 1
+
+# A proxy's own certificate is in the system's store or in SSL_CERT_FILE; uv does not read the one by itself, pip and requests the other.
+ifdef SSL_CERT_FILE
+export PIP_CERT ?= $(SSL_CERT_FILE)
+export REQUESTS_CA_BUNDLE ?= $(SSL_CERT_FILE)
+else ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem),)
+export UV_SYSTEM_CERTS ?= true
+endif
+UNREACHED = { echo "the package index could not be used. Behind a proxy: HTTPS_PROXY=http://..., and for a certificate of its own" \
+	"SSL_CERT_FILE=/path/to/bundle.pem. A mirror: PIP_INDEX_URL and UV_DEFAULT_INDEX. Then run it again; what was fetched stays" >&2; exit 1; }
+
+# Libraries want a home that can be written to and a user's name; in a container there may be none.
+ifneq ($(shell [ -d "$$HOME" ] || echo none),)
+export HOME := $(CURDIR)/.tools/home
+else ifneq ($(shell [ -w "$$HOME" ] || echo none),)
+export XDG_CACHE_HOME ?= $(CURDIR)/.tools/home/.cache
+endif
+ifeq ($(USER)$(LOGNAME),)
+export LOGNAME := $(shell id -un 2>/dev/null)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare bench-finetune recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
@@ -119,16 +144,18 @@ clean: ## remove what the pipeline made in this folder; DVC's cache, MLflow's ru
 	rm -rf data/base data/target models evaluations registration states cache pipeline-runs dvc_plots
 
 $(UV):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Atelier needs Python 3.11 or newer; $(PYTHON) is older. Give one with: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "installing uv $(UV_VERSION) into .tools ..." >&2
-	@$(PYTHON) -m venv .tools || \
+	@"$(PYTHON)" -m venv .tools || \
 		{ echo "$(PYTHON) cannot make environments (on Debian: apt-get install python3-venv); or: make UV=\$$(command -v uv) ..." >&2; exit 1; }
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --retries 2 uv==$(UV_VERSION) || $(UNREACHED)
 
 $(STAMP): uv.lock pyproject.toml | $(UV)
 	@echo "installing the packages of uv.lock into .venv (about 6 GB) ..." >&2
-	@UV_PYTHON=$(PYTHON) $(UV) sync --frozen --compile-bytecode
+	@"$(UV)" venv --quiet --relocatable --clear --python "$(PYTHON)" .venv
+	@"$(UV)" sync --frozen --no-install-project --compile-bytecode || $(UNREACHED)
+	@for site in .venv/lib/python*/site-packages; do echo ../../../.. > "$$site/atelier.pth"; done
 	@touch $@
 
 $(PEERS): benchmarks/peers.txt | $(STAMP) $(UV)

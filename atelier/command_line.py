@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from atelier.errors import AtelierError
@@ -25,6 +26,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     """Runs a command line's main and exits with its code; an expected error is one line on stderr, no traceback."""
     configure_logging()
     try:
+        check_home()
         main()
     except AtelierError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -42,11 +44,23 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def check_home() -> None:
+    """Raises AtelierError for a user without a home, where MLflow and others keep files: most fail at their import."""
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise AtelierError(
+            f"uid {os.getuid()} has no home folder, which libraries need: set HOME to one that it may write to, such as HOME=/tmp"
+        ) from error
+
+
 def configure_logging() -> None:
-    """Our own messages, and of libraries only warnings that say something about the run."""
+    """Our own messages, and of libraries only warnings that say something about the run; one bundle of certificates for all."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for name in ("atelier", "components", "pipelines"):
         logging.getLogger(name).setLevel(logging.INFO)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
+    if bundle := os.environ.get("SSL_CERT_FILE"):  # which requests (MLflow's) and botocore do not read
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", bundle)
     warnings.filterwarnings("ignore", category=FutureWarning, module="mlflow")

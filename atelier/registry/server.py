@@ -48,7 +48,10 @@ def mask(text: str) -> str:
 
 
 def import_mlflow() -> None:
-    """Imports MLflow (about 2 s the first time) with telemetry and the notices of database migrations off."""
+    """Imports MLflow (about 2 s the first time) with telemetry and the notices of database migrations off.
+
+    Raises TrackingError where MLflow would fail to make its SQLite file.
+    """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -57,6 +60,9 @@ def import_mlflow() -> None:
     import mlflow
     from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 
+    if "%" in mlflow.__file__ and _sqlite_file() is not None:
+        folder = Path(mlflow.__file__).parent
+        raise TrackingError(f"MLflow cannot read its migrations below a folder with a % in its name: rename it ({folder})")
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(level)
     mlflow.set_tracking_uri(tracking_uri())

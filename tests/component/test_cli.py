@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +109,22 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "run the same command again" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):  # a defect of ours keeps its traceback
         cli.run(broken)
+
+
+def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert run("prepare", "--output", "packed") == 1
+    assert re.fullmatch(r"error: uid \d+ has no home folder, .*set HOME to one .*\n", capsys.readouterr().err)
+
+
+def test_one_variable_names_the_certificates_for_every_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/bundle.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/other.pem")
+    cli.configure_logging()
+    assert os.environ["REQUESTS_CA_BUNDLE"] == "/other.pem"
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    cli.configure_logging()
+    assert os.environ["REQUESTS_CA_BUNDLE"] == "/bundle.pem"

@@ -67,7 +67,7 @@ def test_a_checkpoint_of_before_still_loads(checkpoint: Path) -> None:
     [
         (b"[" * 100_000, "cannot be read .nested too deeply"),
         (b"\xff\xfe", "cannot be read"),
-        (b"[]", "the file: Input should be"),
+        (b"[]", "at the top: Input should be"),
         (b'{"format": 2}', "format: Input should be 1"),
     ],
 )

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
@@ -319,3 +320,13 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
 def test_the_default_store_is_a_local_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert place.tracking_uri() == "sqlite:///mlflow.db"
+
+
+def test_a_folder_whose_migrations_mlflow_cannot_read_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow, "set_tracking_uri", lambda _: None)
+    monkeypatch.setattr(mlflow, "__file__", "/data/100% mine/mlflow/__init__.py")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")  # whose server is elsewhere
+    server.import_mlflow()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with pytest.raises(TrackingError, match=r"a % in its name: rename it \(/data/100% mine/mlflow\)"):
+        server.import_mlflow()
