@@ -60,7 +60,7 @@ def import_mlflow() -> None:
     import mlflow
     from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 
-    if "%" in mlflow.__file__ and _sqlite_file() is not None:
+    if "%" in mlflow.__file__ and database() is not None:
         folder = Path(mlflow.__file__).parent
         raise TrackingError(f"MLflow cannot read its migrations below a folder with a % in its name: rename it ({folder})")
     for name, level in QUIET.items():
