@@ -154,8 +154,8 @@ $(UV):
 $(STAMP): uv.lock pyproject.toml | $(UV)
 	@echo "installing the packages of uv.lock into .venv (about 6 GB) ..." >&2
 	@"$(UV)" venv --quiet --relocatable --clear --python "$(PYTHON)" .venv
-	@"$(UV)" sync --frozen --no-install-project --compile-bytecode || $(UNREACHED)
-	@for site in .venv/lib/python*/site-packages; do echo ../../../.. > "$$site/atelier.pth"; done
+	@"$(UV)" sync --frozen --compile-bytecode || $(UNREACHED)
+	@for path in .venv/lib/python*/site-packages/*atelier.pth; do echo ../../../.. > "$$path"; done # moves with the folder
 	@touch $@
 
 $(PEERS): benchmarks/peers.txt | $(STAMP) $(UV)
