@@ -85,7 +85,7 @@ class ImageFiles:
         names = {name for name in labels if name is not None}
         self.classes: list[str] = sorted(names) if len(names) > 1 and None not in labels else []
         places = {name: place for place, name in enumerate(self.classes)}
-        self.labels = np.array([places.get(name, 0) for name in labels], dtype=np.int64)
+        self.labels = np.array([places.get(name or "", 0) for name in labels], dtype=np.int64)
         self.notes += _notes_on_folders(folders)
         content = {"files": [file.sha256 for file in files], "classes": self.classes, "labels": self.labels.tolist()}
         self.content_hash = hashlib.sha256(canonical_json(content).encode()).hexdigest()
