@@ -43,7 +43,7 @@ import numpy as np
 from atelier.data.manifest import NAME as MANIFEST
 from atelier.data.packed import PackedDataset
 from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output
-from atelier.generator import load_generator
+from atelier.generator import GeneratorError, load_generator
 from atelier.metrics import verdict
 from atelier.metrics.evaluate import Evaluation, Evaluator
 from atelier.networks.layers import Generator
@@ -84,6 +84,13 @@ def evaluate(
     generator = load_generator(checkpoint, chosen)
     other = load_generator(baseline, chosen) if baseline else None
     images = PackedDataset(data)
+    for folder, one in ((checkpoint, generator), (baseline, other)):
+        if one and (one.shape.resolution, one.shape.channels) != (images.resolution, images.channels):
+            raise GeneratorError(
+                f"{folder} paints {one.shape.resolution} px with {one.shape.channels} channels, but {data} holds "
+                f"{images.resolution} px with {images.channels}; give the images that it was trained "
+                "on, or others that were packed like those"
+            )
     parameters = {"evaluate": settings.model_dump(mode="json")}
     tags = {"atelier.generator_sha256": generator.sha256, "atelier.data_hash": images.content_hash}
     with ranks(chosen) as these, contextlib.ExitStack() as stack:

@@ -12,7 +12,10 @@ from typing import Any
 import mlflow
 import pytest
 
+from atelier.data.errors import DataError
+from atelier.data.pack import pack
 from atelier.files import sha256_file
+from atelier.generator import GeneratorError
 from atelier.metrics import verdict
 from atelier.metrics.evaluate import read_evaluation
 from atelier.settings import Settings, fingerprint, load
@@ -111,6 +114,20 @@ def test_the_baseline_is_measured_with_the_same_identity(made: Made) -> None:
     assert base.flat != tuned.flat
     target = json.loads((made.folder / "target" / "manifest.json").read_text())["content_hash"]
     assert all(m.identity.reference.startswith(target) for m in base.measurements)
+
+
+def test_images_of_another_size_are_refused_before_anything_is_measured(made: Made) -> None:
+    larger = made.settings.data.model_copy(update={"resolution": 32, "channels": 3})
+    pack(larger, Path("larger"), workers=1, progress=False)
+    said = "^(model|tuned) paints 28 px with 1 channels, but larger holds 32 px with 3; give the images that it was trained on"
+    for checkpoint in ("model", "tuned"):
+        folders = [Path(name) for name in (checkpoint, "larger", "other-evaluation", "no-cache")]
+        with pytest.raises(GeneratorError, match=said):
+            evaluate(made.settings.evaluate, "atelier", *folders, device="cpu")  # type: ignore[arg-type]
+    assert not Path("no-cache").exists() and not Path("other-evaluation").exists()
+    settings = _changed(made.settings, "data", resolution=32)
+    with pytest.raises(DataError, match=r"base: data\.resolution is 32, but it was packed with 28"):
+        _register(settings, "other-registration")
 
 
 def test_the_finetuned_generator_names_its_parent(made: Made) -> None:
