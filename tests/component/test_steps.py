@@ -120,11 +120,11 @@ def test_images_of_another_size_are_refused_before_anything_is_measured(made: Ma
     larger = made.settings.data.model_copy(update={"resolution": 32, "channels": 3})
     pack(larger, Path("larger"), workers=1, progress=False)
     said = "^(model|tuned) paints 28 px with 1 channels, but larger holds 32 px with 3; give the images that it was trained on"
+    kept, cache = Path("other-evaluation"), Path("no-cache")
     for checkpoint in ("model", "tuned"):
-        folders = [Path(name) for name in (checkpoint, "larger", "other-evaluation", "no-cache")]
         with pytest.raises(GeneratorError, match=said):
-            evaluate(made.settings.evaluate, "atelier", *folders, device="cpu")  # type: ignore[arg-type]
-    assert not Path("no-cache").exists() and not Path("other-evaluation").exists()
+            evaluate(made.settings.evaluate, "atelier", Path(checkpoint), Path("larger"), kept, cache, device="cpu")
+    assert not kept.exists() and not cache.exists()
     settings = _changed(made.settings, "data", resolution=32)
     with pytest.raises(DataError, match=r"base: data\.resolution is 32, but it was packed with 28"):
         _register(settings, "other-registration")
