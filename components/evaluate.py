@@ -53,6 +53,7 @@ from atelier.report.gallery import Neighbours, neighbours, picture, rows
 from atelier.report.html import MAX_NEIGHBOURS, write_report
 from atelier.settings import EvaluateSettings
 from atelier.training.distributed import choose_device, ranks
+from atelier.workspace import lasting
 from components import cli
 from components.measure_folders import add_arguments, measure_folders
 
@@ -174,7 +175,7 @@ def main() -> None:
     parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="a generator to measure beside it")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the packed real images")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where numbers and report go")
-    parser.add_argument("--cache", type=Path, default=Path("cache"), metavar="FOLDER", help="default: cache")
+    parser.add_argument("--cache", type=Path, default=lasting(Path("cache")), metavar="FOLDER", help="default: cache")
     parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
     parser.add_argument("--stage", default="evaluate", metavar="NAME", help="name of the MLflow run (default: evaluate)")
     of_files = add_arguments(parser)

@@ -39,6 +39,7 @@ from atelier.registry.place import TrackingError, tracking_uri
 from atelier.registry.server import mask
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolve
 from atelier.settings import EvaluateSettings, Settings
+from atelier.workspace import lasting
 from components import cli
 
 # What loads PyTorch (seconds) is imported by the functions that need it, so that --show does without.
@@ -295,7 +296,7 @@ def main() -> None:
     parser.add_argument(
         "--show", type=Path, metavar="FOLDER", help="only print the table of this folder, with the aliases of now"
     )
-    parser.add_argument("--cache", type=Path, default=Path("cache"), metavar="FOLDER", help="default: cache")
+    parser.add_argument("--cache", type=Path, default=lasting(Path("cache")), metavar="FOLDER", help="default: cache")
     parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
     parser.add_argument("--open", action="store_true", help="with --show: open the reports in a browser, too")
     args = parser.parse_args()

@@ -63,6 +63,7 @@ from atelier.training.duel import remarks
 from atelier.training.loop import Measure
 from atelier.training.run import run, run_key, with_precision
 from atelier.training.state import RunFolder
+from atelier.workspace import lasting
 from components import cli, resume
 from components.packing import packed_otherwise
 
@@ -198,7 +199,7 @@ def add_arguments(parser: argparse.ArgumentParser, init_from: str) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes")
     parser.add_argument("--states", type=Path, default=Path("states"), metavar="FOLDER", help="saves of runs (default: states)")
     parser.add_argument("--mirror", metavar="S3", help="s3://bucket/prefix that saves go to as well (default: none)")
-    parser.add_argument("--cache", type=Path, default=Path("cache"), metavar="FOLDER", help="default: cache")
+    parser.add_argument("--cache", type=Path, default=lasting(Path("cache")), metavar="FOLDER", help="default: cache")
     parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
     beginning = parser.add_mutually_exclusive_group()
     beginning.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run of --states, or fail")

@@ -20,7 +20,7 @@ from urllib.request import url2pathname
 
 from atelier.files import atomic_folder
 from atelier.registry.place import TrackingError
-from atelier_mlflow import FOLDER, SCHEME
+from atelier_mlflow import FOLDER, SCHEME, place
 
 log = logging.getLogger("atelier.tracking")
 
@@ -77,7 +77,7 @@ def settle(database: Path) -> None:
     left = [one for one in strays if one.has_files and one.kind == FOLDER and one.left_behind]
     if left:
         raise TrackingError(
-            f"{database}: files of {len(left)} runs and models are in {_folders(left)}, "
+            f"{database}: files of {len({one.old for one in left})} runs and models are in {_folders(left)}, "
             f"not in {database.absolute().parent / FOLDER}; {REMEDY}"
         )
     _correct(database, [one for one in strays if one.kind == FOLDER or not one.left_behind])
@@ -105,6 +105,15 @@ def check_inside(database: Path, location: str) -> None:
     if found and Path(found[1]) != database.absolute().parent:
         raise TrackingError(
             f"{database}: this experiment's files would be written to {location}, outside of its folder; {REMEDY}"
+        )
+
+
+def check_there(database: Path, location: str, what: str) -> None:
+    """Raises TrackingError where an address of the database leads to no files. `what` says whose they are."""
+    if location.startswith(f"{SCHEME}:") and not _there(found := place(database, location)):
+        raise TrackingError(
+            f"{what}: its files are not at {found}, where {database} has them; bring that folder back beside the database, or "
+            "register the generator again from its checkpoint (dvc repro --force register)"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,11 +10,20 @@ from typing import TYPE_CHECKING
 
 from atelier.files import atomic_folder, sha256_file
 from atelier.generator import INFO, WEIGHTS
-from atelier.registry import signing
-from atelier.registry.place import TrackingError
-from atelier.registry.server import client, explained
+from atelier.registry import artifacts, signing
+from atelier.registry.place import TrackingError, database, store_is_missing, tracking_uri
+from atelier.registry.server import client, explained, mask
 from atelier.registry.signing import SignatureError
-from atelier.registry.versions import ARTIFACT, GENERATOR_HASH, INFO_HASH, PLAYERS_AT, PLAYERS_HASH, check_ours, resolve
+from atelier.registry.versions import (
+    ARTIFACT,
+    GENERATOR_HASH,
+    INFO_HASH,
+    PLAYERS_AT,
+    PLAYERS_HASH,
+    NotRegisteredError,
+    check_ours,
+    resolve,
+)
 from atelier.registry.versions import uri as uri_of
 from atelier.training.checkpoint import PLAYERS
 
@@ -51,6 +61,21 @@ def load_checkpoint(uri: str, output: Path, players: bool = True) -> Path:
     return output
 
 
+def check_store(uri: str) -> None:
+    """Raises TrackingError where MLflow is a SQLite file from which what `uri` means cannot be had, however long one waits.
+
+    A server may be away and come back, and what is not registered yet may come: neither is an error here.
+    """
+    if store_is_missing():
+        raise TrackingError(
+            f"{mask(tracking_uri())}: no such file; run it in the folder that holds mlflow.db, make one (dvc repro), or set "
+            "MLFLOW_TRACKING_URI"
+        )
+    if database() is not None:
+        with contextlib.suppress(NotRegisteredError), explained():
+            _check_files(resolve(uri))
+
+
 def check_signature(version: ModelVersion) -> None:
     """Fetches a whole version and raises as `load_checkpoint` does; where no verify key is configured nothing happens."""
     if signing.configured():
@@ -79,11 +104,19 @@ def _verify(version: ModelVersion, folder: Path, files: tuple[str, ...], uri: st
         signing.verify(folder, signature, files, uri)
 
 
+def _check_files(version: ModelVersion) -> None:
+    file = database()
+    if file is not None:
+        location = client().get_model_version_download_uri(version.name, version.version)
+        artifacts.check_there(file, location, uri_of(version))
+
+
 def _download(version: ModelVersion, folder: Path, files: tuple[str, ...]) -> dict[str, Path]:
     """Path of each file after its download into `folder`."""
     import mlflow
 
     with explained():
+        _check_files(version)
         pair = Path(mlflow.artifacts.download_artifacts(f"{uri_of(version)}/data/{ARTIFACT}", dst_path=str(folder / "model")))
         paths = {file: pair / file for file in signing.PAIR}
         if PLAYERS in files:

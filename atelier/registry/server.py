@@ -141,6 +141,8 @@ def unreachable(error: BaseException) -> TrackingError:
 def _remedy(error: BaseException) -> str:
     from mlflow.exceptions import MlflowException
 
+    if "readonly database" in str(error) or isinstance(error, PermissionError):
+        return "this user may not write there; have its owner give the right to, or set MLFLOW_TRACKING_URI to another"
     status = error.get_http_status_code() if isinstance(error, MlflowException) else None
     if status == 401:
         return "it asks for a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
@@ -150,7 +152,10 @@ def _remedy(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Type and first line of an error, or of the network or file error at its root, masked and cut to 200 characters."""
+    """Type and first line of an error, or of the network or file error at its root, masked and cut to 500 characters.
+
+    A first line that announces the next, as MLflow's of failed downloads does, comes with it.
+    """
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -158,8 +163,9 @@ def first_line(error: BaseException) -> str:
         link = link.__cause__ or link.__context__
     roots = [one for one in chain if isinstance(one, OSError)]
     shown = roots[-1] if roots else next((one for one in chain if not isinstance(one, TrackingError)), error)
-    lines = str(shown).strip().splitlines() or [""]
-    return mask(f"{type(shown).__name__}: {lines[0]}")[:200]
+    lines = [line.strip() for line in str(shown).splitlines() if line.strip()] or [""]
+    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return mask(f"{type(shown).__name__}: {said}")[:500]
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

@@ -2,7 +2,8 @@
 
 The next version is fetched, checked and tried aside, then takes over between two requests. When MLflow is away, or the alias
 leads nowhere or to weights that are not those that were registered, the version in use stays; /ready, the page and the log
-say so. Without a version it waits for one: /ready says 503 until then.
+say so. Without a version it waits for one: /ready says 503 until then. An MLflow in a file that is not there, or whose files are
+not beside it, is an error at once.
 
   GET /                                            a page with the version in use, its classes and 16 images
   GET /image.png?seed=7&class=3&truncation=0.7     one image
@@ -85,6 +86,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     import torch
     import uvicorn
 
+    from atelier.registry.fetch import check_store
     from atelier.serving.app import application
     from atelier.serving.follow import Follower
     from atelier.serving.metrics import Metrics
@@ -94,6 +96,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without that device
         reason = str(error).splitlines()[0]
         raise ServingError(f"--device {args.device}: cannot be used here ({reason}); give another, such as cpu") from error
+    check_store(args.version)
     metrics = Metrics()
     follower = Follower(args.version, args.device, args.poll, scratch, metrics)
     app = application(follower, Limits(args.body, args.images, args.rate, args.queue), metrics)

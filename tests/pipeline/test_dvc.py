@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier_mlflow import place
 from clone import STAGES, Clone, make_clone, skipped
 from small import folder_hash
 
@@ -71,12 +72,14 @@ def test_a_queue_of_experiments_is_a_sweep(committed: Reproduced) -> None:
     registry = mlflow.MlflowClient(f"sqlite:///{committed.folder}/mlflow.db")
     before = len(registry.search_model_versions())
     committed.dvc("exp", "run", "--queue", "--set-param", "train.seed=1,2", "evaluate_base")
-    committed.dvc("exp", "run", "--run-all")
+    committed.dvc("exp", "run", "--run-all", "--jobs", "2")
     distance = "evaluations/base/metrics.json:frechet_efficientnet_lite0"
     shown = committed.dvc("exp", "show", "--csv", "--only-changed", "--sort-by", distance)
     table = list(csv.DictReader(io.StringIO(shown)))
     trials = {row["train.seed"]: float(row[distance]) for row in table if row["typ"].startswith("branch")}
     assert set(trials) >= {"1", "2"} and trials["1"] != trials["2"]
+    for name in {row["Experiment"] for row in table if row["typ"].startswith("branch") and row["train.seed"] in ("1", "2")}:
+        assert steps_of(registry, committed.folder, name) == {"train", "evaluate_base"}
     best = min(trials, key=trials.__getitem__)
     (name,) = {row["Experiment"] for row in table if row["train.seed"] == best and row["typ"].startswith("branch")}
     committed.dvc("exp", "apply", name)
@@ -84,7 +87,22 @@ def test_a_queue_of_experiments_is_a_sweep(committed: Reproduced) -> None:
     assert metrics["frechet_efficientnet_lite0"] == pytest.approx(trials[best])
     assert len(registry.search_model_versions()) == before, "no trial has registered anything"
     assert {"train", "evaluate_base"} <= skipped(committed.dvc("repro"))
-    assert len(registry.search_model_versions()) == before + 2, "the best base generator and what was fine-tuned from it"
+    after = registry.search_model_versions()
+    assert len(after) == before + 2, "the best base generator and what was fine-tuned from it"
+    newest = max((one for one in after if one.name == "digits"), key=lambda one: int(one.version))
+    key = newest.tags["atelier.run_key"]
+    (trained,) = registry.search_runs(["1"], f"tags.`atelier.run_key` = '{key}' and tags.`atelier.step` = 'train'")
+    assert trained.data.tags["dvc.experiment"] == name
+
+
+def steps_of(registry: mlflow.MlflowClient, folder: Path, experiment: str) -> set[str]:
+    """Steps of a DVC experiment that have a finished run in MLflow, with numbers, and with pictures beside the database."""
+    found = set()
+    for run in registry.search_runs(["1"], f"tags.`dvc.experiment` = '{experiment}' and tags.`atelier.step` != ''"):
+        files = place(folder / "mlflow.db", run.info.artifact_uri)
+        assert run.info.status == "FINISHED" and run.data.metrics and list(files.rglob("*.png"))
+        found.add(run.data.tags["atelier.step"])
+    return found
 
 
 def test_plots_compare_revisions(committed: Reproduced) -> None:

@@ -1,0 +1,242 @@
+"""A database of MLflow and its files find each other wherever their folder is, those of before too."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
+
+from atelier.registry import artifacts
+from atelier.registry.__main__ import main
+from atelier.registry.fetch import check_store, load_checkpoint
+from atelier.registry.place import TrackingError
+from atelier.registry.register import register
+from atelier.registry.server import client
+from atelier.registry.tracking import step_run
+from atelier_mlflow import place
+from small import folder_hash
+
+EXPERIMENT = "atelier"
+
+
+@pytest.fixture
+def of_before(
+    store: Path, tracking: Path, tmp_path: Path, make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with a registered generator, and the database as the code of before wrote it: with absolute addresses."""
+    folder = tmp_path / "original"
+    folder.mkdir()
+    shutil.copyfile(store / "mlflow.db", folder / "mlflow.db")
+    use(folder, monkeypatch)
+    with step_run("register", EXPERIMENT, {}, required=True) as run:
+        register(run, "digits", make_checkpoint("base"), [], "A card.")
+        with sqlite3.connect(folder / "mlflow.db") as connection:  # of the store that tests share, this one's own
+            connection.execute("DELETE FROM model_versions WHERE run_id != ?", (run.opened_id,))
+            connection.execute("DELETE FROM logged_models WHERE experiment_id != ?", (run.experiment_id,))
+            connection.execute("UPDATE runs SET artifact_uri = NULL WHERE experiment_id != ?", (run.experiment_id,))
+    assert addresses(folder) and all(one.startswith("mlflow-artifacts:/") for one in addresses(folder))
+    rewrite(folder, "mlflow-artifacts:/", f"{(folder / artifacts.FOLDER).as_uri()}/")
+    return folder
+
+
+def use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow is the database in a folder; the working directory is another one."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+
+
+def addresses(folder: Path) -> list[str]:
+    """Every address of the tables that leads to files."""
+    with sqlite3.connect(folder / "mlflow.db") as connection:
+        rows = [
+            row
+            for table, column in artifacts.ADDRESSES
+            for row in connection.execute(f"SELECT {column} FROM {table} WHERE {column} NOT LIKE 'models:/%'")
+        ]
+    return [text for (text,) in rows]
+
+
+def rewrite(folder: Path, old: str, new: str) -> None:
+    with sqlite3.connect(folder / "mlflow.db") as connection:
+        for table, column in artifacts.ADDRESSES:
+            connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (old, new))
+
+
+def texts_with(folder: Path, needle: str) -> set[str]:
+    """TABLE.COLUMN of every text in the database that holds the needle."""
+    found = set()
+    with sqlite3.connect(folder / "mlflow.db") as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall():
+                if connection.execute(f"SELECT 1 FROM {table} WHERE {column} LIKE ?", (f"%{needle}%",)).fetchone():
+                    found.add(f"{table}.{column}")
+    return found
+
+
+def log_something(name: str) -> Path:
+    """The file that a run of the experiment leaves, below the working directory or elsewhere."""
+    with step_run(name, EXPERIMENT, {}, required=True) as run:
+        MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).log_text(run.opened_id, "it", "it.txt")
+        return place(Path(os.environ["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")), _uri(run.opened_id)) / "it.txt"
+
+
+def _uri(run_id: str) -> str:
+    return str(client().get_run(run_id).info.artifact_uri)
+
+
+@pytest.mark.parametrize("how", ["stays", "moves", "is copied"])
+def test_a_folder_of_before_may_move(of_before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    before, folder = folder_hash(of_before), of_before
+    if how != "stays":
+        folder = tmp_path / "with a space"
+        (shutil.copytree if how == "is copied" else shutil.move)(of_before, folder)  # type: ignore[operator]
+    use(folder, monkeypatch)
+    load_checkpoint("models:/digits/1", tmp_path / "pulled")
+    assert all(one.startswith("mlflow-artifacts:/") for one in addresses(folder))
+    assert not {text for text in texts_with(folder, str(of_before)) if not text.startswith("logged_model_tags.")}
+    assert log_something(f"after it {how}").read_text() == "it"
+    assert folder in log_something(f"again after it {how}").parents
+    if how == "is copied":
+        assert folder_hash(of_before) == before, "nothing of the original has changed"
+
+
+def test_a_folder_moves_again_and_plain_mlflow_loads_from_it(
+    of_before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(of_before, monkeypatch)
+    client().set_registered_model_alias("digits", "champion", "1")
+    moved = shutil.move(of_before, tmp_path / "moved")
+    script = (
+        "import mlflow, pandas\n"
+        "mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
+        "print(mlflow.pyfunc.load_model('models:/digits@champion').predict(pandas.DataFrame({'seed': [1]})).shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=moved, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "(1, 28, 28, 1)", done.stderr
+
+
+def test_files_that_are_elsewhere_alone_are_refused_until_they_are_brought(
+    of_before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a copy in which the code of before has trained: it wrote into the original."""
+    copy = Path(shutil.copytree(of_before, tmp_path / "copy"))
+    before = folder_hash(of_before)
+    shutil.rmtree(copy / artifacts.FOLDER / EXPERIMENT / "models")
+    use(copy, monkeypatch)
+    with pytest.raises(TrackingError) as refused:
+        log_something("in the copy")
+    told = str(refused.value)
+    assert f"files of 1 runs and models are in {of_before}/mlartifacts, not in {copy}/mlartifacts" in told
+    assert "python -m atelier.registry relocate" in told
+    with pytest.raises(TrackingError, match="relocate"):
+        check_store("models:/digits/1")
+    monkeypatch.setattr(sys, "argv", ["registry", "relocate"])
+    main()
+    assert f"copied to {copy}/mlartifacts/{EXPERIMENT}/models/m-" in capsys.readouterr().out
+    main()
+    assert "0 addresses changed" in capsys.readouterr().out
+    load_checkpoint("models:/digits/1", tmp_path / "pulled")
+    assert copy in log_something("in the copy").parents and folder_hash(of_before) == before
+
+
+def test_what_somebody_has_put_elsewhere_stays_there(of_before: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = ["s3://bucket/runs", "file:///mnt/large/runs", "mlflow-artifacts://mlflow:5000/runs"]
+    use(of_before, monkeypatch)
+    with sqlite3.connect(of_before / "mlflow.db") as connection:
+        rows = [row for (row,) in connection.execute("SELECT run_uuid FROM runs LIMIT 3")]
+        for row, one in zip(rows, chosen, strict=True):
+            connection.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (one, row))
+    client()
+    assert set(chosen) <= set(addresses(of_before))
+
+
+def test_an_experiment_of_mlflows_own_writes_into_no_other_folder(
+    of_before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other" / "mlruns" / "7").mkdir(parents=True)
+    use(of_before, monkeypatch)
+    client().create_experiment("plain", artifact_location=(tmp_path / "other" / "mlruns" / "7").as_uri())
+    told = r"would be written to .*other/mlruns/7, outside of its folder; run .* relocate"
+    with pytest.raises(TrackingError, match=told), step_run("train", "plain", {}, required=True):
+        pass
+    artifacts.relocate(of_before / "mlflow.db")
+    with step_run("train", "plain", {}, required=True) as run:
+        assert _uri(run.opened_id).startswith("mlflow-artifacts:/7/")
+
+
+def test_models_that_are_gone_are_named(of_before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(of_before, monkeypatch)
+    check_store("models:/digits/1")
+    check_store("models:/digits/2")  # which may come
+    shutil.rmtree(of_before / artifacts.FOLDER)
+    for ask in (check_store, lambda uri: load_checkpoint(uri, tmp_path / "pulled")):
+        with pytest.raises(TrackingError) as told:
+            ask("models:/digits/1")
+        assert f"its files are not at {of_before}/mlartifacts/{EXPERIMENT}/models/m-" in str(told.value)
+        assert "bring that folder back" in str(told.value)
+    use(tmp_path / "nowhere", monkeypatch)
+    with pytest.raises(TrackingError, match=r"no such file; run it in the folder that holds mlflow\.db"):
+        check_store("models:/digits/1")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """A new folder that other users may look into."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_another_user_without_a_home_reads_what_is_not_his(
+    of_before: Path, readable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.getuid():
+        pytest.skip("only root can become another user")
+    shared, theirs, told = readable / "shared", readable / "theirs", readable / "told"
+    shutil.copytree(of_before, shared)
+    rewrite(shared, str(of_before), str(shared))
+    use(of_before, monkeypatch)
+    load_checkpoint("models:/digits/1", tmp_path / "pulled")  # all is imported then, also where only root may read Python
+    use(shared, monkeypatch)
+    for folder in (theirs, told):
+        folder.mkdir()
+        os.chown(folder, 65534, 65534)
+
+    def as_another_user() -> None:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        os.environ.pop("HOME", None)
+        load_checkpoint("models:/digits/1", theirs / "pulled")
+        (told / "read").touch()
+        with pytest.raises(TrackingError, match="this user may not write there"), step_run("t", EXPERIMENT, {}, required=True):
+            pass
+        (told / "refused").touch()
+
+    other = multiprocessing.get_context("fork").Process(target=as_another_user)
+    other.start()
+    other.join(120)
+    assert {file.name for file in told.iterdir()} == {"read", "refused"}
+    assert sorted(addresses(shared))[0].startswith("file:"), "he could not correct them, nor need they be"
+
+
+def test_an_address_leads_nowhere_else(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert place(tmp_path / "mlflow.db", "mlflow-artifacts:/a/b") == tmp_path / "mlartifacts" / "a" / "b"
+    for wrong in ("mlflow-artifacts:/../b", "mlflow-artifacts:/a/../../b"):
+        with pytest.raises(MlflowException, match="leads out of"):
+            get_artifact_repository(wrong, tracking_uri=uri)
+    for tracking, address in (("http://mlflow:5000", "mlflow-artifacts:/a"), ("http://mlflow", "mlflow-artifacts://other:1/a")):
+        assert isinstance(get_artifact_repository(address, tracking_uri=tracking), MlflowArtifactsRepository)
