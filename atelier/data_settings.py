@@ -22,7 +22,7 @@ class DataSettings(Section):
     labels: bool
     image_column: str
     label_column: str
-    resolution: Literal[28, 32, 64, 128, 256]
+    resolution: Literal[28, 32, 64, 128, 256, 512, 1024]
     channels: Literal[1, 3]
     fit: Literal["crop", "pad", "stretch"]
     margin: Annotated[int, Field(ge=0)]

@@ -151,23 +151,34 @@ def to_uint8(images: torch.Tensor) -> np.ndarray:
     return images.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu().numpy()
 
 
+def from_uint8(images: torch.Tensor) -> torch.Tensor:
+    """uint8 [N,C,H,W] -> float in [-1, 1], on the same device: `to_uint8` gives the same bytes back."""
+    return images.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+
+
+def at_once(resolution: int, most: int = 64) -> int:
+    """How many images of this side are painted at once: `most` up to 256 px, and beyond as many as fill the same memory."""
+    return max(1, most * 256**2 // max(resolution, 256) ** 2)
+
+
 @torch.inference_mode()
 def sample(
     generator: nn.Module,
     count: int,
     seed: int,
-    batch: int = 64,
+    batch: int | None = None,
     labels: torch.Tensor | None = None,
     class_weights: np.ndarray | None = None,
     turn: tuple[int, int] = (0, 1),
 ) -> Iterator[np.ndarray]:
-    """Yields uint8 batches [n,C,H,W], `count` images in all: a pure function of its arguments but for `batch`.
+    """Yields uint8 batches [n,C,H,W], `count` images in all: a pure function of its arguments but for `batch` (None: at_once).
 
     `labels` int64 [count] fixes the classes; otherwise they are drawn with `class_weights` (uniform when None). `turn` = (rank,
     world) leaves out all but each world-th batch from number `rank` on, for ranks that share the work.
     """
     latents, drawn = draw_latents(generator.latent_dim, generator.shape.classes, count, seed, class_weights)  # type: ignore[arg-type,union-attr]
     labels = drawn if labels is None else labels
+    batch = batch or at_once(generator.shape.resolution)  # type: ignore[arg-type,union-attr]
     device = next(generator.parameters()).device
     rank, world = turn
     for start in range(rank * batch, count, world * batch):

@@ -11,7 +11,16 @@ from pydantic import Field, model_validator
 
 from atelier.sections import PositiveInt, Section, SettingsError, Share, parse
 
-STAGES = {28: 3, 32: 4, 64: 5, 128: 6, 256: 7}  # feature maps of 7 or 4 pixels a side, doubled up to the resolution
+STAGES = {
+    28: 3,
+    32: 4,
+    64: 5,
+    128: 6,
+    256: 7,
+    512: 8,
+    1024: 9,
+}  # feature maps of 7 or 4 px, doubled up to the resolution
+ATTENDED = 128  # largest side of a map that attends: its weights are side^4 / 4 numbers an image, 268 MB in float32
 Level = Annotated[int, Field(ge=1)]  # of a feature map: how often the image's side is halved to get its side
 Form = Literal["skip", "residual"]
 
@@ -146,6 +155,12 @@ class ModelSettings(Shared):
                 raise ValueError(
                     f"model.{name}.attention is {level}, but {resolution} px are halved {stages - 1} times, to the smallest "
                     f"feature map, which is too small to attend: choose 1 to {stages - 2}"
+                )
+            if self.architecture == name and (side := resolution // 2**level) > ATTENDED:
+                least = (resolution // ATTENDED).bit_length() - 1
+                raise ValueError(
+                    f"model.{name}.attention is {level}, in {resolution} px a feature map of {side} px, whose attention takes "
+                    f"{side**4 / 1e9:.0f} GB an image: choose {least} to {stages - 2}"
                 )
         if self.architecture == "biggan" and self.biggan.scales >= stages:
             raise ValueError(

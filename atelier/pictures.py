@@ -8,12 +8,20 @@ import numpy as np
 from PIL import Image
 
 GAP, GAP_COLOUR = 1, 96
+LONGEST = 4096  # side of a contact sheet in pixels
 
 
 def grid(images: np.ndarray, columns: int, scale: int = 2) -> Image.Image:
-    """A contact sheet of uint8 images [N,C,H,W] (C is 1 or 3), row by row, each pixel `scale` x `scale`, with thin gaps."""
+    """A contact sheet of uint8 images [N,C,H,W] (C is 1 or 3), row by row, each pixel `scale` x `scale`, with thin gaps.
+
+    A sheet that would be longer than LONGEST has a smaller scale; where 1 is still too much, blocks of pixels are averaged.
+    """
+    rows = -(-len(images) // columns)
+    longest = max(rows * (images.shape[2] + GAP), columns * (images.shape[3] + GAP))
+    scale = max(1, min(scale, LONGEST // longest))
+    if longest > LONGEST:
+        images = _averaged(images, -(-longest // LONGEST))
     count, channels, height, width = images.shape
-    rows = -(-count // columns)
     sheet = np.full((rows, height + GAP, columns, width + GAP, channels), GAP_COLOUR, np.uint8)
     cells = np.full((rows * columns, height, width, channels), GAP_COLOUR, np.uint8)
     cells[:count] = images.transpose(0, 2, 3, 1)
@@ -21,6 +29,12 @@ def grid(images: np.ndarray, columns: int, scale: int = 2) -> Image.Image:
     flat = sheet.reshape(rows * (height + GAP), columns * (width + GAP), channels)[:-GAP, :-GAP]
     picture = Image.fromarray(flat[..., 0] if channels == 1 else flat)
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def _averaged(images: np.ndarray, side: int) -> np.ndarray:
+    """The images with the means of blocks of `side` x `side` pixels, those at the right and lower edge smaller, for pixels."""
+    parts = [Image.fromarray(image).reduce(side) for image in images.reshape(-1, *images.shape[2:])]
+    return np.stack([np.asarray(part) for part in parts]).reshape(*images.shape[:2], parts[0].height, parts[0].width)
 
 
 def png(picture: Image.Image) -> bytes:

@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atelier.generator import GeneratorError, draw_latents, slerp, to_uint8
+from atelier.generator import GeneratorError, at_once, draw_latents, slerp, to_uint8
 from atelier.networks.layers import Generator
-
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,9 @@ def points(generator: Generator, seeds: Sequence[int], label: int | None = None)
 def painted(generator: Generator, codes: Tensor, labels: Tensor | None) -> np.ndarray:
     """uint8 images [N, C, H, W] of codes [N, parts, width], in batches."""
     parts = []
-    for start in range(0, len(codes), BATCH):
-        rows = slice(start, start + BATCH)
+    step = at_once(generator.shape.resolution)
+    for start in range(0, len(codes), step):
+        rows = slice(start, start + step)
         parts.append(to_uint8(generator.paint(codes[rows], None if labels is None else labels[rows])))
     return np.concatenate(parts)
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from atelier.errors import AtelierError
+from atelier.model_settings import STAGES
 from atelier.networks.modes import AGAIN, Again, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
@@ -284,7 +285,8 @@ def resolutions(resolution: int) -> list[int]:
     while sides[0] > 7 and sides[0] % 2 == 0:
         sides.insert(0, sides[0] // 2)
     if sides[0] not in (4, 7):
-        raise NetworkError(f"data.resolution {resolution} is not 4 or 7 times a power of two; choose 28, 32, 64, 128 or 256")
+        allowed = ", ".join(map(str, STAGES))
+        raise NetworkError(f"data.resolution {resolution} is not 4 or 7 times a power of two; choose among {allowed}")
     return sides
 
 

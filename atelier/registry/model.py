@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from atelier.generator import draw_latents, load_generator, to_uint8
+from atelier.generator import at_once, draw_latents, load_generator, to_uint8
 from atelier.sections import SEEDS, SEEDS_TEXT
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class ServedGenerator:
 
     def paint(self, rows: Sequence[Row]) -> np.ndarray:
         """uint8 images [N, H, W, C] of N rows."""
-        images = [self._batch(rows[first : first + BATCH]) for first in range(0, len(rows), BATCH)]
+        step = at_once(self.info.resolution, BATCH)
+        images = [self._batch(rows[first : first + step]) for first in range(0, len(rows), step)]
         shape = (0, self.info.channels, self.info.resolution, self.info.resolution)
         return np.concatenate([np.zeros(shape, np.uint8), *images]).transpose(0, 2, 3, 1)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
-from atelier.generator import draw_latents, to_uint8
+from atelier.generator import at_once, draw_latents, from_uint8, to_uint8
 from atelier.networks.layers import Discriminator, Generator
 from atelier.pictures import grid, png
 from atelier.tasks.kinds import Kinds
 from atelier.tasks.move import Batch
 
 COMPARED = 128  # images between which distances are taken, and that the critic judges
+DISTANCE_SIDE = 256  # pixels a side up to which distances are taken in every pixel
 ROWS, COLUMNS = 8, 10  # of the picture
 
 
@@ -32,7 +35,7 @@ class Sight:
         kinds: Kinds,
     ) -> None:
         self.generator, self.discriminator = generator, discriminator
-        self.real, self.held_out, self.kinds = real, held_out, kinds
+        self.real, self.held_out, self.kinds = _stored(real), None if held_out is None else _stored(held_out), kinds
         classes = generator.shape.classes
         self.columns = min(classes, COLUMNS) or COLUMNS
         count = max(COMPARED, ROWS * self.columns)
@@ -40,7 +43,7 @@ class Sight:
         self.latents, number = latents.to(real.images.device), torch.arange(count, device=real.images.device)
         self.columns_of = number % self.columns if classes else None
         self.labels = number % min(classes, COMPARED // 2) if classes else None
-        self.real_distance = pairwise_distance(self.real.images, self.real.labels if classes else None)
+        self.real_distance = pairwise_distance(reduced(real.images), real.labels if classes else None)
 
     @property
     def curves(self) -> tuple[str, ...]:
@@ -58,36 +61,78 @@ class Sight:
         which it finds a held-out image more real than a generated one; nothing is augmented.
         """
         labels = None if self.labels is None else self.labels[:COMPARED]
-        images = generator(self.latents[:COMPARED], labels).float().clamp(-1, 1)
+        small, logits = [], []
+        for part in self._parts:
+            images = generator(self.latents[part], None if labels is None else labels[part]).float().clamp(-1, 1)
+            small.append(reduced(images))
+            if self.held_out is not None:
+                logits.append(self._logits(images, None if labels is None else labels[part]))
+        images = torch.cat(small)
         found = {
             "diversity": pairwise_distance(images, labels) / self.real_distance,
             "kinds": self.kinds.share(images),
         }
         if self.held_out is not None:
-            known, held_out = (
-                self._judged(self.generator.as_painted(one.images), one.labels) for one in (self.real, self.held_out)
-            )
+            known, held_out = (self._judged(one) for one in (self.real, self.held_out))
             found["overfitting"] = ordered(*known, *held_out)
-            found["separation_held_out"] = ordered(*held_out, *self._judged(images, labels))
+            found["separation_held_out"] = ordered(*held_out, *_labelled(torch.cat(logits), labels))
         return found
 
     @torch.no_grad()
     def picture(self, generator: nn.Module) -> bytes:
         """The first images of the batch as a PNG."""
-        count = ROWS * self.columns
-        images = generator(self.latents[:count], None if self.columns_of is None else self.columns_of[:count])
-        return png(grid(to_uint8(images), self.columns))
+        count, step = ROWS * self.columns, at_once(self.generator.shape.resolution, COMPARED)
+        images = []
+        for first in range(0, count, step):
+            part = slice(first, min(first + step, count))
+            images.append(to_uint8(generator(self.latents[part], None if self.columns_of is None else self.columns_of[part])))
+        return png(grid(np.concatenate(images), self.columns))
 
-    def _judged(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The critic's logits and their labels; its running statistics stay as they are."""
+    @property
+    def _parts(self) -> list[slice]:
+        """The compared images in parts that fit into memory; all but the last are whole groups of the critic's."""
+        group = self.discriminator.group
+        step = max(at_once(self.generator.shape.resolution, COMPARED) // group, 1) * group
+        if step + group > COMPARED:
+            step = COMPARED
+        return [slice(first, min(first + step, COMPARED)) for first in range(0, COMPARED, step)]
+
+    def _judged(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The critic's logits of the batch as it sees it now, and their labels."""
+        labels = None if self.labels is None else batch.labels
+        logits = [
+            self._logits(self.generator.as_painted(from_uint8(batch.images[part])), None if labels is None else labels[part])
+            for part in self._parts
+        ]
+        return _labelled(torch.cat(logits), labels)
+
+    def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """The critic's logits of whole groups of images; its running statistics stay as they are."""
         count = len(images) // self.discriminator.group * self.discriminator.group
-        images, labels = images[:count], None if labels is None or self.labels is None else labels[:count]
+        if not count:
+            return images.new_zeros(0)
         training = self.discriminator.training
         self.discriminator.eval()
         try:
-            return self.discriminator(images, labels).overall.float(), labels
+            return self.discriminator(images[:count], None if labels is None else labels[:count]).overall.float()
         finally:
             self.discriminator.train(training)
+
+
+def _stored(batch: Batch) -> Batch:
+    """The images as the uint8 that they were, a quarter of the memory."""
+    return Batch(torch.from_numpy(to_uint8(batch.images)).to(batch.images.device), batch.labels)
+
+
+def _labelled(logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Logits of the first images, with their labels."""
+    return logits, None if labels is None else labels[: len(logits)]
+
+
+def reduced(images: Tensor) -> Tensor:
+    """Images [N,C,H,W] as they are compared: those above DISTANCE_SIDE pixels a side with means of blocks for pixels."""
+    factor = images.shape[3] // DISTANCE_SIDE
+    return avg_pool2d(images, factor) if factor > 1 else images
 
 
 def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:

@@ -9,6 +9,7 @@ import torch
 
 from atelier.data.packed import PackedDataset
 from atelier.data.sampler import positions
+from atelier.generator import from_uint8
 from atelier.tasks.move import Batch
 
 RESIDENT_BYTES = 2 << 30
@@ -42,7 +43,7 @@ class Feed:
             ahead = self._index(stream, following, count)
             self._ahead[stream, following, count] = self._reader.submit(self._read, ahead)
             pixels = pixels.to(self.device, non_blocking=True)
-        return Batch(_signed(pixels), self.labels[rows].to(self.device, non_blocking=True))
+        return Batch(from_uint8(pixels), self.labels[rows].to(self.device, non_blocking=True))
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:
         return positions(self.seed + stream * 2**32, len(self.data), start, count)
@@ -58,9 +59,4 @@ def held_out(data: PackedDataset, seed: int, count: int, device: torch.device) -
         return None
     kept = PackedDataset(data.folder, "test")
     index = positions(seed, len(kept), 0, count)
-    return Batch(_signed(torch.from_numpy(kept.images(index)).to(device)), torch.from_numpy(kept.labels[index]).to(device))
-
-
-def _signed(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 as float in [-1, 1]."""
-    return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+    return Batch(from_uint8(torch.from_numpy(kept.images(index)).to(device)), torch.from_numpy(kept.labels[index]).to(device))

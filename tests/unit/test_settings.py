@@ -40,7 +40,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("train.images=1", "train", "less than one batch"),
         ("model.architecture=vae", "model.architecture", "'stylegan2' or 'r3gan'"),
         ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
-        ("data.resolution=30", "data.resolution", "28, 32, 64, 128 or 256"),
+        ("data.resolution=30", "data.resolution", "28, 32, 64, 128, 256, 512 or 1024"),
         ("data.margin=14", "data", "leaves nothing of resolution 28"),
         ("data.source=kaggle", "data.source", "choose mnist-5k, "),
         ("data.source=torchvision:a/b", "data.source", "torchvision:NAME"),

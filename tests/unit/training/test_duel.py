@@ -15,6 +15,7 @@ import torch
 from atelier import settings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
+from atelier.generator import from_uint8
 from atelier.networks.layers import Discriminator, ImageShape, Verdict
 from atelier.tasks.generation import Generation
 from atelier.tasks.kinds import COUNTED, LEARNT, Kinds
@@ -105,7 +106,7 @@ class Knows(Discriminator):
 def test_a_critic_that_knows_its_images_by_heart_is_seen_through(digits: PackedDataset) -> None:
     chosen = tiny("model.conditional=false")
     task = Generation(chosen.model, chosen.train, ImageShape(28, 1, 0))
-    real, fresh = batches(torch.rand(2 * COMPARED, 1, 28, 28))
+    real, fresh = batches(from_uint8(torch.randint(0, 256, (2 * COMPARED, 1, 28, 28), dtype=torch.uint8)))
     kinds = Kinds([real] * (LEARNT + COUNTED))
     critic = Knows(task.shape, real.images)
     look = Sight(task.generator, critic, 0, real, fresh, kinds).look(task.generator)

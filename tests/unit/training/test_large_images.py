@@ -1,0 +1,200 @@
+"""Images of 512 and 1024 px: every family moves, a run goes from files to a generator, and what is watched stays small."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from atelier import settings
+from atelier.data.pack import pack
+from atelier.data.packed import PackedDataset
+from atelier.generator import at_once, from_uint8, load_generator, sample, to_uint8
+from atelier.model_settings import STAGES
+from atelier.networks import zoo
+from atelier.networks.layers import ImageShape
+from atelier.pictures import LONGEST, grid
+from atelier.settings import DataSettings, SettingsError
+from atelier.tasks.generation import Generation
+from atelier.tasks.kinds import COUNTED, LEARNT, Kinds
+from atelier.tasks.move import Batch, Pressure
+from atelier.tasks.sight import COMPARED, Sight, reduced
+from atelier.training.distributed import Ranks
+from atelier.training.run import run
+from driver import pixel_distance, tiny
+from small_models import model
+
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+NARROW = {"width_generator": 2, "widest_generator": 8, "width_discriminator": 2, "widest_discriminator": 8}
+SMALL = {
+    "mlp": {"hidden": [2]},
+    "mlp_deep": {"hidden": [2, 2]},
+    "dcgan": {"width": 1},
+    "resnet": NARROW,
+    "sagan": NARROW | {"attention": 5},
+    "progan": {"width": 2, "widest": 8},
+    "biggan": NARROW | {"attention": 5},
+    "stylegan2": {"width": 1, "widest": 4},
+}
+
+
+@pytest.mark.parametrize("side", [512, 1024])
+@pytest.mark.parametrize("family", zoo.FAMILIES)
+def test_every_family_moves(family: str, side: int) -> None:
+    """One move of each player has finite gradients; the smaller side is augmented and penalised, too, which takes its time."""
+    widths = {"channels": [2] * STAGES[side], "group_size": 4} if family == "r3gan" else SMALL[family]
+    chosen = model(family, False, side, **widths)
+    chosen.check(side)
+    plain = (
+        ["train.augment=none", "train.r1=0.0", "train.r2=0.0"] if side == 1024 else ["train.augment=diffaugment", "train.r2=0.0"]
+    )
+    train = tiny("train.penalty_every=1", "train.objective=nonsaturating", *plain).train
+    torch.manual_seed(0)
+    task = Generation(chosen, train, ImageShape(side, 1, 0))
+    batch = Batch(torch.rand(2, 1, side, side) * 2 - 1, torch.zeros(2, dtype=torch.long))
+    for player, network in task.players.items():
+        network.advance(1.0)
+        task.hold_all_but(player)
+        loss, _ = task.loss(player, batch, task.draw(player, 2), Pressure(1.0, 0.5))
+        loss.backward()
+        assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+    assert task.players["generator"](torch.randn(1, 6)).shape == (1, 1, side, side)
+
+
+def test_from_files_to_a_generator(
+    tmp_path: Path, data_settings: Callable[..., DataSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that are larger, smaller and of other shapes become 512 px, and a real run trains, measures and paints them."""
+    for place in ("tasks.sight", "training.loop"):  # fewer are watched, to be quick
+        monkeypatch.setattr(f"atelier.{place}.COMPARED", 12)
+    random = np.random.default_rng(0)
+    (tmp_path / "raw").mkdir()
+    for number, size in enumerate(((1200, 900), (512, 512), (300, 700), (640, 640))):
+        image = Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        image.save(tmp_path / "raw" / f"{number}.png")
+    chosen = data_settings(source="folder", path=str(tmp_path / "raw"), labels=False, resolution=512, holdout=0.0)
+    assert pack(chosen, tmp_path / "packed", 1, progress=False).count == 4
+    data = PackedDataset(tmp_path / "packed")
+    assert data.images(np.arange(4)).shape == (4, 1, 512, 512)
+    small = ["data.resolution=512", "target.resolution=512", "model.architecture=dcgan", "model.dcgan.width=1"]
+    train = tiny(
+        *small, "train.images=4", "train.batch=2", "train.augment=none", "train.evaluate_every=4", "model.conditional=false"
+    )
+    info = run(
+        train.model,
+        train.train,
+        data,
+        tmp_path / "model",
+        tmp_path / "states",
+        pixel_distance(data),
+        {},
+        torch.device("cpu"),
+        Ranks(),
+        git={},
+    )
+    assert info.resolution == 512
+    (images,) = sample(load_generator(tmp_path / "model"), 3, 0)
+    assert images.shape == (3, 1, 512, 512)
+    with Image.open(tmp_path / "model" / "grids" / "000000004.png") as sheet:
+        assert max(sheet.size) <= LONGEST, "ten images in a row"
+
+
+class Counted(torch.nn.Module):
+    """Paints a tiny generator's images, and notes how many at once."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner, self.counts = inner, list[int]()
+
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        self.counts.append(len(z))
+        return self.inner(z, label)
+
+
+@pytest.mark.parametrize(("family", "group"), [("dcgan", 1), ("stylegan2", 2), ("progan", 5)])
+def test_what_is_watched_is_painted_and_judged_in_parts(family: str, group: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of other sizes than 1 the group of a critic is filled by neighbours; without groups the parts give what the whole gives."""
+    chosen = model(family, False, 32, **SMALL[family] | ({"group": group} if group > 1 else {}))
+    torch.manual_seed(0)
+    task = Generation(chosen, tiny("model.conditional=false").train, ImageShape(32, 1, 0))
+    drawn = from_uint8(torch.randint(0, 256, (2 * COMPARED, 1, 32, 32), dtype=torch.uint8))
+    real, held_out = (Batch(part, torch.zeros(COMPARED, dtype=torch.long)) for part in drawn.split(COMPARED))
+    sight = Sight(task.generator, task.discriminator, 0, real, held_out, Kinds([real] * (LEARNT + COUNTED)))
+    generator = Counted(task.generator.eval())
+    whole, sheet = sight.look(generator), sight.picture(generator)
+    assert generator.counts == [COMPARED, 80], "up to 256 px all at once"
+    generator.counts.clear()
+    monkeypatch.setattr("atelier.tasks.sight.at_once", lambda side, most: 8)
+    parts = sight.look(generator)
+    step = 8 // group * group
+    assert generator.counts == [step] * (COMPARED // step) + [COMPARED % step] * (COMPARED % step > 0)
+    assert sight.picture(generator) == sheet
+    assert {"diversity", "kinds", "overfitting"} < whole.keys() == parts.keys()
+    if group == 1:
+        assert parts == pytest.approx(whole, rel=1e-4)
+
+
+def test_as_many_at_once_as_fill_the_same_memory() -> None:
+    assert [at_once(side) for side in (28, 256, 512, 1024)] == [64, 64, 16, 4]
+    assert [at_once(side, 128) for side in (256, 1024)] == [128, 8] and at_once(1024, 2) == 1
+
+
+def test_distances_are_taken_between_images_of_256_px() -> None:
+    images = torch.rand(2, 3, 512, 512)
+    blocks = images.reshape(2, 3, 256, 2, 256, 2).mean(dim=(3, 5))
+    torch.testing.assert_close(reduced(images), blocks)
+    assert reduced(blocks) is blocks
+
+
+def test_bytes_come_back() -> None:
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    assert np.array_equal(to_uint8(from_uint8(images)), images.numpy())
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "columns", "scale", "size"),
+    [
+        (80, 28, 10, 2, (578, 462)),
+        (80, 256, 10, 2, (2569, 2055)),  # twice as large it would be 5138 wide
+        (80, 1024, 10, 2, (3429, 2743)),  # a third: 342 and a gap
+        (1, 1024, 1, 2, (2048, 2048)),
+        (4, 1024, 2, 2, (2049, 2049)),
+        (400, 1024, 10, 1, (949, 3799)),  # 94 pixels each, the last of them means of a single column
+    ],
+)
+def test_contact_sheets_stay_of_a_size_to_look_at(count: int, side: int, columns: int, scale: int, size: tuple[int, int]) -> None:
+    one = np.full((1, 1, side, side), 77, np.uint8)
+    sheet = grid(np.broadcast_to(one, (count, 1, side, side)), columns, scale)
+    assert sheet.size == size and sheet.getpixel((0, 0)) == 77
+    file = io.BytesIO()
+    sheet.save(file, "PNG")
+
+
+def test_a_reduced_sheet_shows_means() -> None:
+    block = np.array([[0, 100, 200], [50, 60, 70], [110, 120, 100]], np.uint8)
+    colours = np.tile(np.stack([block, 255 - block, block.T]), (342, 342))[None]
+    sheet = np.asarray(grid(np.concatenate([colours] * 8), 8))
+    assert sheet.shape == (342, 8 * 343 - 1, 3) and set(map(tuple, sheet[:, :342].reshape(-1, 3).tolist())) == {(90, 165, 90)}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.resolution=2048", "28, 32, 64, 128, 256, 512 or 1024"),
+        ("model.architecture=r3gan", "has 3 widths, but 1024 px need 9"),
+        ("model.architecture=sagan model.sagan.attention=1", "a feature map of 512 px, whose attention takes 69 GB an image"),
+        ("model.architecture=biggan model.biggan.attention=2", "a feature map of 256 px.*: choose 3 to 7"),
+    ],
+)
+def test_refusals_say_what_is_possible(override: str, message: str) -> None:
+    large = ["data.resolution=1024", "target.resolution=1024"]
+    with pytest.raises(SettingsError, match=message):
+        settings.load(PARAMS, [*large, *override.split()])
+    for family in ("sagan", "biggan"):
+        for attention in (3, 7):
+            settings.load(PARAMS, [*large, f"model.architecture={family}", f"model.{family}.attention={attention}"])
