@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from atelier.sections import PositiveInt, Section
 
-SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "s3", "torchvision:NAME")
+SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "webdataset", "lmdb", "s3", "torchvision:NAME")
 TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, or a split
 
 

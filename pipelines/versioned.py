@@ -9,7 +9,7 @@ from atelier.storage import S3Storage, StorageError
 from components.fetch import tracked
 from pipelines.cluster import PipelineError
 
-LOCAL_SOURCES = ("folder", "zip", "idx", "parquet")  # that read data.path on this machine
+LOCAL_SOURCES = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb")  # that read data.path on this machine
 
 
 def addresses(settings: Settings) -> dict[str, str]:

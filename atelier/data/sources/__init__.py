@@ -31,6 +31,14 @@ def open_source(settings: DataSettings, recipe: Recipe) -> Source:
         from atelier.data.sources.parquet import ParquetSource
 
         return ParquetSource(settings.path, settings.image_column, settings.label_column if settings.labels else None, section)
+    if kind == "webdataset":
+        from atelier.data.sources.webdataset import WebDatasetSource
+
+        return WebDatasetSource(settings.path, settings.label_column if settings.labels else None, recipe.max_bytes, section)
+    if kind == "lmdb":
+        from atelier.data.sources.lmdb import LmdbSource
+
+        return LmdbSource(settings.path, recipe.resolution, recipe.max_bytes, section)
     if kind == "torchvision":
         from atelier.data.sources.torchvision_sets import TorchvisionSource
 

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from atelier.data.errors import Rejected
+from atelier.storage import Entry
 
 CHUNK_BYTES = 16 * 2**20  # of unprocessed images that travel together
 
@@ -68,6 +69,25 @@ def spread(share: range, counts: Iterable[int]) -> Iterator[range]:
     for count in counts:
         yield range(min(max(share.start - first, 0), count), min(max(share.stop - first, 0), count))
         first += count
+
+
+def by_size(entries: Iterable[Entry], images: int, max_bytes: int) -> Iterator[list[Entry]]:
+    """Cuts stored images into chunks of at most `images` and about CHUNK_BYTES; of one above `max_bytes` nothing is read."""
+    chunk: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if chunk and (len(chunk) == images or size + entry.size > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(entry)
+        size += min(entry.size, max_bytes)
+    if chunk:
+        yield chunk
+
+
+def too_large(size: int) -> Rejected:
+    """Why an encoded image of this size is not read."""
+    return Rejected(f"file of {size} bytes, more than any image of max_pixels needs")
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,12 @@ HELD_OUT = re.compile(
 )
 
 
+def first_folder(name: str) -> str | None:
+    """The first folder of a name, None without one; composed as Unicode's NFC, since macOS stores the same name decomposed."""
+    folder, slash, _ = name.partition("/")
+    return unicodedata.normalize("NFC", folder) if slash else None
+
+
 @dataclass(frozen=True)
 class Folders:
     """How the names of a tree are read.
@@ -62,15 +68,14 @@ class Folders:
     def label(self, name: str) -> str | None:
         """The class of a file: the first folder below those around everything and, where there is a split, below its part.
 
-        Composed as Unicode's NFC, since macOS stores the same name decomposed; None for a file in no such folder.
+        None for a file in no such folder.
         """
         if not name.startswith(self.around):
             return None
         rest = name[len(self.around) :]
         if self.given:
             rest = rest.partition("/")[2]
-        folder, slash, _ = rest.partition("/")
-        return unicodedata.normalize("NFC", folder) if slash else None
+        return first_folder(rest)
 
     def facts(self) -> dict[str, str]:
         """What is worth to be known of them, for the manifest of a set."""

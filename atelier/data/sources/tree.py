@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.archive import ZipStorage
-from atelier.data.sources.base import CHUNK_BYTES, Item, Source
+from atelier.data.sources.base import Item, Source, by_size, too_large
 from atelier.data.sources.folders import Folders
 from atelier.storage import Damaged, Entry, LocalStorage, S3Storage, Storage, hidden
 
@@ -28,7 +28,8 @@ def open_tree(kind: str, path: str, max_bytes: int, section: str, split: str = "
         raise DataError(f"{section}.path {path!r} is an S3 prefix; set {section}.source: s3")
     elif kind == "folder":
         if not Path(path).is_dir():
-            other = f"it is a file: set {section}.source to zip, idx or parquet" if Path(path).is_file() else "correct the path"
+            kinds = "zip, idx, parquet, webdataset or lmdb"
+            other = f"it is a file: set {section}.source to {kinds}" if Path(path).is_file() else "correct the path"
             raise DataError(f"{section}.path {path!r}: no such folder; {other}, or bring it with `dvc pull`")
         storage = LocalStorage(Path(path))
     else:
@@ -82,22 +83,13 @@ class TreeSource(Source):
         return ((entry.name, entry.size) for entry in self._entries)
 
     def chunks(self, images: int, share: range) -> Iterator[list[Entry]]:
-        chunk: list[Entry] = []
-        size = 0
-        for entry in self._entries[share.start : share.stop]:
-            if chunk and (len(chunk) == images or size + entry.size > CHUNK_BYTES):
-                yield chunk
-                chunk, size = [], 0
-            chunk.append(entry)
-            size += min(entry.size, self.max_bytes)
-        if chunk:
-            yield chunk
+        return by_size(self._entries[share.start : share.stop], images, self.max_bytes)
 
     def items(self, chunk: list[Entry]) -> Iterator[Item]:
         small = [entry for entry in chunk if entry.size <= self.max_bytes]
         for entry in chunk:
             if entry.size > self.max_bytes:
-                yield self._item(entry, Rejected(f"file of {entry.size} bytes, more than any image of max_pixels needs"))
+                yield self._item(entry, too_large(entry.size))
         for entry, content in zip(small, self.storage.read(small), strict=True):
             yield self._item(entry, Rejected(content.reason) if isinstance(content, Damaged) else content)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,6 +49,21 @@ def opened(raw: Path, tmp_path: Path, data_settings: Make, encode: Encode, pictu
                 images = [encode(picture) for picture in pictures(count, seed=count)]
                 table = pa.table({"image": images, "label": [number % 3 for number in range(count)]})
                 pq.write_table(table, place / f"{name}.parquet", row_group_size=5)
+        elif kind in ("webdataset", "lmdb"):
+            place.mkdir()
+            for name, count in (("a", 12), ("b", 1), ("c", 5)):
+                images = {f"{number:05d}": encode(picture) for number, picture in enumerate(pictures(count, seed=count))}
+                if kind == "lmdb":
+                    with lmdb.open(str(place / name), map_size=2**24) as database, database.begin(write=True) as transaction:
+                        for key, content in images.items():
+                            transaction.put(key.encode(), content)
+                    continue
+                with tarfile.open(place / f"{name}.tar", "w") as tar:
+                    for key, content in images.items():
+                        for suffix, part in (("png", content), ("cls", b"%d" % (int(key) % 3))):
+                            member = tarfile.TarInfo(f"{key}.{suffix}")
+                            member.size = len(part)
+                            tar.addfile(member, io.BytesIO(part))
         elif kind.startswith("torchvision"):
             for part, count in (("train", 9), ("t10k", 4)):
                 (place / "MNIST" / "raw").mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from atelier.data.pack import pack
 from atelier.data.sources import open_source
 from reading import RECIPE, Encode, Make, Pictures, read, refused
 
@@ -44,6 +45,30 @@ def test_parquet_class_names_of_hugging_face(tmp_path: Path, data_settings: Make
     info = b'{"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "image": {"_type": "Image"}}}}'
     write_parquet(tmp_path / "a.parquet", [b"1", b"2"], [1, 0], metadata={b"huggingface": info})
     assert [item.label for item in read(data_settings(source="parquet", path=str(tmp_path)))] == ["dog", "cat"]
+
+
+def test_parquet_as_hugging_face_writes_it(tmp_path: Path, data_settings: Make, encode: Encode, pictures: Pictures) -> None:
+    """The schema of `datasets`: a struct of bytes and path, numbers of named classes, further columns; a shard a file."""
+    names = b'{"image": {"_type": "Image"}, "label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}'
+    kind = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+    contents = [encode(picture) for picture in pictures(6)]
+    (tmp_path / "data").mkdir()
+    for shard in range(2):
+        part = range(3 * shard, 3 * shard + 3)
+        columns: dict[str, Any] = {
+            "image": pa.array([{"bytes": contents[n], "path": f"{n}.png"} for n in part], kind),
+            "label": pa.array([n % 2 for n in part], pa.int64()),
+            "caption": pa.array(["a picture"] * 3),
+        }
+        table = pa.table(columns).replace_schema_metadata({b"huggingface": b'{"info": {"features": %s}}' % names})
+        pq.write_table(table, tmp_path / "data" / f"train-{shard:05d}-of-00002.parquet")
+    settings = data_settings(source="parquet", path=str(tmp_path / "data"), channels=3, holdout=0.0)
+    assert [item.content for item in read(settings)] == contents
+    assert [item.label for item in read(settings)] == ["cat", "dog"] * 3
+    manifest = pack(settings, tmp_path / "packed", 1, progress=False)
+    assert (manifest.count, manifest.classes, manifest.splits["train"].class_counts) == (6, ["cat", "dog"], [3, 3])
+    write_parquet(tmp_path / "data" / "a.parquet", [{"bytes": None, "path": "elsewhere/0.png"}], [0], kind)
+    assert str(read(settings)[0].content) == "the row holds no image bytes", "a path alone is not followed"
 
 
 def test_parquet_labels_that_are_not_known(tmp_path: Path, data_settings: Make) -> None:

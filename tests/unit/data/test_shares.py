@@ -19,7 +19,7 @@ from atelier.data.sources.base import Item, Source, spread
 from atelier.settings import DataSettings
 from reading import RECIPE, Make, Pictures, array, read_share, write_idx
 
-KINDS = ("folder", "zip", "idx", "parquet", "torchvision:MNIST", "digits-1797", "mnist-5k")
+KINDS = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb", "torchvision:MNIST", "digits-1797", "mnist-5k")
 
 
 def plain(items: list[Item]) -> list[tuple[str, str | None, bytes]]:
@@ -66,6 +66,8 @@ def test_the_fingerprint_is_of_what_is_listed(kind: str, opened: Any) -> None:
             archive.writestr("d/x.png", b"x")
     elif kind == "idx":
         (path / "train-images-idx3-ubyte.gz").unlink()
+    elif kind in ("webdataset", "lmdb"):
+        (path / "b.tar" if kind == "webdataset" else path / "b").rename(path / "bb.tar")
     elif kind == "parquet":
         (path / "b.parquet").rename(path / "bb.parquet")
     else:
