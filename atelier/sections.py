@@ -12,6 +12,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 SHOWN = 500  # characters of a value or a reason in a message
+LISTED = 20  # problems in a message
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 SEEDS = range(-(2**63), 2**63)  # of images: the integers of 64 bits with a sign, MLflow's type of that column
@@ -36,7 +37,9 @@ def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:
     try:
         return section.model_validate(values)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(item, section, origin, prefix) for item in error.errors())) from error
+        found = [_explain(item, section, origin, prefix) for item in error.errors()]
+        more = [f"{origin}: and {len(found) - LISTED} more"] if len(found) > LISTED else []
+        raise SettingsError("\n".join(found[:LISTED] + more)) from error
 
 
 def first_problem(error: ValidationError) -> str:

@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,27 +133,28 @@ def keep(options: dict[str, Any], work: Path, output: Path, tally: Tally, case: 
     )
 
 
-def run_guided(target: str, seed: int, runs: int, seconds: float, work: Path, output: Path, tally: Tally) -> None:
+def run_guided(target: str, seed: int, runs: int, seconds: float, work: Path, output: Path) -> Tally:
     """libFuzzer on one target, in a process of its own. What it finds becomes an input of the same target."""
-    command = [sys.executable, str(HERE / "guided.py"), target, str(work), f"-seed={seed + 1}", f"-timeout={CASE_SECONDS:.0f}"]
-    command += [
-        f"-max_total_time={max(1, int(seconds))}",
+    tally, limits = Tally(), [f"-timeout={CASE_SECONDS:.0f}", "-rss_limit_mb=3000", "-max_len=40000"]
+    limits += [
+        f"-seed={seed + 1}",
         f"-runs={runs}",
-        "-rss_limit_mb=3000",
-        f"-artifact_prefix={work}/found-",
+        f"-max_total_time={max(1, int(seconds))}",
+        f"-artifact_prefix={work}/{target}-",
     ]
+    command = [sys.executable, str(HERE / "guided.py"), target, str(work), *limits, str(work / f"corpus-{target}")]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=work)
     counted = re.findall(r"^#(\d+)\t", done.stderr, re.MULTILINE)
-    tally.cases += int(counted[-1]) if counted else 0
-    if done.returncode:
-        found = sorted(work.glob("found-*"))
-        for file in found:
-            kept = output / f"{target}-guided-{file.name.rpartition('-')[2][:12]}"
-            kept.mkdir(parents=True, exist_ok=True)
-            shutil.move(file, kept / "blob")
-            print(f"{AGAIN} --only {target} --repeat {kept}", file=sys.stderr)
+    tally.cases = int(counted[-1]) if counted else 0
+    if done.returncode or not counted:
+        kept = output / f"{target}-guided-{seed}"
+        shutil.rmtree(kept, ignore_errors=True)
+        if (work / f"guided-{target}" / "case").is_dir():
+            shutil.copytree(work / f"guided-{target}" / "case", kept)
         tally.wrong.append(target)
-        print(f"\n{target}, guided: {(done.stdout + done.stderr)[-SHOWN:]}", file=sys.stderr, flush=True)
+        said = (done.stdout + done.stderr)[-SHOWN:]
+        print(f"\n{target}, guided: {said}\n{AGAIN} --only {target} --repeat {kept}", file=sys.stderr, flush=True)
+    return tally
 
 
 def guide() -> bool:
@@ -196,9 +198,12 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as scratch:
         run_cases({**options, "seconds": seconds * (0.6 if guided else 1)}, Path(scratch), args.output, tally)
-        for target in guided:
-            runs = args.cases * 10 or -1
-            run_guided(target, args.seed, runs, seconds * 0.4 / len(guided), Path(scratch), args.output, tally)
+        runs, share = args.cases * 10 or -1, seconds * 0.4
+        with ThreadPoolExecutor() as together:
+            parts = together.map(lambda target: run_guided(target, args.seed, runs, share, Path(scratch), args.output), guided)
+        for part in parts:
+            tally.cases += part.cases
+            tally.wrong += part.wrong
     spent, wrong = time.monotonic() - start, f"{len(tally.wrong)} wrong {sorted(set(tally.wrong)) or ''}".strip()
     print(
         f"{tally.cases} inputs of {len(args.only)} targets in {spent:.0f} s: {tally.refused} refused as they should be, {wrong}"
