@@ -51,7 +51,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare bench-finetune recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -93,6 +93,9 @@ bench-scale: $(STAMP) ## measure what more data and more ranks cost, and draw it
 
 bench-finetune: $(STAMP) ## compare ways of fine-tuning from 100, 300 and 1,000 images with training from scratch, after make demo (half an hour)
 	@python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42
+
+gpu-check: $(STAMP) ## try and measure everything on a GPU: write docs/gpu.json and docs/gpu.md (at most 8 minutes)
+	@python -m benchmarks.gpu
 
 recipes: $(STAMP) $(BASE) $(SETS) ## compare recipes at equal minutes on three data sets, which it fetches; goes on where it stopped (two hours)
 	@python -m benchmarks.recipes

@@ -1,9 +1,10 @@
 """What does this machine allow, and what takes the rest? Arithmetic and time of training steps beside measured peaks.
 
-The peaks are a product of two 2048 x 2048 matrices in each precision, and a copy of 256 MB. A step is one of both players, of the
-recipe of zoo.yaml, without the images' way from the disk (which `make bench-train` has). Its arithmetic is counted operator by
-operator: convolutions and matrix products; a step with penalties has more of it than others, here is their mean. The shares are
-of the time of the main thread in a profile of its own: `between` is Python, dispatch and waiting.
+The peaks are a product of two matrices in each precision and a copy: of 2048 x 2048 and of 256 MB on a CPU, of 8192 x 8192 and of
+1 GiB on a GPU, which smaller ones would not fill. A step is one of both players, of the recipe of zoo.yaml, without the images'
+way from the disk (which `make bench-train` has). Its arithmetic is counted operator by operator: convolutions and matrix
+products; a step with penalties has more of it than others, here is their mean. The shares are of the time of the main thread in a
+profile of its own: `between` is Python, dispatch and waiting.
 
     .venv/bin/python -m benchmarks.limits
     .venv/bin/python -m benchmarks.limits --families mlp dcgan --data data/fashion
@@ -38,7 +39,7 @@ from benchmarks.train import COMPARED
 from benchmarks.zoo import FAMILIES, recipe
 from components import cli
 
-SIDE, COPIED = 2048, 256 << 20
+SIDE, COPIED = {"cpu": 2048, "cuda": 8192}, {"cpu": 256 << 20, "cuda": 1 << 30}
 ROUND = 8  # steps, a multiple of every penalty_every: their mean is that of a run
 ROUNDS = 6
 KINDS = {
@@ -100,17 +101,19 @@ def seconds(work: Callable[[], Any], device: torch.device, times: int = ROUNDS) 
     return taken[2:]
 
 
-def peak(precision: torch.dtype, device: torch.device) -> float:
-    """Operations a second of a matrix product."""
-    one, other = (torch.randn(SIDE, SIDE, device=device).to(precision) for _ in range(2))
-    return 2 * SIDE**3 / min(seconds(lambda: one @ other, device, 20))
+def peak(precision: torch.dtype, device: torch.device, side: int | None = None) -> float:
+    """Operations a second of a matrix product, of SIDE by SIDE where no `side` is given."""
+    side = side or SIDE[device.type]
+    one, other = (torch.randn(side, side, device=device).to(precision) for _ in range(2))
+    return 2 * side**3 / min(seconds(lambda: one @ other, device, 20))
 
 
 def copying(device: torch.device) -> float:
     """Bytes read and written a second by a copy."""
-    source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
+    size = COPIED[device.type]
+    source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
-    return 2 * COPIED / min(seconds(lambda: target.copy_(source), device, 20))
+    return 2 * size / min(seconds(lambda: target.copy_(source), device, 20))
 
 
 def trainer(

@@ -8,7 +8,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -36,10 +36,11 @@ class Watched:
     stdout: str
 
 
-def watched(name: str, command: Sequence[str]) -> Watched:
-    """Runs Python with the arguments `command`. Ends with what it said where it fails."""
+def watched(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Watched:
+    """Runs Python with the arguments `command`, and `environment` beside its own. Ends with what it said where it fails."""
     print(f"{name} ...", file=sys.stderr)
-    done = subprocess.run([sys.executable, "-c", WATCH, sys.executable, *command], capture_output=True, text=True)
+    whole = [sys.executable, "-c", WATCH, sys.executable, *command]
+    done = subprocess.run(whole, capture_output=True, text=True, env=os.environ | (environment or {}))
     if done.returncode:
         sys.exit(f"{done.stderr}{done.stdout}")
     seconds, kilobytes = done.stdout.split()[-2:]

@@ -37,14 +37,13 @@ BATCH = 16
 WAYS = ((1, False), (1, True), (4, False), (4, True))
 
 
-def packed(resolution: int, folder: Path) -> PackedDataset:
-    """A few drawn images in colour."""
-    draw(8 * BATCH, folder / "images")
-    values = {"source": "folder", "path": str(folder / "images"), "licence": "none", "resolution": resolution, "channels": 3}
+def packed(images: Path, resolution: int, folder: Path) -> PackedDataset:
+    """A folder of images in colour, packed at a resolution."""
+    values = {"source": "folder", "path": str(images), "licence": "none", "resolution": resolution, "channels": 3}
     both = {f"{part}.{key}": values[key] for part in ("data", "target") for key in ("resolution", "channels")}
     chosen = both | {f"data.{key}": value for key, value in values.items()}
-    pack(load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in chosen.items()]).data, folder / "packed")
-    return PackedDataset(folder / "packed")
+    pack(load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in chosen.items()]).data, folder)
+    return PackedDataset(folder)
 
 
 def step(family: str, data: PackedDataset, accumulate: int, checkpointing: bool) -> dict[str, float]:
@@ -70,7 +69,8 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     yield ""
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        data = packed(args.resolution, Path(scratch))
+        draw(8 * BATCH, Path(scratch) / "images")
+        data = packed(Path(scratch) / "images", args.resolution, Path(scratch) / "packed")
         for family in args.families:
             for accumulate, checkpointing in WAYS:
                 way = [str(data.folder), str(accumulate), str(int(checkpointing))]

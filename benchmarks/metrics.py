@@ -17,7 +17,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,17 +78,20 @@ def digits(count: int, folder: Path) -> tuple[Path, Path]:
     return folders
 
 
-def run(name: str, command: Sequence[str], before: str) -> Run:
+def run(name: str, command: Sequence[str], before: str, environment: Mapping[str, str] | None = None) -> Run:
     """Runs a side's command; its distance is the number that follows `before` on stdout."""
-    done = watched(f"end to end: {name}", command)
+    done = watched(f"end to end: {name}", command, environment)
     found = re.search(re.escape(before) + r"\s*([-+.e\d]+)", done.stdout)
     if not found:
         sys.exit(f"{name} printed no distance: {done.stdout}")
     return Run(done.seconds, done.megabytes, float(found[1]))
 
 
-def end_to_end(count: int, device: str, folder: Path) -> dict[str, Run]:
-    """Each side's command line on the same folders, and ours once more with the reference cached by then."""
+def sides(count: int, device: str, folder: Path) -> dict[str, tuple[list[str], str]]:
+    """Each side's command line on the same folders, which are made here, and ours once more with the reference cached by then.
+
+    With what stands before the distance in what it prints.
+    """
     weights = str(folder / "weights.pth")
     torch.save(SeededInception(SEED).state_dict(), weights)
     generated, reference = map(str, digits(count, folder))
@@ -96,13 +99,12 @@ def end_to_end(count: int, device: str, folder: Path) -> dict[str, Run]:
     ours += ["--metrics", "frechet", "--cache", str(folder / "cache"), "--device", device, "--json"]
     fidelity = ["-m", "torch_fidelity.fidelity", "--input1", generated, "--input2", reference, "--fid"]
     fidelity += ["--feature-extractor-weights-path", weights, *(["--cpu"] if device == "cpu" else ["--gpu", "0"])]
-    sides = {
+    return {
         "torch-fidelity": (fidelity, "frechet_inception_distance:"),
         "pytorch-fid": (["-c", PYTORCH_FID, weights, generated, reference, "--device", device], "FID:"),
         "Atelier": (ours, '"fid":'),
         "Atelier, reference cached": (ours, '"fid":'),
     }
-    return {name: run(name, command, before) for name, (command, before) in sides.items()}
 
 
 def shortest(work: Callable[[], object], device: str = "cpu", repeats: int = REPEATS) -> float:
@@ -183,7 +185,7 @@ def report(count: int, device: str) -> Iterator[str]:
     yield ""
     seconds, lines = bound(2 * count, device)
     with tempfile.TemporaryDirectory() as scratch:
-        runs = end_to_end(count, device, Path(scratch))
+        runs = {name: run(name, *side) for name, side in sides(count, device, Path(scratch)).items()}
     peer, ours = runs["torch-fidelity"], runs["Atelier"]
     rows = [
         [
