@@ -108,4 +108,5 @@ def _vgg16(weights: Weights) -> Perception:
 def _for_imagenet(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     if min(images.shape[2:]) < VGG16_SIDE:
         images = F.interpolate(images, (VGG16_SIDE, VGG16_SIDE), mode="bilinear", antialias=True)
-    return ((images + 1) / 2 - mean.to(images.device)) / std.to(images.device)
+    mean, std = (value.to(images.device, non_blocking=True) for value in (mean, std))
+    return ((images + 1) / 2 - mean) / std

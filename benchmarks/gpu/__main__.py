@@ -22,6 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
 from atelier.errors import AtelierError
 from atelier.training.distributed import choose_device
 from benchmarks.gpu import children, fid, limits, resume, training
@@ -71,6 +73,10 @@ class Sizes:
 
 
 WHOLE, TINY = Sizes(1024, 256, 64, 4.0, 10_000), Sizes(96, 32, 4, 0.1, 4)
+
+
+class NoGPU(AtelierError):
+    """There is nothing to check."""
 
 
 class Stopped(AtelierError):
@@ -127,6 +133,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.rehearse and (args.output is None or args.output.resolve() == Path("docs").resolve()):
         parser.error("a rehearsal's figures say nothing: give it an --output other than docs")
+    if not args.rehearse and not torch.cuda.is_available():
+        raise NoGPU(
+            "PyTorch sees no GPU here; see whether nvidia-smi does, or rehearse on the CPU: "
+            "python -m benchmarks.gpu --rehearse --output FOLDER"
+        )
     device = choose_device("cpu" if args.rehearse else "cuda")
     signal.signal(signal.SIGTERM, _stop)
     told: dict[str, Any] = facts(device, shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]]))

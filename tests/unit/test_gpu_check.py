@@ -19,7 +19,7 @@ from atelier.tasks.generation import Generation
 from atelier.training import state
 from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import cases, children, fid, limits, resume, training
-from benchmarks.gpu.record import FAILED, OK, SKIPPED, Record, Row
+from benchmarks.gpu.record import FAILED, OK, SKIPPED, Record, Row, facts
 from benchmarks.measured import watched
 from benchmarks.memory import packed
 from benchmarks.metrics import Run
@@ -79,6 +79,27 @@ def test_a_rehearsal_is_not_written_into_docs(output: list[str], monkeypatch: py
     with pytest.raises(SystemExit) as ended:
         program.main()
     assert ended.value.code == 2
+
+
+def test_without_a_gpu_the_remedy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["benchmarks.gpu", "--output", str(tmp_path / "out")])
+    with pytest.raises(program.NoGPU, match=r"no GPU here; see whether nvidia-smi does, or rehearse on the CPU: .* --rehearse"):
+        program.main()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gpu_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = SimpleNamespace(name="NVIDIA H200", total_memory=139 << 30, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: about)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho '580.159.03, 700.00 W'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = facts(torch.device("cuda"), "make gpu-check")
+    assert found["GPU"] == "NVIDIA H200, 139.0 GiB, compute capability 9.0"
+    assert found["driver"] == "580.159.03, 700.00 W" and "rehearsal" not in found
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    assert facts(torch.device("cuda"), "make gpu-check")["driver"].startswith("unknown (nvidia-smi: ")
 
 
 def test_the_cases_are_files_of_the_suite() -> None:
