@@ -60,6 +60,7 @@ help: ## list the verbs
 setup: $(STAMP) ## make the environment .venv from uv.lock (the first time some minutes, then nothing)
 
 demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs only what changed, shows the table
+	@python -m atelier.room
 	@dvc repro
 	@python -m components.register --show $(DONE)
 

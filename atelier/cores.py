@@ -1,7 +1,8 @@
-"""Cores that a process may use: what it is bound to and what its container's CPU quota pays for."""
+"""Cores that a process may use: what it is bound to and what its container's CPU quota pays for; the cgroups that limit it."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -12,7 +13,7 @@ MOUNT = Path("/sys/fs/cgroup")
 
 def cores() -> int:
     """Cores that this process may use, at least 1: those that it is bound to, or fewer where a cgroup has a quota."""
-    return min([bound(), *(math.ceil(quota) for quota in _quotas())])
+    return min([bound(), *(math.ceil(quota) for quota in map(_quota, cgroups("cpu")) if quota)])
 
 
 def bound() -> int:
@@ -20,8 +21,8 @@ def bound() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS binds none
 
 
-def _quotas() -> list[float]:
-    """Quotas in cores of this process's cgroups and of those around them; a container sees its own as the mount itself."""
+def cgroups(controller: str) -> list[Path]:
+    """Folders of this process's cgroups and of those around them; a container sees its own as the mount itself."""
     try:
         lines = MEMBERSHIP.read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
@@ -29,22 +30,22 @@ def _quotas() -> list[float]:
     found = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        mount = MOUNT if not controllers else MOUNT / "cpu" if "cpu" in controllers.split(",") else None
-        own = Path(path.lstrip("/"))
-        for group in [own, *own.parents] if mount else []:
-            quota = _quota(mount / group) if ".." not in group.parts else None
-            if quota:
-                found.append(quota)
+        if not controllers or controller in controllers.split(","):
+            own = Path(path.lstrip("/"))
+            mount = MOUNT / controller if controllers else MOUNT
+            found += [mount / group for group in [own, *own.parents] if ".." not in group.parts]
     return found
+
+
+def read_limit(group: Path, *names: str) -> list[str]:
+    """The words of the first of the files `names` that a cgroup has; none without any."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            return (group / name).read_text(encoding="utf-8").split()
+    return []
 
 
 def _quota(group: Path) -> float | None:
     """The quota of one cgroup in cores, None without one: `cpu.max` of cgroup 2, `cpu.cfs_quota_us` of cgroup 1."""
-    try:
-        try:
-            quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
-        except FileNotFoundError:
-            quota, period = ((group / f"cpu.cfs_{name}_us").read_text(encoding="utf-8") for name in ("quota", "period"))
-        return int(quota) / int(period) if quota != "max" and int(quota) > 0 else None
-    except (OSError, ValueError):
-        return None
+    quota, period = (*read_limit(group, "cpu.max", "cpu.cfs_quota_us"), *read_limit(group, "cpu.cfs_period_us"), "", "")[:2]
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None

@@ -1,9 +1,10 @@
-"""How many cores a process may use, read from cgroups that the tests write."""
+"""How many cores and how much memory a process are, read from cgroups that the tests write."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import atelier
-from atelier import cores
+from atelier import cores, room
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,3 +87,27 @@ def test_openmp_heeds_the_quota_of_a_container(
         monkeypatch.delenv("OMP_NUM_THREADS")
     importlib.reload(atelier)
     assert os.environ.get("OMP_NUM_THREADS") == expected
+
+
+@pytest.mark.parametrize(
+    ("membership", "file", "limit", "said"),
+    [
+        ("0::/job", "job/memory.max", str(2**29), "are 0.5 GiB of memory, the demo needs 1.5: .*exited with -9.*more"),
+        ("0::/job", "memory.max", str(2**30), "are 1.0 GiB of memory"),
+        ("0::/job", "job/memory.max", "max", None),
+        ("0::/job", "job/memory.max", str(2**31), None),
+        ("9:memory:/job", "memory/memory.limit_in_bytes", str(2**29), "are 0.5 GiB of memory"),
+        ("9:memory:/job", "memory/job/memory.limit_in_bytes", str(2**63 - 4096), None),
+    ],
+)
+def test_too_little_memory_is_said_before_the_kernel_acts(
+    membership: str, file: str, limit: str, said: str | None, cgroups: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**21}.__getitem__)
+    (cgroups / "membership").write_text(f"{membership}\n")
+    (cgroups / file).parent.mkdir(parents=True, exist_ok=True)
+    (cgroups / file).write_text(f"{limit}\n")
+    room.main()
+    printed = capsys.readouterr().err
+    assert re.search(said, printed) if said else not printed

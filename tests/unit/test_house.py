@@ -25,6 +25,7 @@ LEVELS = [
         "cores",
         "cuda",
         "workspace",
+        "room",
     },
     {"data", "networks", "extractors", "objectives", "penalties", "augment"},
     {"tasks", "generator", "export", "published"},
