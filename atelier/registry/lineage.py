@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from atelier.registry.place import TrackingError
 
+log = logging.getLogger(__name__)
 _FROM_ENVIRONMENT = {
     "DVC_EXP_NAME": "dvc.experiment",
     "DVC_STAGE": "dvc.stage",
@@ -35,11 +38,20 @@ def git_state() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str | None:
+    plain = {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=30, env=plain)
     except (OSError, subprocess.TimeoutExpired):
         return None
+    if "dubious ownership" in done.stderr:
+        _warn_of_owner(done.stderr)
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+@cache
+def _warn_of_owner(refusal: str) -> None:
+    remedy = next((line.strip() for line in refusal.splitlines() if "safe.directory" in line), "take the folder over")
+    log.warning("the git commit is not recorded, since git refuses a folder that belongs to another user; allow it: %s", remedy)
 
 
 def pipeline_key() -> str:

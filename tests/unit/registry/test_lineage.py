@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -79,3 +80,13 @@ def test_tags_name_dvc_and_the_image(repository: Path, monkeypatch: pytest.Monke
     tags = environment_tags()
     assert tags["dvc.stage"] == "train" and tags["dvc.experiment"] == "cosy-owl" and tags["atelier.image"] == image
     assert tags["atelier.git_commit"] == tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
+
+
+def test_a_folder_of_another_user_is_said_once(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    assert git_state() == git_state() == {}
+    (said,) = caplog.messages
+    assert said.endswith(f"belongs to another user; allow it: git config --global --add safe.directory {repository}")
