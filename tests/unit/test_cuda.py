@@ -63,7 +63,7 @@ def test_a_driver_that_does_not_start_is_one_line(code: int, version: int, said:
         tmp_path / "libcuda.so.1",
         tmp_path / "driver.c",
     ]
-    subprocess.run(make, check=True)
+    subprocess.run(make, cwd=tmp_path, check=True)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", CHOOSE], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "cpu False\n"
