@@ -122,6 +122,7 @@ types: $(STAMP) ## static types
 ui: $(STAMP) ## MLflow's pages on the runs of this folder, at http://127.0.0.1:5000 (PORT=...)
 	@[ -z "$$MLFLOW_TRACKING_URI" ] || \
 		{ echo "MLFLOW_TRACKING_URI is set: the runs are on the pages of $$MLFLOW_TRACKING_URI" >&2; exit 1; }
+	@[ ! -f mlflow.db ] || python -m atelier.registry relocate
 	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 serve: PORT := 8080

@@ -67,7 +67,7 @@ def import_mlflow() -> None:
         logging.getLogger(name).setLevel(level)
     mlflow.set_tracking_uri(tracking_uri())
     # In the images no package names it to MLflow.
-    get_registered_artifact_repositories()[SCHEME] = repository
+    get_registered_artifact_repositories()[SCHEME] = repository  # type: ignore[assignment]
 
 
 def client() -> MlflowClient:
