@@ -192,14 +192,14 @@ def _scaling(by: Tensor) -> Tensor:
 def _warped(images: Tensor, place: Tensor) -> Tensor:
     """Bilinear reading at place @ (x, y, 1), borders mirrored. By gathers, which are exact on a pixel: p = 0 is the identity.
 
-    `place` comes from the CPU, all that is done for each pixel is done where the images are; no matrix product, which a GPU may
-    round to TF32.
+    `place` comes from the CPU; what is done for each pixel is done where the images are.
     """
     height, width = images.shape[2:]
-    place = place.to(images.device, non_blocking=True)[..., None, None, None]
-    right, down = _pixel_columns(images)[0] - (width - 1) / 2, _pixel_rows(images)[0] - (height - 1) / 2
-    x, y = (by[:, 0] * right + by[:, 1] * down + by[:, 2] for by in (place[:, 0], place[:, 1]))
-    x, y = _mirrored(x + (width - 1) / 2, width), _mirrored(y + (height - 1) / 2, height)
+    rows, columns = _pixel_rows(images).flatten() - (height - 1) / 2, _pixel_columns(images).flatten() - (width - 1) / 2
+    x, y = torch.meshgrid(columns, rows, indexing="xy")
+    at = place.to(images.device, non_blocking=True) @ torch.stack([x.flatten(), y.flatten(), torch.ones_like(x).flatten()])
+    x = _mirrored(at[:, 0] + (width - 1) / 2, width).view(-1, 1, height, width)
+    y = _mirrored(at[:, 1] + (height - 1) / 2, height).view(-1, 1, height, width)
     left, top = x.floor().clamp(0, width - 2), y.floor().clamp(0, height - 2)
     right_part, lower_part = (x - left).to(images), (y - top).to(images)
     index = (top * width + left).long()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -245,6 +247,21 @@ def test_a_hang_ends_with_the_time_of_its_section(child: list[str], record: Reco
     assert time.monotonic() - since < 10
     assert [(row.name, row.status) for row in record.rows] == [("one", OK), ("hang", SKIPPED), ("two", SKIPPED)]
     assert record.rows[1].reason == "the 2 s of this section were over"
+
+
+def test_nothing_runs_on_when_the_check_is_stopped(child: list[str], record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = list[subprocess.Popen[str]]()
+
+    def remembered(*arguments: Any, **options: Any) -> subprocess.Popen[str]:
+        started.append(popen(*arguments, **options))
+        return started[0]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(children.subprocess, "Popen", remembered)
+    monkeypatch.setattr(record, "add", lambda row: program._stop(15, None))
+    with pytest.raises(program.Stopped) as ended:  # which keeps every frame
+        children.run("training", child, ["one", "hang"], 60, record)
+    assert ended.value.__traceback__ and started[0].poll() == -signal.SIGKILL
 
 
 def test_a_section_that_is_given_no_names_is_run_once(child: list[str], record: Record) -> None:
