@@ -45,7 +45,8 @@ from atelier.data.packed import PackedDataset
 from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output
 from atelier.generator import GeneratorError, load_generator
 from atelier.metrics import verdict
-from atelier.metrics.evaluate import Evaluation, Evaluator
+from atelier.metrics.bias import remarks
+from atelier.metrics.evaluate import Evaluation, Evaluator, read_evaluation
 from atelier.networks.layers import Generator
 from atelier.pictures import png
 from atelier.registry.tracking import step_run
@@ -210,6 +211,8 @@ def main() -> None:
         return  # under torchrun the first rank tells
     for name, value in _flat(metrics):
         print(f"{name} {value:.6g}")
+    for remark in remarks(read_evaluation(args.output / EVALUATION).measurements):
+        print(f"note: {remark}")
     if objection := verdict.read(args.output):
         print(f"of no use: {objection}")
     print(f"report: {args.output / REPORT}")

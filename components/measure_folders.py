@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atelier.files import check_folders
+from atelier.metrics.bias import BESIDE, remarks
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.folders import OF_FILES, check_metrics, measure_sets
 from atelier.metrics.identity import Measurement, MetricError
@@ -71,7 +72,8 @@ def measure_folders(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         generated, reference, args.metrics or METRICS, extractor, weights, args.layer or "default", args.seed or 0,
         args.cache, device,
     )  # fmt: skip
-    notes = [f"generated: {note}" for note in generated.notes] + [f"reference: {note}" for note in reference.notes]
+    notes = remarks(evaluation.measurements, 0 if evaluation.features is None else evaluation.features.shape[1])
+    notes += [f"generated: {note}" for note in generated.notes] + [f"reference: {note}" for note in reference.notes]
     if args.json:
         print(json.dumps(as_json(evaluation, notes)))
     else:
@@ -97,7 +99,7 @@ def show(evaluation: Evaluation, notes: list[str], console: Console) -> None:
     table.add_column("better")
     for one in evaluation.measurements:
         better = "higher" if one.higher_is_better else "lower"
-        table.add_row(one.name, text(one), interval_text(one), better)
+        table.add_row(one.name, text(one), interval_text(one), "" if BESIDE.fullmatch(one.name) else better)
     console.print(table)
     lines = identity_lines(evaluation.measurements)
     lines += [f"distance of class {name}: {value:.6g}" for name, value in evaluation.class_distances.items()]

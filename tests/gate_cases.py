@@ -33,9 +33,12 @@ def numbers(
         samples=1000, sampling="as the reference", reference=reference * 64, reference_count=4500, seed=0, parameters="ddof 1",
     )  # fmt: skip
     found = [Measurement(distance, error, identity, higher)] if distance is not None else []
+    in_space = {"real": "real_frechet_efficientnet_lite0", "kernel": "kernel_efficientnet_lite0"}
     for name, value in {"coverage": 0.8, "recall": 0.6, "class_share_min": 0.08, "memorised": 0.01, **others}.items():
         if not math.isnan(value):  # which stands for "not measured"
-            found.append(Measurement(value, 0.01, replace(identity, metric=name), higher_is_better=name != "memorised"))
+            found.append(
+                Measurement(value, 0.01, replace(identity, metric=in_space.get(name, name)), higher_is_better=name != "memorised")
+            )
     return found
 
 
@@ -71,5 +74,30 @@ CASES = [
     ),
     Case("distance-unknown", numbers(20), numbers(None), "refused", "frechet was not measured; add it to evaluate.metrics"),
     Case("champion-unknown", [], numbers(15), "refused", "cannot be compared with: its frechet is not known"),
+    Case("first-mostly-bias", None, numbers(20, real=11.0), "promoted", "most of frechet_efficientnet_lite0 20 is bias"),
+    Case("hardly-bias", numbers(20), numbers(15, real=7.0), "promoted", "better by 5, intervals apart"),
+    Case("one-mostly-bias", numbers(20), numbers(15, real=9.0), "promoted", "of frechet_efficientnet_lite0 15 is bias"),
+    Case("both-mostly-bias", numbers(20), numbers(15, real=12.0), "refused", "or add kernel to evaluate.metrics"),
+    Case(
+        "both-mostly-bias-and-worse",
+        numbers(20, kernel=0.2),
+        numbers(25, real=14.0, kernel=0.1),
+        "refused",
+        "not better",
+    ),
+    Case(
+        "the-kernel-distance-agrees",
+        numbers(20, kernel=0.2),
+        numbers(15, real=12.0, kernel=0.1),
+        "promoted",
+        "most of 20 of champion version 1 is, too; the kernel distance, which has no bias, says the same: 0.1 against 0.2",
+    ),
+    Case(
+        "the-kernel-distance-disagrees",
+        numbers(20, kernel=0.1),
+        numbers(15, real=12.0, kernel=0.2),
+        "refused",
+        "the kernel distance, which has no bias, says otherwise: 0.2 against 0.1",
+    ),
     Case("higher-is-better", numbers(20), numbers(15, higher=True), "refused", "better when higher"),
 ]

@@ -34,7 +34,9 @@ def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBOURS) -> Shares
     """
     _check(real, generated)
     if min(len(real), len(generated)) <= k:
-        raise MetricError(f"prdc needs more than {k} images a set, not {len(real)} and {len(generated)}; raise evaluate.samples")
+        raise MetricError(
+            f"prdc needs more than {k} images a set, not {len(generated)} generated and {len(real)} real ones; add images"
+        )
     real_radii, generated_radii = _radii(real, k), _radii(generated, k)
     in_real = np.zeros(len(generated))  # of how many real images' balls each generated image lies in
     recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)

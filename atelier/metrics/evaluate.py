@@ -19,7 +19,7 @@ from atelier.generator import draw_latents, sample
 from atelier.memory import naming_remedy, of_a_measurement
 from atelier.metrics.classifier import Classifier, load_classifier, summarise
 from atelier.metrics.identity import Identity, Measurement, MetricError
-from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring
+from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring, check_counts
 from atelier.metrics.path_length import EPSILON, path_length
 from atelier.metrics.readings import readings
 from atelier.metrics.reference import Reference, load_reference
@@ -94,7 +94,8 @@ def read_evaluation(path: Path) -> Evaluation:
 class Evaluator:
     """Everything about the real side, loaded once: call it with generators, or with images, as often as needed.
 
-    With `keep` the features of the real images are kept even where no metric needs them, for pictures of the nearest.
+    With `keep` the features of the real images are kept even where no metric needs them, for pictures of the nearest, and for
+    what stands beside a Fréchet distance of few images (atelier.metrics.bias).
     Raises MetricError where the settings ask for what cannot be measured (weights, labels, too few images).
     """
 
@@ -109,6 +110,7 @@ class Evaluator:
         self.reference: Reference | None = None
         self.held_out: Reference | None = None
         self.classifier: Classifier | None = None
+        self.measuring: Measuring | None = None
         if not self.ranks.first:
             self.ranks.any(False, self.device)  # the first rank has filled the cache
         self._load(keep)
@@ -117,12 +119,14 @@ class Evaluator:
 
     def _load(self, keep: bool) -> None:
         dataset, settings, cache, wanted = self.dataset, self.settings, self.cache, set(self.settings.metrics)
+        check_counts(settings.metrics, settings.samples, len(dataset), "evaluate.metrics")
         if wanted & {*OF_FEATURES, "path_length"}:
             size = (dataset.resolution, dataset.resolution)
             self.extractor = load_extractor(settings.extractor, settings.weights, size, self.device, settings.layer)
         if self.extractor and wanted & set(OF_FEATURES):
-            keep = keep or bool(wanted & set(OF_REAL_FEATURES))
+            bias, keep = keep, keep or bool(wanted & set(OF_REAL_FEATURES))
             self.reference = load_reference(dataset, self.extractor, cache, settings.seed, keep, self.progress)
+            self.measuring = Measuring(self.extractor, self.reference, settings.metrics, settings.seed, SAMPLING, bias=bias)
         if self.extractor and "memorised" in wanted:
             self.held_out = load_reference(_held_out(dataset), self.extractor, cache, settings.seed, progress=self.progress)
         if "classifier" in wanted:
@@ -199,9 +203,8 @@ class Evaluator:
         if count != settings.samples:
             raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
         evaluation = Evaluation([])
-        if extractor and reference and seen:
-            measuring = Measuring(extractor, reference, settings.metrics, settings.seed, SAMPLING)
-            found = measuring(seen, self.held_out, self._classes(classes, reference))
+        if reference and seen and self.measuring:
+            found = self.measuring(seen, self.held_out, self._classes(classes, reference))
             evaluation = Evaluation(found.measurements, {}, found.by_class, found.spread, seen.features)
         if self.classifier:
             reading = summarise(np.concatenate(probabilities))

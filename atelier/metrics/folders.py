@@ -13,10 +13,11 @@ from atelier.extractors import load_extractor
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.metrics.image_files import ImageFiles
-from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring
+from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring, check_counts
 from atelier.metrics.reference import load_reference, see
 
 SAMPLING = "image files"
+OPTION = "--metrics"  # of components.evaluate
 REFUSED = {
     "classifier": "it learns from the labels of a packed set",
     "path_length": "it needs the generator itself",
@@ -36,20 +37,22 @@ def measure_sets(
     Two numbers are comparable where all but the generated images is equal. Raises MetricError.
     """
     check_metrics(metrics)
+    check_counts(metrics, len(generated), len(reference), OPTION)
     own = load_extractor(extractor, weights, generated.size, device, layer)
     same = generated.size == reference.size
     others = own if same else load_extractor(extractor, weights, reference.size, device, layer)
     if "inception_score" in metrics and own.head is None:
         raise MetricError(
-            f"--metrics: inception_score needs a network with classes, and {own.name} has none at layer {own.layer}; choose "
+            f"{OPTION}: inception_score needs a network with classes, and {own.name} has none at layer {own.layer}; choose "
             "inception (layer default) or efficientnet_lite0, or take it out"
         )
     classes = "per_class" in metrics and _same_classes(generated, reference)
-    keep = bool(set(metrics) & set(OF_REAL_FEATURES))
+    few = "frechet" in metrics and min(len(generated), len(reference)) < own.dim
+    keep = few or bool(set(metrics) & set(OF_REAL_FEATURES))
     real = load_reference(reference, others, cache, seed, keep, progress)
     seen = see(generated, np.arange(len(generated)), own, True, cache, "features of generated images", progress)
     labels = Classes(reference.classes, generated.labels, reference.labels[real.indices]) if classes else None
-    found = Measuring(own, real, metrics, seed, SAMPLING)(seen, classes=labels)
+    found = Measuring(own, real, metrics, seed, SAMPLING, OPTION, bias=True)(seen, classes=labels)
     measurements = found.measurements
     if not same:
         both = f"generated {own.resize}; reference {others.resize}"

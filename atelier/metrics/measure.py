@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from atelier.extractors import Extractor
+from atelier.metrics.bias import beside, real_distance
 from atelier.metrics.coverage import NEIGHBOURS, RARE, memorised, prdc
 from atelier.metrics.extrapolation import frechet_infinity
 from atelier.metrics.frechet import frechet_estimate
@@ -20,6 +21,18 @@ from atelier.metrics.seen import Seen
 
 OF_FEATURES = ("frechet", "kernel", "frechet_infinity", "per_class", "prdc", "memorised", "inception_score")
 OF_REAL_FEATURES = ("kernel", "per_class", "prdc", "memorised")  # those that moments of the real images are not enough for
+
+OF_BOTH, OF_GENERATED = {"prdc": NEIGHBOURS + 1}, {"frechet_infinity": 4, "inception_score": 2 * SPLITS}  # images that they need
+
+
+def check_counts(metrics: Sequence[str], generated: int, reference: int, option: str) -> None:
+    """Raises MetricError for a metric that so few images cannot tell; `option` is what names the metrics to the user."""
+    counts = f"there are {generated} generated and {reference} reference images"
+    for metric in metrics:
+        for needs, found, where in ((OF_BOTH, min(generated, reference), "in each set"), (OF_GENERATED, generated, "generated")):
+            if found < needs.get(metric, 0):
+                remedy = f"add images, or take {metric} out"
+                raise MetricError(f"{option}: {metric} needs at least {needs[metric]} images {where}, and {counts}; {remedy}")
 
 
 @dataclass(frozen=True)
@@ -42,13 +55,20 @@ class Found:
 
 @dataclass(frozen=True)
 class Measuring:
-    """How features are measured: `metrics` as in params.yaml, `seed`, and `sampling`, where the generated images come from."""
+    """How features are measured: `metrics` as in params.yaml, `seed`, and `sampling`, where the generated images come from.
+
+    `option` is what names the metrics to the user. With `bias`, what the Fréchet distance of real images in the same numbers
+    would be stands beside it where a set has fewer images than features; the reference's features have to be kept for that.
+    """
 
     extractor: Extractor
     reference: Reference
     metrics: Sequence[str]
     seed: int
     sampling: str
+    option: str = "evaluate.metrics"
+    bias: bool = False
+    _real: dict[int, float | None] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, seen: Seen, held_out: Reference | None = None, classes: Classes | None = None) -> Found:
         """Measures what was seen. `held_out` is what memorised compares with, `classes` what per_class needs."""
@@ -59,6 +79,8 @@ class Measuring:
             if metric == "frechet":
                 value, error = frechet_estimate(seen.features, seen.moments, self.reference.moments)
                 found.append(self._distance(seen, self.title("fid", "frechet"), value, error, "ddof 1"))
+                if self.bias and min(seen.count, self.reference.count) < self.extractor.dim:
+                    found += self._of_real(seen.count, found[-1])
             elif metric == "kernel":
                 one, deviation = self._kernel(seen)
                 found.append(one)
@@ -102,6 +124,13 @@ class Measuring:
     def _distance(self, seen: Seen, name: str, value: float, error: float | None, parameters: str) -> Measurement:
         return Measurement(value, error, self.identity(name, parameters, seen.count), higher_is_better=False)
 
+    def _of_real(self, count: int, distance: Measurement) -> list[Measurement]:
+        """What the distance would be for as many real images; [] where there are too few to tell."""
+        if count not in self._real:
+            self._real[count] = real_distance(self.reference.features, count, self.seed)
+        value = self._real[count]
+        return [] if value is None else [beside(distance, value)]
+
     def _kernel(self, seen: Seen) -> tuple[Measurement, float]:
         features, real = seen.features, self.reference.features
         value, deviation = kernel_distance(features, real, seed=self.seed)
@@ -112,7 +141,7 @@ class Measuring:
     def _worst_class(self, seen: Seen, classes: Classes | None) -> tuple[Measurement, dict[str, float]]:
         if classes is None or not classes.names:
             raise MetricError(
-                "evaluate.metrics: per_class needs images of the same labelled classes on both sides; take it out, or "
+                f"{self.option}: per_class needs images of the same labelled classes on both sides; take it out, or "
                 "train with model.conditional: true"
             )
         found = per_class(seen.features, classes.generated, self.reference.features, classes.reference, classes.names)
@@ -131,7 +160,7 @@ class Measuring:
 
     def _memorised(self, seen: Seen, held_out: Reference | None) -> Measurement:
         if held_out is None:
-            raise MetricError("evaluate.metrics: memorised compares with held-out real images, and there are none; take it out")
+            raise MetricError(f"{self.option}: memorised compares with held-out real images, and there are none; take it out")
         value, error = memorised(seen.features, self.reference.features, held_out.features)
         how = f"nearer than {1 - RARE:.0%} of {held_out.count} images of the test split"
         return Measurement(value, error, self.identity("memorised", how, seen.count), higher_is_better=False)
@@ -139,7 +168,7 @@ class Measuring:
     def _score(self, seen: Seen) -> tuple[Measurement, float]:
         if self.extractor.head is None:
             raise MetricError(
-                f"evaluate.metrics: inception_score needs a network with classes, and {self.extractor.name} has none at layer "
+                f"{self.option}: inception_score needs a network with classes, and {self.extractor.name} has none at layer "
                 f"{self.extractor.layer}; choose inception (layer default) or efficientnet_lite0"
             )
         value, deviation, error = class_score(logits(seen.features, self.extractor.head), seed=self.seed)

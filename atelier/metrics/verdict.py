@@ -7,12 +7,12 @@ import reprlib
 from pathlib import Path
 
 from atelier.files import atomic_write, canonical_json, read_json
+from atelier.metrics.bias import DISTANCE, of_real
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.settings import EvaluateSettings
 
 FILE = "verdict.json"
-DISTANCE = re.compile(r"fid|frechet_\w+")  # named by its features
 KERNEL_DISTANCE = re.compile(r"kid|kernel_\w+")
 
 
@@ -25,7 +25,10 @@ def objection(found: Evaluation, settings: EvaluateSettings) -> str:
     """Why the generator is of no use, by the limits of `settings`; "" when it is."""
     one = distance(found)
     if one and one.value > settings.max_distance:
-        return f"{one.name} is {one.value:.4g}, above evaluate.max_distance = {settings.max_distance:g}"
+        beside = of_real(one, {each.name: each for each in found.measurements})
+        return f"{one.name} is {one.value:.4g}, above evaluate.max_distance = {settings.max_distance:g}" + (
+            beside and f"; {beside}"
+        )
     rarest = min(found.class_shares, key=found.class_shares.__getitem__, default="")
     if rarest and found.class_shares[rarest] < settings.min_class_share:
         share = found.class_shares[rarest]

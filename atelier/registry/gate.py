@@ -1,7 +1,9 @@
 """Who becomes champion: a decision from numbers alone, with its reasons.
 
 A candidate has to pass the floors of `GateSettings`, and to be better than the champion beyond doubt: by more than the minimum
-delta, with 95 % intervals that do not meet, in a number of equal identity.
+delta, with 95 % intervals that do not meet, in a number of equal identity. Of few images a Fréchet distance is mostly bias, which
+differs between generators as their spread does, and no interval says so. Two such numbers decide only what the kernel distance,
+which has no bias, says too.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from atelier.metrics.bias import DISTANCE, mostly_bias, of_real
 from atelier.metrics.identity import Measurement
-from atelier.metrics.verdict import DISTANCE, KERNEL_DISTANCE
+from atelier.metrics.verdict import KERNEL_DISTANCE
 from atelier.settings import GateSettings
 
 PRIMARY = {"frechet": DISTANCE, "kernel": KERNEL_DISTANCE}
@@ -32,7 +35,11 @@ class Contender:
 
     def primary(self, settings: GateSettings) -> Measurement | None:
         """The number that decides, if it was measured."""
-        kind = PRIMARY[settings.primary]
+        return self.number(settings.primary)
+
+    def number(self, metric: str) -> Measurement | None:
+        """The Fréchet or the kernel distance, if it was measured."""
+        kind = PRIMARY[metric]
         return next((one for name, one in self.measurements.items() if kind.fullmatch(name)), None)
 
 
@@ -71,12 +78,14 @@ def decide(candidate: Contender, champion: Contender | None, settings: GateSetti
         same = f"its weights are those of champion version {champion.version}; promote it by hand if its newer code is wanted"
         return Decision("refused", same, [])
     checks = [_sound(candidate, settings), *_floors(candidate, settings), *_not_withdrawn(candidate)]
-    if champion and checks[0].passed:
-        checks += _against(candidate, champion, settings)
+    sound = checks[0].passed
+    against = _against(candidate, champion, settings) if champion and sound else []
+    biased = _biased(candidate, champion, settings) if sound else []
+    checks += [*against, *biased]
     failed = [check.found for check in checks if not check.passed]
-    if failed:
-        return Decision("refused", "; ".join(failed), checks)
-    return Decision("promoted", checks[-1].found if champion else "it passes every floor, and there was no champion", checks)
+    passed = [check.found for check in against] or ["it passes every floor, and there was no champion"]
+    said = [check.found for check in biased if check.passed]
+    return Decision("refused" if failed else "promoted", "; ".join([*(failed or passed), *said]), checks)
 
 
 def _sound(candidate: Contender, settings: GateSettings) -> Check:
@@ -143,6 +152,25 @@ def _against(candidate: Contender, champion: Contender, settings: GateSettings) 
     if mine.interval[1] >= theirs.interval[0]:
         return [Check("better", False, f"better by {gain:.4g}, but the intervals overlap: {beside}")]
     return [Check("better", True, f"better by {gain:.4g}, intervals apart: {beside}")]
+
+
+def _biased(candidate: Contender, champion: Contender | None, settings: GateSettings) -> list[Check]:
+    """What a number that is mostly bias is worth; [] where it is not, or that is not known."""
+    mine = candidate.primary(settings)
+    if mine is None or not mostly_bias(mine, candidate.measurements):
+        return []
+    found = f"most of {mine.name} {mine.value:.4g} is bias, for {of_real(mine, candidate.measurements)}"
+    theirs = champion.primary(settings) if champion and comparable(candidate, champion, settings) else None
+    if champion is None or theirs is None or not mostly_bias(theirs, candidate.measurements):
+        return [Check("bias", True, found)]
+    found += f", and most of {theirs.value:.4g} of champion version {champion.version} is, too"
+    own, other = candidate.number("kernel"), champion.number("kernel")
+    if own is None or other is None or own.identity != other.identity:
+        remedy = "raise evaluate.samples, or add kernel to evaluate.metrics"
+        return [Check("bias", False, f"{found}; the kernel distance, which has no bias, is not known of both: {remedy}")]
+    agrees = own.value < other.value
+    says = f"says {'the same' if agrees else 'otherwise'}: {own.value:.4g} against {other.value:.4g}"
+    return [Check("bias", agrees, f"{found}; the kernel distance, which has no bias, {says}")]
 
 
 def _with_interval(one: Measurement) -> str:

@@ -134,6 +134,7 @@ def _numbers(known: Facts) -> str:
         own = [", ".join(part for part in one if part not in common) for one in identities]
         said = [f"- Identity {number}: {plain(one)}" for number, one in enumerate(own, 1)]
         parts.append("\n".join(said + ([f"- All of them: {plain(', '.join(common))}"] if common else [])))
+    parts += [f"{plain(row.title)}: {plain(row.bias)}." for row in known.rows if row.bias]
     if known.class_shares:
         parts.append(_shares(known.class_shares))
     if known.class_distances:
@@ -167,6 +168,8 @@ def _limits(known: Facts, measured: dict[str, float]) -> str:
     lines = ["- It knows only images like its training images, and repeats whatever is one-sided in them."]
     if not any(row.name == "fid" for row in known.rows):
         lines.append("- No FID was measured; distances in other feature spaces cannot be set beside published FIDs.")
+    biased = [plain(row.title) for row in known.rows if row.mostly_bias]
+    lines += [f"- Most of the {title} is bias, of few images: go by the kernel distance, which has none." for title in biased]
     real = known.real_shares
     scarce = {name: share / real[name] for name, share in known.class_shares.items() if real.get(name)}
     name = min(scarce, key=lambda name: scarce[name], default="")

@@ -11,6 +11,7 @@ from typing import Any
 from atelier.data.manifest import SPLITS, Manifest, SplitInfo
 from atelier.errors import AtelierError
 from atelier.generator import REMEDY, WEIGHTS, GeneratorInfo, check_weights, model_settings, read_info
+from atelier.metrics.bias import BESIDE, mostly_bias, of_real
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.identity import IdentityMismatch, Measurement, compare
 from atelier.networks.zoo import FAMILIES
@@ -21,6 +22,7 @@ OF_CLASSIFIER = ("classifier_real", "classifier_accuracy")
 TITLES = {
     "fid": "FID",
     "kid": "KID",
+    "real_fid": "FID between samples of real images",
     "extrapolated_fid": "FID of endless images",
     "worst_class_fid": "Largest FID of a class",
     "inception_score": "Inception Score",
@@ -37,6 +39,7 @@ TITLES = {
 }
 IN_A_SPACE = {
     "frechet_": "Fréchet distance",
+    "real_frechet_": "Fréchet distance between samples of real images",
     "kernel_": "Kernel distance",
     "extrapolated_frechet_": "Fréchet distance of endless images",
     "worst_class_frechet_": "Largest Fréchet distance of a class",
@@ -51,7 +54,11 @@ class ReportError(AtelierError):
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A number as people read it. `baseline` and `change` are "" without a baseline; `remark` says why two do not compare."""
+    """A number as people read it. `baseline` and `change` are "" without a baseline; `remark` says why two do not compare.
+
+    `bias` says how far apart real images in the same numbers are, "" where that was not measured; with `mostly_bias` that is most
+    of the value.
+    """
 
     name: str
     title: str
@@ -63,6 +70,8 @@ class MetricRow:
     change: str
     better: bool | None
     remark: str
+    bias: str
+    mostly_bias: bool
 
 
 @dataclass(frozen=True)
@@ -113,8 +122,8 @@ def gather(
         info=info,
         sha256=check_weights(checkpoint / WEIGHTS, info),
         family=FAMILIES[model_settings(info, checkpoint).architecture].title,
-        rows=[metric_row(one, evaluation.spread.get(one.name), baseline) for one in numbers(evaluation)],
-        classifier=[metric_row(one, None, None) for one in evaluation.measurements if one.name in OF_CLASSIFIER],
+        rows=[metric_row(one, evaluation, baseline) for one in numbers(evaluation)],
+        classifier=[metric_row(one, evaluation, None) for one in evaluation.measurements if one.name in OF_CLASSIFIER],
         class_shares=evaluation.class_shares,
         class_distances=evaluation.class_distances,
         real_shares=manifest.class_shares("train"),
@@ -127,12 +136,13 @@ def gather(
 
 
 def numbers(evaluation: Evaluation) -> list[Measurement]:
-    """The measurements that describe the generator, not the classifier that reads its images."""
-    return [one for one in evaluation.measurements if one.name not in OF_CLASSIFIER]
+    """The measurements that describe the generator, not the classifier that reads its images, nor real images."""
+    return [one for one in evaluation.measurements if one.name not in OF_CLASSIFIER and not BESIDE.fullmatch(one.name)]
 
 
-def metric_row(measurement: Measurement, spread: float | None, baseline: Evaluation | None) -> MetricRow:
-    """A measurement beside that of the baseline, compared only where their identities are equal."""
+def metric_row(measurement: Measurement, evaluation: Evaluation, baseline: Evaluation | None) -> MetricRow:
+    """A measurement of an evaluation beside that of the baseline, compared only where their identities are equal."""
+    measured = {one.name: one for one in evaluation.measurements}
     before, change, better, remark = "", "", None, ""
     if baseline is not None:
         other = next((one for one in numbers(baseline) if one.name == measurement.name), None)
@@ -148,13 +158,15 @@ def metric_row(measurement: Measurement, spread: float | None, baseline: Evaluat
         name=measurement.name,
         title=metric_title(measurement.name),
         value=text(measurement),
-        spread=_spread(measurement, spread),
+        spread=_spread(measurement, evaluation.spread.get(measurement.name)),
         direction="higher is better" if measurement.higher_is_better else "lower is better",
         identity=asdict(measurement.identity),
         baseline=before,
         change=change,
         better=better,
         remark=remark,
+        bias=of_real(measurement, measured),
+        mostly_bias=mostly_bias(measurement, measured),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from PIL import Image
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor, load_extractor
+from atelier.metrics.bias import real_distance
 from atelier.metrics.coverage import prdc
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.extrapolation import frechet_infinity
@@ -121,11 +123,13 @@ def test_values_are_those_of_the_library(generated: Path, reference: Path, cache
     moments = [Moments(extractor.dim) for _ in sets]
     for one, features in zip(moments, (first, second), strict=True):
         one.update(features)
-    assert extractor.head is not None
+    of_real = real_distance(second, COUNT, seed=3)
+    assert extractor.head is not None and of_real is not None
     by_class = per_class(first, sets[0].labels, second, sets[1].labels, CLASSES)
     drawn = np.sort(np.random.default_rng(3).choice(REAL, COUNT, replace=False))
     expected: dict[str, tuple[float, float | None]] = {
         "frechet_efficientnet_lite0": frechet_estimate(first, *moments),
+        "real_frechet_efficientnet_lite0": (of_real, None),
         "kernel_efficientnet_lite0": (kernel_distance(first, second, seed=3)[0], kernel_standard_error(first, second, 3)),
         "extrapolated_frechet_efficientnet_lite0": frechet_infinity(first, moments[1], 3),
         "worst_class_frechet_efficientnet_lite0": by_class[worst(by_class)[0]],
@@ -180,9 +184,70 @@ def test_the_cache_holds_until_a_pixel_changes(generated: Path, tmp_path: Path, 
     assert after["frechet_efficientnet_lite0"] != before["frechet_efficientnet_lite0"]
 
 
-def test_moments_alone_serve_the_frechet_distance(generated: Path, reference: Path, tmp_path: Path) -> None:
-    measure(generated, reference, tmp_path, "frechet")
-    assert [folder.name for folder in tmp_path.iterdir()] == ["moments"]
+def test_moments_alone_serve_the_frechet_distance_of_many_images(
+    generated: Path, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fewer images than features those of the reference are kept, to see how far real images are from each other."""
+    few = measure(generated, reference, tmp_path / "few", "frechet")
+    assert sorted(folder.name for folder in (tmp_path / "few").iterdir()) == ["features", "moments"]
+
+    class Narrow(Extractor):
+        """The first 40 features."""
+
+        dim = 40
+
+        def features(self, images: np.ndarray) -> np.ndarray:
+            return super().features(images)[:, :40]
+
+    def narrow(*arguments: Any) -> Extractor:
+        extractor = load_extractor(*arguments)
+        vars(extractor).pop("dim")
+        extractor.__class__ = Narrow
+        return extractor
+
+    monkeypatch.setattr("atelier.metrics.folders.load_extractor", narrow)
+    many = measure(generated, reference, tmp_path / "many", "frechet")
+    assert [folder.name for folder in (tmp_path / "many").iterdir()] == ["moments"]
+    assert [len(found.measurements) for found in (few, many)] == [2, 1]
+
+
+def test_a_distance_of_few_images_is_said_to_be_bias(
+    generated: Path, reference: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--generated", generated, "--reference", reference, "--cache", cache) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    said = (
+        r"note: most of frechet_efficientnet_lite0 [\d.]+ is bias, for two samples of real images in the same numbers "
+        r"\(50 and 60\) are about [\d.]+ apart; measure more images, or go by the kernel distance, which has no bias"
+    )
+    assert re.search(said, shown)
+    chosen = ("--reference", draw(tmp_path / "five", 5, 3), "--cache", cache, "--metrics", "frechet")
+    assert run("--generated", generated, *chosen) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "may be mostly bias: 50 and 5 images are few for 1,280 features, too few to say by how much; measure more" in shown
+
+
+@pytest.mark.parametrize(
+    ("counts", "metrics", "said"),
+    [
+        (
+            (2, REAL),
+            "frechet,kernel,prdc",
+            "prdc needs at least 6 images in each set, and there are 2 generated and 60 reference",
+        ),
+        ((COUNT, 5), "prdc", "prdc needs at least 6 images in each set, and there are 50 generated and 5 reference images"),
+        ((3, REAL), "frechet_infinity", "frechet_infinity needs at least 4 images generated, and there are 3 generated and 60"),
+        ((19, REAL), "inception_score", "inception_score needs at least 20 images generated, and there are 19 generated and 60"),
+    ],
+)
+def test_sets_too_small_for_a_metric_are_refused_before_anything_is_looked_at(
+    counts: tuple[int, int], metrics: str, said: str, tmp_path: Path, passes: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (draw(tmp_path / str(number), count, number) for number, count in enumerate(counts))
+    assert run("--generated", first, "--reference", second, "--metrics", metrics) == 1
+    shown = capsys.readouterr().err
+    assert f"--metrics: {said}" in shown and "add images, or take" in shown and "evaluate." not in shown
+    assert passes == []
 
 
 def test_sets_of_two_sizes(reference: Path, cache: Path, tmp_path: Path) -> None:
@@ -226,14 +291,14 @@ def test_json_is_all_that_stdout_holds(
     printed: dict[str, Any] = json.loads(captured.out)
     assert printed["values"] == measure(generated, reference, cache).flat
     assert list(printed["values"]) == [
-        "frechet_efficientnet_lite0", "kernel_efficientnet_lite0", "precision", "recall", "density", "coverage",
-        "kernel_efficientnet_lite0_std",
+        "frechet_efficientnet_lite0", "real_frechet_efficientnet_lite0", "kernel_efficientnet_lite0", "precision", "recall",
+        "density", "coverage", "kernel_efficientnet_lite0_std",
     ]  # fmt: skip
     first = printed["measurements"][0]
     assert first["identity"]["metric"] == "frechet_efficientnet_lite0" and first["standard_error"] > 0
     low, high = first["interval"]
     assert low < first["value"] < high
-    assert printed["notes"] == [
+    assert printed["notes"][0].startswith("most of frechet_efficientnet_lite0 ") and printed["notes"][1:] == [
         "generated: modes: 24 L, 26 RGB; all are read as RGB", "reference: modes: 30 L, 30 RGB; all are read as RGB",
     ]  # fmt: skip
     assert "features of generated images: 100%" in captured.err
@@ -254,7 +319,7 @@ def test_the_table_says_what_was_measured(
     assert f"{distance.value:.4g}" in printed and f"{measured['coverage'].value:.1%}" in printed
     for said in (
         "samples: 50\n", "seed: 0\n", f"weights: {distance.identity.weights}\n", f"reference: {distance.identity.reference}\n",
-        "reference_count: 50; 60 (frechet_efficientnet_lite0, worst_class_frechet_efficientnet_lite0)\n",
+        "reference_count: 50; 60 (frechet_efficientnet_lite0, real_frechet_efficientnet_lite0, worst_class_frechet_eff",
         "parameters: 5 neighbours (precision, recall, density, coverage); ddof 1 (frechet_efficientnet_lite0); ",
         f"distance of class light: {measured.class_distances['light']:.6g}\n", "note: generated: modes: 24 L, 26 RGB",
     ):  # fmt: skip
@@ -312,10 +377,10 @@ def test_pillow_says_nothing_between_the_progress_bars(generated: Path, tmp_path
 
 def test_bad_images_are_one_line(generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cut, file = tmp_path / "cut", io.BytesIO()
-    draw(cut, 4, seed=0)
+    draw(cut, 7, seed=0)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
     (cut / "dark" / "000.png").write_bytes(file.getvalue()[:1000])
-    for broken, said in ((tmp_path / "nowhere", "no such folder or zip"), (cut, "1 image of 4 cannot be read: dark/000.png (")):
+    for broken, said in ((tmp_path / "nowhere", "no such folder or zip"), (cut, "1 image of 7 cannot be read: dark/000.png (")):
         code = run("--generated", generated, "--reference", broken, "--cache", tmp_path / "cache", "--device", "cpu")
         captured = capsys.readouterr()
         assert code == 1 and captured.out == ""

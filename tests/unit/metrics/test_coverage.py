@@ -77,7 +77,7 @@ def test_a_generator_that_replays_its_training_images_has_memorised() -> None:
 
 @pytest.mark.parametrize(("count", "other"), [(5, 50), (50, 5)])
 def test_too_few_images_are_refused(count: int, other: int) -> None:
-    with pytest.raises(MetricError, match=f"more than 5 images a set, not {count} and {other}"):
+    with pytest.raises(MetricError, match=f"more than 5 images a set, not {other} generated and {count} real ones"):
         prdc(*clouds(count, other))
 
 

@@ -19,6 +19,8 @@ from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor
 from atelier.extractors import inception as published
 from atelier.metrics import classifier as classifier_module
+from atelier.metrics import verdict
+from atelier.metrics.bias import real_distance
 from atelier.metrics.coverage import memorised, prdc
 from atelier.metrics.evaluate import SAMPLING, Evaluation, Evaluator, read_evaluation
 from atelier.metrics.frechet import Moments, frechet_estimate
@@ -272,6 +274,49 @@ def test_json_of_another_form_is_refused(content: str, tmp_path: Path) -> None:
     path.write_text(content)
     with pytest.raises(MetricError, match=r"metrics.json: not the metrics of this version .*; evaluate again"):
         read_evaluation(path)
+
+
+def test_beside_a_distance_of_few_images_stands_that_of_real_ones(
+    means: Any,
+    dataset: PackedDataset,
+    pack_images: Callable[..., PackedDataset],
+    measured: Measured,
+    tmp_path: Path,
+    monkeypatch: Any,
+) -> None:
+    """With `keep`, where a set has fewer images than the 16 features; computed once for all that are measured."""
+    random = np.random.default_rng(0)
+    few = pack_images({"one": list(random.integers(0, 256, (12, 32, 32, 3), np.uint8))}, resolution=32)
+    settings = measured(samples=64, metrics=["frechet"])
+    calls: list[int] = []
+
+    def counted(*arguments: Any) -> float | None:
+        calls.append(1)
+        return real_distance(*arguments)
+
+    monkeypatch.setattr("atelier.metrics.measure.real_distance", counted)
+    for images, keep, names in ((dataset, True, 1), (few, False, 1), (few, True, 2)):
+        evaluator = Evaluator(images, settings, tmp_path, keep=keep, progress=False)
+        shape = (64, images.channels, images.resolution, images.resolution)
+        found = [evaluator([random.integers(0, 256, shape, np.uint8)]) for _ in range(2)]
+        assert [len(one.measurements) for one in found] == [names, names]
+    assert len(calls) == 1 and evaluator.reference
+    real = found[0]["real_frechet_means"]
+    assert real == found[1]["real_frechet_means"] and verdict.distance(found[0]) == found[0]["frechet_means"]
+    assert real.value == real_distance(evaluator.reference.features, 64, settings.seed)
+    assert (real.identity.samples, real.identity.reference_count) == (64, 12)
+    objection = verdict.objection(found[0], settings.model_copy(update={"max_distance": 0.0}))
+    assert objection.endswith(f"two samples of real images in the same numbers (64 and 12) are about {real.value:.4g} apart")
+
+
+def test_a_reference_too_small_for_a_metric_is_refused_at_once(
+    means: Any, pack_images: Callable[..., PackedDataset], measured: Measured, tmp_path: Path
+) -> None:
+    few = pack_images({"one": [np.full((32, 32, 3), 40 * n, np.uint8) for n in range(5)]}, resolution=32)
+    said = "evaluate.metrics: prdc needs at least 6 images in each set, and there are 64 generated and 5 reference images; add"
+    with pytest.raises(MetricError, match=said):
+        Evaluator(few, measured(samples=64, metrics=["prdc"]), tmp_path, progress=False)
+    assert means.passes == 0
 
 
 def test_images_that_do_not_fit_are_refused(

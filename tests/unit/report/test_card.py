@@ -215,6 +215,9 @@ def test_limits_are_what_was_measured_where_it_was(
         text = model_card(make_checkpoint(), measured, dataset.manifest, "digits")
         return text.partition("## Limits\n\n")[2].partition("\n\n## ")[0]
 
+    assert "is bias" not in limits() + limits(real_frechet_efficientnet_lite0=6.1)
+    biased = limits(real_frechet_efficientnet_lite0=6.2)
+    assert r"- Most of the Fréchet distance in efficientnet\_lite0 is bias, of few images: go by the kernel distance" in biased
     assert "It may paint near copies" in limits() and "Of the real images" not in limits()
     text = limits(coverage=0.812, recall=0.64, memorised=0.018)
     assert "Of the real images 81.2% have one of its images in their neighbourhood (coverage), 64.0% lie among" in text

@@ -20,6 +20,7 @@ from PIL import Image
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.generator import load_generator, sample
+from atelier.metrics.bias import beside
 from atelier.metrics.evaluate import Evaluation
 from atelier.metrics.reference import Reference
 from atelier.report import facts, gallery
@@ -74,10 +75,23 @@ def write(
         rows = gallery.rows(load_generator(folder), dataset)
         settings = {"evaluate": {"samples": 1000, "metrics": ["frechet"]}}
         output = tmp_path / "report.html"
-        write_report(output, folder, make_evaluation(), dataset, rows, neighbours, baseline, "the <base>", settings, **more)
+        measured = more.pop("measured", make_evaluation())
+        write_report(output, folder, measured, dataset, rows, neighbours, baseline, "the <base>", settings, **more)
         return output.read_text(encoding="utf-8")
 
     return run
+
+
+@pytest.mark.parametrize(("real", "mostly"), [(6.1, False), (9.0, True)])
+def test_what_is_bias_stands_beside_a_distance(
+    write: Callable[..., str], make_evaluation: Callable[..., Evaluation], real: float, mostly: bool
+) -> None:
+    found = make_evaluation()
+    measured = replace(found, measurements=[*found.measurements, beside(found.measurements[0], real)])
+    text = write(measured=measured)
+    assert f"two samples of real images in the same numbers (1,000 and 29) are about {real:g} apart" in text
+    assert ("most of it is bias, for two samples" in text) is mostly
+    assert "between samples of real images" not in text and "two samples" not in write()
 
 
 def test_it_needs_nothing_from_elsewhere(write: Callable[..., str], neighbours: Neighbours) -> None:
