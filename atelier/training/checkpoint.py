@@ -127,7 +127,7 @@ def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[st
 class _Part(BaseModel):
     """What readers rely on; what else is there is theirs to leave."""
 
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", strict=True)
 
 
 class _Point(_Part):
