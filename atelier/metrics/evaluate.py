@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from torch import nn
 
 from atelier.data.packed import PackedDataset
@@ -77,7 +77,7 @@ def read_evaluation(path: Path) -> Evaluation:
     try:
         values = read_json(Path(path))
         measurements = [Measurement.from_dict(item) for item in values["measurements"]]
-        by_name = TypeAdapter(dict[str, float]).validate_python
+        by_name = TypeAdapter(dict[str, FiniteFloat]).validate_python
         by_class = by_name(values["class_shares"]), by_name(values["class_distances"])
         generator = TypeAdapter(str).validate_python(values["generator"])
         return Evaluation(measurements, *by_class, by_name(values["spread"]), generator=generator)

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from atelier.errors import AtelierError
 from atelier.sections import first_problem
@@ -81,7 +81,9 @@ class Measurement:
         """Inverse of `to_dict`. Raises MetricError where a part is missing or unknown."""
         try:
             identity = TypeAdapter(Identity).validate_python(Identity(**values["identity"]).__dict__)
-            return TypeAdapter(cls).validate_python(cls(**{**values, "identity": identity}).__dict__)
+            found = TypeAdapter(cls).validate_python(cls(**{**values, "identity": identity}).__dict__)
+            TypeAdapter(FiniteFloat | None).validate_python(found.standard_error)
+            return found
         except ValidationError as error:
             raise MetricError(f"not a measurement of this version of Atelier ({first_problem(error)}); evaluate again") from error
         except (KeyError, TypeError, OverflowError) as error:

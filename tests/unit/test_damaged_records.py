@@ -91,7 +91,7 @@ def test_metrics_and_a_verdict_of_other_types_are_refused(tmp_path: Path) -> Non
     values = json.loads((tmp_path / "metrics.json").read_text())
     assert read_evaluation(tmp_path / "metrics.json").class_shares == {"zero": 0.5}
     many = {**values["measurements"][0], "identity": {**values["measurements"][0]["identity"], "samples": "many"}}
-    for changed in ({"class_shares": "x"}, {"spread": {"frechet": []}}, {"generator": 3}, {"measurements": [many]}):
+    for changed in ({"class_shares": "x"}, {"spread": {"frechet": float("inf")}}, {"generator": 3}, {"measurements": [many]}):
         (tmp_path / "metrics.json").write_text(json.dumps(values | changed))
         with pytest.raises(MetricError, match=r"metrics\.json: not the metrics of this version .*evaluate again"):
             read_evaluation(tmp_path / "metrics.json")
