@@ -53,16 +53,7 @@ print(choose_device("auto"), torch.cuda.is_available())
 )
 def test_a_driver_that_does_not_start_is_one_line(code: int, version: int, said: str, tmp_path: Path) -> None:
     (tmp_path / "driver.c").write_text(DRIVER)
-    make = [
-        "cc",
-        "-shared",
-        "-fPIC",
-        f"-DINIT={code}",
-        f"-DVERSION={version}",
-        "-o",
-        tmp_path / "libcuda.so.1",
-        tmp_path / "driver.c",
-    ]
+    make = ["cc", "-shared", "-fPIC", f"-DINIT={code}", f"-DVERSION={version}", "-o", "libcuda.so.1", "driver.c"]
     subprocess.run(make, cwd=tmp_path, check=True)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", CHOOSE], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
