@@ -12,9 +12,10 @@ MINUTES ?= 4
 SECONDS ?= 60
 SEED ?= 0
 
-# MLflow's migrations cannot be read below a % and PATH ends a folder at a colon.
-ifneq ($(findstring %,$(CURDIR))$(findstring :,$(CURDIR)),)
-$(error MLflow and PATH take no folder whose name has a percent sign or a colon; rename $(CURDIR))
+# MLflow's migrations cannot be read below a %, DVC's queue takes its folder for a URL, and PATH ends a folder at a colon.
+HASH := \#
+ifneq ($(strip $(foreach sign,% : ? $(HASH),$(findstring $(sign),$(CURDIR)))),)
+$(error MLflow, DVC and PATH take no folder with one of % : ? $(HASH) in its name; rename $(CURDIR))
 endif
 
 BIN := .venv/bin

@@ -35,7 +35,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    workspace = tmp_path_factory.mktemp("it's mine & yours (ü, #1 [a] $x)")
+    workspace = tmp_path_factory.mktemp("it's mine & yours (ü, no. 1 [a] $x)")
     write_params(workspace / "params.yaml", images)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")

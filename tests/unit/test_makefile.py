@@ -30,7 +30,7 @@ def shown(folder: Path, **environment: str) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
-@pytest.mark.parametrize("name", ["100%", "a:b"])
+@pytest.mark.parametrize("name", ["100%", "a:b", "no. #1", "why?"])
 def test_a_folder_that_libraries_cannot_read_is_refused_at_once(name: str, tmp_path: Path) -> None:
     done = make(tmp_path / name, "setup")
     assert done.returncode == 2
