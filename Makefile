@@ -52,7 +52,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-prepare bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -92,6 +92,9 @@ bench-memory: $(STAMP) ## measure what a model of 256 px needs, with micro-batch
 
 bench-scale: $(STAMP) ## measure what more data and more ranks cost, and draw it (5 minutes)
 	@python -m benchmarks.scale --plot docs/images/scale.png
+
+bench-threads: $(STAMP) $(BASE) ## compare how threads may wait for each other, alone and beside busy processes (6 minutes)
+	@python -m benchmarks.threads
 
 bench-finetune: $(STAMP) ## compare ways of fine-tuning from 100, 300 and 1,000 images with training from scratch, after make demo (half an hour)
 	@python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42
