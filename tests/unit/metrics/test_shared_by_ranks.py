@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,8 +60,10 @@ def main(data: str, cache: str, output: str, broken: str) -> None:
 
 
 def start(count: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ranks of one thread each: sums end otherwise with more threads, and torchrun chooses one thread only for several ranks."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    return subprocess.run([*torchrun, __file__, *arguments], timeout=240, capture_output=True, text=True)
+    return subprocess.run([*torchrun, __file__, *arguments], timeout=240, capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
