@@ -52,7 +52,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -86,6 +86,12 @@ bench-limits: $(STAMP) $(BASE) ## compare the arithmetic of training steps with 
 
 bench-prepare: $(STAMP) ## time the packing of 10,000 images beside a loop with Pillow, with memory and repeated bytes (minutes)
 	@python -m benchmarks.prepare
+
+bench-large: $(STAMP) ## pack, kill, resume and train on 200,000 made pictures, with memory and the cost of an image (half an hour)
+	@python -m benchmarks.large
+
+bench-s3: $(STAMP) ## list and read 100,000 objects of an S3 server beside boto3 alone (the server of `make -s services`)
+	@python -m benchmarks.s3
 
 bench-memory: $(STAMP) ## measure what a model of 256 px needs, with micro-batches and activations computed again (a quarter of an hour)
 	@python -m benchmarks.memory
