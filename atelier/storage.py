@@ -18,6 +18,7 @@ from typing import IO, Any
 from atelier.errors import AtelierError
 
 S3_CONNECTIONS = 8
+S3_FOLDERS = 100  # of a prefix that are listed each by itself; more may be folders of an object or two
 S3_REMOVED_AT_ONCE = 1000  # S3 allows no more in a call
 S3_PUT_BYTES = 1 << 30  # up to here an object goes up in one piece: a killed writer leaves no parts that nobody sees but the bill
 S3_TRIES = 3  # of a body that breaks off; botocore itself repeats only what fails before the first byte
@@ -144,11 +145,30 @@ class S3Storage(Storage):
         return {**self.__dict__, "_client": None}
 
     def entries(self) -> Iterator[Entry]:
+        """Every object below the prefix. S3 lists a thousand keys a page, one after the other; folders are listed side by side."""
         with _Explained(self.bucket, self.prefix):
-            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
-                for item in page.get("Contents", ()):
-                    if not item["Key"].endswith("/"):  # consoles store empty objects to show folders
-                        yield Entry(item["Key"].removeprefix(self.prefix), item["Size"], item["Key"])
+            first = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
+            if not first.get("IsTruncated"):
+                yield from self._entries(first)
+                return
+            above = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, Delimiter="/")
+            folders = [folder["Prefix"] for folder in above.get("CommonPrefixes", ())]
+            if above.get("IsTruncated") or len(folders) > S3_FOLDERS:
+                yield from self._listed(self.prefix)
+                return
+            yield from self._entries(above)
+            with ThreadPoolExecutor(S3_CONNECTIONS) as threads:
+                for found in threads.map(lambda folder: list(self._listed(folder)), folders):
+                    yield from found
+
+    def _listed(self, prefix: str) -> Iterator[Entry]:
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            yield from self._entries(page)
+
+    def _entries(self, page: dict[str, Any]) -> Iterator[Entry]:
+        for item in page.get("Contents", ()):
+            if not item["Key"].endswith("/"):  # consoles store empty objects to show folders
+                yield Entry(item["Key"].removeprefix(self.prefix), item["Size"], item["Key"])
 
     def read(self, entries: Sequence[Entry]) -> Iterator[bytes]:
         client = self.client

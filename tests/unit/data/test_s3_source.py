@@ -41,20 +41,41 @@ def test_a_prefix_packs_as_the_folder(prefix: str, tmp_path: Path, data_settings
     assert stored.classes == ["a", "b"] and prefix not in (tmp_path / "s3" / "manifest.json").read_text()
 
 
+def small_pages(storage: S3Storage) -> list[tuple[str, str]]:
+    """Makes each page of a listing one of 3 keys; the prefix and the delimiter of each page asked for."""
+    asked: list[tuple[str, str]] = []
+
+    def three(params: dict[str, Any], **_: Any) -> None:
+        params["MaxKeys"] = 3
+        asked.append((params["Prefix"], params.get("Delimiter", "")))
+
+    storage.client.meta.events.register("provide-client-params.s3.ListObjectsV2", three)
+    return asked
+
+
 def test_long_listings_come_in_pages(s3: Any) -> None:
     for number in range(7):
         s3.client.put_object(Bucket=s3.bucket, Key=f"many/{number}", Body=b"%d" % number)
     storage = S3Storage(f"s3://{s3.bucket}/many/")
-    pages = []
-
-    def small_pages(params: dict[str, Any], **_: Any) -> None:
-        params["MaxKeys"] = 3
-        pages.append(params)
-
-    storage.client.meta.events.register("provide-client-params.s3.ListObjectsV2", small_pages)
+    asked = small_pages(storage)
     entries = sorted(storage.entries(), key=lambda entry: entry.name)
-    assert [entry.name for entry in entries] == list("0123456") and len(pages) == 3
+    assert [entry.name for entry in entries] == list("0123456")
+    assert asked == [("many/", ""), ("many/", "/"), *[("many/", "")] * 3], "the first shows that there are more"
     assert list(storage.read(entries[::-2])) == [b"6", b"4", b"2", b"0"], "in the order asked for"
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_folders_are_listed_side_by_side(few: bool, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless they are many, which may be a folder for each object."""
+    names = ["x", *(f"{folder}/{number}" for folder in ("a", "b/c") for number in range(4))]
+    for name in names:
+        s3.client.put_object(Bucket=s3.bucket, Key=f"folders/{name}", Body=b"1")
+    monkeypatch.setattr("atelier.storage.S3_FOLDERS", 2 if few else 1)
+    storage = S3Storage(f"s3://{s3.bucket}/folders")
+    asked = small_pages(storage)
+    assert sorted(entry.name for entry in storage.entries()) == sorted(names)
+    assert asked[:2] == [("folders/", ""), ("folders/", "/")]
+    assert sorted(asked[2:]) == ([("folders/a/", "")] * 2 + [("folders/b/", "")] * 2 if few else [("folders/", "")] * 3)
 
 
 def test_problems_are_named(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
