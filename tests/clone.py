@@ -13,7 +13,7 @@ from typing import Any
 
 from small import ROOT, write_images, write_params
 
-NAME = "-it's mine & yours (ü, no. 1 [a] $x)"  # a name of the kind that folders of users have
+NAME = "-it's mine & yours (no. 1 [a] $x)"  # ASCII alone: DVC's queue writes its folder's name as such
 STAGES = ("prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register")
 
 

@@ -73,10 +73,17 @@ def test_an_index_out_of_reach_is_said_with_the_remedy(tmp_path: Path) -> None:
     assert not (tmp_path / ".venv" / ".installed").exists()
 
 
+def test_a_folder_in_which_dvc_has_no_queue_is_said(tmp_path: Path) -> None:
+    done = make(tmp_path / "ü", "setup", stub(tmp_path / "ü", "mkdir -p .venv/lib/python3.11/site-packages"))
+    assert done.returncode == 0
+    assert "DVC queues no experiments" in done.stderr
+
+
 def test_an_environment_moves_with_its_folder(tmp_path: Path) -> None:
     site = ".venv/lib/python3.11/site-packages"
     uv = stub(tmp_path / "old", f'echo "$@" >> calls; [ $1 = sync ] || mkdir -p {site}')
-    assert make(tmp_path / "old", "setup", uv).returncode == 0
+    done = make(tmp_path / "old", "setup", uv)
+    assert done.returncode == 0 and "queue" not in done.stderr
     assert "--relocatable" in (tmp_path / "old" / "calls").read_text().splitlines()[0]
     (tmp_path / "old" / "there.py").touch()
     (tmp_path / "old").rename(tmp_path / "new")
