@@ -145,7 +145,7 @@ class S3Storage(Storage):
         return {**self.__dict__, "_client": None}
 
     def entries(self) -> Iterator[Entry]:
-        """Every object below the prefix. S3 lists a thousand keys a page, one after the other; folders are listed side by side."""
+        """Every object below the prefix. S3 lists a thousand keys a page, in turn; folders are listed side by side."""
         with _Explained(self.bucket, self.prefix):
             first = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
             if not first.get("IsTruncated"):
