@@ -87,7 +87,7 @@ bench-limits: $(STAMP) $(BASE) ## compare the arithmetic of training steps with 
 bench-prepare: $(STAMP) ## time the packing of 10,000 images beside a loop with Pillow, with memory and repeated bytes (minutes)
 	@python -m benchmarks.prepare
 
-bench-large: $(STAMP) ## pack, kill, resume and train on 200,000 made pictures, with memory and the cost of an image (half an hour)
+bench-large: $(STAMP) ## pack, kill, resume and train on 200,000 made pictures, with memory and the cost of an image (10 minutes and more)
 	@python -m benchmarks.large
 
 bench-s3: $(STAMP) ## list and read 100,000 objects of an S3 server beside boto3 alone (the server of `make -s services`)

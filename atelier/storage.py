@@ -34,7 +34,7 @@ class StorageAway(StorageError):
     """The store cannot be reached, or answers with a fault of its own: the same request may succeed later."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are as many as files
 class Entry:
     """One stored object: its name below the root ("/" between parts), its size in bytes, what its storage needs to read it.
 
@@ -58,7 +58,8 @@ class Damaged:
 
 def _printable(name: str) -> str:
     known = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], known)
+    shown = CONTROL.sub(lambda found: ascii(found[0])[1:-1], known)
+    return name if shown == name else shown  # mostly the same text, which need not be there twice
 
 
 def hidden(name: str) -> bool:

@@ -6,7 +6,7 @@ read from the shards (as sets of more than 2 GiB are). Memory is the peak of the
 what each further one takes beyond the next smaller set. Then the largest set is packed in parts, one of which is killed and made
 again, and a run on it is killed and goes on: with the bytes of the whole.
 
-    .venv/bin/python -m benchmarks.large                       a quarter of an hour on 2 cores, 3 GB of disk
+    .venv/bin/python -m benchmarks.large                       10 minutes and more on 2 cores, 5 GB of disk
     .venv/bin/python -m benchmarks.large --images 2000
 """
 
@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from atelier.data.packed import PackedDataset
+from atelier.data.parts import PIXELS
 from atelier.files import sha256_file
 from atelier.progress import bar
 from atelier.settings import load
@@ -82,12 +83,15 @@ def hashes(folder: Path) -> dict[str, str]:
     return {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
 
 
-def killed(name: str, command: list[str], seconds: float) -> None:
-    """Runs Python with this command and kills it after so many seconds. Ends with a message where it was done before."""
+def killed(name: str, command: list[str], output: Path) -> None:
+    """Runs a part of packing and kills it as soon as it has written pixels. Ends with a message where it was done before."""
     print(f"{name} ...", file=sys.stderr)
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(seconds)
-    process.kill()
+    while process.poll() is None:
+        if any(file.stat().st_size for file in output.parent.glob(f".*{output.name}*/*/{PIXELS}")):
+            process.kill()
+            break
+        time.sleep(0.005)
     if process.wait() != -signal.SIGKILL:
         sys.exit(f"{name}: over before it was killed")
 
@@ -109,13 +113,13 @@ def costs(scratch: Path, counts: list[int]) -> Iterator[list[str]]:
         before = count, files, tars
 
 
-def packed_in_parts(scratch: Path, count: int, seconds: float) -> str:
-    """Packs the set in parts, the second of which is killed after `seconds` and made again."""
+def packed_in_parts(scratch: Path, count: int) -> str:
+    """Packs the set in parts, the second of which is killed and made again."""
     images, parts = scratch / f"images-{count}", [scratch / f"part-{part}" for part in range(1, PARTS + 1)]
     for part, output in enumerate(parts, 1):
         command = prepare("folder", images, output, "--part", f"{part}/{PARTS}")
         if part == 2:
-            killed(f"part {part}, killed", command, seconds)
+            killed(f"part {part}, killed", command, output)
             if output.exists():
                 sys.exit("a killed part has left its folder")
         watched(f"part {part} of {PARTS}", command)
@@ -123,7 +127,7 @@ def packed_in_parts(scratch: Path, count: int, seconds: float) -> str:
     watched("merge", prepare("folder", images, merged, "--merge", *map(str, parts)))
     if hashes(merged) != hashes(scratch / f"packed-{count}"):
         sys.exit("the parts give other bytes than the whole")
-    return f"Packed in {PARTS} parts, the second of them killed after {seconds:.0f} s and made again: the bytes of the whole."
+    return f"Packed in {PARTS} parts, the second of them killed and made again: the bytes of the whole."
 
 
 class Kill(Observer):
@@ -192,8 +196,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         header = ["images", *(f"files: {name}" for name in packing), *(f"tars: {name}" for name in packing)]
         yield from table([*header, "training: µs an image", "training: peak, MB"], rows)
         yield ""
-        seconds = float(rows[-1][1]) / PARTS
-        yield packed_in_parts(Path(scratch), args.images, max(seconds * 0.6, 2.0))
+        yield packed_in_parts(Path(scratch), args.images)
         yield trained_again(Path(scratch), args.images)
 
 

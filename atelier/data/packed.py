@@ -74,13 +74,18 @@ class PackedDataset:
             return np.zeros(len(self), dtype=np.int64)
         place = slice(self._layout.label, self._layout.label + self._layout.label_digits)
         powers = 10 ** np.arange(self._layout.label_digits - 1, -1, -1)
-        parts = [(records[:, place].astype(np.int64) - ZERO) @ powers for records in self._records]
+        # Mapped anew and let go: each label lies on a page of its own, so that in the end the whole set would count as memory.
+        parts = [(self._map(shard)[:, place].astype(np.int64) - ZERO) @ powers for shard in self._shards]
         for shard, part in zip(self._shards, parts, strict=True):
             if part.min() < 0 or part.max() >= len(self.classes):
                 raise DataError(
                     f"{self.folder / shard.name}: damaged, it holds labels outside its {len(self.classes)} classes; {REMEDY}"
                 )
         return np.concatenate(parts)
+
+    def _map(self, shard: Shard) -> np.ndarray:
+        """The records of a shard, uint8 [count, stride]."""
+        return np.memmap(self.folder / shard.name, dtype=np.uint8, mode="r", shape=(shard.count, self._layout.stride))
 
     def _mapped(self, shard: Shard) -> np.ndarray:
         path = self.folder / shard.name
@@ -90,6 +95,6 @@ class PackedDataset:
                 raise DataError(f"{path}: {size} bytes instead of {shard.bytes}, truncated or replaced; {REMEDY}")
             if sha256_file(path) != shard.sha256:
                 raise DataError(f"{path}: damaged, its sha256 is not the manifest's; {REMEDY}")
-            return np.memmap(path, dtype=np.uint8, mode="r", shape=(shard.count, self._layout.stride))
+            return self._map(shard)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import struct
 import tarfile
@@ -22,6 +23,7 @@ from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.files import sha256_file
 from atelier.settings import DataSettings
+from reading import write_idx
 
 Make = Callable[..., DataSettings]
 CLASSES = 12
@@ -210,3 +212,21 @@ def test_splits_that_do_not_exist_or_are_empty(tmp_path: Path, data_settings: Ma
         PackedDataset(tmp_path / "packed", "test")
     with pytest.raises(DataError, match="no split 'valid'; choose train, test or all"):
         PackedDataset(tmp_path / "packed", "valid")
+
+
+def test_labels_do_not_keep_the_shards_in_memory(tmp_path: Path, data_settings: Callable[..., DataSettings]) -> None:
+    """Each lies on a page of its own: the pages of 16 MB of records would all stay mapped."""
+
+    def mapped() -> int:
+        found = re.search(r"RssFile:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        assert found
+        return int(found[1]) * 1024
+
+    (tmp_path / "raw").mkdir()
+    write_idx(tmp_path / "raw" / "images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (3000, 64, 64), dtype=np.uint8))
+    write_idx(tmp_path / "raw" / "labels-idx1-ubyte", np.arange(3000, dtype=np.int64).astype(np.uint8) % 10)
+    pack(data_settings(source="idx", path=str(tmp_path / "raw"), resolution=64), tmp_path / "packed", 1, progress=False)
+    data = PackedDataset(tmp_path / "packed")
+    before = mapped()
+    assert len(data.labels) == len(data) > 2500
+    assert mapped() - before < 4 * 2**20
