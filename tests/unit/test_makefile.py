@@ -60,9 +60,9 @@ def stub(folder: Path, script: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "uv.lock").touch()
     (folder / "pyproject.toml").touch()
-    (folder / "u v").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "u v").chmod(0o755)
-    return f"UV={folder / 'u v'}"
+    (folder / "uv").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "uv").chmod(0o755)
+    return f"UV={folder / 'uv'}"
 
 
 def test_an_index_out_of_reach_is_said_with_the_remedy(tmp_path: Path) -> None:
