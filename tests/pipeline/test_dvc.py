@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import mlflow
 import numpy as np
@@ -107,7 +108,7 @@ def steps_of(registry: mlflow.MlflowClient, folder: Path, experiment: str) -> se
 
 def test_plots_compare_revisions(committed: Reproduced) -> None:
     page = committed.dvc("plots", "diff", "HEAD").strip().splitlines()[-1].removeprefix("file://")
-    html = Path(page).read_text(encoding="utf-8")
+    html = Path(unquote(page)).read_text(encoding="utf-8")
     for shown in ("Losses of the base generator", "Diversity of the fine-tuned generator", "Distance of the base generator"):
         assert shown in html
     assert "HEAD_evaluations_finetuned_grid.png" in html
