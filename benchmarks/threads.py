@@ -35,7 +35,7 @@ from components import cli
 CHOICES = {
     "as shipped": {"GOMP_SPINCOUNT": SPINS},
     "OpenMP's default (300000 spins)": {"GOMP_SPINCOUNT": "300000"},
-    "10000 spins": {"GOMP_SPINCOUNT": "10000"},
+    "1000 spins": {"GOMP_SPINCOUNT": "1000"},
     "0 spins (OMP_WAIT_POLICY=PASSIVE)": {"GOMP_SPINCOUNT": "0"},
     "one thread": {"GOMP_SPINCOUNT": SPINS, "OMP_NUM_THREADS": "1"},
 }

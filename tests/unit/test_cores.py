@@ -68,7 +68,7 @@ def test_a_machine_that_binds_no_process(cgroups: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("package", ["atelier", "benchmarks", "components", "pipelines"])
 @pytest.mark.parametrize(
-    ("given", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
+    ("given", "spins"), [({}, atelier.SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
 )
 def test_openmp_is_told_how_to_wait_before_it_is_loaded(package: str, given: dict[str, str], spins: str | None) -> None:
     code = f"import os, sys, {package}; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
