@@ -144,10 +144,7 @@ def train(data: Path, place: Path, dies: bool) -> None:
     shape = [
         f"{section}.{key}={value}" for section in ("data", "target") for key, value in (("resolution", SIDE), ("channels", 3))
     ]
-    chosen, device = (
-        load("params.yaml", [*shape, *TRAINING]),
-        choose_device("auto"),
-    )
+    chosen, device = load("params.yaml", [*shape, *TRAINING]), choose_device("auto")
 
     def measure(_: Any) -> tuple[float, dict[str, Any]]:
         return 0.0, {"identity": {"metric": "none"}, "metrics": {}}
@@ -209,7 +206,8 @@ def main() -> None:
     parser.add_argument("--dies", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.train:
-        train(*args.train, args.dies)
+        data, place = args.train
+        train(data, place, args.dies)
     else:
         show(report(args), args.output)
 

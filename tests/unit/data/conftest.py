@@ -52,18 +52,18 @@ def opened(raw: Path, tmp_path: Path, data_settings: Make, encode: Encode, pictu
         elif kind in ("webdataset", "lmdb"):
             place.mkdir()
             for name, count in (("a", 12), ("b", 1), ("c", 5)):
-                images = {f"{number:05d}": encode(picture) for number, picture in enumerate(pictures(count, seed=count))}
+                keyed = {f"{number:05d}": encode(drawn) for number, drawn in enumerate(pictures(count, seed=count))}
                 if kind == "lmdb":
                     with lmdb.open(str(place / name), map_size=2**24) as database, database.begin(write=True) as transaction:
-                        for key, content in images.items():
-                            transaction.put(key.encode(), content)
+                        for key, picture in keyed.items():
+                            transaction.put(key.encode(), picture)
                     continue
                 with tarfile.open(place / f"{name}.tar", "w") as tar:
-                    for key, content in images.items():
-                        for suffix, part in (("png", content), ("cls", b"%d" % (int(key) % 3))):
+                    for key, picture in keyed.items():
+                        for suffix, body in (("png", picture), ("cls", b"%d" % (int(key) % 3))):
                             member = tarfile.TarInfo(f"{key}.{suffix}")
-                            member.size = len(part)
-                            tar.addfile(member, io.BytesIO(part))
+                            member.size = len(body)
+                            tar.addfile(member, io.BytesIO(body))
         elif kind.startswith("torchvision"):
             for part, count in (("train", 9), ("t10k", 4)):
                 (place / "MNIST" / "raw").mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from small_models import LATENT, model
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 NARROW = {"width_generator": 2, "widest_generator": 8, "width_discriminator": 2, "widest_discriminator": 8}
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": [2]},
     "mlp_deep": {"hidden": [2, 2]},
     "dcgan": {"width": 1},
