@@ -2,9 +2,10 @@
 
 Small PNG files, drawn here, none twice, in ten sub-folders. Three sizes of the set, ten times as large each, are packed by
 components.prepare from their files and once more from the shards that this made (source: webdataset), and trained on by dcgan,
-read from the shards (as sets of more than 2 GiB are). Memory is the peak of the largest process, the cost of an image in packing
-what each further one takes beyond the next smaller set. Then the largest set is packed in parts, one of which is killed and made
-again, and a run on it is killed and goes on: with the bytes of the whole.
+read from the shards (as sets of more than 2 GiB are). Memory is the peak of the largest process; `own` is without the pages of
+the mapped shards, which the system takes back at need. The cost of an image in packing is what each further one takes beyond the
+next smaller set. Then the largest set is packed in parts, one of which is killed and made again, and a run on it is killed and
+goes on: with the bytes of the whole.
 
     .venv/bin/python -m benchmarks.large                       10 minutes and more on 2 cores, 5 GB of disk
     .venv/bin/python -m benchmarks.large --images 2000
@@ -109,7 +110,8 @@ def costs(scratch: Path, counts: list[int]) -> Iterator[list[str]]:
         for now, then in zip((files, tars), before[1:] if before else (None, None), strict=True):
             further = "–" if before is None or then is None else f"{1e6 * (now.seconds - then.seconds) / (count - before[0]):.0f}"
             row += [f"{now.seconds:.1f}", further, f"{now.megabytes:.0f}"]
-        yield [*row, f"{1e6 * float(step.stdout.split()[0]) / 64:.0f}", f"{step.megabytes:.0f}"]
+        seconds, megabytes = map(float, step.stdout.split()[:2])
+        yield [*row, f"{1e6 * seconds / 64:.0f}", f"{megabytes:.0f}", f"{step.megabytes:.0f}"]
         before = count, files, tars
 
 
@@ -191,7 +193,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         rows = list(costs(Path(scratch), [args.images // 100, args.images // 10, args.images]))
         packing = ["s", "µs a further image", "peak, MB"]
         header = ["images", *(f"files: {name}" for name in packing), *(f"tars: {name}" for name in packing)]
-        yield from table([*header, "training: µs an image", "training: peak, MB"], rows)
+        yield from table([*header, "training: µs an image", "training: own, MB", "training: peak, MB"], rows)
         yield ""
         yield packed_in_parts(Path(scratch), args.images)
         yield trained_again(Path(scratch), args.images)

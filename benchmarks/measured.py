@@ -54,6 +54,13 @@ def peak_megabytes() -> float:
     return int(found[1]) / 1024
 
 
+def own_megabytes() -> float:
+    """Memory that this process holds for itself, in MB: without pages of mapped files, which the system takes back at need."""
+    found = re.search(r"RssAnon:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table, all columns but the first aligned to the right."""
     return [f"| {' | '.join(row)} |" for row in (header, ["---"] + ["---:"] * (len(header) - 1), *rows)]

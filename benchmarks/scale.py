@@ -29,7 +29,7 @@ from atelier.settings import load
 from atelier.training import feed
 from atelier.training.distributed import choose_device, ranks
 from benchmarks.limits import trainer
-from benchmarks.measured import machine, show, table, watched
+from benchmarks.measured import machine, own_megabytes, show, table, watched
 from components import cli
 
 SIDE, COUNTS = 32, (1_000, 10_000, 100_000)
@@ -123,7 +123,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measures, prints the tables; with --step the seconds of a step on that set."""
+    """Measures, prints the tables; with --step the seconds of a step on that set, and the memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the cost of an image there")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the tables there, too")
@@ -139,7 +139,7 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     seconds = step_seconds(PackedDataset(args.step))
     if int(os.environ.get("RANK", "0")) == 0:
-        print(seconds)
+        print(seconds, own_megabytes())
 
 
 if __name__ == "__main__":
