@@ -19,6 +19,8 @@ from registry_play import Name, not_needed
 
 UNMEASURED = {"other-identity", "champion-unknown"}  # where the champion has to be measured again, which cannot be done here
 
+UNREADABLE = {"nan", "infinite"}  # numbers that are refused where a tag is read, before the gate sees them
+
 
 def no_images(_: Any) -> None:
     raise AtelierError("no images here")
@@ -38,6 +40,8 @@ def test_cases(server: Server, case: Case, tmp_path: Path) -> None:
         client().set_registered_model_alias(name.name, "champion", "1")
     number, decision = name.judged(case.candidate, no_images if case.name in UNMEASURED else not_needed)
     says = "measuring it again failed: no images here" if case.name in UNMEASURED else case.says
+    if case.name in UNREADABLE:
+        says = "tag measurement.frechet_efficientnet_lite0 is damaged"
     assert decision.verdict == case.verdict and says in decision.reason
     previous = {"previous": 1} if champion else {}
     promoted, refused = {"champion": number, **previous}, {**champion, "challenger": number}
