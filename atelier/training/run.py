@@ -79,7 +79,7 @@ def with_precision(
 
     A run that another kind of machine has begun goes on as it began: nothing of it is lost. `folder` is that of the run's saves.
     """
-    natively, remedy = native(device), f"set {section}.precision: auto"
+    natively, remedy = native(device), f"set {section}.precision: float32"
     choices: list[Precision] = [natively, "bfloat16" if natively == "float32" else "float32"]
     if settings.precision == "auto":
         decided = [settings.model_copy(update={"precision": precision}) for precision in choices]
