@@ -170,7 +170,7 @@ $(STAMP): uv.lock pyproject.toml | $(UV)
 	@echo "installing the packages of uv.lock into .venv (about 6 GB) ..." >&2
 	@grep -qs "relocatable = true" .venv/pyvenv.cfg || "$(UV)" venv --quiet --relocatable --clear --python "$(PYTHON)" .venv
 	@"$(UV)" sync --frozen --compile-bytecode || $(UNREACHED)
-	@for path in .venv/lib/python*/site-packages/*atelier.pth; do echo ../../../.. > "$$path"; done # moves with the folder
+	@for site in .venv/lib/python*/site-packages; do rm -f "$$site"/*atelier.pth; echo ../../../.. > "$$site/atelier.pth"; done # moves with the folder
 	@! pwd | LC_ALL=C grep -q '[^ -~]' || \
 		echo "DVC queues no experiments (dvc exp run --queue) in a folder with letters beyond ASCII; all else works here" >&2
 	@touch $@

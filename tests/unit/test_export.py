@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from atelier import export
 from atelier.export import ExportError, export_onnx
 from atelier.files import WriteError, sha256_file
-from atelier.generator import GeneratorError, load_generator
+from atelier.generator import GeneratorError, load_generator, read_info, write_info
 from atelier.networks import zoo
 from atelier.networks.mlp import MLPGenerator
 from small_models import CLASSES, LATENT, make_checkpoint
@@ -108,6 +108,7 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     weights = load_file(checkpoint / "generator.safetensors")
     weights["layers.0.weight"][0, 0] = float("nan")
     save_file(weights, checkpoint / "generator.safetensors")
+    write_info(checkpoint, read_info(checkpoint))  # as training had ended with them
     (tmp_path / "generator.onnx").write_text("an earlier one")
     with pytest.raises(ExportError, match=r"differ from PyTorch's by nan"):
         export_onnx(checkpoint, tmp_path / "generator.onnx")
