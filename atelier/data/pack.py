@@ -200,7 +200,7 @@ def _remarks(
         yield f"all images lie in {around}, which was looked through"
     if settings.split == "given":
         yield f"the source's own split is used: {facts['training']} for training, {facts['held_out']} held out"
-    if settings.split == "pool":
+    if settings.split == "pool" or (settings.split == "draw" and "training" in facts):
         yield f"the source's own split ({facts['training']}; {facts['held_out']}) is pooled and drawn anew"
     if order.shared:
         yield f"{order.shared} images are both among those for training and those held out; they are held out"

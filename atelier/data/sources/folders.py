@@ -3,14 +3,14 @@
     photos.zip: flowers/train/rose/1.jpg     flowers lies around everything, train is a part of a split, rose is the class
 
 A folder lies around everything where nothing is beside it and it holds folders, but no image of its own. A split is recognized
-by the names of its parts: one of training images with one of others beside it.
+by the names of its parts: one of training images with one of others beside it, at the top or in every class (rose/train/1.jpg).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -20,12 +20,11 @@ from atelier.data.process import FORMATS
 
 Image.init()
 SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
-# train, val and the like, also with what is usual behind them: train_set, val2017, test-images.
-TRAINING = re.compile(r"(train|training)([-_ ]?(set|split|data|images|imgs|[0-9]+))?", re.IGNORECASE)
-HELD_OUT = re.compile(
-    r"(val|valid|validation|dev|eval|evaluation|test|testing|holdout|heldout)([-_ ]?(set|split|data|images|imgs|[0-9]+))?",
-    re.IGNORECASE,
-)
+# train, val and the like, also with what is usual around them: seg_train, train_set, val2017, test-images, trainA.
+AROUND = r"\s*(?P<prefix>.+[-_ ])?(?:{})(?:[-_ ]?(?:set|split|data|images|imgs|[0-9]+|[AB]))?\s*"
+TRAINING = re.compile(AROUND.format("train|training"), re.IGNORECASE)
+HELD_OUT = re.compile(AROUND.format("val|valid|validation|dev|eval|evaluation|test|testing|holdout|heldout"), re.IGNORECASE)
+NUMBER = re.compile(r"[-_.]?[0-9]+([-_]of[-_][0-9]+)?$")  # what numbers the files of a set: train-00000-of-00002.parquet
 
 
 def first_folder(name: str) -> str | None:
@@ -40,25 +39,27 @@ class Folders:
 
     around: the folders around everything, with a "/" behind each ("" for none). training, held_out: the parts of the split that
     the folders below them give, both empty without one. beside: up to three images that are in neither part of the split.
+    inside: whether the split is in every class, and not around them.
     """
 
     around: str
     training: tuple[str, ...]
     held_out: tuple[str, ...]
     beside: tuple[str, ...]
+    inside: bool = False
 
     @classmethod
     def of(cls, names: Sequence[str]) -> Folders:
         """Reads the names of all files, "/" between their parts, without what is hidden."""
         around = _around(names)
-        tops: dict[str, None] = dict.fromkeys(top for name in names for top, deeper in [_first(name, around)] if deeper)
-        training = tuple(sorted(top for top in tops if TRAINING.fullmatch(top)))
-        held_out = tuple(sorted(top for top in tops if HELD_OUT.fullmatch(top)))
-        if not (training and held_out):
-            return cls(around, (), (), ())
-        parts = {*training, *held_out}
-        others = (name for name in names if _first(name, around)[0] not in parts and is_image(name))
-        return cls(around, training, held_out, tuple(name for name, _ in zip(others, range(3), strict=False)))
+        for depth in (0, 1):
+            training, held_out = split_of({_part(name, around, depth) for name in names})
+            parts = {*training, *held_out}
+            others = (name for name in names if _part(name, around, depth) not in parts and is_image(name))
+            beside = tuple(name for name, _ in zip(others, range(3), strict=False))
+            if training and not (depth and beside):
+                return cls(around, training, held_out, beside, bool(depth))
+        return cls(around, (), (), ())
 
     @property
     def given(self) -> bool:
@@ -73,7 +74,7 @@ class Folders:
         if not name.startswith(self.around):
             return None
         rest = name[len(self.around) :]
-        if self.given:
+        if self.given and not self.inside:
             rest = rest.partition("/")[2]
         return first_folder(rest)
 
@@ -84,7 +85,26 @@ class Folders:
 
     def is_held_out(self, name: str) -> bool:
         """Whether a file is in a part of the split that is not for training."""
-        return _first(name, self.around)[0] in self.held_out
+        return _part(name, self.around, int(self.inside)) in self.held_out
+
+
+def split_of(names: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which names are those of training images and which of others held out; both empty unless there are both, named alike."""
+    training, held_out = _prefixes(names, TRAINING), _prefixes(names, HELD_OUT)
+    both = {*training.values()} & {*held_out.values()}
+    first, second = (sorted(name for name, prefix in part.items() if prefix in both) for part in (training, held_out))
+    return tuple(first), tuple(second)
+
+
+def _prefixes(names: Iterable[str], kind: re.Pattern[str]) -> dict[str, str | None]:
+    """The names of a kind, each with what stands before the word."""
+    return {name: found["prefix"] for name in names if (found := kind.fullmatch(name))}
+
+
+def split_of_files(names: Iterable[str]) -> dict[str, str]:
+    """The split that the names of files with many images each give, as Folders.facts tells it; {} without one."""
+    training, held_out = split_of({NUMBER.sub("", PurePosixPath(name).name.partition(".")[0]) for name in names})
+    return {"training": ", ".join(training), "held_out": ", ".join(held_out)} if training else {}
 
 
 def is_image(name: str) -> bool:
@@ -110,6 +130,12 @@ def _holds_only_folders(names: Iterable[str], inside: str) -> bool:
     """Whether a folder has folders in it, and no image beside them."""
     direct = [_first(name, inside) for name in names if name.startswith(inside)]
     return any(deeper for _, deeper in direct) and not any(is_image(top) for top, deeper in direct if not deeper)
+
+
+def _part(name: str, around: str, depth: int) -> str:
+    """The folder at a depth below `around` that a file lies in, "" without one."""
+    folders = name[len(around) :].split("/")[:-1] if name.startswith(around) else []
+    return folders[depth] if len(folders) > depth else ""
 
 
 def _first(name: str, around: str) -> tuple[str, bool]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource, spread
+from atelier.data.sources.folders import split_of_files
 from atelier.files import parse_json
 from atelier.storage import LocalStorage
 
@@ -31,6 +32,7 @@ class ParquetSource(ListSource):
         self._classes = {name: self._checked(file) for name, file in self._files.items()}
         self._counts = {name: _open(file).metadata.num_rows for name, file in self._files.items()}
         self.count = sum(self._counts.values())
+        self.facts = split_of_files(self._files)
 
     def listing(self) -> Iterator[tuple[str, int]]:
         return iter(self._counts.items())

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.base import Item, Source, by_size, spread, too_large
-from atelier.data.sources.folders import first_folder
+from atelier.data.sources.folders import first_folder, split_of_files
 from atelier.storage import Entry, LocalStorage, hidden
 
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "pgm", "ppm", "pbm", "pnm", "jp2", "avif")
@@ -82,6 +82,7 @@ class WebDatasetSource(Source):
         self._sizes = {name: file.stat().st_size for name, file in self._tars.items()}
         self._counts = {name: self._checked(name) for name in self._tars}
         self.count = sum(self._counts.values())
+        self.facts = split_of_files(self._tars)
         if not self.count:
             raise DataError(f"{section}.path {path!r}: no samples in its tars; is it a WebDataset?")
 

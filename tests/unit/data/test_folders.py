@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.packed import PackedDataset
-from atelier.data.sources.folders import Folders
+from atelier.data.sources.folders import Folders, split_of_files
 from atelier.metrics.image_files import open_images
 from atelier.settings import SettingsError, load
 from reading import Encode, Make, read, refused
@@ -114,7 +116,8 @@ def test_names_of_rejected_files_are_whole(flowers: dict[str, bytes], tmp_path: 
 # ---- a given split
 
 SPLITS = [("train", "val"), ("train", "test"), ("Train", "Valid"), ("training", "validation"), ("train2017", "val2017"),
-          ("train_set", "dev"), ("TRAIN", "Eval"), ("train-images", "test-images")]  # fmt: skip
+          ("train_set", "dev"), ("TRAIN", "Eval"), ("train-images", "test-images"), ("seg_train", "seg_test"), ("Train ", "dev"),
+          ("trainA", "testA")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("training", "held_out"), SPLITS)
@@ -126,9 +129,34 @@ def test_splits_are_known_by_the_names_of_their_parts(training: str, held_out: s
     assert [folders.is_held_out(name) for name in names] == [False, True, False]
 
 
-@pytest.mark.parametrize("others", [("plane", "ship"), ("trainer", "test"), ("train", "valley"), ("train", "tester"), ("train",)])
+@pytest.mark.parametrize("others", [("plane", "ship"), ("trainer", "test"), ("train", "valley"), ("train", "tester"), ("train",),
+                                    ("bullet train", "crash test")])  # fmt: skip
 def test_names_that_are_no_split(others: tuple[str, ...]) -> None:
     assert not Folders.of([f"{name}/1.png" for name in (*others, "car")]).given
+
+
+def test_a_split_inside_of_every_class_is_known_too() -> None:
+    names = [f"{kind}/{part}/1.png" for kind in ("rose", "tulip") for part in ("train", "test")]
+    folders = Folders.of(names)
+    assert (folders.training, folders.held_out, folders.inside) == (("train",), ("test",), True)
+    assert [folders.label(name) for name in names] == ["rose", "rose", "tulip", "tulip"]
+    assert [folders.is_held_out(name) for name in names] == [False, True, False, True]
+    assert not Folders.of([*names, "daisy/1.png"]).given and not Folders.of([*names, "daisy/x/1.png"]).given
+
+
+def test_a_split_in_the_names_of_large_files_is_said(
+    tmp_path: Path, encode: Encode, pictures: Any, data_settings: Make, capsys: Any
+) -> None:
+    (tmp_path / "set").mkdir()
+    for name, drawn in zip(("train-00000-of-00001", "test-00000-of-00001"), (pictures(8), pictures(4, seed=1)), strict=True):
+        table = pa.table({"image": [encode(picture) for picture in drawn], "label": [0, 1] * (len(drawn) // 2)})
+        pq.write_table(table, tmp_path / "set" / f"{name}.parquet")
+    manifest = quietly(data_settings(source="parquet", path=str(tmp_path / "set")), tmp_path / "packed")
+    assert (manifest.source["training"], manifest.source["held_out"]) == ("train", "test")
+    assert "the source's own split (train; test) is pooled and drawn anew" in "".join(capsys.readouterr())
+    numbered = ["a/val-000001.tar", "a/train-000000.tar", "a/train-000001.tar"]
+    assert split_of_files(numbered) == {"training": "train", "held_out": "val"}
+    assert split_of_files(["train-0.tar", "train-1.tar"]) == split_of_files(["a.tar", "b.tar"]) == {}
 
 
 @pytest.fixture
