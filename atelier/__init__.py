@@ -4,7 +4,7 @@ import os
 
 from atelier import cores
 
-SPINS = "10000"  # of OpenMP's threads before they sleep; docs/performance.md has what other choices cost
+SPINS = "10000"  # of OpenMP's threads before they sleep; docs/performance.md has what that costs
 
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
     os.environ["GOMP_SPINCOUNT"] = SPINS
