@@ -1,0 +1,78 @@
+"""Requests that are fuzzed: bodies and addresses that the server of generators is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from image_readers import Target
+from mutations import Files
+from record_readers import checkpoint
+
+
+class Http(Target):
+    """The serving application in this process. It answers images or a documented refusal, whatever it is sent."""
+
+    names = ()
+    allowed = (200, 404, 405, 406, 413, 422)
+
+    def build(self) -> list[Files]:
+        from atelier.registry.model import ServedGenerator
+        from atelier.serving.app import application
+        from atelier.serving.follow import Champion
+        from atelier.serving.limits import Limits
+        from atelier.serving.metrics import Metrics
+
+        champion = Champion("models:/digits/1", ServedGenerator(checkpoint(self.folder / "model")), [])
+        follower = SimpleNamespace(uri="models:/digits@champion", current=champion, trouble="")
+        self.app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics())  # type: ignore[arg-type]
+        return self.requests()
+
+    def requests(self) -> list[Files]:
+        latent = [0.5] * 6
+        bodies = (
+            {"rows": [{"seed": 1, "class": "one", "truncation": 0.5}, {"latent": latent, "class": 2}, {"seed": 3}]},
+            {"count": 3, "seed": 7, "class": "zéro", "truncation": 1},
+        )
+        return [{"body.json": json.dumps(body).encode()} for body in bodies]
+
+    def read(self, case: Path) -> None:
+        self.ask("POST", "/generate", b"", (case / "body.json").read_bytes(), b"application/json")
+
+    def ask(self, method: str, path: str, query: bytes, body: bytes, accept: bytes) -> None:
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "path": path,
+            "raw_path": path.encode("utf-8", "replace"), "query_string": query, "root_path": "", "headers": [(b"accept", accept)],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+        }  # fmt: skip
+        asyncio.run(self.app(scope, receive, send))  # type: ignore[arg-type]
+        status = sent[0]["status"]
+        content = b"".join(message.get("body", b"") for message in sent[1:])
+        assert status in self.allowed, (status, content)
+        if status != 200:
+            error = json.loads(content)["error"]
+            assert 0 < len(error) < 2000 and "Traceback" not in error, error
+
+
+class HttpAddress(Http):
+    def requests(self) -> list[Files]:
+        return [{"query": b"seed=7&class=one&truncation=0.5", "accept": b"image/png;q=0.5, */*", "path": b"/image.png"}]
+
+    def read(self, case: Path) -> None:
+        query = quote_from_bytes((case / "query").read_bytes(), safe="=&%+").encode()
+        path = "/" + (case / "path").read_text("utf-8", "replace").lstrip("/")
+        self.ask("GET", path, query, b"", (case / "accept").read_bytes())
+        self.ask("GET", "/image.png", query, b"", (case / "accept").read_bytes())
+        self.ask("POST", "/generate", b"", b'{"count": 1}', (case / "accept").read_bytes())
