@@ -46,7 +46,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Pro
 
     Transparency stays what it is. A grey image with a profile of colors is one of three equal values.
     """
-    if not profile:
+    if profile is None:
         return image, None
     conversion = _conversion(profile)
     if conversion is None or not _fits(image, conversion.mode):

@@ -203,19 +203,19 @@ def _remarks(
     if settings.split == "pool" or (settings.split == "draw" and "training" in facts):
         yield f"the source's own split ({facts['training']}; {facts['held_out']}) is pooled and drawn anew"
     if order.shared:
-        yield f"{order.shared} images are both among those for training and those held out; they are held out"
+        yield f"images both among those for training and those held out, which are held out: {order.shared}"
     if settings.labels and not order.classes:
         yield "the source has no labels, the packed set has none either"
     if len(order.classes) == 1:
         (only,) = order.classes
         yield f"one class only, {only!r}; if it is no class, set {section}.labels: false"
     if order.conflicts:
-        yield f"{order.conflicts} images occur under several labels; the most frequent one was kept"
+        yield f"images under several labels, of which the most frequent one was kept: {order.conflicts}"
     if found.profiles:
         names = ", ".join(f"{count} of {name}" for name, count in sorted(found.profiles.items()))
-        yield f"{found.profiles.total()} images were converted to sRGB by their color profile: {names}"
+        yield f"images converted to sRGB by their color profile: {found.profiles.total()} ({names})"
     if found.broken_profiles:
-        yield f"{found.broken_profiles} images have a color profile that is damaged or of another kind than they; it was ignored"
+        yield f"images whose color profile is damaged or of another kind than they, and was ignored: {found.broken_profiles}"
 
 
 def _write(writer: ShardWriter, order: Arrangement, pixels: Pixels, progress: bool) -> list[Shard]:

@@ -91,7 +91,9 @@ def process(content: bytes | Image.Image, recipe: Recipe) -> Square:
             raise Rejected("animated or of several pages")
         image.load()
     _orient(image)
-    image, profile = to_srgb(_plain(image), image.info.get("icc_profile"))
+    # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
+    embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
+    image, profile = to_srgb(_plain(image), embedded)
     return Square(_square(_coloured(image, recipe), recipe).tobytes(), profile)
 
 

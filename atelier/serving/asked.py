@@ -42,7 +42,7 @@ def of_body(body: bytes, most: int) -> list[dict[str, Any]]:
     the seeds S, S + 1, ... (S is 0 where it is left out).
     """
     try:
-        asked = json.loads(body, parse_constant=_constant)
+        asked = json.loads(body, parse_constant=_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise _bad(f"the body is not JSON ({str(error).splitlines()[0]:.100})") from error
     if not isinstance(asked, dict) or ("rows" in asked) == ("count" in asked):
@@ -86,7 +86,7 @@ def _counted(asked: dict[str, Any], most: int) -> list[dict[str, Any]]:
     if count > most:
         raise _too_many(count, most)
     if type(first) is not int or first not in SEEDS or first + count - 1 not in SEEDS:
-        raise _bad(f"seed is {_shown(first)}; of {count} images give a whole number from {SEEDS.start} to {SEEDS.stop - count}")
+        raise _bad(f"seed is {_shown(first)}; with a count of {count} give a whole number from {SEEDS.start} to {SEEDS.stop - count}")
     shared: dict[str, Any] = {name: asked[name] for name in ("class", "truncation") if name in asked}
     return [{"seed": first + number, **shared} for number in range(count)]
 
@@ -119,6 +119,16 @@ def _quality(one: str, wanted: Sequence[tuple[str, float]]) -> float:
             if given == name:
                 return quality
     return 0.0
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Readers disagree on which value of a name counts that occurs twice (RFC 8259, section 4)."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _bad(f"the body has {_shown(twice)} twice; give it once")
+    return found
 
 
 def _constant(text: str) -> float:

@@ -136,7 +136,9 @@ def _row_bytes(group: Any, image_column: str) -> int:
 
 def _content(cell: Any) -> bytes | Rejected:
     content = cell.get("bytes") if isinstance(cell, dict) else cell
-    return content if content is not None else Rejected("the row holds no image bytes")
+    if content is None and isinstance(cell, dict) and cell.get("path"):
+        return Rejected(f"the row has no bytes, only the path {cell['path']!r}; write the set again with its images embedded")
+    return Rejected("the row holds no image bytes") if content is None else content
 
 
 def _class_name(label: int | str | None, names: list[str] | None) -> str | None:

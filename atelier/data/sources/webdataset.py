@@ -72,10 +72,9 @@ class WebDatasetSource(Source):
         found = {root.name: root} if root.is_file() else {}
         if root.is_dir():
             found = {entry.name: root / entry.handle for entry in LocalStorage(root).entries()}
-            for name in found:
-                if name.endswith(COMPRESSED):
-                    raise DataError(f"{root / name}: a compressed tar, which cannot be read by position; uncompress it")
-            found = {name: file for name, file in found.items() if name.endswith(".tar")}
+            found = {name: file for name, file in found.items() if name.endswith((".tar", *COMPRESSED))}
+        if packed := next((file for name, file in found.items() if name.endswith(COMPRESSED)), None):
+            raise DataError(f"{packed}: a compressed tar, which cannot be read by position; uncompress it")
         self._tars = dict(sorted(found.items()))
         if not self._tars:
             raise DataError(f"{section}.path {path!r}: no .tar file there; correct the path, or bring it with `dvc pull`")

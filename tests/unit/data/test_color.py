@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,16 @@ def test_what_is_no_profile_of_these_pixels_is_ignored_and_counted(kind: str, en
     assert np.array_equal(found, SHADES) and profile is not None and profile.broken
 
 
+def test_a_profile_that_cannot_be_unpacked_is_counted(encode: Encode) -> None:
+    content = bytearray(encode(SHADES, icc_profile=P3))
+    first = content.index(b"iCCP")
+    (size,) = struct.unpack(">I", content[first - 4 : first])
+    chunk = b"iCCPicc\0\0" + bytes(size - 5)  # what follows is no zlib stream
+    content[first : first + 8 + size] = chunk + struct.pack(">I", zlib.crc32(chunk))
+    found, profile = squared(bytes(content))
+    assert np.array_equal(found, SHADES) and profile == Profile("", broken=True)
+
+
 def test_names_stay_short_and_on_one_line(encode: Encode) -> None:
     _, profile = squared(encode(SHADES, icc_profile=icc.profile("Display P3", described="a\nb" + "c" * 500)))
     assert profile == Profile("a b" + "c" * 61)
@@ -163,8 +175,8 @@ def test_a_set_says_what_was_converted(
     assert found.profiles == {"Adobe RGB (1998)": 2, "Display P3": 4} and found.broken_profiles == 2
     said = capsys.readouterr().err
     assert said == (
-        "data: 6 images were converted to sRGB by their color profile: 2 of Adobe RGB (1998), 4 of Display P3\n"
-        "data: 2 images have a color profile that is damaged or of another kind than they; it was ignored\n"
+        "data: images converted to sRGB by their color profile: 6 (2 of Adobe RGB (1998), 4 of Display P3)\n"
+        "data: images whose color profile is damaged or of another kind than they, and was ignored: 2\n"
     )
     parts = [tmp_path / "parts" / str(part) for part in (1, 2, 3)]
     for part, folder in enumerate(parts, start=1):

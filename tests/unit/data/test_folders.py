@@ -212,7 +212,7 @@ def test_an_image_in_both_parts_is_held_out_and_said(given: Path, tmp_path: Path
     capsys.readouterr()
     found = quietly(settings, tmp_path / "two")
     assert (found.split_conflicts, found.duplicates, found.content_hash) == (1, 1, before.content_hash)
-    assert "data: 1 images are both among those for training and those held out; they are held out\n" in capsys.readouterr().err
+    assert "data: images both among those for training and those held out, which are held out: 1\n" in capsys.readouterr().err
     parts = [tmp_path / "parts" / str(part) for part in (1, 2, 3, 4)]
     for part, folder in enumerate(parts, start=1):
         pack_part(settings, part, 4, folder, workers=1, progress=False)

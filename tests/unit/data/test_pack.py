@@ -125,7 +125,7 @@ def test_equal_images_under_several_labels(tmp_path: Path, data_settings: Make, 
         20: "a",
         30: "b",
     }
-    assert "2 images occur under several labels" in capsys.readouterr().err
+    assert "images under several labels, of which the most frequent one was kept: 2\n" in capsys.readouterr().err
 
 
 def test_numbers_as_classes_are_sorted_by_value(tmp_path: Path, data_settings: Make, encode: Encode) -> None:

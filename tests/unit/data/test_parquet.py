@@ -68,7 +68,9 @@ def test_parquet_as_hugging_face_writes_it(tmp_path: Path, data_settings: Make, 
     manifest = pack(settings, tmp_path / "packed", 1, progress=False)
     assert (manifest.count, manifest.classes, manifest.splits["train"].class_counts) == (6, ["cat", "dog"], [3, 3])
     write_parquet(tmp_path / "data" / "a.parquet", [{"bytes": None, "path": "elsewhere/0.png"}], [0], kind)
-    assert str(read(settings)[0].content) == "the row holds no image bytes", "a path alone is not followed"
+    assert str(read(settings)[0].content) == (
+        "the row has no bytes, only the path 'elsewhere/0.png'; write the set again with its images embedded"
+    )
 
 
 def test_parquet_labels_that_are_not_known(tmp_path: Path, data_settings: Make) -> None:

@@ -173,7 +173,8 @@ def test_what_is_no_folder_of_tars(tmp_path: Path, data_settings: Make) -> None:
     refused(data_settings(source="webdataset", path=str(tmp_path / "x")), "data.path", "no .tar file")
     refused(data_settings(source="webdataset", path="s3://bucket/x"), "s3://bucket/x", "dvc import-url")
     (tmp_path / "a.tar.gz").write_bytes(b"")
-    refused(data_settings(source="webdataset", path=str(tmp_path)), "a.tar.gz", "compressed")
+    for path in (tmp_path, tmp_path / "a.tar.gz"):
+        refused(data_settings(source="webdataset", path=str(path)), "a.tar.gz", "compressed")
 
 
 def test_a_share_reads_its_tars_only(tmp_path: Path, data_settings: Make) -> None:
