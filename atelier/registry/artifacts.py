@@ -99,6 +99,16 @@ def relocate(database: Path) -> tuple[list[Stray], list[Path]]:
     return strays, copied
 
 
+def gone(database: Path) -> list[str]:
+    """The versions of registered models whose files are not in mlartifacts, as NAME version N."""
+    with _opened(database) as connection:
+        rows = connection.execute(
+            "SELECT name, version, storage_location FROM model_versions WHERE storage_location LIKE ? ORDER BY name, version",
+            (f"{SCHEME}:%",),
+        ).fetchall()
+    return [f"{name} version {version}" for name, version, location in rows if not _there(place(database, location))]
+
+
 def check_inside(database: Path, location: str) -> None:
     """Raises TrackingError for an experiment whose files would be written into another folder's mlartifacts or mlruns."""
     found = _absolute(location)

@@ -21,7 +21,13 @@ def relocate(_: argparse.Namespace) -> None:
         raise TrackingError(f"{file}: no such file; run it where mlflow.db is, or set MLFLOW_TRACKING_URI")
     with explained(), locked(file):
         changed, copied = artifacts.relocate(file)
+        gone = artifacts.gone(file)
     for path in copied:
         print(f"copied to {path}")
     here = file.absolute().parent / FOLDER
     print(f"{file}: {len(changed)} addresses changed; all mean {here} and move with it")
+    if gone:
+        raise TrackingError(
+            f"{here} has no files of {', '.join(gone[:3])}{f' and {len(gone) - 3} others' if len(gone) > 3 else ''}; bring that "
+            "folder here from where the database was"
+        )

@@ -182,6 +182,9 @@ def test_models_that_are_gone_are_named(of_before: Path, tmp_path: Path, monkeyp
             ask("models:/digits/1")
         assert f"its files are not at {of_before}/mlartifacts/{EXPERIMENT}/models/m-" in str(told.value)
         assert "bring that folder back" in str(told.value)
+    monkeypatch.setattr(sys, "argv", ["registry", "relocate"])
+    with pytest.raises(TrackingError, match=f"{of_before}/mlartifacts has no files of digits version 1; bring that folder"):
+        main()
     use(tmp_path / "nowhere", monkeypatch)
     with pytest.raises(TrackingError, match=r"no such file; run it in the folder that holds mlflow\.db"):
         check_store("models:/digits/1")
