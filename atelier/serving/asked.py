@@ -86,7 +86,7 @@ def _counted(asked: dict[str, Any], most: int) -> list[dict[str, Any]]:
     if count > most:
         raise _too_many(count, most)
     if type(first) is not int or first not in SEEDS or first + count - 1 not in SEEDS:
-        raise _bad(f"seed is {_shown(first)}; with a count of {count} give a whole number from {SEEDS.start} to {SEEDS.stop - count}")
+        raise _bad(f"seed is {_shown(first)}; with count {count} give a whole number from {SEEDS.start} to {SEEDS.stop - count}")
     shared: dict[str, Any] = {name: asked[name] for name in ("class", "truncation") if name in asked}
     return [{"seed": first + number, **shared} for number in range(count)]
 

@@ -178,7 +178,7 @@ def test_a_wrong_address_is_told(server: Server, query: str, message: str) -> No
         ({"count": 0}, "count is 0; give a whole number from 1 to 8"),
         ({"count": 1.5}, "count is 1.5"),
         ({"count": True}, "count is True"),
-        ({"count": 2, "seed": 2**63 - 1}, "seed is 9223372036854775807; with a count of 2 give"),
+        ({"count": 2, "seed": 2**63 - 1}, "seed is 9223372036854775807; with count 2 give"),
         ({"count": 2, "seed": "7"}, "seed is '7'"),
         ({"count": 2, "class": "nine"}, "row 0: class is 'nine'"),
         ({"count": 2, "truncation": 1.5}, "row 0: truncation is 1.5"),
