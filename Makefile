@@ -66,7 +66,7 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 	@python -m components.register --show $(DONE)
 
 test: $(STAMP) ## all tests but those of the containers and test-families
-	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder -q
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0 -q
 
 test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (8 minutes)
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) -q tests/families

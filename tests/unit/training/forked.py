@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -55,6 +56,7 @@ def _drive(files: tuple[Any, Any], environment: dict[str, str], arguments: list[
         os.dup2(file.detach(), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     os.environ.update(environment)
+    faulthandler.enable()
     import driver
 
     driver.command(*arguments)
