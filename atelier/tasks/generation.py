@@ -17,6 +17,7 @@ from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.networks.modes import differentiated_twice
 from atelier.objectives import OBJECTIVES
 from atelier.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
+from atelier.tasks.compiling import compiled
 from atelier.tasks.kinds import Kinds
 from atelier.tasks.move import Batch, Draws, Pressure
 from atelier.tasks.sight import Sight
@@ -46,8 +47,8 @@ class Generation:
         self.objective = OBJECTIVES[train.objective]
         self.terms = [term for kind in TERMS if (term := kind(train)).weight > 0]
         self.memory: Memory = {}
-        self._paint: Callable[..., Tensor] = torch.compile(self.generator) if train.compile else self.generator
-        self._see: Callable[..., Verdict] = torch.compile(self.discriminator) if train.compile else self.discriminator
+        self._paint: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
+        self._see: Callable[..., Verdict] = compiled(self.discriminator) if train.compile else self.discriminator
 
     def check_share(self, count: int) -> None:
         """Raises SettingsError if a rank's share of a micro-batch does not suit the discriminator."""
