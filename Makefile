@@ -61,7 +61,7 @@ help: ## list the verbs
 setup: $(STAMP) ## make the environment .venv from uv.lock (the first time some minutes, then nothing)
 
 demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs only what changed, shows the table
-	@python -m atelier.room
+	@python -m atelier.machine.room
 	@dvc repro
 	@python -m components.register --show $(DONE)
 
@@ -147,10 +147,10 @@ images: ## build the images of the steps and print tag, id and size (BASE_IMAGE=
 	@docker/images.sh data train
 
 services: $(STAMP) ## S3 store, PostgreSQL and MLflow on this machine without Docker: eval "$(make services)"
-	@python docker/services start
+	@python services start
 
 services-stop: $(STAMP) ## stop them; what they stored stays
-	@python docker/services stop
+	@python services stop
 
 report: $(STAMP) ## show the table again and open the reports in a browser
 	@python -m components.register --show $(DONE) --open

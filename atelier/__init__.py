@@ -2,7 +2,7 @@
 
 import os
 
-from atelier import cores
+from atelier.machine import cores
 
 SPINS = "10000"  # of OpenMP's threads before they sleep; docs/performance.md has what that costs
 

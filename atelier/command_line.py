@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from atelier.config.section import SEEDS, SEEDS_TEXT
 from atelier.errors import AtelierError
-from atelier.sections import SEEDS, SEEDS_TEXT
 
 INTERRUPTED = 130
 

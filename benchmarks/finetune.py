@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from atelier.config.settings import Settings, TrainSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.generator import load_generator, sample
-from atelier.metrics.evaluate import Evaluation, Evaluator
+from atelier.io.pictures import grid, png
+from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import compare
-from atelier.pictures import grid, png
-from atelier.settings import Settings, TrainSettings
+from atelier.models.model import load_generator, sample
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run

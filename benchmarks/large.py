@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from atelier.config.settings import load
 from atelier.data.packed import PackedDataset
 from atelier.data.parts import PIXELS
-from atelier.files import sha256_file
-from atelier.progress import bar
-from atelier.settings import load
-from atelier.training.chronicle import Observer
+from atelier.io.files import sha256_file
+from atelier.io.progress import bar
 from atelier.training.distributed import Ranks, choose_device
+from atelier.training.history import Observer
 from atelier.training.run import run
 from benchmarks.measured import Watched, machine, show, table, watched
 from components import cli

@@ -29,11 +29,11 @@ from torch.utils.flop_counter import flop_registry
 
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ImageShape
-from atelier.tasks.generation import Generation
+from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks, choose_device
-from atelier.training.loop import Trainer
 from atelier.training.precision import native
-from atelier.training.state import RunFolder
+from atelier.training.states import RunFolder
+from atelier.training.trainer import Trainer
 from benchmarks.measured import machine, show, table
 from benchmarks.train import COMPARED
 from benchmarks.zoo import FAMILIES, recipe

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from atelier.files import atomic_write
+from atelier.io.files import atomic_write
 
 # Stands between, for a process starts with the peak of the one that made it; prints seconds and kilobytes last.
 WATCH = """

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
+from atelier.config.settings import load
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.settings import load
 from atelier.training.distributed import choose_device
 from atelier.training.precision import native
 from benchmarks.limits import trainer

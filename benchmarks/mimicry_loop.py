@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
+from atelier.losses.regularizers import TERMS
 from atelier.networks import zoo
 from atelier.networks.layers import Generator, ImageShape
-from atelier.settings import Settings
-from atelier.tasks.terms import TERMS
 from benchmarks.plain_loop import WORKERS, Pictures
 
 PLACE = Path(".tools/peers")

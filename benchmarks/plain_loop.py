@@ -20,11 +20,11 @@ from torch.nn.functional import relu, softplus
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
+from atelier.losses.regularizers import R1, R2, TERMS
 from atelier.networks import zoo
 from atelier.networks.layers import Generator, ImageShape
-from atelier.settings import Settings
-from atelier.tasks.terms import R1, R2, TERMS
 
 WORKERS = 2  # of the loader, as PyTorch's tutorial has it
 

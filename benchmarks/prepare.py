@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from atelier.files import sha256_file
-from atelier.progress import bar
+from atelier.io.files import sha256_file
+from atelier.io.progress import bar
 from benchmarks.measured import Watched, machine, show, table, watched
 from components import cli
 

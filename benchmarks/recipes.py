@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.files import atomic_write, canonical_json
+from atelier.io.files import atomic_write, canonical_json
 from atelier.metrics.identity import compare
 from atelier.training.distributed import choose_device
 from benchmarks import sets, zoo

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from atelier.progress import bar
-from atelier.storage import S3_CONNECTIONS, Entry, S3Storage
+from atelier.io.progress import bar
+from atelier.io.storage import S3_CONNECTIONS, Entry, S3Storage
 from benchmarks.measured import machine, show, table
 from components import cli
 

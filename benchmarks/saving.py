@@ -27,11 +27,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from atelier.config.settings import Settings, load
 from atelier.data.packed import PackedDataset
-from atelier.settings import Settings, load
-from atelier.storage import S3Storage
-from atelier.training.chronicle import Observer
+from atelier.io.storage import S3Storage
 from atelier.training.distributed import Ranks, choose_device
+from atelier.training.history import Observer
 from atelier.training.run import run
 from components import cli
 

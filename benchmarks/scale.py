@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from atelier.config.settings import load
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.settings import load
-from atelier.training import feed
+from atelier.training import batches
 from atelier.training.distributed import choose_device, ranks
 from benchmarks.limits import trainer
 from benchmarks.measured import machine, own_megabytes, show, table, watched
@@ -70,7 +70,7 @@ def growth(folder: Path) -> Iterator[tuple[int, str, float]]:
     batch = 64
     for count in COUNTS:
         data = packed(count, folder / str(count))
-        for name, limit in (("resident", feed.RESIDENT_BYTES), ("streamed", 0)):
+        for name, limit in (("resident", batches.RESIDENT_BYTES), ("streamed", 0)):
             said = watched(
                 f"{count} images, {name}", ["-m", "benchmarks.scale", "--step", str(data.folder), "--resident", str(limit)]
             )
@@ -128,13 +128,13 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the cost of an image there")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the tables there, too")
     parser.add_argument("--step", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--resident", type=int, default=feed.RESIDENT_BYTES, help=argparse.SUPPRESS)
+    parser.add_argument("--resident", type=int, default=batches.RESIDENT_BYTES, help=argparse.SUPPRESS)
     parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if not args.step:
         show(report(args), args.output)
         return
-    feed.RESIDENT_BYTES = args.resident
+    batches.RESIDENT_BYTES = args.resident
     if args.threads:
         torch.set_num_threads(args.threads)
     seconds = step_seconds(PackedDataset(args.step))

@@ -19,10 +19,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from atelier.config.settings import load
 from atelier.data.manifest import NAME
 from atelier.data.pack import pack
 from atelier.errors import AtelierError
-from atelier.settings import load
 from components import cli
 
 IDX = "usr/share/datasets/fashion-mnist"  # of Debian's package

@@ -21,14 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atelier import SPINS
+from atelier.config.settings import load
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ImageShape
-from atelier.settings import load
-from atelier.tasks.generation import Generation
+from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks, choose_device
-from atelier.training.loop import Trainer
 from atelier.training.precision import native
-from atelier.training.state import RunFolder
+from atelier.training.states import RunFolder
+from atelier.training.trainer import Trainer
 from benchmarks.measured import machine, show, table, watched
 from components import cli
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from atelier.data.packed import PackedDataset
-from atelier.generator import load_generator, model_settings, read_info, read_weights, sample
+from atelier.models.model import load_generator, model_settings, read_info, read_weights, sample
 from atelier.networks import zoo
 from atelier.networks.layers import Discriminator
-from atelier.tasks.sight import ordered
+from atelier.tasks.generation.probe import ordered
 from atelier.training.checkpoint import PLAYERS
 
 BATCH = 64  # a multiple of every family's group

@@ -28,12 +28,12 @@ from typing import Any
 
 import torch
 
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.generator import load_generator
-from atelier.metrics.evaluate import Evaluator
-from atelier.settings import Settings
-from atelier.training.chronicle import Observer
+from atelier.metrics.evaluator import Evaluator
+from atelier.models.model import load_generator
 from atelier.training.distributed import Ranks, choose_device
+from atelier.training.history import Observer
 from atelier.training.precision import native
 from atelier.training.run import run
 from benchmarks.measured import machine, peak_megabytes, show, table, watched

@@ -32,16 +32,16 @@ import torch
 from rich.console import Console
 from ruamel.yaml import YAML
 
+from atelier.config.model import ModelSettings
+from atelier.config.settings import Settings, load
 from atelier.data.packed import PackedDataset
-from atelier.files import atomic_write, canonical_json
-from atelier.generator import INFO, load_generator, sample
-from atelier.metrics.evaluate import Evaluation, Evaluator, read_evaluation
-from atelier.model_settings import ModelSettings
-from atelier.pictures import grid, png
-from atelier.settings import Settings, load
+from atelier.io.files import atomic_write, canonical_json
+from atelier.io.pictures import grid, png
+from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
+from atelier.models.model import INFO, load_generator, sample
 from atelier.training.checkpoint import read_history
-from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks, choose_device
+from atelier.training.history import Observer
 from atelier.training.run import run
 from benchmarks import zoo_page
 from benchmarks.tournament import load_critic, matrix

@@ -15,8 +15,8 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from atelier.data.packed import PackedDataset
-from atelier.files import atomic_write
-from atelier.metrics.evaluate import Evaluation
+from atelier.io.files import atomic_write
+from atelier.metrics.evaluator import Evaluation
 from atelier.report.charts import number_text
 from atelier.training.checkpoint import read_history
 

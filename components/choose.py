@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, check_output, sha256_file
-from atelier.generator import INFO, WEIGHTS, GeneratorInfo, read_info
-from atelier.metrics import verdict
-from atelier.metrics.evaluate import read_evaluation
+from atelier.io.files import atomic_folder, check_output, sha256_file
+from atelier.metrics import acceptance
+from atelier.metrics.evaluator import read_evaluation
 from atelier.metrics.identity import Measurement
+from atelier.models.model import INFO, WEIGHTS, GeneratorInfo, read_info
 from components.evaluate import EVALUATION, METRICS
 
 
@@ -41,10 +41,10 @@ def trials(checkpoints: Sequence[Path], evaluations: Sequence[Path]) -> list[Tri
         if sha256 not in measured:
             raise ChoiceError(f"{checkpoint}: none of {len(evaluations)} evaluations is of this generator; evaluate it")
         folder, found = measured[sha256]
-        distance = verdict.distance(found)
+        distance = acceptance.distance(found)
         if distance is None:
             raise ChoiceError(f"{folder}: holds no Fréchet distance to choose by; put frechet into evaluate.metrics")
-        result.append(Trial(checkpoint, folder, read_info(checkpoint), distance, verdict.read(folder)))
+        result.append(Trial(checkpoint, folder, read_info(checkpoint), distance, acceptance.read(folder)))
     if not result:
         raise ChoiceError("there is no trial to choose from")
     if len({str(trial.distance.identity) for trial in result}) > 1:

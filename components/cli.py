@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from atelier.command_line import configure_logging, run
-from atelier.settings import Settings, load
+from atelier.config.settings import Settings, load
 
 __all__ = ["add_settings", "configure_logging", "parser", "plain_parser", "run", "settings"]
 

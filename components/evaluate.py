@@ -40,21 +40,21 @@ from typing import Any
 
 import numpy as np
 
+from atelier.config.settings import EvaluateSettings
 from atelier.data.manifest import NAME as MANIFEST
 from atelier.data.packed import PackedDataset
-from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output
-from atelier.generator import GeneratorError, load_generator
-from atelier.metrics import verdict
+from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output
+from atelier.io.pictures import png
+from atelier.io.workspace import lasting
+from atelier.metrics import acceptance
 from atelier.metrics.bias import remarks
-from atelier.metrics.evaluate import Evaluation, Evaluator, read_evaluation
+from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
+from atelier.models.model import GeneratorError, load_generator
 from atelier.networks.layers import Generator
-from atelier.pictures import png
-from atelier.registry.tracking import step_run
 from atelier.report.gallery import Neighbours, neighbours, picture, rows
 from atelier.report.html import MAX_NEIGHBOURS, write_report
-from atelier.settings import EvaluateSettings
+from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
-from atelier.workspace import lasting
 from components import cli
 from components.measure_folders import add_arguments, measure_folders
 
@@ -106,7 +106,7 @@ def evaluate(
         with atomic_folder(output, METRICS) as folder:
             atomic_write(folder / METRICS, canonical_json(metrics))
             found.write(folder / EVALUATION)
-            verdict.write(folder, verdict.objection(found, settings))
+            acceptance.write(folder, acceptance.objection(found, settings))
             atomic_write(folder / SHARES, _shares(found, images))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = rows(generator, images, settings.seed)
@@ -213,7 +213,7 @@ def main() -> None:
         print(f"{name} {value:.6g}")
     for remark in remarks(read_evaluation(args.output / EVALUATION).measurements):
         print(f"note: {remark}")
-    if objection := verdict.read(args.output):
+    if objection := acceptance.read(args.output):
         print(f"of no use: {objection}")
     print(f"report: {args.output / REPORT}")
 

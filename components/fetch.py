@@ -24,8 +24,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, atomic_write, check_output
-from atelier.registry.server import mask
+from atelier.io.files import atomic_folder, atomic_write, check_output
+from atelier.tracking.client import mask
 from components import cli
 
 IMAGES, MARKER = "images", "fetched.txt"

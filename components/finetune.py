@@ -24,8 +24,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atelier.generator import GeneratorInfo
-from atelier.settings import DataSettings, EvaluateSettings, FinetuneSettings, ModelSettings, SettingsError
+from atelier.config.settings import DataSettings, EvaluateSettings, FinetuneSettings, ModelSettings, SettingsError
+from atelier.models.model import GeneratorInfo
 from components import cli
 from components.train import add_arguments, report, train
 

@@ -13,14 +13,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from atelier.files import check_folders
+from atelier.config.settings import Extractor, Layer
+from atelier.data.image_files import open_images
+from atelier.io.files import check_folders
 from atelier.metrics.bias import BESIDE, remarks
-from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.folders import OF_FILES, check_metrics, measure_sets
 from atelier.metrics.identity import Measurement, MetricError
-from atelier.metrics.image_files import open_images
 from atelier.report.facts import interval_text, text
-from atelier.settings import Extractor, Layer
 from atelier.training.distributed import choose_device
 
 METRICS, EXTRACTOR = ("frechet", "kernel", "prdc"), "efficientnet_lite0"
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def measure_folders(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Measures and prints. A command line that lacks something ends with what to give. Raises MetricError."""
+    """Measures and prints. A command line that lacks something ends with what to give. Raises MetricError and DataError."""
     if missing := [f"--{name}" for name in ("generated", "reference") if getattr(args, name) is None]:
         parser.error(f"give {' and '.join(missing)}, too: this form measures one set of images against another")
     extractor = args.extractor or EXTRACTOR

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
-from atelier.settings import DataSettings
 
 DECISIVE = ("resolution", "channels", "labels")  # what networks are built from, and the settings of networks are checked against
 ALIKE = ("resolution", "channels")  # in both sections

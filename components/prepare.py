@@ -26,12 +26,12 @@ import argparse
 import re
 from pathlib import Path
 
+from atelier.config.settings import DataSettings
 from atelier.data.manifest import NAME, Manifest
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.parts import NAME as PART
-from atelier.files import check_output
-from atelier.registry.tracking import StepRun, step_run
-from atelier.settings import DataSettings
+from atelier.io.files import check_output
+from atelier.tracking.step_run import StepRun, step_run
 from components import cli
 
 

@@ -33,23 +33,23 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from atelier.config.settings import EvaluateSettings, Settings
 from atelier.errors import AtelierError
-from atelier.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
-from atelier.registry.place import TrackingError, tracking_uri
-from atelier.registry.server import mask
+from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
+from atelier.io.workspace import lasting
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolve
-from atelier.settings import EvaluateSettings, Settings
-from atelier.workspace import lasting
+from atelier.tracking.client import mask
+from atelier.tracking.place import TrackingError, tracking_uri
 from components import cli
 
 # What loads PyTorch (seconds) is imported by the functions that need it, so that --show does without.
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from atelier.metrics.evaluate import Evaluation
+    from atelier.metrics.evaluator import Evaluation
     from atelier.registry.promotion import Measure
     from atelier.registry.register import Registration
-    from atelier.registry.tracking import StepRun
+    from atelier.tracking.step_run import StepRun
 
 SUMMARY, CARDS = "summary.json", ("base.md", "finetuned.md")
 TITLE_WIDTH, VALUE_WIDTH = 22, 16  # so that three columns fit on 80 characters
@@ -109,13 +109,13 @@ def register(
     with another size, other channels or labels than `settings` say.
     """
     from atelier.data.manifest import load_manifest
-    from atelier.metrics import verdict
+    from atelier.metrics import acceptance
     from atelier.registry.ancestry import Origin, dvc_record
     from atelier.registry.promotion import judged
     from atelier.registry.register import register as register_generator
     from atelier.registry.register import write_summary
-    from atelier.registry.tracking import step_run
     from atelier.report.card import model_card
+    from atelier.tracking.step_run import step_run
     from components.evaluate import BASELINE, BASELINE_NAME, EVALUATION
     from components.packing import packed_otherwise
 
@@ -126,7 +126,7 @@ def register(
     beside = {role: one.evaluation / BASELINE for role, one in roles.items()}
     baselines = {role: _read(file, base.checkpoint) for role, file in beside.items() if file.is_file()}
     for role, one in roles.items():
-        if reason := verdict.read(one.evaluation):
+        if reason := acceptance.read(one.evaluation):
             raise RegistrationError(
                 f"{one.evaluation}: the {role} generator is of no use ({reason}), so neither is registered; train it better "
                 "(its report shows how it went), or change that limit in params.yaml"
@@ -166,8 +166,8 @@ def register(
 def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache: Path, device: str) -> Measure:
     """Measures a registered generator on these images and keeps the numbers with its version."""
     from atelier.data.packed import PackedDataset
-    from atelier.generator import load_generator
-    from atelier.metrics.evaluate import Evaluator
+    from atelier.metrics.evaluator import Evaluator
+    from atelier.models.model import load_generator
     from atelier.registry.fetch import load_checkpoint
     from atelier.registry.register import keep_numbers
     from atelier.training.distributed import choose_device
@@ -186,8 +186,8 @@ def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache:
 
 def _read(file: Path, checkpoint: Path) -> Evaluation:
     """The numbers in `file`. Raises RegistrationError unless they are of the generator in `checkpoint`."""
-    from atelier.generator import WEIGHTS, GeneratorError
-    from atelier.metrics.evaluate import read_evaluation
+    from atelier.metrics.evaluator import read_evaluation
+    from atelier.models.model import WEIGHTS, GeneratorError
 
     evaluation, weights = read_evaluation(file), checkpoint / WEIGHTS
     if not weights.is_file():

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atelier.files import atomic_write, canonical_json, read_json
-from atelier.settings import ModelSettings, TrainSettings
+from atelier.config.settings import ModelSettings, TrainSettings
+from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.training.checkpoint import Start
 from atelier.training.run import code_hash
-from atelier.training.state import RunFolder, StateError
+from atelier.training.states import RunFolder, StateError
 
 FILE = "started-with.json"
 

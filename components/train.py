@@ -44,26 +44,26 @@ from typing import Any
 
 import torch
 
+from atelier.config.settings import DataSettings, EvaluateSettings, Metric, ModelSettings, TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.files import check_folders, check_output
-from atelier.generator import INFO, GeneratorInfo
-from atelier.metrics import verdict
+from atelier.io.files import check_folders, check_output
+from atelier.io.workspace import lasting
+from atelier.metrics import acceptance
 from atelier.metrics.cache import code_version
-from atelier.metrics.evaluate import Evaluator
+from atelier.metrics.evaluator import Evaluator
+from atelier.models.model import INFO, GeneratorInfo
 from atelier.registry.fetch import load_checkpoint
-from atelier.registry.lineage import git_state
-from atelier.registry.observer import MlflowObserver
-from atelier.registry.tracking import step_run
 from atelier.registry.versions import resolve
-from atelier.settings import DataSettings, EvaluateSettings, Metric, ModelSettings, TrainSettings
+from atelier.tracking.observer import MlflowObserver
+from atelier.tracking.provenance import git_state
+from atelier.tracking.step_run import step_run
 from atelier.training.checkpoint import Start, read_history
-from atelier.training.chronicle import told
+from atelier.training.diagnosis import remarks
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
-from atelier.training.duel import remarks
-from atelier.training.loop import Measure
+from atelier.training.history import told
 from atelier.training.run import run, run_key, with_precision
-from atelier.training.state import RunFolder
-from atelier.workspace import lasting
+from atelier.training.states import RunFolder
+from atelier.training.trainer import Measure
 from components import cli, resume
 from components.packing import packed_otherwise
 
@@ -170,7 +170,7 @@ def measure_by_distance(
 
     def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
         found = evaluator.measure(generator, images.classes)
-        distance = verdict.distance(found)
+        distance = acceptance.distance(found)
         assert distance is not None  # `watching` asks for it
         return distance.value, {"identity": distance.to_dict()["identity"], "metrics": found.flat}
 

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from atelier.settings import load
+from atelier.config.settings import load
 from components import cli
 from components.register import read_lines, show
 from pipelines import dag, form, options, runners
+from pipelines.client import help_texts, verbs
 from pipelines.cluster import Cluster, PipelineError
-from pipelines.server import help_texts, verbs
 
 COMPILED = Path(__file__).parent / "pipeline.yaml"
 

@@ -10,7 +10,7 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from atelier.errors import AtelierError
-from pipelines import steps
+from pipelines import execute
 from pipelines.execute import SECRETS, SHARED_MEMORY
 
 # No image of this project has been pushed yet, so there is no digest to pin: the zeros say so, and `submit` refuses them.
@@ -76,17 +76,17 @@ class Cluster:
         """Whether real images are named, so that the pipeline can run on a cluster."""
         return IMAGE not in (self.image, self.data_image) and self.data_image != DATA_IMAGE
 
-    def image_of(self, step: steps.Step) -> str:
+    def image_of(self, step: execute.Step) -> str:
         """The image that a step runs in."""
         return self.data_image if step.packs else self.image
 
-    def place(self, task: dsl.PipelineTask, step: steps.Step, parameters: Mapping[str, Any]) -> dsl.PipelineTask:
+    def place(self, task: dsl.PipelineTask, step: execute.Step, parameters: Mapping[str, Any]) -> dsl.PipelineTask:
         """Gives a task its environment, retries and resources. `parameters` are the pipeline's, by the keys of params.yaml."""
-        kubernetes.use_field_path_as_env(task, steps.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
+        kubernetes.use_field_path_as_env(task, execute.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
         if self.has_images:  # kfp.local, which needs none, would hand the placeholder to the registry
-            task.set_env_variable(steps.IMAGE, self.image_of(step))
+            task.set_env_variable(execute.IMAGE, self.image_of(step))
         if self.tracking:
-            task.set_env_variable(steps.TRACKING, self.tracking)
+            task.set_env_variable(execute.TRACKING, self.tracking)
         secrets = {name: name for name in SECRETS}
         kubernetes.use_secret_as_env(task, parameters["cluster.secret"], secrets, optional=True)
         if step.retries and self.retries:
@@ -104,4 +104,4 @@ class Cluster:
         kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=SHARED_MEMORY)
         if self.claim:
             kubernetes.mount_pvc(task, pvc_name=self.claim, mount_path=VOLUME)
-            task.set_env_variable(steps.STATES, f"{VOLUME}/states").set_env_variable(steps.CACHE, f"{VOLUME}/cache")
+            task.set_env_variable(execute.STATES, f"{VOLUME}/states").set_env_variable(execute.CACHE, f"{VOLUME}/cache")

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from atelier.config.settings import SECTIONS, EvaluateSettings, parse
 from atelier.errors import AtelierError
-from atelier.settings import SECTIONS, parse
 from components import cli
 from pipelines import form
 
 TRACKING = "MLFLOW_TRACKING_URI"
+PIPELINE_RUN, IMAGE, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "ATELIER_STATES", "ATELIER_CACHE"
 ORIGIN = "the run's parameters"
 SECRETS = (  # keys of the Secret that become the environment of a task
     "AWS_ACCESS_KEY_ID",
@@ -113,3 +114,9 @@ def _settings(found: Step, given: dict[str, Any]) -> dict[str, Any]:
         values = form.plain(section, arrived)
         sections[section] = values if allowed else parse(values, SECTIONS[section], origin=ORIGIN, prefix=section)
     return sections
+
+
+def watching(chooses_best: dict[str, Any]) -> EvaluateSettings:
+    """EvaluateSettings of the keys that matter while training; the component sets the others."""
+    others = {"metrics": ["frechet"], "samples": 16, "max_distance": 1.0, "min_class_share": 0.0}
+    return parse({**chooses_best, **others}, EvaluateSettings, origin=ORIGIN, prefix="evaluate")

@@ -2,7 +2,7 @@
 
 Names are the key's path joined by "_" (train.seed -> train_seed), defaults are the file's values, descriptions its
 comments (one that begins with "as train.seed" says first what train.seed says), types and choices come from
-atelier.settings. Nothing is written twice.
+atelier.config.settings. Nothing is written twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from atelier.settings import SECTIONS, Section, Settings, SettingsError, load, parse
+from atelier.config.settings import SECTIONS, Section, Settings, SettingsError, load, parse
 
 TRIED = ("model", "train")
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from atelier.settings import Settings
+from atelier.config.settings import Settings
 from pipelines import cluster as clusters
 from pipelines import form, versioned
 from pipelines.cluster import Cluster, PipelineError

@@ -16,11 +16,11 @@ from typing import Any
 
 from kfp import compiler, local
 
-from atelier.files import atomic_write, check_file, check_folders
-from atelier.metrics import verdict
-from atelier.registry.place import LOCAL_URI
-from atelier.settings import Settings
-from pipelines import dag, form, steps
+from atelier.config.settings import Settings
+from atelier.io.files import atomic_write, check_file, check_folders
+from atelier.metrics import acceptance
+from atelier.tracking.place import LOCAL_URI
+from pipelines import dag, execute, form, steps
 from pipelines.containers import docker_runner
 from pipelines.dag import Cluster, PipelineError
 from pipelines.transcript import Transcript
@@ -50,8 +50,8 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
     root = output.resolve() / name
     places = {states.resolve(): "rw", cache.resolve(): "rw"}
     # The tasks are processes of their own: they learn of these through the environment, as they do on a cluster.
-    os.environ |= {steps.PIPELINE_RUN: name, steps.STATES: str(states.resolve()), steps.CACHE: str(cache.resolve())}
-    os.environ.setdefault(steps.TRACKING, LOCAL_URI)
+    os.environ |= {execute.PIPELINE_RUN: name, execute.STATES: str(states.resolve()), execute.CACHE: str(cache.resolve())}
+    os.environ.setdefault(execute.TRACKING, LOCAL_URI)
     for about in ("You may be attem", "Task .* have no effect"):  # of what means something on a cluster only
         warnings.filterwarnings("ignore", message=about)
     transcript = Transcript(sys.stdout)
@@ -75,7 +75,7 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
 
 def _for_containers(settings: Settings, cluster: Cluster, places: dict[Path, str]) -> Settings:
     """Settings whose paths mean the same in a container; `places`, the folders to mount, are made and gain the images'."""
-    if not os.environ[steps.TRACKING].startswith(("http://", "https://")):
+    if not os.environ[execute.TRACKING].startswith(("http://", "https://")):
         raise PipelineError("containers reach no MLflow in a file; set MLFLOW_TRACKING_URI to a server (`make services` has one)")
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _check_outputs(root: Path, executed: list[str]) -> None:
                 raise PipelineError(f"step {step.name} left no {artifact} in {root}; its messages are above")
     for name in ("evaluate-base", "choose", "evaluate-finetuned"):
         for folder in root.glob(f"*/{name}/evaluation"):
-            if objection := verdict.read(folder):
+            if objection := acceptance.read(folder):
                 raise PipelineError(
                     f"{name}: the generator is of no use ({objection}), so the pipeline went no further; train it better, or "
                     f"change that limit in params.yaml. Its report is {folder / 'report.html'}"

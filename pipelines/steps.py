@@ -13,19 +13,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atelier.files import atomic_write, canonical_json
-from atelier.settings import SECTIONS, ClusterSettings, DataSettings, EvaluateSettings, ModelSettings, Settings, parse
+from atelier.config.settings import SECTIONS, ClusterSettings, DataSettings, ModelSettings, Settings, parse
+from atelier.io.files import atomic_write, canonical_json
 from pipelines import form
-from pipelines.execute import ORIGIN, STEPS, TRACKING, Step, StepError, execute, step
+from pipelines.execute import CACHE, ORIGIN, STATES, STEPS, Step, StepError, execute, step, watching
 
 if TYPE_CHECKING:
     from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output, PipelineTaskFinalStatus
 
-    from atelier.generator import GeneratorInfo
+    from atelier.models.model import GeneratorInfo
 
-__all__ = ["CACHE", "IMAGE", "PIPELINE_RUN", "STATES", "STEPS", "TRACKING", "Step", "StepError", "execute"]
+__all__ = ["STEPS", "Step", "execute"]
 
-PIPELINE_RUN, IMAGE, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "ATELIER_STATES", "ATELIER_CACHE"
 TASK = "ATELIER_TASK"
 
 ALL: tuple[str, ...] = ()
@@ -67,7 +66,7 @@ def check(settings: dict[str, Any]) -> None:
 @step("Report how it ended", {"registry": EXPERIMENT}, packs=True)
 def finish(settings: dict[str, Any], status: PipelineTaskFinalStatus, summary: Output[Markdown]) -> None:
     """Closes the pipeline's run in MLflow and says how it ended. Runs whatever happened before."""
-    from atelier.registry.closing import close_pipeline
+    from atelier.tracking.closing import close_pipeline
 
     where = close_pipeline(settings["registry"]["experiment"], status.state, status.error_message or "")
     lines = [f"# The pipeline ended: {status.state}", "", f"Run of MLflow: {where}"]
@@ -194,7 +193,7 @@ def train(settings: dict[str, Any], images: Input[Dataset], checkpoint: Output[M
     """Trains from scratch, with the settings of a trial of a sweep where one is given."""
     settings = form.tried(settings, trial or {})
     if settings["train"].nodes > 1:
-        from pipelines.trainer import launch
+        from pipelines.trainjob import launch
 
         _describe(checkpoint, launch.run("train", settings, Path(images.path), Path(checkpoint.path)))
         return
@@ -226,7 +225,7 @@ def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model
     if settings["finetune"].init_from == "base":
         settings["model"] = _model_of(Path(base.path), settings["model"])
     if settings["finetune"].nodes > 1:
-        from pipelines.trainer import launch
+        from pipelines.trainjob import launch
 
         _describe(checkpoint, launch.run("finetune", settings, Path(images.path), Path(checkpoint.path), base=Path(base.path)))
         return
@@ -249,16 +248,10 @@ def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model
 
 def _model_of(checkpoint: Path, model: ModelSettings) -> ModelSettings:
     """The networks of a generator, which in a sweep need not be those of the run's parameters."""
-    from atelier.generator import read_info
+    from atelier.models.model import read_info
 
     values = {**model.model_dump(mode="json"), **read_info(checkpoint).model}
     return parse(values, ModelSettings, origin=str(checkpoint), prefix="model")
-
-
-def watching(chooses_best: dict[str, Any]) -> EvaluateSettings:
-    """EvaluateSettings of the keys that matter while training; the component sets the others."""
-    others = {"metrics": ["frechet"], "samples": 16, "max_distance": 1.0, "min_class_share": 0.0}
-    return parse({**chooses_best, **others}, EvaluateSettings, origin=ORIGIN, prefix="evaluate")
 
 
 def _describe(checkpoint: Output[Model], info: GeneratorInfo) -> None:
@@ -312,8 +305,8 @@ def _evaluate(
     report: Output[HTML],
     samples: Output[HTML],
 ) -> bool:
-    from atelier.metrics import verdict
-    from atelier.metrics.evaluate import read_evaluation
+    from atelier.metrics import acceptance
+    from atelier.metrics.evaluator import read_evaluation
     from atelier.report.page import page
     from components.evaluate import EVALUATION, GRID, REPORT, evaluate
 
@@ -335,7 +328,7 @@ def _evaluate(
     metrics.metadata["identity"] = canonical_json(identities)
     shutil.copyfile(folder / REPORT, report.path)
     atomic_write(Path(samples.path), page(f"{name.removeprefix('evaluate_')} generator", (folder / GRID).read_bytes()))
-    objection = verdict.read(folder)
+    objection = acceptance.read(folder)
     if objection:
         print(f"of no use: {objection}; the pipeline goes no further with it", file=sys.stderr)
     return not objection

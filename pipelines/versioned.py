@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atelier.settings import Settings
-from atelier.storage import S3Storage, StorageError
+from atelier.config.settings import Settings
+from atelier.io.storage import S3Storage, StorageError
 from components.fetch import tracked
 from pipelines.cluster import PipelineError
 

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier import settings
-from atelier.settings import DataSettings
+from atelier.config import settings
+from atelier.config.settings import DataSettings
 from small import ROOT, unavailable
 
 SHARED = ROOT.parent / "shared"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from atelier.config.settings import GateSettings
 from atelier.metrics.identity import Identity, Measurement
 from atelier.registry.gate import Contender
-from atelier.settings import GateSettings
 
 GATE = GateSettings(primary="frechet", min_delta=0.5, min_coverage=0.3, min_recall=0.1, min_class_share=0.02, max_memorised=0.2)
 Numbers = list[Measurement]

@@ -10,8 +10,8 @@ from typing import Any
 from atelier.metrics.identity import Measurement
 from atelier.registry.ledger import Ledger
 from atelier.registry.promotion import judge
-from atelier.registry.server import client, experiment_id
 from atelier.registry.versions import GENERATOR_HASH, INFO_HASH, MEASUREMENT, PLAYERS_AT, PLAYERS_HASH
+from atelier.tracking.client import client, experiment_id
 from gate_cases import GATE
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from atelier.files import sha256_file
+from atelier.io.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[1]
 KUBERNETES = "1.34"  # whose schemas the pods have to fit

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from atelier.generator import GeneratorInfo, write_info
-from atelier.model_settings import STAGES, ModelSettings
+from atelier.config.model import STAGES, ModelSettings
+from atelier.config.section import parse
+from atelier.models.model import GeneratorInfo, write_info
 from atelier.networks import zoo
 from atelier.networks.layers import Discriminator, Generator, ImageShape
-from atelier.sections import parse
 
 LATENT = 6
 WIDTHS = {"width_generator": 4, "widest_generator": 8, "width_discriminator": 4, "widest_discriminator": 8}

@@ -1,4 +1,4 @@
-"""The services of a team on this machine without Docker (docker/services), started for the tests and stopped again."""
+"""The services of a team on this machine without Docker (services/), started for the tests and stopped again."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Services:
 
 
 def services_call(action: str, settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs docker/services with these settings."""
-    return run(sys.executable, "docker/services", action, env=settings)
+    """Runs services/ with these settings."""
+    return run(sys.executable, "services", action, env=settings)
 
 
 @pytest.fixture(scope="session")

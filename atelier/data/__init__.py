@@ -10,5 +10,6 @@ arrange.py   order, duplicates, labels and split
 shards.py    the tar layout and its writer
 manifest.py  what a packed dataset says about itself
 packed.py    a packed dataset -> images by index
+images.py    what is asked of images by index;  image_files.py: the files of a folder or a zip as such
 sampler.py   the order of images, a pure function of (seed, position)
 """

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-from atelier.storage import CONTROL
+from atelier.io.storage import CONTROL
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 INTENT, FLAGS = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Self, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
+from atelier.config.section import first_problem
 from atelier.data.errors import DataError
-from atelier.files import read_json
-from atelier.sections import first_problem
+from atelier.io.files import read_json
 
 FORMAT = 1
 NAME = "manifest.json"

@@ -18,6 +18,7 @@ from typing import IO
 
 import numpy as np
 
+from atelier.config.settings import DataSettings
 from atelier.data import parts as stored
 from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError
@@ -27,9 +28,8 @@ from atelier.data.process import Recipe
 from atelier.data.shards import ShardWriter
 from atelier.data.sources import Source, open_source
 from atelier.data.work import process_all
-from atelier.files import atomic_folder, atomic_write, canonical_json, check_output
-from atelier.progress import bar
-from atelier.settings import DataSettings
+from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output
+from atelier.io.progress import bar
 
 SHOWN = 5  # rejected images that an error lists
 LOCAL = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb", "torchvision")  # sources that read data.path on this machine

@@ -11,7 +11,7 @@ import numpy as np
 from atelier.data.errors import DataError
 from atelier.data.manifest import SPLITS, Manifest, Shard, load_manifest
 from atelier.data.shards import ZERO, layout_of
-from atelier.files import sha256_file
+from atelier.io.files import sha256_file
 
 REMEDY = "run `dvc repro` (or `dvc pull`) to bring it back"
 

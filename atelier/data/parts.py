@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
+from atelier.config.settings import DataSettings
 from atelier.data.arrange import Found
 from atelier.data.errors import DataError
 from atelier.data.manifest import Record, RejectedImage, load_record
 from atelier.data.pixels import DIGEST_BYTES
 from atelier.data.sources import Source
-from atelier.files import atomic_write, canonical_json, sha256_file
-from atelier.settings import DataSettings
+from atelier.io.files import atomic_write, canonical_json, sha256_file
 
 FORMAT = 2
 NAME, DIGESTS, LABELS, HELD_OUT, PIXELS = "part.json", "digests", "labels", "held_out", "pixels"

@@ -16,10 +16,10 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import Any
 
-from atelier.cores import cores
 from atelier.data.errors import DataError, Rejected
 from atelier.data.process import Recipe, guarded, process
 from atelier.data.sources.base import Source
+from atelier.machine.cores import cores
 
 CHUNK_BYTES = 4 * 2**20  # of processed pixels that travel together
 CHUNK_IMAGES = 256

@@ -19,9 +19,9 @@ import torch
 from safetensors import torch as safetensors
 
 from atelier.extractors.base import ExtractorError
-from atelier.files import atomic_write
-from atelier.progress import bar
-from atelier.storage import Entry, S3Storage, StorageAway, StorageError
+from atelier.io.files import atomic_write
+from atelier.io.progress import bar
+from atelier.io.storage import Entry, S3Storage, StorageAway, StorageError
 
 FETCH_TIMEOUT_S = 60
 SETTING = "evaluate.weights (--weights)"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from atelier import command_line
-from atelier.sections import SEEDS as POSSIBLE
+from atelier.config.section import SEEDS as POSSIBLE
 
 SEEDS = "whole numbers, or ranges such as 0-9"
 

@@ -15,13 +15,13 @@ from safetensors.torch import save
 from atelier.data.errors import Rejected
 from atelier.data.process import Recipe, process
 from atelier.extractors.perceptual import load_perception
-from atelier.files import atomic_folder, atomic_write, canonical_json, check_file, check_output
-from atelier.generator import GeneratorError, load_generator, to_uint8
+from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_file, check_output
+from atelier.io.pictures import grid, png
+from atelier.io.progress import bar
 from atelier.latent import moves
 from atelier.latent.projection import project as projected
+from atelier.models.model import GeneratorError, load_generator, to_uint8
 from atelier.networks.layers import Generator
-from atelier.pictures import grid, png
-from atelier.progress import bar
 
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 PROJECTION = "projection.json"

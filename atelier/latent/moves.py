@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atelier.generator import GeneratorError, at_once, draw_latents, slerp, to_uint8
+from atelier.models.model import GeneratorError, at_once, draw_latents, slerp, to_uint8
 from atelier.networks.layers import Generator
 
 

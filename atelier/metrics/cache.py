@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors import numpy as safetensors
 
-from atelier.files import atomic_folder, canonical_json, read_json, sha256_file
+from atelier.io.files import atomic_folder, canonical_json, read_json, sha256_file
 
 TENSORS, ENTRY = "tensors.safetensors", "entry.json"
 PACKAGES = ("extractors", "metrics")
@@ -66,7 +66,7 @@ def load(root: Path, kind: str, key: dict[str, Any]) -> tuple[Arrays, dict[str, 
 
 
 def store(root: Path, kind: str, key: dict[str, Any], arrays: Arrays, values: dict[str, Any]) -> None:
-    """Writes an entry atomically, replacing an older one. `values` are plain JSON. Raises atelier.files.WriteError."""
+    """Writes an entry atomically, replacing an older one. `values` are plain JSON. Raises atelier.io.files.WriteError."""
     content = safetensors.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     entry = {"key": _whole(key), "sha256": hashlib.sha256(content).hexdigest(), "values": values}
     with atomic_folder(entry_folder(root, kind, key)) as folder:

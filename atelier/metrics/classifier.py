@@ -15,9 +15,9 @@ from torch import nn
 
 from atelier.data.packed import PackedDataset
 from atelier.extractors.passes import in_chunks, one_thread
+from atelier.io.progress import bar
 from atelier.metrics import cache as kept
 from atelier.metrics.identity import MetricError
-from atelier.progress import bar
 
 CONFIDENT = 0.9
 IMAGES, BATCH, RATE = 30_000, 64, 3e-3

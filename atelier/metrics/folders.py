@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from atelier.data.image_files import ImageFiles
 from atelier.extractors import load_extractor
-from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Measurement, MetricError
-from atelier.metrics.image_files import ImageFiles
 from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring, check_counts
 from atelier.metrics.reference import load_reference, see
 

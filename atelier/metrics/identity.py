@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
+from atelier.config.section import first_problem
 from atelier.errors import AtelierError
-from atelier.sections import first_problem
 
 
 class MetricError(AtelierError):

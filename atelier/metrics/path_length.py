@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from atelier.generator import slerp
 from atelier.metrics.identity import MetricError
+from atelier.models.model import slerp
 from atelier.networks.layers import Generator
 
 EPSILON = 1e-4
@@ -67,7 +67,7 @@ def _steps(
 
 
 def _painted(generator: Generator, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Images float32 [n,C,H,W] of 0 to 255: what atelier.generator.to_uint8 rounds. TF32 would round them too."""
+    """Images float32 [n,C,H,W] of 0 to 255: what atelier.models.model.to_uint8 rounds. TF32 would round them too."""
     device = next(generator.parameters()).device
     y = None if labels is None else torch.from_numpy(labels).to(device)
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atelier.cores import cores
+from atelier.machine.cores import cores
 
 if TYPE_CHECKING:
+    from atelier.data.images import Images
     from atelier.extractors import Extractor
-    from atelier.metrics.reference import Images
 
 MOST_WORKERS = 8
 BATCH, BATCH_BYTES = 256, 32 * 2**20

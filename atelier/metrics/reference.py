@@ -5,39 +5,19 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
+from atelier.data.images import Images
 from atelier.extractors import Extractor
+from atelier.io.progress import bar
 from atelier.metrics import cache as kept
 from atelier.metrics.frechet import Moments
 from atelier.metrics.identity import MetricError
 from atelier.metrics.prefetch import batch_size, batches
 from atelier.metrics.seen import Seen
-from atelier.progress import bar
 
 REFERENCE_CAP = 50_000
-
-
-class Images(Protocol):
-    """Images by index, whose content hash names them: a packed dataset, or the files of a folder or a zip.
-
-    `labels` int64 [len] count the names in `classes`, where there are any.
-    """
-
-    content_hash: str
-    split: str
-    classes: list[str]
-
-    @property
-    def labels(self) -> np.ndarray: ...
-
-    def __len__(self) -> int: ...
-
-    def images(self, indices: np.ndarray) -> np.ndarray:
-        """uint8 [N,C,H,W]."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.model_settings import BigGANSettings
+from atelier.config.model import BigGANSettings
 from atelier.networks.layers import ClassEmbedding, Discriminator, ImageShape, Verdict, resolutions
 from atelier.networks.residual import ResidualDiscriminator, ResidualGenerator, orthogonal, spectral
 

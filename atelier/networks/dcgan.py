@@ -6,7 +6,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.model_settings import DCGANSettings
+from atelier.config.model import DCGANSettings
 from atelier.networks.layers import (
     LEAKY_GAIN,
     SLOPE,

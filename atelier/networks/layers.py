@@ -15,8 +15,8 @@ from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from atelier.config.model import STAGES
 from atelier.errors import AtelierError
-from atelier.model_settings import STAGES
 from atelier.networks.modes import AGAIN, Again, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
@@ -88,7 +88,7 @@ class Generator(Player):
     `shape.classes` is 0 for an unconditional generator, which ignores labels; a conditional one raises NetworkError without them.
     """
 
-    info: Any  # what a loaded checkpoint says about itself; set by atelier.generator
+    info: Any  # what a loaded checkpoint says about itself; set by atelier.models.model
     sha256: str
     chance = 0
 

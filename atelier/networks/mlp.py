@@ -6,7 +6,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.model_settings import MLPSettings
+from atelier.config.model import MLPSettings
 from atelier.networks.layers import SLOPE, Discriminator, Generator, Head, ImageShape, LabelledLatent, Verdict
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.model_settings import ProGANSettings
+from atelier.config.model import ProGANSettings
 from atelier.networks.equalised import MinibatchStd, equalised, pixel_norm, widths
 from atelier.networks.layers import (
     SLOPE,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.model_settings import R3GANSettings
+from atelier.config.model import R3GANSettings
 from atelier.networks.convolution import Convolution
 from atelier.networks.layers import (
     LEAKY_GAIN,

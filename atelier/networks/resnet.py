@@ -5,7 +5,7 @@ Spectral norm is in the discriminator alone. Dropout of the generator's channels
 
 from __future__ import annotations
 
-from atelier.model_settings import ResNetSettings
+from atelier.config.model import ResNetSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.residual import ResidualDiscriminator, ResidualGenerator, by_class, glorot, spectral
 

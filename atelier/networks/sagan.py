@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from atelier.model_settings import SAGANSettings
+from atelier.config.model import SAGANSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.residual import ResidualDiscriminator, ResidualGenerator, by_class, glorot, spectral
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.model_settings import StyleGAN2Settings
+from atelier.config.model import StyleGAN2Settings
 from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, pixel_norm, widths
 from atelier.networks.layers import (
     ClassEmbedding,

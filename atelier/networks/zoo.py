@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from atelier.model_settings import ModelSettings
+from atelier.config.model import ModelSettings
 from atelier.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from atelier.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from atelier.networks.layers import Discriminator, Generator, ImageShape, NetworkError

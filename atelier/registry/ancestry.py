@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML, YAMLError
 
-from atelier.generator import GeneratorInfo
-from atelier.registry.lineage import environment_tags
-from atelier.registry.place import TrackingError
-from atelier.registry.server import mask
+from atelier.config.settings import fingerprint
+from atelier.models.model import GeneratorInfo
 from atelier.registry.versions import GENERATOR_HASH
-from atelier.settings import fingerprint
+from atelier.tracking.client import mask
+from atelier.tracking.place import TrackingError
+from atelier.tracking.provenance import environment_tags
 from atelier.training.checkpoint import read_history
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-    from atelier.registry.tracking import StepRun
+    from atelier.tracking.step_run import StepRun
 
 DVC_LOCK = Path("dvc.lock")
 DATA_SETS, PARAMETERS_HASH, COMPUTE = "atelier.data_sets", "atelier.parameters_hash", "atelier.compute"

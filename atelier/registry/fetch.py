@@ -8,11 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atelier.files import atomic_folder, sha256_file
-from atelier.generator import INFO, WEIGHTS
-from atelier.registry import artifacts, signing
-from atelier.registry.place import TrackingError, database, store_is_missing, tracking_uri
-from atelier.registry.server import client, explained, mask
+from atelier.io.files import atomic_folder, sha256_file
+from atelier.models.model import INFO, WEIGHTS
+from atelier.registry import signing
 from atelier.registry.signing import SignatureError
 from atelier.registry.versions import (
     ARTIFACT,
@@ -25,6 +23,9 @@ from atelier.registry.versions import (
     resolve,
 )
 from atelier.registry.versions import uri as uri_of
+from atelier.tracking import artifacts
+from atelier.tracking.client import client, explained, mask
+from atelier.tracking.place import TrackingError, database, store_is_missing, tracking_uri
 from atelier.training.checkpoint import PLAYERS
 
 if TYPE_CHECKING:

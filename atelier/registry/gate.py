@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from atelier.config.settings import GateSettings
+from atelier.metrics.acceptance import KERNEL_DISTANCE
 from atelier.metrics.bias import DISTANCE, mostly_bias, of_real
 from atelier.metrics.identity import Measurement
-from atelier.metrics.verdict import KERNEL_DISTANCE
-from atelier.settings import GateSettings
 
 PRIMARY = {"frechet": DISTANCE, "kernel": KERNEL_DISTANCE}
 FLOORS = {"coverage": "min_coverage", "recall": "min_recall", "class_share_min": "min_class_share"}

@@ -33,17 +33,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from atelier.files import canonical_json, parse_json
-from atelier.registry import runs
-from atelier.registry.place import TrackingError
-from atelier.registry.server import check_reachable, explained, mask
-from atelier.sections import first_problem
+from atelier.config.section import first_problem
+from atelier.io.files import canonical_json, parse_json
+from atelier.tracking import runs
+from atelier.tracking.client import check_reachable, explained, mask
+from atelier.tracking.place import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger("atelier.registry")
 
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+IN_ORDER = (PREVIOUS, CHAMPION, CHALLENGER)  # a death between two of them leaves a champion, the old or the new one
 LEDGER, OF_MODEL = "atelier.ledger", "atelier.ledger_of"
 DECISIONS = "decisions"
 TURN, DECISION, END = "turn", "decision", "end"
@@ -286,3 +288,21 @@ def _actor() -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def carry_out(ledger: Ledger) -> Callable[[Entry], None]:
+    """Sets the tags and aliases that a decision names; doing so again changes nothing."""
+
+    def carry(entry: Entry) -> None:
+        client, name = ledger.client, ledger.name
+        for tag, value in entry.tags.items():
+            client.set_model_version_tag(name, str(entry.version), tag, value)
+        for alias in IN_ORDER:
+            if alias in entry.aliases:
+                number = entry.aliases[alias]
+                if number is None:
+                    client.delete_registered_model_alias(name, alias)
+                else:
+                    client.set_registered_model_alias(name, alias, str(number))
+
+    return carry

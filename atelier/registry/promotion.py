@@ -12,24 +12,22 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from atelier.config.settings import GateSettings
 from atelier.errors import AtelierError
 from atelier.metrics.identity import Measurement
 from atelier.registry.fetch import check_signature
 from atelier.registry.gate import Contender, Decision, comparable, decide
-from atelier.registry.ledger import Entry, Ledger
-from atelier.registry.place import TrackingError
-from atelier.registry.server import client, explained
+from atelier.registry.ledger import CHALLENGER, CHAMPION, PREVIOUS, Entry, Ledger, carry_out
 from atelier.registry.versions import GENERATOR_HASH, check_ours, existing, measurements
-from atelier.settings import GateSettings
+from atelier.tracking.client import client, explained
+from atelier.tracking.place import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from atelier.registry.register import Registration
-    from atelier.registry.tracking import StepRun
+    from atelier.tracking.step_run import StepRun
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-IN_ORDER = (PREVIOUS, CHAMPION, CHALLENGER)  # a death between two of them leaves a champion, the old or the new one
 VERDICT, REASON, WITHDRAWN, BY_HAND = "gate.verdict", "gate.reason", "gate.withdrawn", "gate.promoted_by_hand"
 
 Measure = Callable[["ModelVersion"], None]
@@ -178,24 +176,6 @@ def _recorded(one: Contender) -> dict[str, Any]:
         if error is not None and not math.isfinite(error):
             measured["standard_error"] = str(error)  # which JSON has no number for
     return {**vars(one), "measurements": values}
-
-
-def carry_out(ledger: Ledger) -> Callable[[Entry], None]:
-    """Sets the tags and aliases that a decision names; doing so again changes nothing."""
-
-    def carry(entry: Entry) -> None:
-        client, name = ledger.client, ledger.name
-        for tag, value in entry.tags.items():
-            client.set_model_version_tag(name, str(entry.version), tag, value)
-        for alias in IN_ORDER:
-            if alias in entry.aliases:
-                number = entry.aliases[alias]
-                if number is None:
-                    client.delete_registered_model_alias(name, alias)
-                else:
-                    client.set_registered_model_alias(name, alias, str(number))
-
-    return carry
 
 
 def _aliases(ledger: Ledger) -> dict[str, int]:

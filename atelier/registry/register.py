@@ -11,15 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atelier.files import atomic_write, canonical_json, sha256_file
-from atelier.generator import INFO, WEIGHTS, GeneratorError, GeneratorInfo, check_weights, read_info
+from atelier.io.files import atomic_write, canonical_json, sha256_file
 from atelier.metrics.identity import Measurement
-from atelier.registry import ancestry, bundle, model, signing
+from atelier.models import bundle, pyfunc
+from atelier.models.model import INFO, WEIGHTS, GeneratorError, GeneratorInfo, check_weights, read_info
+from atelier.registry import ancestry, signing
 from atelier.registry.ancestry import Origin
-from atelier.registry.ledger import Ledger
-from atelier.registry.promotion import carry_out
-from atelier.registry.server import check_reachable, client, explained, flatten
-from atelier.registry.tracking import StepRun
+from atelier.registry.ledger import Ledger, carry_out
 from atelier.registry.versions import (
     ARTIFACT,
     CARD_HASH,
@@ -32,6 +30,8 @@ from atelier.registry.versions import (
     PLAYERS_HASH,
     SERVED_CODE_HASH,
 )
+from atelier.tracking.client import check_reachable, client, explained, flatten
+from atelier.tracking.step_run import StepRun
 from atelier.training.checkpoint import PLAYERS
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ def _log_model(run: StepRun, name: str, checkpoint: Path, info: GeneratorInfo, t
             loader_module=bundle.ENTRY,
             data_path=str(weights),
             code_paths=[str(bundle.copy_code(Path(scratch) / "code"))],
-            signature=model.signature(info),
-            input_example=model.input_example(info),
+            signature=pyfunc.signature(info),
+            input_example=pyfunc.input_example(info),
             pip_requirements=bundle.requirements(),
             params=flatten({"model": info.model, "training": info.settings}),
             tags=tags,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
-from atelier.files import read_json
-from atelier.generator import INFO, WEIGHTS
+from atelier.io.files import read_json
+from atelier.models.model import INFO, WEIGHTS
 from atelier.training.checkpoint import PLAYERS
 
 if TYPE_CHECKING:

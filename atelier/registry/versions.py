@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from atelier.files import parse_json
+from atelier.config.settings import REGISTERED
+from atelier.io.files import parse_json
 from atelier.metrics.identity import Measurement, MetricError
-from atelier.registry.place import TrackingError, store_is_missing
-from atelier.registry.server import check_reachable, client, explained, import_mlflow
-from atelier.settings import REGISTERED
+from atelier.tracking.client import check_reachable, client, explained, import_mlflow
+from atelier.tracking.place import TrackingError, store_is_missing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from atelier.data.manifest import Manifest
-from atelier.metrics.evaluate import Evaluation
+from atelier.losses.regularizers import TERMS
+from atelier.metrics.evaluator import Evaluation
 from atelier.report import compute, facts
 from atelier.report.facts import Facts, MetricRow
-from atelier.tasks.terms import TERMS
 
 MAX_CLASSES, MAX_SHARES, MAX_PARENTS = 20, 10, 2
 MAX_NAME, MAX_LINE, MAX_LIST = 40, 100, 150

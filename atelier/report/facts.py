@@ -10,10 +10,10 @@ from typing import Any
 
 from atelier.data.manifest import SPLITS, Manifest, SplitInfo
 from atelier.errors import AtelierError
-from atelier.generator import REMEDY, WEIGHTS, GeneratorInfo, check_weights, model_settings, read_info
 from atelier.metrics.bias import BESIDE, mostly_bias, of_real
-from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import IdentityMismatch, Measurement, compare
+from atelier.models.model import REMEDY, WEIGHTS, GeneratorInfo, check_weights, model_settings, read_info
 from atelier.networks.zoo import FAMILIES
 from atelier.report.charts import number_text
 from atelier.training.checkpoint import read_history

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from atelier.data.packed import PackedDataset
-from atelier.generator import sample
+from atelier.io.pictures import grid
 from atelier.metrics.distances import nearest
 from atelier.metrics.reference import Reference
+from atelier.models.model import sample
 from atelier.networks.layers import Generator
-from atelier.pictures import grid
 
 COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
 TYPICAL_FROM = 200

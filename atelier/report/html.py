@@ -15,14 +15,14 @@ from markupsafe import Markup
 from PIL import Image
 
 from atelier.data.packed import PackedDataset
-from atelier.files import atomic_write
-from atelier.metrics.evaluate import Evaluation
-from atelier.pictures import grid, png
+from atelier.io.files import atomic_write
+from atelier.io.pictures import grid, png
+from atelier.metrics.evaluator import Evaluation
 from atelier.report import facts
 from atelier.report.charts import Point, Series, bar_chart, line_chart, number_text
 from atelier.report.facts import Facts
 from atelier.report.gallery import Neighbours, Row
-from atelier.training.duel import remarks
+from atelier.training.diagnosis import remarks
 
 MAX_GRIDS, MAX_NEIGHBOURS, MAX_LISTED = 12, 10, 20
 WATCHED = ("precision", "recall", "coverage")

@@ -15,8 +15,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from atelier.registry.model import Row
-from atelier.serving import answers, asked
+from atelier.models.pyfunc import Row
+from atelier.serving import requests, responses
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
 from atelier.serving.metrics import Measured, Metrics
@@ -83,16 +83,16 @@ class _Service:
 
     async def image(self, request: Request) -> Response:
         champion = self._champion(request)
-        (row,) = _rows(champion, [asked.of_query(request.query_params, champion.generator.info.classes)])
-        content = await self._painter.paint(1, lambda: answers.one(champion, row))
-        return _images(champion, content, asked.PNG)
+        (row,) = _rows(champion, [requests.of_query(request.query_params, champion.generator.info.classes)])
+        content = await self._painter.paint(1, lambda: responses.one(champion, row))
+        return _images(champion, content, requests.PNG)
 
     async def generate(self, request: Request) -> Response:
         body = await _body(request, self._limits.body)
         champion = self._champion(request)
-        form = asked.form(request.headers.get("accept", ""))
-        rows = _rows(champion, asked.of_body(body, self._limits.images))
-        content = await self._painter.paint(len(rows), lambda: answers.answer(champion, rows, form))
+        form = requests.form(request.headers.get("accept", ""))
+        rows = _rows(champion, requests.of_body(body, self._limits.images))
+        content = await self._painter.paint(len(rows), lambda: responses.answer(champion, rows, form))
         return _images(champion, content, form)
 
     async def refused(self, request: Request, error: Any) -> Response:
@@ -149,4 +149,4 @@ def _images(champion: Champion, content: bytes, form: str) -> Response:
 
 
 def _json(status: int, content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(json.dumps(content) + "\n", status, headers, asked.JSON)
+    return Response(json.dumps(content) + "\n", status, headers, requests.JSON)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
+from atelier.models.pyfunc import Row, ServedGenerator, picture, png
 from atelier.registry.fetch import load_checkpoint
-from atelier.registry.model import Row, ServedGenerator, picture, png
-from atelier.registry.place import TrackingError
-from atelier.registry.server import first_line
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, check_ours, resolve
 from atelier.serving.metrics import Metrics
+from atelier.tracking.client import first_line
+from atelier.tracking.place import TrackingError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from atelier.files import canonical_json
+from atelier.io.files import canonical_json
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 SIZES = ("l1d_cache_size", "l2_cache_size", "num_logical_cores", "num_physical_cores", "num_sockets")  # no instructions

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atelier.config.settings import TrainSettings
 from atelier.errors import AtelierError
-from atelier.settings import TrainSettings
-from atelier.training.duel import FEW_KINDS, LATEST, MORE_VARIETY, SCATTERED, WON, in_hundred, latest
+from atelier.training.diagnosis import FEW_KINDS, LATEST, MORE_VARIETY, SCATTERED, WON, in_hundred, latest
 
 HALF = 0.5  # share of the run so far over which a critic has to be wrong, or right, before it counts
 POINTS = 8  # of the curves, before anything is made of their means

@@ -12,8 +12,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from atelier.files import atomic_folder, canonical_json, read_json
-from atelier.generator import (
+from atelier.config.section import first_problem
+from atelier.config.settings import ModelSettings
+from atelier.io.files import atomic_folder, canonical_json, read_json
+from atelier.models.model import (
     INFO,
     WEIGHTS,
     GeneratorError,
@@ -25,9 +27,7 @@ from atelier.generator import (
     write_info,
 )
 from atelier.networks.layers import class_rows
-from atelier.sections import first_problem
-from atelier.settings import ModelSettings
-from atelier.tasks.generation import Generation
+from atelier.tasks.generation.task import Generation
 
 PLAYERS = "players.safetensors"
 FIRST_COLUMNS = ("images", "step")

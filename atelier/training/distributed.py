@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from atelier import cuda
 from atelier.errors import AtelierError
+from atelier.machine import cuda
 
 log = logging.getLogger(__name__)
 FIRST_RANK_MAY_TAKE = timedelta(hours=2)  # to fetch weights, to fill a cache: the others wait in a collective meanwhile

@@ -14,28 +14,28 @@ import numpy as np
 import torch
 
 import atelier
+from atelier.config.settings import ModelSettings, TrainSettings, fingerprint
 from atelier.data.packed import PackedDataset
-from atelier.generator import GeneratorInfo
+from atelier.models.model import GeneratorInfo
 from atelier.networks.layers import ImageShape
 from atelier.networks.zoo import FAMILIES
-from atelier.settings import ModelSettings, TrainSettings, fingerprint
-from atelier.tasks.generation import Generation
+from atelier.tasks.generation.task import Generation
 from atelier.training import checkpoint
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start
-from atelier.training.chronicle import Finished, Observer
 from atelier.training.distributed import DistributedError, Ranks
-from atelier.training.loop import Measure, Trainer
+from atelier.training.history import Finished, Observer
 from atelier.training.precision import Precision, explain, native
 from atelier.training.preemption import StopSignal, outliving_readers
-from atelier.training.state import EXPORTED, STATE, RunFolder, StateError, check
+from atelier.training.states import EXPORTED, STATE, RunFolder, StateError, check
+from atelier.training.trainer import Measure, Trainer
 
 log = logging.getLogger("atelier.training")
 
 SHOWN = 10  # class names in a message
 HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 
-CODE = ("data", "networks", "tasks", "training", "augment.py", "objectives.py", "penalties.py", "generator.py")
+CODE = ("data", "losses", "models/model.py", "networks", "tasks", "training")
 
 
 def code_hash() -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from atelier.files import atomic_write, canonical_json
-from atelier.registry.lineage import git_state
+from atelier.io.files import atomic_write, canonical_json
+from atelier.tracking.provenance import git_state
 from atelier.training.clock import cpu_name
 from benchmarks.measured import table
 

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from atelier.data.packed import PackedDataset
 from atelier.training.distributed import choose_device
-from atelier.training.loop import Trainer
+from atelier.training.trainer import Trainer
 from benchmarks.gpu.children import say
 from benchmarks.gpu.record import FAILED, OK
 from benchmarks.limits import trainer

@@ -23,7 +23,7 @@ from torch._inductor import config as inductor
 from torch.utils.data import DataLoader, RandomSampler
 
 from atelier.data.packed import PackedDataset
-from atelier.memory import OutOfMemory, naming_remedy
+from atelier.machine.memory import OutOfMemory, naming_remedy
 from atelier.training.distributed import choose_device
 from benchmarks.gpu.children import say
 from benchmarks.gpu.limits import PRODUCTS, TINY

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from atelier.metrics import verdict
-from atelier.settings import Settings, load
+from atelier.config.settings import Settings, load
+from atelier.metrics import acceptance
 from components.choose import ChoiceError, choose, markdown, trials
 from components.evaluate import EVALUATION, METRICS, evaluate
 from components.prepare import prepare
@@ -85,7 +85,7 @@ def test_the_table_shows_in_what_they_differ(trained: Folders) -> None:
 def test_what_is_of_no_use_is_the_last_choice(trained: Folders, tmp_path: Path) -> None:
     nearest = min(range(2), key=lambda index: distance(trained[1][index]))
     copies = edited(trained, tmp_path, 0, {})
-    verdict.write(copies[nearest], "class 3 is missing")
+    acceptance.write(copies[nearest], "class 3 is missing")
     found = trials(trained[0], copies)
     assert found[0].evaluation == copies[1 - nearest]
     assert "class 3 is missing" in markdown(found)

@@ -16,23 +16,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier.config.settings import DataSettings
+from atelier.data.image_files import open_images
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor, load_extractor
 from atelier.metrics.bias import real_distance
 from atelier.metrics.coverage import prdc
-from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.extrapolation import frechet_infinity
 from atelier.metrics.folders import measure_sets
 from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import IdentityMismatch, MetricError, compare
-from atelier.metrics.image_files import open_images
 from atelier.metrics.inception_score import class_score, logits
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.measure import Measuring
 from atelier.metrics.per_class import per_class, worst
 from atelier.metrics.reference import load_reference, see
-from atelier.settings import DataSettings
 from components import cli, evaluate
 
 LITE0 = ("efficientnet_lite0", "packaged")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from atelier import command_line
-from atelier.files import WriteError
+from atelier.io.files import WriteError
 from components import choose
 
 TRAIN = ["components.train", "--data", "nowhere", "--init-from", "nowhere"]
@@ -52,7 +52,7 @@ COMMANDS = {
     "project": ["atelier.latent.__main__", "project", "nowhere", "--image", "nowhere", "--output", "PLACE"],
     "compare": ["atelier.registry.__main__", "compare", "nowhere/1", "nowhere/2", "--output", "PLACE"],
     "export": ["atelier.registry.__main__", "export", "nowhere/1", "--output", "PLACE"],
-    "published": ["atelier.published", "nowhere", "--output", "PLACE"],
+    "published": ["atelier.models.published", "nowhere", "--output", "PLACE"],
 }
 
 

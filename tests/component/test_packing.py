@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from atelier.config.settings import load
 from atelier.data.errors import DataError
 from atelier.data.manifest import load_manifest
 from atelier.data.pack import pack
-from atelier.settings import load
 from components.packing import packed_otherwise
 from test_cli import run
 

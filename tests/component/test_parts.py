@@ -10,7 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from atelier.settings import load
+from atelier.config.settings import load
 from components.prepare import merge_parts, prepare, prepare_part
 from small import ROOT, folder_hash
 
@@ -76,7 +76,7 @@ def test_parts_and_merge_are_runs_of_one_pipeline(workspace: Path) -> None:
 WITHOUT_TORCH = """
 import sys
 from pathlib import Path
-from atelier.settings import load
+from atelier.config.settings import load
 from components.prepare import merge_parts, prepare, prepare_part
 data = load("params.yaml", sys.argv[1:]).data
 prepare(data, Path("packed"), "atelier")

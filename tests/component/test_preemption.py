@@ -24,10 +24,10 @@ from typing import Any
 
 import pytest
 
-from atelier import settings
+from atelier.config import settings
 from atelier.data.pack import pack
 from atelier.training.preemption import GRACE
-from atelier.training.state import RunFolder, StateError, read
+from atelier.training.states import RunFolder, StateError, read
 from components import cli, finetune, train
 from components.prepare import prepare
 from s3_server import Store

@@ -13,15 +13,15 @@ import mlflow
 import pytest
 import torch
 
+from atelier.config.settings import Settings, fingerprint, load
 from atelier.data.errors import DataError
 from atelier.data.pack import pack
-from atelier.files import sha256_file
-from atelier.generator import GeneratorError
-from atelier.metrics import verdict
-from atelier.metrics.evaluate import read_evaluation
-from atelier.settings import Settings, fingerprint, load
+from atelier.io.files import sha256_file
+from atelier.metrics import acceptance
+from atelier.metrics.evaluator import read_evaluation
+from atelier.models.model import GeneratorError
 from atelier.training.precision import native
-from atelier.training.state import StateError
+from atelier.training.states import StateError
 from components.evaluate import evaluate
 from components.finetune import finetune
 from components.prepare import prepare
@@ -267,7 +267,7 @@ def test_a_champion_that_was_measured_otherwise_is_measured_again(made: Made, ca
 def test_a_generator_of_no_use_is_not_registered(made: Made, role: str, tmp_path: Path) -> None:
     evaluations = {"base": made.folder / "evaluation", "finetuned": made.folder / "tuned-evaluation"}
     copy = Path(shutil.copytree(evaluations[role], tmp_path / "copy"))
-    verdict.write(copy, "fid is 900, above evaluate.max_distance = 400")
+    acceptance.write(copy, "fid is 900, above evaluate.max_distance = 400")
     given = {
         "base": Candidate(made.folder / "model", evaluations["base"], made.folder / "base"),
         "finetuned": Candidate(made.folder / "tuned", evaluations["finetuned"], made.folder / "target"),

@@ -115,8 +115,8 @@ def test_nothing_that_built_it_is_left(images: dict[str, Image], name: str) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_is_compiled_before_it_runs(images: dict[str, Image], name: str) -> None:
-    script = "import importlib.util, pathlib, atelier.settings, pydantic, boto3\n" + (
-        "for module in (atelier.settings, pydantic, boto3): assert pathlib.Path(module.__spec__.cached).is_file(), module"
+    script = "import importlib.util, pathlib, atelier.config.settings, pydantic, boto3\n" + (
+        "for module in (atelier.config.settings, pydantic, boto3): assert pathlib.Path(module.__spec__.cached).is_file(), module"
     )
     checked = images[name].run("python3", "-c", script)
     assert checked.returncode == 0, checked.stderr

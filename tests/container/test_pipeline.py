@@ -23,7 +23,7 @@ import pytest
 from kfp import local
 from ruamel.yaml import YAML
 
-from atelier.generator import load_generator
+from atelier.models.model import load_generator
 from containers import Image
 from failing import failing
 from pipelines.containers import docker_runner

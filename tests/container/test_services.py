@@ -28,7 +28,7 @@ def processes(services: Services) -> list[str]:
     """Command lines of this machine that name the folder or the ports of the services."""
     everything = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
     marks = services.settings.values()
-    return [line for line in everything if any(mark in line for mark in marks) and "docker/services" not in line]
+    return [line for line in everything if any(mark in line for mark in marks) and " services " not in line]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from atelier.generator import load_generator
+from atelier.models.model import load_generator
 from atelier.networks import zoo
 from clone import STAGES, Clone, make_clone, skipped
 from small import run_local, write_params

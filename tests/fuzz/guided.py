@@ -11,7 +11,7 @@ from pathlib import Path
 
 import atheris
 
-OURS = ["atelier.data", "atelier.files"]
+OURS = ["atelier.data", "atelier.io.files"]
 
 with atheris.instrument_imports(include=OURS):
     import atelier.data.sources.idx  # noqa: F401

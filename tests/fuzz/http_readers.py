@@ -21,7 +21,7 @@ class Http(Target):
     allowed = (200, 404, 405, 406, 413, 422)
 
     def build(self) -> list[Files]:
-        from atelier.registry.model import ServedGenerator
+        from atelier.models.pyfunc import ServedGenerator
         from atelier.serving.app import application
         from atelier.serving.follow import Champion
         from atelier.serving.limits import Limits

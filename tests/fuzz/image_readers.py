@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from atelier.config.settings import DataSettings, load
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.packed import PackedDataset
 from atelier.data.process import Recipe
 from atelier.data.shards import END
 from atelier.data.sources import open_source
 from atelier.data.work import process_chunk
-from atelier.files import canonical_json, sha256_file
-from atelier.settings import DataSettings, load
+from atelier.io.files import canonical_json, sha256_file
 from mutations import Files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +118,7 @@ class Pictures(Target):
 
 class MeasuredPictures(Pictures):
     def read(self, case: Path) -> None:
-        from atelier.metrics.image_files import open_images
+        from atelier.data.image_files import open_images
 
         (case / "images" / "whole.png").write_bytes(encoded(images(1, 40)[0]))
         opened = open_images(case / "images", progress=False)

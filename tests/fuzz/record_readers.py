@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from atelier.files import canonical_json
-from atelier.settings import load
+from atelier.config.settings import load
+from atelier.io.files import canonical_json
 from image_readers import ROOT, PackedSet, Target, files_of
 from mutations import Files
 
@@ -23,7 +23,7 @@ def checkpoint(folder: Path, family: str = "mlp") -> Path:
 
     sys.path.append(str(ROOT / "tests"))
     import small_models
-    from atelier.generator import WEIGHTS, read_info, write_info
+    from atelier.models.model import WEIGHTS, read_info, write_info
     from atelier.training.checkpoint import PLAYERS
 
     small_models.make_checkpoint(folder, family)
@@ -46,7 +46,7 @@ class Checkpoint(Target):
         return made
 
     def read(self, case: Path) -> None:
-        from atelier.generator import load_generator, read_weights, sample
+        from atelier.models.model import load_generator, read_weights, sample
         from atelier.report.card import model_card
         from atelier.training.checkpoint import PLAYERS, Start
 
@@ -110,7 +110,7 @@ class Registry:
 
     @staticmethod
     def evaluation() -> Any:
-        from atelier.metrics.evaluate import Evaluation
+        from atelier.metrics.evaluator import Evaluation
 
         return Evaluation([Registry.measurement()], {"zero": 0.5}, {"zero": 3.0}, {"frechet": 0.1}, generator="a" * 64)
 
@@ -127,22 +127,22 @@ class EvaluationFolder(Target):
     names = ("metrics.json", "verdict.json")
 
     def build(self) -> list[Files]:
-        from atelier.metrics import verdict
+        from atelier.metrics import acceptance
 
         self.checkpoint = checkpoint(self.folder / "model")
         Registry.evaluation().write(self.folder / "metrics.json")
-        verdict.write(self.folder, "too far away")
+        acceptance.write(self.folder, "too far away")
         return [{name: (self.folder / name).read_bytes() for name in ("metrics.json", "verdict.json")}]
 
     def read(self, case: Path) -> None:
-        from atelier.metrics import verdict
-        from atelier.metrics.evaluate import read_evaluation
+        from atelier.metrics import acceptance
+        from atelier.metrics.evaluator import read_evaluation
         from atelier.report.card import model_card
 
         found = read_evaluation(case / "metrics.json")
         found.write(case / "again.json")
         model_card(self.checkpoint, found, Registry.packed(self.folder), "digits", baseline=found)
-        verdict.read(case).strip()
+        acceptance.read(case).strip()
 
 
 class Params(Target):
@@ -161,23 +161,23 @@ class State(Target):
     def build(self) -> list[Files]:
         import torch
 
-        from atelier.training import state
+        from atelier.training import states
 
-        tensors = {group: {"weight": torch.arange(6.0)} for group in state.GROUPS}
-        state.write(self.folder / "step-000000005", tensors, {"run_key": "k", "step": 5, "best": {"step": 5}, "history": {}})
+        tensors = {group: {"weight": torch.arange(6.0)} for group in states.GROUPS}
+        states.write(self.folder / "step-000000005", tensors, {"run_key": "k", "step": 5, "best": {"step": 5}, "history": {}})
         whole = files_of(self.folder / "step-000000005")
         values = json.loads(whole["state.json"])
         del values["sha256"]
         return [whole, {**whole, "state.json": canonical_json(values).encode()}]
 
     def read(self, case: Path) -> None:
-        from atelier.training import state
+        from atelier.training import states
 
         place = case / "step-000000005"
         place.mkdir()
         for file in [file for file in case.iterdir() if file.is_file()]:
             file.rename(place / file.name)
-        state.read(place, "k")
+        states.read(place, "k")
 
 
 class Cache(Target):

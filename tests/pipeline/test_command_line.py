@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipelines import __main__ as command_line
+from pipelines.client import help_texts
 from pipelines.cluster import PipelineError
-from pipelines.server import help_texts
 from pipelines.transcript import Transcript
 from small import ROOT
 

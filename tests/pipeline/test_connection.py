@@ -14,7 +14,7 @@ import pytest
 from kfp_contract import Violation, check
 from kfp_fixtures import PIPELINE, STATES, TOKEN, Run, happens, kfp_server, run_verb, started_run
 from kfp_server import Answer, KfpServer, serving
-from pipelines.server import connection
+from pipelines.client import connection
 
 __all__ = ["kfp_server", "run_verb", "started_run"]
 

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from ruamel.yaml import YAML
 
-from atelier.data_settings import SOURCES
-from atelier.settings import Metric, ModelSettings, SettingsError, load, parse
+from atelier.config.data import SOURCES
+from atelier.config.settings import Metric, ModelSettings, SettingsError, load, parse
 from pipelines import form
 from small import ROOT
 

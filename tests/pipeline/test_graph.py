@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from atelier.registry.lineage import environment_tags
-from atelier.settings import SECTIONS, load
+from atelier.config.settings import SECTIONS, load
+from atelier.tracking.provenance import environment_tags
 from compiled_yaml import Read, compiled, documents, read
 from pipelines import dag, form, runners, steps
+from pipelines.client import calls
 from pipelines.execute import SECRETS
-from pipelines.server import client
 from small import ROOT
 
 Graph = dict[str, dict[str, Any]]
@@ -280,16 +280,16 @@ def test_secrets_have_a_name_and_no_value(tasks: dict[str, Read]) -> None:
 )
 def test_submitting_refuses_what_no_node_can_read(overrides: list[str], said: str) -> None:
     cluster = dag.Cluster(image=PINNED, data_image=DATA)
-    client.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), cluster)
+    calls.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), cluster)
     with pytest.raises(dag.PipelineError, match=said):
-        client.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml", overrides), cluster)
+        calls.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml", overrides), cluster)
     with pytest.raises(dag.PipelineError, match="--image"):
-        client.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), dag.Cluster())
+        calls.refuse_what_a_cluster_cannot_see(load(ROOT / "params.yaml"), dag.Cluster())
 
 
 def test_images_that_dvc_has_are_no_reason_to_refuse() -> None:
     settings = load(ROOT / "params.yaml", ["data.source=folder"])
-    client.refuse_what_a_cluster_cannot_see(settings, dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
+    calls.refuse_what_a_cluster_cannot_see(settings, dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
 
 
 def test_all_sections_are_checked_together() -> None:

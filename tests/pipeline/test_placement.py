@@ -8,7 +8,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from atelier.settings import SettingsError, load
+from atelier.config.settings import SettingsError, load
 from compiled_yaml import Read, compiled
 from pipelines import cluster, dag, form, steps
 from small import KUBERNETES, ROOT

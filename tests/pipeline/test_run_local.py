@@ -11,8 +11,8 @@ import mlflow
 import pytest
 from mlflow.entities import Run as MlflowRun
 
-from atelier.generator import load_generator
-from atelier.settings import load
+from atelier.config.settings import load
+from atelier.models.model import load_generator
 from pipelines import form, runners, steps
 from pipelines.cluster import PipelineError
 from small import run_local, write_params

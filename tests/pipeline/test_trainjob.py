@@ -15,13 +15,13 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from atelier.storage import StorageAway
+from atelier.io.storage import StorageAway
 from fake_kubernetes import NAMESPACE, Kubernetes, objections
 from pipelines.execute import SECRETS, SHARED_MEMORY
-from pipelines.trainer import job as jobs
-from pipelines.trainer import launch
-from pipelines.trainer.files import ALIVE, FAILED, JobFiles
-from pipelines.trainer.job import TrainJobError, TrainJobLost
+from pipelines.trainjob import job as jobs
+from pipelines.trainjob import launch
+from pipelines.trainjob.files import ALIVE, FAILED, JobFiles
+from pipelines.trainjob.job import TrainJobError, TrainJobLost
 from small import KUBERNETES
 from trainjob_tasks import IMAGE, when
 
@@ -206,7 +206,7 @@ def test_a_job_that_somebody_deleted_is_lost(cluster: Kubernetes, placed: Any, f
 def test_a_task_that_is_stopped_deletes_its_job(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
     states = placed()["cluster"].states
     code = (
-        "import sys; from pathlib import Path; from atelier.settings import load; from trainjob_tasks import *; "
+        "import sys; from pathlib import Path; from atelier.config.settings import load; from trainjob_tasks import *; "
         "sections = sections_of(load('params.yaml', [*TWO_NODES, f'cluster.states={sys.argv[1]}']), 'train'); "
         "launch.run('train', sections, Path(sys.argv[2]), Path('model'))"
     )

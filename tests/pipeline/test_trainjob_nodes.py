@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from atelier.generator import read_info
-from atelier.settings import load
-from atelier.storage import StorageError
+from atelier.config.settings import load
+from atelier.io.storage import StorageError
+from atelier.models.model import read_info
 from fake_kubernetes import Kubernetes, kill_all
-from pipelines.trainer import launch, node
-from pipelines.trainer.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
-from pipelines.trainer.job import TrainJobError, TrainJobLost
+from pipelines.trainjob import launch, node
+from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
+from pipelines.trainjob.job import TrainJobError, TrainJobLost
 from small import ROOT, free_port
 from trainjob_tasks import alone, assert_near, sections_of, when
 
@@ -91,7 +91,7 @@ def test_the_sdk_runs_two_ranks_in_local_processes(placed: Any, data: Path, tmp_
     def two_ranks(where: dict[str, str]) -> None:
         from pathlib import Path
 
-        from pipelines.trainer.node import rank
+        from pipelines.trainjob.node import rank
 
         rank(where["job"], Path(where["work"]))
 
@@ -155,7 +155,7 @@ def test_nodes_that_nobody_waits_for_save_and_end(placed: Any, data: Path, tmp_p
     known = index(data)
     files.upload(data, DATA, known)
     files.write(JOB, launch.describe("train", sections, {DATA: known}))
-    code = "from pipelines.trainer import node as n; n.LOOK_SECONDS, n.ABANDONED_SECONDS = 0.5, 20.0; n.main()"
+    code = "from pipelines.trainjob import node as n; n.LOOK_SECONDS, n.ABANDONED_SECONDS = 0.5, 20.0; n.main()"
     pet = {"NNODES": 2, "NPROC_PER_NODE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     nodes = []
     with contextlib.ExitStack() as stack:

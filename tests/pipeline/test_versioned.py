@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from atelier.settings import Settings, load
+from atelier.config.settings import Settings, load
 from components.fetch import fetch
 from pipelines import options, versioned
 from pipelines.cluster import PipelineError

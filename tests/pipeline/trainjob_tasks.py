@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from atelier.settings import Settings, load
+from atelier.config.settings import Settings, load
 from components.prepare import prepare
 from components.train import train
 from fake_kubernetes import Kubernetes
-from pipelines import steps
-from pipelines.trainer import job, launch
+from pipelines import execute, steps
+from pipelines.trainjob import job, launch
 
 IMAGE = "registry.example/atelier@sha256:" + 64 * "a"
 PLAYERS = "players.safetensors"
@@ -119,5 +119,5 @@ def alone(sections: dict[str, Any], data: Path, output: Path) -> Path:
         "states": output.parent / "states",
         "cache": output.parent / "cache",
     }
-    train(sections["model"], settings, steps.watching(sections["evaluate"]), "atelier", **places)
+    train(sections["model"], settings, execute.watching(sections["evaluate"]), "atelier", **places)
     return output

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from atelier.registry import ledger, runs
+from atelier.registry import ledger
+from atelier.tracking import runs
 from small import free_port
 from team_services import Services
 
@@ -61,7 +62,7 @@ class SqliteServer:
 
 
 class TeamServer:
-    """The MLflow server of docker/services: runs in PostgreSQL, artifacts handed through into S3."""
+    """The MLflow server of services: runs in PostgreSQL, artifacts handed through into S3."""
 
     def __init__(self, team: Services) -> None:
         self.team = team

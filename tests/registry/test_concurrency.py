@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from atelier.registry.ledger import Entry
-from atelier.registry.place import TrackingError
 from atelier.registry.promotion import judge, promote, rollback
-from atelier.registry.server import client
 from atelier.registry.versions import measurements
+from atelier.tracking.client import client
+from atelier.tracking.place import TrackingError
 from gate_cases import GATE, numbers
 from mlflow_servers import Server
 from registry_play import Name, not_needed

@@ -10,9 +10,9 @@ import pytest
 
 from atelier.errors import AtelierError
 from atelier.registry.ledger import Ledger
-from atelier.registry.place import TrackingError
 from atelier.registry.promotion import judge, promote
-from atelier.registry.server import client
+from atelier.tracking.client import client
+from atelier.tracking.place import TrackingError
 from gate_cases import CASES, GATE, Case, numbers
 from mlflow_servers import Proxy, Server
 from registry_play import Name, not_needed

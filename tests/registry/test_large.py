@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from atelier.files import sha256_file
-from atelier.generator import GeneratorInfo, model_settings, write_info
+from atelier.io.files import sha256_file
+from atelier.models.model import GeneratorInfo, model_settings, write_info
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.register import register
-from atelier.registry.tracking import step_run
+from atelier.tracking.step_run import step_run
 from atelier.training.checkpoint import PLAYERS
 from mlflow_servers import Server
 

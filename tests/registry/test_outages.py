@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from atelier.registry import ledger as ledgers
-from atelier.registry import sender
-from atelier.registry.place import TrackingError
 from atelier.registry.promotion import judge
-from atelier.registry.server import client
-from atelier.registry.tracking import step_run
+from atelier.tracking import sender
+from atelier.tracking.client import client
+from atelier.tracking.place import TrackingError
+from atelier.tracking.step_run import step_run
 from gate_cases import GATE, numbers
 from mlflow_servers import Proxy, Server
 from registry_play import Name, not_needed

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from atelier import augment
-from atelier.augment import POLICIES, AdaController
+from atelier.losses import augment
+from atelier.losses.augment import POLICIES, AdaController
 
 BOTH = pytest.mark.parametrize("policy", ["diffaugment", "ada"])
 

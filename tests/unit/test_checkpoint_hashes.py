@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from atelier.export import export_onnx
-from atelier.files import sha256_file
-from atelier.generator import INFO, WEIGHTS, GeneratorError, load_generator, read_info, write_info
+from atelier.io.files import sha256_file
+from atelier.models.model import INFO, WEIGHTS, GeneratorError, load_generator, read_info, write_info
+from atelier.models.onnx import export_onnx
 from atelier.training.checkpoint import PLAYERS, Start
 from small_models import make_checkpoint
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import atelier
-from atelier import cores, room
+from atelier.machine import cores, room
 
 ROOT = Path(__file__).parents[2]
 

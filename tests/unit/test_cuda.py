@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from atelier import cuda
+from atelier.machine import cuda
 from atelier.training.distributed import DistributedError, choose_device
 
 ROOT = Path(__file__).parents[2]

@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from atelier import settings
+from atelier.config import settings
+from atelier.config.settings import DataSettings, SettingsError
 from atelier.data.errors import DataError
 from atelier.data.manifest import load_manifest
 from atelier.data.pack import pack
 from atelier.errors import AtelierError
-from atelier.files import canonical_json, read_json
-from atelier.generator import INFO, GeneratorError, load_generator
-from atelier.metrics import verdict
-from atelier.metrics.evaluate import Evaluation, read_evaluation
+from atelier.io.files import canonical_json, read_json
+from atelier.metrics import acceptance
+from atelier.metrics.evaluator import Evaluation, read_evaluation
 from atelier.metrics.identity import Identity, Measurement, MetricError
+from atelier.models.model import INFO, GeneratorError, load_generator
 from atelier.registry.ancestry import dvc_record
 from atelier.registry.ledger import Ledger
-from atelier.registry.server import TrackingError
 from atelier.serving import app
-from atelier.settings import DataSettings, SettingsError
+from atelier.tracking.client import TrackingError
 from atelier.training.checkpoint import read_history
 from components.fetch import FetchError, tracked
 from pipelines.cluster import PipelineError
@@ -95,9 +95,9 @@ def test_metrics_and_a_verdict_of_other_types_are_refused(tmp_path: Path) -> Non
         (tmp_path / "metrics.json").write_text(json.dumps(values | changed))
         with pytest.raises(MetricError, match=r"metrics\.json: not the metrics of this version .*evaluate again"):
             read_evaluation(tmp_path / "metrics.json")
-    (tmp_path / verdict.FILE).write_text('{"objection": ["x"]}')
+    (tmp_path / acceptance.FILE).write_text('{"objection": ["x"]}')
     with pytest.raises(MetricError, match=r"verdict\.json: cannot be read \(objection is \['x'\]\)"):
-        verdict.read(tmp_path)
+        acceptance.read(tmp_path)
 
 
 @pytest.mark.parametrize("params", ["x", {"params.yaml": "x"}, {"params.yaml": [1]}])

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from atelier import export
-from atelier.export import ExportError, export_onnx
-from atelier.files import WriteError, sha256_file
-from atelier.generator import GeneratorError, load_generator, read_info, write_info
+from atelier.io.files import WriteError, sha256_file
+from atelier.models import onnx as exporting
+from atelier.models.model import GeneratorError, load_generator, read_info, write_info
+from atelier.models.onnx import ExportError, export_onnx
 from atelier.networks import zoo
 from atelier.networks.mlp import MLPGenerator
 from small_models import CLASSES, LATENT, make_checkpoint
@@ -72,7 +72,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
         }
         assert "[-1, 1]" in written.doc_string
         content = (tmp_path / "generator.onnx").read_bytes()
-        assert str(Path(export.__file__).parent).encode() not in content and b".py" not in content
+        assert str(Path(exporting.__file__).parent).encode() not in content and b".py" not in content
 
 
 def test_a_process_without_pytorch_and_without_atelier_paints(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
 
 def test_a_deviation_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = make_checkpoint(tmp_path / "checkpoint", "mlp_deep")
-    traced = export._traced
+    traced = exporting._traced
 
     def wrong(*args: object) -> onnx.ModelProto:
         made = traced(*args)  # type: ignore[arg-type]
@@ -125,7 +125,7 @@ def test_a_deviation_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         bias.raw_data = (np.frombuffer(bias.raw_data, np.float32) + np.float32(0.001)).tobytes()
         return made
 
-    monkeypatch.setattr(export, "_traced", wrong)
+    monkeypatch.setattr(exporting, "_traced", wrong)
     with pytest.raises(ExportError, match=r"checkpoint: .* differ from PyTorch's by (1\.0e-03|9\.\de-04), more than 1e-04"):
         export_onnx(checkpoint, tmp_path / "generator.onnx")
     assert not (tmp_path / "generator.onnx").exists()
@@ -152,6 +152,6 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         export_onnx(tmp_path / "nothing", tmp_path / "generator.onnx")
     with pytest.raises(WriteError, match="checkpoint: cannot be written"):
         export_onnx(checkpoint, checkpoint)
-    monkeypatch.setattr(export, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(exporting, "LARGEST_FILE", 1000)
     with pytest.raises(ExportError, match=r"generator\.safetensors: .* GiB of weights do not fit into one ONNX file"):
         export_onnx(checkpoint, tmp_path / "generator.onnx")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from atelier import files
-from atelier.files import WriteError, atomic_folder, atomic_write, check_file, check_folders, check_output
+from atelier.io import files
+from atelier.io.files import WriteError, atomic_folder, atomic_write, check_file, check_folders, check_output
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,7 +161,7 @@ def test_an_interruption_between_the_two_renames_brings_the_old_back(
 
 
 WRITER = (
-    "import sys; from pathlib import Path; from atelier.files import atomic_folder\n"
+    "import sys; from pathlib import Path; from atelier.io.files import atomic_folder\n"
     "with atomic_folder(Path(sys.argv[1])) as aside:\n"
     "    (aside / 'by').write_text('the other'); print(aside, flush=True); sys.stdin.readline()\n"
 )
@@ -265,7 +265,7 @@ def test_a_full_disk_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("atelier.files.os.fsync", full)
+    monkeypatch.setattr("atelier.io.files.os.fsync", full)
     for check in (check_output, check_file, check_folders):
         with pytest.raises(WriteError, match="model: no space left on the device; free some and run again"):
             check(tmp_path / "model")

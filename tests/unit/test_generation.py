@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from atelier import augment, settings
+from atelier.config import settings
+from atelier.config.settings import SettingsError
+from atelier.losses import augment
 from atelier.networks.layers import ImageShape, Player, Verdict
-from atelier.settings import SettingsError
-from atelier.tasks.generation import Generation
-from atelier.tasks.move import Batch, Draws, Pressure
+from atelier.tasks.base import Batch, Draws, Pressure
+from atelier.tasks.generation.task import Generation
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 

@@ -17,8 +17,8 @@ import torch
 
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ImageShape
-from atelier.tasks.generation import Generation
-from atelier.training import state
+from atelier.tasks.generation.task import Generation
+from atelier.training import states
 from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import cases, children, fid, limits, resume, training
 from benchmarks.gpu.record import FAILED, OK, SKIPPED, Record, Row, facts
@@ -176,7 +176,7 @@ def test_on_a_cpu_a_resumed_run_ends_as_a_whole_one(drawn: PackedDataset, said: 
 
 
 def test_what_is_not_restored_is_found(drawn: PackedDataset, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "restore_random_state", lambda *_: None)
+    monkeypatch.setattr(states, "restore_random_state", lambda *_: None)
     rows = resumed(said, drawn, monkeypatch)
     assert (rows[resume.RESTORED]["status"], rows[resume.APART]["status"]) == (FAILED, FAILED)
     assert "random." in rows[resume.RESTORED]["reason"] and rows[resume.APART]["figures"]["largest difference"] > 0

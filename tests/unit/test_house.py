@@ -10,27 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LEVELS = [
-    {
-        "settings",
-        "data_settings",
-        "model_settings",
-        "sections",
-        "files",
-        "errors",
-        "storage",
-        "pictures",
-        "progress",
-        "memory",
-        "command_line",
-        "cores",
-        "cuda",
-        "workspace",
-        "room",
-    },
-    {"data", "networks", "extractors", "objectives", "penalties", "augment"},
-    {"tasks", "generator", "export", "published"},
+    {"config", "io", "machine", "errors", "command_line"},
+    {"data", "networks", "extractors"},
+    {"losses", "models"},
+    {"tasks"},
     {"training", "metrics", "latent"},
-    {"registry", "report"},
+    {"tracking", "report"},
+    {"registry"},
     {"serving"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -68,6 +54,21 @@ def test_imports_go_down_only(path: Path) -> None:
             assert own in LEVEL, f"atelier/{own} has no place in LEVELS"
             above = {name for name in names if (other := part(name)) and other != own and LEVEL[other] > LEVEL[own]}
             assert not above, f"imports from above: {sorted(above)}"
+
+
+def test_no_import_leads_in_a_circle() -> None:
+    """Not inside a folder either, nor for types alone."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES}
+    waiting = {
+        name: {module for found in imports(path) for module in (found, found.rpartition(".")[0]) if module in names} - {name}
+        for name, path in names.items()
+    }
+    for package in (name for name, path in names.items() if path.name == "__init__.py"):
+        waiting[package] = {module for module in waiting[package] if not module.startswith(f"{package}.")}
+    while free := [name for name, needs in waiting.items() if not needs & waiting.keys()]:
+        for name in free:
+            del waiting[name]
+    assert not waiting, f"in circles, or above one: {sorted(waiting)}"
 
 
 def test_files_stay_readable() -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from atelier import penalties
-from atelier.model_settings import R3GANSettings
+from atelier.config.model import R3GANSettings
+from atelier.losses import penalties
+from atelier.losses.adversarial import OBJECTIVES
 from atelier.networks import zoo
 from atelier.networks.layers import (
     Discriminator,
@@ -19,7 +20,6 @@ from atelier.networks.layers import (
     upsample,
 )
 from atelier.networks.r3gan import ResidualBlock
-from atelier.objectives import OBJECTIVES
 from small_models import LATENT, model, players
 
 

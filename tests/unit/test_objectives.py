@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from atelier.objectives import OBJECTIVES, Objective
+from atelier.losses.adversarial import OBJECTIVES, Objective
 
 REAL = np.array([-2.0, -0.3, 0.0, 1.7, 4.0])
 FAKE = np.array([1.1, -0.4, 2.5, 0.0, -3.0])

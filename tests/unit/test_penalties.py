@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atelier import penalties
-from atelier.penalties import gradient_penalty
+from atelier.losses import penalties
+from atelier.losses.penalties import gradient_penalty
 
 
 def leaf(values: np.ndarray) -> Tensor:

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from atelier.generator import load_generator
-from atelier.published import PublishedError, convert
+from atelier.models.model import load_generator
+from atelier.models.published import PublishedError, convert
 from atelier.training.checkpoint import read_history
 
 NETWORKS = json.loads(Path(__file__).with_name("published_networks.json").read_text())

@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from atelier import settings
+from atelier.config import settings
 
 ROOT = Path(__file__).parents[2]
 

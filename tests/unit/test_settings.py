@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from atelier import settings
-from atelier.model_settings import STAGES, ModelSettings
+from atelier.config import settings
+from atelier.config.model import STAGES, ModelSettings
+from atelier.config.settings import SettingsError
 from atelier.networks.layers import resolutions
-from atelier.settings import SettingsError
 from benchmarks import recipes, zoo
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from atelier import storage
-from atelier.storage import S3Storage, StorageAway, StorageError
+from atelier.io import storage
+from atelier.io.storage import S3Storage, StorageAway, StorageError
 
 
 @pytest.fixture

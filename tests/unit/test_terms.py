@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from atelier import penalties, settings
+from atelier.config import settings
 from atelier.extractors import perceptual
+from atelier.losses import penalties
+from atelier.losses.regularizers import TERMS
 from atelier.networks.layers import ImageShape
-from atelier.tasks.generation import Generation
-from atelier.tasks.move import Batch, Draws, Pressure
-from atelier.tasks.terms import TERMS
+from atelier.tasks.base import Batch, Draws, Pressure
+from atelier.tasks.generation.task import Generation
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 N = 6

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from atelier.registry.place import tracking_uri
-from atelier.workspace import lasting
+from atelier.io.workspace import lasting
+from atelier.tracking.place import tracking_uri
 
 
 @pytest.fixture

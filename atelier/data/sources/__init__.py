@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from atelier.data.sources.base import Source
 
 if TYPE_CHECKING:
+    from atelier.config.settings import DataSettings
     from atelier.data.process import Recipe
-    from atelier.settings import DataSettings
 
 
 def open_source(settings: DataSettings, recipe: Recipe) -> Source:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from atelier.data.errors import DataError
-from atelier.storage import Damaged, Entry, Storage
+from atelier.io.storage import Damaged, Entry, Storage
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 UTF8_FLAG = 0x800

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from atelier.data.errors import Rejected
-from atelier.storage import Entry
+from atelier.io.storage import Entry
 
 CHUNK_BYTES = 16 * 2**20  # of unprocessed images that travel together
 

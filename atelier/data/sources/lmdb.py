@@ -25,7 +25,7 @@ from PIL import Image
 from atelier.data.errors import DataError
 from atelier.data.process import FORMATS
 from atelier.data.sources.base import Item, Source, by_size, spread, too_large
-from atelier.storage import Entry
+from atelier.io.storage import Entry
 
 DATA = "data.mdb"
 SIZED = re.compile(rb"([1-9][0-9]{0,4})-[0-9]{5,}")

@@ -9,8 +9,8 @@ from typing import Any
 from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource, spread
 from atelier.data.sources.folders import split_of_files
-from atelier.files import parse_json
-from atelier.storage import LocalStorage
+from atelier.io.files import parse_json
+from atelier.io.storage import LocalStorage
 
 
 class ParquetSource(ListSource):

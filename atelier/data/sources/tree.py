@@ -9,7 +9,7 @@ from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.archive import ZipStorage
 from atelier.data.sources.base import Item, Source, by_size, too_large
 from atelier.data.sources.folders import Folders
-from atelier.storage import Damaged, Entry, LocalStorage, S3Storage, Storage, hidden
+from atelier.io.storage import Damaged, Entry, LocalStorage, S3Storage, Storage, hidden
 
 DESCRIPTIONS = {"folder": "folder of image files", "zip": "zip of image files", "s3": "S3 prefix of image files"}
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from atelier.data.errors import DataError, Rejected
 from atelier.data.sources.base import Item, Source, by_size, spread, too_large
 from atelier.data.sources.folders import first_folder, split_of_files
-from atelier.storage import Entry, LocalStorage, hidden
+from atelier.io.storage import Entry, LocalStorage, hidden
 
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "pgm", "ppm", "pbm", "pnm", "jp2", "avif")
 LABELS = ("cls", "json", "txt")  # the first that a sample has

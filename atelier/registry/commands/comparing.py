@@ -15,14 +15,14 @@ import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.table import Table
 
-from atelier.files import atomic_folder, check_output, read_json
-from atelier.generator import GeneratorInfo, load_generator, sample
-from atelier.pictures import grid, png
+from atelier.io.files import atomic_folder, check_output, read_json
+from atelier.io.pictures import grid, png
+from atelier.models.model import GeneratorInfo, load_generator, sample
 from atelier.registry.commands.listing import console, number
 from atelier.registry.fetch import load_checkpoint
-from atelier.registry.server import client, explained
 from atelier.registry.versions import PARAMETERS_AT, address, check_ours, measurements, resolve, uri
 from atelier.report.facts import change_text, flat, metric_title
+from atelier.tracking.client import client, explained
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

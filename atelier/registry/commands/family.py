@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.tree import Tree
 
-from atelier.files import parse_json
+from atelier.io.files import parse_json
 from atelier.registry.ancestry import DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH, children
 from atelier.registry.commands.listing import console, distance, number
-from atelier.registry.server import client, explained
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, address, resolve, uri
+from atelier.tracking.client import client, explained
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from atelier.files import parse_json
-from atelier.metrics.verdict import DISTANCE
+from atelier.io.files import parse_json
+from atelier.metrics.acceptance import DISTANCE
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
-from atelier.registry.ledger import Entry, Ledger
-from atelier.registry.place import TrackingError, store_is_missing, tracking_uri
-from atelier.registry.promotion import BY_HAND, CHAMPION, IN_ORDER, REASON, VERDICT, WITHDRAWN
-from atelier.registry.server import check_reachable, client, explained, mask
+from atelier.registry.ledger import CHAMPION, IN_ORDER, Entry, Ledger
+from atelier.registry.promotion import BY_HAND, REASON, VERDICT, WITHDRAWN
 from atelier.registry.versions import CARD_HASH, GENERATOR_HASH, MEASUREMENT, MODEL_ID, address, measurements, resolve, uri
 from atelier.report.compute import spent
 from atelier.report.facts import interval_text, metric_title, text
+from atelier.tracking.client import check_reachable, client, explained, mask
+from atelier.tracking.place import TrackingError, store_is_missing, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

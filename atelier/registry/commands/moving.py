@@ -6,11 +6,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from atelier.registry import promotion
-from atelier.registry.ledger import Entry, Ledger
-from atelier.registry.place import TrackingError, store_is_missing
-from atelier.registry.promotion import CHAMPION, PREVIOUS
-from atelier.registry.server import check_reachable, client, explained
+from atelier.registry.ledger import CHAMPION, PREVIOUS, Entry, Ledger
 from atelier.registry.versions import address, check_ours, resolve
+from atelier.tracking.client import check_reachable, client, explained
+from atelier.tracking.place import TrackingError, store_is_missing
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

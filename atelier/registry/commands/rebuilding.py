@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from atelier.errors import AtelierError
-from atelier.files import parse_json, read_json, sha256_file
-from atelier.generator import WEIGHTS, GeneratorInfo, read_info
+from atelier.io.files import parse_json, read_json, sha256_file
+from atelier.models.model import WEIGHTS, GeneratorInfo, read_info
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARENT
 from atelier.registry.fetch import load_checkpoint
-from atelier.registry.server import client, explained
 from atelier.registry.versions import GENERATOR_HASH, PARAMETERS_AT, address, check_ours, resolve, uri
+from atelier.tracking.client import client, explained
 from atelier.training.clock import cpu_name
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from atelier.registry import artifacts
-from atelier.registry.place import TrackingError, database, tracking_uri
-from atelier.registry.server import explained, locked, mask
+from atelier.tracking import artifacts
+from atelier.tracking.client import explained, locked, mask
+from atelier.tracking.place import TrackingError, database, tracking_uri
 from atelier_mlflow import FOLDER
 
 

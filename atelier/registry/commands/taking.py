@@ -6,8 +6,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from atelier.export import export_onnx
-from atelier.files import check_file
+from atelier.io.files import check_file
+from atelier.models.onnx import export_onnx
 from atelier.registry import signing
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import GENERATOR_HASH, address, resolve, uri

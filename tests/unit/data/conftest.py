@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from atelier.settings import DataSettings
+from atelier.config.settings import DataSettings
 from reading import Encode, Make, Pictures, write_idx
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.process import Recipe
 from atelier.data.sources import open_source
 from atelier.data.sources.base import Item, Source
-from atelier.settings import DataSettings
-from atelier.storage import StorageError
+from atelier.io.storage import StorageError
 
 Make = Callable[..., DataSettings]
 Encode = Callable[..., bytes]

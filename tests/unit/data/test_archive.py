@@ -16,7 +16,7 @@ import pytest
 from atelier.data.errors import DataError
 from atelier.data.sources.archive import ZipStorage
 from atelier.data.sources.tree import open_tree
-from atelier.storage import Damaged
+from atelier.io.storage import Damaged
 
 MIB = 2**20
 

@@ -16,10 +16,10 @@ from PIL import Image, ImageCms
 
 import icc
 from atelier.data.color import Profile
+from atelier.data.image_files import open_images
 from atelier.data.manifest import Manifest
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.process import Recipe, Square, guarded, process
-from atelier.metrics.image_files import open_images
 from reading import Encode, Make
 
 P3, ADOBE = icc.profile("Display P3"), icc.profile("Adobe RGB (1998)", icc.ADOBE_GAMMA)

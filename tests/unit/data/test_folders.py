@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from atelier.config.settings import SettingsError, load
 from atelier.data.errors import DataError
+from atelier.data.image_files import open_images
 from atelier.data.manifest import Manifest
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.packed import PackedDataset
 from atelier.data.sources.folders import Folders, split_of_files
-from atelier.metrics.image_files import open_images
-from atelier.settings import SettingsError, load
 from reading import Encode, Make, read, refused
 
 JUNK = ("__MACOSX/._flowers", "__MACOSX/flowers/rose/._1.png", ".DS_Store", "Thumbs.db", "desktop.ini", ".git/config")

@@ -14,9 +14,9 @@ from PIL import Image
 
 from atelier.data import libtiff
 from atelier.data.errors import Rejected
+from atelier.data.image_files import open_images
 from atelier.data.process import Recipe, guarded, process
 from atelier.metrics.identity import MetricError
-from atelier.metrics.image_files import open_images
 
 CODES = int("100000000001000001111110100" + "0" * 5, 2).to_bytes(4, "big")  # LZW: clear, a byte, code 500 of an empty table
 WORDS = "Using code not yet in table"

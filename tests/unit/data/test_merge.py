@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 from atelier.data.pack import merge, pack, pack_part
-from atelier.files import WriteError
-from atelier.settings import DataSettings
+from atelier.io.files import WriteError
 from reading import Encode, Make, write_idx
 
 ROOT = Path(__file__).parents[3]
@@ -138,7 +138,7 @@ def test_memory_of_a_merge_does_not_grow_with_the_set(tmp_path: Path, data_setti
     settings = data_settings(source="idx", path=str(tmp_path / "raw"), labels=False, resolution=64)
     folders = divided(settings, tmp_path / "parts", 4)
     script = (
-        "import resource, sys; from pathlib import Path; from atelier.settings import DataSettings\n"
+        "import resource, sys; from pathlib import Path; from atelier.config.settings import DataSettings\n"
         "from atelier.data.pack import merge; data = DataSettings.model_validate_json(sys.argv[1])\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); manifest = merge(data, [Path(part) for part in sys.argv[3:]], Path(sys.argv[2]), progress=False)\n"

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.settings import DataSettings
 
 Make = Callable[..., DataSettings]
 Encode = Callable[..., bytes]

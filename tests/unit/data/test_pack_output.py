@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 from atelier.data.pack import pack
-from atelier.files import WriteError
-from atelier.settings import DataSettings
+from atelier.io.files import WriteError
 
 Make = Callable[..., DataSettings]
 

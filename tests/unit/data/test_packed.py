@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest, load_manifest
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.files import sha256_file
-from atelier.settings import DataSettings
+from atelier.io.files import sha256_file
 from reading import write_idx
 
 Make = Callable[..., DataSettings]

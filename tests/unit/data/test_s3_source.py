@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from atelier.config.settings import DataSettings
 from atelier.data.pack import pack
-from atelier.settings import DataSettings
-from atelier.storage import Entry, LocalStorage, S3Storage, StorageError
+from atelier.io.storage import Entry, LocalStorage, S3Storage, StorageError
 
 Make = Callable[..., DataSettings]
 
@@ -70,7 +70,7 @@ def test_folders_are_listed_side_by_side(few: bool, s3: Any, monkeypatch: pytest
     names = ["x", *(f"{folder}/{number}" for folder in ("a", "b/c") for number in range(4))]
     for name in names:
         s3.client.put_object(Bucket=s3.bucket, Key=f"folders/{name}", Body=b"1")
-    monkeypatch.setattr("atelier.storage.S3_FOLDERS", 2 if few else 1)
+    monkeypatch.setattr("atelier.io.storage.S3_FOLDERS", 2 if few else 1)
     storage = S3Storage(f"s3://{s3.bucket}/folders")
     asked = small_pages(storage)
     assert sorted(entry.name for entry in storage.entries()) == sorted(names)

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.parts import share_of
 from atelier.data.sources import open_source
 from atelier.data.sources.base import Item, Source, spread
-from atelier.settings import DataSettings
 from reading import RECIPE, Make, Pictures, array, read_share, write_idx
 
 KINDS = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb", "torchvision:MNIST", "digits-1797", "mnist-5k")

@@ -30,7 +30,7 @@ def test_memory_does_not_grow_with_the_set(tmp_path: Path, data_settings: Make) 
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "images-idx3-ubyte").write_bytes(header + np.random.default_rng(0).bytes(20_000 * 64 * 64))
     script = (
-        "import resource, sys; from pathlib import Path; from atelier.settings import DataSettings\n"
+        "import resource, sys; from pathlib import Path; from atelier.config.settings import DataSettings\n"
         "from atelier.data.pack import pack; data = DataSettings.model_validate_json(sys.argv[1])\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); manifest = pack(data, Path(sys.argv[2]), workers=1, progress=False)\n"

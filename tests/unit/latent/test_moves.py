@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from atelier.generator import GeneratorError, load_generator, sample, slerp
 from atelier.latent import moves
+from atelier.models.model import GeneratorError, load_generator, sample, slerp
 from atelier.networks.layers import Generator
 from atelier.networks.zoo import FAMILIES
 from small_models import CLASSES, make_checkpoint

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from atelier.extractors.perceptual import Perception, load_perception
-from atelier.generator import draw_latents, load_generator
 from atelier.latent.projection import project
+from atelier.models.model import draw_latents, load_generator
 from small_models import make_checkpoint
 
 

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from atelier import settings
+from atelier.config import settings
+from atelier.config.settings import DataSettings, EvaluateSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor
-from atelier.settings import DataSettings, EvaluateSettings
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 
@@ -103,7 +103,7 @@ def means(monkeypatch: pytest.MonkeyPatch) -> type[Means]:
     def load(name: str, weights: str, size: tuple[int, int], device: str = "cpu", layer: str = "default") -> Extractor:
         return Extractor("means", Means(), lambda images: images.float() / 255, 16, "0" * 64, "none", size, 16, device)
 
-    monkeypatch.setattr("atelier.metrics.evaluate.load_extractor", load)
+    monkeypatch.setattr("atelier.metrics.evaluator.load_extractor", load)
     monkeypatch.setattr(Means, "passes", 0)
     return Means
 

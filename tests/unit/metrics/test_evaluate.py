@@ -15,20 +15,20 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from atelier.config.settings import EvaluateSettings
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor
 from atelier.extractors import inception as published
+from atelier.metrics import acceptance
 from atelier.metrics import classifier as classifier_module
-from atelier.metrics import verdict
 from atelier.metrics.bias import real_distance
 from atelier.metrics.coverage import memorised, prdc
-from atelier.metrics.evaluate import SAMPLING, Evaluation, Evaluator, read_evaluation
+from atelier.metrics.evaluator import SAMPLING, Evaluation, Evaluator, read_evaluation
 from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.reference import reference_indices
 from atelier.networks.layers import ImageShape
-from atelier.settings import EvaluateSettings
 
 Measured = Callable[..., Any]
 
@@ -120,7 +120,7 @@ def test_the_share_read_is_also_given_relative_to_real_images(
     evaluator = Evaluator(dataset, measured(samples=200, metrics=["classifier"]), tmp_path, progress=False)
     assert evaluator.classifier is not None
     found = replace(evaluator.classifier.real, count=200, confident=0.72)
-    monkeypatch.setattr("atelier.metrics.evaluate.summarise", lambda _: found)
+    monkeypatch.setattr("atelier.metrics.evaluator.summarise", lambda _: found)
     object.__setattr__(evaluator.classifier, "real", replace(evaluator.classifier.real, count=100, confident=0.9))
     one = evaluator(cut(held_out[:200]))["classifier_relative"]
     assert one.value == pytest.approx(0.8) and one.higher_is_better
@@ -212,7 +212,7 @@ def test_an_evaluation_leaves_the_random_state_alone(
 def test_only_what_is_asked_for_is_computed(
     means: Any, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atelier.metrics.evaluate.load_classifier", lambda *args: pytest.fail("classifier was not asked for"))
+    monkeypatch.setattr("atelier.metrics.evaluator.load_classifier", lambda *args: pytest.fail("classifier was not asked for"))
     settings = measured(samples=64, metrics=["frechet"])
     evaluation = evaluate(held_out[:64], dataset, settings, tmp_path)
     assert list(evaluation.flat) == ["frechet_means"]
@@ -220,7 +220,7 @@ def test_only_what_is_asked_for_is_computed(
     np.testing.assert_allclose(evaluation.features, features(held_out[:64]), atol=1e-6)
     monkeypatch.undo()
     monkeypatch.setattr(classifier_module, "IMAGES", 0)
-    monkeypatch.setattr("atelier.metrics.evaluate.load_extractor", lambda *args: pytest.fail("no extractor was asked for"))
+    monkeypatch.setattr("atelier.metrics.evaluator.load_extractor", lambda *args: pytest.fail("no extractor was asked for"))
     settings = measured(samples=64, metrics=["classifier"])
     evaluation = evaluate(held_out[:64], dataset, settings, tmp_path)
     assert evaluation.features is None
@@ -302,10 +302,10 @@ def test_beside_a_distance_of_few_images_stands_that_of_real_ones(
         assert [len(one.measurements) for one in found] == [names, names]
     assert len(calls) == 1 and evaluator.reference
     real = found[0]["real_frechet_means"]
-    assert real == found[1]["real_frechet_means"] and verdict.distance(found[0]) == found[0]["frechet_means"]
+    assert real == found[1]["real_frechet_means"] and acceptance.distance(found[0]) == found[0]["frechet_means"]
     assert real.value == real_distance(evaluator.reference.features, 64, settings.seed)
     assert (real.identity.samples, real.identity.reference_count) == (64, 12)
-    objection = verdict.objection(found[0], settings.model_copy(update={"max_distance": 0.0}))
+    objection = acceptance.objection(found[0], settings.model_copy(update={"max_distance": 0.0}))
     assert objection.endswith(f"two samples of real images in the same numbers (64 and 12) are about {real.value:.4g} apart")
 
 

@@ -18,10 +18,10 @@ from PIL import Image
 from torch_fidelity.datasets import ImagesPathDataset
 from tqdm import tqdm
 
-from atelier.metrics import image_files
+from atelier.data import image_files
+from atelier.data.image_files import ImageFiles, open_images
+from atelier.io.storage import Entry, LocalStorage
 from atelier.metrics.identity import MetricError
-from atelier.metrics.image_files import ImageFiles, open_images
-from atelier.storage import Entry, LocalStorage
 
 Encode = Callable[..., bytes]
 Pictures = Callable[..., list[np.ndarray]]

@@ -24,11 +24,11 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from atelier.data.image_files import open_images
 from atelier.extractors import load_extractor
 from atelier.extractors.inception import inception as inception_of
 from atelier.metrics.coverage import prdc
 from atelier.metrics.frechet import Moments, frechet_distance
-from atelier.metrics.image_files import open_images
 from atelier.metrics.inception_score import class_score, logits
 from atelier.metrics.kernel import kernel_distance
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from atelier.config.settings import load
 from atelier.data.packed import PackedDataset
-from atelier.metrics.evaluate import Evaluator
+from atelier.metrics.evaluator import Evaluator
 from atelier.networks.layers import ImageShape
-from atelier.settings import load
 from atelier.training.distributed import ranks
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"

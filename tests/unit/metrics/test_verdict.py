@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from atelier.metrics import verdict
-from atelier.metrics.evaluate import Evaluation
+from atelier.metrics import acceptance
+from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Identity, Measurement, MetricError
 
 
@@ -36,19 +36,19 @@ def number(value: float, metric: str = "frechet_efficientnet_lite0") -> Measurem
 )
 def test_the_limits_decide(found: Evaluation, said: str, measured: Callable[..., Any]) -> None:
     settings = measured(max_distance=100.0, min_class_share=0.01)
-    objection = verdict.objection(found, settings)
+    objection = acceptance.objection(found, settings)
     assert objection.startswith(said) and bool(objection) == bool(said)
 
 
 def test_a_verdict_comes_back_as_it_was_written(tmp_path: Path) -> None:
     for objection in ("", "fid is 900"):
-        verdict.write(tmp_path, objection)
-        assert verdict.read(tmp_path) == objection
+        acceptance.write(tmp_path, objection)
+        assert acceptance.read(tmp_path) == objection
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"usable": true}'])
 def test_a_missing_or_broken_verdict_is_no_approval(content: str | None, tmp_path: Path) -> None:
     if content is not None:
-        (tmp_path / verdict.FILE).write_text(content)
+        (tmp_path / acceptance.FILE).write_text(content)
     with pytest.raises(MetricError, match="evaluate again"):
-        verdict.read(tmp_path)
+        acceptance.read(tmp_path)

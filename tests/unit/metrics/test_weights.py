@@ -15,7 +15,7 @@ import torch
 
 from atelier.extractors import ExtractorError
 from atelier.extractors.weights import Weights, read, read_published, tensors
-from atelier.storage import S3Storage, StorageAway
+from atelier.io.storage import S3Storage, StorageAway
 
 URL = "https://example.org/of/weights-1.pth"
 CONTENT = b"weights"

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atelier.model_settings import R3GANSettings
+from atelier.config.model import R3GANSettings
+from atelier.losses.penalties import gradient_penalty
 from atelier.networks.convolution import Convolution
 from atelier.networks.layers import ImageShape, channels_last, leaving
 from atelier.networks.modes import differentiated_twice, no_weight_gradients
 from atelier.networks.r3gan import R3GANDiscriminator
-from atelier.penalties import gradient_penalty
 
 FORMS: list[dict[str, Any]] = [
     {"padding": 1},

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from atelier import settings
+from atelier.config import settings
+from atelier.losses.adversarial import OBJECTIVES
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
-from atelier.objectives import OBJECTIVES
-from atelier.tasks.generation import Generation
-from atelier.tasks.move import Batch, Pressure
+from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.generation.task import Generation
 from small_models import LATENT, model, players
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from atelier.model_settings import ProGANSettings
+from atelier.config.model import ProGANSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.progan import Growth, ProGANDiscriminator, ProGANGenerator
 from small_models import LATENT, players

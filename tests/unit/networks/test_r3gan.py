@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from atelier.model_settings import R3GANSettings
+from atelier.config.model import R3GANSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.r3gan import R3GANDiscriminator, R3GANGenerator, ResidualBlock
 from small_models import LATENT, players

@@ -9,7 +9,7 @@ from scipy.stats import norm, truncnorm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.model_settings import BigGANSettings, ResNetSettings
+from atelier.config.model import BigGANSettings, ResNetSettings
 from atelier.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from atelier.networks.layers import ImageShape
 from atelier.networks.residual import ConditionalBatchNorm, DownBlock, SelfAttention, UpBlock, by_class, glorot, renew, spectral

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atelier.model_settings import StyleGAN2Settings
+from atelier.config.model import StyleGAN2Settings
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, downsample, upsample
 from atelier.networks.stylegan2 import DownBlock, ModulatedConv, StyleGAN2Discriminator, StyleGAN2Generator, leaky

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from atelier.generator import GeneratorInfo, model_settings, write_info
 from atelier.metrics.identity import Identity, Measurement
+from atelier.models.model import GeneratorInfo, model_settings, write_info
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
-from atelier.registry import server
+from atelier.tracking import client
 from atelier.training.checkpoint import PLAYERS
 from signing_keys import Keys
 
@@ -24,7 +24,7 @@ CLASSES = ["zero", "one", "two"]
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Working folder with an mlflow.db that has its tables."""
     folder = tmp_path_factory.mktemp("mlflow")
-    server.import_mlflow()
+    client.import_mlflow()
     from mlflow import MlflowClient
 
     MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
@@ -36,7 +36,7 @@ def tracking(store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The store is the one that `tracking_uri()` finds, and nothing of the outside environment leads elsewhere."""
     for name in ("MLFLOW_RUN_ID", "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "DVC_STAGE", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("atelier.registry.runs.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("atelier.tracking.runs.SETTLE_SECONDS", 0.0)
     monkeypatch.chdir(store)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
     yield store

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from atelier.generator import GeneratorInfo
+from atelier.models.model import GeneratorInfo
 from atelier.registry.ancestry import Origin, data_sets, dvc_record
-from atelier.registry.place import TrackingError
+from atelier.tracking.place import TrackingError
 
 LOCK = """\
 schema: '2.0'

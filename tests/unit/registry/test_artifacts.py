@@ -18,13 +18,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
-from atelier.registry import artifacts
 from atelier.registry.__main__ import main
 from atelier.registry.fetch import check_store, load_checkpoint
-from atelier.registry.place import TrackingError
 from atelier.registry.register import register
-from atelier.registry.server import client
-from atelier.registry.tracking import step_run
+from atelier.tracking import artifacts
+from atelier.tracking.client import client
+from atelier.tracking.place import TrackingError
+from atelier.tracking.step_run import step_run
 from atelier_mlflow import place
 from small import folder_hash
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from atelier.registry import closing
-from atelier.registry.place import TrackingError
-from atelier.registry.tracking import step_run
+from atelier.tracking import closing
+from atelier.tracking.place import TrackingError
+from atelier.tracking.step_run import step_run
 
 
 @pytest.fixture

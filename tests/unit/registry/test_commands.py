@@ -16,18 +16,18 @@ import pytest
 from ruamel.yaml import YAML
 
 from atelier import command_line
-from atelier.files import sha256_file
+from atelier.config.settings import load
+from atelier.io.files import sha256_file
 from atelier.registry import __main__ as command
 from atelier.registry.ancestry import Origin
 from atelier.registry.commands import family, rebuilding
-from atelier.registry.place import TrackingError
 from atelier.registry.promotion import judged
 from atelier.registry.register import Registration, register
-from atelier.registry.server import client
 from atelier.registry.signing import SignatureError
-from atelier.registry.tracking import step_run
 from atelier.registry.versions import address, resolve
-from atelier.settings import load
+from atelier.tracking.client import client
+from atelier.tracking.place import TrackingError
+from atelier.tracking.step_run import step_run
 from gate_cases import GATE, numbers
 from registry_play import not_needed
 from signing_keys import Keys

@@ -10,15 +10,15 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from atelier.files import sha256_file
-from atelier.generator import read_info, write_info
+from atelier.io.files import sha256_file
+from atelier.models.model import read_info, write_info
 from atelier.registry import fetch, signing
 from atelier.registry.fetch import HASHES, load_checkpoint
-from atelier.registry.place import TrackingError
 from atelier.registry.register import register
-from atelier.registry.server import client
 from atelier.registry.signing import PAIR, SIGNATURE_AT, WHOLE, SignatureError
-from atelier.registry.tracking import StepRun, step_run
+from atelier.tracking.client import client
+from atelier.tracking.place import TrackingError
+from atelier.tracking.step_run import StepRun, step_run
 from atelier_mlflow import place
 from signing_keys import Keys
 

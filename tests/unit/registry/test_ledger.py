@@ -12,8 +12,8 @@ import pytest
 
 from atelier.registry import ledger as ledgers
 from atelier.registry.ledger import Entry, Ledger, TurnLost
-from atelier.registry.place import TrackingError
-from atelier.registry.server import client, experiment_id
+from atelier.tracking.client import client, experiment_id
+from atelier.tracking.place import TrackingError
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from atelier.registry.lineage import environment_tags, git_state, pipeline_key
-from atelier.registry.place import TrackingError
+from atelier.tracking.place import TrackingError
+from atelier.tracking.provenance import environment_tags, git_state, pipeline_key
 
 
 @pytest.fixture

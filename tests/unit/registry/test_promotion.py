@@ -15,10 +15,10 @@ from atelier.errors import AtelierError
 from atelier.metrics.identity import Measurement
 from atelier.registry import ledger as ledgers
 from atelier.registry.ledger import Ledger
-from atelier.registry.place import TrackingError
 from atelier.registry.promotion import judge, promote, rollback
-from atelier.registry.server import client, experiment_id
 from atelier.registry.versions import MEASUREMENT
+from atelier.tracking.client import client, experiment_id
+from atelier.tracking.place import TrackingError
 from gate_cases import GATE, numbers
 from registry_play import Name, not_needed
 

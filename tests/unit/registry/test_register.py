@@ -15,20 +15,20 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from atelier.files import sha256_file
-from atelier.generator import GeneratorError, load_generator, read_info, sample, write_info
+from atelier.config.settings import fingerprint
+from atelier.io.files import sha256_file
 from atelier.metrics.identity import Measurement
-from atelier.registry import bundle
+from atelier.models import bundle
+from atelier.models.model import GeneratorError, load_generator, read_info, sample, write_info
 from atelier.registry import register as registering
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.ledger import Ledger
-from atelier.registry.place import TrackingError
 from atelier.registry.register import DESCRIPTION_LIMIT, Registration, write_summary
 from atelier.registry.register import register as register_generator
-from atelier.registry.server import client
-from atelier.registry.tracking import StepRun, step_run
 from atelier.registry.versions import NotRegisteredError, measurements, resolve
-from atelier.settings import fingerprint
+from atelier.tracking.client import client
+from atelier.tracking.place import TrackingError
+from atelier.tracking.step_run import StepRun, step_run
 from atelier_mlflow import place
 
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(dp", b"(lp", b"ccopy_reg")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from atelier.files import canonical_json, sha256_file
-from atelier.metrics.evaluate import Evaluation
+from atelier.config.settings import Settings, load
+from atelier.io.files import canonical_json, sha256_file
+from atelier.metrics.evaluator import Evaluation
 from atelier.registry.register import register as register_generator
-from atelier.registry.server import client
-from atelier.registry.tracking import step_run
-from atelier.settings import Settings, load
+from atelier.tracking.client import client
+from atelier.tracking.step_run import step_run
 from components.register import Candidate, Line, RegistrationError, main, of_now, register
 from small import ROOT
 

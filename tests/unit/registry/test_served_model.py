@@ -25,12 +25,12 @@ import torch
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from atelier.generator import draw_latents, load_generator, read_info, sample, to_uint8
-from atelier.registry import bundle
-from atelier.registry.model import BATCH, ServedGenerator, input_example, picture, signature
+from atelier.models import bundle
+from atelier.models.model import draw_latents, load_generator, read_info, sample, to_uint8
+from atelier.models.pyfunc import BATCH, ServedGenerator, input_example, picture, signature
 from atelier.registry.register import register
-from atelier.registry.server import client
-from atelier.registry.tracking import step_run
+from atelier.tracking.client import client
+from atelier.tracking.step_run import step_run
 from small import free_port
 
 
@@ -199,7 +199,7 @@ def test_what_is_shipped_needs_only_the_stated_packages() -> None:
     stated = {modules.get(name, name) for name in bundle.REQUIREMENTS} | {"mlflow", "pandas", "atelier"}
     assert imported - set(sys.stdlib_module_names) <= stated
     files = {file.relative_to(bundle.ROOT).as_posix() for file in bundle.closure()}
-    assert {"__init__.py", "generator.py", "networks/r3gan.py", "registry/model.py", "settings.py"} <= files
+    assert {"__init__.py", "config/settings.py", "models/model.py", "models/pyfunc.py", "networks/r3gan.py"} <= files
     assert not [file for file in files if file.startswith(("training/", "data/", "report/", "metrics/"))]
 
 

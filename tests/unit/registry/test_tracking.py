@@ -20,11 +20,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from PIL import Image
 
-from atelier.registry import place, runs, server
-from atelier.registry.observer import MlflowObserver
-from atelier.registry.place import TrackingError
-from atelier.registry.server import client, experiment_id
-from atelier.registry.tracking import step_run
+from atelier.tracking import client as tracking_client
+from atelier.tracking import place, runs
+from atelier.tracking.client import client, experiment_id
+from atelier.tracking.observer import MlflowObserver
+from atelier.tracking.place import TrackingError
+from atelier.tracking.step_run import step_run
 from atelier.training.preemption import Preempted
 from small import free_port
 
@@ -213,8 +214,8 @@ def test_what_was_kept_is_sent_when_the_server_is_back(
         if len(tries) < 3:
             raise ConnectionError("nobody home")
 
-    monkeypatch.setattr("atelier.registry.tracking.check_reachable", away_at_first)
-    monkeypatch.setattr("atelier.registry.sender.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("atelier.tracking.step_run.check_reachable", away_at_first)
+    monkeypatch.setattr("atelier.tracking.sender.RETRY_SECONDS", 0.01)
     with step_run("train", EXPERIMENT, {}) as run:
         run.log_history(points(10, 20))
         deadline = time.monotonic() + 30
@@ -257,7 +258,7 @@ def test_values_that_arrive_while_others_are_refused_are_sent(tracking: Path, mo
 def test_sigterm_marks_the_run_killed(tracking: Path) -> None:
     script = (
         "import time\n"
-        "from atelier.registry.tracking import step_run\n"
+        "from atelier.tracking.step_run import step_run\n"
         f"with step_run('evaluate', {EXPERIMENT!r}, {{}}, required=True) as run:\n"
         "    print(run.run_id, flush=True)\n"
         "    time.sleep(60)\n"
@@ -295,7 +296,7 @@ def test_a_deleted_experiment_is_named(tracking: Path) -> None:
     ],
 )
 def test_secrets_are_masked(text: str, masked: str) -> None:
-    assert server.mask(text) == masked
+    assert tracking_client.mask(text) == masked
 
 
 @pytest.mark.parametrize(
@@ -314,7 +315,7 @@ def test_secrets_are_masked(text: str, masked: str) -> None:
     ],
 )
 def test_what_is_no_secret_is_left_alone(text: str) -> None:
-    assert server.mask(text) == text
+    assert tracking_client.mask(text) == text
 
 
 def test_the_default_store_is_a_local_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,7 +327,7 @@ def test_a_folder_whose_migrations_mlflow_cannot_read_is_named_at_once(monkeypat
     monkeypatch.setattr(mlflow, "set_tracking_uri", lambda _: None)
     monkeypatch.setattr(mlflow, "__file__", "/data/100% mine/mlflow/__init__.py")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")  # whose server is elsewhere
-    server.import_mlflow()
+    tracking_client.import_mlflow()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(TrackingError, match=r"a % in its name: rename it \(/data/100% mine/mlflow\)"):
-        server.import_mlflow()
+        tracking_client.import_mlflow()

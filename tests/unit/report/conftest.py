@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from atelier.config.settings import DataSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.generator import GeneratorInfo, model_settings, write_info
-from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Identity, Measurement
+from atelier.models.model import GeneratorInfo, model_settings, write_info
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
-from atelier.settings import DataSettings
 
 EVIL = "<img src=x onerror=alert(1)>"
 CLASSES = [EVIL, "a|b`c", "plain"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from atelier.data.packed import PackedDataset
-from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.evaluator import Evaluation
 from atelier.report import compute
 from atelier.report.card import PARAMETERS, REGULARISERS, model_card, plain
 

@@ -19,10 +19,10 @@ from PIL import Image
 
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.generator import load_generator, sample
 from atelier.metrics.bias import beside
-from atelier.metrics.evaluate import Evaluation
+from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.reference import Reference
+from atelier.models.model import load_generator, sample
 from atelier.report import facts, gallery
 from atelier.report.charts import number_text
 from atelier.report.gallery import COLUMNS, Neighbours

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atelier.registry import server
+from atelier.tracking import client
 from served_process import make_checkpoint
 
 
@@ -15,7 +15,7 @@ from served_process import make_checkpoint
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Working folder with an mlflow.db that has its tables."""
     folder = tmp_path_factory.mktemp("mlflow")
-    server.import_mlflow()
+    client.import_mlflow()
     from mlflow import MlflowClient
 
     MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
@@ -28,7 +28,7 @@ def tracking(store: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_RUN_ID", "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "DVC_STAGE", "DVC_EXP_NAME"):
             patch.delenv(name, raising=False)
-        patch.setattr("atelier.registry.runs.SETTLE_SECONDS", 0.0)
+        patch.setattr("atelier.tracking.runs.SETTLE_SECONDS", 0.0)
         patch.chdir(store)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")

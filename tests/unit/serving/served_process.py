@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from atelier.generator import WEIGHTS, GeneratorInfo, model_settings, write_info
+from atelier.models.model import WEIGHTS, GeneratorInfo, model_settings, write_info
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.registry.register import register
-from atelier.registry.tracking import step_run
+from atelier.tracking.step_run import step_run
 from atelier.training.checkpoint import PLAYERS
 
 CLASSES = ["zero", "one", "<b>&"]

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atelier.files import sha256_file
-from atelier.generator import WEIGHTS
-from atelier.pictures import grid
-from atelier.registry.model import ServedGenerator
-from atelier.registry.server import client
+from atelier.io.files import sha256_file
+from atelier.io.pictures import grid
+from atelier.models.model import WEIGHTS
+from atelier.models.pyfunc import ServedGenerator
+from atelier.tracking.client import client
 from served_process import CLASSES, Server, about, pixels, register_versions, serving, wait
 
 URI = "models:/answers/1"

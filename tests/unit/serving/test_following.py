@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atelier.files import sha256_file
-from atelier.generator import WEIGHTS
-from atelier.registry.model import ServedGenerator
-from atelier.registry.server import client
+from atelier.io.files import sha256_file
+from atelier.models.model import WEIGHTS
+from atelier.models.pyfunc import ServedGenerator
 from atelier.registry.versions import GENERATOR_HASH
 from atelier.serving.follow import Follower
 from atelier.serving.metrics import Metrics
+from atelier.tracking.client import client
 from served_process import Answer, Server, about, pixels, register_versions, serving, wait
 from small import free_port
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from atelier.registry.server import client
 from atelier.serving.limits import Bucket, Limits, Refused
 from atelier.serving.metrics import Metrics
 from atelier.serving.painter import Painter
+from atelier.tracking.client import client
 from served_process import register_versions, serving, wait
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from atelier import settings
+from atelier.config import settings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from atelier import settings
+from atelier.config import settings
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.generator import sample
-from atelier.settings import Settings
-from atelier.training.chronicle import Observer
+from atelier.models.model import sample
 from atelier.training.distributed import ranks
-from atelier.training.loop import Measure
+from atelier.training.history import Observer
 from atelier.training.run import run
+from atelier.training.trainer import Measure
 
 TINY = [
     "model.architecture=mlp",

@@ -16,7 +16,7 @@ from typing import Any
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["atelier.training.run", "atelier.settings"])
+_SERVER.set_forkserver_preload(["atelier.training.run", "atelier.config.settings"])
 
 
 class Driver:

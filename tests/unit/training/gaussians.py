@@ -15,19 +15,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from atelier.config.settings import ModelSettings, TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.generator import to_uint8
+from atelier.io.pictures import png
+from atelier.models.model import to_uint8
 from atelier.networks.layers import Discriminator, Generator, ImageShape, Verdict
-from atelier.pictures import png
-from atelier.settings import ModelSettings, TrainSettings
-from atelier.tasks.generation import Generation
-from atelier.tasks.kinds import Kinds
-from atelier.tasks.move import Batch
-from atelier.tasks.sight import Sight
+from atelier.tasks.base import Batch
+from atelier.tasks.generation.mode_coverage import Kinds
+from atelier.tasks.generation.probe import Sight
+from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks
-from atelier.training.loop import Trainer
 from atelier.training.preemption import StopSignal
-from atelier.training.state import RunFolder
+from atelier.training.states import RunFolder
+from atelier.training.trainer import Trainer
 from driver import tiny
 
 CENTRE, SPREAD = 127.5, 2.0  # in steps of 8 bits, as which points are kept like pixels

@@ -14,15 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.settings import Settings
-from atelier.tasks.generation import Generation
-from atelier.tasks.move import Batch, Draws, Pressure
+from atelier.tasks.base import Batch, Draws, Pressure
+from atelier.tasks.generation.task import Generation
 from atelier.training import run as running
 from atelier.training.alarms import TrainingStopped, Watch
 from atelier.training.checkpoint import read_history
-from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks
+from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
 from driver import pixel_distance, tiny
 from gaussians import MODES, covered, duel

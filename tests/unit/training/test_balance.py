@@ -9,9 +9,9 @@ from statistics import mean
 import pytest
 import torch
 
+from atelier.config.settings import SettingsError
 from atelier.data.packed import PackedDataset
-from atelier.settings import SettingsError
-from atelier.tasks.generation import Generation
+from atelier.tasks.generation.task import Generation
 from atelier.training.balance import Balance
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
@@ -84,7 +84,7 @@ def test_the_generator_waits_for_the_critics_steps(
     digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moves: dict[str, int] = {}
-    from atelier.tasks.generation import Generation
+    from atelier.tasks.generation.task import Generation
 
     loss = Generation.loss
 

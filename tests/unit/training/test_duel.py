@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from atelier import settings
+from atelier.config import settings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.generator import from_uint8
+from atelier.models.model import from_uint8
 from atelier.networks.layers import Discriminator, ImageShape, Verdict
-from atelier.tasks.generation import Generation
-from atelier.tasks.kinds import COUNTED, LEARNT, Kinds
-from atelier.tasks.move import Batch
-from atelier.tasks.sight import COMPARED, Sight, ordered
+from atelier.tasks.base import Batch
+from atelier.tasks.generation.mode_coverage import COUNTED, LEARNT, Kinds
+from atelier.tasks.generation.probe import COMPARED, Sight, ordered
+from atelier.tasks.generation.task import Generation
+from atelier.training.batches import held_out
 from atelier.training.checkpoint import read_history
+from atelier.training.diagnosis import latest, remarks
 from atelier.training.distributed import Ranks
-from atelier.training.duel import latest, remarks
-from atelier.training.feed import held_out
 from atelier.training.run import run
 from driver import FAMILIES, pixel_distance, tiny
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from atelier.config.settings import FinetuneSettings, Settings
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ClassEmbedding, class_rows
-from atelier.settings import FinetuneSettings, Settings
-from atelier.tasks.generation import Generation
+from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks
 from atelier.training.run import run

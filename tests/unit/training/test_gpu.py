@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.extractors.perceptual import _for_imagenet
-from atelier.memory import OutOfMemory
+from atelier.machine.memory import OutOfMemory
 from atelier.networks.layers import ImageShape
-from atelier.settings import Settings
-from atelier.tasks.generation import Generation
-from atelier.tasks.move import Batch, Pressure
-from atelier.training import feed
+from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.generation.task import Generation
+from atelier.training import batches
+from atelier.training.batches import Feed
 from atelier.training.distributed import DistributedError, Ranks, choose_device
-from atelier.training.feed import Feed
-from atelier.training.loop import Trainer
 from atelier.training.run import run
-from atelier.training.state import RunFolder
+from atelier.training.states import RunFolder
+from atelier.training.trainer import Trainer
 from devices import CUDA, DEVICES
 from driver import FAMILIES, pixel_distance, tiny
 
@@ -99,7 +99,7 @@ def test_what_a_pretrained_network_is_shown_is_scaled_without_a_wait() -> None:
 @pytest.mark.parametrize("resident", [True, False])
 def test_batches_are_copied_without_a_wait(resident: bool, digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     if not resident:
-        monkeypatch.setattr(feed, "RESIDENT_BYTES", 0)
+        monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
     given = Feed(digits, 0, torch.device("cpu"))
     with FakeTensorMode(allow_non_fake_inputs=True), Waits() as waits:
         if given.resident is not None:
@@ -115,7 +115,7 @@ def test_batches_are_copied_without_a_wait(resident: bool, digits: PackedDataset
 def test_streamed_batches_are_the_resident_ones(device: str, digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU by way of pinned memory, which is given back while copies may be under way."""
     resident = Feed(digits, 0, torch.device(device))
-    monkeypatch.setattr(feed, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
     streamed = Feed(digits, 0, torch.device(device))
     assert streamed.resident is None and streamed._read(streamed._index(0, 0, COUNT)).is_pinned() == (device == "cuda")
     for start in range(0, 40 * COUNT, COUNT):
@@ -187,7 +187,7 @@ def test_a_step_waits_for_nothing(
     family: str, resident: bool, device: str, digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not resident:
-        monkeypatch.setattr(feed, "RESIDENT_BYTES", 0)
+        monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
     one = trainer(family, digits, tmp_path, device, "train.augment=none")
     for _ in range(4):
         one._step()

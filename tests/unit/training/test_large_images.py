@@ -12,19 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
-from atelier import settings
+from atelier.config import settings
+from atelier.config.model import STAGES, ModelSettings
+from atelier.config.settings import DataSettings, SettingsError
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.generator import at_once, from_uint8, load_generator, sample, to_uint8
-from atelier.model_settings import STAGES, ModelSettings
+from atelier.io.pictures import LONGEST, grid
+from atelier.models.model import at_once, from_uint8, load_generator, sample, to_uint8
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
-from atelier.pictures import LONGEST, grid
-from atelier.settings import DataSettings, SettingsError
-from atelier.tasks.generation import Generation
-from atelier.tasks.kinds import COUNTED, LEARNT, Kinds
-from atelier.tasks.move import Batch, Pressure
-from atelier.tasks.sight import COMPARED, Sight, reduced
+from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.generation.mode_coverage import COUNTED, LEARNT, Kinds
+from atelier.tasks.generation.probe import COMPARED, Sight, reduced
+from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from driver import pixel_distance, tiny
@@ -86,7 +86,7 @@ def test_from_files_to_a_generator(
     tmp_path: Path, data_settings: Callable[..., DataSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that are larger, smaller and of other shapes become 512 px, and a real run trains, measures and paints them."""
-    for place in ("tasks.sight", "training.loop"):  # fewer are watched, to be quick
+    for place in ("tasks.generation.probe", "training.trainer"):  # fewer are watched, to be quick
         monkeypatch.setattr(f"atelier.{place}.COMPARED", 12)
     random = np.random.default_rng(0)
     (tmp_path / "raw").mkdir()
@@ -145,7 +145,7 @@ def test_what_is_watched_is_painted_and_judged_in_parts(family: str, group: int,
     whole, sheet = sight.look(generator), sight.picture(generator)
     assert generator.counts == [COMPARED, 80], "up to 256 px all at once"
     generator.counts.clear()
-    monkeypatch.setattr("atelier.tasks.sight.at_once", lambda side, most: 8)
+    monkeypatch.setattr("atelier.tasks.generation.probe.at_once", lambda side, most: 8)
     parts = sight.look(generator)
     step = 8 // group * group
     assert generator.counts == [step] * (COMPARED // step) + [COMPARED % step] * (COMPARED % step > 0)

@@ -17,18 +17,18 @@ import torch
 from safetensors.torch import load_file
 
 import driver
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.generator import GeneratorError, GeneratorInfo, load_generator, sample
-from atelier.settings import Settings
-from atelier.tasks.sight import pairwise_distance
-from atelier.training import loop
+from atelier.models.model import GeneratorError, GeneratorInfo, load_generator, sample
+from atelier.tasks.generation.probe import pairwise_distance
+from atelier.training import trainer
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start, read_history
-from atelier.training.chronicle import Observer
 from atelier.training.distributed import Ranks
-from atelier.training.loop import Measure
+from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
 from atelier.training.run import run
+from atelier.training.trainer import Measure
 from driver import FAMILIES, pixel_distance, tiny
 from forked import Driver
 from small import free_port
@@ -194,14 +194,14 @@ def test_divergence_between_two_points_keeps_the_best_that_was_saved(digits: Pac
             poison.append(True)
 
     poison: list[bool] = []
-    norm = loop.gradient_norm
+    norm = trainer.gradient_norm
 
     def spoiled(module: torch.nn.Module) -> torch.Tensor:
         return norm(module) * (float("nan") if poison else 1.0)
 
     settings = tiny("train.images=3200", "train.log_every=3200", "train.save_every=3200", "train.evaluate_every=960")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match=r"divergence at .*distance 2\) is kept in"):
-        patch.setattr(loop, "gradient_norm", spoiled)
+        patch.setattr(trainer, "gradient_norm", spoiled)
         train(settings, digits, tmp_path, measure, observers=[Poison()])
     assert calls == [0] and list(tmp_path.glob("states/*/best/generator.safetensors"))
 

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from atelier.config.settings import Settings, SettingsError
 from atelier.data.packed import PackedDataset
-from atelier.memory import OutOfMemory, naming_remedy, of_a_measurement, of_a_step
+from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_measurement, of_a_step
 from atelier.networks.layers import ImageShape
-from atelier.settings import Settings, SettingsError
-from atelier.tasks.generation import Generation
-from atelier.tasks.move import Batch, Pressure
+from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 import torch
 
-from atelier.storage import S3Storage, StorageAway, StorageError
-from atelier.training import mirror, state
-from atelier.training.state import RunFolder
+from atelier.io.storage import S3Storage, StorageAway, StorageError
+from atelier.training import s3_mirror, states
+from atelier.training.states import RunFolder
 
 KEY = "k" * 64
 
@@ -35,7 +35,7 @@ def save(folder: RunFolder, step: int, best: int | None = None) -> None:
     """Saves a state whose tensors tell its step, and a picture beside it."""
     folder.grids.mkdir(parents=True, exist_ok=True)
     (folder.grids / f"{step:09d}.png").write_bytes(b"picture %d" % step)
-    tensors = {group: {"value": torch.full((4,), float(step + number))} for number, group in enumerate(state.GROUPS)}
+    tensors = {group: {"value": torch.full((4,), float(step + number))} for number, group in enumerate(states.GROUPS)}
     folder.save(step, tensors, {"run_key": KEY, "step": step, "best": {"step": best} if best is not None else None})
 
 
@@ -88,7 +88,7 @@ def test_another_node_gets_the_newest_save_with_all_that_it_needs(prefix: str, t
     assert tree(there.path) == expected, (
         "the newest, its best, pictures and what it was started with; the second newest is not needed"
     )
-    assert torch.equal(state.read(there.step(20), KEY)[0]["networks"]["value"], torch.full((4,), 20.0))
+    assert torch.equal(states.read(there.step(20), KEY)[0]["networks"]["value"], torch.full((4,), 20.0))
 
 
 def test_only_the_newest_two_and_their_best_stay(prefix: str, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_finished_run_keeps_what_its_checkpoint_is_made_of(prefix: str, tmp_pa
     assert here.mirror is not None and here.mirror.wait(60)
     there = fetched(prefix, tmp_path / "b")
     assert there.progress == math.inf and there.finished() == {"evaluation": {"step": 5}, "history": {"points": [1]}}
-    kept = {"finished", "grids/000000005.png", "grids/000000010.png", "step-000000005/state.json"}  # which has the hashes
+    kept = {"finished", "grids/000000005.png", "grids/000000010.png", "step-000000005/states.json"}  # which has the hashes
     kept |= {f"step-000000005/{name}.safetensors" for name in ("average", "networks")}
     assert tree(there.path) == {name: content for name, content in tree(here.path).items() if name in kept}
     assert len(names(prefix)) == 1 + len(kept)
@@ -116,17 +116,17 @@ def test_a_save_without_its_index_is_none(prefix: str, tmp_path: Path) -> None:
     put, store = S3Storage.put, S3Storage(f"{prefix}/{KEY[:16]}")
 
     def dies(self: S3Storage, name: str, content: Any) -> None:
-        if name.startswith(mirror.SAVES):
+        if name.startswith(s3_mirror.SAVES):
             raise SystemExit
         put(self, name, content)
 
     before = names(prefix)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(S3Storage, "put", dies)
-        state.write(here.step(10), {"networks": {"value": torch.ones(3)}}, {"run_key": KEY, "best": None})
-        half = mirror.Save.of("000000010", here.path, sorted(here.step(10).iterdir()))
+        states.write(here.step(10), {"networks": {"value": torch.ones(3)}}, {"run_key": KEY, "best": None})
+        half = s3_mirror.Save.of("000000010", here.path, sorted(here.step(10).iterdir()))
         with pytest.raises(SystemExit):
-            mirror.Mirror(prefix, here.path)._upload(store, half, lambda: False)
+            s3_mirror.Mirror(prefix, here.path)._upload(store, half, lambda: False)
     left = names(prefix) - before
     there = fetched(prefix, tmp_path / "b")
     assert left and there.progress == 5
@@ -236,7 +236,7 @@ def test_a_save_made_again_while_it_is_sent_is_sent_as_it_is_now(
     go_on.append(True)
     assert here.mirror is not None and here.mirror.wait(60)
     there = fetched(prefix, tmp_path / "b")
-    assert state.read(there.step(5), KEY)[1]["best"] == {"step": 5}
+    assert states.read(there.step(5), KEY)[1]["best"] == {"step": 5}
 
 
 class Relay(socketserver.BaseRequestHandler):
@@ -262,8 +262,8 @@ class Relays(socketserver.ThreadingTCPServer):
 def test_a_store_that_is_away_is_said_once_and_so_is_its_return(
     s3: Any, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(mirror, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(mirror, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(s3_mirror, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(s3_mirror, "LONGEST_PAUSE", 0.1)
     server = urlsplit(s3.endpoint)
     monkeypatch.setattr(Relay, "target", (server.hostname, server.port), raising=False)
     with socket.socket() as held:
@@ -297,7 +297,7 @@ def away(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_end_of_a_run_waits_for_the_store_only_so_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(state, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(states, "FLUSH_SECONDS", 0.2)
     here = RunFolder(tmp_path, KEY, "s3://bucket/x")
     with here.lock():
         save(here, 5)
@@ -306,7 +306,7 @@ def test_the_end_of_a_run_waits_for_the_store_only_so_long(
 
 @pytest.mark.usefixtures("away")
 def test_a_run_does_not_begin_while_the_store_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "START_PAUSES", (0.1, 0.1))
+    monkeypatch.setattr(s3_mirror, "START_PAUSES", (0.1, 0.1))
     with pytest.raises(
         StorageAway, match=r"http://127.0.0.1:9 cannot be reached .* run again once that works, or without --mirror"
     ):

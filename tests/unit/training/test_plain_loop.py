@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import Generator, Player
-from atelier.settings import Settings
-from atelier.tasks.generation import Generation
-from atelier.tasks.move import Draws
+from atelier.tasks.base import Draws
+from atelier.tasks.generation.task import Generation
+from atelier.training.batches import Feed
 from atelier.training.distributed import Ranks
-from atelier.training.feed import Feed
 from atelier.training.run import run
 from benchmarks.plain_loop import PlainLoop
 from driver import FAMILIES, pixel_distance, tiny

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from atelier.settings import TrainSettings, load
+from atelier.config.settings import TrainSettings, load
 from atelier.training import precision
 from atelier.training.distributed import Ranks
 from atelier.training.precision import explain, native, slowdown
 from atelier.training.run import with_precision
-from atelier.training.state import RunFolder
+from atelier.training.states import RunFolder
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 import os, signal, sys
-from atelier.registry.tracking import _sigterm_exits
+from atelier.tracking.step_run import _sigterm_exits
 from atelier.training.preemption import Preempted, StopSignal
 
 try:

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ImageShape
-from atelier.tasks.generation import Generation
-from atelier.training import clock, run, state
+from atelier.tasks.generation.task import Generation
+from atelier.training import clock, run, states
 from atelier.training.distributed import Ranks
-from atelier.training.loop import Trainer
-from atelier.training.state import STATE, RunFolder, StateError
+from atelier.training.states import STATE, RunFolder, StateError
+from atelier.training.trainer import Trainer
 from devices import DEVICES
 from driver import FAMILIES, pixel_distance, tiny
 
@@ -39,8 +39,8 @@ def held(one: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     players = one.task.players
     tensors = {f"{name}.{key}": value for name, net in players.items() for key, value in net.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in one.average.state_dict().items()}
-    tensors |= {f"optimiser.{key}": value for key, value in state.optimiser_tensors(one.optimisers, players).items()}
-    tensors |= {f"random.{key}": value for key, value in state.random_state(one.device).items()}
+    tensors |= {f"optimiser.{key}": value for key, value in states.optimiser_tensors(one.optimisers, players).items()}
+    tensors |= {f"random.{key}": value for key, value in states.random_state(one.device).items()}
     values = {"step": one.step, "ada": one.ada.state_dict(), "meters": [one.meter.state(), one.signal.state()]}
     return {key: value.detach().clone() for key, value in tensors.items()}, values
 
@@ -172,7 +172,7 @@ def test_the_best_of_every_kept_save_is_kept(tmp_path: Path) -> None:
     """Whoever removes a damaged newest save goes on from the one before, whose best may be another."""
     folder = RunFolder(tmp_path, "k" * 16)
     for step, best in ((5, 5), (10, 10), (15, 10), (20, 20)):
-        state.write(folder.step(step), {}, {"run_key": folder.key, "best": {"step": best}})
+        states.write(folder.step(step), {}, {"run_key": folder.key, "best": {"step": best}})
         folder.prune(best)
     assert sorted(int(save.name.removeprefix("step-")) for save in folder.path.glob("step-*")) == [10, 15, 20]
 
@@ -192,9 +192,9 @@ def test_a_finished_run_goes_when_another_starts_but_not_while_it_is_locked(tmp_
 
 def test_a_save_that_lacks_a_part_is_named(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "k" * 16)
-    state.write(folder.step(5), {"networks": {}}, {"run_key": folder.key})
+    states.write(folder.step(5), {"networks": {}}, {"run_key": folder.key})
     with pytest.raises(StateError, match=r"step-000000005: damaged training state .*remove this folder"):
-        state.read(folder.step(5), folder.key)
+        states.read(folder.step(5), folder.key)
 
 
 @pytest.mark.parametrize("name", ["networks.safetensors", "optimisers.safetensors", "random.safetensors", "state.json"])
@@ -208,14 +208,14 @@ def test_a_save_in_which_a_bit_was_flipped_is_refused(name: str, digits: PackedD
     place = content.index(b'"step": 1') + 8 if name == STATE else len(content) - 3
     (newest / name).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
     with pytest.raises(StateError, match=rf"{newest.name}/{name}: damaged, its sha256 is .* remove this folder"):
-        state.read(newest, saved.folder.key)
+        states.read(newest, saved.folder.key)
 
 
 def test_no_checkpoint_is_made_of_a_damaged_save(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "k" * 16)
     tensors = {name: {"weight": torch.ones(3)} for name in ("networks", "average")}
-    state.write(folder.step(5), tensors, {"run_key": folder.key, "best": None})
-    state.check(folder.step(5), state.EXPORTED, "remedy")
+    states.write(folder.step(5), tensors, {"run_key": folder.key, "best": None})
+    states.check(folder.step(5), states.EXPORTED, "remedy")
     (folder.step(5) / "average.safetensors").write_bytes(b"other weights")
     with pytest.raises(StateError, match=r"average.safetensors: damaged, .* remove .*kkkk to train again"):
         run._export(folder, folder.step(5), None, {}, tmp_path / "model")  # type: ignore[arg-type]

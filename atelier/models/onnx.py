@@ -1,0 +1,148 @@
+"""A generator as one ONNX file that any ONNX runtime paints with, without PyTorch and without this package."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from atelier.errors import AtelierError
+from atelier.io.files import atomic_write
+from atelier.models.model import WEIGHTS, draw_latents, load_generator
+from atelier.networks.layers import Generator
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+LATENT, LABEL, IMAGES = "latent", "label", "images"
+LARGEST_DEVIATION = 1e-4
+CHECKED_BATCHES = (1, 2, 7)
+LARGEST_FILE = 2**31 - 2**24  # protobuf ends at 2 GiB; the graph beside the weights takes far less than 16 MiB
+HOW_TO_USE = (
+    "latent: standard normal float32 [N, latent_dim]. label: int64 [N], an index into `classes`; only where they are not empty. "
+    "images: float32 [N, C, H, W] in [-1, 1]; round((images + 1) * 127.5) are bytes. The metadata are JSON values."
+)
+
+
+class ExportError(AtelierError):
+    """The generator cannot be written as ONNX, or what was written does not paint what PyTorch paints."""
+
+
+class Painter(nn.Module):
+    """A generator whose images stay within [-1, 1], as `to_uint8` would clip them."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.generator(latent, label).clamp(-1, 1)
+
+
+def export_onnx(checkpoint: Path, output: Path) -> float:
+    """Writes the generator of a checkpoint folder to the file `output` and returns its largest deviation from PyTorch.
+
+    Inputs: `latent` float32 [N, latent_dim] and, with classes, `label` int64 [N]. Output: `images` float32 [N, C, H, W] in
+    [-1, 1]. N is free. The weights are inside; the file's metadata say as JSON what generator.json says of the shape, and the
+    sha256 of generator.safetensors. Equal checkpoints give equal bytes with one version of PyTorch and onnxscript.
+
+    The deviation is the largest absolute difference of a value between ONNX Runtime and PyTorch, both in float32 on the CPU, over
+    batches of several sizes. Raises ExportError above 1e-4, GeneratorError and WriteError; then `output` is as it was.
+    """
+    checkpoint, output = Path(checkpoint), Path(output)
+    generator = load_generator(checkpoint)
+    size = (checkpoint / WEIGHTS).stat().st_size
+    if size > LARGEST_FILE:
+        raise ExportError(
+            f"{checkpoint / WEIGHTS}: {size / 2**30:.1f} GiB of weights do not fit into one ONNX file, which ends at 2 GiB; "
+            "use the checkpoint itself"
+        )
+    model = _traced(generator, checkpoint)
+    _describe(model, generator)
+    content = model.SerializeToString(deterministic=True)
+    deviation = _deviation(content, generator)
+    if not deviation <= LARGEST_DEVIATION:  # neither does NaN pass
+        raise ExportError(
+            f"{checkpoint}: ONNX Runtime paints values that differ from PyTorch's by {deviation:.1e}, more than "
+            f"{LARGEST_DEVIATION:.0e}; check the checkpoint's weights (evaluate it), or use the checkpoint itself"
+        )
+    atomic_write(output, content)
+    return deviation
+
+
+def _traced(generator: Generator, checkpoint: Path) -> ModelProto:
+    """The generator as an ONNX model that passes ONNX's own checker."""
+    import onnx
+
+    free = {0: torch.export.Dim("N")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the names of axes, and PyTorch's own future
+        try:
+            program = torch.onnx.export(
+                Painter(generator).eval(),
+                _inputs(generator, 2, seed=0),
+                input_names=[LATENT, LABEL],
+                output_names=[IMAGES],
+                dynamic_shapes={LATENT: free, LABEL: free} if generator.shape.classes else {LATENT: free},
+                dynamo=True,
+                verbose=False,
+            )
+            assert program
+            model = program.model_proto
+            onnx.checker.check_model(model, full_check=True)
+        except (torch.onnx.OnnxExporterError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            reason = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise ExportError(
+                f"{checkpoint}: this family of generators has no ONNX form ({reason}); use the checkpoint itself"
+            ) from error
+    return model
+
+
+def _describe(model: ModelProto, generator: Generator) -> None:
+    """Writes what the generator is into the model, in place of how and where it was traced."""
+    import onnx
+
+    for part in (*model.graph.node, *model.graph.initializer, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]  # stack traces with paths of this machine
+    del model.graph.metadata_props[:]
+    info = generator.info
+    model.doc_string = HOW_TO_USE
+    about = {
+        "format": info.format,
+        "architecture": info.model["architecture"],
+        "latent_dim": info.latent_dim,
+        "resolution": info.resolution,
+        "channels": info.channels,
+        "classes": info.classes if info.conditional else [],
+        "weights_sha256": generator.sha256,
+    }
+    onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in about.items()})
+
+
+def _deviation(content: bytes, generator: Generator) -> float:
+    """Largest absolute difference between the file's images and PyTorch's; NaN where one of them is not a number."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    found = []
+    for seed, batch in enumerate(CHECKED_BATCHES):
+        inputs = _inputs(generator, batch, seed)
+        with torch.inference_mode():
+            expected = Painter(generator)(*inputs).numpy()
+        (painted,) = session.run([IMAGES], {name: value.numpy() for name, value in zip((LATENT, LABEL), inputs, strict=False)})
+        found.append(np.abs(painted - expected).max())
+    return float(np.max(found))
+
+
+def _inputs(generator: Generator, batch: int, seed: int) -> tuple[Tensor, ...]:
+    """Latents [batch, latent_dim] and, with classes, labels [batch]."""
+    latents, labels = draw_latents(generator.latent_dim, generator.shape.classes, batch, seed)
+    return (latents,) if labels is None else (latents, labels)

@@ -1,0 +1,65 @@
+"""Of how many kinds images are: the cells of a partition of real images into alike ones, and how evenly they are met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from atelier.tasks.base import Batch
+
+CELLS = 32
+ROUNDS = 10  # of k-means
+LEARNT, COUNTED = 8, 4  # batches of real images that the cells are made of, and by which other ones are counted
+SIDE = 16  # images are compared as thumbnails of at most so many pixels a side
+
+
+class Kinds:
+    """Cells of real images by k-means on thumbnails, the bins of Richardson and Weiss 2018 (section 3).
+
+    Images of few modes fall into few cells, however much they differ within these. Pixels tell kinds apart well enough for
+    that: of one digit of ten is left a fifth of the kinds, of all that train well are more than half.
+    """
+
+    def __init__(self, real: Iterable[Batch]) -> None:
+        """`real` are batches of as many images as `share` will be given: LEARNT, then COUNTED."""
+        batches = [_thumbnails(batch.images) for batch in real]
+        self.centres = k_means(torch.cat(batches[:LEARNT]))
+        self.typical = float(np.mean([self._effective(batch) for batch in batches[LEARNT:]]))
+
+    def share(self, images: Tensor) -> float:
+        """The kinds of these images [N,C,H,W] over those of as many real images."""
+        return self._effective(_thumbnails(images)) / self.typical
+
+    def _effective(self, thumbnails: Tensor) -> float:
+        """The effective number of cells: exp of the entropy (in nats) of the shares that fall into each."""
+        shares = torch.bincount(torch.cdist(thumbnails, self.centres).argmin(dim=1)) / len(thumbnails)
+        return torch.special.entr(shares).sum().exp().item()
+
+
+def k_means(points: Tensor) -> Tensor:
+    """Centres [at most CELLS, D] of points [N, D] by Lloyd's rounds, begun as k-means++ does (Arthur and Vassilvitskii 2007).
+
+    Written here since the images that train hold no library with it. Equal points give equal centres.
+    """
+    random = np.random.default_rng(0)
+    centres = points[:1]
+    while len(centres) < CELLS and (far := torch.cdist(points, centres).amin(dim=1).double().square()).max() > 0:
+        chosen = random.choice(len(points), p=(far / far.sum()).numpy())
+        centres = torch.cat([centres, points[chosen : chosen + 1]])
+    for _ in range(ROUNDS):
+        own = torch.cdist(points, centres).argmin(dim=1)
+        counts = torch.bincount(own, minlength=len(centres))[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, own, points)
+        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+    return centres
+
+
+def _thumbnails(images: Tensor) -> Tensor:
+    """[N, C*h*w] on the CPU, h and w at most SIDE."""
+    height, width = images.shape[2:]
+    pooled = adaptive_avg_pool2d(images.float(), (min(SIDE, height), min(SIDE, width)))
+    return torch.nan_to_num(pooled).flatten(1).cpu()

@@ -1,0 +1,161 @@
+"""Fixed images by which a duel is watched: the averaged player's picture over time, its variety, and the critic's memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from atelier.io.pictures import grid, png
+from atelier.models.model import at_once, draw_latents, from_uint8, to_uint8
+from atelier.networks.layers import Discriminator, Generator
+from atelier.tasks.base import Batch
+from atelier.tasks.generation.mode_coverage import Kinds
+
+COMPARED = 128  # images between which distances are taken, and that the critic judges
+DISTANCE_SIDE = 256  # pixels a side up to which distances are taken in every pixel
+ROWS, COLUMNS = 8, 10  # of the picture
+
+
+class Sight:
+    """The same latents and the same real images at every moment of a run; with classes, each column of the picture is one class.
+
+    `real` are COMPARED training images, the measure of variety, `held_out` as many that are never trained on (None where there
+    are none), and `kinds` are those of the training images.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        seed: int,
+        real: Batch,
+        held_out: Batch | None,
+        kinds: Kinds,
+    ) -> None:
+        self.generator, self.discriminator = generator, discriminator
+        self.real, self.held_out, self.kinds = _stored(real), None if held_out is None else _stored(held_out), kinds
+        classes = generator.shape.classes
+        self.columns = min(classes, COLUMNS) or COLUMNS
+        count = max(COMPARED, ROWS * self.columns)
+        latents, _ = draw_latents(generator.latent_dim, classes, count, seed)
+        self.latents, number = latents.to(real.images.device), torch.arange(count, device=real.images.device)
+        self.columns_of = number % self.columns if classes else None
+        self.labels = number % min(classes, COMPARED // 2) if classes else None
+        self.real_distance = pairwise_distance(reduced(real.images), real.labels if classes else None)
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """Names of what `look` tells."""
+        always = ("diversity", "kinds")
+        return always if self.held_out is None else (*always, "overfitting", "separation_held_out")
+
+    @torch.no_grad()
+    def look(self, generator: nn.Module) -> dict[str, float]:
+        """Where the duel stands, without moving it.
+
+        diversity: the mean distance between the generator's images of the batch, over that between real images. support: how
+        many real images they come nearest to, over that number for other real images. Then shares of pairs, of which 0.5 is
+        chance. overfitting: in which the critic finds a training image more real than a held-out one. separation_held_out: in
+        which it finds a held-out image more real than a generated one; nothing is augmented.
+        """
+        labels = None if self.labels is None else self.labels[:COMPARED]
+        small, logits = [], []
+        for part in self._parts:
+            images = generator(self.latents[part], None if labels is None else labels[part]).float().clamp(-1, 1)
+            small.append(reduced(images))
+            if self.held_out is not None:
+                logits.append(self._logits(images, None if labels is None else labels[part]))
+        images = torch.cat(small)
+        found = {
+            "diversity": pairwise_distance(images, labels) / self.real_distance,
+            "kinds": self.kinds.share(images),
+        }
+        if self.held_out is not None:
+            known, held_out = (self._judged(one) for one in (self.real, self.held_out))
+            found["overfitting"] = ordered(*known, *held_out)
+            found["separation_held_out"] = ordered(*held_out, *_labelled(torch.cat(logits), labels))
+        return found
+
+    @torch.no_grad()
+    def picture(self, generator: nn.Module) -> bytes:
+        """The first images of the batch as a PNG."""
+        count, step = ROWS * self.columns, at_once(self.generator.shape.resolution, COMPARED)
+        images = []
+        for first in range(0, count, step):
+            part = slice(first, min(first + step, count))
+            images.append(to_uint8(generator(self.latents[part], None if self.columns_of is None else self.columns_of[part])))
+        return png(grid(np.concatenate(images), self.columns))
+
+    @property
+    def _parts(self) -> list[slice]:
+        """The compared images in parts that fit into memory; all but the last are whole groups of the critic's."""
+        group = self.discriminator.group
+        step = max(at_once(self.generator.shape.resolution, COMPARED) // group, 1) * group
+        if step + group > COMPARED:
+            step = COMPARED
+        return [slice(first, min(first + step, COMPARED)) for first in range(0, COMPARED, step)]
+
+    def _judged(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The critic's logits of the batch as it sees it now, and their labels."""
+        labels = None if self.labels is None else batch.labels
+        logits = [
+            self._logits(self.generator.as_painted(from_uint8(batch.images[part])), None if labels is None else labels[part])
+            for part in self._parts
+        ]
+        return _labelled(torch.cat(logits), labels)
+
+    def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
+        """The critic's logits of whole groups of images; its running statistics stay as they are."""
+        count = len(images) // self.discriminator.group * self.discriminator.group
+        if not count:
+            return images.new_zeros(0)
+        training = self.discriminator.training
+        self.discriminator.eval()
+        try:
+            return self.discriminator(images[:count], None if labels is None else labels[:count]).overall.float()
+        finally:
+            self.discriminator.train(training)
+
+
+def _stored(batch: Batch) -> Batch:
+    """The images as the uint8 that they were, a quarter of the memory."""
+    return Batch(torch.from_numpy(to_uint8(batch.images)).to(batch.images.device), batch.labels)
+
+
+def _labelled(logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Logits of the first images, with their labels."""
+    return logits, None if labels is None else labels[: len(logits)]
+
+
+def reduced(images: Tensor) -> Tensor:
+    """Images [N,C,H,W] as they are compared: those above DISTANCE_SIDE pixels a side with means of blocks for pixels."""
+    factor = images.shape[3] // DISTANCE_SIDE
+    return avg_pool2d(images, factor) if factor > 1 else images
+
+
+def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
+    """Mean Euclidean distance between the images [N,C,H,W] of every pair, within classes where two images share a label.
+
+    A collapsed generator draws the same image (of a class) from every latent: its distance goes to 0.
+    """
+    flat = images.flatten(1).float()
+    distances = torch.cdist(flat, flat)
+    counted = ~torch.eye(len(flat), dtype=torch.bool, device=flat.device)
+    if labels is not None and (alike := counted & (labels[:, None] == labels[None, :])).any():
+        counted = alike
+    return distances[counted].mean().item()
+
+
+def ordered(higher: Tensor, higher_labels: Tensor | None, lower: Tensor, lower_labels: Tensor | None) -> float:
+    """The share of pairs in which a value of `higher` [N] exceeds one of `lower` [M], a tie counting half.
+
+    The area under the ROC curve, by Mann and Whitney's U (1947): 0.5 where nothing tells the two apart, 1 where all does. Pairs
+    share a label where any do, since a critic may be free to add a constant for each.
+    """
+    order = (torch.sign(higher[:, None].double() - lower[None, :].double()) + 1) / 2
+    if higher_labels is not None and lower_labels is not None:
+        alike = higher_labels[:, None] == lower_labels[None, :]
+        order = order[alike] if alike.any() else order
+    return order.mean().item()

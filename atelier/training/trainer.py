@@ -1,0 +1,400 @@
+"""The duel: players move in turn, are averaged, measured, watched and saved.
+
+A step counts `batch` real images. Everything that a step depends on is a function of (settings, data, seed, step) or is in
+the state, so a run that is killed and started again ends with the same bytes (on one device, with the same thread count).
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from atelier.config.settings import TrainSettings
+from atelier.data.packed import PackedDataset
+from atelier.io.progress import bar
+from atelier.losses.augment import AdaController
+from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_step
+from atelier.tasks.base import Pressure
+from atelier.tasks.generation.mode_coverage import COUNTED, LEARNT, Kinds
+from atelier.tasks.generation.probe import COMPARED
+from atelier.tasks.generation.task import Generation
+from atelier.training import states
+from atelier.training.alarms import Alarm, TrainingStopped, Watch, not_finite
+from atelier.training.balance import Balance
+from atelier.training.batches import Feed, held_out
+from atelier.training.clock import Clock
+from atelier.training.distributed import Elsewhere, Ranks
+from atelier.training.history import Chronicle, Finished, Observer
+from atelier.training.meters import Meter, gradient_norm
+from atelier.training.preemption import Preempted, StopSignal
+from atelier.training.schedules import cosine, ema_decay, pace
+
+log = logging.getLogger("atelier.training")
+
+CONTROL_STEPS, CONTROLLING = 4, ("ada_signal", "separation")
+STOP_STEPS = 16
+ROLL_BACKS = 3
+LEFT = math.inf  # what the ranks hear instead of a distance when a measurement was left
+
+Measure = Callable[[nn.Module], tuple[float, dict[str, Any]]]
+"""Distance of a generator from the training images (lower is better), with its "identity" and all "metrics" by name."""
+
+
+class _Left(Exception):
+    """A measurement was left, since the run is to stop."""
+
+
+def _leave_when_stopped(stop: StopSignal, *_: Any) -> None:
+    if stop.received is not None:
+        raise _Left
+
+
+class Trainer:
+    """One run of a task on a dataset. `run` trains until the images are seen, from the newest state where there is one."""
+
+    def __init__(
+        self,
+        task: Generation,
+        settings: TrainSettings,
+        data: PackedDataset,
+        folder: states.RunFolder,
+        measure: Measure,
+        device: torch.device,
+        ranks: Ranks,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        assert settings.precision != "auto"  # atelier.training.precision decides before the run has its key
+        self.task, self.settings, self.folder = task, settings, folder
+        self.measure, self.device, self.ranks = measure, device, ranks
+        self.chronicle = Chronicle(folder.grids, observers, ranks.first)
+        for player in task.players.values():
+            player.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ranks.same_start(task.players.values())
+        self.average = copy.deepcopy(task.players[task.averaged]).requires_grad_(False).eval()
+        self.optimisers = {
+            name: torch.optim.Adam(player.parameters(), lr=1.0, betas=(settings.beta1, settings.beta2), fused=True)
+            for name, player in task.players.items()
+        }
+        self.feed = Feed(data, settings.seed, device)
+        self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
+        self.balance, self.watch = Balance(settings), Watch(settings, task.undecided)
+        self.meter, self.signal = Meter(), Meter()
+        self.clock = Clock(device, ranks.world)
+        self.steps = -(-settings.images // settings.batch)
+        share = ranks.share(settings.batch // settings.accumulate)
+        task.check_share(share.stop - share.start)
+        self.step = 0
+        self.slowed = dict.fromkeys(task.players, 1.0)
+        known = (self.feed.batch(len(task.players), start, COMPARED, following=0) for start in itertools.count(0, COMPARED))
+        kept = held_out(data, settings.seed, COMPARED, device)
+        self.sight = task.sight(next(known), kept, Kinds(itertools.islice(known, LEARNT + COUNTED)))
+
+    # --- the run
+
+    def run(self, stop: StopSignal) -> Finished:
+        """Trains to the end. Raises Preempted after a signal (state saved) and TrainingStopped on an alarm that ends the run."""
+        newest = self.folder.newest()
+        if newest is not None:
+            self._restore(newest)
+        self.chronicle.started()
+        if newest is None:
+            self._picture()
+            if self.settings.on_alarm == "roll_back" and self.ranks.first:
+                states.write(self.folder.start, *self._state())
+        since, seconds = self.seen, time.monotonic()
+        with logging_redirect_tqdm(), self._progress() as shown:
+            while True:
+                if self._measurement_pending():
+                    if self._evaluate(shown, stop):
+                        self._save()
+                    since, seconds = self.seen, time.monotonic()
+                if self.step == self.steps:
+                    break
+                with naming_remedy(lambda: of_a_step(self.settings, self.task.normalised, self.folder.progress)):
+                    self._step()
+                shown.update(self.settings.batch)
+                if self._due(self.settings.log_every):
+                    speed = (self.seen - since) / (time.monotonic() - seconds)
+                    self._point(speed, shown)
+                    since, seconds = self.seen, time.monotonic()
+                asked = self.ranks.world == 1 or self.step % STOP_STEPS == 0  # asking the others costs a wait for the GPU
+                stopping = asked and self.ranks.any(stop.received is not None, self.device)
+                if stopping:
+                    self._stop(stop)
+                if self._due(self.settings.save_every):
+                    self._save()
+                    since, seconds = self.seen, time.monotonic()
+        best, history = self.chronicle.best, self.chronicle.history
+        assert best is not None  # the last step always measures
+        self.clock.add_to(history["compute"])
+        return Finished(self.folder.step(best["step"]), best, history)
+
+    def _stop(self, stop: StopSignal) -> NoReturn:
+        """Saves and raises Preempted."""
+        self._save()
+        where = self.folder.hand_over(stop.until) if self.ranks.first else "saved"
+        self.ranks.any(False, self.device)  # torchrun ends all ranks as soon as one has left
+        raise Preempted(
+            f"stopped by {stop.received.name if stop.received else 'another rank'} at {self.seen} of "
+            f"{self.settings.images} images; the state is {where}; run the same command again to go on"
+        )
+
+    @property
+    def seen(self) -> int:
+        """Real images that the discriminator has been shown."""
+        return self.step * self.settings.batch
+
+    def _due(self, every: int) -> bool:
+        return self.seen // every > (self.seen - self.settings.batch) // every or self.step == self.steps
+
+    def _measurement_pending(self) -> bool:
+        """True where a measurement is due and was not made yet, be it by a run that was interrupted meanwhile."""
+        ready = self.step > 0 and self.seen >= self.settings.evaluate_from * self.settings.images
+        due = (ready and self._due(self.settings.evaluate_every)) or self.step == self.steps
+        return due and [one["step"] for one in self.chronicle.history["evaluations"][-1:]] != [self.step]
+
+    def _progress(self) -> tqdm:
+        total, smoothing = self.steps * self.settings.batch, 0.05
+        return bar("train", total, self.ranks.first, initial=self.seen, unit_scale=True, smoothing=smoothing)
+
+    # --- a step
+
+    def _step(self) -> None:
+        progress, settings = self.step / self.steps, self.settings
+        for name, optimiser in self.optimisers.items():
+            held = 1.0 if name == self.task.averaged else self.balance.rate
+            pace(optimiser, settings, held * self.slowed[name] * getattr(settings, f"lr_{name}"), progress)
+        for network in (*self.task.players.values(), self.average):
+            network.advance(progress)
+        every = settings.penalty_every
+        penalty = 0.0 if self.step % every else every * cosine(1.0, settings.penalty_final, progress)
+        pressure = Pressure(penalty, self.augment_p)
+        for stream, player in enumerate(self.task.players):
+            if player != self.task.averaged or (self.step + 1) % self.balance.critic_steps == 0:
+                self._move(player, stream, pressure)
+        self.step += 1
+        self._update_average()
+        if self.step % CONTROL_STEPS == 0:
+            self._control(self.signal.means(), CONTROL_STEPS * settings.batch)
+            self.signal.reset()
+
+    def _control(self, signals: dict[str, float], images: int) -> None:
+        """What the last steps say moves the augmentation and the balance, if chosen."""
+        if self.settings.augment == "ada":
+            self.ada.update(signals["ada_signal"], images)
+        self.balance.update(signals["separation"], images)
+
+    def _move(self, player: str, stream: int, pressure: Pressure) -> None:
+        """One optimiser step of one player on the global batch: this rank's share of each of `accumulate` parts."""
+        size, parts = self.settings.batch, self.settings.accumulate
+        draws = self.task.draw(player, size)
+        self.task.hold_all_but(player)
+        network, optimiser = self.task.players[player], self.optimisers[player]
+        optimiser.zero_grad(set_to_none=True)
+        share, shown = self.ranks.share(size // parts), list[dict[str, torch.Tensor]]()
+        for first in range(0, size, size // parts):
+            rows = slice(first + share.start, first + share.stop)
+            start = self.step * size + rows.start
+            batch = self.feed.batch(stream, start, rows.stop - rows.start, following=start + size)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+                loss, seen = self.task.loss(player, batch, draws[rows], pressure)
+            (loss / parts).backward()
+            shown.append(seen)
+        mine = {name: torch.cat([part[name].reshape(-1) for part in shown]) for name in shown[0]}
+        gathered = self.ranks.share_move(network, mine)
+        signals = self.task.signals(gathered)
+        self.task.remember(player, gathered)
+        self.meter.add(signals | {f"grad_norm_{player}": gradient_norm(network)})
+        self.signal.add({name: value for name, value in signals.items() if name in CONTROLLING})
+        optimiser.step()
+        self.task.finished(player)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        source, settings = self.task.players[self.task.averaged], self.settings
+        keep = ema_decay(settings.batch, settings.ema_half_life, settings.ema_ramp, self.seen)
+        torch._foreach_lerp_(list(self.average.parameters()), list(source.parameters()), 1 - keep)
+        for mean, value in zip(self.average.buffers(), source.buffers(), strict=True):
+            mean.copy_(value)
+
+    @property
+    def augment_p(self) -> float:
+        """Probability of each augmentation now."""
+        return self.ada.p if self.settings.augment == "ada" else self.settings.augment_p
+
+    # --- watching and measuring
+
+    def _point(self, images_per_second: float, shown: tqdm) -> None:
+        """Adds a point to the curves, and heeds what they show."""
+        means = self.meter.means()
+        self.meter.reset()
+        point = {
+            "images": self.seen,
+            "step": self.step,
+            **means,
+            "augment_p": self.augment_p if self.settings.augment != "none" else 0.0,
+            **self.balance.point,
+            **self._look(),
+            "images_per_second": images_per_second,
+        }
+        for name, value in point.items():
+            if not math.isfinite(value):
+                self._heed(not_finite(name, value))
+                return
+        self.chronicle.point(point, shown)
+        if failing := self.watch.check(self.chronicle.history):
+            self._heed(failing)
+        elif self.seen >= max(self.watch.armed_from, COMPARED):
+            self.chronicle.warn()
+
+    def _heed(self, alarm: Alarm) -> None:
+        """Does as `on_alarm` says. Raises TrainingStopped if the run is to end."""
+        action = self.settings.on_alarm
+        done = "stopped"
+        if action == "warn" and not alarm.fatal:
+            done = "went on, as on_alarm says"
+        elif action == "roll_back" and len(self.chronicle.history["alarms"]) < ROLL_BACKS:
+            done = self._roll_back(alarm.slower) or done
+        self.chronicle.alarmed(self.seen, alarm.kind, alarm.text, done)
+        if done == "stopped":
+            raise TrainingStopped(f"{alarm.kind} at {self.seen} images: {alarm.text}")
+
+    def _roll_back(self, slower: Sequence[str]) -> str:
+        """Gives all networks the weights of the best save, or of the start, and halves rates; says so, or "" without a save.
+
+        The run goes on from there with what is left of its images: the step counts on, so that saves and schedules stay in order.
+        Optimisers begin anew, as do the running means of regularisers.
+        """
+        best = self.chronicle.best
+        save = self.folder.step(best["step"]) if best else self.folder.start
+        if not self.ranks.any(self.ranks.first and save.is_dir(), self.device):
+            return ""
+        if self.ranks.first:
+            self._load(states.read(save, self.folder.key)[0])
+        self.ranks.same_start([*self.task.players.values(), self.average])
+        for optimiser in self.optimisers.values():
+            optimiser.state.clear()
+        for meter in (self.meter, self.signal):
+            meter.reset()
+        self.task.memory.clear()
+        for name in slower:
+            self.slowed[name] /= 2
+        rates = " and ".join(f"lr_{name} at {self.slowed[name]:g} of what params.yaml says" for name in slower)
+        return f"rolled back to {best['images'] if best else 0} images, with {rates}"
+
+    def _look(self) -> dict[str, float]:
+        """What the first rank sees of the fixed images, on all ranks."""
+        found = self.sight.look(self.average) if self.ranks.first else dict.fromkeys(self.sight.curves, 0.0)
+        return {name: self.ranks.from_first(value, self.device) for name, value in found.items()}
+
+    def _evaluate(self, shown: tqdm, stop: StopSignal) -> bool:
+        """Measures the averaged generator; True if it is the best so far (the first of equals is).
+
+        A signal meanwhile saves at once and raises Preempted: the time that is granted may be shorter than a measurement.
+        """
+        self._refuse_divergence()
+        before = states.random_state(self.device)
+        shown.set_postfix_str("measuring")
+        self.ranks.same_start([self.average])  # whose running statistics differ: the first rank's are those that are saved
+        watching = self.average.register_forward_pre_hook(partial(_leave_when_stopped, stop))
+        found: dict[str, Any] = {}
+        began = time.monotonic()
+        try:
+            value, found = self.measure(self.average)
+        except (_Left, Elsewhere):
+            value = LEFT
+        except OutOfMemory:
+            states.restore_random_state(before, self.device)
+            self._save()
+            raise
+        finally:
+            watching.remove()
+            states.restore_random_state(before, self.device)
+        value = self.ranks.from_first(value, self.device)
+        if value == LEFT:
+            self._stop(stop)
+        if self.ranks.first:
+            self._picture()
+        if not math.isfinite(value):
+            self._heed(not_finite("the measured distance", value))
+            return False
+        seconds = time.monotonic() - began
+        evaluation = {"images": self.seen, "step": self.step, "value": value, "seconds": seconds, **found}
+        return self.chronicle.evaluated(evaluation)
+
+    def _picture(self) -> None:
+        """What the fixed batch looks like now."""
+        self.chronicle.picture(self.seen, self.sight.picture(self.average))
+
+    # --- the state
+
+    def _save(self) -> None:
+        """Writes everything that the next step depends on, once it is known to be finite."""
+        self._refuse_divergence()
+        if self.ranks.first:
+            self.folder.save(self.step, *self._state())
+
+    def _state(self) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+        """All tensors by group, and all values."""
+        self.clock.add_to(self.chronicle.history["compute"])
+        players = self.task.players
+        tensors = {
+            "networks": {f"{name}.{key}": v for name, net in players.items() for key, v in net.state_dict().items()},
+            "average": dict(self.average.state_dict()),
+            "optimisers": states.optimiser_tensors(self.optimisers, players),
+            "random": states.random_state(self.device),
+        }
+        values = {
+            "run_key": self.folder.key,
+            "rounding": states.rounding(self.settings.accumulate, self.device),
+            "step": self.step,
+            "images": self.seen,
+            "best": self.chronicle.best,
+            "history": self.chronicle.history,
+            "slowed": self.slowed,
+            "ada": self.ada.state_dict(),
+            "balance": self.balance.level,
+            "memory": self.task.memory,
+            "meters": {"points": self.meter.state(), "signal": self.signal.state()},
+        }
+        return tensors, values
+
+    def _refuse_divergence(self) -> None:
+        """Heeds it if a step since the last point of the curves was not finite, so that no such weights are saved."""
+        for name, value in self.meter.means().items():
+            if not math.isfinite(value):
+                self._heed(not_finite(name, value))
+                return
+
+    def _load(self, tensors: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Gives the networks the weights of a save."""
+        for name, network in self.task.players.items():
+            own = {key.removeprefix(f"{name}."): v for key, v in tensors["networks"].items() if key.startswith(f"{name}.")}
+            network.load_state_dict(own)
+        self.average.load_state_dict(tensors["average"])
+
+    def _restore(self, save: Path) -> None:
+        tensors, values = states.read(save, self.folder.key)
+        states.warn_of_rounding(values, self.settings.accumulate, self.device)
+        self._load(tensors)
+        states.restore_optimisers(tensors["optimisers"], self.optimisers, self.task.players)
+        states.restore_random_state(tensors["random"], self.device)
+        self.step, self.slowed = values["step"], values["slowed"]
+        self.chronicle.restore(values["history"], values["best"])
+        self.ada.load_state_dict(values["ada"])
+        self.balance.level = values["balance"]
+        self.task.memory.update(values["memory"])
+        self.meter.restore(values["meters"]["points"], self.device)
+        self.signal.restore(values["meters"]["signal"], self.device)

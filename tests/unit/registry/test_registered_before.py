@@ -1,0 +1,59 @@
+"""What the code of November 2026 registered is served, compared, promoted and rolled back to, and loads as a checkpoint.
+
+registered-2026-11.tar.xz holds mlflow.db and mlartifacts as `dvc repro` of that code left them on the tiny images of the tests:
+digits version 1, digits-finetuned versions 1 and 2 (promoted by hand), and in images.npz what both versions gave for ROWS.
+"""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from atelier.models.model import load_generator, sample
+from atelier.registry.__main__ import main
+from atelier.registry.fetch import load_checkpoint
+
+ROWS = pd.DataFrame({"seed": [0, 1, 2], "class": ["bright", "dark", "dark"]})
+
+
+@pytest.fixture
+def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with tarfile.open(Path(__file__).with_name("registered-2026-11.tar.xz")) as archive:
+        archive.extractall(tmp_path / "store", filter="data")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/store/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "store"
+
+
+def registry(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["registry", *arguments])
+    main()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_version_gives_the_images_that_it_gave(version: int, before: Path) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{before}/mlflow.db")
+    images = np.asarray(mlflow.pyfunc.load_model(f"models:/digits-finetuned/{version}").predict(ROWS))
+    expected = np.load(before / "images.npz")[f"version_{version}"]
+    assert images.dtype == expected.dtype == np.uint8 and images.shape == expected.shape
+    assert abs(images.astype(int) - expected).max() <= 1, "but for the rounding of another processor"
+
+
+def test_it_is_a_checkpoint_that_can_be_compared_and_rolled_back_to(
+    before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_checkpoint("models:/digits-finetuned@champion", tmp_path / "pulled")
+    (images,) = sample(load_generator(tmp_path / "pulled"), 4, 0)
+    assert images.shape == (4, 1, 28, 28)
+    registry(monkeypatch, "compare", "digits-finetuned/1", "digits-finetuned/2", "--output", str(tmp_path / "page"))
+    assert (tmp_path / "page").is_dir()
+    registry(monkeypatch, "lineage", "digits-finetuned/2")
+    assert "models:/digits/1" in capsys.readouterr().out
+    registry(monkeypatch, "rollback", "digits-finetuned", "--reason", "a trial")
+    assert "champion is version 1" in capsys.readouterr().out
