@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from atelier.config.settings import Settings, TrainSettings
+from atelier.config.settings import Settings
+from atelier.config.training import TrainSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid, png

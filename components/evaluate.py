@@ -40,7 +40,7 @@ from typing import Any
 
 import numpy as np
 
-from atelier.config.settings import EvaluateSettings
+from atelier.config.evaluation import EvaluateSettings
 from atelier.data.manifest import NAME as MANIFEST
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output

@@ -24,7 +24,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atelier.config.settings import DataSettings, EvaluateSettings, FinetuneSettings, ModelSettings, SettingsError
+from atelier.config.data import DataSettings
+from atelier.config.evaluation import EvaluateSettings
+from atelier.config.model import ModelSettings
+from atelier.config.section import SettingsError
+from atelier.config.training import FinetuneSettings
 from atelier.models.model import GeneratorInfo
 from components import cli
 from components.train import add_arguments, report, train

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from atelier.config.settings import Extractor, Layer
+from atelier.config.evaluation import Extractor, Layer
 from atelier.data.image_files import open_images
 from atelier.io.files import check_folders
 from atelier.metrics.bias import BESIDE, remarks

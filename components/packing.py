@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 

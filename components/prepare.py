@@ -26,7 +26,7 @@ import argparse
 import re
 from pathlib import Path
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.manifest import NAME, Manifest
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.parts import NAME as PART

@@ -33,7 +33,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from atelier.config.settings import EvaluateSettings, Settings
+from atelier.config.evaluation import EvaluateSettings
+from atelier.config.settings import Settings
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
 from atelier.io.workspace import lasting

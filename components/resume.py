@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atelier.config.settings import ModelSettings, TrainSettings
+from atelier.config.model import ModelSettings
+from atelier.config.training import TrainSettings
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.training.checkpoint import Start
 from atelier.training.run import code_hash

@@ -44,7 +44,10 @@ from typing import Any
 
 import torch
 
-from atelier.config.settings import DataSettings, EvaluateSettings, Metric, ModelSettings, TrainSettings
+from atelier.config.data import DataSettings
+from atelier.config.evaluation import EvaluateSettings, Metric
+from atelier.config.model import ModelSettings
+from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
 from atelier.io.workspace import lasting

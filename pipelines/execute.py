@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from atelier.config.settings import SECTIONS, EvaluateSettings, parse
+from atelier.config.evaluation import EvaluateSettings
+from atelier.config.section import parse
+from atelier.config.settings import SECTIONS
 from atelier.errors import AtelierError
 from components import cli
 from pipelines import form

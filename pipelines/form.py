@@ -1,27 +1,22 @@
 """params.yaml as the run form of Kubeflow Pipelines: one typed parameter for each value of the file.
 
-Names are the key's path joined by "_" (train.seed -> train_seed), defaults are the file's values, descriptions its
-comments (one that begins with "as train.seed" says first what train.seed says), types and choices come from
-atelier.config.settings. Nothing is written twice.
+Names are the key's path joined by "_" (train.seed -> train_seed), defaults are the file's values; descriptions, types and
+choices are those of the settings' classes. Nothing is written twice.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-
-from atelier.config.settings import SECTIONS, Section, Settings, SettingsError, load, parse
+from atelier.config.section import SettingsError, fields, parse, values_of
+from atelier.config.settings import SECTIONS, Settings, load
 
 TRIED = ("model", "train")
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
-REFERENCE = re.compile(r"^as ([a-z_0-9]+(?:\.[a-z_0-9]+)+)")
 
 
 @dataclass(frozen=True)
@@ -47,25 +42,22 @@ def parameter(key: str) -> str:
 
 @lru_cache
 def leaves(params: Path = PARAMS) -> dict[str, Leaf]:
-    """Every value of params.yaml by its key, in the order of the file. Raises SettingsError if the file is not valid."""
-    settings = load(params)
-    defaults = dict(_values(settings))
-    annotations = dict(_annotations(Settings))
-    comments = dict(_comments(YAML().load(params.read_text(encoding="utf-8")), annotations))
+    """Every value of params.yaml by its key, in the order of the settings' classes. Raises SettingsError if it is not valid."""
+    defaults = dict(values_of(load(params)))
     return {
-        key: Leaf(key, _type(annotations[key]), defaults[key], _sentence(key, comments), _choices(annotations[key]))
-        for key in comments
+        key: Leaf(key, _type(field.annotation), defaults[key], field.description or "", _choices(field.annotation))
+        for key, field in fields(Settings)
     }
 
 
 def filled(settings: Settings) -> dict[str, Any]:
     """The form with the values of `settings`: parameter name -> value."""
-    return {parameter(key): value for key, value in _values(settings)}
+    return {parameter(key): value for key, value in values_of(settings)}
 
 
 def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
     """Keys of a section of the settings ("train" -> "seed", "images", ...), all or the `allowed` ones."""
-    found = [key for key, _ in _annotations(SECTIONS[section])]
+    found = [key for key, _ in fields(SECTIONS[section])]
     return [key for key in found if not allowed or key in allowed]
 
 
@@ -74,7 +66,7 @@ def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
 
     Whatever arrives that is not of the setting's type stays as it is, for the validation to refuse.
     """
-    annotations = dict(_annotations(SECTIONS[section]))
+    annotations = {key: field.annotation for key, field in fields(SECTIONS[section])}
     result: dict[str, Any] = {}
     for key, value in given.items():
         *parents, leaf = key.split(".")
@@ -88,7 +80,7 @@ def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
 def tried(settings: dict[str, Any], trial: dict[str, Any]) -> dict[str, Any]:
     """The sections with those of a trial of a sweep ({"train.seed": 1}) in their place. Raises SettingsError."""
     values = {section: settings[section].model_dump(mode="json") for section in TRIED}
-    annotations = dict(_annotations(Settings))
+    annotations = {key: field.annotation for key, field in fields(Settings)}
     for key, value in trial.items():
         *parents, leaf = key.split(".")
         place: Any = values if parents else None
@@ -108,44 +100,6 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _values(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and plain values; a mapping that is one setting stays whole."""
-    plain_values = section.model_dump(mode="json")
-    for name, value in section:
-        if isinstance(value, Section):
-            yield from _values(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", plain_values[name]
-
-
-def _annotations(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from _annotations(field.annotation, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field.annotation
-
-
-def _comments(values: CommentedMap, settings: Container[str], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys of `settings` in the file's order, each with the comment at the end of its line."""
-    for key, value in values.items():
-        if isinstance(value, CommentedMap) and f"{prefix}{key}" not in settings:
-            yield from _comments(value, settings, f"{prefix}{key}.")
-        else:
-            token = values.ca.items.get(key, [None] * 3)[2]
-            if token is None and isinstance(value, CommentedMap | CommentedSeq):  # with a line for each item
-                token = (value.ca.comment or [None])[0]
-            yield f"{prefix}{key}", token.value.splitlines()[0].lstrip("# ").strip() if token else ""
-
-
-def _sentence(key: str, comments: dict[str, str]) -> str:
-    """The comment of a key; the sentence it points at takes the place of the pointer."""
-    reference = REFERENCE.match(comments[key])
-    if reference is None:
-        return comments[key]
-    return _sentence(reference[1], comments) + comments[key][reference.end() :]
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

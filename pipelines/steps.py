@@ -13,7 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atelier.config.settings import SECTIONS, ClusterSettings, DataSettings, ModelSettings, Settings, parse
+from atelier.config.cluster import ClusterSettings
+from atelier.config.data import DataSettings
+from atelier.config.model import ModelSettings
+from atelier.config.section import parse
+from atelier.config.settings import SECTIONS, Settings
 from atelier.io.files import atomic_write, canonical_json
 from pipelines import form
 from pipelines.execute import CACHE, ORIGIN, STATES, STEPS, Step, StepError, execute, step, watching

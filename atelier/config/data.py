@@ -16,24 +16,43 @@ TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, or a sp
 class DataSettings(Section):
     """Where images come from and how they become a packed dataset."""
 
-    source: str
-    path: Annotated[str, Field(min_length=1)]
-    licence: str
-    labels: bool
-    image_column: str
-    label_column: str
-    resolution: Literal[28, 32, 64, 128, 256, 512, 1024]
-    channels: Literal[1, 3]
-    fit: Literal["crop", "pad", "stretch"]
-    margin: Annotated[int, Field(ge=0)]
-    filter: Literal["lanczos", "bicubic", "bilinear", "box"]
-    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
-    split: Literal["draw", "given", "pool"]
-    holdout: Annotated[float, Field(ge=0, lt=1)]
-    min_side: PositiveInt
-    max_pixels: PositiveInt
-    max_rejected: Annotated[int, Field(ge=0)]
-    shard_mib: PositiveInt
+    source: str = Field(
+        description="mnist-5k (embedded), digits-1797 (embedded), folder, zip, idx, parquet, webdataset, lmdb, s3, or "
+        "torchvision:NAME"
+    )
+    path: Annotated[str, Field(min_length=1)] = Field(
+        description="folder, file or s3:// prefix that the source reads; what is embedded ignores it"
+    )
+    licence: str = Field(description="licence of the images, written into the manifest")
+    labels: bool = Field(description="keep class labels (sub-folders, label files or label column)")
+    image_column: str = Field(description="column of a Parquet source that holds the encoded images")
+    label_column: str = Field(description="column of a Parquet source that holds the labels; key of a WebDataset's .json members")
+    resolution: Literal[28, 32, 64, 128, 256, 512, 1024] = Field(
+        description="side of the square images in pixels: 28, or a power of two from 32 to 1024"
+    )
+    channels: Literal[1, 3] = Field(description="1 for grey, 3 for colour")
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        description="how an image becomes a square: crop (centre), pad (with the background) or stretch"
+    )
+    margin: Annotated[int, Field(ge=0)] = Field(
+        description="pixels of background on each side of that square, less than half the resolution; frames what fills its "
+        "image like what does not"
+    )
+    filter: Literal["lanczos", "bicubic", "bilinear", "box"] = Field(description="antialiased resampling filter")
+    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = Field(
+        description="colour under transparent pixels and beside padded ones, as #RRGGBB in quotes"
+    )
+    split: Literal["draw", "given", "pool"] = Field(
+        description="how images are held out: draw (of all images), given (what the source has in val, valid, test or the like "
+        "beside train; with holdout: 0.0) or pool (draw, though the source has such folders)"
+    )
+    holdout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="share of the images kept out of training, drawn by content hash"
+    )
+    min_side: PositiveInt = Field(description="an image with a shorter side in pixels is rejected as too small")
+    max_pixels: PositiveInt = Field(description="an image with more pixels is rejected before it is decoded")
+    max_rejected: Annotated[int, Field(ge=0)] = Field(description="packing fails when more images than this are rejected")
+    shard_mib: PositiveInt = Field(description="size of a shard in MiB")
 
     @field_validator("source")
     @classmethod

@@ -28,76 +28,116 @@ Form = Literal["skip", "residual"]
 class MLPSettings(Section):
     """Goodfellow 2014; `mlp` and `mlp_deep` are both of it."""
 
-    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
+    hidden: Annotated[list[PositiveInt], Field(min_length=1)] = Field(
+        description="widths of the generator's hidden layers; the discriminator mirrors them"
+    )
 
 
 class DCGANSettings(Section):
     """Radford 2016."""
 
-    width: PositiveInt
-    batch_norm: bool
+    width: PositiveInt = Field(
+        description="channels of the layer nearest to the image; doubled at each halving of the resolution"
+    )
+    batch_norm: bool = Field(
+        description="batch norm in the discriminator (the generator has it always); false with r1 or r2, whose gradient norms it "
+        "would mix over the batch"
+    )
 
 
 class ResNetSettings(Section):
     """Miyato 2018."""
 
-    width_generator: PositiveInt
-    widest_generator: PositiveInt
-    width_discriminator: PositiveInt
-    widest_discriminator: PositiveInt
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    width_generator: PositiveInt = Field(
+        description="channels of the generator's layer nearest to the image; doubled at each halving of the resolution"
+    )
+    widest_generator: PositiveInt = Field(description="largest number of channels of the generator's layers")
+    width_discriminator: PositiveInt = Field(
+        description="channels of the discriminator's first block; doubled at each further halving"
+    )
+    widest_discriminator: PositiveInt = Field(description="largest number of channels of the discriminator's layers")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="probability that a channel of the generator is left out: what varies an image beside the latent, in training"
+    )
 
 
 class SAGANSettings(Section):
     """Zhang 2019."""
 
-    width_generator: PositiveInt
-    widest_generator: PositiveInt
-    width_discriminator: PositiveInt
-    widest_discriminator: PositiveInt
-    attention: Level
+    width_generator: PositiveInt = Field(
+        description="channels of the generator's layer nearest to the image; doubled at each halving of the resolution"
+    )
+    widest_generator: PositiveInt = Field(description="largest number of channels of the generator's layers")
+    width_discriminator: PositiveInt = Field(
+        description="channels of the discriminator's first block; doubled at each further halving"
+    )
+    widest_discriminator: PositiveInt = Field(description="largest number of channels of the discriminator's layers")
+    attention: Level = Field(
+        description="where both networks attend: how often the image is halved to the side of that feature map"
+    )
 
 
 class ProGANSettings(Section):
     """Karras 2018."""
 
-    width: PositiveInt
-    widest: PositiveInt
-    grown: Share
-    group: PositiveInt
+    width: PositiveInt = Field(
+        description="channels of the layers nearest to the image; doubled at each halving of the resolution"
+    )
+    widest: PositiveInt = Field(description="largest number of channels of a layer")
+    grown: Share = Field(
+        description="share of the training after which the networks have grown to the whole resolution; stages and fades take "
+        "equal parts of it"
+    )
+    group: PositiveInt = Field(
+        description="consecutive images over which the discriminator sees the minibatch's standard deviation"
+    )
 
 
 class BigGANSettings(Section):
     """Brock 2019; the scales of its critic are Wang 2018's."""
 
-    width_generator: PositiveInt
-    widest_generator: PositiveInt
-    width_discriminator: PositiveInt
-    widest_discriminator: PositiveInt
-    attention: Level
-    embedding: PositiveInt
-    scales: PositiveInt
+    width_generator: PositiveInt = Field(
+        description="channels of the generator's layer nearest to the image; doubled at each halving of the resolution"
+    )
+    widest_generator: PositiveInt = Field(description="largest number of channels of the generator's layers")
+    width_discriminator: PositiveInt = Field(
+        description="channels of the discriminator's first block; doubled at each further halving"
+    )
+    widest_discriminator: PositiveInt = Field(description="largest number of channels of the discriminator's layers")
+    attention: Level = Field(
+        description="where both networks attend: how often the image is halved to the side of that feature map"
+    )
+    embedding: PositiveInt = Field(description="dimensions of the class embedding that all layers of the generator share")
+    scales: PositiveInt = Field(
+        description="sizes at which the discriminator judges an image: itself, its half, its quarter, ..."
+    )
 
 
 class StyleGAN2Settings(Section):
     """Karras 2020."""
 
-    width: PositiveInt
-    widest: PositiveInt
-    mapping_layers: PositiveInt
-    mixing: Share
-    generator: Form
-    discriminator: Form
-    group: PositiveInt
+    width: PositiveInt = Field(
+        description="channels of the layers nearest to the image; doubled at each halving of the resolution"
+    )
+    widest: PositiveInt = Field(description="largest number of channels of a layer")
+    mapping_layers: PositiveInt = Field(description="layers from the latent to the style")
+    mixing: Share = Field(description="share of the images that are painted with the styles of two latents, in training")
+    generator: Form = Field(description="form of the generator: skip (each stage adds to the image) or residual")
+    discriminator: Form = Field(description="form of the discriminator: residual, or skip (each stage sees the image)")
+    group: PositiveInt = Field(
+        description="consecutive images over which the discriminator sees the minibatch's standard deviation"
+    )
 
 
 class R3GANSettings(Section):
     """Huang 2024."""
 
-    channels: Annotated[list[PositiveInt], Field(min_length=1)]
-    blocks: PositiveInt
-    expansion: PositiveInt
-    group_size: PositiveInt
+    channels: Annotated[list[PositiveInt], Field(min_length=1)] = Field(
+        description="channels of each stage, from the smallest up: one for each of 7, 14, 28 px or 4, 8, 16, 32 ... px"
+    )
+    blocks: PositiveInt = Field(description="residual blocks a stage")
+    expansion: PositiveInt = Field(description="inner width of a block over its outer width")
+    group_size: PositiveInt = Field(description="channels a group of the 3x3 convolution")
 
     @model_validator(mode="after")
     def _groups(self) -> Self:
@@ -113,10 +153,15 @@ class R3GANSettings(Section):
 class Shared(Section):
     """What every family is told."""
 
-    architecture: Literal["mlp", "mlp_deep", "dcgan", "resnet", "sagan", "progan", "biggan", "stylegan2", "r3gan"]
-    conditional: bool
-    conditioning: Literal["projection", "concatenation", "auxiliary"]
-    latent_dim: PositiveInt
+    architecture: Literal["mlp", "mlp_deep", "dcgan", "resnet", "sagan", "progan", "biggan", "stylegan2", "r3gan"] = Field(
+        description="family of networks"
+    )
+    conditional: bool = Field(description="condition both networks on the class label")
+    conditioning: Literal["projection", "concatenation", "auxiliary"] = Field(
+        description="how the discriminator takes the label: projection (on its embedding), concatenation (as one more colour of "
+        "the image) or auxiliary (it also has to name the class); biggan and r3gan project"
+    )
+    latent_dim: PositiveInt = Field(description="dimensions of the latent z")
 
 
 class ModelSettings(Shared):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from atelier.errors import AtelierError
 
@@ -30,6 +32,25 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+
+
+def fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key below a section ("mlp.hidden"), with its type, bounds and description, in the order of the classes."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from fields(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def values_of(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of `fields` with their plain values; a mapping that is one setting stays whole."""
+    plain = section.model_dump(mode="json")
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from values_of(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", plain[name]
 
 
 def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:

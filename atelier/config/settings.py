@@ -1,7 +1,7 @@
 """params.yaml -> typed settings.
 
-Every key is declared here with its type and its bounds; nothing else is accepted. An error names the key's path, what was
-found and what is allowed. The sentence that explains a key to people is its comment in params.yaml, and only there.
+Every key is declared in the class of its section with its type, its bounds and the sentence that explains it; nothing else is
+accepted. An error names the key's path, what was found and what is allowed.
 """
 
 from __future__ import annotations
@@ -9,219 +9,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import model_validator
 from ruamel.yaml import YAML, YAMLError
 
+from atelier.config.cluster import ClusterSettings
 from atelier.config.data import DataSettings
+from atelier.config.evaluation import EvaluateSettings, Metric
 from atelier.config.model import ModelSettings
-from atelier.config.section import Beta, PositiveInt, Rate, Section, SettingsError, Share, Weight, parse
-
-REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
-Extractor = Literal["efficientnet_lite0", "inception", "dinov2", "onnx"]
-Layer = Literal["default", "64", "192", "768", "2048"]
-Metric = Literal[
-    "frechet", "kernel", "prdc", "memorised", "classifier", "frechet_infinity", "per_class", "inception_score", "path_length"
-]
-
-
-class TrainSettings(Section):
-    """The duel: objective, penalties, optimisers, augmentation, and what is saved, measured and watched."""
-
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    images: PositiveInt
-    batch: PositiveInt
-    accumulate: PositiveInt
-    objective: Literal["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"]
-    r1: Weight
-    r2: Weight
-    gradient_penalty: Weight
-    dragan: Weight
-    path_length: Weight
-    penalty_final: Share
-    penalty_every: PositiveInt
-    zcr_discriminator: Weight
-    zcr_generator: Weight
-    zcr_sigma: Annotated[float, Field(gt=0)]
-    lecam: Weight
-    orthogonal: Weight
-    classification: Weight
-    perceptual: Weight
-    perceptual_network: Literal["efficientnet_lite0", "vgg16"]
-    perceptual_weights: Annotated[str, Field(min_length=1)]
-    clip: Weight
-    critic_steps: Annotated[int, Field(ge=1, le=16)]
-    balance: Literal["none", "rates", "steps"]
-    balance_target: Annotated[float, Field(gt=0.5, lt=1)]
-    balance_images: PositiveInt
-    lr_generator: Rate
-    lr_discriminator: Rate
-    lr_final: Share
-    beta1: Beta
-    beta2: Beta
-    beta2_final: Beta
-    ema_half_life: PositiveInt
-    ema_ramp: Share
-    augment: Literal["none", "diffaugment", "ada"]
-    augment_p: Share
-    ada_target: Annotated[float, Field(gt=0, lt=1)]
-    ada_images: PositiveInt
-    precision: Literal["auto", "float32", "bfloat16"]
-    compile: bool
-    checkpointing: bool
-    nodes: PositiveInt
-    save_every: PositiveInt
-    log_every: PositiveInt
-    evaluate_every: PositiveInt
-    evaluate_from: Share
-    evaluate_samples: Annotated[int, Field(ge=16)]
-    max_grad_norm: Annotated[float, Field(gt=0)]
-    min_diversity: Share
-    min_kinds: Share
-    on_alarm: Literal["stop", "roll_back", "warn"]
-
-    @model_validator(mode="after")
-    def _combinations(self) -> Self:
-        if self.batch % self.accumulate:
-            raise ValueError(
-                f"batch {self.batch} cannot be cut into accumulate = {self.accumulate} equal parts; "
-                f"choose accumulate among the divisors of {self.batch}"
-            )
-        if self.batch // self.accumulate % self.nodes:
-            raise ValueError(
-                f"batch / accumulate = {self.batch // self.accumulate} cannot be shared by nodes = {self.nodes} machines; "
-                "choose a batch that can"
-            )
-        if self.compile and self.checkpointing:
-            raise ValueError("compile chooses by itself what it computes again; set checkpointing: false, or compile: false")
-        if self.images < self.batch:
-            raise ValueError(f"images {self.images} is less than one batch of {self.batch}; raise images or lower batch")
-        if self.log_every < (most := self.batch * self.critic_steps * (8 if self.balance == "steps" else 1)):
-            raise ValueError(
-                f"log_every {self.log_every} may hold no step of the generator (batch x critic_steps, up to 8 times as many with "
-                f"balance: steps); set log_every to at least {most}"
-            )
-        if self.augment == "ada" and self.objective == "minimax":
-            raise ValueError("ada reads the sign of D's logits on real images, which minimax saturates; use nonsaturating")
-        held = [key for key in ("gradient_penalty", "dragan") if getattr(self, key) > 0]
-        if held and self.r1 + self.r2 > 0:
-            raise ValueError(
-                f"{held[0]} pulls the norms of D's gradients to 1, but r1 and r2 pull them to 0; set r1: 0.0 and r2: 0.0, or "
-                f"{held[0]}: 0.0"
-            )
-        if self.clip > 0 and self.objective != "wasserstein":
-            raise ValueError(f"clip keeps a Wasserstein critic Lipschitz, {self.objective} has none; set clip: 0.0")
-        if self.clip > 0 and (held or self.r1 + self.r2 > 0):
-            raise ValueError("clip and a penalty on D's gradients both hold its slope; set clip: 0.0, or the penalties to 0.0")
-        if (self.perceptual_network == "efficientnet_lite0") != (self.perceptual_weights == "packaged"):
-            raise ValueError(
-                f"perceptual_weights {self.perceptual_weights} are not for {self.perceptual_network}: set packaged for "
-                "efficientnet_lite0; published, a file or an s3:// URI for vgg16"
-            )
-        if self.lecam > 0 and self.objective in ("wasserstein", "relativistic"):
-            raise ValueError(
-                f"lecam compares D's logits with their running means, but {self.objective} leaves them free to drift together; "
-                "set lecam: 0.0, or objective: nonsaturating or hinge"
-            )
-        return self
-
-    @property
-    def penalises_gradients(self) -> list[str]:
-        """Keys of the penalties in use on the gradients of D by its images."""
-        return [key for key in ("r1", "r2", "gradient_penalty", "dragan") if getattr(self, key) > 0]
-
-
-class FinetuneSettings(TrainSettings):
-    """The same duel on the target images, from a trained generator, its discriminator and its EMA."""
-
-    init_from: Annotated[str, Field(min_length=1)]
-    freeze_discriminator: Annotated[int, Field(ge=0)]
-
-    @field_validator("init_from")
-    @classmethod
-    def _whole_uri(cls, where: str) -> str:
-        if where.startswith("models:/") and not REGISTERED.fullmatch(where):
-            raise ValueError(f"{where} names no version; write models:/NAME@ALIAS or models:/NAME/VERSION")
-        return where
-
-
-class EvaluateSettings(Section):
-    """What is measured, with which eyes."""
-
-    extractor: Extractor
-    weights: Annotated[str, Field(min_length=1)]
-    layer: Layer
-    metrics: Annotated[list[Metric], Field(min_length=1)]
-    samples: Annotated[int, Field(ge=16)]
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    batch: PositiveInt
-    max_distance: Annotated[float, Field(gt=0)]
-    min_class_share: Share
-
-    @field_validator("metrics")
-    @classmethod
-    def _once(cls, metrics: list[Metric]) -> list[Metric]:
-        if len(set(metrics)) < len(metrics):
-            raise ValueError(f"{metrics} names one twice; name each once")
-        return metrics
-
-    @model_validator(mode="after")
-    def _weights_fit(self) -> Self:
-        if self.extractor == "efficientnet_lite0" and self.weights != "packaged":
-            raise ValueError(f"weights {self.weights} are not for efficientnet_lite0, which has its own: set packaged")
-        if self.extractor == "inception" and self.weights == "packaged":
-            raise ValueError("weights packaged are not for inception: set published (fetched once), a file or an s3:// URI")
-        if self.extractor in ("dinov2", "onnx") and self.weights in ("packaged", "published"):
-            raise ValueError(f"weights {self.weights} are not for {self.extractor}: set the path of the file, or its s3:// URI")
-        if self.extractor != "inception" and self.layer != "default":
-            raise ValueError(f"layer {self.layer} is one of inception's, and extractor is {self.extractor}: set layer: default")
-        if "inception_score" in self.metrics and (self.extractor in ("dinov2", "onnx") or self.layer not in ("default", "2048")):
-            raise ValueError(
-                "metrics: inception_score needs a network with classes after its last layer: set extractor inception with "
-                "layer default, or efficientnet_lite0 (whose score is named after it), or leave it out"
-            )
-        return self
-
-
-class RegistrySettings(Section):
-    """Names under which runs and generators are kept in MLflow."""
-
-    experiment: Annotated[str, Field(min_length=1)]
-    base: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-    finetuned: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-
-    @model_validator(mode="after")
-    def _two_names(self) -> Self:
-        if self.base == self.finetuned:
-            raise ValueError(f"base and finetuned are both {self.base}; give each generator a name of its own")
-        return self
-
-
-class GateSettings(Section):
-    """Who becomes champion in the registry."""
-
-    primary: Literal["frechet", "kernel"]
-    min_delta: Weight
-    min_coverage: Share
-    min_recall: Share
-    min_class_share: Share
-    max_memorised: Share
-
-
-class ClusterSettings(Section):
-    """Where Kubeflow places the tasks. Amounts are texts, since Kubeflow takes no number for them from a run's form."""
-
-    accelerator: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")]
-    accelerators: Annotated[str, Field(pattern=r"^[0-9]+$")]
-    cpu: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+|m)?$")]
-    memory: Annotated[str, Field(pattern=r"^[0-9]+([KMGT]i?)?$")]
-    node_selector: Annotated[dict[str, str], Field(min_length=1)]
-    tolerations: Annotated[list[dict[str, str | int]], Field(min_length=1)]
-    secret: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
-    states: Annotated[str, Field(pattern=r"^(none|s3://[^/]+(/.*)?)$")]
+from atelier.config.registry import GateSettings, RegistrySettings
+from atelier.config.section import Section, SettingsError, parse
+from atelier.config.training import FinetuneSettings, TrainSettings
 
 
 class Settings(Section):

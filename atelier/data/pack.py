@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data import parts as stored
 from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.arrange import Found
 from atelier.data.errors import DataError
 from atelier.data.manifest import Record, RejectedImage, load_record

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from atelier.config.settings import TrainSettings
+from atelier.config.training import TrainSettings
 from atelier.extractors import perceptual
 from atelier.extractors.perceptual import Perception
 from atelier.losses import penalties

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from atelier.config.settings import FinetuneSettings, TrainSettings
+from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.errors import AtelierError
 
 ALLOCATORS = (

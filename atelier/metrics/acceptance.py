@@ -6,7 +6,7 @@ import re
 import reprlib
 from pathlib import Path
 
-from atelier.config.settings import EvaluateSettings
+from atelier.config.evaluation import EvaluateSettings
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.metrics.bias import DISTANCE, of_real
 from atelier.metrics.evaluator import Evaluation

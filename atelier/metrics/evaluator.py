@@ -12,8 +12,8 @@ import torch
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from torch import nn
 
+from atelier.config.evaluation import EvaluateSettings
 from atelier.config.section import first_problem
-from atelier.config.settings import EvaluateSettings
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor, load_extractor
 from atelier.io.files import atomic_write, canonical_json, read_json

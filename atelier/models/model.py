@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from atelier.config.section import first_problem
-from atelier.config.settings import ModelSettings, SettingsError
+from atelier.config.model import ModelSettings
+from atelier.config.section import SettingsError, first_problem
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write, canonical_json, read_json, sha256_file
 from atelier.networks import zoo

@@ -32,7 +32,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from atelier import command_line
-from atelier.config.settings import ModelSettings
+from atelier.config.model import ModelSettings
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output, sha256_file
 from atelier.models.model import INFO, WEIGHTS, GeneratorError, GeneratorInfo, load_generator, read_weights, write_info

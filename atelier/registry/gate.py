@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from atelier.config.settings import GateSettings
+from atelier.config.registry import GateSettings
 from atelier.metrics.acceptance import KERNEL_DISTANCE
 from atelier.metrics.bias import DISTANCE, mostly_bias, of_real
 from atelier.metrics.identity import Measurement

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from atelier.config.settings import GateSettings
+from atelier.config.registry import GateSettings
 from atelier.errors import AtelierError
 from atelier.metrics.identity import Measurement
 from atelier.registry.fetch import check_signature

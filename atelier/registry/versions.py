@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from atelier.config.settings import REGISTERED
+from atelier.config.training import REGISTERED
 from atelier.io.files import parse_json
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.tracking.client import check_reachable, client, explained, import_mlflow

@@ -30,7 +30,7 @@ import tempfile
 from pathlib import Path
 
 from atelier import command_line
-from atelier.config.settings import REGISTERED
+from atelier.config.training import REGISTERED
 from atelier.errors import AtelierError
 from atelier.registry.versions import RESERVED_ALIAS, address
 from atelier.serving.limits import Limits

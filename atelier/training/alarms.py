@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atelier.config.settings import TrainSettings
+from atelier.config.training import TrainSettings
 from atelier.errors import AtelierError
 from atelier.training.diagnosis import FEW_KINDS, LATEST, MORE_VARIETY, SCATTERED, WON, in_hundred, latest
 

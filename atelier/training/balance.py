@@ -7,7 +7,7 @@ moves at constant speed up or down as separation is above or below its target.
 
 from __future__ import annotations
 
-from atelier.config.settings import TrainSettings
+from atelier.config.training import TrainSettings
 
 OCTAVES = 3.0  # the level stays within these: from an eighth to eight times
 

@@ -12,8 +12,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from atelier.config.model import ModelSettings
 from atelier.config.section import first_problem
-from atelier.config.settings import ModelSettings
 from atelier.io.files import atomic_folder, canonical_json, read_json
 from atelier.models.model import (
     INFO,

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 import atelier
-from atelier.config.settings import ModelSettings, TrainSettings, fingerprint
+from atelier.config.model import ModelSettings
+from atelier.config.settings import fingerprint
+from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorInfo
 from atelier.networks.layers import ImageShape

@@ -6,7 +6,7 @@ import math
 
 from torch.optim import Optimizer
 
-from atelier.config.settings import TrainSettings
+from atelier.config.training import TrainSettings
 
 
 def cosine(start: float, end: float, progress: float) -> float:

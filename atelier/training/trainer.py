@@ -21,7 +21,7 @@ from torch import nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from atelier.config.settings import TrainSettings
+from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.progress import bar
 from atelier.losses.augment import AdaController

@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from atelier.config.settings import ClusterSettings, Section, fingerprint
+from atelier.config.cluster import ClusterSettings
+from atelier.config.section import Section
+from atelier.config.settings import fingerprint
 from atelier.io.files import atomic_folder, check_output
 from atelier.io.storage import StorageError
 from atelier.models.model import INFO, GeneratorInfo, read_info

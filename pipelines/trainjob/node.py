@@ -27,7 +27,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from atelier.config.settings import FinetuneSettings, ModelSettings, TrainSettings, parse
+from atelier.config.model import ModelSettings
+from atelier.config.section import parse
+from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.errors import AtelierError
 from atelier.io.storage import StorageAway, StorageError
 from atelier.models.model import GeneratorInfo

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from atelier.data.sources.base import Source
 
 if TYPE_CHECKING:
-    from atelier.config.settings import DataSettings
+    from atelier.config.data import DataSettings
     from atelier.data.process import Recipe
 
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from atelier.config.settings import FinetuneSettings, ModelSettings, SettingsError, TrainSettings
+from atelier.config.model import ModelSettings
+from atelier.config.section import SettingsError
+from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.regularizers import TERMS, Memory, Seen, Term

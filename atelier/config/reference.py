@@ -1,0 +1,100 @@
+"""What params.yaml may say, in words: one key for `explain`, all of them as docs/parameters.md."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic.fields import FieldInfo
+
+from atelier.config.section import Section, SettingsError, fields
+from atelier.config.settings import SECTIONS, Settings
+
+HEAD = """# Parameters
+
+Every key of `params.yaml`, from the classes in `atelier/config/` (`python -m atelier.config reference` writes this page, a test
+holds it to them). `python -m atelier.config explain train.r1` prints one. The value is that of the digits, the project of
+`make demo`.
+"""
+WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list", dict: "mapping"}
+SIGNS = ((Gt, "gt", ">"), (Ge, "ge", "≥"), (Lt, "lt", "<"), (Le, "le", "≤"))
+LIKE = {"target": "data", "finetune": "train"}  # sections whose keys another one explains
+
+
+def explain(key: str, values: Mapping[str, Any]) -> str:
+    """What a key means, what it may be and what it is in `values` (dotted keys), in a few lines. Raises SettingsError."""
+    known = dict(fields(Settings))
+    if key in known:
+        field = known[key]
+        return f"{key}: {field.description}\nallowed: {allowed(field)}\nhere: {shown(values[key])}"
+    below = [name for name in known if name.startswith(f"{key}.")]
+    if below:
+        return "\n".join(f"{name}: {known[name].description}" for name in below)
+    near = [name for name in known if name.rpartition(".")[2] == key][:3] or difflib.get_close_matches(key, known, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the sections are {', '.join(SECTIONS)}"
+    raise SettingsError(f"{key}: no such key; {hint}")
+
+
+def page(values: Mapping[str, Any]) -> str:
+    """docs/parameters.md: a table for each section, with the values that `values` has (dotted keys)."""
+    return HEAD + "".join(_section(name, section, values) for name, section in SECTIONS.items())
+
+
+def _section(name: str, section: type[Section], values: Mapping[str, Any]) -> str:
+    lines = [f"\n## {name}\n", _first(section)]
+    explained = dict(fields(SECTIONS[LIKE[name]])) if name in LIKE else {}
+    if explained:
+        lines.append(f"\nThe other keys are those of [{LIKE[name]}](#{LIKE[name]}); these differ, or are its own:")
+    lines += ["\n| key | value | allowed | what it is |", "|---|---|---|---|"]
+    for key, field in fields(section):
+        if key not in explained or values[f"{name}.{key}"] != values[f"{LIKE[name]}.{key}"]:
+            row = (f"`{key}`", f"`{shown(values[f'{name}.{key}'])}`", allowed(field), field.description or "")
+            lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _first(section: type[Section]) -> str:
+    return (section.__doc__ or "").splitlines()[0]
+
+
+def allowed(field: FieldInfo) -> str:
+    """The type and the bounds of a key in words."""
+    return _type(field.annotation, field.metadata)
+
+
+def _type(annotation: Any, metadata: list[Any]) -> str:
+    if get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        return _type(annotation, [*metadata, *more])
+    if get_origin(annotation) is Literal:
+        return ", ".join(str(choice) for choice in get_args(annotation))
+    kind = get_origin(annotation) or annotation
+    word = WORDS[kind]
+    if kind is list:
+        (item,) = get_args(annotation)
+        word += f" of: {_type(item, [])}"
+    return " ".join([word, *_bounds(metadata)])
+
+
+def _bounds(metadata: list[Any]) -> Iterator[str]:
+    for one in metadata:
+        inner = getattr(one, "metadata", [one])
+        for bound in inner:
+            for kind, name, sign in SIGNS:
+                if isinstance(bound, kind):
+                    yield f"{sign} {getattr(bound, name)}"
+            if isinstance(bound, MinLen):
+                yield "(not empty)"
+
+
+def shown(value: Any) -> str:
+    """A value as YAML has it in one line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(shown(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {shown(item)}' for key, item in value.items())}}}"
+    return str(value)
