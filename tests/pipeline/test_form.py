@@ -9,7 +9,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from atelier.config.data import SOURCES
-from atelier.config.settings import Metric, ModelSettings, SettingsError, load, parse
+from atelier.config.evaluation import Metric
+from atelier.config.model import ModelSettings
+from atelier.config.section import SettingsError, parse
+from atelier.config.settings import load
+from atelier.config.training import TrainSettings
 from pipelines import form
 from small import ROOT
 
@@ -50,14 +54,11 @@ def test_types_are_those_of_the_settings(parameters: dict[str, dict[str, Any]], 
     assert parameters[name]["parameterType"] == kind
 
 
-def test_descriptions_are_the_comments(parameters: dict[str, dict[str, Any]]) -> None:
-    lines = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
-    comment = next(line for line in lines if line.strip().startswith("ema_half_life:")).partition(" # ")[2]
-    assert parameters["train_ema_half_life"]["description"] == comment
-    assert parameters["finetune_ema_half_life"]["description"] == comment  # its comment is "as train.ema_half_life"
+def test_descriptions_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]) -> None:
+    assert parameters["train_ema_half_life"]["description"] == TrainSettings.model_fields["ema_half_life"].description
+    assert parameters["finetune_ema_half_life"]["description"] == parameters["train_ema_half_life"]["description"]
     assert parameters["target_filter"]["description"] == parameters["data_filter"]["description"]
     assert all(parameter["description"] for parameter in parameters.values())
-    assert not any(parameter["description"].startswith("as ") for parameter in parameters.values())
 
 
 def test_choices_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]) -> None:
@@ -72,7 +73,7 @@ def test_choices_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]
 def test_what_a_list_cannot_offer_is_in_the_description(parameters: dict[str, dict[str, Any]]) -> None:
     for name, allowed in (("evaluate_metrics", get_args(Metric)), ("data_source", SOURCES), ("target_source", SOURCES)):
         missing = [word for word in allowed if word not in parameters[name]["description"]]
-        assert not missing, f"the comment of {name} in params.yaml lacks {missing}"
+        assert not missing, f"the description of {name} lacks {missing}"
 
 
 def test_a_filled_form_gives_the_settings_back() -> None:
@@ -91,16 +92,6 @@ def test_a_list_that_is_none_of_whole_numbers_is_refused_by_name(widths: Any) ->
     given = {key: form.filled(load(ROOT / "params.yaml"))[form.parameter(f"model.{key}")] for key in form.keys("model")}
     with pytest.raises(SettingsError, match=r"the form: model\.mlp\.hidden"):
         parse(form.plain("model", {**given, "mlp.hidden": widths}), ModelSettings, origin="the form", prefix="model")
-
-
-def test_a_list_of_lines_keeps_its_comment(tmp_path: Path) -> None:
-    """`dvc exp run -S` writes lists one item a line and moves the comment behind the key."""
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    line = next(line for line in text.splitlines() if line.strip().startswith("hidden:"))
-    comment = line.partition(" # ")[2]
-    (tmp_path / "params.yaml").write_text(text.replace(line, f"    hidden:     # {comment}\n    - 8\n    - 9"), encoding="utf-8")
-    leaf = form.leaves(tmp_path / "params.yaml")["model.mlp.hidden"]
-    assert (leaf.default, leaf.description) == ([8, 9], comment)
 
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:

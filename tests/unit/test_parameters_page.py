@@ -1,0 +1,52 @@
+"""What explains params.yaml to people: every key has a sentence, `explain` finds it, docs/parameters.md has all of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from atelier.config import __main__ as command
+from atelier.config import reference
+from atelier.config.section import SettingsError, fields, values_of
+from atelier.config.settings import Settings, load
+
+ROOT = Path(__file__).parents[2]
+VALUES = dict(values_of(load(ROOT / "params.yaml")))
+
+
+def test_every_key_has_a_sentence_and_a_value() -> None:
+    explained = dict(fields(Settings))
+    assert explained.keys() == VALUES.keys() and all(field.description for field in explained.values())
+
+
+def test_the_page_is_what_the_classes_say() -> None:
+    remedy = "run python -m atelier.config reference > docs/parameters.md"
+    assert (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8") == reference.page(VALUES), remedy
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        ("train.beta1", ["train.beta1: Adam's beta1", "allowed: number ≥ 0 < 1", "here: 0.0"]),
+        ("train.compile", ["allowed: true or false", "here: false"]),
+        ("gate.primary", ["allowed: frechet, kernel"]),
+        ("model.mlp.hidden", ["allowed: list of: whole number > 0 (not empty)", "here: [256]"]),
+        ("registry", ["registry.experiment: MLflow experiment of the runs", "registry.base: "]),
+    ],
+)
+def test_explain(key: str, lines: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["config", "--params", str(ROOT / "params.yaml"), "explain", key])
+    command.main()
+    told = capsys.readouterr().out
+    assert all(line in told for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [("r1", "train.r1 or finetune.r1"), ("train.lr_generater", "train.lr_generator"), ("zzz", "the sections are data, target")],
+)
+def test_a_wrong_key_is_told(key: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=hint):
+        reference.explain(key, VALUES)
