@@ -1,7 +1,7 @@
 """The pipeline for Kubeflow Pipelines (v2): compiled, run on this machine without a cluster, or run on one.
 
 It is the graph of dvc.yaml over the same component functions. Its run form has one parameter for each value of params.yaml
-(train.seed is train_seed) with that value as its default, its comment as the description and its choices as a list.
+(train.seed is train_seed) with that value as its default, its description and its choices as a list.
 
 examples:
   python -m pipelines run-local --set train.images=2000     run all steps as processes in this environment
