@@ -52,7 +52,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types ui serve compile report clean
+.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types hooks ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -128,6 +128,9 @@ lint: $(STAMP) ## style and formatting
 
 types: $(STAMP) ## static types
 	@mypy
+
+hooks: $(STAMP) ## have git run ruff and mypy on what a commit changes
+	@pre-commit install
 
 ui: $(STAMP) ## MLflow's pages on the runs of this folder, at http://127.0.0.1:5000 (PORT=...)
 	@[ -z "$$MLFLOW_TRACKING_URI" ] || \
