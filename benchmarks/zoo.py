@@ -23,7 +23,6 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,7 +36,7 @@ from atelier.config.settings import Settings, load
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write, canonical_json
 from atelier.io.pictures import grid, png
-from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
+from atelier.metrics.evaluator import Evaluator, read_evaluation
 from atelier.models.model import INFO, load_generator, sample
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks, choose_device
@@ -45,6 +44,7 @@ from atelier.training.history import Observer
 from atelier.training.run import run
 from benchmarks import zoo_page
 from benchmarks.tournament import load_critic, matrix
+from benchmarks.trained import Trained
 from components import cli
 from components.train import measure_by_distance, watching
 
@@ -56,25 +56,6 @@ SPEED_STEPS = 96  # of the run that finds out how fast a family is here; fewer t
 ROUND = 1000  # images, to which a budget is rounded down
 SHOWN, COLUMNS = 60, 10
 JUDGED = 448  # images a painter shows each critic
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One run: its family and seed, its checkpoint, what it measured and what it took."""
-
-    family: str
-    seed: int
-    folder: Path
-    evaluation: Evaluation
-    images: int
-    seconds: float
-    painter: int
-    critic: int
-
-    @property
-    def images_per_second(self) -> float:
-        """Over the whole run, measurements included."""
-        return self.images / self.seconds
 
 
 class Speed(Observer):

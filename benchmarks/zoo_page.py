@@ -8,7 +8,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +18,7 @@ from atelier.io.files import atomic_write
 from atelier.metrics.evaluator import Evaluation
 from atelier.report.charts import number_text
 from atelier.training.checkpoint import read_history
-
-if TYPE_CHECKING:
-    from benchmarks.zoo import Trained
+from benchmarks.trained import Trained
 
 BEGIN, END = "<!-- results: make zoo writes what follows -->\n", "<!-- end of results -->\n"
 COLUMNS = ("family", "distance", "interval or spread", "recall", "precision", "read", "G", "D", "images", "images/s", "minutes")

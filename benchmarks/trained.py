@@ -1,0 +1,27 @@
+"""A run of the zoo, as its page tells of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from atelier.metrics.evaluator import Evaluation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One run: its family and seed, its checkpoint, what it measured and what it took."""
+
+    family: str
+    seed: int
+    folder: Path
+    evaluation: Evaluation
+    images: int
+    seconds: float
+    painter: int
+    critic: int
+
+    @property
+    def images_per_second(self) -> float:
+        """Over the whole run, measurements included."""
+        return self.images / self.seconds
