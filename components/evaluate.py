@@ -53,6 +53,7 @@ from atelier.models.model import GeneratorError, load_generator
 from atelier.networks.layers import Generator
 from atelier.report.gallery import Neighbours, neighbours, picture, rows
 from atelier.report.html import MAX_NEIGHBOURS, write_report
+from atelier.tracking.closing import OBJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
 from components import cli
@@ -106,7 +107,10 @@ def evaluate(
         with atomic_folder(output, METRICS) as folder:
             atomic_write(folder / METRICS, canonical_json(metrics))
             found.write(folder / EVALUATION)
-            acceptance.write(folder, acceptance.objection(found, settings))
+            objection = acceptance.objection(found, settings)
+            acceptance.write(folder, objection)
+            if objection:
+                run.set_tags({OBJECTION: objection})
             atomic_write(folder / SHARES, _shares(found, images))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = rows(generator, images, settings.seed)

@@ -72,10 +72,8 @@ def finish(settings: dict[str, Any], status: PipelineTaskFinalStatus, summary: O
     """Closes the pipeline's run in MLflow and says how it ended. Runs whatever happened before."""
     from atelier.tracking.closing import close_pipeline
 
-    where = close_pipeline(settings["registry"]["experiment"], status.state, status.error_message or "")
-    lines = [f"# The pipeline ended: {status.state}", "", f"Run of MLflow: {where}"]
-    if status.error_message:
-        lines += ["", f"Reason: {status.error_message}"]
+    ending = close_pipeline(settings["registry"]["experiment"], status.state, status.error_message or "")
+    lines = [f"# The pipeline ended: {ending.text}", "", f"Run of MLflow: {ending.run_id} ({ending.status})"]
     atomic_write(Path(summary.path), "\n".join(lines) + "\n")
     print("\n".join(lines))
 

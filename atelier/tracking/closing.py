@@ -4,36 +4,84 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from atelier.tracking import runs
 from atelier.tracking.client import check_reachable, client, experiment_id, explained, mask
 from atelier.tracking.provenance import environment_tags, pipeline_key
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
 STATE, REASON = "atelier.pipeline_state", "atelier.pipeline_reason"
+OBJECTION = "atelier.objection"  # of a run that measured a generator: why it is of no use
+LAST = "register"
 TAG_LENGTH = 5000  # MLflow's limit
-STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
+# The words of kfp.local, and those of Kubeflow Pipelines 2.17, which are the metadata store's (GetLastKnownState in resolve.go).
+STATUS = {
+    "SUCCEEDED": "FINISHED",
+    "COMPLETE": "FINISHED",
+    "CACHED": "FINISHED",
+    "FAILED": "FAILED",
+    "CANCELLED": "KILLED",
+    "CANCELED": "KILLED",
+}
 
 
-def close_pipeline(experiment: str, state: str, reason: str = "") -> str:
-    """Ends the MLflow run of this pipeline, whose steps may have died without a word, and returns its id.
+@dataclass(frozen=True)
+class Ending:
+    """How a pipeline ended: the id of its run in MLflow, that run's status, and in words what it was."""
 
-    `state` is Kubeflow's (SUCCEEDED, FAILED, CANCELLED). Steps that MLflow still takes for running are ended, too. With
-    MLFLOW_RUN_ID in the environment the end of runs is the business of whoever injected it: that run gets the tags only.
-    Raises TrackingError.
+    run_id: str
+    status: str
+    text: str
+
+
+def close_pipeline(experiment: str, state: str, reason: str = "") -> Ending:
+    """Ends the MLflow run of this pipeline, whose steps may have died without a word.
+
+    `state` is Kubeflow's. Where it says nothing (RUNNING, UNKNOWN: after a closed gate, a lost pod, a driver that failed), the
+    runs of the steps decide. Those that MLflow still takes for running are ended, too. With MLFLOW_RUN_ID in the environment the
+    end of runs is the business of whoever injected it: that run gets the tags only. Raises TrackingError.
     """
     with explained():
         check_reachable()
         mlflow = client()
-        tags = {STATE: state, **({REASON: mask(reason)[:TAG_LENGTH]} if reason else {})}
         injected = os.environ.get("MLFLOW_RUN_ID")
         if injected:
-            runs.set_tags(mlflow, injected, tags)
-            return injected
-        inside = experiment_id(mlflow, experiment)
-        run_id = runs.pipeline_run(mlflow, inside, pipeline_key(), environment_tags()).info.run_id
-        runs.set_tags(mlflow, run_id, tags)
-        status, now = STATUS.get(state, "FAILED"), int(time.time() * 1000)
-        for left in runs.unfinished(mlflow, inside, run_id):
-            mlflow.set_terminated(left, "KILLED", end_time=now)
-        mlflow.set_terminated(run_id, status, end_time=now)
-        return run_id
+            parent = mlflow.get_run(injected).data.tags.get(runs.PARENT, injected)
+            inside = mlflow.get_run(parent).info.experiment_id
+        else:
+            inside = experiment_id(mlflow, experiment)
+            parent = runs.pipeline_run(mlflow, inside, pipeline_key(), environment_tags()).info.run_id
+        steps = runs.steps_of(mlflow, inside, parent)
+        status, text = _ending(state, steps)
+        text = "; ".join(part for part in (text, mask(reason)) if part)
+        run_id = injected or parent
+        runs.set_tags(mlflow, run_id, {STATE: state, REASON: text[:TAG_LENGTH]})
+        if not injected:
+            now = int(time.time() * 1000)
+            for left in runs.unfinished(mlflow, inside, parent):
+                mlflow.set_terminated(left, "KILLED", end_time=now)
+            mlflow.set_terminated(parent, status, end_time=now)
+        return Ending(run_id, status, text)
+
+
+def _ending(state: str, steps: dict[str, Run]) -> tuple[str, str]:
+    """Status of the pipeline's run, and why, from Kubeflow's word and the latest run of each step."""
+    status = STATUS.get(state, "")
+    failed = [name for name, run in steps.items() if run.info.status == "FAILED"]
+    lost = [name for name, run in steps.items() if run.info.status in ("RUNNING", "KILLED")]
+    closed = [f"{name} found {run.data.tags[OBJECTION]}" for name, run in steps.items() if OBJECTION in run.data.tags]
+    if status == "KILLED":
+        return status, "canceled" + (f" in {', '.join(lost)}" if lost else "")
+    if status == "FAILED" or (not status and failed):
+        return "FAILED", f"failed in {', '.join(failed or lost) or 'a step without a run in MLflow'}"
+    if not status and lost:
+        return "FAILED", f"lost in {', '.join(lost)}, which ended without a word: its pod was killed or its node went away"
+    if closed and LAST not in steps:
+        return "FINISHED", f"a gate closed, since a generator is of no use: {'; '.join(closed)}"
+    if status or LAST in steps:
+        return "FINISHED", "done"
+    return "FAILED", f"ended in state {state}, and no step says why; look at the run's page in Kubeflow"

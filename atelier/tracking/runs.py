@@ -153,16 +153,19 @@ def unfinished(client: MlflowClient, experiment: str, pipeline_run_id: str) -> l
     return [run.info.run_id for run in found if run.info.status == "RUNNING"]
 
 
+def steps_of(client: MlflowClient, experiment: str, pipeline_run_id: str) -> dict[str, Run]:
+    """The latest run of each step of a pipeline's run, by the step's name."""
+    children = client.search_runs([experiment], f"tags.`{PARENT}` = '{pipeline_run_id}'", max_results=1000)
+    return {run.data.tags.get(STEP, run.info.run_id): run for run in sorted(children, key=lambda run: run.info.start_time)}
+
+
 def finish(client: MlflowClient, opened: Opened, status: str) -> None:
     """Ends the step's run, and gives the pipeline's run the state that its steps' latest runs add up to."""
     client.set_terminated(opened.run_id, status, end_time=int(time.time() * 1000))
     if not opened.manages_parent or opened.parent_run_id is None:
         return
-    children = client.search_runs([opened.experiment_id], f"tags.`{PARENT}` = '{opened.parent_run_id}'", max_results=1000)
-    latest: dict[str, Run] = {}
-    for child in sorted(children, key=lambda run: run.info.start_time):
-        latest[child.data.tags.get(STEP, child.info.run_id)] = child
-    states = {child.info.status for child in latest.values()}
+    steps = steps_of(client, opened.experiment_id, opened.parent_run_id)
+    states = {step.info.status for step in steps.values()}
     whole = next((state for state in ("FAILED", "KILLED", "RUNNING") if state in states), "FINISHED")
     if whole == "RUNNING":
         client.update_run(opened.parent_run_id, status="RUNNING")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from pathlib import Path
 
@@ -29,15 +30,55 @@ def killed_step(client: MlflowClient, name: str) -> tuple[str, str]:
     return ids
 
 
-@pytest.mark.parametrize(("state", "status"), [("SUCCEEDED", "FINISHED"), ("FAILED", "FAILED"), ("CANCELLED", "KILLED")])
-def test_the_pipelines_run_ends_as_the_pipeline_did(client: MlflowClient, state: str, status: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "status", "text"),
+    [
+        ("SUCCEEDED", "FINISHED", "done"),  # kfp.local's words
+        ("FAILED", "FAILED", "failed in train"),
+        ("CANCELLED", "KILLED", "canceled in train"),
+        ("COMPLETE", "FINISHED", "done"),  # those of the backend
+        ("CACHED", "FINISHED", "done"),
+        ("CANCELED", "KILLED", "canceled in train"),
+        ("RUNNING", "FAILED", "lost in train, which ended without a word"),
+        ("UNKNOWN", "FAILED", "lost in train, which ended without a word"),
+    ],
+)
+def test_the_pipelines_run_ends_as_the_pipeline_did(client: MlflowClient, state: str, status: str, text: str) -> None:
     step, pipeline = killed_step(client, "train")
-    assert closing.close_pipeline("closing", state, "node lost; token=abc") == pipeline
+    ending = closing.close_pipeline("closing", state, "node lost; token=abc")
+    assert (ending.run_id, ending.status) == (pipeline, status) and ending.text.startswith(text)
     whole = client.get_run(pipeline)
     assert whole.info.status == status and whole.info.end_time
     assert whole.data.tags[closing.STATE] == state
-    assert whole.data.tags[closing.REASON] == "node lost; token=***"
+    assert whole.data.tags[closing.REASON] == ending.text and ending.text.endswith("; node lost; token=***")
     assert client.get_run(step).info.status == "KILLED"
+
+
+def ended(name: str, objection: str = "", fails: bool = False) -> None:
+    """A step that has ended, well or with an error; `objection` is what measuring found."""
+    with contextlib.suppress(RuntimeError), step_run(name, "closing", {}, required=True) as run:
+        if objection:
+            run.set_tags({closing.OBJECTION: objection})
+        if fails:
+            raise RuntimeError
+
+
+def test_where_kubeflow_has_no_word_the_steps_say_how_it_ended(client: MlflowClient) -> None:
+    """RUNNING is what the exit handler hears after a closed gate, of a lost pod and after a driver that failed."""
+    ended("evaluate_base")
+    unknown = closing.close_pipeline("closing", "RUNNING")
+    assert unknown.status == "FAILED" and unknown.text.startswith("ended in state RUNNING, and no step says why")
+    ended("evaluate_finetuned", objection="fid is 500, above evaluate.max_distance = 400")
+    closed = closing.close_pipeline("closing", "RUNNING")
+    assert closed.status == "FINISHED" and closed.text == (
+        "a gate closed, since a generator is of no use: evaluate_finetuned found fid is 500, above evaluate.max_distance = 400"
+    )
+    assert client.get_run(closed.run_id).info.status == "FINISHED"
+    ended("register")
+    assert closing.close_pipeline("closing", "RUNNING").text == "done"
+    ended("register", fails=True)
+    failed = closing.close_pipeline("closing", "RUNNING")
+    assert failed.status == "FAILED" and failed.text == "failed in register"
 
 
 def test_a_step_that_has_ended_stays_as_it_is(client: MlflowClient) -> None:
@@ -48,15 +89,16 @@ def test_a_step_that_has_ended_stays_as_it_is(client: MlflowClient) -> None:
 
 
 def test_a_pipeline_that_failed_before_its_first_step_has_a_run_too(client: MlflowClient) -> None:
-    run = client.get_run(closing.close_pipeline("closing", "FAILED", "no such image"))
-    assert run.info.status == "FAILED" and run.data.tags[closing.REASON] == "no such image"
+    run = client.get_run(closing.close_pipeline("closing", "FAILED", "no such image").run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags[closing.REASON] == "failed in a step without a run in MLflow; no such image"
 
 
 def test_an_injected_run_is_ended_by_whoever_injected_it(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     inside = client.create_experiment("injected")
     run_id = client.create_run(inside).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
-    assert closing.close_pipeline("closing", "FAILED", "no") == run_id
+    assert closing.close_pipeline("closing", "FAILED", "no").run_id == run_id
     run = client.get_run(run_id)
     assert run.info.status == "RUNNING" and run.data.tags[closing.STATE] == "FAILED"
 
