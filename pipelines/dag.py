@@ -55,7 +55,7 @@ def pipeline(cluster: Cluster | None = None, params: Path = form.PARAMS) -> base
         signature.append(_parameter(imported(section), uri, str))
         described[imported(section)] = f"address of the {ROLES[section]} images in DVC's remote, which names their content"
     if cluster.trials:
-        signature.append(_parameter(TRIALS, [dict(trial) for trial in cluster.trials], list))
+        signature.append(_parameter(TRIALS, [dict(trial) for trial in cluster.trials], list[dict[str, Any]]))
         described[TRIALS] = "what to try out: a list of settings of model and train, of which the best generator is taken"
 
     def build(*values: Any) -> None:
