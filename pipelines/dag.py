@@ -132,9 +132,7 @@ def _packed(task: Task, section: str, extra: Mapping[str, Any], cluster: Cluster
     role = ROLES[section]
     raw = {}
     if section in cluster.imports:
-        brought = dsl.importer(extra[imported(section)], dsl.Dataset, reimport=False)
-        brought.set_display_name(f"Find the {role} images").after(check)
-        raw["raw"] = task(f"fetch_{role}", source=brought.output).outputs["images"]
+        raw["raw"] = task(f"fetch_{role}", address=extra[imported(section)]).after(check).outputs["images"]
     if cluster.partitions == 1:
         return task(f"prepare_{role}", **raw).after(check).outputs["images"]
     with dsl.ParallelFor(list(range(1, cluster.partitions + 1)), name=f"parts of the {role} images") as number:

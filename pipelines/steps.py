@@ -82,23 +82,23 @@ def finish(settings: dict[str, Any], status: PipelineTaskFinalStatus, summary: O
 
 
 @step("Fetch the base images", {}, packs=True, reusable=True)
-def fetch_base(settings: dict[str, Any], source: Input[Dataset], images: Output[Dataset]) -> None:
+def fetch_base(settings: dict[str, Any], address: str, images: Output[Dataset]) -> None:
     """Fetches the base images from DVC's remote."""
-    _fetch(source, images)
+    _fetch(address, images)
 
 
 @step("Fetch the target images", {}, packs=True, reusable=True)
-def fetch_target(settings: dict[str, Any], source: Input[Dataset], images: Output[Dataset]) -> None:
+def fetch_target(settings: dict[str, Any], address: str, images: Output[Dataset]) -> None:
     """Fetches the target images from DVC's remote."""
-    _fetch(source, images)
+    _fetch(address, images)
 
 
-def _fetch(source: Input[Dataset], images: Output[Dataset]) -> None:
-    # By the address: what Kubeflow brings to source.path is of a folder only the list of its files, and kfp.local brings nothing.
+def _fetch(address: str, images: Output[Dataset]) -> None:
+    # A text and no artifact: Kubeflow's launcher would fetch that itself, from Amazon's S3 alone, and of a folder only the list.
     from components.fetch import fetch, tracked
 
-    fetch(source.uri, Path(images.path))
-    images.metadata |= {"md5": tracked(source.uri).md5}
+    fetch(address, Path(images.path))
+    images.metadata |= {"md5": tracked(address).md5}
 
 
 @step("Prepare the base images", {"data": ALL, "registry": EXPERIMENT}, packs=True, reusable=True)

@@ -100,7 +100,7 @@ def _walk(
             label = component["executorLabel"]
             executor = pipeline["deploymentSpec"]["executors"][label]
             found[name.replace("-", "_")] = Read(
-                task, component, executor.get("container", executor.get("importer")), placed.get(label, {}), given, arrived,
+                task, component, executor["container"], placed.get(label, {}), given, arrived,
                 parameters, conditions, loops, around.groups,
             )  # fmt: skip
 

@@ -151,19 +151,17 @@ def test_nothing_stale_comes_from_the_cache() -> None:
 
 
 def test_images_that_are_named_by_their_content_are_taken_from_the_cache() -> None:
-    base = {"importer", "fetch_base", "prepare_base", "train", "evaluate_base"}
-    assert cached(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]})) | {"importer"} == base
-    both = cached(dag.Cluster(PINNED, DATA, imports=ADDRESSES)) - {"importer", "importer_2"}
-    assert both == base - {"importer"} | {"fetch_target", "prepare_target", "evaluate_finetuned"}
+    base = {"fetch_base", "prepare_base", "train", "evaluate_base"}
+    assert cached(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]})) == base
+    both = cached(dag.Cluster(PINNED, DATA, imports=ADDRESSES))
+    assert both == base | {"fetch_target", "prepare_target", "evaluate_finetuned"}
 
 
-def test_changed_images_are_another_artifact() -> None:
-    """The importer looks the address up in what Kubeflow has: the same address is the same artifact, another one is not."""
+def test_changed_images_have_another_address() -> None:
+    """The address of the content is an input of the task that fetches it, and so a part of the cache's key."""
     tasks = compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES))
-    for importer, section, role in (("importer", "data", "base"), ("importer_2", "target", "target")):
-        assert "reimport" not in tasks[importer].container  # false, which the format leaves out
-        assert tasks[importer].parameters["uri"] == ("parameter", f"{section}_dvc_uri")
-        assert tasks[f"fetch_{role}"].artifacts["source"] == (importer, "artifact")
+    for section, role in (("data", "base"), ("target", "target")):
+        assert tasks[f"fetch_{role}"].parameters["address"] == ("parameter", f"{section}_dvc_uri")
         assert tasks[f"prepare_{role}"].artifacts["raw"] == (f"fetch_{role}", "images")
         told = {"data": "base_dvc_uri", "target": "finetuned_dvc_uri"}[section]
         assert tasks["register"].parameters[told] == ("parameter", f"{section}_dvc_uri")
@@ -227,7 +225,7 @@ def test_what_needs_no_networks_runs_in_the_smaller_image() -> None:
     tasks = compiled(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
     light = {name for name, task in tasks.items() if task.container.get("image") == DATA}
     assert light == {"check", "finish", "fetch_base", "prepare_base", "prepare_target"}
-    assert {task.container.get("image") for task in tasks.values()} == {PINNED, DATA, None}  # an importer has none
+    assert {task.container["image"] for task in tasks.values()} == {PINNED, DATA}
 
 
 def test_an_image_that_can_move_is_refused() -> None:
