@@ -115,7 +115,7 @@ zoo: $(STAMP) $(BASE) ## train every family for MINUTES (4), write docs/zoo.md a
 	@python -m benchmarks.zoo --minutes $(MINUTES)
 
 fuzz: $(STAMP) ## feed damaged files, bodies and records to all that reads them, for SECONDS (60), and keep what ends wrongly in .fuzz/
-	@python tests/fuzz --seconds $(SECONDS) --seed $(SEED)
+	@python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
 	@OMP_NUM_THREADS=1 python -m pytest -q tests/container

@@ -15,7 +15,7 @@ from components.choose import ChoiceError, choose, markdown, trials
 from components.evaluate import EVALUATION, METRICS, evaluate
 from components.prepare import prepare
 from components.train import train
-from small import write_params
+from tests.support.small import write_params
 
 Folders = tuple[list[Path], list[Path]]
 

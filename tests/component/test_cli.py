@@ -5,27 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from atelier.training.preemption import Preempted
 from components import cli
+from tests.support.commands import run
 
 COMPONENTS = ("prepare", "train", "finetune", "evaluate", "register")
-
-
-def run(name: str, *arguments: str) -> int:
-    """Runs `python -m components.NAME` in this process and returns its exit code."""
-    module = importlib.import_module(f"components.{name}")
-    before, sys.argv = sys.argv, [name, *arguments]
-    try:
-        cli.run(module.main)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
 
 
 @pytest.mark.parametrize("name", COMPONENTS)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.fetch import IMAGES, FetchError, fetch, tracked
-from small import write_images
+from tests.support.small import write_images
 
 
 def dvc(folder: Path, *arguments: str) -> None:

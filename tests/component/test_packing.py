@@ -11,7 +11,7 @@ from atelier.data.errors import DataError
 from atelier.data.manifest import load_manifest
 from atelier.data.pack import pack
 from components.packing import packed_otherwise
-from test_cli import run
+from tests.support.commands import run
 
 PACKED = Path("packed")
 

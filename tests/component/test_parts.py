@@ -12,7 +12,7 @@ import pytest
 
 from atelier.config.settings import load
 from components.prepare import merge_parts, prepare, prepare_part
-from small import ROOT, folder_hash
+from tests.support.small import ROOT, folder_hash
 
 
 def command(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:

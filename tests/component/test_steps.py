@@ -27,7 +27,7 @@ from components.finetune import finetune
 from components.prepare import prepare
 from components.register import Candidate, Line, RegistrationError, markdown, read_lines, register
 from components.train import train
-from small import folder_hash, write_params
+from tests.support.small import folder_hash, write_params
 
 
 @dataclass(frozen=True)

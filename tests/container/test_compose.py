@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from small import ROOT
+from tests.support.small import ROOT
 
 COMPOSE = (ROOT / "docker/compose.yaml").read_text(encoding="utf-8")
 SERVICES: dict[str, Any] = YAML(typ="safe").load(COMPOSE)["services"]

@@ -18,9 +18,9 @@ from typing import Any
 import boto3
 import pytest
 
-from containers import UID, Image
-from small import ROOT, unavailable, write_images, write_params
-from team_services import Services, free_ports, run
+from tests.support.containers import UID, Image
+from tests.support.small import ROOT, unavailable, write_images, write_params
+from tests.support.team_services import Services, free_ports, run
 
 NAMES = ("data", "train")
 PINNED_BASE = re.findall(r"^ARG BASE_IMAGE=(\S+)", (ROOT / "docker/Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)[0]

@@ -24,11 +24,11 @@ from kfp import local
 from ruamel.yaml import YAML
 
 from atelier.models.model import load_generator
-from containers import Image
-from failing import failing
 from pipelines.containers import docker_runner
-from small import write_images, write_params
-from team_services import Services
+from tests.support.containers import Image
+from tests.support.failing import failing
+from tests.support.small import write_images, write_params
+from tests.support.team_services import Services
 
 FAILURES = 20
 BASE, TUNED = "boxed", "boxed-tuned"  # short, so that the table holds them on one line

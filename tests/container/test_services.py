@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from team_services import Services, free_ports, services_call
+from tests.support.team_services import Services, free_ports, services_call
 
 
 def s3(services: Services, **changes: str) -> Any:

@@ -1,5 +1,5 @@
 """Fixtures of the small pipeline."""
 
-from small import images, quiet
+from tests.support.small import images, quiet
 
 __all__ = ["images", "quiet"]

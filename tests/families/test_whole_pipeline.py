@@ -12,8 +12,8 @@ import pytest
 
 from atelier.models.model import load_generator
 from atelier.networks import zoo
-from clone import STAGES, Clone, make_clone, skipped
-from small import run_local, write_params
+from tests.support.clone import STAGES, Clone, make_clone, skipped
+from tests.support.small import run_local, write_params
 
 MLP = "architecture: mlp"  # as write_params has it
 

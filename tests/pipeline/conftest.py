@@ -1,5 +1,5 @@
 """Fixtures of the small pipeline."""
 
-from small import images, quiet, workspace
+from tests.support.small import images, quiet, workspace
 
 __all__ = ["images", "quiet", "workspace"]

@@ -19,11 +19,11 @@ from kfp.client.client import _extract_pipeline_yaml
 
 from atelier import command_line
 from atelier.config.settings import load
-from kfp_fixtures import IMAGE, PIPELINE, STATES, TEXTS, TOKEN, Run, happens, kfp_server, run_verb, started_run
-from kfp_server import Answer, KfpServer
 from pipelines import form
 from pipelines.client import connection, pods
-from small import ROOT
+from tests.support.kfp_fixtures import IMAGE, PIPELINE, STATES, TEXTS, TOKEN, Run, happens, kfp_server, run_verb, started_run
+from tests.support.kfp_server import Answer, KfpServer
+from tests.support.small import ROOT
 
 __all__ = ["kfp_server", "run_verb", "started_run"]
 

@@ -13,7 +13,7 @@ from pipelines import __main__ as command_line
 from pipelines.client import help_texts
 from pipelines.cluster import PipelineError
 from pipelines.transcript import Transcript
-from small import ROOT
+from tests.support.small import ROOT
 
 IMAGE = f"registry.example/atelier@sha256:{'a' * 64}"
 

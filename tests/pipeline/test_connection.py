@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from kfp_contract import Violation, check
-from kfp_fixtures import PIPELINE, STATES, TOKEN, Run, happens, kfp_server, run_verb, started_run
-from kfp_server import Answer, KfpServer, serving
 from pipelines.client import connection
+from tests.support.kfp_contract import Violation, check
+from tests.support.kfp_fixtures import PIPELINE, STATES, TOKEN, Run, happens, kfp_server, run_verb, started_run
+from tests.support.kfp_server import Answer, KfpServer, serving
 
 __all__ = ["kfp_server", "run_verb", "started_run"]
 

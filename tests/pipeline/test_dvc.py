@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from atelier_mlflow import place
-from clone import STAGES, Clone, make_clone, skipped
-from small import folder_hash
+from tests.support.clone import STAGES, Clone, make_clone, skipped
+from tests.support.small import folder_hash
 
 
 @dataclass(frozen=True)

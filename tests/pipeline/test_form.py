@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from atelier.config.data import SOURCES
 from atelier.config.settings import Metric, ModelSettings, SettingsError, load, parse
 from pipelines import form
-from small import ROOT
+from tests.support.small import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 
 from atelier.config.settings import SECTIONS, load
 from atelier.tracking.provenance import environment_tags
-from compiled_yaml import Read, compiled, documents, read
 from pipelines import dag, form, runners, steps
 from pipelines.client import calls
 from pipelines.execute import SECRETS
-from small import ROOT
+from tests.support.compiled_yaml import Read, compiled, documents, read
+from tests.support.small import ROOT
 
 Graph = dict[str, dict[str, Any]]
 AROUND = {"check", "finish"}  # tasks that a command line needs not

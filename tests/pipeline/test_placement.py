@@ -9,9 +9,9 @@ import kubernetes_validate
 import pytest
 
 from atelier.config.settings import SettingsError, load
-from compiled_yaml import Read, compiled
 from pipelines import cluster, dag, form, steps
-from small import KUBERNETES, ROOT
+from tests.support.compiled_yaml import Read, compiled
+from tests.support.small import KUBERNETES, ROOT
 
 IMAGE = f"registry.example:5000/atelier@sha256:{'a' * 64}"
 COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned", "register"}

@@ -15,7 +15,7 @@ from atelier.config.settings import load
 from atelier.models.model import load_generator
 from pipelines import form, runners, steps
 from pipelines.cluster import PipelineError
-from small import run_local, write_params
+from tests.support.small import run_local, write_params
 
 STAGES = {"prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register"}
 

@@ -16,16 +16,16 @@ import kubernetes_validate
 import pytest
 
 from atelier.io.storage import StorageAway
-from fake_kubernetes import NAMESPACE, Kubernetes, objections
 from pipelines.execute import SECRETS, SHARED_MEMORY
 from pipelines.trainjob import job as jobs
 from pipelines.trainjob import launch
 from pipelines.trainjob.files import ALIVE, FAILED, JobFiles
 from pipelines.trainjob.job import TrainJobError, TrainJobLost
-from small import KUBERNETES
-from trainjob_tasks import IMAGE, when
+from tests.support.fake_kubernetes import NAMESPACE, Kubernetes, objections
+from tests.support.small import KUBERNETES, ROOT
+from tests.support.trainjob_tasks import IMAGE, when
 
-pytest_plugins = "trainjob_tasks"
+pytest_plugins = "tests.support.trainjob_tasks"
 
 
 # --- what is submitted
@@ -206,12 +206,12 @@ def test_a_job_that_somebody_deleted_is_lost(cluster: Kubernetes, placed: Any, f
 def test_a_task_that_is_stopped_deletes_its_job(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
     states = placed()["cluster"].states
     code = (
-        "import sys; from pathlib import Path; from atelier.config.settings import load; from trainjob_tasks import *; "
+        "import sys; from pathlib import Path; from atelier.config.settings import load; "
+        "from tests.support.trainjob_tasks import *; "
         "sections = sections_of(load('params.yaml', [*TWO_NODES, f'cluster.states={sys.argv[1]}']), 'train'); "
         "launch.run('train', sections, Path(sys.argv[2]), Path('model'))"
     )
-    tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tests), str(tests.parent)])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     task = subprocess.Popen([sys.executable, "-c", code, states, str(folder)], env=environment)
     when(lambda: cluster.jobs, lambda: task.send_signal(signal.SIGTERM))
     assert task.wait(timeout=180) == 128 + signal.SIGTERM

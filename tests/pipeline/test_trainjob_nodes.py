@@ -17,14 +17,14 @@ import pytest
 from atelier.config.settings import load
 from atelier.io.storage import StorageError
 from atelier.models.model import read_info
-from fake_kubernetes import Kubernetes, kill_all
 from pipelines.trainjob import launch, node
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
 from pipelines.trainjob.job import TrainJobError, TrainJobLost
-from small import ROOT, free_port
-from trainjob_tasks import alone, assert_near, sections_of, when
+from tests.support.fake_kubernetes import Kubernetes, kill_all
+from tests.support.small import ROOT, free_port
+from tests.support.trainjob_tasks import alone, assert_near, sections_of, when
 
-pytest_plugins = "trainjob_tasks"
+pytest_plugins = "tests.support.trainjob_tasks"
 
 
 def test_two_nodes_train_as_one(

@@ -13,7 +13,7 @@ from atelier.config.settings import Settings, load
 from components.fetch import fetch
 from pipelines import options, versioned
 from pipelines.cluster import PipelineError
-from small import ROOT, folder_hash, write_images
+from tests.support.small import ROOT, folder_hash, write_images
 
 
 def dvc(folder: Path, *arguments: str) -> None:

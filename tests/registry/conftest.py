@@ -1,6 +1,6 @@
 """Fixtures of the tests against real MLflow servers."""
 
-from mlflow_servers import proxy, server, sqlite_server
-from team_services import services
+from tests.support.mlflow_servers import proxy, server, sqlite_server
+from tests.support.team_services import services
 
 __all__ = ["proxy", "server", "services", "sqlite_server"]

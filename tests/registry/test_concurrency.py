@@ -18,9 +18,10 @@ from atelier.registry.promotion import judge, promote, rollback
 from atelier.registry.versions import measurements
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
-from gate_cases import GATE, numbers
-from mlflow_servers import Server
-from registry_play import Name, not_needed
+from tests.support.gate_cases import GATE, numbers
+from tests.support.mlflow_servers import Server
+from tests.support.registry_play import Name, not_needed
+from tests.support.small import ROOT
 
 PROCESSES = 20
 FORK = multiprocessing.get_context("fork")  # what is imported already costs nothing
@@ -112,16 +113,15 @@ def test_processes_that_share_a_sqlite_file_without_a_server(tmp_path: Path) -> 
     script = tmp_path / "register.py"
     script.write_text(
         "import sys\n"
-        "from gate_cases import GATE, numbers\n"
-        "from registry_play import Name, not_needed\n"
+        "from tests.support.gate_cases import GATE, numbers\n"
+        "from tests.support.registry_play import Name, not_needed\n"
         "from atelier.registry.promotion import judge\n"
         "for value in sys.argv[1:]:\n"
         "    play = Name('shared-file')\n"
         "    judge(play.ledger, play.add(numbers(float(value), 0.1)), GATE, not_needed)\n"
     )
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    path = os.pathsep.join([str(Path(__file__).parents[1]), str(Path(__file__).parents[2])])
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
     shares = [[str(20 + 2 * (4 * n + m)) for m in (2, 0, 3, 1)] for n in (1, 0, 2)]
     started = [
         subprocess.Popen([sys.executable, str(script), *share], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)

@@ -13,9 +13,9 @@ from atelier.registry.ledger import Ledger
 from atelier.registry.promotion import judge, promote
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
-from gate_cases import CASES, GATE, Case, numbers
-from mlflow_servers import Proxy, Server
-from registry_play import Name, not_needed
+from tests.support.gate_cases import CASES, GATE, Case, numbers
+from tests.support.mlflow_servers import Proxy, Server
+from tests.support.registry_play import Name, not_needed
 
 UNMEASURED = {"other-identity", "champion-unknown"}  # where the champion has to be measured again, which cannot be done here
 

@@ -17,7 +17,7 @@ from atelier.registry.fetch import load_checkpoint
 from atelier.registry.register import register
 from atelier.tracking.step_run import step_run
 from atelier.training.checkpoint import PLAYERS
-from mlflow_servers import Server
+from tests.support.mlflow_servers import Server
 
 MEGABYTE = 10**6
 

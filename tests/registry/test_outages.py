@@ -17,9 +17,9 @@ from atelier.tracking import sender
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import step_run
-from gate_cases import GATE, numbers
-from mlflow_servers import Proxy, Server
-from registry_play import Name, not_needed
+from tests.support.gate_cases import GATE, numbers
+from tests.support.mlflow_servers import Proxy, Server
+from tests.support.registry_play import Name, not_needed
 
 OUTAGE_SECONDS = float(os.environ.get("ATELIER_OUTAGE_SECONDS", "3"))
 

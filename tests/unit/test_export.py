@@ -20,7 +20,7 @@ from atelier.models.model import GeneratorError, load_generator, read_info, writ
 from atelier.models.onnx import ExportError, export_onnx
 from atelier.networks import zoo
 from atelier.networks.mlp import MLPGenerator
-from small_models import CLASSES, LATENT, make_checkpoint
+from tests.support.small_models import CLASSES, LATENT, make_checkpoint
 
 
 def painted_by_torch(checkpoint: Path, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from small import ROOT
+from tests.support.small import ROOT
 
 NAMES = ("HOME", "LOGNAME", "XDG_CACHE_HOME", "PIP_CERT", "REQUESTS_CA_BUNDLE", "UV_SYSTEM_CERTS")
 SHOW = f"\nshow:\n\t@env | grep -E '^({'|'.join(NAMES)})='\n"

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from atelier.config.settings import DataSettings
-from reading import Encode, Make, Pictures, write_idx
+from tests.support.reading import Encode, Make, Pictures, write_idx
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-import icc
 from atelier.data.color import Profile
 from atelier.data.image_files import open_images
 from atelier.data.manifest import Manifest
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.process import Recipe, Square, guarded, process
-from reading import Encode, Make
+from tests.support import icc
+from tests.support.reading import Encode, Make
 
 P3, ADOBE = icc.profile("Display P3"), icc.profile("Adobe RGB (1998)", icc.ADOBE_GAMMA)
 GREY = icc.profile("Gamma 1.8", 1.8, b"GRAY", "Gamma 1.8")

@@ -19,7 +19,7 @@ from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 from atelier.data.pack import merge, pack, pack_part
 from atelier.io.files import WriteError
-from reading import Encode, Make, write_idx
+from tests.support.reading import Encode, Make, write_idx
 
 ROOT = Path(__file__).parents[3]
 SMALL = ("folder", "zip", "idx", "parquet", "torchvision:MNIST")
@@ -144,7 +144,7 @@ def test_memory_of_a_merge_does_not_grow_with_the_set(tmp_path: Path, data_setti
         "before = peak(); manifest = merge(data, [Path(part) for part in sys.argv[3:]], Path(sys.argv[2]), progress=False)\n"
         "print(manifest.count, peak() - before)"
     )
-    command = [sys.executable, "-c", script, settings.model_dump_json(), tmp_path / "merged", *folders]
+    command = [sys.executable, "-c", script, settings.model_dump_json(), str(tmp_path / "merged"), *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     count, growth = map(int, done.stdout.split())
     assert count == 20_000 and growth < 40_000, f"{growth} KiB"

@@ -11,7 +11,7 @@ import pytest
 
 from atelier.data.errors import DataError
 from atelier.data.sources import open_source
-from reading import RECIPE, Make, array, read, refused
+from tests.support.reading import RECIPE, Make, array, read, refused
 
 # ---- folder
 

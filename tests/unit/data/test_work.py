@@ -21,7 +21,7 @@ from atelier.data.errors import DataError
 from atelier.data.sources.base import Item, Source
 from atelier.data.sources.tree import open_tree
 from atelier.data.work import process_all
-from reading import RECIPE, Make
+from tests.support.reading import RECIPE, Make
 
 
 def test_memory_does_not_grow_with_the_set(tmp_path: Path, data_settings: Make) -> None:
@@ -37,7 +37,7 @@ def test_memory_does_not_grow_with_the_set(tmp_path: Path, data_settings: Make) 
         "print(manifest.count, peak() - before)"
     )
     values = data_settings(source="idx", path=str(tmp_path / "raw"), labels=False, resolution=64).model_dump_json()
-    command = [sys.executable, "-c", script, values, tmp_path / "packed"]
+    command = [sys.executable, "-c", script, values, str(tmp_path / "packed")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=True)
     count, growth = map(int, done.stdout.split())
     assert count == 20_000 and growth < 40_000, f"{growth} KiB"

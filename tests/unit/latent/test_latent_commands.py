@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from atelier.latent.__main__ import parser
-from small_models import LATENT, make_checkpoint
+from tests.support.small_models import LATENT, make_checkpoint
 
 
 @pytest.fixture(scope="module")

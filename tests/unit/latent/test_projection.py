@@ -10,7 +10,7 @@ import torch
 from atelier.extractors.perceptual import Perception, load_perception
 from atelier.latent.projection import project
 from atelier.models.model import draw_latents, load_generator
-from small_models import make_checkpoint
+from tests.support.small_models import make_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import Batch, Pressure
 from atelier.tasks.generation.task import Generation
-from small_models import LATENT, model, players
+from tests.support.small_models import LATENT, model, players
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 N = 8

@@ -15,7 +15,7 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.tracking import client
 from atelier.training.checkpoint import PLAYERS
-from signing_keys import Keys
+from tests.support.signing_keys import Keys
 
 CLASSES = ["zero", "one", "two"]
 

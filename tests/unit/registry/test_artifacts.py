@@ -26,7 +26,7 @@ from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import step_run
 from atelier_mlflow import place
-from small import folder_hash
+from tests.support.small import folder_hash
 
 EXPERIMENT = "atelier"
 

@@ -17,7 +17,7 @@ from atelier.registry.register import register as register_generator
 from atelier.tracking.client import client
 from atelier.tracking.step_run import step_run
 from components.register import Candidate, Line, RegistrationError, main, of_now, register
-from small import ROOT
+from tests.support.small import ROOT
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from atelier.models.pyfunc import BATCH, ServedGenerator, input_example, picture
 from atelier.registry.register import register
 from atelier.tracking.client import client
 from atelier.tracking.step_run import step_run
-from small import free_port
+from tests.support.small import free_port
 
 
 @pytest.fixture

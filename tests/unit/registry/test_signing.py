@@ -16,7 +16,7 @@ from model_signing.signing import Config
 
 from atelier.registry import signing
 from atelier.registry.signing import PAIR, PASSWORD, SIGNING_KEY, VERIFY_KEY, WHOLE, SignatureError
-from signing_keys import Keys, write_private, write_public
+from tests.support.signing_keys import Keys, write_private, write_public
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import step_run
 from atelier.training.preemption import Preempted
-from small import free_port
+from tests.support.small import free_port
 
 EXPERIMENT = "tracking tests"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atelier.tracking import client
-from served_process import make_checkpoint
+from tests.support.served_process import make_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from atelier.io.pictures import grid
 from atelier.models.model import WEIGHTS
 from atelier.models.pyfunc import ServedGenerator
 from atelier.tracking.client import client
-from served_process import CLASSES, Server, about, pixels, register_versions, serving, wait
+from tests.support.served_process import CLASSES, Server, about, pixels, register_versions, serving, wait
 
 URI = "models:/answers/1"
 OPTIONS = ("--images", "8", "--body", "4096", "--rate", "100000")

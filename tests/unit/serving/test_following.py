@@ -26,8 +26,8 @@ from atelier.registry.versions import GENERATOR_HASH
 from atelier.serving.follow import Follower
 from atelier.serving.metrics import Metrics
 from atelier.tracking.client import client
-from served_process import Answer, Server, about, pixels, register_versions, serving, wait
-from small import free_port
+from tests.support.served_process import Answer, Server, about, pixels, register_versions, serving, wait
+from tests.support.small import free_port
 
 
 @pytest.fixture

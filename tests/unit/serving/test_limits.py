@@ -12,7 +12,7 @@ from atelier.serving.limits import Bucket, Limits, Refused
 from atelier.serving.metrics import Metrics
 from atelier.serving.painter import Painter
 from atelier.tracking.client import client
-from served_process import register_versions, serving, wait
+from tests.support.served_process import register_versions, serving, wait
 
 
 def test_a_bucket_refills_at_its_rate_and_holds_no_more_than_it_can() -> None:

@@ -24,8 +24,8 @@ from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
-from driver import pixel_distance, tiny
-from gaussians import MODES, covered, duel
+from tests.support.driver import pixel_distance, tiny
+from tests.support.gaussians import MODES, covered, duel
 
 DIGITS = ("train.evaluate_every=8000", "train.augment=none", "train.log_every=1000", "train.images=32000")
 POINTS = ("train.images=80000", "train.log_every=2000")

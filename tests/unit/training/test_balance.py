@@ -16,7 +16,7 @@ from atelier.training.balance import Balance
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
-from driver import pixel_distance, tiny
+from tests.support.driver import pixel_distance, tiny
 
 UNEQUAL = ("train.r1=0.2", "train.r2=0.2", "train.augment=none", "train.lr_discriminator=0.004", "train.lr_generator=0.002")
 LENGTH = ("train.images=25600", "train.log_every=2560")

@@ -26,7 +26,7 @@ from atelier.training.checkpoint import read_history
 from atelier.training.diagnosis import latest, remarks
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
-from driver import FAMILIES, pixel_distance, tiny
+from tests.support.driver import FAMILIES, pixel_distance, tiny
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 CPU = torch.device("cpu")

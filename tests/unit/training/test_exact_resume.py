@@ -12,8 +12,8 @@ import pytest
 
 from atelier.data.packed import PackedDataset
 from atelier.training.checkpoint import read_history
-from driver import FAMILIES
-from forked import Driver
+from tests.support.driver import FAMILIES
+from tests.support.forked import Driver
 
 
 def weights(model: Path) -> dict[str, bytes]:

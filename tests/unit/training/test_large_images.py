@@ -27,8 +27,8 @@ from atelier.tasks.generation.probe import COMPARED, Sight, reduced
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
-from driver import pixel_distance, tiny
-from small_models import LATENT, model
+from tests.support.driver import pixel_distance, tiny
+from tests.support.small_models import LATENT, model
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 NARROW = {"width_generator": 2, "widest_generator": 8, "width_discriminator": 2, "widest_discriminator": 8}

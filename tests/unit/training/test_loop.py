@@ -16,7 +16,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import driver
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorError, GeneratorInfo, load_generator, sample
@@ -29,9 +28,10 @@ from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
 from atelier.training.run import run
 from atelier.training.trainer import Measure
-from driver import FAMILIES, pixel_distance, tiny
-from forked import Driver
-from small import free_port
+from tests.support import driver
+from tests.support.driver import FAMILIES, pixel_distance, tiny
+from tests.support.forked import Driver
+from tests.support.small import free_port
 
 CPU = torch.device("cpu")
 # Adam makes steps of equal size of gradients that are nothing but rounding, as those of a bias before a batch norm.
@@ -112,7 +112,8 @@ def test_another_processor_compiles_anew(digits: PackedDataset, tmp_path: Path) 
     overrides = [*FAMILIES["mlp"], "train.images=64", "train.evaluate_from=1.0", "train.compile=true"]
     cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     for name, capability in (("a", {"ATEN_CPU_CAPABILITY": "avx2"}), ("b", {})):
-        command = [sys.executable, driver.__file__, digits.folder, tmp_path / name / "model", tmp_path / name / "states"]
+        places = (digits.folder, tmp_path / name / "model", tmp_path / name / "states")
+        command = [sys.executable, driver.__file__, *map(str, places)]
         ended = subprocess.run([*command, *overrides], env={**os.environ, **cache, **capability}, capture_output=True, text=True)
         assert ended.returncode == 0, f"exit code {ended.returncode}: {ended.stderr[:3000]}"
     assert apart(*(weights(tmp_path / name, "players.safetensors") for name in ("a", "b"))) < 1e-9

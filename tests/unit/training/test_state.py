@@ -15,23 +15,12 @@ import torch
 from torch import Tensor
 
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import ImageShape
-from atelier.tasks.generation.task import Generation
 from atelier.training import clock, run, states
-from atelier.training.distributed import Ranks
 from atelier.training.states import STATE, RunFolder, StateError
 from atelier.training.trainer import Trainer
-from devices import DEVICES
-from driver import FAMILIES, pixel_distance, tiny
-
-
-def trainer(family: str, seed: int, data: PackedDataset, folder: Path, device: str) -> Trainer:
-    torch.manual_seed(seed)
-    chosen = tiny(*FAMILIES[family])
-    shape = ImageShape(data.resolution, data.channels, len(data.classes))
-    task = Generation(chosen.model, chosen.train, shape)
-    states = RunFolder(folder, "k" * 16)
-    return Trainer(task, chosen.train, data, states, pixel_distance(data), torch.device(device), Ranks())
+from tests.support.devices import DEVICES
+from tests.support.driver import FAMILIES
+from tests.support.trainers import trainer
 
 
 def held(one: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from kubeflow_trainer_api import models
 from ruamel.yaml import YAML
 
-from small import free_port
+from tests.support.small import free_port
 
 NAMESPACE = "team"
 KINDS = ("clustertrainingruntimes", "trainingruntimes", "trainjobs", "log", "pods", "configmaps")

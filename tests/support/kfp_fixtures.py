@@ -14,11 +14,11 @@ import kfp_server_api as api
 import pytest
 
 from components import cli
-from kfp_server import NEVER, KfpServer, serving
 from pipelines import __main__ as command_line
 from pipelines import runners
 from pipelines.client import connection
-from small import ROOT
+from tests.support.kfp_server import NEVER, KfpServer, serving
+from tests.support.small import ROOT
 
 IMAGE = f"registry.example/atelier@sha256:{'a' * 64}"
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.c2VjcmV0.c2lnbmF0dXJl"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from small import ROOT, write_images, write_params
+from tests.support.small import ROOT, write_images, write_params
 
 NAME = "-it's mine & yours (no. 1 [a] $x)"  # ASCII alone: DVC's queue writes its folder's name as such
 STAGES = ("prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register")

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from atelier.config.settings import Settings, load
 from components.prepare import prepare
 from components.train import train
-from fake_kubernetes import Kubernetes
 from pipelines import execute, steps
 from pipelines.trainjob import job, launch
+from tests.support.fake_kubernetes import Kubernetes
 
 IMAGE = "registry.example/atelier@sha256:" + 64 * "a"
 PLAYERS = "players.safetensors"

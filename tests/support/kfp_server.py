@@ -26,7 +26,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from ruamel.yaml import YAML
 
-from kfp_contract import Operation, Violation, check, check_query, equal_to, model, operations
+from tests.support.kfp_contract import Operation, Violation, check, check_query, equal_to, model, operations
 
 NEVER = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)  # what KFP says of a time that has not come
 UPLOAD_LIMIT = 32 * 1024 * 1024
@@ -104,7 +104,7 @@ class KfpServer:
                 break
         else:
             raise Violation("no such operation in KFP's API")
-        values = {**place, **check_query(operation, query)}
+        values: dict[str, Any] = {**place, **check_query(operation, query)}
         if operation.files:
             values["file"] = _uploaded(headers, body, operation)
         elif operation.body:

@@ -1,6 +1,8 @@
 """Trains a tiny network as a process of its own, for tests that kill it or start several ranks.
 
-python driver.py DATA OUTPUT STATES [key=value ...]     with MIRROR=s3://bucket/prefix in the environment: saves go there too
+python tests/support/driver.py DATA OUTPUT STATES [key=value ...]
+
+With MIRROR=s3://bucket/prefix in the environment saves go there too.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ FAMILIES = {
 
 def tiny(*overrides: str) -> Settings:
     """params.yaml with a network and a budget that take seconds."""
-    return settings.load(Path(__file__).parents[3] / "params.yaml", [*TINY, *overrides])
+    return settings.load(Path(__file__).parents[2] / "params.yaml", [*TINY, *overrides])
 
 
 def pixel_distance(data: PackedDataset) -> Measure:

@@ -12,7 +12,7 @@ from atelier.registry.ledger import Ledger
 from atelier.registry.promotion import judge
 from atelier.registry.versions import GENERATOR_HASH, INFO_HASH, MEASUREMENT, PLAYERS_AT, PLAYERS_HASH
 from atelier.tracking.client import client, experiment_id
-from gate_cases import GATE
+from tests.support.gate_cases import GATE
 
 
 class Name:

@@ -21,8 +21,8 @@ import pytest
 
 from atelier.registry import ledger
 from atelier.tracking import runs
-from small import free_port
-from team_services import Services
+from tests.support.small import free_port
+from tests.support.team_services import Services
 
 START_SECONDS = 120
 READS = ("/search", "/get-by-name")  # what is asked with POST and changes nothing

@@ -57,6 +57,6 @@ def _drive(files: tuple[Any, Any], environment: dict[str, str], arguments: list[
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     os.environ.update(environment)
     faulthandler.enable()
-    import driver
+    from tests.support import driver
 
     driver.command(*arguments)

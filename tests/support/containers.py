@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from small import unavailable
-from team_services import exported, run
+from tests.support.small import unavailable
+from tests.support.team_services import exported, run
 
 UID = os.getuid() or 12345  # not root, and no entry in the images' /etc/passwd
 PASSED_ON = ("OMP_NUM_THREADS", "ATELIER_PIPELINE_RUN")

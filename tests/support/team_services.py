@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from small import ROOT, unavailable
+from tests.support.small import ROOT, unavailable
 
 
 def run(*command: str | Path, env: Mapping[str, str] | None = None, timeout: float = 600) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ from atelier.training.distributed import Ranks
 from atelier.training.preemption import StopSignal
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
-from driver import tiny
+from tests.support.driver import tiny
 
 CENTRE, SPREAD = 127.5, 2.0  # in steps of 8 bits, as which points are kept like pixels
 WIDTH, LATENT = 64, 16
