@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from atelier.io.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[2]
+PARAMS = ROOT / "params.yaml"
 KUBERNETES = "1.34"  # whose schemas the pods have to fit
 TRAINING: dict[str, Any] = {
     "images": 64,

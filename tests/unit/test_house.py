@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.small import ROOT
+
 LEVELS = [
     {"config", "io", "machine", "errors", "command_line"},
     {"data", "networks", "extractors"},

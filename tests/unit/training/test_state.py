@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from atelier.data.packed import PackedDataset
-from atelier.training import clock, run, states
+from atelier.training import clock, states
 from atelier.training.states import STATE, RunFolder, StateError
 from atelier.training.trainer import Trainer
 from tests.support.devices import DEVICES
@@ -198,14 +198,3 @@ def test_a_save_in_which_a_bit_was_flipped_is_refused(name: str, digits: PackedD
     (newest / name).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
     with pytest.raises(StateError, match=rf"{newest.name}/{name}: damaged, its sha256 is .* remove this folder"):
         states.read(newest, saved.folder.key)
-
-
-def test_no_checkpoint_is_made_of_a_damaged_save(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path, "k" * 16)
-    tensors = {name: {"weight": torch.ones(3)} for name in ("networks", "average")}
-    states.write(folder.step(5), tensors, {"run_key": folder.key, "best": None})
-    states.check(folder.step(5), states.EXPORTED, "remedy")
-    (folder.step(5) / "average.safetensors").write_bytes(b"other weights")
-    with pytest.raises(StateError, match=r"average.safetensors: damaged, .* remove .*kkkk to train again"):
-        run._export(folder, folder.step(5), None, {}, tmp_path / "model")  # type: ignore[arg-type]
-    assert not (tmp_path / "model").exists()

@@ -31,9 +31,8 @@ from atelier.training.states import RunFolder, StateError, read
 from components import cli, finetune, train
 from components.prepare import prepare
 from tests.support.s3_server import Store
-from tests.support.small import free_port
+from tests.support.small import ROOT, free_port
 
-ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / "tests" / "support" / "driver.py"
 OUTAGE_SECONDS = float(os.environ.get("ATELIER_OUTAGE_SECONDS", "2"))
 EVERY_STEP = "train.log_every=32"  # a point of the curves, which the driver prints, after each step

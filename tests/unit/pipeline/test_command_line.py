@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,14 +11,8 @@ from pipelines import __main__ as command_line
 from pipelines.client import help_texts
 from pipelines.cluster import PipelineError
 from pipelines.transcript import Transcript
+from tests.support.pipelines_command import IMAGE, pipelines
 from tests.support.small import ROOT
-
-IMAGE = f"registry.example/atelier@sha256:{'a' * 64}"
-
-
-def pipelines(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["pipelines", *arguments])
-    command_line.main()
 
 
 @pytest.mark.parametrize(
@@ -47,14 +39,6 @@ def test_submitting_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(PipelineError, match=r"--host 'kubeflow\.example': write an address"):
         pipelines(monkeypatch, "submit", "--host", "kubeflow.example", "--image", IMAGE)
     assert "make images" in (ROOT / "docs" / "kubeflow.md").read_text(encoding="utf-8")
-
-
-def test_a_cluster_that_does_not_answer_is_one_line() -> None:
-    command = [sys.executable, "-m", "pipelines", "submit", "--host", "http://localhost:9", "--image", IMAGE]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: http://localhost:9: does not answer (") and "check --host" in line
 
 
 @pytest.mark.parametrize("verb", ["compile", "run-local", "submit", "upload", "schedule", "status", "logs", "wait", "terminate"])
