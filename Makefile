@@ -25,6 +25,8 @@ BASE := data/base/manifest.json
 SETS := data/fashion/manifest.json data/emoji/manifest.json
 DONE := registration
 
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0 -q
+
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -52,7 +54,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types hooks ui serve compile report clean
+.PHONY: help setup demo test test-all test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types hooks ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -65,14 +67,17 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 	@dvc repro
 	@python -m components.register --show $(DONE)
 
-test: $(STAMP) ## all tests but those of the containers and test-families
-	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0 -q
+test: $(STAMP) ## the quick tests, each in one process (10 minutes)
+	@$(PYTEST) tests/unit
+
+test-all: $(STAMP) ## the tests that start servers and processes, or take long (half an hour)
+	@$(PYTEST) tests/integration
 
 test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (8 minutes)
-	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) -q tests/families
+	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) -q tests/e2e/families
 
 test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc, from image files to numbers (2 minutes)
-	@OMP_NUM_THREADS=1 python -m pytest -q -rP tests/unit/metrics/test_parity.py
+	@OMP_NUM_THREADS=1 python -m pytest -q -rP tests/integration/metrics/test_parity.py
 
 bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, with memory and parity (a quarter of an hour)
 	@python -m benchmarks.metrics
@@ -115,13 +120,13 @@ zoo: $(STAMP) $(BASE) ## train every family for MINUTES (4), write docs/zoo.md a
 	@python -m benchmarks.zoo --minutes $(MINUTES)
 
 fuzz: $(STAMP) ## feed damaged files, bodies and records to all that reads them, for SECONDS (60), and keep what ends wrongly in .fuzz/
-	@python tests/fuzz --seconds $(SECONDS) --seed $(SEED)
+	@python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
-	@OMP_NUM_THREADS=1 python -m pytest -q tests/container
+	@OMP_NUM_THREADS=1 python -m pytest -q tests/e2e/container
 
 pipeline-containers: $(STAMP) ## run the whole pipeline of Kubeflow in the images, against the services, on tiny data
-	@OMP_NUM_THREADS=1 python -m pytest -q tests/container/test_pipeline.py
+	@OMP_NUM_THREADS=1 python -m pytest -q tests/e2e/container/test_pipeline.py
 
 lint: $(STAMP) ## style and formatting
 	@ruff check . && ruff format --check .

@@ -21,7 +21,7 @@ from PIL import Image
 
 from atelier.config import settings
 from atelier.config.settings import DataSettings
-from small import ROOT, unavailable
+from tests.support.small import ROOT, unavailable
 
 SHARED = ROOT.parent / "shared"
 

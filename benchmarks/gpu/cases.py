@@ -1,4 +1,4 @@
-"""The cases of the test suite that need a GPU: those with "cuda" in their names (tests/devices.py).
+"""The cases of the test suite that need a GPU: those with "cuda" in their names (tests/support/devices.py).
 
 python -m benchmarks.gpu.cases --device cuda
 """

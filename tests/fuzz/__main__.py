@@ -9,10 +9,10 @@ The readers of IDX, manifests and shards are fuzzed once more by atheris (libFuz
 and goes on from there: bytes that are checked one after the other are found by that alone. It needs Linux on x86-64.
 
 examples:
-  python tests/fuzz --cases 20                  # each target 20 times: seconds, the same everywhere
-  python tests/fuzz --seconds 3600 --seed 7     # an hour, of other damage
-  python tests/fuzz --only idx manifest         # these targets alone
-  python tests/fuzz --only idx --repeat .fuzz/idx-0-17
+  python -m tests.fuzz --cases 20                  # each target 20 times: seconds, the same everywhere
+  python -m tests.fuzz --seconds 3600 --seed 7     # an hour, of other damage
+  python -m tests.fuzz --only idx manifest         # these targets alone
+  python -m tests.fuzz --only idx --repeat .fuzz/idx-0-17
 
 exit codes: 0 nothing is wrong; 1 something is; 2 a wrong command line
 """
@@ -34,7 +34,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = [sys.executable, "-m", "tests.fuzz.fuzz_child"]
 TARGETS = (
     "pictures", "measured_pictures", "zip", "idx", "parquet", "manifest", "shards", "parts", "checkpoint", "history",
     "evaluation", "params", "state", "cache", "ledger", "numbers", "registration", "dvc_lock", "dvc_address", "http_body",
@@ -43,7 +44,12 @@ TARGETS = (
 GUIDED = ("idx", "manifest", "shards")
 CASE_SECONDS, START_SECONDS = 10.0, 120.0
 SHOWN = 3000  # characters of a traceback
-AGAIN = "repeat it: python tests/fuzz"
+AGAIN = "repeat it: python -m tests.fuzz"
+
+
+def environment_of_a_child() -> dict[str, str]:
+    """A child works in a folder of its own, and has to find this package before others of the same name."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 
 
 @dataclass
@@ -59,8 +65,9 @@ class Child:
     """A process that runs cases from a turn on; each turn is announced before, so that its end can be told from its death."""
 
     def __init__(self, work: Path, options: dict[str, Any], turn: int) -> None:
-        command = [sys.executable, str(HERE / "fuzz_child.py"), json.dumps({**options, "turn": turn, "work": str(work)})]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "1"}
+        command = [*CHILD, json.dumps({**options, "turn": turn, "work": str(work)})]
+        quiet = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "1"}
+        environment = environment_of_a_child() | quiet
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=work)
         assert self.process.stdout is not None
         self.lines = selectors.DefaultSelector()
@@ -129,7 +136,9 @@ def keep(options: dict[str, Any], work: Path, output: Path, tally: Tally, case: 
         kept = Path(options["repeat"])
     tally.wrong.append(target)
     print(
-        f"\n{target}: {what[:SHOWN]}\nrepeat it: python tests/fuzz --only {target} --repeat {kept}", file=sys.stderr, flush=True
+        f"\n{target}: {what[:SHOWN]}\n{AGAIN} --only {target} --repeat {kept}",
+        file=sys.stderr,
+        flush=True,
     )
 
 
@@ -142,8 +151,8 @@ def run_guided(target: str, seed: int, runs: int, seconds: float, work: Path, ou
         f"-max_total_time={max(1, int(seconds))}",
         f"-artifact_prefix={work}/{target}-",
     ]
-    command = [sys.executable, str(HERE / "guided.py"), target, str(work), *limits, str(work / f"corpus-{target}")]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=work)
+    command = [sys.executable, "-m", "tests.fuzz.guided", target, str(work), *limits, str(work / f"corpus-{target}")]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", cwd=work, env=environment_of_a_child())
     counted = re.findall(r"^#(\d+)\t", done.stderr, re.MULTILINE)
     tally.cases = int(counted[-1]) if counted else 0
     if done.returncode or not counted:
@@ -164,7 +173,7 @@ def guide() -> bool:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        prog="python tests/fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument("--seconds", type=float, default=60.0, metavar="S", help="how long in all (default: 60)")
     made.add_argument(

@@ -17,9 +17,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import readers
 from atelier.errors import AtelierError
-from mutations import damaged
+from tests.fuzz import readers
+from tests.fuzz.mutations import damaged
 
 MEMORY = 2**30  # bytes that a case may need beyond what the process had before
 MESSAGE = 6000  # characters that an error may have

@@ -1,4 +1,4 @@
-"""libFuzzer, through atheris, on one file of a target's input: `guided.py TARGET WORK FLAG... CORPUS`."""
+"""libFuzzer, through atheris, on one file of a target's input: `python -m tests.fuzz.guided TARGET WORK FLAG... CORPUS`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ OURS = ["atelier.data", "atelier.io.files"]
 
 with atheris.instrument_imports(include=OURS):
     import atelier.data.sources.idx  # noqa: F401
-    import readers
     from atelier.errors import AtelierError
+    from tests.fuzz import readers
 
 
 def main() -> None:

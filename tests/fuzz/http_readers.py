@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from image_readers import Target
-from mutations import Files
-from record_readers import checkpoint
+from tests.fuzz.image_readers import Target
+from tests.fuzz.mutations import Files
+from tests.fuzz.record_readers import checkpoint
 
 
 class Http(Target):

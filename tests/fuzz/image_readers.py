@@ -24,7 +24,7 @@ from atelier.data.shards import END
 from atelier.data.sources import open_source
 from atelier.data.work import process_chunk
 from atelier.io.files import canonical_json, sha256_file
-from mutations import Files
+from tests.fuzz.mutations import Files
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = Recipe(28, 1, "crop", 0, "box", "#000000", 8, 100_000)

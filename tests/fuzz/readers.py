@@ -5,9 +5,9 @@ A new kind is a class with `build`, which makes the inputs, and `read`; and a li
 
 from __future__ import annotations
 
-from http_readers import Http, HttpAddress
-from image_readers import Idx, MeasuredPictures, PackedSet, Parquet, Parts, Pictures, Shards, Target, Zip
-from record_readers import (
+from tests.fuzz.http_readers import Http, HttpAddress
+from tests.fuzz.image_readers import Idx, MeasuredPictures, PackedSet, Parquet, Parts, Pictures, Shards, Target, Zip
+from tests.fuzz.record_readers import (
     Cache,
     Checkpoint,
     DvcAddress,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,18 +12,17 @@ import numpy as np
 
 from atelier.config.settings import load
 from atelier.io.files import canonical_json
-from image_readers import ROOT, PackedSet, Target, files_of
-from mutations import Files
+from tests.fuzz.image_readers import ROOT, PackedSet, Target, files_of
+from tests.fuzz.mutations import Files
 
 
 def checkpoint(folder: Path, family: str = "mlp") -> Path:
     """A checkpoint folder with all its files, of a small network."""
     from safetensors.torch import load_file, save_file
 
-    sys.path.append(str(ROOT / "tests"))
-    import small_models
     from atelier.models.model import WEIGHTS, read_info, write_info
     from atelier.training.checkpoint import PLAYERS
+    from tests.support import small_models
 
     small_models.make_checkpoint(folder, family)
     save_file({f"generator.{name}": value for name, value in load_file(folder / WEIGHTS).items()}, folder / PLAYERS)

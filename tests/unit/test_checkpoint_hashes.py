@@ -12,7 +12,7 @@ from atelier.io.files import sha256_file
 from atelier.models.model import INFO, WEIGHTS, GeneratorError, load_generator, read_info, write_info
 from atelier.models.onnx import export_onnx
 from atelier.training.checkpoint import PLAYERS, Start
-from small_models import make_checkpoint
+from tests.support.small_models import make_checkpoint
 
 
 @pytest.fixture

@@ -5,16 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import atelier
 from atelier.machine import cores, room
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -64,17 +60,6 @@ def test_a_machine_that_binds_no_process(cgroups: Path, monkeypatch: pytest.Monk
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     assert cores.cores() == 8
-
-
-@pytest.mark.parametrize("package", ["atelier", "benchmarks", "components", "pipelines"])
-@pytest.mark.parametrize(
-    ("given", "spins"), [({}, atelier.SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
-)
-def test_openmp_is_told_how_to_wait_before_it_is_loaded(package: str, given: dict[str, str], spins: str | None) -> None:
-    code = f"import os, sys, {package}; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
-    own = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    said = subprocess.run([sys.executable, "-c", code], env=own | given, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert said.stdout.split() == [str(spins), "False"]
 
 
 @pytest.mark.parametrize(("quota", "given", "expected"), [(100000, None, "1"), (100000, "3", "3"), (400000, None, None)])

@@ -30,8 +30,8 @@ from atelier.training.checkpoint import read_history
 from components.fetch import FetchError, tracked
 from pipelines.cluster import PipelineError
 from pipelines.versioned import address
-from small import write_images
-from small_models import make_checkpoint
+from tests.support.small import write_images
+from tests.support.small_models import make_checkpoint
 
 DEEP = "[" * 100_000
 SPENT = {"kind": "cpu", "device": "EPYC", "ranks": 1, "threads": 2, "watts": None, "seconds": 3.5}

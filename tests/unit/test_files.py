@@ -4,8 +4,6 @@ import errno
 import hashlib
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,7 @@ import pytest
 
 from atelier.io import files
 from atelier.io.files import WriteError, atomic_folder, atomic_write, check_file, check_folders, check_output
-
-ROOT = Path(__file__).parents[2]
-
-
-def leftovers(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+from tests.support.half_written import leftovers
 
 
 def refused(path: Path, *parts: str, marker: str | None = None) -> None:
@@ -158,42 +151,6 @@ def test_an_interruption_between_the_two_renames_brings_the_old_back(
     with pytest.raises((WriteError, KeyboardInterrupt)), atomic_folder(folder):
         pass
     assert (folder / "kept").read_text() == "1" and not leftovers(tmp_path)
-
-
-WRITER = (
-    "import sys; from pathlib import Path; from atelier.io.files import atomic_folder\n"
-    "with atomic_folder(Path(sys.argv[1])) as aside:\n"
-    "    (aside / 'by').write_text('the other'); print(aside, flush=True); sys.stdin.readline()\n"
-)
-
-
-def other_writer(path: Path) -> tuple[subprocess.Popen[str], Path]:
-    """A process that is writing the folder `path` until it gets a line; and where it writes."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert process.stdout is not None
-    return process, Path(process.stdout.readline().strip())
-
-
-@pytest.mark.parametrize("name", ["folder", "set[1]", "set*?"])
-def test_a_live_writer_is_left_alone_and_a_dead_one_is_cleared(name: str, tmp_path: Path) -> None:
-    folder = tmp_path / name
-    process, aside = other_writer(folder)
-    with process:
-        with atomic_folder(folder) as mine:
-            (mine / "by").write_text("me")
-        assert (folder / "by").read_text() == "me" and (aside / "by").exists()
-        process.communicate("go on\n")
-    assert process.returncode == 0 and (folder / "by").read_text() == "the other" and not leftovers(tmp_path)
-    process, aside = other_writer(folder)
-    with process:
-        process.kill()
-    assert aside.exists()
-    folder.rename(aside.parent / files.OLD)  # as if it was killed between the two renames
-    with pytest.raises(RuntimeError), atomic_folder(folder):
-        raise RuntimeError
-    assert (folder / "by").read_text() == "the other" and not leftovers(tmp_path)
 
 
 def test_two_writers_in_one_process(tmp_path: Path) -> None:

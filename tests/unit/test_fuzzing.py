@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,33 +12,11 @@ from typing import Any
 import pytest
 
 from atelier.errors import AtelierError
-from small import ROOT
-
-DYING = """
-import json, os, sys, time
-told = json.loads(sys.argv[1])
-for turn, end in list(enumerate(("fine", "crash", "refuse", "hang", "fine")))[told["turn"]:]:
-    os.makedirs(f"{told['work']}/idx/case", exist_ok=True)
-    open(f"{told['work']}/idx/case/input", "w").write(end)
-    print(json.dumps({"turn": turn, "target": "idx", "number": turn}), flush=True)
-    if end == "crash":
-        os.kill(os.getpid(), 11)
-    if end == "hang":
-        time.sleep(100)
-    print(json.dumps({"refused": int(end == "refuse")}), flush=True)
-"""
-
-
-@pytest.fixture(autouse=True)
-def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The modules of tests/fuzz by their names, as `python tests/fuzz` has them."""
-    monkeypatch.syspath_prepend(str(ROOT / "tests" / "fuzz"))
-    yield
+from tests.fuzz import fuzz_child
+from tests.fuzz.mutations import damaged
 
 
 def test_damage_is_a_function_of_its_seed_and_changes_something() -> None:
-    from mutations import damaged
-
     files = {"a.json": b'{"a": [1, {"b": "c"}]}', "b.yaml": b"a: 1\nb: [x, y]\n", "c.bin": bytes(range(256))}
     for seed in range(200):
         first = damaged(files, random.Random(seed))
@@ -67,8 +44,6 @@ def raising(error: BaseException) -> Callable[[Path], None]:
     ],
 )
 def test_only_errors_of_our_own_that_name_the_thing_are_right(read: Any, found: Any, tmp_path: Path) -> None:
-    import fuzz_child
-
     kept = os.dup(2)
     try:
         with (tmp_path / "stderr").open("w+b") as terminal:
@@ -78,30 +53,3 @@ def test_only_errors_of_our_own_that_name_the_thing_are_right(read: Any, found: 
         os.dup2(kept, 2)
         os.close(kept)
     assert said == found if isinstance(found, dict) else found in said["wrong"], said
-
-
-def test_a_crash_and_a_hang_are_kept_with_their_input_and_the_rest_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "fuzz_main", module := _module(ROOT / "tests" / "fuzz" / "__main__.py"))
-    (tmp_path / "fuzz_child.py").write_text(DYING)
-    monkeypatch.setattr(module, "HERE", tmp_path)
-    monkeypatch.setattr(module, "CASE_SECONDS", 1.0)
-    tally, options = module.Tally(), {"seconds": 60.0, "seed": 3, "repeat": ""}
-    module.run_cases(options, tmp_path, tmp_path / "kept", tally)
-    assert (tally.cases, tally.refused, tally.wrong) == (5, 1, ["idx", "idx"])
-    told = capsys.readouterr().err
-    assert "the process died (exit code -11)" in told and "it goes on for more than 1 s" in told
-    assert f"repeat it: python tests/fuzz --only idx --repeat {tmp_path}/kept/idx-3-1" in told
-    assert (tmp_path / "kept" / "idx-3-3" / "input").read_text() == "hang"
-
-
-def _module(path: Path) -> Any:
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    spec = spec_from_file_location("fuzz_main", path)
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules["fuzz_main"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module

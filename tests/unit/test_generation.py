@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +13,7 @@ from atelier.losses import augment
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.tasks.base import Batch, Draws, Pressure
 from atelier.tasks.generation.task import Generation
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+from tests.support.small import PARAMS
 
 
 def generation(*overrides: str) -> Generation:

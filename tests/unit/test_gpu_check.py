@@ -20,13 +20,14 @@ from atelier.networks.layers import ImageShape
 from atelier.tasks.generation.task import Generation
 from atelier.training import states
 from benchmarks.gpu import __main__ as program
-from benchmarks.gpu import cases, children, fid, limits, resume, training
+from benchmarks.gpu import cases, children, fid, resume, training
 from benchmarks.gpu.record import FAILED, OK, SKIPPED, Record, Row, facts
 from benchmarks.measured import watched
 from benchmarks.memory import packed
 from benchmarks.metrics import Run
 from benchmarks.prepare import draw
 from benchmarks.zoo import recipe
+from tests.support.small import ROOT
 
 Said = Callable[..., list[dict[str, Any]]]
 
@@ -55,24 +56,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> PackedDataset:
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
     return Record(tmp_path / "out", {"date": "today"}, {"training": ("Training", "How."), "fid": ("FID", "How.")})
-
-
-def test_a_rehearsal_goes_through_the_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """As its user runs it: sections as processes of their own, one of which runs tests."""
-    arguments = ["benchmarks.gpu", "--rehearse", "--sections", "limits", "cases", "--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    program.main()
-    written = json.loads((tmp_path / "gpu.json").read_text())
-    rows = {(row["section"], row["name"]): row for row in written["rows"]}
-    assert {status for row in rows.values() if (status := row["status"]) != OK} == set()
-    assert [name for section, name in rows if section == "limits"] == list(limits.NAMES)
-    assert ("cases", "a group of one rank trains as no group does[cpu]") in rows
-    assert "tiny sizes" in written["facts"]["rehearsal"] and written["facts"]["packages"].startswith("torch 2.")
-    page = (tmp_path / "gpu.md").read_text()
-    assert "## Cases of the test suite" in page and "| TFLOP/s |" in page and "## FID" not in page
-    assert f"{len(rows)} ok, 0 failed, 0 skipped" in page and f"{len(rows)} ok" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("output", [[], ["--output", "docs"], ["--output", "docs/../docs"]])
@@ -106,7 +89,7 @@ def test_a_gpu_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_cases_are_files_of_the_suite() -> None:
     for file in cases.FILES:
-        assert "CUDA" in (text := (Path(__file__).parents[2] / file).read_text()) or "DEVICES" in text
+        assert "CUDA" in (text := (ROOT / file).read_text()) or "DEVICES" in text
 
 
 # --- what is trained

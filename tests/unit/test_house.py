@@ -1,14 +1,14 @@
-"""The house of docs/architecture.md: imports go down only, no step knows its runner, and no module hides another."""
+"""The house of docs/architecture.md: imports go down only, and no step knows its runner."""
 
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.small import ROOT
+
 LEVELS = [
     {"config", "io", "machine", "errors", "command_line"},
     {"data", "networks", "extractors"},
@@ -75,9 +75,3 @@ def test_no_import_leads_in_a_circle() -> None:
 def test_files_stay_readable() -> None:
     long = {path.relative_to(ROOT).as_posix(): n for path in SOURCES if (n := path.read_text().count("\n")) > 400}
     assert not long
-
-
-def test_modules_of_the_tests_have_names_of_their_own() -> None:
-    # pytest puts every folder of tests on sys.path: of two modules with one name the second is never read.
-    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
-    assert [name for name, times in names.items() if times > 1] == []

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from small import ROOT
-
-NAMES = ("HOME", "LOGNAME", "XDG_CACHE_HOME", "PIP_CERT", "REQUESTS_CA_BUNDLE", "UV_SYSTEM_CERTS")
-SHOW = f"\nshow:\n\t@env | grep -E '^({'|'.join(NAMES)})='\n"
+from tests.support.makefile import make, stub
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-
-
-def make(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "Makefile").write_text((ROOT / "Makefile").read_text(encoding="utf-8") + SHOW, encoding="utf-8")
-    plain = {"PATH": os.environ["PATH"], **environment}
-    return subprocess.run(["make", "-s", *arguments], cwd=folder, env=plain, capture_output=True, text=True)
 
 
 def shown(folder: Path, **environment: str) -> dict[str, str]:
@@ -55,16 +42,6 @@ def test_one_variable_names_the_certificates_for_pip_uv_and_requests(tmp_path: P
     assert "REQUESTS_CA_BUNDLE" not in shown(tmp_path)  # an empty one turns botocore's verification off
 
 
-def stub(folder: Path, script: str) -> str:
-    """uv as a shell script, as an argument for make."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "uv.lock").touch()
-    (folder / "pyproject.toml").touch()
-    (folder / "uv").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "uv").chmod(0o755)
-    return f"UV={folder / 'uv'}"
-
-
 def test_an_index_out_of_reach_is_said_with_the_remedy(tmp_path: Path) -> None:
     done = make(tmp_path, "setup", stub(tmp_path, "[ $1 = venv ]"))
     assert done.returncode == 2
@@ -77,16 +54,3 @@ def test_a_folder_in_which_dvc_has_no_queue_is_said(tmp_path: Path) -> None:
     done = make(tmp_path / "ü", "setup", stub(tmp_path / "ü", "mkdir -p .venv/lib/python3.11/site-packages"))
     assert done.returncode == 0
     assert "DVC queues no experiments" in done.stderr
-
-
-def test_an_environment_moves_with_its_folder(tmp_path: Path) -> None:
-    site = ".venv/lib/python3.11/site-packages"
-    uv = stub(tmp_path / "old", f'echo "$@" >> calls; [ $1 = sync ] || mkdir -p {site}')
-    done = make(tmp_path / "old", "setup", uv)
-    assert done.returncode == 0 and "queue" not in done.stderr
-    assert "--relocatable" in (tmp_path / "old" / "calls").read_text().splitlines()[0]
-    (tmp_path / "old" / "there.py").touch()
-    (tmp_path / "old").rename(tmp_path / "new")
-    find = f"import site; site.addsitedir({str(tmp_path / 'new' / site)!r}); import there; print(there.__file__)"
-    found = subprocess.run([sys.executable, "-I", "-c", find], capture_output=True, text=True, check=True).stdout.strip()
-    assert Path(found).resolve() == tmp_path / "new" / "there.py"

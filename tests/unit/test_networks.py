@@ -20,7 +20,7 @@ from atelier.networks.layers import (
     upsample,
 )
 from atelier.networks.r3gan import ResidualBlock
-from small_models import LATENT, model, players
+from tests.support.small_models import LATENT, model, players
 
 
 def wake(network: torch.nn.Module) -> None:
@@ -44,7 +44,8 @@ def test_shapes_and_every_parameter_used(family: str, conditional: bool, resolut
     assert generator.latent_dim == LATENT
     assert generator.shape == discriminator.shape == ImageShape(resolution, channels, 5 if conditional else 0)
     for progress in np.linspace(0, 1, 17):  # what grows uses its parts one after the other
-        generator.advance(progress), discriminator.advance(progress)
+        for player in (generator, discriminator):
+            player.advance(progress)
         discriminator(generator(torch.randn(4, LATENT), label), label).overall.sum().backward()
     unused = [name for player in (generator, discriminator) for name, p in player.named_parameters() if p.grad is None]
     assert unused == []  # DistributedDataParallel would wait for them
@@ -79,13 +80,13 @@ def test_penalty_reaches_the_weights(family: str, bfloat16: bool, layout: torch.
     (expected,) = torch.autograd.grad(value, weight)
     direction, step = expected / expected.norm(), 1e-7  # so short that no rectifier turns
     with torch.no_grad():
-        weight += step * direction
+        weight.add_(step * direction)
     above = penalty(double, images.double())
     with torch.no_grad():
-        weight -= 2 * step * direction
+        weight.sub_(2 * step * direction)
     below = penalty(double, images.double())
     with torch.no_grad():
-        weight += step * direction
+        weight.add_(step * direction)
     assert ((above - below) / (2 * step)).item() == pytest.approx(expected.norm().item(), rel=1e-3)
 
     single = discriminator.float().to(memory_format=layout)  # type: ignore[call-overload]

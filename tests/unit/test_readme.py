@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from atelier.config import settings
-
-ROOT = Path(__file__).parents[2]
+from tests.support.small import ROOT
 
 
 def overrides(values: dict[str, Any], prefix: str = "") -> Iterator[str]:

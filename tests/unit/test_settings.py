@@ -11,8 +11,7 @@ from atelier.config.model import STAGES, ModelSettings
 from atelier.config.settings import SettingsError
 from atelier.networks.layers import resolutions
 from benchmarks import recipes, zoo
-
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+from tests.support.small import PARAMS
 
 
 def test_params_yaml_is_valid_and_hashes_by_value() -> None:

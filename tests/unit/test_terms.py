@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
@@ -16,8 +14,8 @@ from atelier.losses.regularizers import TERMS
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import Batch, Draws, Pressure
 from atelier.tasks.generation.task import Generation
+from tests.support.small import PARAMS
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 N = 6
 FULL = Pressure(penalty=1.0, augment_p=0.0)
 STYLES = ["model.architecture=stylegan2", "model.stylegan2.width=4", "model.stylegan2.widest=8", "model.stylegan2.group=2"]

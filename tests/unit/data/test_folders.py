@@ -20,7 +20,7 @@ from atelier.data.manifest import Manifest
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.packed import PackedDataset
 from atelier.data.sources.folders import Folders, split_of_files
-from reading import Encode, Make, read, refused
+from tests.support.reading import Encode, Make, read, refused
 
 JUNK = ("__MACOSX/._flowers", "__MACOSX/flowers/rose/._1.png", ".DS_Store", "Thumbs.db", "desktop.ini", ".git/config")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from atelier.data.sources import open_source
-from reading import RECIPE, Make, Pictures, array, read, refused, write_idx
+from tests.support.reading import RECIPE, Make, Pictures, array, read, refused, write_idx
 
 
 @pytest.fixture

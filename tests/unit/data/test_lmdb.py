@@ -9,7 +9,7 @@ import lmdb
 import pytest
 
 from atelier.data.pack import pack
-from reading import RECIPE, Encode, Make, Pictures, read, refused
+from tests.support.reading import RECIPE, Encode, Make, Pictures, read, refused
 
 
 def write_lmdb(path: Path, records: dict[bytes, bytes], subdir: bool = True) -> Path:

@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
-from atelier.data.pack import merge, pack, pack_part
+from atelier.data.pack import merge, pack_part
 from atelier.io.files import WriteError
-from reading import Encode, Make, write_idx
+from tests.support.parts_of_sets import divided, merged, parts_fixture, settings_fixture, whole
+from tests.support.reading import Encode, Make
 
-ROOT = Path(__file__).parents[3]
+__all__ = ["parts_fixture", "settings_fixture"]
+
 SMALL = ("folder", "zip", "idx", "parquet", "torchvision:MNIST")
-
-
-def whole(settings: DataSettings, output: Path) -> dict[str, bytes]:
-    pack(settings, output, workers=1, progress=False)
-    return tree(output)
-
-
-def divided(settings: DataSettings, folder: Path, parts: int, workers: int = 1) -> list[Path]:
-    """All parts, in an order of their own."""
-    folders = [folder / f"{part}-of-{parts}" for part in range(1, parts + 1)]
-    for part, output in enumerate(folders, start=1):
-        pack_part(settings, part, parts, output, workers, progress=False)
-    return random.Random(parts).sample(folders, parts)
-
-
-def merged(settings: DataSettings, folders: list[Path], output: Path) -> dict[str, bytes]:
-    merge(settings, folders, output, progress=False)
-    return tree(output)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 # ---- equal images, equal bytes
@@ -68,16 +44,6 @@ def test_parts_of_embedded_sets(kind: str, data_settings: Make, tmp_path: Path) 
         assert merged(settings, divided(settings, tmp_path / "parts", parts), tmp_path / f"merged-{parts}") == expected, parts
 
 
-def test_parts_of_an_s3_prefix(s3: Any, raw: Path, data_settings: Make, tmp_path: Path) -> None:
-    for file in raw.rglob("*.png"):
-        s3.client.put_object(Bucket=s3.bucket, Key=f"parts/{file.relative_to(raw)}", Body=file.read_bytes())
-    settings = data_settings(source="s3", path=f"s3://{s3.bucket}/parts", holdout=0.4)
-    expected = whole(settings, tmp_path / "whole")
-    for parts in (1, 2, 3, 7, 31):
-        folders = divided(settings, tmp_path / "parts", parts)
-        assert merged(settings, folders, tmp_path / f"merged-{parts}") == expected, parts
-
-
 def test_what_occurs_across_parts(raw: Path, tmp_path: Path, data_settings: Make, encode: Encode, capsys: Any) -> None:
     """Equal images under one label and under several, rejected images, classes that one part alone has; several shards."""
     settings = data_settings(source="folder", path=str(raw), resolution=256, channels=3, holdout=0.4, shard_mib=1, max_rejected=3)
@@ -97,28 +63,6 @@ def test_what_occurs_across_parts(raw: Path, tmp_path: Path, data_settings: Make
         assert capsys.readouterr().err == said
 
 
-@pytest.mark.usefixtures("many_processes")
-def test_the_number_of_workers_of_a_part_does_not_matter(raw: Path, tmp_path: Path, data_settings: Make) -> None:
-    settings = data_settings(source="folder", path=str(raw))
-    one, two = (divided(settings, tmp_path / f"{workers}", 2, workers) for workers in (1, 2))
-    assert [tree(folder) for folder in one] == [tree(folder) for folder in two]
-
-
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [
-        ("emoji-google-64.zip", {"channels": 3, "background": "#ffffff", "shard_mib": 16}),
-        ("mednist-64-subset.zip", {"holdout": 0.2}),
-    ],
-)
-def test_real_images_in_parts(
-    name: str, changes: dict[str, Any], asset: Callable[[str], Path], tmp_path: Path, data_settings: Make
-) -> None:
-    settings = data_settings(source="zip", path=str(asset(f"data/{name}")), resolution=64, **changes)
-    expected = whole(settings, tmp_path / "whole")
-    assert merged(settings, divided(settings, tmp_path / "parts", 5), tmp_path / "merged") == expected
-
-
 def test_a_part_depends_on_its_share_and_not_on_the_place(raw: Path, tmp_path: Path, data_settings: Make) -> None:
     """Parts made at different paths belong together, and what the merge alone does can change without making them again."""
     copy = shutil.copytree(raw, tmp_path / "other place")
@@ -129,25 +73,6 @@ def test_a_part_depends_on_its_share_and_not_on_the_place(raw: Path, tmp_path: P
     assert merged(second, [tmp_path / "2", tmp_path / "1"], tmp_path / "merged") == whole(second, tmp_path / "whole")
     text = (tmp_path / "1" / "part.json").read_text()
     assert str(tmp_path) not in text
-
-
-def test_memory_of_a_merge_does_not_grow_with_the_set(tmp_path: Path, data_settings: Make) -> None:
-    """20,000 images of 64 x 64, 82 MB of pixels, are merged with less than half of that."""
-    (tmp_path / "raw").mkdir()
-    write_idx(tmp_path / "raw" / "images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (20_000, 64, 64), dtype=np.uint8))
-    settings = data_settings(source="idx", path=str(tmp_path / "raw"), labels=False, resolution=64)
-    folders = divided(settings, tmp_path / "parts", 4)
-    script = (
-        "import resource, sys; from pathlib import Path; from atelier.config.settings import DataSettings\n"
-        "from atelier.data.pack import merge; data = DataSettings.model_validate_json(sys.argv[1])\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before = peak(); manifest = merge(data, [Path(part) for part in sys.argv[3:]], Path(sys.argv[2]), progress=False)\n"
-        "print(manifest.count, peak() - before)"
-    )
-    command = [sys.executable, "-c", script, settings.model_dump_json(), tmp_path / "merged", *folders]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
-    count, growth = map(int, done.stdout.split())
-    assert count == 20_000 and growth < 40_000, f"{growth} KiB"
 
 
 # ---- the same complaints
@@ -209,19 +134,6 @@ def test_a_part_fails_alone_when_it_rejects_too_many(raw: Path, tmp_path: Path, 
 def test_a_missing_source_fails_in_its_parts_as_ever(tmp_path: Path, data_settings: Make) -> None:
     settings = data_settings(source="folder", path=str(tmp_path / "nowhere"))
     assert "no such folder; correct the path" in complaint(lambda: pack_part(settings, 1, 2, tmp_path / "1", progress=False))
-
-
-# ---- what does not belong together
-
-
-@pytest.fixture
-def settings(raw: Path, data_settings: Make) -> DataSettings:
-    return data_settings(source="folder", path=str(raw))
-
-
-@pytest.fixture
-def parts(settings: DataSettings, tmp_path: Path) -> list[Path]:
-    return sorted(divided(settings, tmp_path / "parts", 3))
 
 
 def refused(settings: DataSettings, folders: list[Path], output: Path, *said: str) -> None:

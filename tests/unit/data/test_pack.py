@@ -16,26 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.config.settings import DataSettings
 from atelier.data.errors import DataError
-from atelier.data.manifest import Manifest
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
+from tests.support.packing import Make, images, quietly, tree
 
-Make = Callable[..., DataSettings]
 Encode = Callable[..., bytes]
 Pictures = Callable[..., list[np.ndarray]]
 
 DIGITS_CONTENT = "42461f1454a4032e3c114c2e78d776821e6fdfbf9fadcdd62a01188be42340ee"
 DIGITS_TRAIN = "8fa383f143d67b94d7e3895e6a369faa54064e2e2678b761163511a5c15cdfe4"
-
-
-def quietly(settings: DataSettings, output: Path, **options: Any) -> Manifest:
-    return pack(settings, output, progress=False, **options)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 # ---- equal images, equal bytes
@@ -53,14 +43,6 @@ def test_names_times_and_order_do_not_matter(raw: Path, tmp_path: Path, data_set
         shutil.copy(file, copy)
         os.utime(copy, (number, number))
     quietly(settings.model_copy(update={"path": str(other)}), tmp_path / "two", workers=1)
-    assert tree(tmp_path / "one") == tree(tmp_path / "two")
-
-
-@pytest.mark.usefixtures("many_processes")
-def test_the_number_of_workers_does_not_matter(raw: Path, tmp_path: Path, data_settings: Make) -> None:
-    settings = data_settings(source="folder", path=str(raw), channels=3)
-    quietly(settings, tmp_path / "one", workers=1)
-    quietly(settings, tmp_path / "two", workers=2)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
@@ -149,11 +131,6 @@ def test_the_split_is_a_property_of_each_image(raw: Path, tmp_path: Path, data_s
     assert images(tmp_path / "part", "test") < whole["test"] and images(tmp_path / "part", "train") < whole["train"]
 
 
-def images(folder: Path, split: str) -> set[bytes]:
-    packed = PackedDataset(folder, split)
-    return {image.tobytes() for image in packed.images(np.arange(len(packed)))}
-
-
 def test_the_share_held_out(tmp_path: Path, data_settings: Make) -> None:
     manifest = quietly(data_settings(source="digits-1797", holdout=0.25), tmp_path / "packed")
     assert abs(manifest.splits["test"].count / 1797 - 0.25) < 0.04
@@ -235,43 +212,6 @@ def test_a_false_suffix_is_no_reason(tmp_path: Path, data_settings: Make, encode
     for number, (format, suffix) in enumerate([("JPEG", "png"), ("PNG", "jpg"), ("GIF", ""), ("WEBP", "tiff")]):
         (tmp_path / "raw" / f"{number}.{suffix}").write_bytes(encode(pictures(4)[number], format))
     assert quietly(data_settings(source="folder", path=str(tmp_path / "raw"), holdout=0.0), tmp_path / "packed").count == 4
-
-
-# ---- real images
-
-
-def test_mednist_in_two_processes(
-    asset: Callable[[str], Path], tmp_path: Path, data_settings: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("atelier.data.work.ALONE_SECONDS", 0.1)
-    monkeypatch.setattr("atelier.data.work.WORTH_SECONDS", 0.1)
-    path = asset("data/mednist-64-subset.zip")
-    manifest = quietly(data_settings(source="zip", path=str(path), resolution=64), tmp_path / "packed", workers=2)
-    assert manifest.count + manifest.duplicates == 12_000 and not manifest.rejected
-    assert manifest.classes == ["AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT"]
-    packed = PackedDataset(tmp_path / "packed", "all")
-    found = {hashlib.sha256(image.tobytes()).digest(): index for index, image in enumerate(packed.images(np.arange(len(packed))))}
-    with zipfile.ZipFile(path) as archive:
-        for name in random.Random(0).sample(archive.namelist(), 200):
-            with archive.open(name) as file:
-                index = found[hashlib.sha256(Image.open(file).convert("L").tobytes()).digest()]
-            assert packed.classes[packed.labels[index]] == name.split("/")[0]
-
-
-def test_emoji_over_white(asset: Callable[[str], Path], tmp_path: Path, data_settings: Make) -> None:
-    path = asset("data/emoji-google-64.zip")
-    settings = data_settings(source="zip", path=str(path), resolution=32, channels=3, background="#ffffff", filter="box")
-    manifest = quietly(settings, tmp_path / "packed")
-    assert manifest.count + manifest.duplicates == 3786 and len(manifest.classes) == 10
-    packed = PackedDataset(tmp_path / "packed", "all")
-    images = packed.images(np.arange(len(packed))).astype(np.float32)
-    with zipfile.ZipFile(path) as archive:
-        for name in random.Random(0).sample(archive.namelist(), 4):
-            with archive.open(name) as file:
-                picture = np.asarray(Image.open(file).convert("RGBA")).astype(float)
-            over = picture[..., :3] * picture[..., 3:] / 255 + 255 - picture[..., 3:]
-            expected = over.reshape(32, 2, 32, 2, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
-            assert abs(images - expected).max(axis=(1, 2, 3)).min() <= 1.5, name
 
 
 def test_progress_goes_to_stderr(raw: Path, tmp_path: Path, data_settings: Make, capsys: Any) -> None:

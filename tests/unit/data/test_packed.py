@@ -23,7 +23,7 @@ from atelier.data.manifest import Manifest, load_manifest
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.files import sha256_file
-from reading import write_idx
+from tests.support.reading import write_idx
 
 Make = Callable[..., DataSettings]
 CLASSES = 12

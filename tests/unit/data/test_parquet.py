@@ -12,7 +12,7 @@ import pytest
 
 from atelier.data.pack import pack
 from atelier.data.sources import open_source
-from reading import RECIPE, Encode, Make, Pictures, read, refused
+from tests.support.reading import RECIPE, Encode, Make, Pictures, read, refused
 
 PARTS = (b"[]", b'{"names": "cat"}', b'{"names": [1]}')  # of damaged metadata
 

@@ -17,7 +17,7 @@ from atelier.data.errors import DataError
 from atelier.data.parts import share_of
 from atelier.data.sources import open_source
 from atelier.data.sources.base import Item, Source, spread
-from reading import RECIPE, Make, Pictures, array, read_share, write_idx
+from tests.support.reading import RECIPE, Make, Pictures, array, read_share, write_idx
 
 KINDS = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb", "torchvision:MNIST", "digits-1797", "mnist-5k")
 

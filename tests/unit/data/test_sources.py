@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from atelier.data.errors import DataError
 from atelier.data.sources import open_source
-from reading import RECIPE, Make, array, read, refused
+from tests.support.reading import RECIPE, Make, array, read, refused
 
 # ---- folder
 
@@ -121,13 +120,3 @@ def test_digits_1797_are_scaled_and_rounded(data_settings: Make) -> None:
     assert [item.label for item in items] == [str(label) for label in digits.target]
     scaled = np.stack([array(item) for item in items])
     assert scaled.max() == 255 and abs(scaled - digits.images * 255 / 16).max() <= 0.5
-
-
-def test_workers_import_neither_torch_nor_the_settings() -> None:
-    import subprocess
-
-    check = (
-        "import sys, atelier.data.work, atelier.data.sources.tree, atelier.data.sources.base;"
-        "print([name for name in ('torch', 'pydantic', 'boto3', 'pyarrow', 'sklearn', 'matplotlib') if name in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "[]\n"

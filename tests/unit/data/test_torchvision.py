@@ -15,7 +15,7 @@ from PIL import Image
 from atelier.data.errors import DataError, Rejected
 from atelier.data.process import process
 from atelier.data.sources.cifar import load_cifar, unpickle
-from reading import RECIPE, Encode, Make, Pictures, array, read, refused, write_idx
+from tests.support.reading import RECIPE, Encode, Make, Pictures, array, read, refused, write_idx
 
 
 def test_torchvision_mnist_reads_both_splits(tmp_path: Path, data_settings: Make, pictures: Pictures) -> None:

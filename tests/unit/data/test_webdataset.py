@@ -13,7 +13,7 @@ import pytest
 from atelier.data.errors import DataError, Rejected
 from atelier.data.pack import pack
 from atelier.data.sources import open_source
-from reading import RECIPE, Encode, Make, Pictures, read, refused
+from tests.support.reading import RECIPE, Encode, Make, Pictures, read, refused
 
 Member = tuple[str, bytes] | tarfile.TarInfo
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +11,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from atelier.latent.__main__ import parser
-from small_models import LATENT, make_checkpoint
+from tests.support.latent_commands import checkpoint_fixture
+from tests.support.small_models import LATENT
 
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("latent") / "checkpoint", "dcgan")
+__all__ = ["checkpoint_fixture"]
 
 
 def run(*arguments: str | Path) -> None:
     args = parser().parse_args(list(map(str, arguments)))
     args.command(args)
-
-
-def test_the_help_runs_and_names_every_verb() -> None:
-    found = subprocess.run([sys.executable, "-m", "atelier.latent", "--help"], capture_output=True, text=True, timeout=60)
-    assert found.returncode == 0
-    for verb in ("truncate", "interpolate", "mix", "walk", "project"):
-        assert f"python -m atelier.latent {verb} " in found.stdout
-        assert parser().parse_args([verb, "x", *(["--image", "y"] if verb == "project" else [])]).checkpoint == Path("x")
 
 
 @pytest.mark.parametrize(
@@ -71,31 +59,6 @@ def test_a_projection_says_how_near_it_came(checkpoint: Path, tmp_path: Path) ->
     assert load_file(tmp_path / "projection" / "code.safetensors")["code"].shape == (1, LATENT)
     with Image.open(tmp_path / "projection" / "picture.png") as picture:
         assert picture.size == ((2 * 29 - 1) * 4, 28 * 4)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "remedy"),
-    [
-        (["truncate", "CHECKPOINT", "--class", "nine"], "choose zéro, one"),
-        (["interpolate", "CHECKPOINT", "--seeds", "3"], "two seeds at least"),
-        (["mix", "CHECKPOINT", "--parts", "2"], "leave --parts out"),
-        (["walk", "CHECKPOINT", "--output", "walk.mp4"], "ends with .gif, .webp, .png"),
-        (["project", "CHECKPOINT", "--image", "nowhere.png"], "nowhere.png: cannot be read"),
-        (["project", "CHECKPOINT", "--image", __file__], "not an image of a known format"),
-        (["project", "CHECKPOINT", "--image", __file__, "--network", "vgg16"], "cannot be read as a picture"),
-        (["truncate", "nowhere"], "no generator here"),
-    ],
-)
-def test_errors_are_one_line_with_a_remedy(arguments: list[str], remedy: str, checkpoint: Path, tmp_path: Path) -> None:
-    arguments = [str(checkpoint) if one == "CHECKPOINT" else one for one in arguments]
-    found = subprocess.run(
-        [sys.executable, "-m", "atelier.latent", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=Path(__file__).parents[3],
-    )
-    assert found.returncode == 1 and found.stderr.count("\n") == 1 and remedy in found.stderr, found.stderr
 
 
 @pytest.mark.parametrize(

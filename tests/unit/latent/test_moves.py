@@ -12,7 +12,7 @@ from atelier.latent import moves
 from atelier.models.model import GeneratorError, load_generator, sample, slerp
 from atelier.networks.layers import Generator
 from atelier.networks.zoo import FAMILIES
-from small_models import CLASSES, make_checkpoint
+from tests.support.small_models import CLASSES, make_checkpoint
 
 
 @pytest.fixture(params=FAMILIES)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -142,26 +139,3 @@ def test_products_are_within_their_error(scale: float) -> None:
     rows, columns = (part.ravel() for part in np.indices((30, 40)))
     off = np.abs(block.products.ravel() - direct(first, second, rows, columns))
     assert 0 < off.max() < block.error < 1e-10 * float(block.products.max())
-
-
-PROGRAM = """
-import numpy as np
-from atelier.metrics.coverage import memorised, prdc
-random = np.random.default_rng(0)
-thirds = random.integers(0, 3, (900, 6)) / 3
-print(prdc(thirds[:300], thirds[300:600]), prdc(thirds, thirds, 40))
-print(memorised(thirds[:300], thirds[300:], thirds[200:300] + 1 / 3))
-for dim in range(3, 40):
-    rows = random.standard_normal((61, dim))
-    print(prdc(rows, rows, 3), prdc(rows, random.permutation(rows), 3))
-"""
-
-
-def test_another_processor_counts_alike() -> None:
-    """OpenBLAS has kernels for processors with and without AVX, whose products differ in their last bits."""
-    told = set()
-    for kind in ("Prescott", "Haswell"):
-        environment = {**os.environ, "OPENBLAS_CORETYPE": kind, "OPENBLAS_NUM_THREADS": "1"}
-        done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
-        told.add(done.stdout)
-    assert len(told) == 1

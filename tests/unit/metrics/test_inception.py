@@ -14,12 +14,10 @@ import pytorch_fid.inception
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_image
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from atelier.extractors import ExtractorError, load_extractor
 from atelier.extractors import inception as module
 from atelier.extractors.inception import inception
-from atelier.metrics.frechet import Moments, frechet_distance
 
 State = dict[str, torch.Tensor]
 LAYERS = ("64", "192", "768", "2048")
@@ -81,24 +79,6 @@ def test_features_equal_those_of_pytorch_fid(
         maps = theirs(torch.from_numpy(images).float() / 256)
     for layer, expected in zip(LAYERS, maps, strict=True):
         assert_equal(inception(whole, "", (299, 299), layer).features(images), expected.mean(dim=(2, 3)).numpy())
-
-
-def test_the_distance_equals_that_of_torch_fidelity(peer: Any, partial_inception: Path, photographs: list[Image.Image]) -> None:
-    """The published file as far as it is at hand, on two times 20 grey photographs."""
-    ours = load_extractor("inception", str(partial_inception), (64, 64), layer="768")
-    features = ours.features(np.stack([np.asarray(image.convert("L"))[None] for image in photographs]))
-    expected = peer("768", torch.load(partial_inception, weights_only=True)).of(photographs).numpy()
-    statistics = [
-        fid_features_to_statistics(torch.from_numpy(part.astype(np.float64))) for part in (expected[:20], expected[20:])
-    ]
-    theirs = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
-    moments = [Moments(768), Moments(768)]
-    for each, part in zip(moments, (features[:20], features[20:]), strict=True):
-        each.update(part)
-    assert theirs > 0.01
-    assert frechet_distance(*moments) == pytest.approx(theirs, rel=1e-3)
-    assert (ours.name, ours.dim, ours.layer, ours.is_fid, ours.head) == ("inception", 768, "768", False, None)
-    assert ours.weights_hash == hashlib.sha256(partial_inception.read_bytes()).hexdigest()
 
 
 def test_the_head_makes_the_logits_of_torch_fidelity(

@@ -18,7 +18,7 @@ from torch import nn
 
 from atelier.extractors import Extractor, ExtractorError, load_extractor
 from atelier.extractors import onnx as module
-from devices import CUDA
+from tests.support.devices import CUDA
 
 WIDTH = 5
 KERNEL = np.random.default_rng(0).normal(size=(WIDTH, 3, 3, 3)).astype(np.float32)

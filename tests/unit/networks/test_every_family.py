@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,10 +13,10 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import Batch, Pressure
 from atelier.tasks.generation.task import Generation
-from small_models import LATENT, model, players
+from tests.support.families import N
+from tests.support.small import PARAMS
+from tests.support.small_models import LATENT, model, players
 
-PARAMS = Path(__file__).parents[3] / "params.yaml"
-N = 8
 OFF = ["r1=0.0", "r2=0.0"]
 REGULARISED = {
     "r1": ["r2=0.0"],
@@ -31,25 +30,6 @@ REGULARISED = {
     "perceptual": [*OFF, "perceptual=1.0"],
     "clip": [*OFF, "objective=wasserstein", "clip=0.01"],
 }
-
-
-@pytest.mark.parametrize("family", zoo.FAMILIES)
-def test_compiled_players_paint_and_judge_alike(family: str) -> None:
-    """Traced as a whole, gradients included; what the compiler makes of the graph is PyTorch's affair."""
-    torch._dynamo.reset()
-    generator, discriminator = players(family, True, 28, 1)
-    z, label = torch.randn(N, LATENT), torch.arange(N) % 5
-    chance = torch.randn(N, generator.chance) if generator.chance else None
-    generator.eval(), discriminator.eval()
-    compiled = [torch.compile(player, backend="aot_eager", fullgraph=True) for player in (generator, discriminator)]
-    results = []
-    for paint, judge in ((generator, discriminator), compiled):
-        images = paint(z, label, chance)
-        logits = judge(images, label).overall
-        gradients = torch.autograd.grad(logits.sum(), [p for p in generator.parameters() if p.requires_grad], allow_unused=True)
-        results.append([images, logits, *(g for g in gradients if g is not None)])
-    for plain, traced in zip(*results, strict=True):
-        torch.testing.assert_close(traced, plain, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", zoo.FAMILIES)

@@ -11,7 +11,7 @@ import torch
 from atelier.config.model import ProGANSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.progan import Growth, ProGANDiscriminator, ProGANGenerator
-from small_models import LATENT, players
+from tests.support.small_models import LATENT, players
 
 
 def pair(resolution: int = 32) -> tuple[ProGANGenerator, ProGANDiscriminator]:

@@ -9,7 +9,7 @@ from torch import nn
 from atelier.config.model import R3GANSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.r3gan import R3GANDiscriminator, R3GANGenerator, ResidualBlock
-from small_models import LATENT, players
+from tests.support.small_models import LATENT, players
 
 Array = np.ndarray
 

@@ -14,7 +14,7 @@ from atelier.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from atelier.networks.layers import ImageShape
 from atelier.networks.residual import ConditionalBatchNorm, DownBlock, SelfAttention, UpBlock, by_class, glorot, renew, spectral
 from atelier.networks.resnet import ResNetDiscriminator, ResNetGenerator
-from small_models import LATENT, players
+from tests.support.small_models import LATENT, players
 
 
 def numbers(network: nn.Module) -> int:

@@ -13,7 +13,7 @@ from atelier.config.model import StyleGAN2Settings
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, downsample, upsample
 from atelier.networks.stylegan2 import DownBlock, ModulatedConv, StyleGAN2Discriminator, StyleGAN2Generator, leaky
-from small_models import LATENT, model, players
+from tests.support.small_models import LATENT, model, players
 
 
 def styled(generator: object) -> StyleGAN2Generator:

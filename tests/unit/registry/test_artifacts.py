@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import sqlite3
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -20,57 +17,15 @@ from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepositor
 
 from atelier.registry.__main__ import main
 from atelier.registry.fetch import check_store, load_checkpoint
-from atelier.registry.register import register
 from atelier.tracking import artifacts
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import step_run
 from atelier_mlflow import place
-from small import folder_hash
+from tests.support.artifacts_of_before import EXPERIMENT, addresses, of_before_fixture, use
+from tests.support.small import folder_hash
 
-EXPERIMENT = "atelier"
-
-
-@pytest.fixture
-def of_before(
-    store: Path, tracking: Path, tmp_path: Path, make_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """A folder with a registered generator, and the database as the code of before wrote it: with absolute addresses."""
-    folder = tmp_path / "original"
-    folder.mkdir()
-    shutil.copyfile(store / "mlflow.db", folder / "mlflow.db")
-    use(folder, monkeypatch)
-    with step_run("register", EXPERIMENT, {}, required=True) as run:
-        register(run, "digits", make_checkpoint("base"), [], "A card.")
-        with sqlite3.connect(folder / "mlflow.db") as connection:  # of the store that tests share, this one's own
-            connection.execute("DELETE FROM model_versions WHERE run_id != ?", (run.opened_id,))
-            connection.execute("DELETE FROM logged_models WHERE experiment_id != ?", (run.experiment_id,))
-            connection.execute("UPDATE runs SET artifact_uri = NULL WHERE experiment_id != ?", (run.experiment_id,))
-    assert addresses(folder) and all(one.startswith("mlflow-artifacts:/") for one in addresses(folder))
-    rewrite(folder, "mlflow-artifacts:/", f"{(folder / artifacts.FOLDER).as_uri()}/")
-    return folder
-
-
-def use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow is the database in a folder; the working directory is another one."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-
-
-def addresses(folder: Path) -> list[str]:
-    """Every address of the tables that leads to files."""
-    with sqlite3.connect(folder / "mlflow.db") as connection:
-        rows = [
-            row
-            for table, column in artifacts.ADDRESSES
-            for row in connection.execute(f"SELECT {column} FROM {table} WHERE {column} NOT LIKE 'models:/%'")
-        ]
-    return [text for (text,) in rows]
-
-
-def rewrite(folder: Path, old: str, new: str) -> None:
-    with sqlite3.connect(folder / "mlflow.db") as connection:
-        for table, column in artifacts.ADDRESSES:
-            connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (old, new))
+__all__ = ["of_before_fixture"]
 
 
 def texts_with(folder: Path, needle: str) -> set[str]:
@@ -189,50 +144,6 @@ def test_models_that_are_gone_are_named(of_before: Path, tmp_path: Path, monkeyp
     with pytest.raises(TrackingError, match=r"no such file; run it in the folder that holds mlflow\.db"):
         check_store("models:/digits/1")
     assert not (tmp_path / "nowhere").exists()
-
-
-@pytest.fixture
-def readable() -> Iterator[Path]:
-    """A new folder that other users may look into."""
-    with tempfile.TemporaryDirectory() as made:
-        Path(made).chmod(0o755)
-        yield Path(made)
-
-
-def test_another_user_without_a_home_reads_what_is_not_his(
-    of_before: Path, readable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if os.getuid():
-        pytest.skip("only root can become another user")
-    shared, theirs, told = readable / "shared", readable / "theirs", readable / "told"
-    shutil.copytree(of_before, shared)
-    for file in shared.rglob("*.safetensors"):
-        file.chmod(0o644)  # as training writes them
-    rewrite(shared, str(of_before), str(shared))
-    use(of_before, monkeypatch)
-    load_checkpoint("models:/digits/1", tmp_path / "pulled")  # all is imported then, also where only root may read Python
-    use(shared, monkeypatch)
-    for folder in (theirs, told):
-        folder.mkdir()
-        os.chown(folder, 65534, 65534)
-
-    def as_another_user() -> None:
-        os.chdir(shared)
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-        os.environ.pop("HOME", None)
-        load_checkpoint("models:/digits/1", theirs / "pulled")
-        (told / "read").touch()
-        with pytest.raises(TrackingError, match="this user may not write there"), step_run("t", EXPERIMENT, {}, required=True):
-            pass
-        (told / "refused").touch()
-
-    other = multiprocessing.get_context("fork").Process(target=as_another_user)
-    other.start()
-    other.join(120)
-    assert {file.name for file in told.iterdir()} == {"read", "refused"}
-    assert sorted(addresses(shared))[0].startswith("file:"), "he could not correct them, nor need they be"
 
 
 def test_an_address_leads_nowhere_else(tmp_path: Path) -> None:

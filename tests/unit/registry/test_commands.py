@@ -28,10 +28,10 @@ from atelier.registry.versions import address, resolve
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import step_run
-from gate_cases import GATE, numbers
-from registry_play import not_needed
-from signing_keys import Keys
-from small import ROOT
+from tests.support.gate_cases import GATE, numbers
+from tests.support.registry_play import not_needed
+from tests.support.signing_keys import Keys
+from tests.support.small import ROOT
 
 Run = Callable[..., str]
 

@@ -20,7 +20,7 @@ from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import StepRun, step_run
 from atelier_mlflow import place
-from signing_keys import Keys
+from tests.support.signing_keys import Keys
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from atelier.registry.gate import comparable, decide
-from gate_cases import CASES, GATE, Case, contender, numbers
+from tests.support.gate_cases import CASES, GATE, Case, contender, numbers
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -19,8 +19,8 @@ from atelier.registry.promotion import judge, promote, rollback
 from atelier.registry.versions import MEASUREMENT
 from atelier.tracking.client import client, experiment_id
 from atelier.tracking.place import TrackingError
-from gate_cases import GATE, numbers
-from registry_play import Name, not_needed
+from tests.support.gate_cases import GATE, numbers
+from tests.support.registry_play import Name, not_needed
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_what_was_interrupted_is_finished_by_the_next(name: Name, monkeypatch: p
 
 def test_two_names_do_not_wait_for_each_other(name: Name) -> None:
     other = Name(f"{name.name}-other")
-    with name.ledger.turn(pytest.fail):
+    with name.ledger.turn(lambda entry: pytest.fail(f"{entry} is to be finished")):
         other.judged(numbers(20))
     assert other.aliases == {"champion": 1}
 

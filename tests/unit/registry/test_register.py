@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from mlflow import MlflowClient
 
 from atelier.config.settings import fingerprint
 from atelier.io.files import sha256_file
-from atelier.metrics.identity import Measurement
 from atelier.models import bundle
-from atelier.models.model import GeneratorError, load_generator, read_info, sample, write_info
+from atelier.models.model import GeneratorError, read_info, write_info
 from atelier.registry import register as registering
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.ledger import Ledger
-from atelier.registry.register import DESCRIPTION_LIMIT, Registration, write_summary
-from atelier.registry.register import register as register_generator
+from atelier.registry.register import DESCRIPTION_LIMIT, write_summary
 from atelier.registry.versions import NotRegisteredError, measurements, resolve
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
-from atelier.tracking.step_run import StepRun, step_run
-from atelier_mlflow import place
+from atelier.tracking.step_run import StepRun
+from tests.support.registrations import model_folder, register, run_fixture
+
+__all__ = ["run_fixture"]
 
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"(dp", b"(lp", b"ccopy_reg")
-
-
-@pytest.fixture
-def run(tracking: Path) -> Iterator[StepRun]:
-    with step_run("register", "registry tests", {}, required=True) as opened:
-        yield opened
-
-
-def register(
-    run: StepRun, name: str, checkpoint: Path, measurements: Sequence[Measurement] = (), card: str = "A card."
-) -> Registration:
-    return register_generator(run, name, checkpoint, measurements, card)
-
-
-def model_folder(registration: Registration) -> Path:
-    return place(Path("mlflow.db"), client().get_logged_model(registration.model_id).artifact_location)
 
 
 def test_a_checkpoint_becomes_a_version(
@@ -92,35 +71,6 @@ def test_nothing_that_was_logged_is_a_pickle_or_a_path_of_this_machine(
         assert file.suffix not in (".pkl", ".pickle", ".pt", ".pth", ".joblib")
         assert not content.startswith(PICKLE_STARTS), file
         assert b"cloudpickle" not in content, file
-
-
-def test_a_fresh_process_paints_from_the_registry(
-    run: StepRun, make_checkpoint: Callable[..., Path], tracking: Path, tmp_path: Path
-) -> None:
-    """With no access to this repository: the code that runs is the code that was logged."""
-    checkpoint = make_checkpoint("base")
-    made = register(run, "served", checkpoint)
-    client().set_registered_model_alias("served", "champion", "1")
-    script = (
-        "import sys, mlflow, numpy, pandas\n"
-        "model = mlflow.pyfunc.load_model('models:/served@champion')\n"
-        "rows = pandas.DataFrame({'seed': [4, 4], 'class': ['one', 2], 'truncation': [1, 0.5]})\n"
-        "numpy.save('images.npy', model.predict(rows))\n"
-        "import atelier\n"
-        "print(atelier.__file__)\n"
-        "print('atelier.training' in sys.modules, 'atelier.data' in sys.modules)\n"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    where, modules = done.stdout.strip().splitlines()[-2:]
-    assert Path(where).is_relative_to(model_folder(made)) and modules == "False False"
-    images = np.load(tmp_path / "images.npy").astype(int)
-    assert images.shape == (2, 28, 28, 1)
-    expected = next(sample(load_generator(checkpoint), 1, 4, labels=torch.tensor([1])))[0].transpose(1, 2, 0)
-    assert np.abs(images[0] - expected).max() <= 1 and (images[0] != images[1]).any()
 
 
 def test_registering_again_makes_no_second_version(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from atelier.registry.register import register as register_generator
 from atelier.tracking.client import client
 from atelier.tracking.step_run import step_run
 from components.register import Candidate, Line, RegistrationError, main, of_now, register
-from small import ROOT
+from tests.support.small import ROOT
 
 
 @pytest.fixture
@@ -91,9 +90,3 @@ def test_without_the_registry_the_table_says_so(
     assert "version 1" in shown and "as registered" in shown
     assert "shown version 1: promoted, since it passes every floor" in shown
     assert "The aliases are those of the registration: MLflow at http://127.0.0.1:9 cannot be used" in shown
-
-
-def test_showing_loads_no_pytorch() -> None:
-    script = "import sys, components.register; print({'torch', 'timm', 'mlflow'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,33 +14,10 @@ from model_signing.signing import Config
 
 from atelier.registry import signing
 from atelier.registry.signing import PAIR, PASSWORD, SIGNING_KEY, VERIFY_KEY, WHOLE, SignatureError
-from signing_keys import Keys, write_private, write_public
+from tests.support.signatures import checkpoint_fixture, flip, signatures_fixture, verify
+from tests.support.signing_keys import Keys, write_private, write_public
 
-
-@pytest.fixture
-def checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
-    return make_checkpoint("base")
-
-
-@pytest.fixture
-def signatures(keys: Keys, checkpoint: Path, tmp_path: Path) -> Path:
-    """A folder with the signatures of `checkpoint` by the key "ours", which the environment then verifies with."""
-    keys.sign_with("ours")
-    keys.verify_with("ours")
-    folder = tmp_path / "signatures"
-    folder.mkdir()
-    assert signing.sign(checkpoint, folder) == [folder / "generator.sig", folder / "checkpoint.sig"]
-    return folder
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-2] ^= 1
-    path.write_bytes(content)
-
-
-def verify(folder: Path, signatures: Path, files: tuple[str, ...] = WHOLE) -> None:
-    signing.verify(folder, signatures / signing.NAMES[files], files, "here")
+__all__ = ["checkpoint_fixture", "signatures_fixture"]
 
 
 def test_without_a_key_nothing_is_signed(keys: Keys, checkpoint: Path, tmp_path: Path) -> None:
@@ -173,15 +148,6 @@ def test_a_forger_who_names_our_key_is_refused(signatures: Path, checkpoint: Pat
     file.write_text(json.dumps(bundle))
     with pytest.raises(SignatureError, match="damaged or forged"):
         verify(checkpoint, signatures)
-
-
-def test_the_tool_of_others_verifies_it(signatures: Path, checkpoint: Path, keys: Keys) -> None:
-    """The command that docs/registry.md gives to those who have no Atelier."""
-    command = [sys.executable, "-m", "model_signing", "verify", "key", str(checkpoint), "--ignore_unsigned_files"]
-    command += ["--signature", str(signatures / "checkpoint.sig"), "--public_key", str(keys.make("ours")[1])]
-    assert subprocess.run(command, capture_output=True, timeout=120).returncode == 0
-    flip(checkpoint / "players.safetensors")
-    assert subprocess.run(command, capture_output=True, timeout=120).returncode != 0
 
 
 def unnoticed(key: Path) -> str:

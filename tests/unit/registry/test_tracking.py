@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,14 +23,8 @@ from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import step_run
 from atelier.training.preemption import Preempted
-from small import free_port
-
-EXPERIMENT = "tracking tests"
-
-
-def run_of(run_id: str | None) -> Any:
-    assert run_id
-    return client().get_run(run_id)
+from tests.support.small import free_port
+from tests.support.tracked_runs import EXPERIMENT, run_of
 
 
 def curve(run_id: str | None, name: str) -> list[tuple[int, float]]:
@@ -253,22 +243,6 @@ def test_values_that_arrive_while_others_are_refused_are_sent(tracking: Path, mo
         arrived.set()
         run.log_metrics({"loss": 2.0}, images=2)
     assert curve(run.run_id, "loss") == [(1, 1.0), (2, 2.0)]
-
-
-def test_sigterm_marks_the_run_killed(tracking: Path) -> None:
-    script = (
-        "import time\n"
-        "from atelier.tracking.step_run import step_run\n"
-        f"with step_run('evaluate', {EXPERIMENT!r}, {{}}, required=True) as run:\n"
-        "    print(run.run_id, flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ})
-    assert process.stdout
-    run_id = process.stdout.readline().strip()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
-    assert run_of(run_id).info.status == "KILLED"
 
 
 def test_a_deleted_experiment_is_named(tracking: Path) -> None:

@@ -1,42 +1,5 @@
-"""One MLflow store for all tests of serving (making one costs seconds), and three small generators."""
+"""One MLflow store, and three small generators."""
 
-from __future__ import annotations
+from tests.support.serving_fixtures import checkpoints, store, tracking
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from atelier.tracking import client
-from served_process import make_checkpoint
-
-
-@pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Working folder with an mlflow.db that has its tables."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    client.import_mlflow()
-    from mlflow import MlflowClient
-
-    MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tracking(store: Path) -> Iterator[Path]:
-    """The store is the one that `tracking_uri()` finds, here and in the processes that the tests start."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("MLFLOW_RUN_ID", "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "DVC_STAGE", "DVC_EXP_NAME"):
-            patch.delenv(name, raising=False)
-        patch.setattr("atelier.tracking.runs.SETTLE_SECONDS", 0.0)
-        patch.chdir(store)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        yield store
-
-
-@pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three generators of different weights."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    return [make_checkpoint(folder / str(seed), seed) for seed in range(3)]
+__all__ = ["checkpoints", "store", "tracking"]

@@ -15,7 +15,7 @@ from atelier.serving.app import application
 from atelier.serving.follow import Follower
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
-from small import KUBERNETES, ROOT
+from tests.support.small import KUBERNETES, ROOT
 
 OF_KSERVE = {"minReplicas", "maxReplicas"}  # what a predictor has beyond the spec of a pod
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from pathlib import Path
 
 import pytest
 
 from atelier.serving.limits import Bucket, Limits, Refused
 from atelier.serving.metrics import Metrics
 from atelier.serving.painter import Painter
-from atelier.tracking.client import client
-from served_process import register_versions, serving, wait
 
 
 def test_a_bucket_refills_at_its_rate_and_holds_no_more_than_it_can() -> None:
@@ -68,16 +65,3 @@ def test_work_that_fails_leaves_the_queue() -> None:
         return await painter.paint(1, lambda: 7)
 
     assert asyncio.run(main()) == 7
-
-
-def test_clients_are_told_when_to_come_again(tracking: Path, checkpoints: list[Path], tmp_path: Path) -> None:
-    register_versions("limits", checkpoints[:1])
-    client().set_registered_model_alias("limits", "champion", "1")
-    with serving(tmp_path, "limits@champion", "--images", "8", "--rate", "0.5", "--queue", "1") as server:
-        wait(lambda: server.get("/ready").status == 200)
-        assert server.post({"count": 8}).status == 200
-        refused = server.post({"count": 4})
-        assert refused.status == 429 and 1 <= int(refused.headers["retry-after"]) <= 8
-        assert "0.5 images/s" in refused.error and refused.headers["x-atelier-model"] == "models:/limits/1"
-        assert server.get("/health").status == 200
-        assert server.metric('atelier_rejected_total{reason="rate"}') == 1

@@ -1,17 +1,5 @@
-from __future__ import annotations
+"""The embedded digits."""
 
-from pathlib import Path
+from tests.support.training_fixtures import digits
 
-import pytest
-
-from atelier.config import settings
-from atelier.data.pack import pack
-from atelier.data.packed import PackedDataset
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> PackedDataset:
-    """The embedded UCI digits, packed at 28 px."""
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    pack(settings.load(Path(__file__).parents[3] / "params.yaml").target, folder, workers=1, progress=False)
-    return PackedDataset(folder)
+__all__ = ["digits"]

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 
 import pytest
-import torch
 
 from atelier.config.settings import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.tasks.generation.task import Generation
 from atelier.training.balance import Balance
-from atelier.training.checkpoint import read_history
-from atelier.training.distributed import Ranks
-from atelier.training.run import run
-from driver import pixel_distance, tiny
-
-UNEQUAL = ("train.r1=0.2", "train.r2=0.2", "train.augment=none", "train.lr_discriminator=0.004", "train.lr_generator=0.002")
-LENGTH = ("train.images=25600", "train.log_every=2560")
-
-
-def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str, float]]:
-    """The curves of a run."""
-    chosen = tiny(*UNEQUAL, *LENGTH, *overrides)
-    model, states = folder / "model", folder / "states"
-    run(chosen.model, chosen.train, data, model, states, pixel_distance(data), {}, torch.device("cpu"), Ranks(), {})
-    return read_history(model)["points"]
+from tests.support.driver import tiny
+from tests.support.unequal_players import trained
 
 
 def test_the_level_moves_at_constant_speed_towards_the_target_and_stays_within_its_octaves() -> None:
@@ -63,21 +47,6 @@ def test_no_balance_does_nothing() -> None:
 def test_points_hold_a_step_of_the_generator() -> None:
     with pytest.raises(SettingsError, match="set log_every to at least 256"):
         tiny("train.critic_steps=8")
-
-
-@pytest.mark.parametrize(
-    ("balance", "acted"),
-    [("rates", lambda points: points["critic_rate"] < 0.3), ("steps", lambda points: points["critic_steps"] > 3)],
-)
-def test_separation_is_held_where_it_is_asked_for(
-    digits: PackedDataset, tmp_path: Path, balance: str, acted: Callable[[dict[str, float]], bool]
-) -> None:
-    """This critic begins far ahead and falls behind in the end: rates hold it back before, steps help it then."""
-    free = trained(digits, tmp_path / "free")
-    held = trained(digits, tmp_path / "held", f"train.balance={balance}", "train.balance_target=0.8", "train.balance_images=1600")
-    assert any(acted(point) for point in held)
-    off = [abs(mean(point["separation"] for point in points[-3:]) - 0.8) for points in (free, held)]
-    assert off[1] < 0.1 < off[0]
 
 
 def test_the_generator_waits_for_the_critics_steps(

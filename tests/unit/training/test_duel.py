@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from atelier.config import settings
-from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.models.model import from_uint8
 from atelier.networks.layers import Discriminator, ImageShape, Verdict
@@ -22,26 +20,9 @@ from atelier.tasks.generation.mode_coverage import COUNTED, LEARNT, Kinds
 from atelier.tasks.generation.probe import COMPARED, Sight, ordered
 from atelier.tasks.generation.task import Generation
 from atelier.training.batches import held_out
-from atelier.training.checkpoint import read_history
 from atelier.training.diagnosis import latest, remarks
-from atelier.training.distributed import Ranks
-from atelier.training.run import run
-from driver import FAMILIES, pixel_distance, tiny
-
-PARAMS = Path(__file__).parents[3] / "params.yaml"
-CPU = torch.device("cpu")
-
-
-def few_digits(folder: Path, holdout: float) -> PackedDataset:
-    pack(settings.load(PARAMS, [f"target.holdout={holdout}"]).target, folder, workers=1, progress=False)
-    return PackedDataset(folder)
-
-
-def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str, float]]:
-    """The curves of a run."""
-    chosen = tiny("train.evaluate_from=0.5", "train.evaluate_every=1000000", "train.augment=none", *overrides)
-    run(chosen.model, chosen.train, data, folder / "model", folder / "states", pixel_distance(data), {}, CPU, Ranks(), git={})
-    return read_history(folder / "model")["points"]
+from tests.support.driver import FAMILIES, tiny
+from tests.support.duels import CPU, few_digits, points, trained
 
 
 def test_ordered_pairs_against_a_loop() -> None:
@@ -135,18 +116,6 @@ def test_looking_moves_nothing(family: str, digits: PackedDataset, tmp_path: Pat
     assert players[0] == players[1]
 
 
-def test_a_critic_of_few_images_memorises_them_and_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """80 digits, shown 400 times each; of twenty times as many the same critic knows none."""
-    chosen = ("model.mlp.hidden=[256]", "train.objective=nonsaturating", "train.lr_discriminator=0.0005", "train.r1=0.05")
-    length = ("train.r2=0.0", "train.images=32000", "train.log_every=3200")
-    with caplog.at_level(logging.WARNING, "atelier.training"):
-        many = trained(few_digits(tmp_path / "many", 0.1), tmp_path / "of many", *chosen, *length)
-        assert "memorised" not in caplog.text
-        few = trained(few_digits(tmp_path / "few", 0.95), tmp_path / "of few", *chosen, *length)
-    assert few[-1]["overfitting"] > 0.8 > 0.65 > many[-1]["overfitting"] > 0.4
-    assert caplog.text.count("has memorised the training images") == 1
-
-
 def test_a_warning_has_a_line_of_its_own_beside_the_progress_bar(
     digits: PackedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,11 +128,6 @@ def test_a_warning_has_a_line_of_its_own_beside_the_progress_bar(
     lines = re.split("[\r\n]", capsys.readouterr().err)
     assert any(re.match("train: .*1.60k/1.60k", line) for line in lines)
     assert [line.startswith("The critic has won") for line in lines if "The critic has won" in line] == [True]
-
-
-def points(**curves: float) -> list[dict[str, float]]:
-    """Twenty points, of which only the last three are the state of the duel."""
-    return [{"images": n, **{name: value if n >= 18 else 0.0 for name, value in curves.items()}} for n in range(1, 21)]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
-from driver import FAMILIES, pixel_distance, tiny
+from tests.support.driver import FAMILIES, pixel_distance, tiny
 
 CPU = torch.device("cpu")
 

@@ -28,8 +28,8 @@ from atelier.training.distributed import DistributedError, Ranks, choose_device
 from atelier.training.run import run
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
-from devices import CUDA, DEVICES
-from driver import FAMILIES, pixel_distance, tiny
+from tests.support.devices import CUDA, DEVICES
+from tests.support.driver import FAMILIES, pixel_distance, tiny
 
 COUNT = 8
 AUGMENTED = [f"train.augment={name}" for name in ("none", "diffaugment", "ada")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,73 +12,22 @@ import torch
 from PIL import Image
 
 from atelier.config import settings
-from atelier.config.model import STAGES, ModelSettings
 from atelier.config.settings import DataSettings, SettingsError
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import LONGEST, grid
 from atelier.models.model import at_once, from_uint8, load_generator, sample, to_uint8
-from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.base import Batch
 from atelier.tasks.generation.mode_coverage import COUNTED, LEARNT, Kinds
 from atelier.tasks.generation.probe import COMPARED, Sight, reduced
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
-from driver import pixel_distance, tiny
-from small_models import LATENT, model
-
-PARAMS = Path(__file__).parents[3] / "params.yaml"
-NARROW = {"width_generator": 2, "widest_generator": 8, "width_discriminator": 2, "widest_discriminator": 8}
-SMALL: dict[str, dict[str, Any]] = {
-    "mlp": {"hidden": [2]},
-    "mlp_deep": {"hidden": [2, 2]},
-    "dcgan": {"width": 1},
-    "resnet": NARROW,
-    "sagan": NARROW | {"attention": 5},
-    "progan": {"width": 2, "widest": 8},
-    "biggan": NARROW | {"attention": 5},
-    "stylegan2": {"width": 1, "widest": 4},
-}
-FILTERED = ("stylegan2", "r3gan")  # whose filters are products with matrices of the image's side
-
-
-def small(family: str, side: int) -> ModelSettings:
-    """The family in very small, for images of this side."""
-    chosen = model(family, False, side, **(SMALL | {"r3gan": {"channels": [2] * STAGES[side], "group_size": 4}})[family])
-    chosen.check(side)
-    return chosen
-
-
-@pytest.mark.parametrize(
-    ("family", "side"),
-    [(family, side) for family in zoo.FAMILIES for side in (512, 1024) if side == 512 or family not in FILTERED],
-)
-def test_every_family_moves(family: str, side: int) -> None:
-    """One move of each player has finite gradients; the smaller side is augmented and penalised, too, which takes its time."""
-    more = ["train.augment=diffaugment"] if side == 512 else ["train.augment=none", "train.r1=0.0"]
-    train = tiny("train.penalty_every=1", "train.objective=nonsaturating", "train.r2=0.0", *more).train
-    torch.manual_seed(0)
-    task = Generation(small(family, side), train, ImageShape(side, 1, 0))
-    batch = Batch(torch.rand(2, 1, side, side) * 2 - 1, torch.zeros(2, dtype=torch.long))
-    for player, network in task.players.items():
-        network.advance(1.0)
-        task.hold_all_but(player)
-        loss, _ = task.loss(player, batch, task.draw(player, 2), Pressure(1.0, 0.5))
-        loss.backward()
-        assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
-
-
-@pytest.mark.parametrize("family", FILTERED)
-def test_families_with_filters_paint_and_judge(family: str) -> None:
-    """At 1024 px, where a whole step of them takes a minute on a core."""
-    torch.manual_seed(0)
-    generator, discriminator = zoo.build(small(family, 1024), ImageShape(1024, 1, 0))
-    with torch.no_grad():
-        images = generator(torch.randn(1, LATENT), None)
-        assert images.shape == (1, 1, 1024, 1024) and torch.isfinite(images).all()
-        assert torch.isfinite(discriminator(images.repeat(discriminator.group, 1, 1, 1), None).overall).all()
+from tests.support.driver import pixel_distance, tiny
+from tests.support.large_images import SMALL
+from tests.support.small import PARAMS
+from tests.support.small_models import model
 
 
 def test_from_files_to_a_generator(

@@ -5,8 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-import driver
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorError, GeneratorInfo, load_generator, sample
@@ -29,13 +25,10 @@ from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
 from atelier.training.run import run
 from atelier.training.trainer import Measure
-from driver import FAMILIES, pixel_distance, tiny
-from forked import Driver
-from small import free_port
+from tests.support.checkpoint_weights import weights
+from tests.support.driver import pixel_distance, tiny
 
 CPU = torch.device("cpu")
-# Adam makes steps of equal size of gradients that are nothing but rounding, as those of a bias before a batch norm.
-ROUNDING_GROWS = ("resnet", "sagan", "progan", "biggan", "stylegan2")
 
 
 def train(
@@ -64,10 +57,6 @@ def train(
     )
 
 
-def weights(folder: Path, name: str = "generator.safetensors") -> dict[str, torch.Tensor]:
-    return load_file(folder / "model" / name)
-
-
 def test_same_settings_same_bytes_and_another_seed_other_bytes(digits: PackedDataset, tmp_path: Path) -> None:
     runs = {name: f"train.seed={seed}" for name, seed in (("a", 0), ("b", 0), ("c", 1))}
     for name, seed in runs.items():
@@ -84,52 +73,6 @@ def test_micro_batches_change_rounding_only(augment: str, objective: str, digits
     train(tiny(*common, "train.accumulate=4"), digits, tmp_path / "parts")
     for name, tensor in weights(tmp_path / "whole", "players.safetensors").items():
         torch.testing.assert_close(weights(tmp_path / "parts", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
-
-
-def apart(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
-    """The share of the weights by which two runs differ more than by rounding."""
-    differ = [((two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs()).flatten() for name, tensor in one.items()]
-    return torch.cat(differ).float().mean().item()
-
-
-@pytest.mark.parametrize("family", ["mlp", "sagan"])
-def test_compiled_networks_change_rounding_only(family: str, digits: PackedDataset, tmp_path: Path) -> None:
-    """By inductor; sagan has what a compiler could share between two passes: the vectors of spectral norms.
-
-    In processes of their own: what a compiler of another machine makes may end one, which is then a failure with its reason.
-    """
-    common = [*FAMILIES[family], "train.images=64", "train.evaluate_from=1.0", "train.augment=none"]
-    for name in ("false", "true"):
-        folder = tmp_path / name
-        code, _, err = Driver(digits.folder, folder / "model", folder / "states", *common, f"train.compile={name}").finish()
-        assert code == 0, f"exit code {code}: {err[:3000]}"
-    moved = apart(*(weights(tmp_path / name, "players.safetensors") for name in ("false", "true")))
-    assert moved < (0.01 if family in ROUNDING_GROWS else 1e-9)
-
-
-def test_another_processor_compiles_anew(digits: PackedDataset, tmp_path: Path) -> None:
-    """Inductor itself takes code for vectors of 8 numbers from its cache and compiles it for 16, which destroys the heap."""
-    overrides = [*FAMILIES["mlp"], "train.images=64", "train.evaluate_from=1.0", "train.compile=true"]
-    cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
-    for name, capability in (("a", {"ATEN_CPU_CAPABILITY": "avx2"}), ("b", {})):
-        command = [sys.executable, driver.__file__, digits.folder, tmp_path / name / "model", tmp_path / name / "states"]
-        ended = subprocess.run([*command, *overrides], env={**os.environ, **cache, **capability}, capture_output=True, text=True)
-        assert ended.returncode == 0, f"exit code {ended.returncode}: {ended.stderr[:3000]}"
-    assert apart(*(weights(tmp_path / name, "players.safetensors") for name in ("a", "b"))) < 1e-9
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_two_ranks_change_rounding_only(family: str, digits: PackedDataset, tmp_path: Path) -> None:
-    images = 64 if family in ROUNDING_GROWS else 320
-    overrides = [*FAMILIES[family], "train.precision=float32", f"train.images={images}"]
-    for name, world in (("one", 1), ("two", 2)):
-        folder = tmp_path / name
-        together = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        environments = [together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
-        ranks = [Driver(digits.folder, folder / "model", folder / "states", *overrides, environment=own) for own in environments]
-        assert [rank.finish()[0] for rank in ranks] == [0] * world
-    one, two = (weights(tmp_path / name, "players.safetensors") for name in ("one", "two"))
-    assert apart(one, two) < (0.01 if family in ROUNDING_GROWS else 1e-9)
 
 
 def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
-from driver import FAMILIES, pixel_distance, tiny
+from tests.support.driver import FAMILIES, pixel_distance, tiny
 
 SHAPE, COUNT = ImageShape(28, 1, 3), 8
 

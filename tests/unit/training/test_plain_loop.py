@@ -19,7 +19,7 @@ from atelier.training.batches import Feed
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from benchmarks.plain_loop import PlainLoop
-from driver import FAMILIES, pixel_distance, tiny
+from tests.support.driver import FAMILIES, pixel_distance, tiny
 
 CPU = torch.device("cpu")
 STEPS, BATCH = 3, 16

@@ -7,7 +7,7 @@ import torch
 
 from atelier.data.packed import PackedDataset
 from atelier.training.schedules import cosine, ema_decay
-from test_state import trainer
+from tests.support.trainers import trainer
 
 
 def test_cosine_runs_from_start_to_end() -> None:

@@ -15,23 +15,12 @@ import torch
 from torch import Tensor
 
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import ImageShape
-from atelier.tasks.generation.task import Generation
-from atelier.training import clock, run, states
-from atelier.training.distributed import Ranks
+from atelier.training import clock, states
 from atelier.training.states import STATE, RunFolder, StateError
 from atelier.training.trainer import Trainer
-from devices import DEVICES
-from driver import FAMILIES, pixel_distance, tiny
-
-
-def trainer(family: str, seed: int, data: PackedDataset, folder: Path, device: str) -> Trainer:
-    torch.manual_seed(seed)
-    chosen = tiny(*FAMILIES[family])
-    shape = ImageShape(data.resolution, data.channels, len(data.classes))
-    task = Generation(chosen.model, chosen.train, shape)
-    states = RunFolder(folder, "k" * 16)
-    return Trainer(task, chosen.train, data, states, pixel_distance(data), torch.device(device), Ranks())
+from tests.support.devices import DEVICES
+from tests.support.driver import FAMILIES
+from tests.support.trainers import trainer
 
 
 def held(one: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -209,14 +198,3 @@ def test_a_save_in_which_a_bit_was_flipped_is_refused(name: str, digits: PackedD
     (newest / name).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
     with pytest.raises(StateError, match=rf"{newest.name}/{name}: damaged, its sha256 is .* remove this folder"):
         states.read(newest, saved.folder.key)
-
-
-def test_no_checkpoint_is_made_of_a_damaged_save(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path, "k" * 16)
-    tensors = {name: {"weight": torch.ones(3)} for name in ("networks", "average")}
-    states.write(folder.step(5), tensors, {"run_key": folder.key, "best": None})
-    states.check(folder.step(5), states.EXPORTED, "remedy")
-    (folder.step(5) / "average.safetensors").write_bytes(b"other weights")
-    with pytest.raises(StateError, match=r"average.safetensors: damaged, .* remove .*kkkk to train again"):
-        run._export(folder, folder.step(5), None, {}, tmp_path / "model")  # type: ignore[arg-type]
-    assert not (tmp_path / "model").exists()

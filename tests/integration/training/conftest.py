@@ -1,0 +1,5 @@
+"""The embedded digits."""
+
+from tests.support.training_fixtures import digits
+
+__all__ = ["digits"]

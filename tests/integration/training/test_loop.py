@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from atelier.data.packed import PackedDataset
+from tests.support import driver
+from tests.support.checkpoint_weights import weights
+from tests.support.driver import FAMILIES
+from tests.support.forked import Driver
+from tests.support.small import free_port
+
+# Adam makes steps of equal size of gradients that are nothing but rounding, as those of a bias before a batch norm.
+ROUNDING_GROWS = ("resnet", "sagan", "progan", "biggan", "stylegan2")
+
+
+def apart(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+    """The share of the weights by which two runs differ more than by rounding."""
+    differ = [((two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs()).flatten() for name, tensor in one.items()]
+    return torch.cat(differ).float().mean().item()
+
+
+@pytest.mark.parametrize("family", ["mlp", "sagan"])
+def test_compiled_networks_change_rounding_only(family: str, digits: PackedDataset, tmp_path: Path) -> None:
+    """By inductor; sagan has what a compiler could share between two passes: the vectors of spectral norms.
+
+    In processes of their own: what a compiler of another machine makes may end one, which is then a failure with its reason.
+    """
+    common = [*FAMILIES[family], "train.images=64", "train.evaluate_from=1.0", "train.augment=none"]
+    for name in ("false", "true"):
+        folder = tmp_path / name
+        code, _, err = Driver(digits.folder, folder / "model", folder / "states", *common, f"train.compile={name}").finish()
+        assert code == 0, f"exit code {code}: {err[:3000]}"
+    moved = apart(*(weights(tmp_path / name, "players.safetensors") for name in ("false", "true")))
+    assert moved < (0.01 if family in ROUNDING_GROWS else 1e-9)
+
+
+def test_another_processor_compiles_anew(digits: PackedDataset, tmp_path: Path) -> None:
+    """Inductor itself takes code for vectors of 8 numbers from its cache and compiles it for 16, which destroys the heap."""
+    overrides = [*FAMILIES["mlp"], "train.images=64", "train.evaluate_from=1.0", "train.compile=true"]
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    for name, capability in (("a", {"ATEN_CPU_CAPABILITY": "avx2"}), ("b", {})):
+        places = (digits.folder, tmp_path / name / "model", tmp_path / name / "states")
+        command = [sys.executable, driver.__file__, *map(str, places)]
+        ended = subprocess.run([*command, *overrides], env={**os.environ, **cache, **capability}, capture_output=True, text=True)
+        assert ended.returncode == 0, f"exit code {ended.returncode}: {ended.stderr[:3000]}"
+    assert apart(*(weights(tmp_path / name, "players.safetensors") for name in ("a", "b"))) < 1e-9
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_ranks_change_rounding_only(family: str, digits: PackedDataset, tmp_path: Path) -> None:
+    images = 64 if family in ROUNDING_GROWS else 320
+    overrides = [*FAMILIES[family], "train.precision=float32", f"train.images={images}"]
+    for name, world in (("one", 1), ("two", 2)):
+        folder = tmp_path / name
+        together = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        environments = [together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+        ranks = [Driver(digits.folder, folder / "model", folder / "states", *overrides, environment=own) for own in environments]
+        assert [rank.finish()[0] for rank in ranks] == [0] * world
+    one, two = (weights(tmp_path / name, "players.safetensors") for name in ("one", "two"))
+    assert apart(one, two) < (0.01 if family in ROUNDING_GROWS else 1e-9)

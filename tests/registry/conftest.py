@@ -1,6 +1,0 @@
-"""Fixtures of the tests against real MLflow servers."""
-
-from mlflow_servers import proxy, server, sqlite_server
-from team_services import services
-
-__all__ = ["proxy", "server", "services", "sqlite_server"]

@@ -1,0 +1,41 @@
+"""What tests of alarms share, the quick ones and the slow ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atelier.config.settings import Settings
+from atelier.data.packed import PackedDataset
+from atelier.training import run as running
+from atelier.training.checkpoint import read_history
+from atelier.training.distributed import Ranks
+from atelier.training.history import Observer
+from tests.support.driver import pixel_distance, tiny
+
+DIGITS = ("train.evaluate_every=8000", "train.augment=none", "train.log_every=1000", "train.images=32000")
+POINTS = ("train.images=80000", "train.log_every=2000")
+
+
+def digits_settings(*overrides: str) -> Settings:
+    return tiny("model.mlp.hidden=[128]", *DIGITS, *overrides)
+
+
+def train(chosen: Settings, data: PackedDataset, folder: Path, observers: list[Observer] | None = None) -> dict[str, Any]:
+    """The history of a run on one thread."""
+    running.run(
+        chosen.model,
+        chosen.train,
+        data,
+        folder / "model",
+        folder / "states",
+        pixel_distance(data),
+        {},
+        torch.device("cpu"),
+        Ranks(),
+        git={},
+        observers=observers or [],
+    )
+    return read_history(folder / "model")

@@ -1,0 +1,12 @@
+"""What tests of loop share, the quick ones and the slow ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+
+def weights(folder: Path, name: str = "generator.safetensors") -> dict[str, torch.Tensor]:
+    return load_file(folder / "model" / name)

@@ -1,0 +1,7 @@
+"""What tests of color share, the quick ones and the slow ones."""
+
+from __future__ import annotations
+
+from tests.support import icc
+
+P3, ADOBE = icc.profile("Display P3"), icc.profile("Adobe RGB (1998)", icc.ADOBE_GAMMA)

@@ -1,0 +1,16 @@
+"""What tests of command line share, the quick ones and the slow ones."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from pipelines import __main__ as command_line
+
+IMAGE = f"registry.example/atelier@sha256:{'a' * 64}"
+
+
+def pipelines(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["pipelines", *arguments])
+    command_line.main()

@@ -1,0 +1,123 @@
+"""What the tests of TrainJobs share: a task that trains on two nodes, a cluster for it, and the same training alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from atelier.config.settings import Settings, load
+from components.prepare import prepare
+from components.train import train
+from pipelines import execute, steps
+from pipelines.trainjob import job, launch
+from tests.support.fake_kubernetes import Kubernetes
+
+IMAGE = "registry.example/atelier@sha256:" + 64 * "a"
+PLAYERS = "players.safetensors"
+TWO_NODES = ["train.nodes=2", "train.precision=float32", "train.images=64"]
+
+
+@pytest.fixture
+def placed(workspace: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """`placed("train.seed=1")`: the sections of a task that trains on two nodes and keeps its states in the test's bucket."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, os.environ[name])
+    monkeypatch.setenv("ATELIER_IMAGE", IMAGE)
+    monkeypatch.setenv("ATELIER_PIPELINE_RUN", tmp_path.name)
+    monkeypatch.setenv("ATELIER_STATES", "/of/this/task")
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(job, "POLL_SECONDS", 0.1)
+
+    def sections(*overrides: str) -> dict[str, Any]:
+        settings = load("params.yaml", [*TWO_NODES, f"cluster.states=s3://{s3.bucket}/{tmp_path.name}", *overrides])
+        return sections_of(settings, "train")
+
+    return sections
+
+
+def sections_of(settings: Settings, step: str) -> dict[str, Any]:
+    """What pipelines.steps hands to a step."""
+    evaluate = settings.evaluate.model_dump(include=set(steps.CHOOSES_BEST))
+    registry = {"experiment": settings.registry.experiment}
+    return {
+        "model": settings.model,
+        step: getattr(settings, step),
+        "evaluate": evaluate,
+        "registry": registry,
+        "cluster": settings.cluster,
+    }
+
+
+@pytest.fixture
+def data(workspace: Path) -> Path:
+    """The small base images, packed."""
+    folder = workspace / "packed"
+    prepare(load("params.yaml").data, folder, "atelier", "data", "prepare_base")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Stands for packed images where none is read."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "manifest.json").write_text("{}")
+    return tmp_path / "folder"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernetes]:
+    """A cluster whose pods do nothing by themselves."""
+    with Kubernetes() as cluster:
+        config = cluster.write_kubeconfig(tmp_path / "kubeconfig")
+        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(config))
+        monkeypatch.setenv("KUBECONFIG", str(config))  # of other processes
+        yield cluster
+
+
+@pytest.fixture
+def machines(cluster: Kubernetes, placed: Callable[..., dict[str, Any]], tmp_path: Path) -> Kubernetes:
+    """The same cluster with machines that run the nodes, and a Secret for S3."""
+    cluster.work = tmp_path / "machines"
+    cluster.secret = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3")}
+    return cluster
+
+
+def when(condition: Callable[[], Any], act: Callable[[], Any]) -> threading.Thread:
+    """Acts in another thread once the condition holds."""
+
+    def wait() -> None:
+        while not condition():
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def assert_near(folder: Path, other: Path) -> None:
+    """Both players have the same weights but for rounding."""
+    expected = load_file(other / PLAYERS)
+    for name, tensor in load_file(folder / PLAYERS).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=2e-3, atol=2e-4)
+
+
+def alone(sections: dict[str, Any], data: Path, output: Path) -> Path:
+    """The checkpoint of the same training in one process."""
+    settings = sections["train"].model_copy(update={"nodes": 1})
+    places: dict[str, Any] = {
+        "data": data,
+        "output": output,
+        "states": output.parent / "states",
+        "cache": output.parent / "cache",
+    }
+    train(sections["model"], settings, execute.watching(sections["evaluate"]), "atelier", **places)
+    return output

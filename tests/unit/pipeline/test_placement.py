@@ -1,0 +1,164 @@
+"""Where Kubernetes is told to run the tasks, and what it makes of that: each task as the pod that Kubeflow's driver builds."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from atelier.config.settings import SettingsError, load
+from pipelines import cluster, dag, form, steps
+from tests.support.compiled_yaml import Read, compiled
+from tests.support.small import KUBERNETES, ROOT
+
+IMAGE = f"registry.example:5000/atelier@sha256:{'a' * 64}"
+COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned", "register"}
+FORM = form.filled(load(ROOT / "params.yaml", ["cluster.accelerators='2'"]))
+CLUSTER = dag.Cluster(IMAGE, IMAGE, claim="states", tracking="http://mlflow", hours=5)
+
+
+@pytest.fixture(scope="module")
+def tasks() -> dict[str, Read]:
+    return compiled(CLUSTER)
+
+
+def value(task: Read, source: dict[str, str]) -> Any:
+    """What Kubernetes is told by a parameter, in a run with the form's values. Kubeflow's driver looks in the task's group."""
+    kind, name = task.scope[source["componentInputParameter"]]
+    assert kind == "parameter"
+    return FORM[name]
+
+
+def amount(task: Read, text: str) -> Any:
+    """A resource of a container: a placeholder for an input of the task, which Kubeflow's driver fills if it is a string."""
+    found = re.fullmatch(r"\{\{\$\.inputs\.parameters\[['\"](.+)['\"]\]\}\}", text)
+    assert found
+    kind, name = task.parameters[found[1]]
+    assert kind == "parameter" and isinstance(FORM[name], str)
+    return FORM[name]
+
+
+def pod(task: Read) -> dict[str, Any]:
+    """The pod of a task, by the rules of Kubeflow's driver (backend/src/v2/driver: driver.go, k8s.go)."""
+    told, container = task.platform, task.container
+    environment = [{"name": entry["name"], "value": entry["value"]} for entry in container.get("env", [])]
+    environment += [
+        {"name": entry["name"], "valueFrom": {"fieldRef": {"fieldPath": entry["fieldPath"]}}} for entry in told["fieldPathAsEnv"]
+    ]
+    for secret in told["secretAsEnv"]:
+        for key in secret["keyToEnv"]:
+            reference = {
+                "name": value(task, secret["secretNameParameter"]),
+                "key": key["secretKey"],
+                "optional": secret["optional"],
+            }
+            environment.append({"name": key["envVar"], "valueFrom": {"secretKeyRef": reference}})
+    resources: dict[str, Any] = {"limits": {}, "requests": {}}
+    asked = container.get("resources", {})
+    if "accelerator" in asked:
+        kind, count = (amount(task, asked["accelerator"][name]) for name in ("resourceType", "resourceCount"))
+        resources["limits"][kind] = count
+        resources["requests"] = {
+            "cpu": amount(task, asked["resourceCpuRequest"]),
+            "memory": amount(task, asked["resourceMemoryRequest"]),
+        }
+    volumes, mounts = [], []
+    for empty in told.get("emptyDirMounts", []):
+        volumes.append({"name": empty["volumeName"], "emptyDir": {"medium": empty["medium"], "sizeLimit": empty["sizeLimit"]}})
+        mounts.append({"name": empty["volumeName"], "mountPath": empty["mountPath"]})
+    for claim in told.get("pvcMount", []):
+        volumes.append({"name": claim["constant"], "persistentVolumeClaim": {"claimName": claim["constant"]}})
+        mounts.append({"name": claim["constant"], "mountPath": claim["mountPath"]})
+    spec: dict[str, Any] = {
+        "activeDeadlineSeconds": int(told["activeDeadlineSeconds"]),
+        "containers": [
+            {
+                "name": "main",
+                "image": container["image"],
+                "command": container["command"],
+                "env": environment,
+                "resources": resources,
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+    if "nodeSelector" in told:
+        spec["nodeSelector"] = value(task, told["nodeSelector"]["nodeSelectorJson"])
+        spec["tolerations"] = [one for entry in told["tolerations"] for one in value(task, entry["tolerationJson"])]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "task"}, "spec": spec}
+
+
+def test_kubernetes_takes_every_pod(tasks: dict[str, Read]) -> None:
+    for task in tasks.values():
+        kubernetes_validate.validate(pod(task), KUBERNETES, strict=True)
+    broken = pod(tasks["train"])
+    broken["spec"]["tolerations"] = [{"operators": "Exists"}]
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, KUBERNETES, strict=True)
+
+
+def test_the_form_says_what_computing_tasks_get(tasks: dict[str, Read]) -> None:
+    for name, task in tasks.items():
+        spec = pod(task)["spec"]
+        (main,) = spec["containers"]
+        if name not in COMPUTING:
+            assert "nodeSelector" not in spec and not main["volumeMounts"] and not main["resources"]["limits"], name
+            continue
+        assert main["resources"] == {"limits": {"nvidia.com/gpu": "2"}, "requests": {"cpu": "2", "memory": "8Gi"}}
+        assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
+        assert spec["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+        places = {mount["mountPath"] for mount in main["volumeMounts"]}
+        assert places == {"/dev/shm", "/atelier"}
+        environment = {entry["name"]: entry.get("value") for entry in main["env"]}
+        assert environment["ATELIER_STATES"] == "/atelier/states" and environment["MLFLOW_TRACKING_URI"] == "http://mlflow"
+
+
+def test_a_claim_is_a_choice() -> None:
+    assert not any(task.platform.get("pvcMount") for task in compiled(dag.Cluster(IMAGE, IMAGE)).values())
+
+
+def test_tasks_end_in_time(tasks: dict[str, Read]) -> None:
+    limits = {name: pod(task)["spec"]["activeDeadlineSeconds"] for name, task in tasks.items()}
+    assert {limit for name, limit in limits.items() if name in COMPUTING} == {5 * 3600}
+    assert {limit for name, limit in limits.items() if name not in COMPUTING} == {3600}
+
+
+def test_a_new_attempt_is_made_where_it_can_help(tasks: dict[str, Read]) -> None:
+    attempts = {name: task.entry.get("retryPolicy", {}).get("maxRetryCount", 0) for name, task in tasks.items()}
+    assert attempts.pop("check") == 0  # wrong settings stay wrong
+    assert attempts["train"] == attempts["finetune"] == steps.PREEMPTIONS
+    assert all(count >= 3 for count in attempts.values())
+    for name in attempts:
+        policy = tasks[name].entry["retryPolicy"]
+        assert (policy["backoffDuration"], policy["backoffFactor"]) == ("30s", 2.0)
+        # Argo counts this from the start of the first attempt, so it has to cover all the hours of all attempts.
+        window = int(policy["backoffMaxDuration"].removesuffix("s"))
+        assert window >= (attempts[name] + 1) * pod(tasks[name])["spec"]["activeDeadlineSeconds"], name
+
+
+def test_the_window_of_attempts_covers_the_longest_time() -> None:
+    with pytest.raises(dag.PipelineError, match="--hours"):
+        dag.Cluster(hours=cluster.MOST_HOURS + 1)
+    assert int(cluster.RETRY_WINDOW.removesuffix("s")) >= (steps.PREEMPTIONS + 1) * cluster.MOST_HOURS * 3600
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "cluster.accelerators=1",  # a number: Kubeflow would hand the pod no amount
+        "cluster.accelerators='-1'",
+        "cluster.memory=8 Gi",
+        "cluster.cpu=two",
+        "cluster.node_selector={}",
+        "cluster.tolerations=[]",
+        "cluster.secret=My Secret",
+        "cluster.states=bucket/states",
+        "cluster.accelerator=gpu",
+    ],
+)
+def test_what_kubernetes_would_refuse_is_refused_here(override: str) -> None:
+    with pytest.raises(SettingsError, match=override.partition("=")[0].replace(".", r"\.")):
+        load(ROOT / "params.yaml", [override])
