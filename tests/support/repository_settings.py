@@ -1,4 +1,4 @@
-"""What tests of versioned share, the quick ones and the slow ones."""
+"""params.yaml of the repository, with some values changed."""
 
 from __future__ import annotations
 
