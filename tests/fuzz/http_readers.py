@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from urllib.parse import quote_from_bytes
 
 from tests.fuzz.image_readers import Target
 from tests.fuzz.mutations import Files
 from tests.fuzz.record_readers import checkpoint
+from tests.support.asgi import ask
 
 
 class Http(Target):
@@ -44,22 +43,7 @@ class Http(Target):
         self.ask("POST", "/generate", b"", (case / "body.json").read_bytes(), b"application/json")
 
     def ask(self, method: str, path: str, query: bytes, body: bytes, accept: bytes) -> None:
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http", "path": path,
-            "raw_path": path.encode("utf-8", "replace"), "query_string": query, "root_path": "", "headers": [(b"accept", accept)],
-            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
-        }  # fmt: skip
-        asyncio.run(self.app(scope, receive, send))  # type: ignore[arg-type]
-        status = sent[0]["status"]
-        content = b"".join(message.get("body", b"") for message in sent[1:])
+        status, content = ask(self.app, method, path, query, body, accept)
         assert status in self.allowed, (status, content)
         if status != 200:
             error = json.loads(content)["error"]

@@ -1,4 +1,4 @@
-"""What tests of alarms share, the quick ones and the slow ones."""
+"""Runs on digits that are watched for alarms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of artifacts share, the quick ones and the slow ones."""
+"""Models that lie where MLflow put them before they were moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of libtiff share, the quick ones and the slow ones."""
+"""TIFF files that libtiff complains about."""
 
 from __future__ import annotations
 

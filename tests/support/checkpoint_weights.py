@@ -1,4 +1,4 @@
-"""What tests of loop share, the quick ones and the slow ones."""
+"""The weights of what a run has written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of color share, the quick ones and the slow ones."""
+"""Color profiles that images carry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of duel share, the quick ones and the slow ones."""
+"""Critics that see few digits."""
 
 from __future__ import annotations
 

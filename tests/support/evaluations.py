@@ -1,4 +1,4 @@
-"""What tests of evaluate share, the quick ones and the slow ones."""
+"""The digits as what is evaluated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of weights share, the quick ones and the slow ones."""
+"""Weights that are fetched once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of files share, the quick ones and the slow ones."""
+"""What an interrupted writer leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of large images share, the quick ones and the slow ones."""
+"""Small networks for large images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of latent commands share, the quick ones and the slow ones."""
+"""The checkpoint that the commands of latent codes are given."""
 
 from __future__ import annotations
 

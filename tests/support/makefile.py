@@ -1,4 +1,4 @@
-"""What tests of makefile share, the quick ones and the slow ones."""
+"""The Makefile in a folder of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of pack share, the quick ones and the slow ones."""
+"""Sets that are packed without a word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of merge share, the quick ones and the slow ones."""
+"""A set packed whole, in parts, and merged."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from atelier.config.settings import DataSettings
 from atelier.data.pack import merge, pack, pack_part
+from tests.support.packing import tree
 from tests.support.reading import Make
 
 
@@ -28,13 +29,6 @@ def divided(settings: DataSettings, folder: Path, parts: int, workers: int = 1) 
 def merged(settings: DataSettings, folders: list[Path], output: Path) -> dict[str, bytes]:
     merge(settings, folders, output, progress=False)
     return tree(output)
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-# ---- what does not belong together
 
 
 @pytest.fixture(name="settings")

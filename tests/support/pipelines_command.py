@@ -1,4 +1,4 @@
-"""What tests of command line share, the quick ones and the slow ones."""
+"""`python -m pipelines` in this process."""
 
 from __future__ import annotations
 

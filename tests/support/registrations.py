@@ -1,4 +1,4 @@
-"""What tests of register share, the quick ones and the slow ones."""
+"""A run that registers, and versions that it makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of signing share, the quick ones and the slow ones."""
+"""Signatures of a small checkpoint, and what damages them."""
 
 from __future__ import annotations
 

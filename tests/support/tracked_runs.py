@@ -1,4 +1,4 @@
-"""What tests of tracking share, the quick ones and the slow ones."""
+"""Runs in MLflow, looked at from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of balance share, the quick ones and the slow ones."""
+"""Runs in which one player is stronger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX export of every family: what is in the file, and that it paints what PyTorch paints, here and in a process without it."""
+"""ONNX export: what is in the file, that it paints what PyTorch paints, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from atelier.models import onnx as exporting
 from atelier.models.model import GeneratorError, read_info, write_info
 from atelier.models.onnx import ExportError, export_onnx
 from atelier.networks.mlp import MLPGenerator
+from tests.support.exported import check_export
 from tests.support.small_models import CLASSES, LATENT, make_checkpoint
+
+
+@pytest.mark.parametrize("family", ["mlp", "dcgan"])
+def test_onnx_paints_what_pytorch_paints(tmp_path: Path, family: str) -> None:
+    """The other families, sizes and colours: tests/integration."""
+    check_export(tmp_path, family, True, 28, 1)
 
 
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.support.small import ROOT
+from tests.unit import conftest
 
 LEVELS = [
     {"config", "io", "machine", "errors", "command_line"},
@@ -75,3 +78,17 @@ def test_no_import_leads_in_a_circle() -> None:
 def test_files_stay_readable() -> None:
     long = {path.relative_to(ROOT).as_posix(): n for path in SOURCES if (n := path.read_text().count("\n")) > 400}
     assert not long
+
+
+@pytest.mark.parametrize(("name", "spent", "passes"), [("test_a", 4.9, True), ("test_a", 5.1, False), ("test_a[cuda]", 60, True)])
+def test_a_unit_test_that_takes_long_fails(name: str, spent: float, passes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([(1.0, 0.0, 0.0, 0.0, 100.0), (1.0 + spent, 0.0, 0.0, 0.0, 200.0)])
+    item: Any = SimpleNamespace(name=name, nodeid=f"tests/unit/test_b.py::{name}")
+    with monkeypatch.context() as patch:  # this test is timed itself
+        patch.setattr(conftest, "os", SimpleNamespace(times=lambda: next(times)))
+        around = conftest.pytest_runtest_call(item)
+        next(around)
+        with pytest.raises(StopIteration if passes else pytest.fail.Exception) as ended:
+            around.send(None)
+    assert passes or "tests/unit/test_b.py::test_a computes for 5.1 s" in str(ended.value)
+    assert passes or "move it to tests/integration" in str(ended.value)

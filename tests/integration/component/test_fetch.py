@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.fetch import IMAGES, FetchError, fetch, tracked
+from components.fetch import IMAGES, FetchError, fetch
 from tests.support.small import write_images
 
 
@@ -86,11 +86,3 @@ def test_what_is_missing_or_refused_is_one_line_without_secrets(
     with pytest.raises(FetchError, match="AWS_SECRET_ACCESS_KEY") as raised:
         fetch(uri, tmp_path / "fetched")
     assert "\n" not in str(raised.value) and secret not in str(raised.value) and "wrong-and-secret" not in str(raised.value)
-
-
-def test_an_address_has_the_form_of_dvc() -> None:
-    assert tracked(f"s3://b/c/files/md5/a7/{'0' * 30}.dir").md5 == f"a7{'0' * 30}.dir"
-    assert tracked(f"s3://b/c/files/md5/a7/{'0' * 30}").remote == "s3://b/c"
-    for other in ("s3://b/images", f"s3://b/files/md5/a7/{'0' * 29}", ""):
-        with pytest.raises(FetchError, match="not an object of a DVC remote"):
-            tracked(other)

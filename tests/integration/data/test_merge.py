@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.parts_of_sets import divided, merged, parts_fixture, settings_fixture, tree, whole
+from tests.support.packing import tree
+from tests.support.parts_of_sets import divided, merged, parts_fixture, settings_fixture, whole
 from tests.support.reading import Make, write_idx
 from tests.support.small import ROOT
 

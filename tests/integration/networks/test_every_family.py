@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from atelier.networks import zoo
-from tests.support.families import N
 from tests.support.small_models import LATENT, players
+
+N = 8
 
 
 @pytest.mark.parametrize("family", zoo.FAMILIES)

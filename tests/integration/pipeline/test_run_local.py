@@ -11,10 +11,8 @@ import mlflow
 import pytest
 from mlflow.entities import Run as MlflowRun
 
-from atelier.config.settings import load
 from atelier.models.model import load_generator
-from pipelines import form, runners, steps
-from pipelines.cluster import PipelineError
+from pipelines import form
 from tests.support.small import run_local, write_params
 
 STAGES = {"prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register"}
@@ -188,41 +186,3 @@ def test_a_folder_of_the_users_survives_kfp_local(workspace: Path) -> None:
     assert run_local(workspace, "--set", "data.path=nowhere").returncode == 1
     for name in ("workspace", "pipeline-runs", "states", "cache"):
         assert (workspace / name / "mine.txt").read_text() == "mine"
-
-
-def test_a_skipped_end_is_no_success(tmp_path: Path) -> None:
-    """kfp.local takes a condition that it cannot read for false, and calls the pipeline a success."""
-    summary(tmp_path, "finish")
-    with pytest.raises(PipelineError, match="skipped the end of the pipeline without a reason"):
-        runners._check_outputs(tmp_path, ["check", "finish"])
-
-
-def test_a_task_that_left_nothing_is_no_success(tmp_path: Path) -> None:
-    summary(tmp_path, "finish")
-    with pytest.raises(PipelineError, match="step train left no checkpoint"):
-        runners._check_outputs(tmp_path, ["check", "train", "finish"])
-    (tmp_path / "atelier-1/train").mkdir(parents=True)
-    (tmp_path / "atelier-1/train/checkpoint").write_text("")
-    with pytest.raises(PipelineError, match="step train left no checkpoint"):
-        runners._check_outputs(tmp_path, ["check", "train", "finish"])
-
-
-def summary(root: Path, task: str) -> None:
-    """What the last task leaves."""
-    file = root / "atelier-1" / task / "summary"
-    file.parent.mkdir(parents=True)
-    file.write_text("ended")
-
-
-def test_the_check_refuses_what_no_single_step_could(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = form.filled(load("params.yaml"))
-    steps.execute("check", given)
-    for name, value, said in (
-        ("target_channels", 3, "target.channels is 3 but data.channels is 1"),
-        ("train_images", 0, "train.images"),
-    ):
-        with pytest.raises(SystemExit) as stop:
-            steps.execute("check", {**given, name: value})
-        assert stop.value.code == 1
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1 and said in error

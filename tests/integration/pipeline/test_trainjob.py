@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 
 from atelier.io.storage import StorageAway
@@ -21,8 +20,8 @@ from pipelines.trainjob import job as jobs
 from pipelines.trainjob import launch
 from pipelines.trainjob.files import ALIVE, FAILED, JobFiles
 from pipelines.trainjob.job import TrainJobError, TrainJobLost
-from tests.support.fake_kubernetes import NAMESPACE, Kubernetes, objections
-from tests.support.small import KUBERNETES, ROOT
+from tests.support.fake_kubernetes import NAMESPACE, Kubernetes
+from tests.support.small import ROOT
 from tests.support.trainjob_tasks import IMAGE, when
 
 pytest_plugins = "tests.support.trainjob_tasks"
@@ -71,41 +70,6 @@ def test_what_is_submitted_places_the_nodes_and_names_secrets_only(
     assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert {"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY}} in pod["volumes"]
     assert {"name": "dshm", "mountPath": "/dev/shm"} in pod["containers"][0]["volumeMounts"]
-
-
-@pytest.mark.parametrize("spoil", ["podSpecOverrides", "env of the node", "PET_NNODES"])
-def test_the_api_models_and_the_webhook_would_notice(spoil: str, placed: Any) -> None:
-    job = launch.manifest("atelier-train-0", 2, placed()["cluster"], IMAGE, "s3://b/jobs/n", 60)
-    job["spec"]["runtimeRef"] = {"name": "torch-distributed", "kind": "ClusterTrainingRuntime"}
-    assert objections(job) == ""
-    patch = job["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"][0]
-    if spoil == "podSpecOverrides":
-        job["spec"][spoil] = [{"targetJobs": [{"name": "node"}]}]
-    elif spoil == "PET_NNODES":
-        job["spec"]["trainer"]["env"].append({"name": spoil, "value": "2"})
-    else:
-        patch["template"]["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "b"}]
-    assert objections(job) != ""
-
-
-def pod_of_a_node(job: dict[str, Any]) -> dict[str, Any]:
-    """The pod that Trainer makes of a job: the patch of the runtime's one, with the trainer's container in it."""
-    (patch,) = job["spec"]["runtimePatches"]
-    (node,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
-    template, trainer = node["template"]["spec"]["template"], job["spec"]["trainer"]
-    (container,) = template["spec"]["containers"]
-    container |= {key: trainer[key] for key in ("image", "command", "env")} | {"resources": trainer["resourcesPerNode"]}
-    return {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": "node-0"}}
-
-
-@pytest.mark.parametrize("accelerators", ["0", "4"])
-def test_kubernetes_takes_the_pods_of_the_nodes(accelerators: str, placed: Any) -> None:
-    cluster = placed(f"cluster.accelerators='{accelerators}'")["cluster"]
-    pod = pod_of_a_node(launch.manifest("atelier-train-0", 2, cluster, IMAGE, "s3://b/jobs/n", 60))
-    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
-    pod["spec"]["containers"][0]["volumeMounts"][0]["mountPaths"] = "/x"
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
 @pytest.mark.parametrize(

@@ -21,38 +21,13 @@ import torch
 from atelier.io.storage import S3Storage, StorageAway, StorageError
 from atelier.training import s3_mirror, states
 from atelier.training.states import RunFolder
-
-KEY = "k" * 64
+from tests.support.mirrored import KEY, fetched, save, sent, tree
 
 
 @pytest.fixture
 def prefix(s3: Any) -> str:
     """An s3:// prefix of the test's own."""
     return f"s3://{s3.bucket}/{uuid.uuid4().hex}"
-
-
-def save(folder: RunFolder, step: int, best: int | None = None) -> None:
-    """Saves a state whose tensors tell its step, and a picture beside it."""
-    folder.grids.mkdir(parents=True, exist_ok=True)
-    (folder.grids / f"{step:09d}.png").write_bytes(b"picture %d" % step)
-    tensors = {group: {"value": torch.full((4,), float(step + number))} for number, group in enumerate(states.GROUPS)}
-    folder.save(step, tensors, {"run_key": KEY, "step": step, "best": {"step": best} if best is not None else None})
-
-
-def sent(prefix: str, folder: Path, *steps: int, best: int | None = None) -> RunFolder:
-    """A run with these saves, each of which the mirror had before the next was made."""
-    run = RunFolder(folder, KEY, prefix)
-    for step in steps:
-        save(run, step, best)
-        assert run.mirror is not None and run.mirror.wait(60)
-    return run
-
-
-def fetched(prefix: str, folder: Path) -> RunFolder:
-    """The run on another node."""
-    run = RunFolder(folder, KEY, prefix)
-    run.fetch()
-    return run
 
 
 def names(prefix: str) -> set[str]:
@@ -71,10 +46,6 @@ def objects(prefix: str, step: int) -> dict[str, str]:
         file["name"]: f"{run}/files/{file['sha256']}"
         for file in json.loads(read(prefix, f"{run}/saves/{step:09d}.json"))["files"]
     }
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_another_node_gets_the_newest_save_with_all_that_it_needs(prefix: str, tmp_path: Path) -> None:

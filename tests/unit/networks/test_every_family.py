@@ -13,9 +13,10 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import Batch, Pressure
 from atelier.tasks.generation.task import Generation
-from tests.support.families import N
 from tests.support.small import PARAMS
 from tests.support.small_models import LATENT, model, players
+
+N = 8
 
 OFF = ["r1=0.0", "r2=0.0"]
 REGULARISED = {
