@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from atelier.config import settings
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from tests.support.small import ROOT, unavailable
 
 SHARED = ROOT.parent / "shared"

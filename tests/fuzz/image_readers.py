@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from atelier.config.settings import DataSettings, load
+from atelier.config.data import DataSettings
+from atelier.config.settings import load
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.packed import PackedDataset
 from atelier.data.process import Recipe

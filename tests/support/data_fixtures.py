@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from tests.support.reading import Encode, Make, Pictures, write_idx
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from atelier.config.settings import GateSettings
+from atelier.config.registry import GateSettings
 from atelier.metrics.identity import Identity, Measurement
 from atelier.registry.gate import Contender
 

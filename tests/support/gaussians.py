@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from atelier.config.settings import ModelSettings, TrainSettings
+from atelier.config.model import ModelSettings
+from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import png
 from atelier.models.model import to_uint8

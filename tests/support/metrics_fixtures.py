@@ -14,7 +14,8 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from atelier.config import settings
-from atelier.config.settings import DataSettings, EvaluateSettings
+from atelier.config.data import DataSettings
+from atelier.config.evaluation import EvaluateSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.manifest import Manifest
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.pack import merge, pack, pack_part
 from tests.support.packing import tree
 from tests.support.reading import Make

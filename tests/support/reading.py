@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.process import Recipe
 from atelier.data.sources import open_source

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from atelier.config import settings
-from atelier.config.settings import DataSettings, SettingsError
+from atelier.config.data import DataSettings
+from atelier.config.section import SettingsError
 from atelier.data.errors import DataError
 from atelier.data.manifest import load_manifest
 from atelier.data.pack import pack

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from atelier.config import settings
-from atelier.config.settings import SettingsError
+from atelier.config.section import SettingsError
 from atelier.losses import augment
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.tasks.base import Batch, Draws, Pressure

@@ -8,7 +8,7 @@ import pytest
 
 from atelier.config import settings
 from atelier.config.model import STAGES, ModelSettings
-from atelier.config.settings import SettingsError
+from atelier.config.section import SettingsError
 from atelier.networks.layers import resolutions
 from benchmarks import recipes, zoo
 from tests.support.small import PARAMS

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.pack import pack
 from atelier.io.storage import Entry, LocalStorage, S3Storage, StorageError
 

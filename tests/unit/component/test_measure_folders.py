@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.image_files import open_images
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset

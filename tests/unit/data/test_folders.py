@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from atelier.config.settings import SettingsError, load
+from atelier.config.section import SettingsError
+from atelier.config.settings import load
 from atelier.data.errors import DataError
 from atelier.data.image_files import open_images
 from atelier.data.manifest import Manifest

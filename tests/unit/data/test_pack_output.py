@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 from atelier.data.pack import pack

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest, load_manifest
 from atelier.data.pack import pack

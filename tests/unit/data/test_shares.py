@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.errors import DataError
 from atelier.data.parts import share_of
 from atelier.data.sources import open_source

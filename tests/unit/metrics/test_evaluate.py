@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from atelier.config.settings import EvaluateSettings
+from atelier.config.evaluation import EvaluateSettings
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor
 from atelier.metrics import acceptance

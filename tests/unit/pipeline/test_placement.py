@@ -8,7 +8,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from atelier.config.settings import SettingsError, load
+from atelier.config.section import SettingsError
+from atelier.config.settings import load
 from pipelines import cluster, dag, form, steps
 from tests.support.compiled_yaml import Read, compiled
 from tests.support.small import KUBERNETES, ROOT

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from atelier.config.settings import DataSettings
+from atelier.config.data import DataSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluation

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from atelier.config.settings import SettingsError
+from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.tasks.generation.task import Generation
 from atelier.training.balance import Balance

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from atelier.config.settings import FinetuneSettings, Settings
+from atelier.config.settings import Settings
+from atelier.config.training import FinetuneSettings
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ClassEmbedding, class_rows
 from atelier.tasks.generation.task import Generation

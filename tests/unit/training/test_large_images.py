@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from atelier.config import settings
-from atelier.config.settings import DataSettings, SettingsError
+from atelier.config.data import DataSettings
+from atelier.config.section import SettingsError
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import LONGEST, grid

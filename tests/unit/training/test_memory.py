@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from atelier.config.settings import Settings, SettingsError
+from atelier.config.section import SettingsError
+from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_measurement, of_a_step
 from atelier.networks.layers import ImageShape

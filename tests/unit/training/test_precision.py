@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from atelier.config.settings import TrainSettings, load
+from atelier.config.settings import load
+from atelier.config.training import TrainSettings
 from atelier.training import precision
 from atelier.training.distributed import Ranks
 from atelier.training.precision import explain, native, slowdown
