@@ -117,10 +117,12 @@ def test_plots_compare_revisions(committed: Reproduced) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "first"),
     [
-        ("train.seed", "1", {"train"}),
+        ("train.seed", "1", {"train", "finetune"}),  # which has it from train
+        ("finetune.images", "96", {"finetune"}),
+        ("data.fit", "pad", {"prepare_base", "prepare_target"}),
         ("evaluate.samples", "20", {"evaluate_base", "evaluate_finetuned"}),
         ("evaluate.seed", "1", {"train", "evaluate_base", "finetune", "evaluate_finetuned"}),
-        ("target.fit", "pad", {"prepare_target"}),
+        ("target.margin", "3", {"prepare_target"}),
         ("registry.base", "other", {"register"}),
     ],
 )
