@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,38 +17,10 @@ from torch.nn import functional as F
 
 from atelier.extractors import Extractor, ExtractorError, dinov2, load_extractor
 from atelier.extractors.dinov2 import dinov2_network
+from tests.support.dinov2_networks import State, described, official_fixture, state_fixture
 
-State = dict[str, torch.Tensor]
+__all__ = ["official_fixture", "state_fixture"]
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-
-
-def described(size: str, **changes: Any) -> State:
-    """timm's tensors of a size, without values."""
-    with torch.device("meta"):
-        return timm.create_model(f"vit_{size}_patch14_dinov2", num_classes=0, **changes).state_dict()
-
-
-@pytest.fixture(scope="module")
-def state() -> State:
-    """ViT-S at its native 518 px as timm names it, random, every part of it strong enough to be seen in the features."""
-    rng = torch.Generator().manual_seed(0)
-    strength = {"pos_embed": 0.5, "cls_token": 0.5, "gamma": 0.5, "bias": 0.2}
-    found = {}
-    for name, tensor in described("small").items():
-        drawn = torch.randn(tensor.shape, generator=rng)
-        known = next((value for part, value in strength.items() if name.endswith(part)), None)
-        if known is None:
-            known = tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.2
-        found[name] = drawn * known + float("norm" in name and name.endswith("weight"))
-    return found
-
-
-@pytest.fixture(scope="module")
-def official(state: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A .pth in the official naming."""
-    path = tmp_path_factory.mktemp("official") / "dinov2_vits14_pretrain.pth"
-    torch.save({**state, "mask_token": torch.zeros(1, 384)}, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -134,22 +105,6 @@ def test_it_is_timms_network_where_positions_need_no_resampling(state: State, tm
     with torch.inference_mode():
         expected = native(normalised(images)).numpy()
     assert_equal(load_extractor("dinov2", str(tmp_path / "even.safetensors"), (224, 224)).features(images), expected)
-
-
-def test_the_naming_and_the_kind_of_file_change_no_feature(state: State, official: Path, tmp_path: Path) -> None:
-    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
-    torch.save({name: value.half() for name, value in state.items()}, tmp_path / "half.pth")
-    noise = np.random.default_rng(0).integers(0, 256, (5, 1, 30, 50), dtype=np.uint8)
-    first, second, rounded = (
-        load_extractor("dinov2", str(path), (30, 50))
-        for path in (official, tmp_path / "model.safetensors", tmp_path / "half.pth")
-    )
-    features = first.features(noise)
-    assert np.array_equal(second.features(noise), features)
-    assert np.array_equal(first.features(noise[3:]), features[3:])
-    assert np.array_equal(first.features(noise.repeat(3, axis=1)), features)
-    assert first.weights_hash != second.weights_hash
-    assert 0 < np.linalg.norm(rounded.features(noise) - features) < 0.05 * np.linalg.norm(features)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 200), (310, 500)])

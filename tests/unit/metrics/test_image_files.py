@@ -19,9 +19,9 @@ from torch_fidelity.datasets import ImagesPathDataset
 from tqdm import tqdm
 
 from atelier.data import image_files
+from atelier.data.errors import DataError
 from atelier.data.image_files import ImageFiles, open_images
 from atelier.io.storage import Entry, LocalStorage
-from atelier.metrics.identity import MetricError
 
 Encode = Callable[..., bytes]
 Pictures = Callable[..., list[np.ndarray]]
@@ -163,7 +163,7 @@ def test_many_threads_read_one_zip(photos: dict[str, bytes], tmp_path: Path) -> 
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(MetricError) as error:
+    with pytest.raises(DataError) as error:
         images = opened(path)
         images.images(np.arange(len(images)))
     said = str(error.value)
@@ -191,7 +191,7 @@ def test_all_truncated_images_are_counted_whichever_comes_first(photos: dict[str
     assert len(images.images(np.array(whole))) == 5  # what is not asked for does not matter
 
     def said(n: int) -> str:
-        with pytest.raises(MetricError) as error:
+        with pytest.raises(DataError) as error:
             images.images(np.array([n]))
         return str(error.value)
 
@@ -204,7 +204,7 @@ def test_all_truncated_images_are_counted_whichever_comes_first(photos: dict[str
 def test_a_file_that_changes_in_between_is_named(photos: dict[str, bytes], tmp_path: Path) -> None:
     images = opened(write(tmp_path, photos))
     (tmp_path / "4.png").write_bytes(photos["8.png"])
-    with pytest.raises(MetricError, match=r"4\.png has changed since the measurement began; measure again"):
+    with pytest.raises(DataError, match=r"4\.png has changed since the measurement began; measure again"):
         images.images(np.arange(10))
 
 
@@ -269,7 +269,7 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     dangling = tmp_path / "folder" / "gone.png"
     dangling.parent.mkdir()
     dangling.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(MetricError, match=r"gone\.png: a link to nothing; remove it"):
+    with pytest.raises(DataError, match=r"gone\.png: a link to nothing; remove it"):
         opened(tmp_path / "folder")
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from atelier.config.settings import SECTIONS, load
-from atelier.tracking.provenance import environment_tags
 from pipelines import dag, form, runners, steps
 from pipelines.client import calls
 from pipelines.execute import SECRETS
-from tests.support.compiled_yaml import Read, compiled, documents, read
+from tests.support.compiled_yaml import Read, documents, read
+from tests.support.pinned_images import ADDRESSES, DATA, PINNED
 from tests.support.small import ROOT
 
 Graph = dict[str, dict[str, Any]]
@@ -27,9 +27,6 @@ OUTPUTS = {
     "register": "registration",
 }
 ARGUMENTS = {"data": "images", "base-data": "base_images", "finetuned-data": "finetuned_images"}
-PINNED = f"registry.example:5000/atelier@sha256:{'a' * 64}"
-DATA = f"registry.example:5000/atelier-data@sha256:{'b' * 64}"
-ADDRESSES = {section: f"s3://bucket/cache/files/md5/00/{letter * 30}.dir" for section, letter in (("data", "a"), ("target", "b"))}
 
 
 @pytest.fixture(scope="module")
@@ -135,68 +132,6 @@ def test_the_end_is_told_whatever_happens(tasks: dict[str, Read]) -> None:
     assert all(task.groups[0] == "pipeline" for name, task in tasks.items() if name != "finish")
 
 
-# --- what is taken from earlier runs
-
-
-def cached(cluster: dag.Cluster) -> set[str]:
-    return {name for name, task in compiled(cluster).items() if task.cached}
-
-
-def test_nothing_stale_comes_from_the_cache() -> None:
-    """It compares the name of a source, of an alias, and no environment: images, champion and MLflow may be others by now."""
-    assert cached(dag.Cluster()) == set()
-    assert cached(dag.Cluster(PINNED, DATA, reuse=True)) == {
-        "prepare_base", "prepare_target", "train", "evaluate_base", "evaluate_finetuned",
-    }  # fmt: skip
-
-
-def test_images_that_are_named_by_their_content_are_taken_from_the_cache() -> None:
-    base = {"fetch_base", "prepare_base", "train", "evaluate_base"}
-    assert cached(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]})) == base
-    both = cached(dag.Cluster(PINNED, DATA, imports=ADDRESSES))
-    assert both == base | {"fetch_target", "prepare_target", "evaluate_finetuned"}
-
-
-def test_changed_images_have_another_address() -> None:
-    """The address of the content is an input of the task that fetches it, and so a part of the cache's key."""
-    tasks = compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES))
-    for section, role in (("data", "base"), ("target", "target")):
-        assert tasks[f"fetch_{role}"].parameters["address"] == ("parameter", f"{section}_dvc_uri")
-        assert tasks[f"prepare_{role}"].artifacts["raw"] == (f"fetch_{role}", "images")
-        told = {"data": "base_dvc_uri", "target": "finetuned_dvc_uri"}[section]
-        assert tasks["register"].parameters[told] == ("parameter", f"{section}_dvc_uri")
-    pipeline = documents(runners.compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES)))[0]
-    assert pipeline["root"]["inputDefinitions"]["parameters"]["data_dvc_uri"]["defaultValue"] == ADDRESSES["data"]
-
-
-# --- many tasks side by side
-
-
-def test_packing_is_shared_by_several_tasks() -> None:
-    tasks = compiled(dag.Cluster(PINNED, DATA, partitions=3, imports={"data": ADDRESSES["data"]}))
-    for role in ("base", "target"):
-        part, merge = tasks[f"part_{role}"], tasks[f"merge_{role}"]
-        assert part.loops == ["[1, 2, 3]"] and part.parameters["number"][0] == "item"
-        assert part.parameters["parts"] == ("constant", 3)
-        assert merge.artifacts == {"processed": (f"part_{role}", "processed")} and not merge.loops
-    assert tasks["part_base"].artifacts == {"raw": ("fetch_base", "images")}
-    assert tasks["train"].artifacts["images"] == ("merge_base", "images")
-    assert "prepare_base" not in tasks
-
-
-def test_a_sweep_goes_on_with_the_best() -> None:
-    trials = ({"train.seed": 0}, {"train.seed": 1})
-    tasks = compiled(dag.Cluster(PINNED, DATA, trials=trials))
-    assert tasks["train"].loops == tasks["evaluate_base"].loops == [("parameter", "sweep_trials")]
-    assert tasks["train"].parameters["trial"][0] == "item"
-    assert tasks["choose"].artifacts == {"checkpoints": ("train", "checkpoint"), "evaluations": ("evaluate_base", "evaluation")}
-    assert tasks["finetune"].artifacts["base"] == tasks["register"].artifacts["base"] == ("choose", "checkpoint")
-    assert tasks["register"].artifacts["base_evaluation"] == ("choose", "evaluation")
-    assert tasks["finetune"].conditions == ["choose.Output == true"]
-    default = documents(runners.compiled(dag.Cluster(PINNED, DATA, trials=trials)))[0]["root"]["inputDefinitions"]["parameters"]
-    assert default["sweep_trials"]["defaultValue"] == [dict(trial) for trial in trials]
-
-
 # --- stages
 
 
@@ -221,13 +156,6 @@ def test_every_task_has_a_title_and_a_pinned_image(tasks: dict[str, Read]) -> No
     assert all(task.platform["fieldPathAsEnv"][0]["name"] == "ATELIER_PIPELINE_RUN" for task in tasks.values())
 
 
-def test_what_needs_no_networks_runs_in_the_smaller_image() -> None:
-    tasks = compiled(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
-    light = {name for name, task in tasks.items() if task.container.get("image") == DATA}
-    assert light == {"check", "finish", "fetch_base", "prepare_base", "prepare_target"}
-    assert {task.container["image"] for task in tasks.values()} == {PINNED, DATA}
-
-
 def test_an_image_that_can_move_is_refused() -> None:
     digest = "a" * 64
     assert dag.Cluster(image=PINNED)
@@ -236,15 +164,6 @@ def test_an_image_that_can_move_is_refused() -> None:
             dag.Cluster(image=image)
         with pytest.raises(dag.PipelineError, match=r"--data-image .* not pinned by a digest"):
             dag.Cluster(data_image=image)
-
-
-def test_every_task_tells_its_image_to_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, task in compiled(dag.Cluster(PINNED, DATA)).items():
-        with monkeypatch.context() as patch:
-            for entry in task.container.get("env", []):
-                patch.setenv(entry["name"], entry["value"])
-            assert environment_tags()["atelier.image"] == task.container["image"], name
-    assert not any("env" in task.container for task in compiled(dag.Cluster()).values())  # no image, nothing to tell
 
 
 def test_a_login_is_not_compiled_in() -> None:
