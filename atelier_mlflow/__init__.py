@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -43,7 +43,11 @@ def place(database: Path, address: str) -> Path:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite address, as it is written there; None for what is none."""
+    """The file of a SQLite address; None for what is none.
+
+    MLflow writes the address of its default quoted ("a%20b"), and takes any that it is given as it is.
+    """
     if not uri.startswith(SQLITE):
         return None
-    return Path(uri.removeprefix(SQLITE).partition("?")[0])
+    written = uri.removeprefix(SQLITE).partition("?")[0]
+    return Path(written) if Path(written).exists() or not Path(unquote(written)).exists() else Path(unquote(written))

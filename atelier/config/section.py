@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
@@ -76,7 +77,10 @@ def _explain(item: Any, section: type[Section], origin: str, prefix: str) -> str
     where = f"{origin}: {key}" if key else origin
     kind, given = item["type"], item["input"]
     if kind == "extra_forbidden":
-        return f"{where}: unknown key; allowed here: {', '.join(_siblings(section, path))}"
+        known = _siblings(section, path)
+        near = difflib.get_close_matches(path[-1], known, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        return f"{where}: unknown key; {meant}allowed here: {', '.join(known)}"
     if kind == "missing":
         return f"{where}: missing; add it (git show HEAD:params.yaml has an example)"
     if kind == "value_error":

@@ -21,7 +21,7 @@ from atelier.metrics.identity import Measurement
 FEWEST = 8  # real images of which two samples, and two of half the size, can be drawn
 ENOUGH = 4  # times the images of the smaller sample: of more in the larger one the distance is hardly less
 DRAWN, DRAWS = 4000, 32  # images in all draws of one size together, and draws, at most; but one draw always
-MOSTLY = 0.5
+MOSTLY, SHARED = 0.5, 10.0
 DISTANCE = re.compile(r"fid|frechet_\w+")  # named by its features
 BESIDE = re.compile(rf"real_({DISTANCE.pattern})")
 
@@ -83,9 +83,12 @@ def name_beside(distance: Measurement) -> str:
 
 
 def mostly_bias(distance: Measurement, measured: Mapping[str, Measurement]) -> bool:
-    """Whether real images in the same numbers are more than half as far apart as this distance; False where that is not known."""
+    """Whether real images in the same numbers are more than half as far apart as this distance; False where that is not known.
+
+    Nor is it where the distance is a small part of theirs: then the two sets share images, and no draw made it.
+    """
     real = measured.get(name_beside(distance))
-    return bool(real and real.value > MOSTLY * distance.value)
+    return bool(real and MOSTLY * distance.value < real.value < SHARED * distance.value)
 
 
 def of_real(distance: Measurement, measured: Mapping[str, Measurement]) -> str:

@@ -18,8 +18,10 @@ import fcntl
 import hashlib
 import logging
 import math
+import os
 import random
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -68,13 +70,20 @@ class RunFolder:
         At the end of the block it is waited, for a bounded time, until the mirror has what was saved in it.
         """
         self.grids.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("w") as file:
+        with (self.path / LOCK).open("a+") as file:
             if not _locked(file):
-                raise StateError(f"{self.path}: another process is training this run; wait for it or stop it")
+                file.seek(0)
+                who = f"process {file.read()}".strip()
+                raise StateError(
+                    f"{self.path}: {who} is training this run; wait for it, or end it with `kill`: it saves its state"
+                )
+            file.truncate(0)
+            file.write(f"{os.getpid()} on {socket.gethostname()}")
+            file.flush()
             for left in self.path.glob(".step-*"):  # of a save that was killed; nobody else may be saving here
                 shutil.rmtree(left)
             for finished in self.path.parent.glob(f"*/{FINISHED}"):
-                with (finished.parent / LOCK).open("w") as other:
+                with (finished.parent / LOCK).open("a") as other:
                     if finished.parent != self.path and _locked(other):
                         shutil.rmtree(finished.parent)
             try:

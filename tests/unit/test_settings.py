@@ -29,7 +29,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("override", "key", "remedy"),
     [
-        ("train.sede=1", "train.sede", "unknown key; allowed here: "),
+        ("train.sede=1", "train.sede", "unknown key; did you mean seed? allowed here: "),
         ("train.batch=ten", "train.batch", "valid integer"),
         ("train.batch=64.5", "train.batch", "valid integer"),
         ("train.batch=0", "train.batch", "greater than 0"),

@@ -88,4 +88,4 @@ def test_a_second_process_is_refused(digits: PackedDataset, tmp_path: Path) -> N
     code, _, err = Driver(digits.folder, tmp_path / "model", tmp_path / "states", "train.images=400000").finish()
     first.tell(signal.SIGKILL)
     first.finish()
-    assert code == 1 and "another process is training this run" in err
+    assert code == 1 and "is training this run; wait for it, or end it" in err

@@ -86,7 +86,8 @@ def test_what_stands_beside_a_distance_has_an_identity_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "real", "mostly"), [(10.0, 9.8, True), (10.0, 5.1, True), (10.0, 4.9, False), (10.0, None, False), (8.0, 9.0, True)]
+    ("value", "real", "mostly"),
+    [(10.0, 9.8, True), (10.0, 5.1, True), (10.0, 4.9, False), (10.0, None, False), (8.0, 9.0, True), (0.5, 9.0, False)],
 )
 def test_from_half_of_it_on_a_distance_is_mostly_bias(value: float, real: float | None, mostly: bool) -> None:
     both = measured(value, real)

@@ -40,7 +40,7 @@ def test_a_sweep_is_all_combinations(sweeps: list[str], expected: list[dict[str,
     [
         ("train.seed", "write KEY=VALUE,VALUE"),
         ("train.seed=", "write KEY=VALUE,VALUE"),
-        ("train.sed=1", "train.sed: unknown key; allowed here"),
+        ("train.sed=1", r"train.sed: unknown key; did you mean seed\? allowed here"),
         ("evaluate.seed=1", "no such key; a sweep varies what is in model and train"),
         ("seed=1", "no such key"),
         ("train.lr_generator=2", "train.lr_generator"),

@@ -18,6 +18,7 @@ import pytest
 from atelier.models.model import load_generator, sample
 from atelier.registry.__main__ import main
 from atelier.registry.fetch import load_checkpoint
+from atelier_mlflow import sqlite_file
 
 ROWS = pd.DataFrame({"seed": [0, 1, 2], "class": ["bright", "dark", "dark"]})
 
@@ -57,3 +58,15 @@ def test_it_is_a_checkpoint_that_can_be_compared_and_rolled_back_to(
     assert "models:/digits/1" in capsys.readouterr().out
     registry(monkeypatch, "rollback", "digits-finetuned", "--reason", "a trial")
     assert "champion is version 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["with a space", "it's", "grösse", "a%20b"])
+def test_mlflows_own_default_finds_the_files_in_a_folder_of_any_name(
+    name: str, before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody names a database, MLflow writes the address of mlflow.db in the working directory quoted."""
+    (tmp_path / name).mkdir()
+    before.rename(tmp_path / name / "store")
+    monkeypatch.chdir(tmp_path / name / "store")
+    for address in (Path("mlflow.db").resolve().as_uri().replace("file:///", "sqlite:////"), f"sqlite:///{Path.cwd()}/mlflow.db"):
+        assert sqlite_file(address) == Path.cwd() / "mlflow.db"
