@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,9 +52,9 @@ class Settings(Section):
             raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")
         if "classifier" in self.evaluate.metrics and not (self.data.labels and self.target.labels):
             raise ValueError("evaluate.metrics: classifier needs labels; set data.labels and target.labels, or leave it out")
-        for needed, why in self._measured_for_gate().items():
+        for needed, why, otherwise in self._measured_for_gate():
             if needed not in self.evaluate.metrics:
-                raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set it to what asks for nothing")
+                raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set {otherwise}")
         self.model.check(self.data.resolution)
         return self
 
@@ -93,14 +94,17 @@ class Settings(Section):
         if not auxiliary and duel.classification > 0:
             raise ValueError(f"{name}.classification needs model.conditional and model.conditioning: auxiliary; set it to 0.0")
 
-    def _measured_for_gate(self) -> dict[Metric, str]:
-        """What has to be among evaluate.metrics, and the key of the gate that wants it."""
+    def _measured_for_gate(self) -> Iterator[tuple[Metric, str, str]]:
+        """What has to be among evaluate.metrics, the setting of the gate that wants it, and one that does not."""
         gate = self.gate
-        wanted: list[tuple[Metric, str]] = [(gate.primary, f"gate.primary: {gate.primary}")]
-        wanted += [("prdc", f"gate.{key} above 0") for key in ("min_coverage", "min_recall") if getattr(gate, key) > 0]
-        wanted += [("classifier", "gate.min_class_share above 0")] if gate.min_class_share > 0 else []
-        wanted += [("memorised", "gate.max_memorised below 1")] if gate.max_memorised < 1 else []
-        return dict(wanted)
+        other = "kernel" if gate.primary == "frechet" else "frechet"
+        yield gate.primary, f"gate.primary: {gate.primary}", f"gate.primary: {other}"
+        floors: list[tuple[Metric, str]] = [("prdc", "min_coverage"), ("prdc", "min_recall"), ("classifier", "min_class_share")]
+        for needed, key in floors:
+            if getattr(gate, key) > 0:
+                yield needed, f"gate.{key} above 0", f"gate.{key}: 0.0"
+        if gate.max_memorised < 1:
+            yield "memorised", "gate.max_memorised below 1", "gate.max_memorised: 1.0"
 
 
 SECTIONS: dict[str, type[Section]] = {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]

@@ -43,7 +43,9 @@ def resolve(uri: str) -> ModelVersion:
     """The version that models:/NAME@ALIAS or models:/NAME/VERSION means now. Raises NotRegisteredError and TrackingError."""
     found = REGISTERED.fullmatch(uri)
     if not found:
-        raise TrackingError(f"{uri}: not a registered generator; write models:/NAME@ALIAS or models:/NAME/VERSION")
+        name = uri.removeprefix("models:/")
+        named = name if re.fullmatch(r"[^/@]+", name) else "NAME"
+        raise TrackingError(f"{uri} names no version; write {named}@champion, or {named}/NUMBER (list {named} shows them)")
     if found["alias"] and RESERVED_ALIAS.fullmatch(found["alias"]):
         raise TrackingError(
             f"{uri}: MLflow reserves the alias {found['alias']}; "

@@ -43,7 +43,9 @@ class ZipStorage(Storage):
         self.key = f"{section}.path {path!r}"
         self._file: int | None = None
         if not Path(path).is_file():
-            raise DataError(f"{self.key}: no such file; correct the path, or bring it with `dvc pull`")
+            is_folder = "a folder; name the zip, or set source: folder"
+            missing = "no such file; correct the path, or bring it with `dvc pull`"
+            raise DataError(f"{self.key}: {is_folder if Path(path).is_dir() else missing}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None}

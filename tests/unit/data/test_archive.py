@@ -186,6 +186,9 @@ def test_what_is_no_zip(path: Path) -> None:
     refused(path, "not a zip that can be read")
     path.unlink()
     refused(path, "no such file")
+    path.mkdir()
+    refused(path, "a folder; name the zip, or set source: folder")
+    path.rmdir()
     write(path, {})
     with pytest.raises(DataError, match="holds no files"):
         open_tree("zip", str(path), MIB, "data")

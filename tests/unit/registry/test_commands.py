@@ -238,7 +238,7 @@ def test_with_a_verify_key_only_what_is_signed_is_promoted(run: Run, add: Callab
     [
         (["show", "nothing/1"], "models:/nothing/1: not in the registry; `python -m atelier.registry list` shows"),
         (["show", "nothing@champion"], "models:/nothing@champion: not in the registry"),
-        (["show", "digits"], "models:/digits: not a registered generator; write models:/NAME@ALIAS or models:/NAME/VERSION"),
+        (["show", "digits"], "models:/digits names no version; write digits@champion, or digits/NUMBER (list digits shows them)"),
         (["promote", "digits@latest", "--reason", "x"], "MLflow reserves the alias latest; write models:/digits@champion"),
         (["promote", "digits@v1", "--reason", "x"], "MLflow reserves the alias v1"),
         (["pull", "nothing/1", "--output", "x"], "not in the registry"),

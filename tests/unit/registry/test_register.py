@@ -224,8 +224,8 @@ def test_a_changed_artifact_is_refused(run: StepRun, make_checkpoint: Callable[.
     [
         ("models:/nothing@champion", "not in the registry"),
         ("models:/nothing/1", "not in the registry"),
-        ("models:/digits/latest", "write models:/NAME@ALIAS or models:/NAME/VERSION"),
-        ("runs:/abc/model", "not a registered generator"),
+        ("models:/digits/latest", "names no version; write NAME@champion"),
+        ("runs:/abc/model", "names no version; write NAME@champion"),
     ],
 )
 def test_what_is_not_there_is_named(tracking: Path, tmp_path: Path, uri: str, message: str) -> None:
