@@ -188,7 +188,7 @@ def test_what_is_shipped_needs_only_the_stated_packages() -> None:
     stated = {modules.get(name, name) for name in bundle.REQUIREMENTS} | {"mlflow", "pandas", "atelier"}
     assert imported - set(sys.stdlib_module_names) <= stated
     files = {file.relative_to(bundle.ROOT).as_posix() for file in bundle.closure()}
-    assert {"__init__.py", "config/settings.py", "models/model.py", "models/pyfunc.py", "networks/r3gan.py"} <= files
+    assert {"__init__.py", "config/model.py", "models/model.py", "models/pyfunc.py", "networks/r3gan.py"} <= files
     assert not [file for file in files if file.startswith(("training/", "data/", "report/", "metrics/"))]
 
 
