@@ -29,7 +29,7 @@ TITLES = {
     "precision": "Precision: its images that look real",
     "recall": "Recall: real images that it might paint",
     "density": "Density (1 is ideal)",
-    "coverage": "Coverage: real images with one of its near",
+    "coverage": "Coverage: real images that have a generated one near",
     "memorised": "Memorised (1% without copying)",
     "classifier_confident": "Read with confidence above 0.9",
     "classifier_relative": "Read with confidence, relative to held-out real images",

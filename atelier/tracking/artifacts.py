@@ -162,7 +162,8 @@ def _correct(database: Path, strays: list[Stray]) -> None:
             f"{database}: its addresses lead to {_folders(strays)} and cannot be corrected by this user ({error}); let its owner "
             "run `python -m atelier.registry relocate` in its folder"
         ) from error
-    log.info("%s: its addresses mean the folder %s beside it now, and no longer %s", database, FOLDER, _folders(strays))
+    if any(one.has_files for one in strays):  # those of experiments alone are what MLflow writes into each new database
+        log.info("%s: its addresses mean the folder %s beside it now, and no longer %s", database, FOLDER, _folders(strays))
 
 
 def _folders(strays: list[Stray]) -> str:
