@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -15,6 +16,8 @@ from typing import Any
 from atelier.errors import AtelierError
 
 GRACE = 10.0  # seconds from the signal to the end of the process
+OF_DVC = "DVC_STAGE"  # which DVC gives every command of a stage
+PARENT_SECONDS = 1.0
 LEAVING = 5.0  # of them for what comes after the state: telling MLflow, and the end of PyTorch, 2 s on a busy machine
 
 
@@ -35,6 +38,7 @@ class StopSignal:
         self.received: signal.Signals | None = None
         self.at: float | None = None
         self._before: dict[int, object] = {}
+        self._over = threading.Event()
 
     @property
     def until(self) -> float:
@@ -44,9 +48,19 @@ class StopSignal:
     def __enter__(self) -> StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._receive)
+        if OF_DVC in os.environ:
+            threading.Thread(target=self._outlive_nobody, args=(os.getppid(),), name="parent", daemon=True).start()
         return self
 
+    def _outlive_nobody(self, parent: int) -> None:
+        """Ends this process as SIGTERM does once DVC, which has started it, is gone: DVC and make hand no SIGTERM on."""
+        while not self._over.wait(PARENT_SECONDS):
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._over.set()
         for number, handler in self._before.items():
             leaving = kind is Preempted and number == signal.SIGTERM
             signal.signal(number, signal.SIG_IGN if leaving else handler)  # type: ignore[arg-type]
