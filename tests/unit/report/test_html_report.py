@@ -26,7 +26,7 @@ from atelier.models.model import load_generator, sample
 from atelier.report import facts, gallery
 from atelier.report.charts import number_text
 from atelier.report.gallery import COLUMNS, Neighbours
-from atelier.report.html import charts, grids_over_time, strip, write_report
+from atelier.report.html import PANELS, charts, grids_over_time, strip, write_report
 
 
 class Page(HTMLParser):
@@ -262,6 +262,13 @@ def test_curves_are_drawn_and_the_best_is_ringed(
     assert "the 12.35 at the top is on 1,000 (evaluate.samples)" in measured.meaning
     assert losses.legend == [("discriminator", "0.1"), ("generator", "1")] and losses.lost == 1
     assert charts(replace(known, history={"points": [], "evaluations": []})) == []
+
+
+def test_every_curve_has_a_color(write: Callable[..., str]) -> None:
+    """Its line, its key, and the dot of a single point; in the light and in the dark."""
+    page = write()
+    for number in range(1, max(len(panel.curves) for panel in PANELS) + 1):
+        assert all(f".{kind}.s{number} {{" in page for kind in ("line", "key", "dot")) and page.count(f"--s{number}:") == 2
 
 
 def test_the_state_of_the_duel_is_said(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
