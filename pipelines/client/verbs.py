@@ -173,7 +173,7 @@ def _upload(args: argparse.Namespace) -> None:
     server, settings = _server(args), load(form.PARAMS)
     cluster = options.cluster(args, settings)
     calls.refuse_what_a_cluster_cannot_see(settings, cluster)
-    version = calls.Client(server).upload(api.compiled(cluster), _commit(), args.name, args.description)
+    version = calls.Client(server).upload(calls.compiled(cluster), _commit(), args.name, args.description)
     print(f"{'uploaded' if version.new else 'is there already, byte for byte'}: version {version.name}")
     print(server.page(f"pipelines/details/{version.pipeline_id}/version/{version.version_id}"))
 

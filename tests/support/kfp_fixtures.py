@@ -16,7 +16,7 @@ import pytest
 from components import cli
 from pipelines import __main__ as command_line
 from pipelines import runners
-from pipelines.client import connection
+from pipelines.client import calls, connection
 from tests.support.kfp_server import NEVER, KfpServer, serving
 from tests.support.small import ROOT
 
@@ -52,8 +52,8 @@ def run_verb(kfp: KfpServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KFP_HOST", kfp.host)
     monkeypatch.setattr(connection, "BACKOFF_SECONDS", 0.0)
-    monkeypatch.setattr(api, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(api, "compiled", compiled)
+    monkeypatch.setattr(calls, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(calls, "compiled", compiled)
     monkeypatch.chdir(ROOT)
 
     def call(*arguments: str) -> Done:
@@ -98,7 +98,7 @@ def nodes(workflow: str, states: dict[str, str]) -> list[Any]:
                 display_name=path.rpartition(".")[2],
                 state=state,
                 start_time=NEVER if state == "PENDING" else begun,
-                end_time=begun + datetime.timedelta(seconds=90) if state in api.FINISHED else NEVER,
+                end_time=begun + datetime.timedelta(seconds=90) if state in calls.FINISHED else NEVER,
                 child_tasks=[api.PipelineTaskDetailChildTask(pod_name=node(one)) for one in below] or None,
             )
         )
@@ -111,7 +111,7 @@ def happens(entry: Any, state: str, states: dict[str, str]) -> Callable[[Any], N
     def change(run: Any) -> None:
         run.state = state
         run.run_details = api.V2beta1RunDetails(task_details=nodes("atelier-x7k2f", states))
-        run.finished_at = run.created_at + datetime.timedelta(minutes=7) if state in api.FINISHED else NEVER
+        run.finished_at = run.created_at + datetime.timedelta(minutes=7) if state in calls.FINISHED else NEVER
 
     change(entry)
     return change

@@ -20,7 +20,7 @@ from kfp.client.client import _extract_pipeline_yaml
 from atelier import command_line
 from atelier.config.settings import load
 from pipelines import form
-from pipelines.client import connection, pods
+from pipelines.client import calls, connection, pods
 from tests.support.kfp_fixtures import IMAGE, PIPELINE, STATES, TEXTS, TOKEN, Run, happens, kfp_server, run_verb, started_run
 from tests.support.kfp_server import Answer, KfpServer
 from tests.support.small import ROOT
@@ -275,7 +275,7 @@ def test_waiting_outlives_a_server_that_is_away(kfp: KfpServer, run: Run, starte
     assert done.code == 0 and done.out.count("asking again") == 1 and "upstream connect error" in done.out
     assert kfp.instead == []
 
-    monkeypatch.setattr(api, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(calls, "PATIENCE_SECONDS", 0.0)
     kfp.instead = [*away]
     done = run("wait", started.run_id)
     assert done.code == 1 and "try again when it is up" in done.err

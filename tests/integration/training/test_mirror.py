@@ -75,7 +75,7 @@ def test_a_finished_run_keeps_what_its_checkpoint_is_made_of(prefix: str, tmp_pa
     assert here.mirror is not None and here.mirror.wait(60)
     there = fetched(prefix, tmp_path / "b")
     assert there.progress == math.inf and there.finished() == {"evaluation": {"step": 5}, "history": {"points": [1]}}
-    kept = {"finished", "grids/000000005.png", "grids/000000010.png", "step-000000005/states.json"}  # which has the hashes
+    kept = {"finished", "grids/000000005.png", "grids/000000010.png", "step-000000005/state.json"}  # which has the hashes
     kept |= {f"step-000000005/{name}.safetensors" for name in ("average", "networks")}
     assert tree(there.path) == {name: content for name, content in tree(here.path).items() if name in kept}
     assert len(names(prefix)) == 1 + len(kept)
