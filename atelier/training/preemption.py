@@ -38,7 +38,7 @@ class StopSignal:
         self.received: signal.Signals | None = None
         self.at: float | None = None
         self._before: dict[int, object] = {}
-        self._over = threading.Event()
+        self._over = False
 
     @property
     def until(self) -> float:
@@ -54,13 +54,14 @@ class StopSignal:
 
     def _outlive_nobody(self, parent: int) -> None:
         """Ends this process as SIGTERM does once DVC, which has started it, is gone: DVC and make hand no SIGTERM on."""
-        while not self._over.wait(PARENT_SECONDS):
-            if os.getppid() != parent:
+        while not self._over:
+            time.sleep(PARENT_SECONDS)
+            if os.getppid() != parent and not self._over:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._over.set()
+        self._over = True
         for number, handler in self._before.items():
             leaving = kind is Preempted and number == signal.SIGTERM
             signal.signal(number, signal.SIG_IGN if leaving else handler)  # type: ignore[arg-type]

@@ -80,15 +80,27 @@ def test_files_stay_readable() -> None:
     assert not long
 
 
-@pytest.mark.parametrize(("name", "spent", "passes"), [("test_a", 4.9, True), ("test_a", 5.1, False), ("test_a[cuda]", 60, True)])
-def test_a_unit_test_that_takes_long_fails(name: str, spent: float, passes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "spent", "pace", "passes"),
+    [
+        ("test_a", 4.9, 0.5, True),
+        ("test_a", 5.1, 0.5, False),
+        ("test_a", 9.9, 2.0, True),  # on a processor of half the speed
+        ("test_a", 10.1, 2.0, False),
+        ("test_a[cuda]", 60, 1.0, True),
+    ],
+)
+def test_a_unit_test_that_takes_long_fails(
+    name: str, spent: float, pace: float, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     times = iter([(1.0, 0.0, 0.0, 0.0, 100.0), (1.0 + spent, 0.0, 0.0, 0.0, 200.0)])
     item: Any = SimpleNamespace(name=name, nodeid=f"tests/unit/test_b.py::{name}")
     with monkeypatch.context() as patch:  # this test is timed itself
         patch.setattr(conftest, "os", SimpleNamespace(times=lambda: next(times)))
+        patch.setattr(conftest, "_pace", lambda: pace)
         around = conftest.pytest_runtest_call(item)
         next(around)
         with pytest.raises(StopIteration if passes else pytest.fail.Exception) as ended:
             around.send(None)
-    assert passes or "tests/unit/test_b.py::test_a computes for 5.1 s" in str(ended.value)
+    assert passes or f"tests/unit/test_b.py::test_a computes for {spent} s" in str(ended.value)
     assert passes or "move it to tests/integration" in str(ended.value)
