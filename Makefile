@@ -67,10 +67,10 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 	@dvc repro
 	@python -m components.register --show $(DONE)
 
-test: $(STAMP) ## the quick tests, each in one process (10 minutes)
+test: $(STAMP) ## the quick tests, each in one process (3 minutes)
 	@$(PYTEST) tests/unit
 
-test-all: $(STAMP) ## the tests that start servers and processes, or take long (half an hour)
+test-all: $(STAMP) ## the tests that start servers and processes, or take long (21 minutes)
 	@$(PYTEST) tests/integration
 
 test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (8 minutes)
