@@ -23,6 +23,10 @@ STAGES = {
 ATTENDED = 128  # largest side of a map that attends: its weights are side^4 / 4 numbers an image, 268 MB in float32
 Level = Annotated[int, Field(ge=1)]  # of a feature map: how often the image's side is halved to get its side
 Form = Literal["skip", "residual"]
+Group = Annotated[
+    int,
+    Field(gt=0, description="consecutive images over which the discriminator sees the minibatch's standard deviation"),
+]
 
 
 class MLPSettings(Section):
@@ -45,8 +49,8 @@ class DCGANSettings(Section):
     )
 
 
-class ResNetSettings(Section):
-    """Miyato 2018."""
+class ResidualSettings(Section):
+    """What families of residual blocks share: each network has widths of its own."""
 
     width_generator: PositiveInt = Field(
         description="channels of the generator's layer nearest to the image; doubled at each halving of the resolution"
@@ -56,77 +60,60 @@ class ResNetSettings(Section):
         description="channels of the discriminator's first block; doubled at each further halving"
     )
     widest_discriminator: PositiveInt = Field(description="largest number of channels of the discriminator's layers")
+
+
+class ResNetSettings(ResidualSettings):
+    """Miyato 2018."""
+
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="probability that a channel of the generator is left out: what varies an image beside the latent, in training"
     )
 
 
-class SAGANSettings(Section):
+class SAGANSettings(ResidualSettings):
     """Zhang 2019."""
 
-    width_generator: PositiveInt = Field(
-        description="channels of the generator's layer nearest to the image; doubled at each halving of the resolution"
-    )
-    widest_generator: PositiveInt = Field(description="largest number of channels of the generator's layers")
-    width_discriminator: PositiveInt = Field(
-        description="channels of the discriminator's first block; doubled at each further halving"
-    )
-    widest_discriminator: PositiveInt = Field(description="largest number of channels of the discriminator's layers")
     attention: Level = Field(
         description="where both networks attend: how often the image is halved to the side of that feature map"
     )
 
 
-class ProGANSettings(Section):
-    """Karras 2018."""
+class EqualizedSettings(Section):
+    """What families of equalized learning rates share: both networks have the same widths."""
 
     width: PositiveInt = Field(
         description="channels of the layers nearest to the image; doubled at each halving of the resolution"
     )
     widest: PositiveInt = Field(description="largest number of channels of a layer")
+
+
+class ProGANSettings(EqualizedSettings):
+    """Karras 2018."""
+
     grown: Share = Field(
         description="share of the training after which the networks have grown to the whole resolution; stages and fades take "
         "equal parts of it"
     )
-    group: PositiveInt = Field(
-        description="consecutive images over which the discriminator sees the minibatch's standard deviation"
-    )
+    group: Group
 
 
-class BigGANSettings(Section):
-    """Brock 2019; the scales of its critic are Wang 2018's."""
+class BigGANSettings(SAGANSettings):
+    """Brock 2019, who begin with SAGAN; the scales of its critic are Wang 2018's."""
 
-    width_generator: PositiveInt = Field(
-        description="channels of the generator's layer nearest to the image; doubled at each halving of the resolution"
-    )
-    widest_generator: PositiveInt = Field(description="largest number of channels of the generator's layers")
-    width_discriminator: PositiveInt = Field(
-        description="channels of the discriminator's first block; doubled at each further halving"
-    )
-    widest_discriminator: PositiveInt = Field(description="largest number of channels of the discriminator's layers")
-    attention: Level = Field(
-        description="where both networks attend: how often the image is halved to the side of that feature map"
-    )
     embedding: PositiveInt = Field(description="dimensions of the class embedding that all layers of the generator share")
     scales: PositiveInt = Field(
         description="sizes at which the discriminator judges an image: itself, its half, its quarter, ..."
     )
 
 
-class StyleGAN2Settings(Section):
+class StyleGAN2Settings(EqualizedSettings):
     """Karras 2020."""
 
-    width: PositiveInt = Field(
-        description="channels of the layers nearest to the image; doubled at each halving of the resolution"
-    )
-    widest: PositiveInt = Field(description="largest number of channels of a layer")
     mapping_layers: PositiveInt = Field(description="layers from the latent to the style")
     mixing: Share = Field(description="share of the images that are painted with the styles of two latents, in training")
     generator: Form = Field(description="form of the generator: skip (each stage adds to the image) or residual")
     discriminator: Form = Field(description="form of the discriminator: residual, or skip (each stage sees the image)")
-    group: PositiveInt = Field(
-        description="consecutive images over which the discriminator sees the minibatch's standard deviation"
-    )
+    group: Group
 
 
 class R3GANSettings(Section):
