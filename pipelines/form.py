@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from atelier.config.section import SettingsError, fields, parse, values_of
+from atelier.config.section import Section, SettingsError, fields, parse, values_of
 from atelier.config.settings import SECTIONS, Settings, load
 
 TRIED = ("model", "train")
@@ -66,7 +66,7 @@ def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
 
     Whatever arrives that is not of the setting's type stays as it is, for the validation to refuse.
     """
-    annotations = {key: field.annotation for key, field in fields(SECTIONS[section])}
+    annotations = _annotations(SECTIONS[section])
     result: dict[str, Any] = {}
     for key, value in given.items():
         *parents, leaf = key.split(".")
@@ -80,7 +80,7 @@ def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
 def tried(settings: dict[str, Any], trial: dict[str, Any]) -> dict[str, Any]:
     """The sections with those of a trial of a sweep ({"train.seed": 1}) in their place. Raises SettingsError."""
     values = {section: settings[section].model_dump(mode="json") for section in TRIED}
-    annotations = {key: field.annotation for key, field in fields(Settings)}
+    annotations = _annotations(Settings)
     for key, value in trial.items():
         *parents, leaf = key.split(".")
         place: Any = values if parents else None
@@ -100,6 +100,10 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _annotations(section: type[Section]) -> dict[str, Any]:
+    return {key: field.annotation for key, field in fields(section)}
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

@@ -20,9 +20,7 @@ def main() -> None:
     verbs.add_parser("reference", help="all keys as docs/parameters.md has them")
     args = parser.parse_args()
     values = dict(values_of(load(args.params)))
-    print(reference.explain(args.key, values) if args.verb == "explain" else reference.page(values), end="")
-    if args.verb == "explain":
-        print()
+    print(f"{reference.explain(args.key, values)}\n" if args.verb == "explain" else reference.page(values), end="")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic.fields import FieldInfo
 
 from atelier.config.section import Section, SettingsError, fields
@@ -19,7 +18,7 @@ holds it to them). `python -m atelier.config explain train.r1` prints one. The v
 `make demo`.
 """
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list", dict: "mapping"}
-SIGNS = ((Gt, "gt", ">"), (Ge, "ge", "≥"), (Lt, "lt", "<"), (Le, "le", "≤"))
+SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}  # as pydantic names bounds
 LIKE = {"target": "data", "finetune": "train"}  # sections whose keys another one explains
 
 
@@ -43,20 +42,16 @@ def page(values: Mapping[str, Any]) -> str:
 
 
 def _section(name: str, section: type[Section], values: Mapping[str, Any]) -> str:
-    lines = [f"\n## {name}\n", _first(section)]
-    explained = dict(fields(SECTIONS[LIKE[name]])) if name in LIKE else {}
-    if explained:
-        lines.append(f"\nThe other keys are those of [{LIKE[name]}](#{LIKE[name]}); these differ, or are its own:")
+    lines = [f"\n## {name}\n", (section.__doc__ or "").splitlines()[0]]
+    like = LIKE.get(name)
+    if like:
+        lines.append(f"\nThe other keys are those of [{like}](#{like}); these differ, or are its own:")
     lines += ["\n| key | value | allowed | what it is |", "|---|---|---|---|"]
     for key, field in fields(section):
-        if key not in explained or values[f"{name}.{key}"] != values[f"{LIKE[name]}.{key}"]:
-            row = (f"`{key}`", f"`{shown(values[f'{name}.{key}'])}`", allowed(field), field.description or "")
-            lines.append(f"| {' | '.join(row)} |")
+        value = values[f"{name}.{key}"]
+        if not like or value != values.get(f"{like}.{key}"):
+            lines.append(f"| `{key}` | `{shown(value)}` | {allowed(field)} | {field.description} |")
     return "\n".join(lines) + "\n"
-
-
-def _first(section: type[Section]) -> str:
-    return (section.__doc__ or "").splitlines()[0]
 
 
 def allowed(field: FieldInfo) -> str:
@@ -79,14 +74,10 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
 
 
 def _bounds(metadata: list[Any]) -> Iterator[str]:
-    for one in metadata:
-        inner = getattr(one, "metadata", [one])
-        for bound in inner:
-            for kind, name, sign in SIGNS:
-                if isinstance(bound, kind):
-                    yield f"{sign} {getattr(bound, name)}"
-            if isinstance(bound, MinLen):
-                yield "(not empty)"
+    for bound in (bound for one in metadata for bound in getattr(one, "metadata", [one])):
+        yield from (f"{sign} {getattr(bound, name)}" for name, sign in SIGNS.items() if hasattr(bound, name))
+        if hasattr(bound, "min_length"):
+            yield "(not empty)"
 
 
 def shown(value: Any) -> str:

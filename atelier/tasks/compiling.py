@@ -7,7 +7,6 @@ under another ATEN_CPU_CAPABILITY, makes a run end or, worse, compute something 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from atelier.io.files import canonical_json
+from atelier.config.settings import fingerprint
 
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 SIZES = ("l1d_cache_size", "l2_cache_size", "num_logical_cores", "num_physical_cores", "num_sockets")  # no instructions
@@ -35,5 +34,4 @@ def compiled(network: nn.Module) -> Callable[..., Any]:
 def _processor() -> str:
     """The vectors that PyTorch computes with, and a digest of the processor's name and instructions."""
     kind = {name: value for name, value in torch.cpu.get_capabilities().items() if name not in SIZES}
-    digest = hashlib.sha256(canonical_json(kind).encode()).hexdigest()
-    return f"{torch.backends.cpu.get_cpu_capability().lower()}-{digest[:12]}"
+    return f"{torch.backends.cpu.get_cpu_capability().lower()}-{fingerprint(kind)[:12]}"
