@@ -50,4 +50,5 @@ def sqlite_file(uri: str) -> Path | None:
     if not uri.startswith(SQLITE):
         return None
     written = uri.removeprefix(SQLITE).partition("?")[0]
-    return Path(written) if Path(written).exists() or not Path(unquote(written)).exists() else Path(unquote(written))
+    as_written, unquoted = Path(written), Path(unquote(written))
+    return unquoted if unquoted.exists() and not as_written.exists() else as_written

@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -167,8 +167,12 @@ def _correct(database: Path, strays: list[Stray]) -> None:
 
 
 def _folders(strays: list[Stray]) -> str:
-    folders = sorted({str(one.old).removesuffix(f"/{one.inside}") for one in strays})
-    return ", ".join(folders[:3]) + (f" and {len(folders) - 3} others" if len(folders) > 3 else "")
+    return shortened(sorted({str(one.old).removesuffix(f"/{one.inside}") for one in strays}))
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first three names, and how many others there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} others" if len(names) > 3 else "")
 
 
 @contextlib.contextmanager

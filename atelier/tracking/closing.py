@@ -50,20 +50,21 @@ def close_pipeline(experiment: str, state: str, reason: str = "") -> Ending:
         mlflow = client()
         injected = os.environ.get("MLFLOW_RUN_ID")
         if injected:
-            parent = mlflow.get_run(injected).data.tags.get(runs.PARENT, injected)
-            inside = mlflow.get_run(parent).info.experiment_id
+            own = mlflow.get_run(injected)
+            parent, inside = own.data.tags.get(runs.PARENT, injected), own.info.experiment_id
         else:
             inside = experiment_id(mlflow, experiment)
             parent = runs.pipeline_run(mlflow, inside, pipeline_key(), environment_tags()).info.run_id
-        steps = runs.steps_of(mlflow, inside, parent)
-        status, text = _ending(state, steps)
+        children = runs.children(mlflow, inside, parent)
+        status, text = _ending(state, runs.latest(children))
         text = "; ".join(part for part in (text, mask(reason)) if part)
         run_id = injected or parent
         runs.set_tags(mlflow, run_id, {STATE: state, REASON: text[:TAG_LENGTH]})
         if not injected:
             now = int(time.time() * 1000)
-            for left in runs.unfinished(mlflow, inside, parent):
-                mlflow.set_terminated(left, "KILLED", end_time=now)
+            for left in children:
+                if left.info.status == "RUNNING":
+                    mlflow.set_terminated(left.info.run_id, "KILLED", end_time=now)
             mlflow.set_terminated(parent, status, end_time=now)
         return Ending(run_id, status, text)
 

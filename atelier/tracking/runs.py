@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -147,16 +148,15 @@ def pictures(client: MlflowClient, run_id: str) -> set[tuple[str, int]]:
     return {(found[1], int(found[2])) for found in files if found}
 
 
-def unfinished(client: MlflowClient, experiment: str, pipeline_run_id: str) -> list[str]:
-    """Ids of the steps' runs that MLflow takes for running."""
+def children(client: MlflowClient, experiment: str, pipeline_run_id: str) -> list[Run]:
+    """The runs of the steps of a pipeline's run, the oldest first."""
     found = client.search_runs([experiment], f"tags.`{PARENT}` = '{pipeline_run_id}'", max_results=1000)
-    return [run.info.run_id for run in found if run.info.status == "RUNNING"]
+    return sorted(found, key=lambda run: run.info.start_time)
 
 
-def steps_of(client: MlflowClient, experiment: str, pipeline_run_id: str) -> dict[str, Run]:
-    """The latest run of each step of a pipeline's run, by the step's name."""
-    children = client.search_runs([experiment], f"tags.`{PARENT}` = '{pipeline_run_id}'", max_results=1000)
-    return {run.data.tags.get(STEP, run.info.run_id): run for run in sorted(children, key=lambda run: run.info.start_time)}
+def latest(children: Sequence[Run]) -> dict[str, Run]:
+    """The last of these runs of each step, by the step's name."""
+    return {run.data.tags.get(STEP, run.info.run_id): run for run in children}
 
 
 def finish(client: MlflowClient, opened: Opened, status: str) -> None:
@@ -164,7 +164,7 @@ def finish(client: MlflowClient, opened: Opened, status: str) -> None:
     client.set_terminated(opened.run_id, status, end_time=int(time.time() * 1000))
     if not opened.manages_parent or opened.parent_run_id is None:
         return
-    steps = steps_of(client, opened.experiment_id, opened.parent_run_id)
+    steps = latest(children(client, opened.experiment_id, opened.parent_run_id))
     states = {step.info.status for step in steps.values()}
     whole = next((state for state in ("FAILED", "KILLED", "RUNNING") if state in states), "FINISHED")
     if whole == "RUNNING":

@@ -28,6 +28,5 @@ def relocate(_: argparse.Namespace) -> None:
     print(f"{file}: {len(changed)} addresses changed; all mean {here} and move with it")
     if gone:
         raise TrackingError(
-            f"{here} has no files of {', '.join(gone[:3])}{f' and {len(gone) - 3} others' if len(gone) > 3 else ''}; bring that "
-            "folder here from where the database was"
+            f"{here} has no files of {artifacts.shortened(gone)}; bring that folder here from where the database was"
         )
