@@ -55,7 +55,7 @@ def close_pipeline(experiment: str, state: str, reason: str = "") -> Ending:
         else:
             inside = experiment_id(mlflow, experiment)
             parent = runs.pipeline_run(mlflow, inside, pipeline_key(), environment_tags()).info.run_id
-        children = runs.children(mlflow, inside, parent)
+        children = [run for run in runs.children(mlflow, inside, parent) if run.info.run_id != injected]
         status, text = _ending(state, runs.latest(children))
         text = "; ".join(part for part in (text, mask(reason)) if part)
         run_id = injected or parent

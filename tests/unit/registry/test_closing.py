@@ -103,6 +103,18 @@ def test_an_injected_run_is_ended_by_whoever_injected_it(client: MlflowClient, m
     assert run.info.status == "RUNNING" and run.data.tags[closing.STATE] == "FAILED"
 
 
+def test_the_last_step_does_not_take_its_own_run_for_a_lost_one(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where MLflow's plugin of Kubeflow injects a run into every task, that of the task that asks is still running."""
+    inside = client.create_experiment(f"plugin-{uuid.uuid4()}")
+    whole = client.create_run(inside).info.run_id
+    finished = client.create_run(inside, tags={"mlflow.parentRunId": whole, "atelier.step": "register"}).info.run_id
+    client.set_terminated(finished)
+    own = client.create_run(inside, tags={"mlflow.parentRunId": whole}).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", own)
+    ending = closing.close_pipeline("closing", "RUNNING")
+    assert (ending.run_id, ending.status, ending.text) == (own, "FINISHED", "done")
+
+
 def test_mlflow_being_away_is_said(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9"):
