@@ -21,6 +21,19 @@ from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor
 from tests.support.small import PARAMS
 
+__all__ = [
+    "digits",
+    "held_out",
+    "means",
+    "measured",
+    "one_thread",
+    "pack_images",
+    "partial_inception",
+    "peer",
+    "photographs",
+    "varied_inception",
+]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:

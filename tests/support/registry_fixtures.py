@@ -6,15 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from atelier.metrics.identity import Identity, Measurement
-from atelier.models.model import GeneratorInfo, model_settings, write_info
-from atelier.networks import zoo
-from atelier.networks.layers import ImageShape
 from atelier.tracking import client
-from atelier.training.checkpoint import PLAYERS
+from tests.support.checkpoints import write_checkpoint
 from tests.support.signing_keys import Keys
 
 CLASSES = ["zero", "one", "two"]
@@ -61,33 +56,8 @@ def make_checkpoint(tmp_path: Path) -> Callable[..., Path]:
     """A checkpoint folder of a small MLP generator whose weights follow from `seed`."""
 
     def make(name: str, seed: int = 0, parent: dict[str, object] | None = None, conditional: bool = True) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        model = {"architecture": "mlp", "conditional": conditional, "latent_dim": 4, "mlp": {"hidden": [8, 16]}}
-        info = GeneratorInfo(
-            model=model,
-            resolution=28,
-            channels=1,
-            classes=CLASSES if conditional else [],
-            latent_dim=4,
-            conditional=conditional,
-            images_seen=640,
-            step=10,
-            seed=seed,
-            data={"content_hash": "d" * 64, "split": "train", "source": {"licence": "CC0"}},
-            settings={"r1": 0.5, "notes": "x" * 7000},
-            code={"sha256": "c" * 64, "commit": "abc123", "dirty": "false"},
-            run_key=f"key-{seed}",
-            metric={"value": 1.5, "identity": {"metric": "frechet"}},
-            parent=parent,
-        )
-        torch.manual_seed(seed)
-        players = zoo.build(model_settings(info, folder), ImageShape(28, 1, len(info.classes)))
-        save_file(players[0].state_dict(), folder / "generator.safetensors")
-        named = zip(("generator", "discriminator"), players, strict=True)
-        save_file({f"{player}.{key}": v for player, net in named for key, v in net.state_dict().items()}, folder / PLAYERS)
-        write_info(folder, info)
-        return folder
+        settings = {"r1": 0.5, "notes": "x" * 7000}
+        return write_checkpoint(tmp_path / name, seed, CLASSES if conditional else [], settings, parent)
 
     return make
 

@@ -17,49 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
-from atelier.models.model import WEIGHTS, GeneratorInfo, model_settings, write_info
-from atelier.networks import zoo
-from atelier.networks.layers import ImageShape
 from atelier.registry.register import register
 from atelier.tracking.step_run import step_run
-from atelier.training.checkpoint import PLAYERS
 
 CLASSES = ["zero", "one", "<b>&"]
 STARTS = 120.0  # seconds that a process may need to begin, on a busy machine
-
-
-def make_checkpoint(folder: Path, seed: int) -> Path:
-    """A checkpoint folder of a small MLP generator whose weights follow from `seed`."""
-    folder.mkdir(parents=True)
-    model = {"architecture": "mlp", "conditional": True, "latent_dim": 4, "mlp": {"hidden": [8, 16]}}
-    info = GeneratorInfo(
-        model=model,
-        resolution=28,
-        channels=1,
-        classes=CLASSES,
-        latent_dim=4,
-        conditional=True,
-        images_seen=640,
-        step=10,
-        seed=seed,
-        data={"content_hash": "d" * 64, "split": "train", "source": {"licence": "CC0"}},
-        settings={},
-        code={"sha256": "c" * 64, "commit": "abc123", "dirty": "false"},
-        run_key=f"key-{seed}",
-        metric={"value": 1.5, "identity": {"metric": "frechet"}},
-        parent=None,
-    )
-    torch.manual_seed(seed)
-    players = zoo.build(model_settings(info, folder), ImageShape(28, 1, len(CLASSES)))
-    save_file(players[0].state_dict(), folder / WEIGHTS)
-    named = zip(("generator", "discriminator"), players, strict=True)
-    save_file({f"{player}.{key}": v for player, net in named for key, v in net.state_dict().items()}, folder / PLAYERS)
-    write_info(folder, info)
-    return folder
 
 
 def register_versions(name: str, checkpoints: list[Path]) -> None:

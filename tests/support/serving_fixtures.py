@@ -7,19 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from atelier.tracking import client
-from tests.support.served_process import make_checkpoint
+from tests.support.checkpoints import write_checkpoint
+from tests.support.registry_fixtures import store
+from tests.support.served_process import CLASSES
 
-
-@pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Working folder with an mlflow.db that has its tables."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    client.import_mlflow()
-    from mlflow import MlflowClient
-
-    MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
-    return folder
+__all__ = ["checkpoints", "store", "tracking"]
 
 
 @pytest.fixture(scope="module")
@@ -39,4 +31,4 @@ def tracking(store: Path) -> Iterator[Path]:
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three generators of different weights."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    return [make_checkpoint(folder / str(seed), seed) for seed in range(3)]
+    return [write_checkpoint(folder / str(seed), seed, CLASSES) for seed in range(3)]

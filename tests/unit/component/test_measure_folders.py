@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -33,7 +32,7 @@ from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.measure import Measuring
 from atelier.metrics.per_class import per_class, worst
 from atelier.metrics.reference import load_reference, see
-from components import cli, evaluate
+from tests.support import commands
 
 LITE0 = ("efficientnet_lite0", "packaged")
 CLASSES = ("dark", "light")
@@ -105,13 +104,7 @@ def measure(
 
 def run(*arguments: object) -> int:
     """Runs `python -m components.evaluate` in this process and returns its exit code."""
-    before, sys.argv = sys.argv, ["evaluate", *map(str, arguments)]
-    try:
-        cli.run(evaluate.main)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
+    return commands.run("evaluate", *map(str, arguments))
 
 
 def test_values_are_those_of_the_library(generated: Path, reference: Path, cache: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -25,18 +24,8 @@ ROWS = pd.DataFrame({"seed": [0, 1, 2], "class": ["bright", "dark", "dark"]})
 
 
 @pytest.fixture
-def own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts this process's atelier back: MLflow imports the one that was logged with a model, in its place."""
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    own = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "atelier"}
-    yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "atelier"]:
-        del sys.modules[name]
-    sys.modules.update(own)
-
-
-@pytest.fixture
-def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_modules: None) -> Path:
+def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sys, "path", [*sys.path])  # to which MLflow adds the code that was logged with a model, for good
     with tarfile.open(Path(__file__).with_name("registered-2026-11.tar.xz")) as archive:
         archive.extractall(tmp_path / "store", filter="data")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/store/mlflow.db")

@@ -1,0 +1,50 @@
+"""A checkpoint folder of a small MLP generator, for the tests of what registers and serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from atelier.models.model import WEIGHTS, GeneratorInfo, model_settings, write_info
+from atelier.networks import zoo
+from atelier.networks.layers import ImageShape
+from atelier.training.checkpoint import PLAYERS
+
+
+def write_checkpoint(
+    folder: Path,
+    seed: int,
+    classes: Sequence[str],
+    settings: Mapping[str, Any] | None = None,
+    parent: dict[str, Any] | None = None,
+) -> Path:
+    """Writes it with weights that follow from `seed`, unconditional without classes, and returns the folder."""
+    folder.mkdir(parents=True)
+    info = GeneratorInfo(
+        model={"architecture": "mlp", "conditional": bool(classes), "latent_dim": 4, "mlp": {"hidden": [8, 16]}},
+        resolution=28,
+        channels=1,
+        classes=list(classes),
+        latent_dim=4,
+        conditional=bool(classes),
+        images_seen=640,
+        step=10,
+        seed=seed,
+        data={"content_hash": "d" * 64, "split": "train", "source": {"licence": "CC0"}},
+        settings=dict(settings or {}),
+        code={"sha256": "c" * 64, "commit": "abc123", "dirty": "false"},
+        run_key=f"key-{seed}",
+        metric={"value": 1.5, "identity": {"metric": "frechet"}},
+        parent=parent,
+    )
+    torch.manual_seed(seed)
+    players = zoo.build(model_settings(info, folder), ImageShape(28, 1, len(classes)))
+    save_file(players[0].state_dict(), folder / WEIGHTS)
+    named = zip(("generator", "discriminator"), players, strict=True)
+    save_file({f"{player}.{key}": v for player, net in named for key, v in net.state_dict().items()}, folder / PLAYERS)
+    write_info(folder, info)
+    return folder
