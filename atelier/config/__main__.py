@@ -1,4 +1,10 @@
-"""python -m atelier.config explain train.r1 | reference: what params.yaml may say, and what it says here."""
+"""What params.yaml may say, and what it says here.
+
+examples:
+  python -m atelier.config explain train.r1     a key: its meaning, what it may be, its value
+  python -m atelier.config explain gate         the keys of a section
+  python -m atelier.config reference            all of them, as docs/parameters.md has them
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,9 @@ from atelier.config.settings import load
 
 def main() -> None:
     """Prints one key, a section, or the page of all."""
-    parser = argparse.ArgumentParser(prog="python -m atelier.config", description="What params.yaml may say, and what it says.")
+    parser = argparse.ArgumentParser(
+        prog="python -m atelier.config", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--params", default="params.yaml", metavar="FILE", help="default: params.yaml")
     verbs = parser.add_subparsers(dest="verb", required=True)
     explaining = verbs.add_parser("explain", help="a key (train.r1) or a section (train): meaning, bounds, value")
