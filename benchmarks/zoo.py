@@ -38,6 +38,7 @@ from atelier.io.files import atomic_write, canonical_json
 from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluator, read_evaluation
 from atelier.models.model import INFO, load_generator, sample
+from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
@@ -135,7 +136,20 @@ def _train(
 ) -> None:
     watched = watching(settings.evaluate, settings.train)
     measure, measured_by = measure_by_distance(data, watched, CACHE, Ranks(), device)
-    run(settings.model, settings.train, data, output, states, measure, measured_by, device, Ranks(), git={}, observers=observers)
+    run(
+        Generation,
+        settings.model,
+        settings.train,
+        {"data": data},
+        output,
+        states,
+        measure,
+        measured_by,
+        device,
+        Ranks(),
+        git={},
+        observers=observers,
+    )
 
 
 def tournament(runs: list[Trained], data: Path, folder: Path) -> np.ndarray:

@@ -39,6 +39,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ from atelier.metrics.evaluator import Evaluator
 from atelier.models.model import INFO, GeneratorInfo
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import resolve
+from atelier.tasks.find import find
 from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.provenance import git_state
 from atelier.tracking.step_run import step_run
@@ -115,6 +117,7 @@ def train(
             these.any(False, chosen)
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
         images = PackedDataset(data)
+        task, sets = find("generation"), {"data": images}
         if packing:
             differing = packed_otherwise(images.manifest, data, packing, SECTIONS[step])
             if differing and these.first:
@@ -124,7 +127,7 @@ def train(
         measure, measured_by = measure_by_distance(images, watching(evaluate, settings), cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:
-            return RunFolder(states, run_key(model, settings, images, measured_by, start), mirror)
+            return RunFolder(states, run_key(task, model, settings, sets, measured_by, start), mirror)
 
         settings = with_precision(settings, chosen, these, folder, step)
         key = folder(settings).key
@@ -132,10 +135,11 @@ def train(
         if these.first:
             resume.check(resume_run, states, key, started)
             tracked = stack.enter_context(step_run(step, experiment, started, run_key=key))
-        return run(
+        infos = run(
+            task=task,
             model=model,
             settings=settings,
-            data=images,
+            data=sets,
             output=output,
             states=states,
             measure=measure,
@@ -147,6 +151,7 @@ def train(
             start=start,
             mirror=mirror,
         )
+        return next(iter(infos.values()))
 
 
 def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSettings:
@@ -171,7 +176,8 @@ def measure_by_distance(
         "seed": settings.seed,
     }
 
-    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
+        (generator,) = averages.values()
         found = evaluator.measure(generator, images.classes)
         distance = acceptance.distance(found)
         assert distance is not None  # `watching` asks for it
