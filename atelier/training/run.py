@@ -20,7 +20,6 @@ from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorInfo
 from atelier.networks.layers import ImageShape
-from atelier.networks.zoo import FAMILIES
 from atelier.tasks.generation.task import Generation
 from atelier.training import checkpoint
 from atelier.training.alarms import TrainingStopped
@@ -59,7 +58,7 @@ def run_key(
 
     What saves memory and changes rounding alone is no part of it, so that a run that did not fit goes on with less.
     """
-    saving = {"checkpointing"} if FAMILIES[model.architecture].normalised else {"checkpointing", "accumulate"}
+    saving = {"checkpointing"} if model.family.normalised else {"checkpointing", "accumulate"}
     return fingerprint(
         {
             "code": code_hash(),

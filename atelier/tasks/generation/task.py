@@ -39,7 +39,7 @@ class Generation:
         self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
-        self.normalised = zoo.FAMILIES[model.architecture].normalised
+        self.normalised = model.family.normalised
         if self.frozen > (stages := len(self.discriminator.stages())):
             raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
         self.players: dict[str, Player] = {"discriminator": self.discriminator, "generator": self.generator}
