@@ -19,7 +19,6 @@ from atelier.config.settings import fingerprint
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorInfo
-from atelier.networks.zoo import FAMILIES
 from atelier.tasks.base import Product, Task
 from atelier.training import checkpoint
 from atelier.training.alarms import TrainingStopped
@@ -62,7 +61,7 @@ def run_key(
 
     What saves memory and changes rounding alone is no part of it, so that a run that did not fit goes on with less.
     """
-    saving = {"checkpointing"} if FAMILIES[model.architecture].normalised else {"checkpointing", "accumulate"}
+    saving = {"checkpointing"} if model.family.normalised else {"checkpointing", "accumulate"}
     return fingerprint(
         {
             "task": task.__name__,

@@ -66,7 +66,7 @@ class Generation(AdversarialTask):
         self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
-        self.normalized = zoo.FAMILIES[model.architecture].normalised
+        self.normalized = model.family.normalised
         if self.frozen > (stages := len(self.discriminator.stages())):
             raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
         self.networks: dict[str, Player] = {"discriminator": self.discriminator, "generator": self.generator}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from atelier.config.model import architectures
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
@@ -19,7 +20,7 @@ FILTERED = ("stylegan2", "r3gan")  # whose filters are products with matrices of
 
 @pytest.mark.parametrize(
     ("family", "side"),
-    [(family, side) for family in zoo.FAMILIES for side in (512, 1024) if side == 512 or family not in FILTERED],
+    [(family, side) for family in architectures() for side in (512, 1024) if side == 512 or family not in FILTERED],
 )
 def test_every_family_moves(family: str, side: int) -> None:
     """One move of each player has finite gradients; the smaller side is augmented and penalised, too, which takes its time."""

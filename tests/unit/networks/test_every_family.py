@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from atelier.config import settings
+from atelier.config.model import architectures
 from atelier.losses.adversarial import OBJECTIVES
-from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
@@ -34,7 +34,7 @@ REGULARISED = {
 }
 
 
-@pytest.mark.parametrize("family", zoo.FAMILIES)
+@pytest.mark.parametrize("family", architectures())
 def test_bfloat16_is_near_float32(family: str) -> None:
     generator, discriminator = players(family, True, 28, 1)
     z, label = torch.randn(N, LATENT), torch.arange(N) % 5
@@ -50,7 +50,7 @@ def test_bfloat16_is_near_float32(family: str) -> None:
 
 def combinations() -> Iterator[tuple[str, str, list[str]]]:
     """Every family with every objective, with every regulariser, with every augmentation, and with every way of the label."""
-    for family in zoo.FAMILIES:
+    for family in architectures():
         for objective in OBJECTIVES:
             bound = ["gradient_penalty=10.0"] if objective == "wasserstein" else []
             yield family, objective, [*OFF, f"objective={objective}", *bound]
