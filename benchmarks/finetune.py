@@ -32,6 +32,7 @@ from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import compare
 from atelier.models.model import load_generator, sample
+from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
@@ -94,7 +95,20 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
     measure, measured_by = measure_by_distance(target, watching(settings.evaluate, chosen), CACHE, Ranks(), device)
     output = folder / f"{name}-{seed}"
     start = Start(BASE) if way.fine_tuned else None
-    run(settings.model, chosen, target, output, folder / "states", measure, measured_by, device, Ranks(), git={}, start=start)
+    run(
+        Generation,
+        settings.model,
+        chosen,
+        {"data": target},
+        output,
+        folder / "states",
+        measure,
+        measured_by,
+        device,
+        Ranks(),
+        git={},
+        start=start,
+    )
     return output
 
 

@@ -33,6 +33,7 @@ from atelier.data.packed import PackedDataset
 from atelier.data.parts import PIXELS
 from atelier.io.files import sha256_file
 from atelier.io.progress import bar
+from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
 from atelier.training.run import run
@@ -153,9 +154,10 @@ def train(data: Path, place: Path, dies: bool) -> None:
 
     packed, observers = PackedDataset(data), [Kill()] if dies else []
     run(
+        Generation,
         chosen.model,
         chosen.train,
-        packed,
+        {"data": packed},
         place / "model",
         place / "states",
         measure,

@@ -130,7 +130,7 @@ def trainer(
     classes = len(data.classes) if settings.model.conditional else 0
     task = Generation(settings.model, settings.train, ImageShape(data.resolution, data.channels, classes))
     unmeasured = RunFolder(folder, "unmeasured")
-    return Trainer(task, settings.train, data, unmeasured, lambda _: (0.0, {}), device, ranks or Ranks())
+    return Trainer(task, settings.train, {"data": data}, unmeasured, lambda _: (0.0, {}), device, ranks or Ranks())
 
 
 def kind(operator: str) -> str:

@@ -59,7 +59,7 @@ def step(family: str, data: PackedDataset, accumulate: int, checkpointing: bool)
                 torch.cuda.synchronize()
         seconds = time.perf_counter() - since
     peak = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak_megabytes()
-    parameters = sum(p.numel() for player in trained.task.players.values() for p in player.parameters())
+    parameters = sum(p.numel() for player in trained.task.networks.values() for p in player.parameters())
     return {"megabytes": peak, "seconds": seconds, "parameters": parameters}
 
 

@@ -30,6 +30,7 @@ from rich.table import Table
 from atelier.config.settings import Settings, load
 from atelier.data.packed import PackedDataset
 from atelier.io.storage import S3Storage
+from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
 from atelier.training.run import run
@@ -69,7 +70,7 @@ class Clock(Observer):
 def speed(settings: Settings, data: PackedDataset, way: str, mirror: str, server: int) -> float:
     """Images a second of a whole run."""
 
-    def measure(_: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def measure(_: Any) -> tuple[float, dict[str, Any]]:
         return 0.0, {"metric": "none"}
 
     clock = Clock(settings.train.images, server if way.endswith("hangs") else None)
@@ -78,8 +79,8 @@ def speed(settings: Settings, data: PackedDataset, way: str, mirror: str, server
         chosen = None if way == "no mirror" else f"{mirror}/{uuid.uuid4().hex}"
         try:
             run(
-                settings.model, settings.train, data, folder / "model", folder / "states", measure, {"metric": "none"}, device,
-                Ranks(), git={}, observers=[clock], mirror=chosen,
+                Generation, settings.model, settings.train, {"data": data}, folder / "model", folder / "states",
+                measure, {"metric": "none"}, device, Ranks(), git={}, observers=[clock], mirror=chosen,
             )  # fmt: skip
         finally:
             os.kill(server, signal.SIGCONT)

@@ -49,7 +49,9 @@ def speed(data: PackedDataset, seconds: float) -> float:
     trained = settings.train.model_copy(update={"precision": native(device)})
     task = Generation(settings.model, trained, ImageShape(data.resolution, data.channels, len(data.classes)))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(task, trained, data, RunFolder(Path(folder), "unmeasured"), lambda _: (0.0, {}), device, Ranks())
+        trainer = Trainer(
+            task, trained, {"data": data}, RunFolder(Path(folder), "unmeasured"), lambda _: (0.0, {}), device, Ranks()
+        )
         for _ in range(SKIPPED):
             trainer._step()
         since, first = time.perf_counter(), trainer.seen

@@ -32,6 +32,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluator
 from atelier.models.model import load_generator
+from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
 from atelier.training.precision import native
@@ -101,10 +102,23 @@ def _unmeasured(images: int, every: int) -> dict[str, Any]:
 def _train(settings: Settings, data: PackedDataset, folder: Path, observers: list[Observer]) -> None:
     device = choose_device("auto")
 
-    def measure(_: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def measure(_: Any) -> tuple[float, dict[str, Any]]:
         return 0.0, {"identity": {"metric": "none"}, "metrics": {}}
 
-    run(settings.model, settings.train, data, folder / "model", folder / "states", measure, {}, device, Ranks(), {}, observers)
+    run(
+        Generation,
+        settings.model,
+        settings.train,
+        {"data": data},
+        folder / "model",
+        folder / "states",
+        measure,
+        {},
+        device,
+        Ranks(),
+        {},
+        observers,
+    )
 
 
 def _told(

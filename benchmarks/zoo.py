@@ -24,20 +24,21 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from ruamel.yaml import YAML
 
-from atelier.config.model import ModelSettings
+from atelier.config.model import architectures
 from atelier.config.settings import Settings, load
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write, canonical_json
 from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluator, read_evaluation
 from atelier.models.model import INFO, load_generator, sample
+from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
@@ -50,7 +51,7 @@ from components.train import measure_by_distance, watching
 
 RECIPES = Path(__file__).with_name("zoo.yaml")
 CACHE = Path("cache")
-FAMILIES: tuple[str, ...] = get_args(ModelSettings.model_fields["architecture"].annotation)
+FAMILIES = tuple(name for name in YAML(typ="safe").load(RECIPES.read_text(encoding="utf-8")) if name in architectures())  # by age
 SEVERAL_SEEDS = ("mlp", "mlp_deep", "dcgan")
 SPEED_STEPS = 96  # of the run that finds out how fast a family is here; fewer told up to a third too much or little
 ROUND = 1000  # images, to which a budget is rounded down
@@ -135,7 +136,20 @@ def _train(
 ) -> None:
     watched = watching(settings.evaluate, settings.train)
     measure, measured_by = measure_by_distance(data, watched, CACHE, Ranks(), device)
-    run(settings.model, settings.train, data, output, states, measure, measured_by, device, Ranks(), git={}, observers=observers)
+    run(
+        Generation,
+        settings.model,
+        settings.train,
+        {"data": data},
+        output,
+        states,
+        measure,
+        measured_by,
+        device,
+        Ranks(),
+        git={},
+        observers=observers,
+    )
 
 
 def tournament(runs: list[Trained], data: Path, folder: Path) -> np.ndarray:

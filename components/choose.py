@@ -1,4 +1,13 @@
-"""Chooses the best of several generators that were trained on the same images and measured alike."""
+"""Chooses the best of several generators that were trained on the same images and measured alike.
+
+example:
+  python -m components.choose --checkpoints models/0 models/1 --evaluations evaluations/0 evaluations/1 \\
+      --checkpoint models/base --evaluation evaluations/base
+
+what the paths hold:
+  --checkpoints, --evaluations  generators (components.train) and what components.evaluate wrote about them, in any order
+  --checkpoint, --evaluation    copies of the best one
+"""
 
 from __future__ import annotations
 
@@ -6,7 +15,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, check_output, sha256_file
@@ -14,6 +23,8 @@ from atelier.metrics import acceptance
 from atelier.metrics.evaluator import read_evaluation
 from atelier.metrics.identity import Measurement
 from atelier.models.model import INFO, WEIGHTS, GeneratorInfo, read_info
+from components import cli
+from components.contract import Evaluation, In, Model, Out, Page, component
 from components.evaluate import EVALUATION, METRICS
 
 
@@ -52,16 +63,14 @@ def trials(checkpoints: Sequence[Path], evaluations: Sequence[Path]) -> list[Tri
     return sorted(result, key=lambda trial: (bool(trial.objection), trial.distance.value))
 
 
-def choose(found: Sequence[Trial], checkpoint: Path, evaluation: Path) -> Trial:
-    """Copies the first of `found`, as `trials` gives them, into two new folders, and returns it."""
-    best = found[0]
+def keep(best: Trial, checkpoint: Path, evaluation: Path) -> None:
+    """Copies the folders of a trial into two new ones."""
     copies = ((best.checkpoint, checkpoint, INFO), (best.evaluation, evaluation, METRICS))
     for _, target, marker in copies:
         check_output(target, marker)
     for source, target, marker in copies:
         with atomic_folder(target, marker) as folder:
             shutil.copytree(source, folder, dirs_exist_ok=True)
-    return best
 
 
 def markdown(found: Sequence[Trial]) -> str:
@@ -82,3 +91,26 @@ def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
     for key, value in values.items():
         flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
     return flat
+
+
+@component({}, reusable=True, pages={"summary": Page("Markdown", lambda found, _: markdown(found))}, reason=acceptance.read)
+def choose(
+    checkpoints: Annotated[list[In[Model]], "the generators"],
+    evaluations: Annotated[list[In[Evaluation]], "their evaluations"],
+    checkpoint: Annotated[Out[Model], "where the best generator goes"],
+    evaluation: Annotated[Out[Evaluation], "where its evaluation goes"],
+) -> list[Trial]:
+    """Copies the best generator and its evaluation into new folders; returns all trials, as `trials`. Raises ChoiceError."""
+    found = trials(checkpoints, evaluations)
+    keep(found[0], checkpoint, evaluation)
+    return found
+
+
+def main() -> None:
+    """The command line."""
+    found = cli.call(choose, cli.parser(choose, __doc__).parse_args())
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    cli.run(main)

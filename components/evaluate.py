@@ -16,7 +16,7 @@ example:
       --weights inception.pth --json
 
 what the paths hold:
-  --checkpoint  the generator (components.train, components.finetune); --baseline the one to set beside it
+  --checkpoint  the generator (components.train); --baseline the one to set beside it
   --data        the packed real images
   --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), verdict.json (whether the
                 generator is of use, by evaluate.max_distance and min_class_share), report.html, grid.png, class_shares.csv,
@@ -36,16 +36,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from atelier.config.evaluation import EvaluateSettings
 from atelier.data.manifest import NAME as MANIFEST
 from atelier.data.packed import PackedDataset
-from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output
+from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json
 from atelier.io.pictures import png
-from atelier.io.workspace import lasting
 from atelier.metrics import acceptance
 from atelier.metrics.bias import remarks
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
@@ -53,10 +52,13 @@ from atelier.models.model import GeneratorError, load_generator
 from atelier.networks.layers import Generator
 from atelier.report.gallery import Neighbours, neighbours, picture, rows
 from atelier.report.html import MAX_NEIGHBOURS, write_report
+from atelier.report.page import page
 from atelier.tracking.closing import OBJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
 from components import cli
+from components.contract import CACHE, DEVICE, Dataset, In, Model, Option, Out, Page, component
+from components.contract import Evaluation as Evaluated
 from components.measure_folders import add_arguments, measure_folders
 
 METRICS, EVALUATION, BASELINE, REPORT = "metrics.json", "evaluation.json", "baseline.json", "report.html"
@@ -64,16 +66,32 @@ BASELINE_NAME = "base generator"
 GRID, BASELINE_GRID, SHARES = "grid.png", "baseline.png", "class_shares.csv"
 
 
+def _numbers(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
+    identities = {one.name: one.to_dict()["identity"] for one in read_evaluation(folder / EVALUATION).measurements}
+    return dict(_flat(read_json(folder / METRICS))), {"identity": canonical_json(identities)}
+
+
+@component(
+    reads={"settings": "evaluate", "experiment": "registry.experiment"},
+    computes=True,
+    reusable=True,
+    pages={
+        "report": Page("HTML", lambda _, folder: (folder / REPORT).read_text(encoding="utf-8")),
+        "samples": Page("HTML", lambda _, folder: page("samples", (folder / GRID).read_bytes())),
+    },
+    numbers=_numbers,
+    reason=acceptance.read,
+)
 def evaluate(
     settings: EvaluateSettings,
     experiment: str,
-    checkpoint: Path,
-    data: Path,
-    output: Path,
-    cache: Path,
-    baseline: Path | None = None,
-    device: str = "auto",
-    step: str = "evaluate_base",
+    checkpoint: Annotated[In[Model], "the generator to measure"],
+    data: Annotated[In[Dataset], "the packed real images"],
+    output: Annotated[Out[Evaluated], "where numbers and report go"],
+    cache: Annotated[Path, CACHE],
+    baseline: Annotated[In[Model] | None, "a generator to measure beside it"] = None,
+    device: Annotated[str, DEVICE] = "auto",
+    step: Annotated[str, Option("name of the MLflow run (default: evaluate)", metavar="NAME", flag="--stage")] = "evaluate",
 ) -> dict[str, Any]:
     """Measures the generator of `checkpoint` (and that of `baseline`) against the packed images of `data`.
 
@@ -175,19 +193,13 @@ def _flat(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 def main() -> None:
     """The command line."""
-    parser = cli.parser("evaluate", __doc__)
-    parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="the generator to measure")
-    parser.add_argument("--baseline", type=Path, metavar="FOLDER", help="a generator to measure beside it")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the packed real images")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where numbers and report go")
-    parser.add_argument("--cache", type=Path, default=lasting(Path("cache")), metavar="FOLDER", help="default: cache")
-    parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
-    parser.add_argument("--stage", default="evaluate", metavar="NAME", help="name of the MLflow run (default: evaluate)")
+    parser = cli.parser(evaluate, __doc__, required=False)
     of_files = add_arguments(parser)
     args = parser.parse_args()
     given = [name for name in vars(args) if getattr(args, name) != parser.get_default(name)]
     for_files = [f"--{name}" for name in given if name in of_files]
-    for_generator = [f"--{name}" for name in given if name not in (*of_files, "cache", "device")]
+    others = (name for name in given if name not in (*of_files, "cache", "device"))
+    for_generator = [evaluate.arguments[name].flag if name in evaluate.arguments else f"--{name}" for name in others]
     if for_files and for_generator:
         parser.error(
             f"{', '.join(for_files)} and {', '.join(for_generator)} do not go together: give --generated and --reference to "
@@ -199,18 +211,7 @@ def main() -> None:
         return
     if missing := [f"--{name}" for name in ("checkpoint", "data", "output") if getattr(args, name) is None]:
         parser.error(f"give {', '.join(missing)} (or --generated and --reference)")
-    settings = cli.settings(args)
-    metrics = evaluate(
-        settings.evaluate,
-        settings.registry.experiment,
-        args.checkpoint,
-        args.data,
-        args.output,
-        args.cache,
-        args.baseline,
-        args.device,
-        args.stage,
-    )
+    metrics = cli.call(evaluate, args)
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun the first rank tells
     for name, value in _flat(metrics):

@@ -8,7 +8,7 @@ example:
   python -m components.fetch --uri s3://bucket/cache/files/md5/a7/b1ac5f7b3e2f4c6d8e9f0a1b2c3d4e.dir --output data/fetched
 
 what the paths hold:
-  --output   a folder with one entry, images: the file or the folder that DVC tracks; data.path of components.prepare
+  --output   a folder with one entry, images: the file or the folder that DVC tracks; --raw of components.prepare
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from ruamel.yaml import YAML
 
@@ -27,6 +28,7 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, check_output
 from atelier.tracking.client import mask
 from components import cli
+from components.contract import Fetched, Option, Out, component
 
 IMAGES, MARKER = "images", "fetched.txt"
 OBJECT = re.compile(r"(?P<remote>.+)/files/md5/(?P<head>[0-9a-f]{2})/(?P<rest>[0-9a-f]{30}(?:\.dir)?)")
@@ -54,7 +56,11 @@ def tracked(uri: str) -> Tracked:
     return Tracked(found["remote"], found["head"] + found["rest"])
 
 
-def fetch(uri: str, output: Path) -> Path:
+@component({}, light=True, reusable=True)
+def fetch(
+    uri: Annotated[str, Option("the object in DVC's remote", metavar="REMOTE/files/md5/...")],
+    output: Annotated[Out[Fetched], "where the images go"],
+) -> Path:
     """Fetches the object at `uri` into the folder `output` and returns the path of the images in it. Raises FetchError."""
     wanted = tracked(uri)
     check_output(output, MARKER)
@@ -101,11 +107,7 @@ def _pull(workspace: Path, uri: str) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = cli.plain_parser("fetch", __doc__)
-    parser.add_argument("--uri", required=True, metavar="REMOTE/files/md5/...", help="the object in DVC's remote")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the images go")
-    args = parser.parse_args()
-    print(fetch(args.uri, args.output))
+    print(cli.call(fetch, cli.parser(fetch, __doc__).parse_args()))
 
 
 if __name__ == "__main__":

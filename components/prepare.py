@@ -15,6 +15,7 @@ example:
   python -m components.prepare --section data --merge parts/1 parts/2 --output data/base
 
 what the paths hold:
+  --raw      what components.fetch wrote
   --output   train-00000.tar, test-00000.tar, ... (WebDataset) and manifest.json (count, classes, source, licence, hashes);
              with --part instead: part.json, pixels, digests and labels of that share, for --merge
   --merge    the outputs of all parts, in any order
@@ -25,6 +26,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from atelier.config.data import DataSettings
 from atelier.data.manifest import NAME, Manifest
@@ -33,10 +35,35 @@ from atelier.data.parts import NAME as PART
 from atelier.io.files import check_output
 from atelier.tracking.step_run import StepRun, step_run
 from components import cli
+from components.contract import STEP, Dataset, Fetched, In, Option, Out, Part, component
+from components.fetch import IMAGES
+
+Section = Annotated[Literal["data", "target"], "which images (default: data)"]
+Raw = Annotated[In[Fetched] | None, Option("images that components.fetch fetched, instead of those of the section's path")]
+Step = Annotated[str, STEP]
+Workers = Annotated[int, Option("processes (default: as many as there are cores)", metavar="N")]
+STEPS = {"data": "prepare_base", "target": "prepare_target"}  # names of their MLflow runs
+READS = {"settings": "data|target", "experiment": "registry.experiment"}
 
 
+def _describe(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "count": manifest.count,
+        "resolution": manifest.resolution,
+        "classes": ", ".join(manifest.classes),
+        "content_hash": manifest.content_hash,
+    }
+
+
+@component(READS, light=True, reusable=True, describe=_describe)
 def prepare(
-    settings: DataSettings, output: Path, experiment: str, section: str = "data", step: str = "prepare_base", workers: int = 0
+    settings: DataSettings,
+    output: Annotated[Out[Dataset], "where the packed images go, or the part"],
+    experiment: str,
+    section: Section = "data",
+    step: Step = "",
+    workers: Workers = 0,
+    raw: Raw = None,
 ) -> Manifest:
     """Packs what `settings` name into the folder `output` and returns its manifest.
 
@@ -44,51 +71,61 @@ def prepare(
     are processes, 0 for as many as there are cores. Raises DataError, StorageError or WriteError.
     """
     check_output(output, NAME)
-    with step_run(step, experiment, {section: settings.model_dump(mode="json")}) as run:
+    settings = fetched(settings, raw)
+    with step_run(step or STEPS[section], experiment, {section: settings.model_dump(mode="json")}) as run:
         manifest = pack(settings, output, workers, section=section)
         _log(run, manifest, output)
     return manifest
 
 
+@component(READS, light=True, reusable=True, describe=lambda count: {"count": count})
 def prepare_part(
     settings: DataSettings,
     part: int,
     parts: int,
-    output: Path,
+    output: Out[Part],
     experiment: str,
-    section: str = "data",
-    step: str = "prepare_base",
-    workers: int = 0,
+    section: Section = "data",
+    step: Step = "",
+    workers: Workers = 0,
+    raw: Raw = None,
 ) -> int:
     """Processes part 1 … `parts` of the source into the folder `output`, for `merge_parts`; returns how many images it holds.
 
     Everything else is as in `prepare`.
     """
     check_output(output, PART)
+    settings = fetched(settings, raw)
     tags = {"atelier.part": f"{part}/{parts}"}
-    with step_run(step, experiment, {section: settings.model_dump(mode="json")}, tags) as run:
+    with step_run(step or STEPS[section], experiment, {section: settings.model_dump(mode="json")}, tags) as run:
         info = pack_part(settings, part, parts, output, workers, section=section)
         run.log_metrics({"images": info.count, "rejected": len(info.rejected)})
     return info.count
 
 
+@component(READS, light=True, reusable=True, describe=_describe)
 def merge_parts(
     settings: DataSettings,
-    parts: list[Path],
-    output: Path,
+    parts: list[In[Part]],
+    output: Out[Dataset],
     experiment: str,
-    section: str = "data",
-    step: str = "prepare_base",
+    section: Section = "data",
+    step: Step = "",
 ) -> Manifest:
     """Packs the folders `parts`, all parts of one source in any order, into the folder `output`: what `prepare` would write.
 
     The source itself is not read. Refuses, with DataError, parts that do not belong together or to these settings.
     """
     check_output(output, NAME)
-    with step_run(step, experiment, {section: settings.model_dump(mode="json")}) as run:
+    with step_run(step or STEPS[section], experiment, {section: settings.model_dump(mode="json")}) as run:
         manifest = merge(settings, parts, output, section=section)
         _log(run, manifest, output)
     return manifest
+
+
+def fetched(settings: DataSettings, raw: Path | None) -> DataSettings:
+    """The settings of a set of images that was fetched into the folder `raw`, if it was."""
+    return settings.model_copy(update={"path": str(raw / IMAGES)}) if raw else settings
 
 
 def _log(run: StepRun, manifest: Manifest, output: Path) -> None:
@@ -99,27 +136,17 @@ def _log(run: StepRun, manifest: Manifest, output: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = cli.parser("prepare", __doc__)
-    parser.add_argument("--section", choices=("data", "target"), default="data", help="which images (default: data)")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the packed images go, or the part")
+    parser = cli.parser(prepare, __doc__)
     share = parser.add_mutually_exclusive_group()
     share.add_argument("--part", type=_part, metavar="I/N", help="process part I of N only, for --merge")
     share.add_argument("--merge", type=Path, nargs="+", metavar="FOLDER", help="pack these parts; the source is not read")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: as many as there are cores)")
     args = parser.parse_args()
-    settings = cli.settings(args)
-    step = {"data": "prepare_base", "target": "prepare_target"}[args.section]
-    images = getattr(settings, args.section)
-    experiment = settings.registry.experiment
     if args.part:
         part, parts = args.part
-        count = prepare_part(images, part, parts, args.output, experiment, args.section, step, args.workers)
+        count = cli.call(prepare_part, args, part=part, parts=parts)
         print(f"{args.output}: part {part} of {parts}, {count} images")
         return
-    if args.merge:
-        manifest = merge_parts(images, args.merge, args.output, experiment, args.section, step)
-    else:
-        manifest = prepare(images, args.output, experiment, args.section, step, args.workers)
+    manifest = cli.call(merge_parts, args, parts=args.merge) if args.merge else cli.call(prepare, args)
     print(
         f"{args.output}: {manifest.count} images of {manifest.resolution} px, {len(manifest.classes)} classes, "
         f"{manifest.duplicates} duplicates dropped, {len(manifest.rejected)} rejected"

@@ -11,7 +11,7 @@ example:
   python -m components.register --show registration       # the table with the aliases of now, registering nothing
 
 what the paths hold:
-  --base, --finetuned                        checkpoints (components.train, components.finetune)
+  --base, --finetuned                        checkpoints (components.train)
   --base-evaluation, --finetuned-evaluation  what components.evaluate wrote about them
   --base-data, --finetuned-data              the packed images that they were measured against
   --output                                   registration.json (versions, decisions, numbers with identities), summary.json (the
@@ -27,7 +27,7 @@ import webbrowser
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -37,11 +37,14 @@ from atelier.config.evaluation import EvaluateSettings
 from atelier.config.settings import Settings
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
-from atelier.io.workspace import lasting
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolve
 from atelier.tracking.client import mask
 from atelier.tracking.place import TrackingError, tracking_uri
 from components import cli
+from components.contract import CACHE, DEVICE, Dataset, In, Model, Out, Page, component
+from components.contract import Evaluation as Evaluated
+from components.contract import Registration as Registered
+from components.fetch import tracked
 
 # What loads PyTorch (seconds) is imported by the functions that need it, so that --show does without.
 if TYPE_CHECKING:
@@ -67,13 +70,13 @@ class RegistrationError(AtelierError):
 class Candidate:
     """A generator to register: its checkpoint folder, its evaluation folder, and the packed images of that evaluation.
 
-    `raw` is the md5 under which DVC keeps the images that those were packed from, where no dvc.lock tells it.
+    `address` is that in DVC's remote of the images that those were packed from, where no dvc.lock tells it.
     """
 
     checkpoint: Path
     evaluation: Path
     data: Path
-    raw: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,33 @@ class Line:
         return f"version {self.version}"
 
 
+def _summary(lines: list[Line], folder: Path) -> str:
+    """The table, the decisions and the model cards in one page of Markdown."""
+    return markdown(lines) + "".join(f"\n---\n\n{(folder / card).read_text(encoding='utf-8')}" for card in CARDS)
+
+
+@component(reads={"settings": "*"}, computes=True, pages={"summary": Page("Markdown", _summary)})
 def register(
-    settings: Settings, base: Candidate, finetuned: Candidate, output: Path, cache: Path, device: str = "auto"
+    settings: Settings,
+    base: Annotated[In[Model], "its checkpoint"],
+    base_evaluation: Annotated[In[Evaluated], "its evaluation"],
+    base_data: Annotated[In[Dataset], "the packed images of that evaluation"],
+    finetuned: Annotated[In[Model], "its checkpoint"],
+    finetuned_evaluation: Annotated[In[Evaluated], "its evaluation"],
+    finetuned_data: Annotated[In[Dataset], "the packed images of that evaluation"],
+    output: Annotated[Out[Registered], "where versions, cards and table go"],
+    cache: Annotated[Path, CACHE],
+    device: Annotated[str, DEVICE] = "auto",
+    base_data_address: str = "",
+    finetuned_data_address: str = "",
 ) -> list[Line]:
     """Registers both generators under the names of `settings`, lets the gate decide, writes `output`, and returns the table.
 
     A champion that was measured otherwise than these is measured again as `settings.evaluate` says; all of `settings` is kept
-    with the versions. Raises TrackingError when MLflow cannot be used, RegistrationError for an evaluation of another generator,
-    GeneratorError, MetricError and ReportError for folders that lack something, DataError for images that were packed
-    with another size, other channels or labels than `settings` say.
+    with the versions. The addresses are where DVC's remote keeps the images that were packed, for lack of a dvc.lock.
+    Raises TrackingError when MLflow cannot be used, RegistrationError for an evaluation of another generator, GeneratorError,
+    MetricError and ReportError for folders that lack something, DataError for images that were packed with another size, other
+    channels or labels than `settings` say.
     """
     from atelier.data.manifest import load_manifest
     from atelier.metrics import acceptance
@@ -122,10 +143,13 @@ def register(
 
     check_output(output, SUMMARY)
     check_folders(cache)
-    roles = {"base": base, "finetuned": finetuned}
+    roles = {
+        "base": Candidate(base, base_evaluation, base_data, base_data_address),
+        "finetuned": Candidate(finetuned, finetuned_evaluation, finetuned_data, finetuned_data_address),
+    }
     measured = {role: _read(one.evaluation / EVALUATION, one.checkpoint) for role, one in roles.items()}
     beside = {role: one.evaluation / BASELINE for role, one in roles.items()}
-    baselines = {role: _read(file, base.checkpoint) for role, file in beside.items() if file.is_file()}
+    baselines = {role: _read(file, base) for role, file in beside.items() if file.is_file()}
     for role, one in roles.items():
         if reason := acceptance.read(one.evaluation):
             raise RegistrationError(
@@ -133,16 +157,13 @@ def register(
                 "(its report shows how it went), or change that limit in params.yaml"
             )
 
-    for folder, section in ((base.data, "data"), (finetuned.data, "target")):
+    for folder, section in ((base_data, "data"), (finetuned_data, "target")):
         if said := packed_otherwise(load_manifest(folder), folder, getattr(settings, section), section):
             print(said, file=sys.stderr)
 
     lines: list[Line] = []
     registrations: list[Registration] = []
-    images = {
-        load_manifest(one.data).content_hash: dvc_record(one.data) or ({"raw_md5": one.raw} if one.raw else {})
-        for one in roles.values()
-    }
+    images = {load_manifest(one.data).content_hash: dvc_record(one.data) or _raw(one.address) for one in roles.values()}
     parameters = settings.model_dump(mode="json")
     origin, shown = Origin(parameters, images), {section: parameters[section] for section in ("registry", "gate")}
     with step_run("register", settings.registry.experiment, shown, required=True) as run:
@@ -183,6 +204,10 @@ def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache:
         keep_numbers(run, version, found.measurements)
 
     return measure
+
+
+def _raw(address: str) -> dict[str, str]:
+    return {"raw_md5": tracked(address).md5} if address else {}
 
 
 def _read(file: Path, checkpoint: Path) -> Evaluation:
@@ -288,17 +313,10 @@ def _titles(lines: list[Line]) -> list[str]:
 
 def main() -> None:
     """The command line."""
-    parser = cli.parser("register", __doc__)
-    for name in ("base", "finetuned"):
-        parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help="its checkpoint")
-        parser.add_argument(f"--{name}-evaluation", type=Path, metavar="FOLDER", help="its evaluation")
-        parser.add_argument(f"--{name}-data", type=Path, metavar="FOLDER", help="the packed images of that evaluation")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where versions, cards and table go")
+    parser = cli.parser(register, __doc__, required=False)
     parser.add_argument(
         "--show", type=Path, metavar="FOLDER", help="only print the table of this folder, with the aliases of now"
     )
-    parser.add_argument("--cache", type=Path, default=lasting(Path("cache")), metavar="FOLDER", help="default: cache")
-    parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
     parser.add_argument("--open", action="store_true", help="with --show: open the reports in a browser, too")
     args = parser.parse_args()
     if args.show:
@@ -310,21 +328,11 @@ def main() -> None:
         for report in dict.fromkeys(line.report for line in lines) if args.open else ():
             webbrowser.open(Path(report).resolve().as_uri())
         return
-    needed = {f"--{name.replace('_', '-')}": getattr(args, name) for name in _NEEDED}
-    if missing := [name for name, value in needed.items() if value is None]:
+    needed = [one for one in register.arguments.values() if one.artifact]
+    if missing := [one.flag for one in needed if getattr(args, one.name) is None]:
         parser.error(f"give {', '.join(missing)} (or --show FOLDER)")
-    lines = register(
-        cli.settings(args),
-        Candidate(args.base, args.base_evaluation, args.base_data),
-        Candidate(args.finetuned, args.finetuned_evaluation, args.finetuned_data),
-        args.output,
-        args.cache,
-        args.device,
-    )
+    lines = cli.call(register, args)
     print("\n".join(said_by_gate(lines)))
-
-
-_NEEDED = ("base", "base_evaluation", "base_data", "finetuned", "finetuned_evaluation", "finetuned_data", "output")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
 """Trains a generator on packed images, from random weights or from those of another generator.
 
+With --section finetune it reads section `finetune` of params.yaml instead of `train`: rates and budget of its own, FreezeD
+(finetune.freeze_discriminator), and finetune.init_from, which says where the weights come from: "base" (the checkpoint of
+--base), a checkpoint folder, or models:/NAME@ALIAS. The discriminator and the moving average go on from there, too. Classes are
+matched by name; a class that the generator does not know yet starts fresh.
+
 An interrupted run (killed, preempted, power cut) goes on from its last save when the same command runs again, and ends with
 the same bytes as if nothing had happened. Its saves are found by themselves in --states: a run is known by its code, data,
 settings and starting weights. For the cases in which that is not enough there are two options, which exclude each other:
   --resume RUN     go on with exactly this run: networks, optimisers, schedules, random states and place in the data as they
                    were saved. An error, never a new beginning, if code, data or settings are not those it was started with.
-  --init-from X    begin a new run, at step 0 and with fresh optimisers, from the weights of another generator.
+  --init-from X    begin a new run, at step 0 and with fresh optimisers, from the weights of another generator; with --section
+                   finetune in place of finetune.init_from.
 
 With --mirror every save also goes to S3, in the background; training never waits for it. Where the disk of --states is lost
 with its machine, the same command goes on from there, on any machine. Endpoint and credentials are the usual AWS_* variables;
@@ -21,11 +27,14 @@ There the saves on schedule (train.save_every) bound what is lost.
 example:
   python -m components.train --data data/base --output models/base --states states/train
   python -m components.train --data data/base --output models/base --resume states/train/4f1c2ab09d7e6a35
+  python -m components.train --section finetune --base models/base --data data/target --output models/finetuned
+  python -m components.train --section finetune --init-from models:/digits@champion --data data/target --output models/finetuned
   python -m components.train --data data/base --output models/base --states states/train --mirror s3://atelier/states
   torchrun --nproc-per-node 2 -m components.train --data data/base --output models/base --states states/train
 
 what the paths hold:
   --data     a packed dataset (components.prepare)
+  --base     the checkpoint that "base" stands for
   --output   the checkpoint: generator.safetensors and generator.json (the best by the evaluation metric, not the last),
              players.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
              time), summary.json
@@ -35,28 +44,29 @@ what the paths hold:
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 
 from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings, Metric
 from atelier.config.model import ModelSettings
-from atelier.config.training import TrainSettings
+from atelier.config.section import SettingsError
+from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
-from atelier.io.workspace import lasting
 from atelier.metrics import acceptance
 from atelier.metrics.cache import code_version
 from atelier.metrics.evaluator import Evaluator
 from atelier.models.model import INFO, GeneratorInfo
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import resolve
+from atelier.tasks.find import find
 from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.provenance import git_state
 from atelier.tracking.step_run import step_run
@@ -68,45 +78,81 @@ from atelier.training.run import run, run_key, with_precision
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Measure
 from components import cli, resume
+from components.contract import CACHE, DEVICE, STEP, Dataset, In, Model, Option, Out, component
 from components.packing import packed_otherwise
 
-REGISTRY = "models:/"
+REGISTRY, BASE = "models:/", "base"
 SECTIONS = {"train": "data", "finetune": "target"}  # of params.yaml, which the images of a step are of
 WATCHED: list[Metric] = ["frechet", "kernel", "prdc"]  # the first chooses checkpoints; the others need no more features
+PREEMPTIONS = 10  # of a training, after each of which it goes on
 
 
+def _describe(info: GeneratorInfo) -> dict[str, Any]:
+    return {
+        "architecture": info.model["architecture"],
+        "images_seen": info.images_seen,
+        "seed": info.seed,
+        "data": info.data["content_hash"],
+        "run_key": info.run_key,
+        info.metric["identity"]["metric"]: info.metric["value"],
+    }
+
+
+@component(
+    reads={
+        "model": "model",
+        "settings": "train|finetune",
+        "evaluate": "evaluate.extractor,weights,layer,seed,batch",  # what chooses the best checkpoint
+        "experiment": "registry.experiment",
+    },
+    computes=True,
+    reusable="train",  # finetune.init_from may name an alias of the registry, which moves from one generator to another
+    retries=PREEMPTIONS,
+    exclusive=("resume_run", "init_from"),
+    describe=_describe,
+)
 def train(
     model: ModelSettings,
     settings: TrainSettings,
     evaluate: EvaluateSettings,
     experiment: str,
-    data: Path,
-    output: Path,
-    states: Path,
-    cache: Path,
-    device: str = "auto",
-    init_from: str | None = None,
-    resume_run: Path | None = None,
-    step: str = "train",
-    mirror: str | None = None,
+    data: Annotated[In[Dataset], "the packed images"],
+    output: Annotated[Out[Model], "where the checkpoint goes"],
+    states: Annotated[Path, Option("saves of runs (default: states)", default=lambda: Path("states"))],
+    cache: Annotated[Path, CACHE],
+    device: Annotated[str, DEVICE] = "auto",
+    init_from: Annotated[
+        str | None,
+        Option("begin a new run from this checkpoint folder, or models:/NAME@ALIAS of the registry", metavar="X"),
+    ] = None,
+    resume_run: Annotated[Path | None, Option("go on with this run of --states, or fail", metavar="RUN", flag="--resume")] = None,
+    section: Annotated[Literal["train", "finetune"], "which section of params.yaml (default: train)"] = "train",
+    base: Annotated[In[Model] | None, 'the checkpoint that init_from "base" means'] = None,
+    step: Annotated[str, STEP] = "",
+    mirror: Annotated[str | None, Option("s3://bucket/prefix that saves go to as well (default: none)", metavar="S3")] = None,
     packing: DataSettings | None = None,
 ) -> GeneratorInfo:
     """Trains on the packed images of `data` and writes the checkpoint folder `output`.
 
-    Of `evaluate` only what `watching` keeps matters: it chooses the best checkpoint. `init_from` is a checkpoint folder or
-    models:/NAME@ALIAS. `resume_run` is a run's folder of saves, and stands for `states` and `init_from`. `step` is the name
-    of the MLflow run in `experiment`, and the section that `settings` are of. `mirror` is an s3:// prefix for copies of the
-    saves. `packing` says how the images should have been packed; None where that is known. Raises Preempted (state saved, run
-    again), TrainingStopped, StateError, DataError, StorageError and others.
+    `settings` are those of `section`. Of `evaluate` only what `watching` keeps matters: it chooses the best checkpoint.
+    `init_from` is a checkpoint folder or models:/NAME@ALIAS; without it fine-tuning begins where its settings say, "base" being
+    the folder `base`. `resume_run` is a run's folder of saves, and stands for `states` and `init_from`. `step` is the name of the
+    MLflow run in `experiment`. `mirror` is an s3:// prefix for copies of the saves. `packing` says how the images should have
+    been packed; None where that is known. Raises Preempted (state saved, run again), TrainingStopped, StateError, DataError,
+    StorageError and others.
     """
+    if init_from is None and isinstance(settings, FinetuneSettings):
+        if settings.init_from == BASE and base is None and resume_run is None:
+            raise SettingsError("finetune.init_from is base: say with --base which checkpoint that is, or give --init-from")
+        init_from = str(base) if settings.init_from == BASE else settings.init_from
     check_output(output, INFO)
     check_folders(resume_run.parent if resume_run else states, cache)
     chosen = choose_device(device)
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
         if settings.nodes > these.world:
             raise DistributedError(
-                f"{step}.nodes is {settings.nodes}, but only {these.world} processes train: Kubeflow starts those machines for "
-                f"its pipelines; on one machine set {step}.nodes: 1"
+                f"{section}.nodes is {settings.nodes}, but only {these.world} processes train: Kubeflow starts those machines "
+                f"for its pipelines; on one machine set {section}.nodes: 1"
             )
         if resume_run:
             resume_run = resume_run.resolve()
@@ -115,8 +161,9 @@ def train(
             these.any(False, chosen)
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
         images = PackedDataset(data)
+        task, sets = find("generation"), {"data": images}
         if packing:
-            differing = packed_otherwise(images.manifest, data, packing, SECTIONS[step])
+            differing = packed_otherwise(images.manifest, data, packing, SECTIONS[section])
             if differing and these.first:
                 print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
@@ -124,18 +171,19 @@ def train(
         measure, measured_by = measure_by_distance(images, watching(evaluate, settings), cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:
-            return RunFolder(states, run_key(model, settings, images, measured_by, start), mirror)
+            return RunFolder(states, run_key(task, model, settings, sets, measured_by, start), mirror)
 
-        settings = with_precision(settings, chosen, these, folder, step)
+        settings = with_precision(settings, chosen, these, folder, section)
         key = folder(settings).key
         started = resume.describe(model, settings, images.content_hash, measured_by, init_from, start)
         if these.first:
             resume.check(resume_run, states, key, started)
-            tracked = stack.enter_context(step_run(step, experiment, started, run_key=key))
-        return run(
+            tracked = stack.enter_context(step_run(step or section, experiment, started, run_key=key))
+        infos = run(
+            task=task,
             model=model,
             settings=settings,
-            data=images,
+            data=sets,
             output=output,
             states=states,
             measure=measure,
@@ -147,6 +195,7 @@ def train(
             start=start,
             mirror=mirror,
         )
+        return next(iter(infos.values()))
 
 
 def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSettings:
@@ -171,7 +220,8 @@ def measure_by_distance(
         "seed": settings.seed,
     }
 
-    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
+        (generator,) = averages.values()
         found = evaluator.measure(generator, images.classes)
         distance = acceptance.distance(found)
         assert distance is not None  # `watching` asks for it
@@ -196,41 +246,14 @@ def _fetched(where: str, cache: Path, these: Ranks, device: torch.device) -> tup
     return copy, where
 
 
-def add_arguments(parser: argparse.ArgumentParser, init_from: str) -> None:
-    """Arguments that train and finetune share; `init_from` explains that option."""
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the packed images")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the checkpoint goes")
-    parser.add_argument("--states", type=Path, default=Path("states"), metavar="FOLDER", help="saves of runs (default: states)")
-    parser.add_argument("--mirror", metavar="S3", help="s3://bucket/prefix that saves go to as well (default: none)")
-    parser.add_argument("--cache", type=Path, default=lasting(Path("cache")), metavar="FOLDER", help="default: cache")
-    parser.add_argument("--device", default="auto", help="auto (default: the GPU where there is one), cpu or cuda")
-    beginning = parser.add_mutually_exclusive_group()
-    beginning.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run of --states, or fail")
-    beginning.add_argument("--init-from", metavar="X", help=init_from)
-
-
 def main() -> None:
     """The command line."""
-    parser = cli.parser("train", __doc__)
-    add_arguments(parser, "begin a new run from this checkpoint folder, or models:/NAME@ALIAS of the registry")
-    args = parser.parse_args()
+    args = cli.parser(train, __doc__).parse_args()
+    if args.init_from and args.section == "finetune":
+        args.set.append(f"finetune.init_from={args.init_from}")
+        args.init_from = None
     settings = cli.settings(args)
-    info = train(
-        settings.model,
-        settings.train,
-        settings.evaluate,
-        settings.registry.experiment,
-        data=args.data,
-        output=args.output,
-        states=args.states,
-        cache=args.cache,
-        device=args.device,
-        init_from=args.init_from,
-        resume_run=args.resume,
-        mirror=args.mirror,
-        packing=settings.data,
-    )
-    report(args.output, info)
+    report(args.output, cli.call(train, args, settings, packing=getattr(settings, SECTIONS[args.section])))
 
 
 def report(output: Path, info: GeneratorInfo) -> None:

@@ -12,10 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from atelier.config.section import Section, SettingsError, fields, parse, values_of
+from pydantic.fields import FieldInfo
+
+from atelier.config.section import Section, SettingsError, fields, parse, replaced, values_of
 from atelier.config.settings import SECTIONS, Settings, load
 
 TRIED = ("model", "train")
+FAMILY = "family"  # key of the form for the section of the chosen architecture, whichever that is
 PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
 
 
@@ -43,21 +46,32 @@ def parameter(key: str) -> str:
 @lru_cache
 def leaves(params: Path = PARAMS) -> dict[str, Leaf]:
     """Every value of params.yaml by its key, in the order of the settings' classes. Raises SettingsError if it is not valid."""
-    defaults = dict(values_of(load(params)))
+    declared, settings = dict(fields(Settings)), load(params)
+    title = f"settings of {settings.model.architecture} (another architecture has others); what is left out has its default"
+    declared |= {f"model.{FAMILY}": FieldInfo(annotation=dict[str, Any], description=title)}
     return {
-        key: Leaf(key, _type(field.annotation), defaults[key], field.description or "", _choices(field.annotation))
-        for key, field in fields(Settings)
+        key: Leaf(
+            key, _type(declared[key].annotation), value, declared[key].description or "", _choices(declared[key].annotation)
+        )
+        for key, value in _values(settings).items()
     }
 
 
 def filled(settings: Settings) -> dict[str, Any]:
     """The form with the values of `settings`: parameter name -> value."""
-    return {parameter(key): value for key, value in values_of(settings)}
+    return {parameter(key): value for key, value in _values(settings).items()}
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    """The values of the form by its keys."""
+    values = {f"{name}.{key}": None for name in SECTIONS for key in keys(name)}
+    found = dict(values_of(settings)) | {f"model.{FAMILY}": settings.model.family.model_dump(mode="json")}
+    return {key: found[key] for key in values}
 
 
 def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
-    """Keys of a section of the settings ("train" -> "seed", "images", ...), all or the `allowed` ones."""
-    found = [key for key, _ in fields(SECTIONS[section])]
+    """Keys of a section in the form ("train" -> "seed", "images", ...), all or the `allowed` ones."""
+    found = [*SECTIONS[section].model_fields, *([FAMILY] if section == "model" else [])]
     return [key for key in found if not allowed or key in allowed]
 
 
@@ -73,7 +87,11 @@ def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
         place = result
         for parent in parents:
             place = place.setdefault(parent, {})
-        place[leaf] = _natural(annotations[key], value)
+        place[leaf] = _natural(annotations.get(key), value)
+    if section == "model" and FAMILY in result:
+        family, own = result["architecture"], result.pop(FAMILY)
+        natural = {key: _natural(annotations.get(f"{family}.{key}"), value) for key, value in dict(own).items()}
+        result[family] = natural
     return result
 
 
@@ -82,13 +100,10 @@ def tried(settings: dict[str, Any], trial: dict[str, Any]) -> dict[str, Any]:
     values = {section: settings[section].model_dump(mode="json") for section in TRIED}
     annotations = _annotations(Settings)
     for key, value in trial.items():
-        *parents, leaf = key.split(".")
-        place: Any = values if parents else None
-        for parent in parents:
-            place = place.get(parent) if isinstance(place, dict) else None
-        if not isinstance(place, dict):
+        section, *path = key.split(".")
+        if section not in TRIED or not path:
             raise SettingsError(f"trial {key}: no such key; a sweep varies what is in {' and '.join(TRIED)}, such as train.seed")
-        place[leaf] = _natural(annotations.get(key), value)
+        values = replaced(values, [section, *path], _natural(annotations.get(key), value))
     parsed = {name: parse(values[name], SECTIONS[name], origin="the trial", prefix=name) for name in TRIED}
     return {**settings, **parsed}
 

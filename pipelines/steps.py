@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kfp.dsl import HTML, Artifact, Dataset, Input, Markdown, Metrics, Model, Output, PipelineTaskFinalStatus
 
     from atelier.models.model import GeneratorInfo
+    from components.prepare import Section
 
 __all__ = ["STEPS", "Step", "execute"]
 
@@ -113,7 +114,7 @@ def prepare_target(settings: dict[str, Any], images: Output[Dataset], raw: Input
     _prepare(settings, "target", "prepare_target", images, raw)
 
 
-def _prepare(settings: dict[str, Any], section: str, name: str, images: Output[Dataset], raw: Input[Dataset] | None) -> None:
+def _prepare(settings: dict[str, Any], section: Section, name: str, images: Output[Dataset], raw: Input[Dataset] | None) -> None:
     from components.prepare import prepare
 
     chosen = _from(settings[section], raw)
@@ -137,7 +138,7 @@ def part_target(
 
 
 def _part(
-    settings: dict[str, Any], section: str, name: str, number: int, parts: int, processed: Output[Dataset],
+    settings: dict[str, Any], section: Section, name: str, number: int, parts: int, processed: Output[Dataset],
     raw: Input[Dataset] | None,
 ) -> None:  # fmt: skip
     from components.prepare import prepare_part
@@ -158,7 +159,9 @@ def merge_target(settings: dict[str, Any], processed: Input[list[Dataset]], imag
     _merge(settings, "target", "prepare_target", processed, images)
 
 
-def _merge(settings: dict[str, Any], section: str, name: str, processed: Input[list[Dataset]], images: Output[Dataset]) -> None:
+def _merge(
+    settings: dict[str, Any], section: Section, name: str, processed: Input[list[Dataset]], images: Output[Dataset]
+) -> None:
     from components.prepare import merge_parts
 
     folders, experiment = [Path(one.path) for one in processed], settings["registry"]["experiment"]
@@ -231,9 +234,9 @@ def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model
 
         _describe(checkpoint, launch.run("finetune", settings, Path(images.path), Path(checkpoint.path), base=Path(base.path)))
         return
-    from components.finetune import finetune
+    from components.train import train
 
-    info = finetune(
+    info = train(
         settings["model"],
         settings["finetune"],
         watching(settings["evaluate"]),
@@ -242,6 +245,7 @@ def finetune(settings: dict[str, Any], images: Input[Dataset], base: Input[Model
         output=Path(checkpoint.path),
         states=_states("finetune", settings["cluster"]),
         cache=_cache(),
+        section="finetune",
         base=Path(base.path),
         mirror=_mirror(settings["cluster"]),
     )
@@ -346,13 +350,13 @@ def choose(
     summary: Output[Markdown],
 ) -> bool:
     """Takes the checkpoint with the best evaluation on; whether it is of use."""
-    from components.choose import choose, markdown, trials
+    from components.choose import choose, markdown
 
-    found = trials([Path(one.path) for one in checkpoints], [Path(one.path) for one in evaluations])
-    best = choose(found, Path(checkpoint.path), Path(evaluation.path))
+    trained, measured = ([Path(one.path) for one in folders] for folders in (checkpoints, evaluations))
+    found = choose(trained, measured, Path(checkpoint.path), Path(evaluation.path))
     atomic_write(Path(summary.path), markdown(found))
     print(markdown(found))
-    return not best.objection
+    return not found[0].objection
 
 
 # --- the registry
@@ -374,19 +378,21 @@ def register(
     finetuned_dvc_uri: str | None = None,
 ) -> None:
     """Registers both generators in MLflow, where the gate decides whether they become champions."""
-    from components.fetch import tracked
-    from components.register import CARDS, Candidate, markdown, register
-
-    def candidate(checkpoint: Model, evaluation: Artifact, images: Dataset, uri: str | None) -> Candidate:
-        return Candidate(Path(checkpoint.path), Path(evaluation.path), Path(images.path), tracked(uri).md5 if uri else "")
+    from components.register import CARDS, markdown, register
 
     os.environ[TASK] = task_id
     lines = register(
         _together(settings),
-        candidate(base, base_evaluation, base_images, base_dvc_uri),
-        candidate(finetuned, finetuned_evaluation, finetuned_images, finetuned_dvc_uri),
+        Path(base.path),
+        Path(base_evaluation.path),
+        Path(base_images.path),
+        Path(finetuned.path),
+        Path(finetuned_evaluation.path),
+        Path(finetuned_images.path),
         Path(registration.path),
         _cache(),
+        base_data_address=base_dvc_uri or "",
+        finetuned_data_address=finetuned_dvc_uri or "",
     )
     cards = "".join(f"\n---\n\n{(Path(registration.path) / card).read_text(encoding='utf-8')}" for card in CARDS)
     atomic_write(Path(summary.path), markdown(lines) + cards)

@@ -27,7 +27,7 @@ def explain(key: str, values: Mapping[str, Any]) -> str:
     known = dict(fields(Settings))
     if key in known:
         field = known[key]
-        return f"{key}: {field.description}\nallowed: {allowed(field)}\nhere: {shown(values[key])}"
+        return f"{key}: {field.description}\nallowed: {allowed(field)}\nhere: {shown(_value(values, key, field))}"
     below = [name for name in known if name.startswith(f"{key}.")]
     if below:
         return "\n".join(f"{name}: {known[name].description}" for name in below)
@@ -48,10 +48,15 @@ def _section(name: str, section: type[Section], values: Mapping[str, Any]) -> st
         lines.append(f"\nThe other keys are those of [{like}](#{like}); these differ, or are its own:")
     lines += ["\n| key | value | allowed | what it is |", "|---|---|---|---|"]
     for key, field in fields(section):
-        value = values[f"{name}.{key}"]
+        value = _value(values, f"{name}.{key}", field)
         if not like or value != values.get(f"{like}.{key}"):
             lines.append(f"| `{key}` | `{shown(value)}` | {allowed(field)} | {field.description} |")
     return "\n".join(lines) + "\n"
+
+
+def _value(values: Mapping[str, Any], key: str, field: FieldInfo) -> Any:
+    """The value of a key, which is its default where params.yaml leaves it out."""
+    return values[key] if key in values else field.get_default(call_default_factory=True)
 
 
 def allowed(field: FieldInfo) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,17 +31,24 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    @classmethod
+    def found(cls) -> dict[str, type[Section]]:
+        """Sections that may stand here beside the declared keys, by the names under which they are found."""
+        return {}
+
 
 S = TypeVar("S", bound=Section)
 
 
 def fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key below a section ("mlp.hidden"), with its type, bounds and description, in the order of the classes."""
+    """Every key below a section ("dcgan.width"), with its type, bounds and description: the declared ones, then the found."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from fields(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+    for name, found in section.found().items():
+        yield from fields(found, f"{prefix}{name}.")
 
 
 def values_of(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -98,8 +105,22 @@ def _cut(text: str) -> str:
 
 def _siblings(section: type[Section], path: list[str]) -> list[str]:
     for part in path[:-1]:
-        field = section.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
+        field, found = section.model_fields.get(part), section.found()
+        below = field.annotation if field else found.get(part)
+        if not (isinstance(below, type) and issubclass(below, Section)):
             break
-        section = field.annotation
-    return sorted(section.model_fields)
+        section = below
+    return sorted([*section.model_fields, *section.found()])
+
+
+def replaced(values: Any, path: Sequence[str], value: Any) -> Any:
+    """`values` with `value` at a path; mappings on the way are made where they are missing, nothing of `values` changes.
+
+    Raises KeyError naming the part of the path that holds a value and no keys.
+    """
+    if not path:
+        return value
+    if not isinstance(values, dict):
+        raise KeyError
+    head, *rest = path
+    return {**values, head: replaced(values.get(head, {}) if rest else None, rest, value)}

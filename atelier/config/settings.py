@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import SerializeAsAny, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from atelier.config.cluster import ClusterSettings
@@ -22,7 +22,7 @@ from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import LABELED, deciding, limits, metrics
 from atelier.config.model import ModelSettings
 from atelier.config.registry import GateSettings, RegistrySettings
-from atelier.config.section import Section, SettingsError, parse
+from atelier.config.section import Section, SettingsError, parse, replaced
 from atelier.config.training import FinetuneSettings, TrainSettings
 
 
@@ -31,7 +31,7 @@ class Settings(Section):
 
     data: DataSettings
     target: DataSettings
-    model: ModelSettings
+    model: SerializeAsAny[ModelSettings]
     train: TrainSettings
     finetune: FinetuneSettings
     evaluate: EvaluateSettings
@@ -59,38 +59,23 @@ class Settings(Section):
         for needed, why, otherwise in self._measured_for_gate():
             if needed not in self.evaluate.metrics:
                 raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set {otherwise}")
-        self.model.check(self.data.resolution)
+        self.model.family.check(self.data.resolution)
         return self
 
     def _check_duel(self, name: str, duel: TrainSettings) -> None:
         """Refuses what the family and the regularisers cannot do together. Raises ValueError."""
         model, penalised = self.model, duel.penalises_gradients
-        if model.architecture == "dcgan" and model.dcgan.batch_norm and penalised:
-            off = " and ".join(f"{name}.{key}: 0.0" for key in penalised)
-            raise ValueError(
-                f"model.dcgan.batch_norm ties an image's logit to its whole batch, so {' and '.join(penalised)} of {name} "
-                f"have no gradient of a single image to penalise; set batch_norm: false, or {off}"
-            )
-        if duel.clip > 0 and model.spectral_norm:
+        model.family.check_training(name, duel)
+        if duel.clip > 0 and model.family.spectral_norm:
             raise ValueError(
                 f"{name}.clip bounds weights that {model.architecture} divides by their spectral norm; set {name}.clip: 0.0"
             )
-        if duel.objective == "wasserstein" and not (duel.clip > 0 or penalised or model.spectral_norm):
+        if duel.objective == "wasserstein" and not (duel.clip > 0 or penalised or model.family.spectral_norm):
             raise ValueError(
                 f"{name}.objective: wasserstein has no bound unless D's slope has one; set {name}.gradient_penalty: 10.0 "
                 f"(WGAN-GP) or {name}.clip: 0.01, or choose a family with spectral norm"
             )
-        if model.architecture in ("progan", "stylegan2"):
-            group = getattr(model, model.architecture).group
-            share = duel.batch // duel.accumulate // duel.nodes
-            if group < 2:
-                raise ValueError(f"model.{model.architecture}.group: one image alone has no standard deviation; set 2 or more")
-            if share % group:
-                raise ValueError(
-                    f"{name}: each node sees {share} images at once (batch / accumulate / nodes), which are no whole groups of "
-                    f"model.{model.architecture}.group = {group} images; choose a batch or a group that fits"
-                )
-        if duel.path_length > 0 and model.architecture != "stylegan2":
+        if duel.path_length > 0 and not model.family.styles:
             raise ValueError(f"{name}.path_length is for the styles of stylegan2, {model.architecture} has none; set it to 0.0")
         auxiliary = model.conditional and model.conditioning == "auxiliary"
         if auxiliary and duel.classification == 0:
@@ -132,7 +117,7 @@ def load(path: Path | str = "params.yaml", overrides: list[str] | None = None) -
         raise SettingsError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     values = _yaml(text, str(path))
     for override in overrides or []:
-        _override(values, override)
+        values = _override(values, override)
     return parse(values, Settings, origin=str(path))
 
 
@@ -147,14 +132,13 @@ def _yaml(text: str, origin: str) -> Any:
         raise SettingsError(f"{origin}: not valid YAML ({type(error).__name__}: {error}); write it as git shows it") from error
 
 
-def _override(values: Any, override: str) -> None:
+def _override(values: Any, override: str) -> Any:
     key, found, text = override.partition("=")
     if not found:
         raise SettingsError(f"--set {override}: write section.key=value, for example train.seed=1")
-    *parents, leaf = key.strip().split(".")
-    for part in parents:
-        values = values.get(part) if isinstance(values, dict) else None
-    if not isinstance(values, dict):
-        raise SettingsError(f"--set {override}: params.yaml has no section {'.'.join(parents)!r}")
     # A colour is no comment here.
-    values[leaf] = text.strip() if text.strip().startswith("#") else _yaml(text, f"--set {override}")
+    value = text.strip() if text.strip().startswith("#") else _yaml(text, f"--set {override}")
+    try:
+        return replaced(values, key.strip().split("."), value)
+    except KeyError:
+        raise SettingsError(f"--set {override}: params.yaml has no section {key.strip().rpartition('.')[0]!r}") from None

@@ -1,1 +1,1 @@
-"""Generators and discriminators: one file a family, shared layers in layers.py, the way from a name to a family in zoo.py."""
+"""Generators and discriminators. NAME.py and NAME_settings.py make an architecture, found by its name; the rest is shared."""

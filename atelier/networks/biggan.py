@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.config.model import BigGANSettings
+from atelier.networks.biggan_settings import Settings
 from atelier.networks.layers import ClassEmbedding, Discriminator, ImageShape, Verdict, resolutions
 from atelier.networks.residual import ResidualDiscriminator, ResidualGenerator, orthogonal, spectral
 
@@ -28,7 +28,7 @@ def normed(layer: nn.Module) -> nn.Module:
 class BigGANGenerator(ResidualGenerator):
     """code: [N, blocks + 1, width], the latent filled up with zeros to parts of one width."""
 
-    def __init__(self, settings: BigGANSettings, latent_dim: int, shape: ImageShape) -> None:
+    def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:
         parts = len(resolutions(shape.resolution))
         part, embedding = math.ceil(latent_dim / parts), settings.embedding if shape.classes else 0
         super().__init__(
@@ -68,7 +68,7 @@ class BigGANGenerator(ResidualGenerator):
 class BigGANDiscriminator(Discriminator):
     """A critic with weights of its own for each scale: the image, its half, its quarter. logits [N], or [N, scales]."""
 
-    def __init__(self, settings: BigGANSettings, shape: ImageShape, conditioning: str) -> None:
+    def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         attention = shape.resolution // 2**settings.attention
         shapes = [ImageShape(shape.resolution // 2**scale, shape.channels, shape.classes) for scale in range(settings.scales)]
@@ -86,3 +86,6 @@ class BigGANDiscriminator(Discriminator):
             logits.append(critic(images, label).logits)
             images = F.avg_pool2d(images, 2)
         return Verdict(logits[0] if len(logits) == 1 else torch.stack(logits, dim=1))
+
+
+NETWORKS = BigGANGenerator, BigGANDiscriminator

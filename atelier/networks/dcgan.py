@@ -6,7 +6,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.config.model import DCGANSettings
+from atelier.networks.dcgan_settings import Settings
 from atelier.networks.layers import (
     LEAKY_GAIN,
     SLOPE,
@@ -29,7 +29,7 @@ INIT_STD = 0.02  # Radford et al. 2016, section 4
 class DCGANGenerator(Generator):
     """latent -> smallest feature map -> transposed 4x4 convolutions of stride 2 -> tanh pixels; batch norm and ReLU between."""
 
-    def __init__(self, settings: DCGANSettings, latent_dim: int, shape: ImageShape) -> None:
+    def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:
         super().__init__(latent_dim, shape)
         sides = resolutions(shape.resolution)
         widths = [settings.width * 2**step for step in reversed(range(len(sides) - 1))]
@@ -60,7 +60,7 @@ class DCGANDiscriminator(Discriminator):
     so that no gradient norm of a single image exists (Gulrajani et al. 2017, section 4).
     """
 
-    def __init__(self, settings: DCGANSettings, shape: ImageShape, conditioning: str) -> None:
+    def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         sides = resolutions(shape.resolution)
         widths = [self.colours, *(settings.width * 2**step for step in range(len(sides) - 1))]
@@ -99,3 +99,6 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, mean=1.0, std=INIT_STD)
+
+
+NETWORKS = DCGANGenerator, DCGANDiscriminator

@@ -6,14 +6,14 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.config.model import MLPSettings
 from atelier.networks.layers import SLOPE, Discriminator, Generator, Head, ImageShape, LabelledLatent, Verdict
+from atelier.networks.mlp_settings import Settings
 
 
 class MLPGenerator(Generator):
     """latent -> leaky hidden layers -> tanh pixels."""
 
-    def __init__(self, settings: MLPSettings, latent_dim: int, shape: ImageShape) -> None:
+    def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:
         super().__init__(latent_dim, shape)
         self.input = LabelledLatent(latent_dim, shape.classes)
         widths = [self.input.width, *settings.hidden]
@@ -30,7 +30,7 @@ class MLPGenerator(Generator):
 class MLPDiscriminator(Discriminator):
     """pixels -> leaky hidden layers, widths mirrored -> logit."""
 
-    def __init__(self, settings: MLPSettings, shape: ImageShape, conditioning: str) -> None:
+    def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         widths = [self.colours * shape.resolution**2, *reversed(settings.hidden)]
         self.layers = nn.ModuleList(
@@ -46,3 +46,6 @@ class MLPDiscriminator(Discriminator):
         for layer in self.layers:
             features = layer(features)
         return self.head(features, label)
+
+
+NETWORKS = MLPGenerator, MLPDiscriminator

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.config.model import ProGANSettings
 from atelier.networks.equalised import MinibatchStd, equalised, pixel_norm, widths
 from atelier.networks.layers import (
     SLOPE,
@@ -29,6 +28,7 @@ from atelier.networks.layers import (
     leaving,
     resolutions,
 )
+from atelier.networks.progan_settings import Settings
 
 GAIN = math.sqrt(2)  # He et al. 2015, as in section 4.1
 
@@ -81,7 +81,7 @@ class Growing(Player):
 class ProGANGenerator(Growing, Generator):
     """normed latent -> linear, 3x3 -> (nearest neighbours doubled, 3x3, 3x3) a stage -> 1x1 to pixels; pixel norm after each."""
 
-    def __init__(self, settings: ProGANSettings, latent_dim: int, shape: ImageShape) -> None:
+    def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:
         super().__init__(latent_dim, shape)
         self.sides = resolutions(shape.resolution)
         each = widths(self.sides, settings.width, settings.widest)
@@ -122,7 +122,7 @@ class ProGANGenerator(Growing, Generator):
 class ProGANDiscriminator(Growing, Discriminator):
     """(1x1 from pixels,) 3x3, 3x3, mean of 2x2 a stage -> the minibatch's deviation, 3x3, linear -> Head."""
 
-    def __init__(self, settings: ProGANSettings, shape: ImageShape, conditioning: str) -> None:
+    def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         self.group = settings.group
         self.sides = resolutions(shape.resolution)
@@ -178,3 +178,6 @@ def normed(layer: nn.Module, x: Tensor) -> Tensor:
 def _mean(images: Tensor, side: int) -> Tensor:
     """Means of squares of pixels: [N, C, H, W] -> [N, C, side, side]."""
     return images if images.shape[3] == side else F.avg_pool2d(images, images.shape[3] // side)
+
+
+NETWORKS = ProGANGenerator, ProGANDiscriminator

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.config.model import R3GANSettings
 from atelier.networks.convolution import Convolution
 from atelier.networks.layers import (
     LEAKY_GAIN,
@@ -33,6 +32,7 @@ from atelier.networks.layers import (
     scaled_init,
     upsample,
 )
+from atelier.networks.r3gan_settings import Settings
 
 
 class ResidualBlock(nn.Module):
@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
     depth^(-1 / (2 n - 2)) with n = 3 convolutions, `depth` blocks in the network (Fixup: Zhang et al. 2019, section 3).
     """
 
-    def __init__(self, width: int, settings: R3GANSettings, depth: int) -> None:
+    def __init__(self, width: int, settings: Settings, depth: int) -> None:
         super().__init__()
         inner = width * settings.expansion
         gain = LEAKY_GAIN * depth ** (-1 / (2 * 3 - 2))
@@ -94,7 +94,7 @@ class Staged(Player):
 class R3GANGenerator(Staged, Generator):
     """basis -> blocks -> (1x1 to the next width, upsample, blocks) a stage -> 1x1 to pixels, without a squashing function."""
 
-    def __init__(self, settings: R3GANSettings, latent_dim: int, shape: ImageShape) -> None:
+    def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:
         super().__init__(latent_dim, shape)
         sides, widths = resolutions(shape.resolution), checked_channels(settings, shape)
         depth = settings.blocks * len(widths)
@@ -114,7 +114,7 @@ class R3GANGenerator(Staged, Generator):
 class R3GANDiscriminator(Staged, Discriminator):
     """1x1 from pixels -> (blocks, downsample, 1x1 to the next width) a stage -> blocks -> basis -> projection on the label."""
 
-    def __init__(self, settings: R3GANSettings, shape: ImageShape, conditioning: str) -> None:
+    def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         sides, widths = resolutions(shape.resolution), checked_channels(settings, shape)
         depth = settings.blocks * len(widths)
@@ -143,7 +143,7 @@ class R3GANDiscriminator(Staged, Discriminator):
         return Verdict((features * self.embedding(label)).sum(dim=1))
 
 
-def blocks(width: int, settings: R3GANSettings, depth: int) -> nn.Sequential:
+def blocks(width: int, settings: Settings, depth: int) -> nn.Sequential:
     """The residual blocks of a stage."""
     return nn.Sequential(*(ResidualBlock(width, settings, depth) for _ in range(settings.blocks)))
 
@@ -153,7 +153,7 @@ def transition(inner: int, outer: int) -> nn.Module:
     return nn.Identity() if inner == outer else scaled_init(nn.Conv2d(inner, outer, 1, bias=False))
 
 
-def checked_channels(settings: R3GANSettings, shape: ImageShape) -> list[int]:
+def checked_channels(settings: Settings, shape: ImageShape) -> list[int]:
     """`settings.channels` when there is one for each stage of the resolution. Raises NetworkError."""
     sides = resolutions(shape.resolution)
     if len(settings.channels) != len(sides):
@@ -162,3 +162,6 @@ def checked_channels(settings: R3GANSettings, shape: ImageShape) -> list[int]:
             f"one for each of {', '.join(map(str, sides))} px"
         )
     return settings.channels
+
+
+NETWORKS = R3GANGenerator, R3GANDiscriminator

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.config.model import StyleGAN2Settings
 from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, pixel_norm, widths
 from atelier.networks.layers import (
     ClassEmbedding,
@@ -29,6 +28,7 @@ from atelier.networks.layers import (
     upsample,
     wide,
 )
+from atelier.networks.stylegan2_settings import Settings
 
 MAPPING_RATE = 0.01  # of the mapping network's learning rate (Karras et al. 2019, appendix C)
 MEAN_OF = 1024  # latents whose mean style truncation moves towards
@@ -104,7 +104,7 @@ class StyleGAN2Generator(Generator):
     of the stage before; in the residual form a 1x1 convolution leads around each, and the last alone gives pixels (figure 7).
     """
 
-    def __init__(self, settings: StyleGAN2Settings, latent_dim: int, shape: ImageShape) -> None:
+    def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:
         super().__init__(latent_dim, shape)
         sides = resolutions(shape.resolution)
         each = widths(sides, settings.width, settings.widest)
@@ -183,7 +183,7 @@ class StyleGAN2Discriminator(Discriminator):
     In the residual form a 1x1 convolution leads around each stage; in the skip form each stage also sees the image at its size.
     """
 
-    def __init__(self, settings: StyleGAN2Settings, shape: ImageShape, conditioning: str) -> None:
+    def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         self.group = settings.group
         sides = resolutions(shape.resolution)
@@ -226,3 +226,6 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = leaky(self.second(smooth(F.pad(leaky(self.first(x)), (1, 1, 1, 1)))))
         return y if self.around is None else (y + self.around(downsample(x))) * SHRINK
+
+
+NETWORKS = StyleGAN2Generator, StyleGAN2Discriminator

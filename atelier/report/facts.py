@@ -15,7 +15,6 @@ from atelier.metrics.bias import mostly_bias, of_real
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import IdentityMismatch, Measurement, compare
 from atelier.models.model import REMEDY, WEIGHTS, GeneratorInfo, check_weights, model_settings, read_info
-from atelier.networks.zoo import FAMILIES
 from atelier.report.charts import number_text
 from atelier.training.checkpoint import read_history
 
@@ -93,7 +92,7 @@ def gather(
     return Facts(
         info=info,
         sha256=check_weights(checkpoint / WEIGHTS, info),
-        family=FAMILIES[model_settings(info, checkpoint).architecture].title,
+        family=model_settings(info, checkpoint).family.title,
         rows=[metric_row(one, evaluation, baseline) for one in numbers(evaluation)],
         classifier=[metric_row(one, evaluation, None) for one in numbers(evaluation, "classifier")],
         class_shares=evaluation.class_shares,

@@ -1,45 +1,145 @@
-"""What a player's move is made of: real images, random numbers, and what schedules and controllers set."""
+"""The seam between training and what is learnt: a task has networks, updates and products, and knows what a step's loss is.
+
+The trainer knows no architecture, no objective and no number of networks. It asks a task for the updates of a step, in order, for
+the randomness and the loss of each, for the products that are averaged, measured and exported, and for a probe that shows where
+the training stands.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from atelier.losses import augment
+from atelier.config.model import ModelSettings
+from atelier.config.training import TrainSettings
+from atelier.data.packed import PackedDataset
+from atelier.networks.layers import Player
 
+Batch = dict[str, Tensor]
+"""Real records by field: images float [N, C, H, W] in [-1, 1], labels int64 [N]. Of several sets each field is `SET.FIELD`."""
 
-@dataclass(frozen=True)
-class Batch:
-    """Real images [N,C,H,W] in [-1, 1] and labels int64 [N] (zeros when the data have none)."""
+Logged = dict[str, Tensor]
+"""What an update says of itself by name, detached: values [N] of the records, or scalars."""
 
-    images: Tensor
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The randomness of one move for a whole batch, drawn on the CPU so that every device and rank sees the same numbers.
-
-    `chance` [N, generator.chance] is what varies an image beside its latent, None where nothing does; `terms` is what the
-    regularisers have drawn, by their keys.
-    """
-
-    latents: Tensor
-    real: augment.Draws
-    fake: augment.Draws
-    chance: Tensor | None = None
-    terms: dict[str, Tensor] = field(default_factory=dict)
-
-    def __getitem__(self, part: slice) -> Draws:
-        chance = None if self.chance is None else self.chance[part]
-        terms = {key: drawn[part] for key, drawn in self.terms.items()}
-        return Draws(self.latents[part], self.real[part], self.fake[part], chance, terms)
+Role = Literal["generator", "discriminator"]
 
 
 @dataclass(frozen=True)
-class Pressure:
-    """What schedules and controllers set for a step: the weight of lazy terms, 0 where none is due, and the augmentation's p."""
+class Update:
+    """One optimizer step: the networks that learn together. `role` says which rate, balance and number of steps are meant."""
+
+    name: str
+    networks: tuple[str, ...]
+    role: Role
+
+
+@dataclass(frozen=True)
+class Product:
+    """A network whose moving average is measured, exported, registered and served; `imitates` is the set it is measured by."""
+
+    name: str
+    network: str
+    imitates: str
+
+
+@dataclass(frozen=True)
+class StepWeights:
+    """What schedules and controllers set for a step: the weight of lazy penalties (0: none is due), and p of the augmentation."""
 
     penalty: float
     augment_p: float
+
+
+class Loss(NamedTuple):
+    """The loss of an update (a scalar), and what `Task.signals` reads of it."""
+
+    total: Tensor
+    logged: Logged
+
+
+class Draws(Protocol):
+    """The randomness of one update for a whole global batch, drawn on the CPU, so that every device and rank sees the same."""
+
+    def __getitem__(self, part: slice) -> Self:
+        """Those of a part of the batch."""
+        ...
+
+
+class Examples(Protocol):
+    """Fixed real records for a probe."""
+
+    def training(self, count: int) -> Iterator[Batch]:
+        """One batch of `count` training records after the other, in an order of its own."""
+        ...
+
+    def held_out(self, count: int) -> Batch | None:
+        """Records that training never sees, some more than once if there are few; None where there are none."""
+        ...
+
+
+class Probe(Protocol):
+    """Fixed inputs by which a training is watched."""
+
+    @property
+    def curves(self) -> Sequence[str]:
+        """Names of what `measure` returns."""
+        ...
+
+    def measure(self, averages: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Where the training stands, by the averages of the products; changes nothing."""
+        ...
+
+    def preview(self, averages: Mapping[str, nn.Module]) -> bytes:
+        """A picture (PNG) of what the products make of the fixed inputs."""
+        ...
+
+
+class Task(ABC):
+    """Networks and losses of what is learnt. Networks are initialized from torch's global generator.
+
+    `updates` happen in this order. `memory` holds the running means of regularizers: with the networks, all that a loss depends
+    on; it is saved with the run. `undecided` is the loss of a discriminator that says nothing, 0 where there is no such scale.
+    """
+
+    networks: dict[str, Player]
+    updates: tuple[Update, ...]
+    products: tuple[Product, ...]
+    memory: dict[str, float]
+    undecided: float = 0.0
+    normalized: bool = False  # by batch norm, for which micro-batches change more than rounding
+
+    @classmethod
+    @abstractmethod
+    def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
+        """The task of these settings on these sets. Raises SettingsError, NetworkError."""
+
+    @abstractmethod
+    def draw(self, update: Update, count: int) -> Draws:
+        """The random numbers of an update for `count` records, from torch's global CPU generator."""
+
+    @abstractmethod
+    def loss(self, update: Update, batch: Batch, draws: Any, weights: StepWeights) -> Loss:
+        """The loss of an update on a part of the batch."""
+
+    @abstractmethod
+    def probe(self, examples: Examples) -> Probe:
+        """Fixed inputs by which the training is watched."""
+
+    def check_share(self, count: int) -> None:  # noqa: B027 - most tasks suit any share
+        """Raises SettingsError if `count` records, a rank's share of a micro-batch, do not suit the networks."""
+
+    def activate(self, update: Update) -> None:
+        """Lets the parameters of the update's networks take gradients, and no others."""
+        for name, network in self.networks.items():
+            network.requires_grad_(name in update.networks)
+
+    def after(self, update: Update, logged: Logged) -> None:  # noqa: B027 - most tasks leave it
+        """What follows the optimizer's step, with what all parts and ranks have logged: clipping, running means."""
+
+    def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
+        """Scalars for the curves and the controllers, of what all parts and ranks have logged."""
+        return {name: values.mean() for name, values in logged.items()}

@@ -1,11 +1,14 @@
-"""Real images for the players: resident on the device when small, read ahead from memory-mapped shards when not."""
+"""Real records for the updates: resident on the device when small, read ahead from memory-mapped shards when not."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from atelier.data.packed import PackedDataset
 from atelier.data.sampler import positions
@@ -13,26 +16,46 @@ from atelier.models.model import from_uint8
 from atelier.tasks.base import Batch
 
 RESIDENT_BYTES = 2 << 30
+SET_STREAMS = 2**16  # streams of a set's own, so that a record's partner in another set is another one each epoch
 
 
-class Feed:
-    """Batches as a pure function of (seed, stream, start): each stream is its own endless shuffle of the training images."""
+class Batches:
+    """Batches of one or several sets as a pure function of (seed, stream, start): each stream is its own endless shuffle."""
 
-    def __init__(self, data: PackedDataset, seed: int, device: torch.device) -> None:
-        self.data, self.seed, self.device = data, seed, device
-        self.labels = torch.from_numpy(data.labels)
-        self.resident: torch.Tensor | None = None
-        size = len(data) * data.channels * data.resolution**2
-        if size <= RESIDENT_BYTES:
-            self.resident = torch.from_numpy(data.images(np.arange(len(data)))).to(device)
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="feed")
-        self._ahead: dict[tuple[int, int, int], Future[torch.Tensor]] = {}
+    def __init__(self, data: Mapping[str, PackedDataset], seed: int, device: torch.device) -> None:
+        resident = RESIDENT_BYTES / len(data)
+        self._sets = {
+            name: _Set(images, seed, number * SET_STREAMS, device, resident) for number, (name, images) in enumerate(data.items())
+        }
 
-    def batch(self, stream: int, start: int, count: int, following: int) -> Batch:
-        """Images `start` .. `start + count` of a stream, float in [-1, 1] on the device.
+    def batch(self, stream: int, start: int, count: int, prefetch_start: int) -> Batch:
+        """Records `start` .. `start + count` of a stream by field, on the device; see `atelier.tasks.base.Batch`.
 
-        `following` is the start that will be asked for next with the same stream and count; it is read ahead where that helps.
+        `prefetch_start` is the start that will be asked for next with the same stream and count; it is read ahead where that
+        helps.
         """
+        return _merged({name: one.batch(stream, start, count, prefetch_start) for name, one in self._sets.items()})
+
+    def held_out(self, count: int) -> Batch | None:
+        """A fixed batch of records that no training on these sets sees; None where a set has none."""
+        parts = {name: one.held_out(count) for name, one in self._sets.items()}
+        whole = {name: part for name, part in parts.items() if part is not None}
+        return _merged(whole) if len(whole) == len(parts) else None
+
+
+class _Set:
+    """The records of one set."""
+
+    def __init__(self, data: PackedDataset, seed: int, first_stream: int, device: torch.device, resident: float) -> None:
+        self.data, self.seed, self.first_stream, self.device = data, seed, first_stream, device
+        self.labels = torch.from_numpy(data.labels)
+        self.resident: Tensor | None = None
+        if len(data) * data.channels * data.resolution**2 <= resident:
+            self.resident = torch.from_numpy(data.images(np.arange(len(data)))).to(device)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._ahead: dict[tuple[int, int, int], Future[Tensor]] = {}
+
+    def batch(self, stream: int, start: int, count: int, prefetch_start: int) -> Batch:
         index = self._index(stream, start, count)
         rows = torch.from_numpy(index)
         if self.resident is not None:
@@ -40,23 +63,48 @@ class Feed:
         else:
             waiting = self._ahead.pop((stream, start, count), None)
             pixels = waiting.result() if waiting else self._read(index)
-            ahead = self._index(stream, following, count)
-            self._ahead[stream, following, count] = self._reader.submit(self._read, ahead)
+            ahead = self._index(stream, prefetch_start, count)
+            self._ahead[stream, prefetch_start, count] = self._reader.submit(self._read, ahead)
             pixels = pixels.to(self.device, non_blocking=True)
-        return Batch(from_uint8(pixels), self.labels[rows].to(self.device, non_blocking=True))
+        return self._fields(pixels, self.labels[rows])
+
+    def held_out(self, count: int) -> Batch | None:
+        if self.data.split != "train" or not self.data.manifest.splits["test"].count:
+            return None
+        kept = PackedDataset(self.data.folder, "test")
+        index = positions(self.seed, len(kept), 0, count)
+        return self._fields(torch.from_numpy(kept.images(index)).to(self.device), torch.from_numpy(kept.labels[index]))
+
+    def _fields(self, pixels: Tensor, labels: Tensor) -> Batch:
+        fields = {"image": from_uint8(pixels)}
+        return fields | ({"label": labels.to(self.device, non_blocking=True)} if self.data.classes else {})
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:
-        return positions(self.seed + stream * 2**32, len(self.data), start, count)
+        return positions(self.seed + (self.first_stream + stream) * 2**32, len(self.data), start, count)
 
-    def _read(self, index: np.ndarray) -> torch.Tensor:
+    def _read(self, index: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(self.data.images(index))
         return pixels.pin_memory() if self.device.type == "cuda" else pixels
 
 
-def held_out(data: PackedDataset, seed: int, count: int, device: torch.device) -> Batch | None:
-    """A fixed batch of images that a training on `data` never sees, some more than once if there are few; None without any."""
-    if data.split != "train" or not data.manifest.splits["test"].count:
-        return None
-    kept = PackedDataset(data.folder, "test")
-    index = positions(seed, len(kept), 0, count)
-    return Batch(from_uint8(torch.from_numpy(kept.images(index)).to(device)), torch.from_numpy(kept.labels[index]).to(device))
+def _merged(parts: Mapping[str, Batch]) -> Batch:
+    """The fields of one set as they are, those of several as SET.FIELD."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    return {f"{name}.{field}": values for name, part in parts.items() for field, values in part.items()}
+
+
+class FixedExamples:
+    """The examples of a run for its probe: a stream that no update reads, and records that are held out."""
+
+    def __init__(self, batches: Batches, stream: int) -> None:
+        self.batches, self.stream = batches, stream
+
+    def training(self, count: int) -> Iterator[Batch]:
+        """One batch of `count` records after the other."""
+        for start in itertools.count(0, count):
+            yield self.batches.batch(self.stream, start, count, prefetch_start=0)
+
+    def held_out(self, count: int) -> Batch | None:
+        """Records that training never sees; None where there are none."""
+        return self.batches.held_out(count)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from atelier.config.model import ModelSettings
 from atelier.config.section import first_problem
+from atelier.config.settings import fingerprint
+from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_folder, canonical_json, read_json
 from atelier.models.model import (
     INFO,
@@ -27,32 +29,43 @@ from atelier.models.model import (
     write_info,
 )
 from atelier.networks.layers import class_rows
-from atelier.tasks.generation.task import Generation
+from atelier.tasks.base import Task
+from atelier.training.learner import AVERAGE
 
 PLAYERS = "players.safetensors"
+SUMMARY = "summary.json"
+SHOWN = 10  # class names in a message
 FIRST_COLUMNS = ("images", "step")
 
 
-def export(best: Path, info: GeneratorInfo, history: dict[str, Any], grids: Path, output: Path) -> None:
-    """Writes the checkpoint folder atomically from the best save of a run.
+def export(best: Path, infos: Mapping[str, GeneratorInfo], history: dict[str, Any], grids: Path, output: Path) -> None:
+    """Writes the checkpoint folder atomically from the best save of a run; of several products, a folder with the name of each.
 
     generator.safetensors holds the moving average; players.safetensors the networks as they were at that moment, which
     fine-tuning goes on from. history.json holds the curves of the whole run, its measurements with their identity, and what
     it has cost; history.csv and evaluations.csv the same as tables, grids/ its pictures.
     """
-    with atomic_folder(output, INFO) as aside:
-        shutil.copyfile(best / "average.safetensors", aside / WEIGHTS)
-        shutil.copyfile(best / "networks.safetensors", aside / PLAYERS)
-        write_info(aside, info)
-        (aside / "history.json").write_text(canonical_json(history), encoding="utf-8")
-        (aside / "history.csv").write_text(_csv(history["points"]), encoding="utf-8", newline="")
-        measured = [{"images": e["images"], "step": e["step"], "distance": e["value"]} for e in history["evaluations"]]
-        (aside / "evaluations.csv").write_text(_csv(measured), encoding="utf-8", newline="")
+    with atomic_folder(output, SUMMARY) as aside:
+        for name, info in infos.items():
+            folder = aside if len(infos) == 1 else aside / name
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(best / f"{AVERAGE}{name}.safetensors", folder / WEIGHTS)
+            shutil.copyfile(best / "networks.safetensors", folder / PLAYERS)
+            write_info(folder, info)
+            _write_history(folder, history, grids)
+        info = next(iter(infos.values()))
         summary = {info.metric["identity"]["metric"]: info.metric["value"], "images_seen": info.images_seen}
-        (aside / "summary.json").write_text(canonical_json(summary), encoding="utf-8")
-        (aside / "grids").mkdir()
-        for picture in sorted(grids.iterdir()):
-            shutil.copyfile(picture, aside / "grids" / picture.name)
+        (aside / SUMMARY).write_text(canonical_json(summary), encoding="utf-8")
+
+
+def _write_history(folder: Path, history: dict[str, Any], grids: Path) -> None:
+    (folder / "history.json").write_text(canonical_json(history), encoding="utf-8")
+    (folder / "history.csv").write_text(_csv(history["points"]), encoding="utf-8", newline="")
+    measured = [{"images": e["images"], "step": e["step"], "distance": e["value"]} for e in history["evaluations"]]
+    (folder / "evaluations.csv").write_text(_csv(measured), encoding="utf-8", newline="")
+    (folder / "grids").mkdir()
+    for picture in sorted(grids.iterdir()):
+        shutil.copyfile(picture, folder / "grids" / picture.name)
 
 
 def _csv(points: list[dict[str, float]]) -> str:
@@ -65,62 +78,88 @@ def _csv(points: list[dict[str, float]]) -> str:
 
 
 class Start:
-    """A trained generator with its discriminator, from which a fine-tuning run starts."""
+    """The checkpoint from which a fine-tuning run starts: all networks, and the averages of the products."""
 
     def __init__(self, folder: Path) -> None:
         """Raises GeneratorError when the folder is not a checkpoint that can be fine-tuned, or its weights are damaged."""
         self.folder = Path(folder)
-        self.info = read_info(self.folder)
-        for name in (WEIGHTS, PLAYERS):
-            if not (self.folder / name).is_file():
-                raise GeneratorError(f"{self.folder / name}: missing; fine-tuning needs the whole checkpoint folder (dvc pull)")
-        self.sha256 = check_weights(self.folder / WEIGHTS, self.info)
-        check_weights(self.folder / PLAYERS, self.info)
+        several = sorted(path.parent for path in self.folder.glob(f"*/{INFO}"))
+        self._folders = [self.folder] if (self.folder / INFO).is_file() or not several else several
+        self._infos = [read_info(one) for one in self._folders]
+        self.info = self._infos[0]
+        hashes = []
+        for one, info in zip(self._folders, self._infos, strict=True):
+            for name in (WEIGHTS, PLAYERS):
+                if not (one / name).is_file():
+                    raise GeneratorError(f"{one / name}: missing; fine-tuning needs the whole checkpoint folder (dvc pull)")
+            hashes.append(check_weights(one / WEIGHTS, info))
+            check_weights(one / PLAYERS, info)
+        self._sha256 = dict(zip((one.name for one in self._folders), hashes, strict=True))
+        self.sha256 = hashes[0] if len(hashes) == 1 else fingerprint(hashes)
 
-    def lineage(self) -> dict[str, Any]:
+    def lineage(self, product: str) -> dict[str, Any]:
         """What the child's generator.json says of its parent."""
-        return {"sha256": self.sha256, **self.info.model_dump(mode="json")}
+        folder, info = self._of(product)
+        return {"sha256": self._sha256[folder.name], **info.model_dump(mode="json")}
 
-    def check(self, model: ModelSettings, resolution: int, channels: int, target: str) -> None:
+    def check(self, model: ModelSettings, data: Mapping[str, PackedDataset]) -> None:
         """Raises GeneratorError if the networks of the settings, or the images, are not those of the checkpoint."""
-        wanted, has = model.identity(), model_settings(self.info, self.folder).identity()
+        wanted, has = model.identity(), model_settings(self.info, self._folders[0]).identity()
         for key in sorted({*wanted, *has}):
             if wanted.get(key) != has.get(key):
                 raise GeneratorError(
-                    f"{self.folder / INFO}: this generator was trained with {key} = {has.get(key)}, params.yaml's model says "
-                    f"{wanted.get(key)}; set the model section as it was"
+                    f"{self._folders[0] / INFO}: this generator was trained with {key} = {has.get(key)}, params.yaml's "
+                    f"model says {wanted.get(key)}; set the model section as it was"
                 )
-        if (resolution, channels) != (self.info.resolution, self.info.channels):
-            raise GeneratorError(
-                f"{target}: images of {resolution} px with {channels} channels, but {self.folder} paints "
-                f"{self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and channels"
-            )
+        for images in data.values():
+            if (images.resolution, images.channels) != (self.info.resolution, self.info.channels):
+                raise GeneratorError(
+                    f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {self.folder} "
+                    f"paints {self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and "
+                    "channels"
+                )
 
-    def load(self, task: Generation, average: torch.nn.Module, classes: list[str]) -> list[str]:
-        """Gives the players and the average the checkpoint's weights.
+    def load(self, task: Task, averages: Mapping[str, nn.Module], data: Mapping[str, PackedDataset]) -> list[str]:
+        """Gives the networks and the averages the checkpoint's weights.
 
         Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row.
-        Returns the names of such new classes.
+        Returns a remark where there are such new classes.
         """
-        players = read_weights(self.folder / PLAYERS)
-        for name, network in task.players.items():
-            own = {key.removeprefix(f"{name}."): v for key, v in players.items() if key.startswith(f"{name}.")}
-            _load(network, own, classes, self)
-        _load(average, read_weights(self.folder / WEIGHTS), classes, self)
-        return [name for name in classes if name not in self.info.classes] if self.info.conditional else []
+        networks = read_weights(self._folders[0] / PLAYERS)
+        classes = next(iter(data.values())).classes
+        for name, network in task.networks.items():
+            own = {key.removeprefix(f"{name}."): v for key, v in networks.items() if key.startswith(f"{name}.")}
+            _load(network, own, classes, self.info, self.folder)
+        for product in task.products:
+            folder, info = self._of(product.name)
+            _load(averages[product.name], read_weights(folder / WEIGHTS), classes, info, folder)
+        fresh = [name for name in classes if name not in self.info.classes] if self.info.conditional else []
+        if not fresh:
+            return []
+        known = ", ".join(self.info.classes[:SHOWN]) or "none"
+        return [f"{len(fresh)} of {len(classes)} classes are new to the generator: {', '.join(fresh[:SHOWN])} (it knows {known})"]
+
+    def _of(self, product: str) -> tuple[Path, GeneratorInfo]:
+        """Folder and info of a product. Raises GeneratorError."""
+        if len(self._folders) == 1:
+            return self._folders[0], self.info
+        for folder, info in zip(self._folders, self._infos, strict=True):
+            if folder.name == product:
+                return folder, info
+        raise GeneratorError(f"{self.folder}: no product {product} here; give the checkpoint folder of the same task")
 
 
-def _load(network: torch.nn.Module, tensors: dict[str, Tensor], classes: list[str], start: Start) -> None:
+def _load(network: nn.Module, tensors: dict[str, Tensor], classes: list[str], info: GeneratorInfo, folder: Path) -> None:
     own = network.state_dict()
     for key in class_rows(network):
         rows = own[key].clone()
         for row, label in enumerate(classes):
-            if label in start.info.classes:
-                rows[row] = tensors[key][start.info.classes.index(label)]
+            if label in info.classes:
+                rows[row] = tensors[key][info.classes.index(label)]
         tensors[key] = rows
     wrong = [key for key in {*own, *tensors} if key not in tensors or key not in own or own[key].shape != tensors[key].shape]
     if wrong:
-        raise GeneratorError(f"{start.folder}: weights of another architecture, such as {min(wrong)}; use its own model settings")
+        raise GeneratorError(f"{folder}: weights of another architecture, such as {min(wrong)}; use its own model settings")
     network.load_state_dict(tensors)
 
 

@@ -1,6 +1,6 @@
 """Ranks of one run under torchrun: who am I, mean gradients, one decision for all.
 
-Gradients are averaged after backward with one all-reduce for each move, not by DistributedDataParallel's hooks: R1 and R2
+Gradients are averaged after backward with one all-reduce for each update, not by DistributedDataParallel's hooks: R1 and R2
 differentiate twice through a network, and gradient accumulation would need its no_sync on every path.
 """
 
@@ -59,17 +59,17 @@ class Ranks:
         part = batch // self.world
         return slice(self.rank * part, (self.rank + 1) * part)
 
-    def share_move(self, module: nn.Module, seen: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Replaces every gradient by its mean over the ranks; returns what all of them have seen, in the order of the ranks.
+    def share_update(self, parameters: Sequence[nn.Parameter], logged: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Replaces every gradient by its mean over the ranks; returns what all of them have logged, in the order of the ranks.
 
-        `seen` are values [n] by name, in the result [world * n]. All of it is one flat all-reduce: of what was seen each rank
-        fills in its own part and leaves the others 0.
+        `logged` are values [n, ...] by name, in the result [world * n, ...]. All of it is one flat all-reduce: of what was logged
+        each rank fills in its own part and leaves the others 0.
         """
         if self.alone:
-            return seen
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        slots = [values.new_zeros(self.world, len(values)) for values in seen.values()]
-        for slot, values in zip(slots, seen.values(), strict=True):
+            return logged
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        slots = [values.new_zeros(self.world, *values.shape) for values in logged.values()]
+        for slot, values in zip(slots, logged.values(), strict=True):
             slot[self.rank] = values
         parts = [*gradients, *slots]
         flat = torch.cat([part.reshape(-1) for part in parts])
@@ -77,7 +77,8 @@ class Ranks:
         summed = flat.split([part.numel() for part in parts])
         for gradient, total in zip(gradients, summed, strict=False):
             gradient.copy_(total.view_as(gradient)).div_(self.world)
-        return dict(zip(seen, summed[len(gradients) :], strict=True))
+        together = zip(logged, summed[len(gradients) :], slots, strict=True)
+        return {name: total.view_as(slot).flatten(0, 1) for name, total, slot in together}
 
     def gather(self, values: torch.Tensor) -> torch.Tensor:
         """Values [n] of all ranks, [world * n], in the order of the ranks."""

@@ -1,7 +1,8 @@
-"""Numbers of the duel between two points of its curves."""
+"""Numbers of a training between two points of its curves."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -40,6 +41,6 @@ class Meter:
         self._counts = {name: int(v[1]) for name, v in state.items()}
 
 
-def gradient_norm(module: nn.Module) -> Tensor:
-    """Euclidean norm of all gradients of a network."""
-    return torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Euclidean norm of all gradients of these parameters."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

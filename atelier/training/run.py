@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,7 @@ from atelier.config.settings import fingerprint
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorInfo
-from atelier.networks.layers import ImageShape
-from atelier.networks.zoo import FAMILIES
-from atelier.tasks.generation.task import Generation
+from atelier.tasks.base import Product, Task
 from atelier.training import checkpoint
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start
@@ -29,12 +27,11 @@ from atelier.training.distributed import DistributedError, Ranks
 from atelier.training.history import Finished, Observer
 from atelier.training.precision import Precision, explain, native
 from atelier.training.preemption import StopSignal, outliving_readers
-from atelier.training.states import EXPORTED, STATE, RunFolder, StateError, check
+from atelier.training.states import STATE, RunFolder, StateError, check, exported
 from atelier.training.trainer import Measure, Trainer
 
 log = logging.getLogger("atelier.training")
 
-SHOWN = 10  # class names in a message
 HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 
 CODE = ("data", "losses", "models/model.py", "networks", "tasks", "training")
@@ -53,19 +50,24 @@ def code_hash() -> str:
 
 
 def run_key(
-    model: ModelSettings, settings: TrainSettings, data: PackedDataset, measured_by: dict[str, Any], start: Start | None
+    task: type[Task],
+    model: ModelSettings,
+    settings: TrainSettings,
+    data: Mapping[str, PackedDataset],
+    measured_by: dict[str, Any],
+    start: Start | None,
 ) -> str:
     """Identity of a run: the hash of its code, data, settings (the seed among them), the metric that chooses, and its parent.
 
     What saves memory and changes rounding alone is no part of it, so that a run that did not fit goes on with less.
     """
-    saving = {"checkpointing"} if FAMILIES[model.architecture].normalised else {"checkpointing", "accumulate"}
+    saving = {"checkpointing"} if model.family.normalised else {"checkpointing", "accumulate"}
     return fingerprint(
         {
+            "task": task.__name__,
             "code": code_hash(),
             "torch": torch.__version__,
-            "data": data.content_hash,
-            "split": data.split,
+            "data": {name: [images.content_hash, images.split] for name, images in data.items()},
             "model": model.identity(),
             "settings": settings.model_dump(mode="json", exclude=saving),
             "measured_by": measured_by,
@@ -97,9 +99,10 @@ def with_precision(
 
 
 def run(
+    task: type[Task],
     model: ModelSettings,
     settings: TrainSettings,
-    data: PackedDataset,
+    data: Mapping[str, PackedDataset],
     output: Path,
     states: Path,
     measure: Measure,
@@ -110,56 +113,46 @@ def run(
     observers: Sequence[Observer] = (),
     start: Start | None = None,
     mirror: str | None = None,
-) -> GeneratorInfo:
-    """Trains on `data`, writes the checkpoint folder `output`; goes on by itself from what an interrupted run left in `states`.
+) -> dict[str, GeneratorInfo]:
+    """Trains a task on `data`, writes the checkpoint folder `output`; goes on by itself from what an interrupted run left.
 
-    `start` makes it a fine-tuning run. `measure` chooses the best checkpoint, `measured_by` is its identity's fixed part;
-    `git` (commit and dirty state) is written into generator.json. `mirror` is an s3:// prefix to which saves go too and from
-    which the run goes on where `states` has less. Raises Preempted, TrainingStopped, GeneratorError, StorageError.
+    That is in `states`. `start` makes it a fine-tuning run. `measure` chooses the best checkpoint, `measured_by` is its
+    identity's fixed part; `git` (commit and dirty state) is written into generator.json. `mirror` is an s3:// prefix to which
+    saves go too and from which the run goes on where `states` has less. Returns the products' infos by name. Raises Preempted,
+    TrainingStopped, GeneratorError, StorageError.
     """
-    classes = data.classes if model.conditional else []
-    shape = ImageShape(data.resolution, data.channels, len(classes))
     if start:
-        start.check(model, data.resolution, data.channels, str(data.folder))
+        start.check(model, data)
 
     def saves(settings: TrainSettings) -> RunFolder:
-        return RunFolder(states, run_key(model, settings, data, measured_by, start), mirror)
+        return RunFolder(states, run_key(task, model, settings, data, measured_by, start), mirror)
 
     if settings.precision == "auto":
         settings = with_precision(settings, device, ranks, saves, "train")
     torch.manual_seed(settings.seed)
     np.random.seed(settings.seed)  # noqa: NPY002 - nothing here uses it, a library might
     random.seed(settings.seed)
-    task = Generation(model, settings, shape)
+    learnt = task.build(model, settings, data)
     folder = saves(settings)
 
-    def describe(evaluation: dict[str, Any]) -> GeneratorInfo:
-        return GeneratorInfo(
-            model=model.identity(),
-            resolution=data.resolution,
-            channels=data.channels,
-            classes=classes,
-            latent_dim=task.generator.latent_dim,
-            conditional=model.conditional,
-            images_seen=evaluation["images"],
-            step=evaluation["step"],
-            seed=settings.seed,
-            data={"content_hash": data.content_hash, "split": data.split, "source": data.manifest.source},
-            settings=settings.model_dump(mode="json"),
-            code={"sha256": code_hash(), **git},
-            run_key=folder.key,
-            metric={"value": evaluation["value"], "identity": evaluation["identity"]},
-            parent=start.lineage() if start else None,
-        )
+    def describe(evaluation: dict[str, Any]) -> dict[str, GeneratorInfo]:
+        common = {
+            "images_seen": evaluation["images"],
+            "step": evaluation["step"],
+            "seed": settings.seed,
+            "settings": settings.model_dump(mode="json"),
+            "code": {"sha256": code_hash(), **git},
+            "run_key": folder.key,
+            "metric": {"value": evaluation["value"], "identity": evaluation["identity"]},
+        }
+        return {product.name: _describe(product, model, data[product.imitates], start, common) for product in learnt.products}
 
     def train(stop: StopSignal) -> Finished:
-        trainer = Trainer(task, settings, data, folder, measure, device, ranks, observers)
+        trainer = Trainer(learnt, settings, data, folder, measure, device, ranks, observers)
         if start:
-            fresh = start.load(task, trainer.average, classes)
-            if fresh and ranks.first:
-                known = ", ".join(start.info.classes[:SHOWN]) or "none"
-                new = ", ".join(fresh[:SHOWN])
-                log.info(f"{len(fresh)} of {len(classes)} classes are new to the generator: {new} (it knows {known})")
+            for remark in start.load(learnt, trainer.averages, data) if ranks.first else []:
+                log.info(remark)
+            ranks.same_start([*learnt.networks.values(), *trainer.averages.values()])
         if ranks.first and folder.newest() is None and (others := folder.interrupted_others()):
             log.warning(
                 f"begins anew: {', '.join(map(str, others))} was interrupted, but with other code, data or settings; "
@@ -174,11 +167,28 @@ def run(
         _agree(folder, ranks, device)
         with StopSignal() as stop:
             finished = _finished(folder, observers) or train(stop)
-            info = describe(finished.evaluation)
+            infos = describe(finished.evaluation)
             if ranks.first:
-                _export(folder, finished.best, info, finished.history, output)
+                _export(folder, finished.best, infos, finished.history, output)
                 folder.mark_finished(finished.evaluation, finished.history)
-    return info
+    return infos
+
+
+def _describe(
+    product: Product, model: ModelSettings, images: PackedDataset, start: Start | None, common: dict[str, Any]
+) -> GeneratorInfo:
+    """What generator.json says of a product that imitates `images`."""
+    return GeneratorInfo(
+        model=model.identity(),
+        resolution=images.resolution,
+        channels=images.channels,
+        classes=images.classes if model.conditional else [],
+        latent_dim=model.latent_dim,
+        conditional=model.conditional,
+        data={"content_hash": images.content_hash, "split": images.split, "source": images.manifest.source},
+        parent=start.lineage(product.name) if start else None,
+        **common,
+    )
 
 
 def _agree(folder: RunFolder, ranks: Ranks, device: torch.device) -> None:
@@ -212,14 +222,14 @@ def _finished(folder: RunFolder, observers: Sequence[Observer]) -> Finished | No
     return Finished(folder.step(told["evaluation"]["step"]), told["evaluation"], told["history"])
 
 
-def _export(folder: RunFolder, best: Path, info: GeneratorInfo, history: dict[str, Any], output: Path) -> None:
+def _export(folder: RunFolder, best: Path, infos: dict[str, GeneratorInfo], history: dict[str, Any], output: Path) -> None:
     """Writes the checkpoint folder of a save that is as it was written."""
     if (best / STATE).exists():  # what a mirror brought of a run that was finished before hashes were kept is without
-        check(best, EXPORTED, f"remove {folder.path} to train again")
-    checkpoint.export(best, info, history, folder.grids, output)
+        check(best, exported(best), f"remove {folder.path} to train again")
+    checkpoint.export(best, infos, history, folder.grids, output)
 
 
-def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str, Any]], GeneratorInfo]) -> str:
+def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str, Any]], dict[str, GeneratorInfo]]) -> str:
     """Exports the best checkpoint of a run that was stopped, and says where it is."""
     best = trainer.chronicle.best
     if best is None:

@@ -2,9 +2,9 @@
 
 One folder for each run, named by its key (a hash of code, data and settings), with one folder for each save in it:
 
-    states/<run key>/step-000001250/  networks.safetensors  average.safetensors  optimisers.safetensors  random.safetensors
-                                      state.json (step, which is the sampler's place too, history, best, controller; run key;
-                                      sha256 of each file of tensors)
+    states/<run key>/step-000001250/  networks.safetensors  average-PRODUCT.safetensors  optimizers.safetensors
+                                      random.safetensors  state.json (step, which is the sampler's place too, history, best,
+                                      controllers; run key; sha256 of each file of tensors)
     states/<run key>/grids/           pictures of the fixed latents over time
     states/<run key>/finished         of a run that came to its end: all that its checkpoint needs besides the best save
 
@@ -22,7 +22,7 @@ import os
 import random
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,8 +30,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, read_json, sha256_file
@@ -42,10 +41,8 @@ log = logging.getLogger("atelier.training")
 FORMAT = 1
 DAMAGED = "remove this folder to go on from the one before"
 LOCK = "lock"
-STATE = "state.json"
-EXPORTED = ("average.safetensors", "networks.safetensors")  # what a checkpoint takes from the best save
+STATE, SUFFIX = "state.json", ".safetensors"
 FLUSH_SECONDS, ERROR_FLUSH_SECONDS = 60.0, 5.0  # for what is still to be sent when a run ends, well or with an error
-GROUPS = ("networks", "average", "optimisers", "random")
 
 
 class StateError(AtelierError):
@@ -198,7 +195,8 @@ class RunFolder:
         """
         atomic_write(self.path / FINISHED, canonical_json({"evaluation": evaluation, "history": history}))
         if self.mirror:
-            files = [self.step(evaluation["step"]) / name for name in (*EXPORTED, STATE)]
+            best = self.step(evaluation["step"])
+            files = [best / name for name in (*exported(best), STATE)]
             self.mirror.send(Save.of(FINISHED, self.path, [*files, *self._beside(), self.path / FINISHED]))
 
     def finished(self) -> dict[str, Any] | None:
@@ -225,15 +223,21 @@ def write(folder: Path, tensors: dict[str, dict[str, Tensor]], values: dict[str,
 
 def read(folder: Path, key: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """The counterpart of `write`. Raises StateError if the save is damaged or belongs to another run."""
-    values = check(folder, [_file(group) for group in GROUPS], DAMAGED)
+    names = sorted({path.name for path in folder.glob(f"*{SUFFIX}")} | {*_values(folder).get("sha256", {})} - {STATE})
+    values = check(folder, names, DAMAGED)
     if values.get("format") != FORMAT or values.get("run_key") != key:
         raise StateError(
             f"{folder}: this state is of another run (code, data or settings differ); remove it, or use other --states"
         )
     try:
-        return {group: load_file(folder / _file(group)) for group in GROUPS}, values
+        return {name.removesuffix(SUFFIX): load_file(folder / name) for name in names}, values
     except (OSError, SafetensorError) as error:
         raise StateError(f"{folder}: damaged training state ({error}); {DAMAGED}") from error
+
+
+def exported(save: Path) -> list[str]:
+    """Names of the files that a checkpoint takes from a save: the networks, and the average of each product."""
+    return sorted(path.name for pattern in ("networks", "average*") for path in save.glob(f"{pattern}{SUFFIX}"))
 
 
 def check(folder: Path, names: Sequence[str], remedy: str) -> dict[str, Any]:
@@ -275,7 +279,7 @@ def _values(folder: Path, remedy: str = DAMAGED) -> dict[str, Any]:
 
 
 def _file(group: str) -> str:
-    return f"{group}.safetensors"
+    return f"{group}{SUFFIX}"
 
 
 def _sha256(content: bytes) -> str:
@@ -336,27 +340,3 @@ def restore_random_state(state: dict[str, Tensor], device: torch.device) -> None
     random.setstate((version, tuple(internal), None if following != following else following))
     if device.type == "cuda" and "cuda" in state:  # a save of a CPU has none, and training draws on the CPU only
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def optimiser_tensors(optimisers: Mapping[str, Optimizer], players: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Adam's moments and step counts, named player.parameter.moment."""
-    tensors = {}
-    for player, optimiser in optimisers.items():
-        for name, parameter in players[player].named_parameters():
-            for moment, value in optimiser.state.get(parameter, {}).items():
-                tensors[f"{player}.{name}.{moment}"] = value
-    return tensors
-
-
-def restore_optimisers(tensors: dict[str, Tensor], optimisers: Mapping[str, Optimizer], players: Mapping[str, nn.Module]) -> None:
-    """The counterpart of `optimiser_tensors`."""
-    for player, optimiser in optimisers.items():
-        named = dict(players[player].named_parameters())
-        for key, value in tensors.items():
-            owner, _, rest = key.partition(".")
-            if owner == player:
-                name, _, moment = rest.rpartition(".")
-                parameter = named[name]
-                # A moment takes its parameter's memory format: the fused kernel walks through the memory of both side by side.
-                shaped = parameter.detach() if value.shape == parameter.shape else value.to(parameter.device)
-                optimiser.state[parameter][moment] = torch.empty_like(shaped).copy_(value)

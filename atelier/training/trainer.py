@@ -1,4 +1,4 @@
-"""The duel: players move in turn, are averaged, measured, watched and saved.
+"""The training loop: alternating updates, moving averages, evaluation, alarms and saves.
 
 A step counts `batch` real images. Everything that a step depends on is a function of (settings, data, seed, step) or is in
 the state, so a run that is killed and started again ends with the same bytes (on one device, with the same thread count).
@@ -6,12 +6,10 @@ the state, so a run that is killed and started again ends with the same bytes (o
 
 from __future__ import annotations
 
-import copy
-import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,30 +24,30 @@ from atelier.data.packed import PackedDataset
 from atelier.io.progress import bar
 from atelier.losses.augment import AdaController
 from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_step
-from atelier.tasks.base import Pressure
-from atelier.tasks.generation.mode_coverage import COUNTED, LEARNT, Kinds
-from atelier.tasks.generation.probe import COMPARED
-from atelier.tasks.generation.task import Generation
+from atelier.tasks.base import Logged, StepWeights, Task, Update
 from atelier.training import states
 from atelier.training.alarms import Alarm, TrainingStopped, Watch, not_finite
 from atelier.training.balance import Balance
-from atelier.training.batches import Feed, held_out
+from atelier.training.batches import Batches, FixedExamples
 from atelier.training.clock import Clock
 from atelier.training.distributed import Elsewhere, Ranks
 from atelier.training.history import Chronicle, Finished, Observer
+from atelier.training.learner import Learner
 from atelier.training.meters import Meter, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
-from atelier.training.schedules import cosine, ema_decay, pace
+from atelier.training.schedules import cosine
 
 log = logging.getLogger("atelier.training")
 
 CONTROL_STEPS, CONTROLLING = 4, ("ada_signal", "separation")
 STOP_STEPS = 16
 ROLL_BACKS = 3
+WARNED_FROM = 128  # images, before which the curves say little
 LEFT = math.inf  # what the ranks hear instead of a distance when a measurement was left
 
-Measure = Callable[[nn.Module], tuple[float, dict[str, Any]]]
-"""Distance of a generator from the training images (lower is better), with its "identity" and all "metrics" by name."""
+Measure = Callable[[Mapping[str, nn.Module]], tuple[float, dict[str, Any]]]
+"""How far the averages, by their products' names, are from what they imitate (lower is better), with the "identity" of that
+number and all "metrics" by name."""
 
 
 class _Left(Exception):
@@ -66,9 +64,9 @@ class Trainer:
 
     def __init__(
         self,
-        task: Generation,
+        task: Task,
         settings: TrainSettings,
-        data: PackedDataset,
+        data: Mapping[str, PackedDataset],
         folder: states.RunFolder,
         measure: Measure,
         device: torch.device,
@@ -79,15 +77,8 @@ class Trainer:
         self.task, self.settings, self.folder = task, settings, folder
         self.measure, self.device, self.ranks = measure, device, ranks
         self.chronicle = Chronicle(folder.grids, observers, ranks.first)
-        for player in task.players.values():
-            player.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        ranks.same_start(task.players.values())
-        self.average = copy.deepcopy(task.players[task.averaged]).requires_grad_(False).eval()
-        self.optimisers = {
-            name: torch.optim.Adam(player.parameters(), lr=1.0, betas=(settings.beta1, settings.beta2), fused=True)
-            for name, player in task.players.items()
-        }
-        self.feed = Feed(data, settings.seed, device)
+        self.learner = Learner(task, settings, device, ranks)
+        self.batches = Batches(data, settings.seed, device)
         self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
         self.balance, self.watch = Balance(settings), Watch(settings, task.undecided)
         self.meter, self.signal = Meter(), Meter()
@@ -96,10 +87,7 @@ class Trainer:
         share = ranks.share(settings.batch // settings.accumulate)
         task.check_share(share.stop - share.start)
         self.step = 0
-        self.slowed = dict.fromkeys(task.players, 1.0)
-        known = (self.feed.batch(len(task.players), start, COMPARED, following=0) for start in itertools.count(0, COMPARED))
-        kept = held_out(data, settings.seed, COMPARED, device)
-        self.sight = task.sight(next(known), kept, Kinds(itertools.islice(known, LEARNT + COUNTED)))
+        self.probe = task.probe(FixedExamples(self.batches, stream=len(task.updates)))
 
     # --- the run
 
@@ -122,7 +110,7 @@ class Trainer:
                     since, seconds = self.seen, time.monotonic()
                 if self.step == self.steps:
                     break
-                with naming_remedy(lambda: of_a_step(self.settings, self.task.normalised, self.folder.progress)):
+                with naming_remedy(lambda: of_a_step(self.settings, self.task.normalized, self.folder.progress)):
                     self._step()
                 shown.update(self.settings.batch)
                 if self._due(self.settings.log_every):
@@ -152,6 +140,11 @@ class Trainer:
         )
 
     @property
+    def averages(self) -> dict[str, nn.Module]:
+        """The moving averages by the products' names."""
+        return self.learner.averages
+
+    @property
     def seen(self) -> int:
         """Real images that the discriminator has been shown."""
         return self.step * self.settings.batch
@@ -173,61 +166,51 @@ class Trainer:
 
     def _step(self) -> None:
         progress, settings = self.step / self.steps, self.settings
-        for name, optimiser in self.optimisers.items():
-            held = 1.0 if name == self.task.averaged else self.balance.rate
-            pace(optimiser, settings, held * self.slowed[name] * getattr(settings, f"lr_{name}"), progress)
-        for network in (*self.task.players.values(), self.average):
-            network.advance(progress)
+        self.learner.set_rates(progress, self.balance.rate)
+        self.learner.advance(progress)
         every = settings.penalty_every
         penalty = 0.0 if self.step % every else every * cosine(1.0, settings.penalty_final, progress)
-        pressure = Pressure(penalty, self.augment_p)
-        for stream, player in enumerate(self.task.players):
-            if player != self.task.averaged or (self.step + 1) % self.balance.critic_steps == 0:
-                self._move(player, stream, pressure)
+        weights = StepWeights(penalty, self.augment_p)
+        for stream, update in enumerate(self.task.updates):
+            if update.role == "discriminator" or (self.step + 1) % self.balance.critic_steps == 0:
+                self._update(update, stream, weights)
         self.step += 1
-        self._update_average()
+        self.learner.update_averages(self.seen)
         if self.step % CONTROL_STEPS == 0:
             self._control(self.signal.means(), CONTROL_STEPS * settings.batch)
             self.signal.reset()
 
     def _control(self, signals: dict[str, float], images: int) -> None:
-        """What the last steps say moves the augmentation and the balance, if chosen."""
-        if self.settings.augment == "ada":
+        """What the last steps say moves the augmentation and the balance, if chosen and if the task has such signals."""
+        if self.settings.augment == "ada" and "ada_signal" in signals:
             self.ada.update(signals["ada_signal"], images)
-        self.balance.update(signals["separation"], images)
+        if "separation" in signals:
+            self.balance.update(signals["separation"], images)
 
-    def _move(self, player: str, stream: int, pressure: Pressure) -> None:
-        """One optimiser step of one player on the global batch: this rank's share of each of `accumulate` parts."""
+    def _update(self, update: Update, stream: int, weights: StepWeights) -> None:
+        """One optimizer step on the global batch: this rank's share of each of `accumulate` parts."""
         size, parts = self.settings.batch, self.settings.accumulate
-        draws = self.task.draw(player, size)
-        self.task.hold_all_but(player)
-        network, optimiser = self.task.players[player], self.optimisers[player]
-        optimiser.zero_grad(set_to_none=True)
-        share, shown = self.ranks.share(size // parts), list[dict[str, torch.Tensor]]()
+        draws = self.task.draw(update, size)
+        self.task.activate(update)
+        optimizer = self.learner.optimizers[update.name]
+        optimizer.zero_grad(set_to_none=True)
+        share, logged = self.ranks.share(size // parts), list[Logged]()
         for first in range(0, size, size // parts):
             rows = slice(first + share.start, first + share.stop)
             start = self.step * size + rows.start
-            batch = self.feed.batch(stream, start, rows.stop - rows.start, following=start + size)
+            batch = self.batches.batch(stream, start, rows.stop - rows.start, prefetch_start=start + size)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-                loss, seen = self.task.loss(player, batch, draws[rows], pressure)
-            (loss / parts).backward()
-            shown.append(seen)
-        mine = {name: torch.cat([part[name].reshape(-1) for part in shown]) for name in shown[0]}
-        gathered = self.ranks.share_move(network, mine)
-        signals = self.task.signals(gathered)
-        self.task.remember(player, gathered)
-        self.meter.add(signals | {f"grad_norm_{player}": gradient_norm(network)})
+                loss = self.task.loss(update, batch, draws[rows], weights)
+            (loss.total / parts).backward()
+            logged.append(loss.logged)
+        own = {name: torch.cat([torch.atleast_1d(part[name]) for part in logged]) for name in logged[0]}
+        learnt = self.learner.parameters(update)
+        gathered = self.ranks.share_update(learnt, own)
+        signals = self.task.signals(update, gathered)
+        self.meter.add(signals | {f"grad_norm_{update.name}": gradient_norm(learnt)})
         self.signal.add({name: value for name, value in signals.items() if name in CONTROLLING})
-        optimiser.step()
-        self.task.finished(player)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        source, settings = self.task.players[self.task.averaged], self.settings
-        keep = ema_decay(settings.batch, settings.ema_half_life, settings.ema_ramp, self.seen)
-        torch._foreach_lerp_(list(self.average.parameters()), list(source.parameters()), 1 - keep)
-        for mean, value in zip(self.average.buffers(), source.buffers(), strict=True):
-            mean.copy_(value)
+        optimizer.step()
+        self.task.after(update, gathered)
 
     @property
     def augment_p(self) -> float:
@@ -256,7 +239,7 @@ class Trainer:
         self.chronicle.point(point, shown)
         if failing := self.watch.check(self.chronicle.history):
             self._heed(failing)
-        elif self.seen >= max(self.watch.armed_from, COMPARED):
+        elif self.seen >= max(self.watch.armed_from, WARNED_FROM):
             self.chronicle.warn()
 
     def _heed(self, alarm: Alarm) -> None:
@@ -275,44 +258,41 @@ class Trainer:
         """Gives all networks the weights of the best save, or of the start, and halves rates; says so, or "" without a save.
 
         The run goes on from there with what is left of its images: the step counts on, so that saves and schedules stay in order.
-        Optimisers begin anew, as do the running means of regularisers.
+        Optimizers begin anew, as do the running means of regularizers.
         """
         best = self.chronicle.best
         save = self.folder.step(best["step"]) if best else self.folder.start
         if not self.ranks.any(self.ranks.first and save.is_dir(), self.device):
             return ""
         if self.ranks.first:
-            self._load(states.read(save, self.folder.key)[0])
-        self.ranks.same_start([*self.task.players.values(), self.average])
-        for optimiser in self.optimisers.values():
-            optimiser.state.clear()
+            self.learner.load(states.read(save, self.folder.key)[0])
+        self.learner.begin_anew()
         for meter in (self.meter, self.signal):
             meter.reset()
         self.task.memory.clear()
-        for name in slower:
-            self.slowed[name] /= 2
-        rates = " and ".join(f"lr_{name} at {self.slowed[name]:g} of what params.yaml says" for name in slower)
+        scale = self.learner.slow_down(slower)
+        rates = " and ".join(f"lr_{role} at {factor:g} of what params.yaml says" for role, factor in scale.items())
         return f"rolled back to {best['images'] if best else 0} images, with {rates}"
 
     def _look(self) -> dict[str, float]:
         """What the first rank sees of the fixed images, on all ranks."""
-        found = self.sight.look(self.average) if self.ranks.first else dict.fromkeys(self.sight.curves, 0.0)
+        found = self.probe.measure(self.averages) if self.ranks.first else dict.fromkeys(self.probe.curves, 0.0)
         return {name: self.ranks.from_first(value, self.device) for name, value in found.items()}
 
     def _evaluate(self, shown: tqdm, stop: StopSignal) -> bool:
-        """Measures the averaged generator; True if it is the best so far (the first of equals is).
+        """Measures the averages; True if it is the best so far (the first of equals is).
 
         A signal meanwhile saves at once and raises Preempted: the time that is granted may be shorter than a measurement.
         """
         self._refuse_divergence()
         before = states.random_state(self.device)
         shown.set_postfix_str("measuring")
-        self.ranks.same_start([self.average])  # whose running statistics differ: the first rank's are those that are saved
-        watching = self.average.register_forward_pre_hook(partial(_leave_when_stopped, stop))
+        self.ranks.same_start(self.averages.values())  # running statistics differ: the first rank's are those that are saved
+        watching = [one.register_forward_pre_hook(partial(_leave_when_stopped, stop)) for one in self.averages.values()]
         found: dict[str, Any] = {}
         began = time.monotonic()
         try:
-            value, found = self.measure(self.average)
+            value, found = self.measure(self.averages)
         except (_Left, Elsewhere):
             value = LEFT
         except OutOfMemory:
@@ -320,7 +300,8 @@ class Trainer:
             self._save()
             raise
         finally:
-            watching.remove()
+            for hook in watching:
+                hook.remove()
             states.restore_random_state(before, self.device)
         value = self.ranks.from_first(value, self.device)
         if value == LEFT:
@@ -336,7 +317,7 @@ class Trainer:
 
     def _picture(self) -> None:
         """What the fixed batch looks like now."""
-        self.chronicle.picture(self.seen, self.sight.picture(self.average))
+        self.chronicle.picture(self.seen, self.probe.preview(self.averages))
 
     # --- the state
 
@@ -349,13 +330,7 @@ class Trainer:
     def _state(self) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
         """All tensors by group, and all values."""
         self.clock.add_to(self.chronicle.history["compute"])
-        players = self.task.players
-        tensors = {
-            "networks": {f"{name}.{key}": v for name, net in players.items() for key, v in net.state_dict().items()},
-            "average": dict(self.average.state_dict()),
-            "optimisers": states.optimiser_tensors(self.optimisers, players),
-            "random": states.random_state(self.device),
-        }
+        tensors = {**self.learner.tensors(), "random": states.random_state(self.device)}
         values = {
             "run_key": self.folder.key,
             "rounding": states.rounding(self.settings.accumulate, self.device),
@@ -363,7 +338,7 @@ class Trainer:
             "images": self.seen,
             "best": self.chronicle.best,
             "history": self.chronicle.history,
-            "slowed": self.slowed,
+            "lr_scale": self.learner.lr_scale,
             "ada": self.ada.state_dict(),
             "balance": self.balance.level,
             "memory": self.task.memory,
@@ -378,20 +353,12 @@ class Trainer:
                 self._heed(not_finite(name, value))
                 return
 
-    def _load(self, tensors: dict[str, dict[str, torch.Tensor]]) -> None:
-        """Gives the networks the weights of a save."""
-        for name, network in self.task.players.items():
-            own = {key.removeprefix(f"{name}."): v for key, v in tensors["networks"].items() if key.startswith(f"{name}.")}
-            network.load_state_dict(own)
-        self.average.load_state_dict(tensors["average"])
-
     def _restore(self, save: Path) -> None:
         tensors, values = states.read(save, self.folder.key)
         states.warn_of_rounding(values, self.settings.accumulate, self.device)
-        self._load(tensors)
-        states.restore_optimisers(tensors["optimisers"], self.optimisers, self.task.players)
+        self.learner.restore(tensors)
         states.restore_random_state(tensors["random"], self.device)
-        self.step, self.slowed = values["step"], values["slowed"]
+        self.step, self.learner.lr_scale = values["step"], values["lr_scale"]
         self.chronicle.restore(values["history"], values["best"])
         self.ada.load_state_dict(values["ada"])
         self.balance.level = values["balance"]

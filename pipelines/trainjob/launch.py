@@ -24,7 +24,7 @@ from atelier.io.files import atomic_folder, check_output
 from atelier.io.storage import StorageError
 from atelier.models.model import INFO, GeneratorInfo, read_info
 from atelier.tracking.provenance import pipeline_key
-from components.finetune import BASE as FROM_BASE
+from components.train import BASE as FROM_BASE
 from pipelines.execute import IMAGE, SECRETS, SHARED_MEMORY, TRACKING
 from pipelines.trainjob import node
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, Index, JobFiles, index

@@ -158,7 +158,6 @@ def rank(uri: str, work: Path) -> None:
 
 
 def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
-    from components.finetune import finetune
     from components.train import train
 
     step, sections = job["step"], job["sections"]
@@ -172,11 +171,8 @@ def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
         "cache": work / "cache",
         "mirror": job["mirror"],
     }
-    if step == "train":
-        settings = parse(sections[step], TrainSettings, origin=ORIGIN, prefix=step)
-        return train(model, settings, evaluate, experiment, **places)
-    tuning = parse(sections[step], FinetuneSettings, origin=ORIGIN, prefix=step)
-    return finetune(model, tuning, evaluate, experiment, **places, base=work / BASE if BASE in job else None)
+    settings = parse(sections[step], FinetuneSettings if step == "finetune" else TrainSettings, origin=ORIGIN, prefix=step)
+    return train(model, settings, evaluate, experiment, **places, section=step, base=work / BASE if BASE in job else None)
 
 
 def _fetch(files: JobFiles, work: Path) -> None:

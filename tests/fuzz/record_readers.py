@@ -161,7 +161,7 @@ class State(Target):
 
         from atelier.training import states
 
-        tensors = {group: {"weight": torch.arange(6.0)} for group in states.GROUPS}
+        tensors = {group: {"weight": torch.arange(6.0)} for group in ("networks", "average-generator", "random")}
         states.write(self.folder / "step-000000005", tensors, {"run_key": "k", "step": 5, "best": {"step": 5}, "history": {}})
         whole = files_of(self.folder / "step-000000005")
         values = json.loads(whole["state.json"])

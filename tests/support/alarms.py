@@ -9,6 +9,7 @@ import torch
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
+from atelier.tasks.generation.task import Generation
 from atelier.training import run as running
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
@@ -23,12 +24,19 @@ def digits_settings(*overrides: str) -> Settings:
     return tiny("model.mlp.hidden=[128]", *DIGITS, *overrides)
 
 
-def train(chosen: Settings, data: PackedDataset, folder: Path, observers: list[Observer] | None = None) -> dict[str, Any]:
+def train(
+    chosen: Settings,
+    data: PackedDataset,
+    folder: Path,
+    observers: list[Observer] | None = None,
+    task: type[Generation] = Generation,
+) -> dict[str, Any]:
     """The history of a run on one thread."""
     running.run(
+        task,
         chosen.model,
         chosen.train,
-        data,
+        {"data": data},
         folder / "model",
         folder / "states",
         pixel_distance(data),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.models.model import sample
+from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import ranks
 from atelier.training.history import Observer
 from atelier.training.run import run
@@ -79,7 +81,8 @@ def pixel_distance(data: PackedDataset) -> Measure:
     """A cheap stand-in for the evaluation metric: how far the mean image of 64 samples is from the data's."""
     target = data.images(np.arange(len(data))).mean(0)
 
-    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
+        (generator,) = averages.values()
         images = np.concatenate(list(sample(generator, 64, seed=7)))
         torch.rand(3), np.random.rand(3)  # noqa: NPY002 - a measurement that draws must not move the run
         return float(np.abs(images.mean(0) - target).mean()), {"identity": {"metric": "pixel_distance"}, "metrics": {}}
@@ -104,9 +107,10 @@ def main(data: str, output: str, states: str, *overrides: str) -> None:
     cpu = torch.device("cpu")
     with ranks(cpu) as members:
         run(
+            Generation,
             chosen.model,
             chosen.train,
-            packed,
+            {"data": packed},
             Path(output),
             Path(states),
             pixel_distance(packed),

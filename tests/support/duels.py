@@ -9,6 +9,7 @@ import torch
 from atelier.config import settings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
+from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
@@ -26,7 +27,19 @@ def few_digits(folder: Path, holdout: float) -> PackedDataset:
 def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str, float]]:
     """The curves of a run."""
     chosen = tiny("train.evaluate_from=0.5", "train.evaluate_every=1000000", "train.augment=none", *overrides)
-    run(chosen.model, chosen.train, data, folder / "model", folder / "states", pixel_distance(data), {}, CPU, Ranks(), git={})
+    run(
+        Generation,
+        chosen.model,
+        chosen.train,
+        {"data": data},
+        folder / "model",
+        folder / "states",
+        pixel_distance(data),
+        {},
+        CPU,
+        Ranks(),
+        git={},
+    )
     return read_history(folder / "model")["points"]
 
 

@@ -23,5 +23,5 @@ SMALL: dict[str, dict[str, Any]] = {
 def small(family: str, side: int) -> ModelSettings:
     """The family in very small, for images of this side."""
     chosen = model(family, False, side, **(SMALL | {"r3gan": {"channels": [2] * STAGES[side], "group_size": 4}})[family])
-    chosen.check(side)
+    chosen.family.check(side)
     return chosen

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
-from atelier.training import states
 from atelier.training.states import RunFolder
 
 KEY = "k" * 64
+GROUPS = ("networks", "average-generator", "optimizers", "random")
 
 
 def save(folder: RunFolder, step: int, best: int | None = None) -> None:
     """Saves a state whose tensors tell its step, and a picture beside it."""
     folder.grids.mkdir(parents=True, exist_ok=True)
     (folder.grids / f"{step:09d}.png").write_bytes(b"picture %d" % step)
-    tensors = {group: {"value": torch.full((4,), float(step + number))} for number, group in enumerate(states.GROUPS)}
+    tensors = {group: {"value": torch.full((4,), float(step + number))} for number, group in enumerate(GROUPS)}
     folder.save(step, tensors, {"run_key": KEY, "step": step, "best": {"step": best} if best is not None else None})
 
 

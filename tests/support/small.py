@@ -82,7 +82,8 @@ def write_params(path: Path, images: Path) -> None:
     for section, name in (("data", "base"), ("target", "target")):
         params[section] |= {"source": "folder", "path": str(images / name), "licence": "none"}
     params["model"] |= {"architecture": "mlp", "latent_dim": 4}
-    params["model"]["mlp"]["hidden"] = [8]
+    params["model"]["mlp"] = {"hidden": [8]}
+    del params["model"]["dcgan"]
     params["train"] |= TRAINING
     params["finetune"] |= TRAINING
     params["evaluate"] |= {"metrics": ["frechet", "kernel"], "samples": 16}

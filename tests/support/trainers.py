@@ -22,4 +22,4 @@ def trainer(family: str, seed: int, data: PackedDataset, folder: Path, device: s
     shape = ImageShape(data.resolution, data.channels, len(data.classes))
     task = Generation(chosen.model, chosen.train, shape)
     states = RunFolder(folder, "k" * 16)
-    return Trainer(task, chosen.train, data, states, pixel_distance(data), torch.device(device), Ranks())
+    return Trainer(task, chosen.train, {"data": data}, states, pixel_distance(data), torch.device(device), Ranks())

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from atelier.data.packed import PackedDataset
+from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
@@ -20,5 +21,17 @@ def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str
     """The curves of a run."""
     chosen = tiny(*UNEQUAL, *LENGTH, *overrides)
     model, states = folder / "model", folder / "states"
-    run(chosen.model, chosen.train, data, model, states, pixel_distance(data), {}, torch.device("cpu"), Ranks(), {})
+    run(
+        Generation,
+        chosen.model,
+        chosen.train,
+        {"data": data},
+        model,
+        states,
+        pixel_distance(data),
+        {},
+        torch.device("cpu"),
+        Ranks(),
+        {},
+    )
     return read_history(model)["points"]

@@ -11,9 +11,10 @@ from atelier.config import settings
 from atelier.config.section import SettingsError
 from atelier.losses import augment
 from atelier.networks.layers import ImageShape, Player, Verdict
-from atelier.tasks.base import Batch, Draws, Pressure
-from atelier.tasks.generation.task import Generation
+from atelier.tasks.base import StepWeights
+from atelier.tasks.generation.task import Generation, GenerationDraws
 from tests.support.small import PARAMS
+from tests.support.updates import UPDATES, labeled
 
 
 def generation(*overrides: str) -> Generation:
@@ -51,14 +52,14 @@ def test_discriminator_loss_by_hand() -> None:
     images = torch.full((1, 1, 28, 28), 0.5)
     none = augment.POLICIES["none"]
     nothing = torch.empty(1, 0)
-    draws = Draws(torch.tensor([[-0.25]]), none.draw(1), none.draw(1), None, {"r1": nothing, "r2": nothing})
-    batch = Batch(images, torch.zeros(1, dtype=torch.long))
-    loss, shown = task.loss("discriminator", batch, draws, Pressure(penalty=0.5, augment_p=0.0))
+    draws = GenerationDraws(torch.tensor([[-0.25]]), none.draw(1), none.draw(1), None, {"r1": nothing, "r2": nothing})
+    batch = labeled(images, torch.zeros(1, dtype=torch.long))
+    loss, shown = task.loss(UPDATES["discriminator"], batch, draws, StepWeights(penalty=0.5, augment_p=0.0))
     real, fake = (scale * 0.5 * n) ** 2, (scale * 0.25 * n) ** 2
     norms = [n * (2 * scale**2 * total) ** 2 for total in (0.5 * n, -0.25 * n)]
     expected = math.log1p(math.exp(-(real - fake))) + 3 / 2 * norms[0] + 5 / 2 * norms[1]
     assert loss.item() == pytest.approx(expected, rel=1e-5)
-    signals = task.signals({name: value.reshape(-1) for name, value in shown.items()})
+    signals = task.signals(UPDATES["discriminator"], shown)
     assert signals["loss_discriminator"].item() == pytest.approx(math.log1p(math.exp(-(real - fake))), rel=1e-5)
     assert signals["real_accuracy"] == signals["fake_accuracy"] == signals["ada_signal"] == signals["separation"] == 1
     assert signals["realism"].item() == pytest.approx(1 / (1 + math.exp((real - fake) / 2)), rel=1e-5)
@@ -68,7 +69,7 @@ def test_painted_images_are_float32_under_autocast() -> None:
     """In bfloat16 the augmentation would move generated images otherwise than real ones."""
     task = generation()
     none = augment.POLICIES["none"]
-    draws = Draws(torch.randn(4, task.generator.latent_dim), none.draw(4), none.draw(4))
+    draws = GenerationDraws(torch.randn(4, task.generator.latent_dim), none.draw(4), none.draw(4))
     with torch.autocast("cpu", torch.bfloat16):
         assert task._paint(draws.latents, None).dtype == torch.bfloat16
         assert task._generate(draws.latents, None, None).dtype == torch.float32
@@ -86,8 +87,8 @@ def test_a_constant_for_each_label_changes_no_signal(objective: str) -> None:
     task = generation(f"train.objective={objective}", "train.gradient_penalty=10.0", "train.r1=0.0", "train.r2=0.0")
     real, fake = torch.randn(2, 64, dtype=torch.float64)
     constant = 100.0 * torch.randint(0, 3, (64,))
-    plain = task.signals({"real_logits": real, "fake_logits": fake})
-    moved = task.signals({"real_logits": real + constant, "fake_logits": fake + constant})
+    plain = task.signals(UPDATES["discriminator"], {"real_logits": real, "fake_logits": fake})
+    moved = task.signals(UPDATES["discriminator"], {"real_logits": real + constant, "fake_logits": fake + constant})
     for name, value in plain.items():
         assert moved[name].item() == pytest.approx(value.item(), abs=1e-9), name
     assert plain["separation"].item() == pytest.approx((real > fake).double().mean().item())

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from atelier.config import settings
-from atelier.config.model import STAGES, ModelSettings
-from atelier.config.section import SettingsError
+from atelier.config.model import STAGES, ModelSettings, family
+from atelier.config.section import SettingsError, parse
 from atelier.networks.layers import resolutions
 from benchmarks import recipes, zoo
 from tests.support.small import PARAMS
@@ -37,7 +37,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("train.lr_generator=-0.1", "train.lr_generator", "greater than 0"),
         ("train.accumulate=5", "train", "cannot be cut into accumulate = 5"),
         ("train.images=1", "train", "less than one batch"),
-        ("model.architecture=vae", "model.architecture", "'stylegan2' or 'r3gan'"),
+        ("model.architecture=vae", "model.architecture", "'sagan' or 'stylegan2'"),
         ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
         ("data.resolution=30", "data.resolution", "28, 32, 64, 128, 256, 512 or 1024"),
         ("data.margin=14", "data", "leaves nothing of resolution 28"),
@@ -63,7 +63,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("train.lecam=0.3", "train", "objective: nonsaturating or hinge"),
         ("train.path_length=2.0", "train.path_length", "dcgan has none"),
         ("train.classification=1.0", "train.classification", "conditioning: auxiliary"),
-        ("model.architecture=progan model.progan.group=1", "model.progan.group", "set 2 or more"),
+        ("model.architecture=progan model.progan.group=1", "model.progan.group", "greater than or equal to 2"),
         ("model.architecture=stylegan2 train.accumulate=32", "train", "model.stylegan2.group = 4"),
         ("model.architecture=sagan model.sagan.attention=2", "model.sagan.attention", "choose 1 to 1"),
         ("model.architecture=biggan model.biggan.scales=3", "model.biggan.scales", "choose 1 to 2"),
@@ -128,9 +128,16 @@ def test_a_colour_in_an_override_is_no_comment() -> None:
     assert settings.load(PARAMS, ["data.background=#ffffff"]).data.background == "#ffffff"
 
 
-@pytest.mark.parametrize("override", ["seed", "nothing.seed=1", "train.seed.deep=1"])
-def test_overrides_that_name_nothing(override: str) -> None:
-    with pytest.raises(SettingsError, match="--set"):
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("seed", "--set seed: write section.key=value"),
+        ("nothing.seed=1", "nothing: unknown key; allowed here: cluster, data"),
+        ("train.seed.deep=1", "--set train.seed.deep=1: params.yaml has no section 'train.seed'"),
+    ],
+)
+def test_overrides_that_name_nothing(override: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
         settings.load(PARAMS, [override])
 
 
@@ -152,6 +159,23 @@ def test_model_identity_leaves_other_families_out_and_comes_back() -> None:
     assert ModelSettings.from_identity(before, origin="generator.json").identity() == model.identity()
     with pytest.raises(SettingsError, match=r"generator.json: architecture 'vae' is not known"):
         ModelSettings.from_identity({"architecture": "vae"}, origin="generator.json")
+    damaged = {**model.identity(), "dcgan": {"width": 32}}
+    with pytest.raises(SettingsError, match=r"generator.json: model.dcgan: batch_norm missing; the file is damaged"):
+        ModelSettings.from_identity(damaged, origin="generator.json")
+
+
+def test_another_architecture_needs_no_section() -> None:
+    """`dvc exp run -S model.architecture=r3gan` and `--set` leave the section of the one before behind."""
+    model = settings.load(PARAMS, ["model.architecture=r3gan"]).model
+    assert model.family == family("r3gan")() and model.identity()["r3gan"]["group_size"] == 16
+    changed = settings.load(PARAMS, ["model.architecture=r3gan", "model.r3gan.blocks=2"]).model
+    assert changed.family == family("r3gan").model_validate({"blocks": 2}), "what is not written has its default"
+    for one in (model, changed):
+        assert parse(one.model_dump(mode="json"), ModelSettings, "a run") == one
+
+
+def test_sections_of_architectures_are_what_params_yaml_says_of_the_digits() -> None:
+    assert settings.load(PARAMS).model.family == family("dcgan")()
 
 
 def test_stages_are_those_that_networks_build() -> None:

@@ -12,12 +12,13 @@ from atelier.extractors import perceptual
 from atelier.losses import penalties
 from atelier.losses.regularizers import TERMS
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Draws, Pressure
-from atelier.tasks.generation.task import Generation
+from atelier.tasks.base import StepWeights
+from atelier.tasks.generation.task import Generation, GenerationDraws
 from tests.support.small import PARAMS
+from tests.support.updates import UPDATES, labeled
 
 N = 6
-FULL = Pressure(penalty=1.0, augment_p=0.0)
+FULL = StepWeights(penalty=1.0, augment_p=0.0)
 STYLES = ["model.architecture=stylegan2", "model.stylegan2.width=4", "model.stylegan2.widest=8", "model.stylegan2.group=2"]
 
 
@@ -31,30 +32,30 @@ def generation(*overrides: str) -> Generation:
 class Move:
     """What a regulariser, set by the last override, adds to a player's loss; and the images that it was added for."""
 
-    def __init__(self, player: str, *overrides: str, at: Pressure = FULL, memory: dict[str, float] | None = None) -> None:
+    def __init__(self, player: str, *overrides: str, at: StepWeights = FULL, memory: dict[str, float] | None = None) -> None:
         self.task, self.at = generation(*overrides), at
         self.task.memory.update(memory or {})
         torch.manual_seed(1)
-        self.batch = Batch(torch.rand(N, 1, 28, 28) * 2 - 1, torch.arange(N) % 5)
+        self.batch = labeled(torch.rand(N, 1, 28, 28) * 2 - 1, torch.arange(N) % 5)
         self.draws, loss, self.shown = self.moved(self.task, player)
         plain = generation(*overrides[:-1])
         self.added = (loss - self.moved(plain, player)[1]).item()
 
-    def moved(self, task: Generation, player: str) -> tuple[Draws, Tensor, dict[str, Tensor]]:
+    def moved(self, task: Generation, player: str) -> tuple[GenerationDraws, Tensor, dict[str, Tensor]]:
         torch.manual_seed(2)
-        task.hold_all_but(player)
-        draws = task.draw(player, N)
-        return draws, *task.loss(player, self.batch, draws, self.at)
+        task.activate(UPDATES[player])
+        draws = task.draw(UPDATES[player], N)
+        return draws, *task.loss(UPDATES[player], self.batch, draws, self.at)
 
     @property
     def fake(self) -> Tensor:
         return self.paint(self.draws.latents)
 
     def paint(self, latents: Tensor) -> Tensor:
-        return self.task.generator(latents, self.batch.labels, self.draws.chance)
+        return self.task.generator(latents, self.batch["label"], self.draws.chance)
 
     def judge(self, images: Tensor) -> Tensor:
-        return self.task.discriminator(images, self.batch.labels).overall
+        return self.task.discriminator(images, self.batch["label"]).overall
 
     def slope(self, images: Tensor) -> Tensor:
         """Norm of D's gradient at each image."""
@@ -65,7 +66,7 @@ class Move:
 
 def test_r1_and_r2_are_on_their_own_side() -> None:
     move = Move("discriminator", "train.r1=3.0")
-    assert move.added == pytest.approx(3 / 2 * move.slope(move.batch.images).square().mean().item(), rel=1e-4)
+    assert move.added == pytest.approx(3 / 2 * move.slope(move.batch["image"]).square().mean().item(), rel=1e-4)
     move = Move("discriminator", "train.r2=5.0")
     assert move.added == pytest.approx(5 / 2 * move.slope(move.fake).square().mean().item(), rel=1e-4)
 
@@ -73,11 +74,11 @@ def test_r1_and_r2_are_on_their_own_side() -> None:
 def test_wgan_gp_is_between_and_dragan_near_real_images() -> None:
     move = Move("discriminator", "train.gradient_penalty=10.0")
     share = move.draws.terms["gradient_penalty"][:, None, None, None]
-    slope = move.slope(share * move.batch.images + (1 - share) * move.fake)
+    slope = move.slope(share * move.batch["image"] + (1 - share) * move.fake)
     assert move.added == pytest.approx(10 * (slope - 1).square().mean().item(), rel=1e-4)
     move = Move("discriminator", "train.dragan=10.0")
     drawn = move.draws.terms["dragan"]
-    near = penalties.near(move.batch.images, drawn[:, 1:].view(N, 1, 28, 28), drawn[:, 0])
+    near = penalties.near(move.batch["image"], drawn[:, 1:].view(N, 1, 28, 28), drawn[:, 0])
     assert move.added == pytest.approx(10 * (move.slope(near) - 1).square().mean().item(), rel=1e-4)
 
 
@@ -94,10 +95,10 @@ def test_zcr_holds_logits_and_spreads_images() -> None:
 def test_lecam_compares_with_what_it_remembers_of_the_other_side() -> None:
     assert Move("discriminator", "train.lecam=0.3").added == 0  # the first move has nothing to compare with
     move = Move("discriminator", "train.lecam=0.3", memory={"lecam_real": 0.7, "lecam_fake": -0.4})
-    real, fake = move.judge(move.batch.images), move.judge(move.fake)
+    real, fake = move.judge(move.batch["image"]), move.judge(move.fake)
     expected = 0.3 * ((real + 0.4).square().mean() + (fake - 0.7).square().mean())
     assert move.added == pytest.approx(expected.item(), rel=1e-4)
-    move.task.remember("discriminator", move.shown)
+    move.task.after(UPDATES["discriminator"], move.shown)
     assert move.task.memory["lecam_real"] == pytest.approx(0.99 * 0.7 + 0.01 * real.mean().item(), rel=1e-5)
     assert move.task.memory["lecam_fake"] == pytest.approx(-0.99 * 0.4 + 0.01 * fake.mean().item(), rel=1e-5)
 
@@ -107,7 +108,7 @@ def test_path_lengths_are_compared_with_their_running_mean() -> None:
     lengths = move.shown["path_length"]
     assert lengths.shape == (N,)
     assert move.added == pytest.approx(2 * (lengths - 3).square().mean().item(), rel=1e-3)
-    move.task.remember("generator", move.shown)
+    move.task.after(UPDATES["generator"], move.shown)
     assert move.task.memory["path_length"] == pytest.approx(0.99 * 3 + 0.01 * lengths.mean().item(), rel=1e-5)
 
 
@@ -119,7 +120,7 @@ def test_orthogonal_regularisation() -> None:
 def test_perceptual_loss_compares_with_the_real_images_of_the_batch() -> None:
     move = Move("generator", "train.perceptual=2.0")
     perceive = perceptual.load_perception("efficientnet_lite0", "packaged", "")
-    expected = 2 * perceptual.mean_difference(perceive(move.fake), perceive(move.batch.images))
+    expected = 2 * perceptual.mean_difference(perceive(move.fake), perceive(move.batch["image"]))
     assert move.added == pytest.approx(expected.item(), rel=1e-3)
     assert sum(p.requires_grad for p in perceive.parameters()) == 0
 
@@ -129,22 +130,22 @@ def test_auxiliary_classifier() -> None:
     common = ["model.conditioning=auxiliary", "train.classification=1.0", "finetune.classification=1.0"]
     for player in ("discriminator", "generator"):
         move = Move(player, *common, "train.classification=3.0")
-        scores = [move.task.discriminator(images, None).classes for images in (move.fake, move.batch.images)]
-        errors = [cross_entropy(score, move.batch.labels).item() for score in scores if score is not None]
+        scores = [move.task.discriminator(images, None).classes for images in (move.fake, move.batch["image"])]
+        errors = [cross_entropy(score, move.batch["label"]).item() for score in scores if score is not None]
         assert move.added == pytest.approx(2 * (sum(errors) if player == "discriminator" else errors[0]), rel=1e-4)
 
 
 @pytest.mark.parametrize("key", ["r1", "r2", "gradient_penalty", "dragan"])
 def test_lazy_terms_follow_the_schedule(key: str) -> None:
-    whole, half, none = (Move("discriminator", f"train.{key}=2.0", at=Pressure(w, 0.0)).added for w in (1.0, 0.5, 0.0))
+    whole, half, none = (Move("discriminator", f"train.{key}=2.0", at=StepWeights(w, 0.0)).added for w in (1.0, 0.5, 0.0))
     assert whole == pytest.approx(2 * half, rel=1e-4) and none == 0 < whole
 
 
 def test_clipping_is_of_the_discriminator_alone() -> None:
     task = generation("train.objective=wasserstein", "train.clip=0.01")
     before = [p.detach().clone() for p in task.generator.parameters()]
-    for player in task.players:
-        task.finished(player)
+    for update in task.updates:
+        task.after(update, {})
     assert max(p.abs().max().item() for p in task.discriminator.parameters()) == pytest.approx(0.01)
     assert all(torch.equal(a, b) for a, b in zip(before, task.generator.parameters(), strict=True))
 
@@ -159,7 +160,7 @@ def test_terms_that_are_off_draw_nothing() -> None:
     """Else a seed would give other bytes in every version that adds a regulariser."""
     task = generation()
     torch.manual_seed(3)
-    off = task.draw("discriminator", N)
+    off = task.draw(UPDATES["discriminator"], N)
     state = torch.get_rng_state()
     assert off.terms == {} and off.chance is None
     torch.manual_seed(3)

@@ -1,6 +1,9 @@
-"""Fixed images by which a duel is watched: the averaged player's picture over time, its variety, and the critic's memory."""
+"""Fixed images by which a training is watched: the average's picture over time, its variety, and the discriminator's memory."""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,56 +13,48 @@ from torch.nn.functional import avg_pool2d
 from atelier.io.pictures import grid, png
 from atelier.models.model import at_once, draw_latents, from_uint8, to_uint8
 from atelier.networks.layers import Discriminator, Generator
-from atelier.tasks.base import Batch
-from atelier.tasks.generation.mode_coverage import Kinds
+from atelier.tasks.base import Batch, Examples
+from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds, pairwise_distance
 
 COMPARED = 128  # images between which distances are taken, and that the critic judges
 DISTANCE_SIDE = 256  # pixels a side up to which distances are taken in every pixel
 ROWS, COLUMNS = 8, 10  # of the picture
 
 
-class Sight:
+class GenerationProbe:
     """The same latents and the same real images at every moment of a run; with classes, each column of the picture is one class.
 
-    `real` are COMPARED training images, the measure of variety, `held_out` as many that are never trained on (None where there
-    are none), and `kinds` are those of the training images.
+    COMPARED training images are the measure of variety; as many that are never trained on, where there are any, tell what the
+    discriminator has memorized. `curves` are the names of what `measure` returns.
     """
 
-    def __init__(
-        self,
-        generator: Generator,
-        discriminator: Discriminator,
-        seed: int,
-        real: Batch,
-        held_out: Batch | None,
-        kinds: Kinds,
-    ) -> None:
+    def __init__(self, generator: Generator, discriminator: Discriminator, seed: int, examples: Examples) -> None:
         self.generator, self.discriminator = generator, discriminator
-        self.real, self.held_out, self.kinds = _stored(real), None if held_out is None else _stored(held_out), kinds
+        training = examples.training(COMPARED)
+        real, held_out = next(training), examples.held_out(COMPARED)
+        self.real, self.held_out = _stored(real), None if held_out is None else _stored(held_out)
+        self.kinds = Kinds(batch["image"] for batch in itertools.islice(training, LEARNT + COUNTED))
+        always = ("diversity", "kinds")
+        self.curves = always if held_out is None else (*always, "overfitting", "separation_held_out")
         classes = generator.shape.classes
         self.columns = min(classes, COLUMNS) or COLUMNS
-        count = max(COMPARED, ROWS * self.columns)
+        count, device = max(COMPARED, ROWS * self.columns), real["image"].device
         latents, _ = draw_latents(generator.latent_dim, classes, count, seed)
-        self.latents, number = latents.to(real.images.device), torch.arange(count, device=real.images.device)
+        self.latents, number = latents.to(device), torch.arange(count, device=device)
         self.columns_of = number % self.columns if classes else None
         self.labels = number % min(classes, COMPARED // 2) if classes else None
-        self.real_distance = pairwise_distance(reduced(real.images), real.labels if classes else None)
-
-    @property
-    def curves(self) -> tuple[str, ...]:
-        """Names of what `look` tells."""
-        always = ("diversity", "kinds")
-        return always if self.held_out is None else (*always, "overfitting", "separation_held_out")
+        self.real_distance = pairwise_distance(reduced(real["image"]), real["label"] if classes else None)
 
     @torch.no_grad()
-    def look(self, generator: nn.Module) -> dict[str, float]:
-        """Where the duel stands, without moving it.
+    def measure(self, averages: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Where the training stands; changes nothing.
 
-        diversity: the mean distance between the generator's images of the batch, over that between real images. support: how
-        many real images they come nearest to, over that number for other real images. Then shares of pairs, of which 0.5 is
-        chance. overfitting: in which the critic finds a training image more real than a held-out one. separation_held_out: in
-        which it finds a held-out image more real than a generated one; nothing is augmented.
+        diversity: the mean distance between the generator's images of the batch, over that between real images. kinds: the
+        effective number of modes that they are of, over that of real images. Then shares of pairs, of which 0.5 is
+        chance. overfitting: in which the discriminator finds a training image more real than a held-out one.
+        separation_held_out: in which it finds a held-out image more real than a generated one; nothing is augmented.
         """
+        (generator,) = averages.values()
         labels = None if self.labels is None else self.labels[:COMPARED]
         small, logits = [], []
         for part in self._parts:
@@ -79,8 +74,9 @@ class Sight:
         return found
 
     @torch.no_grad()
-    def picture(self, generator: nn.Module) -> bytes:
+    def preview(self, averages: Mapping[str, nn.Module]) -> bytes:
         """The first images of the batch as a PNG."""
+        (generator,) = averages.values()
         count, step = ROWS * self.columns, at_once(self.generator.shape.resolution, COMPARED)
         images = []
         for first in range(0, count, step):
@@ -90,7 +86,7 @@ class Sight:
 
     @property
     def _parts(self) -> list[slice]:
-        """The compared images in parts that fit into memory; all but the last are whole groups of the critic's."""
+        """The compared images in parts that fit into memory; all but the last are whole groups of the discriminator's."""
         group = self.discriminator.group
         step = max(at_once(self.generator.shape.resolution, COMPARED) // group, 1) * group
         if step + group > COMPARED:
@@ -98,16 +94,16 @@ class Sight:
         return [slice(first, min(first + step, COMPARED)) for first in range(0, COMPARED, step)]
 
     def _judged(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The critic's logits of the batch as it sees it now, and their labels."""
-        labels = None if self.labels is None else batch.labels
+        """The discriminator's logits of the batch as it sees it now, and their labels."""
+        labels = None if self.labels is None else batch["label"]
         logits = [
-            self._logits(self.generator.as_painted(from_uint8(batch.images[part])), None if labels is None else labels[part])
+            self._logits(self.generator.as_painted(from_uint8(batch["image"][part])), None if labels is None else labels[part])
             for part in self._parts
         ]
         return _labelled(torch.cat(logits), labels)
 
     def _logits(self, images: Tensor, labels: Tensor | None) -> Tensor:
-        """The critic's logits of whole groups of images; its running statistics stay as they are."""
+        """The discriminator's logits of whole groups of images; its running statistics stay as they are."""
         count = len(images) // self.discriminator.group * self.discriminator.group
         if not count:
             return images.new_zeros(0)
@@ -121,7 +117,8 @@ class Sight:
 
 def _stored(batch: Batch) -> Batch:
     """The images as the uint8 that they were, a quarter of the memory."""
-    return Batch(torch.from_numpy(to_uint8(batch.images)).to(batch.images.device), batch.labels)
+    images = batch["image"]
+    return batch | {"image": torch.from_numpy(to_uint8(images)).to(images.device)}
 
 
 def _labelled(logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -133,19 +130,6 @@ def reduced(images: Tensor) -> Tensor:
     """Images [N,C,H,W] as they are compared: those above DISTANCE_SIDE pixels a side with means of blocks for pixels."""
     factor = images.shape[3] // DISTANCE_SIDE
     return avg_pool2d(images, factor) if factor > 1 else images
-
-
-def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
-    """Mean Euclidean distance between the images [N,C,H,W] of every pair, within classes where two images share a label.
-
-    A collapsed generator draws the same image (of a class) from every latent: its distance goes to 0.
-    """
-    flat = images.flatten(1).float()
-    distances = torch.cdist(flat, flat)
-    counted = ~torch.eye(len(flat), dtype=torch.bool, device=flat.device)
-    if labels is not None and (alike := counted & (labels[:, None] == labels[None, :])).any():
-        counted = alike
-    return distances[counted].mean().item()
 
 
 def ordered(higher: Tensor, higher_labels: Tensor | None, lower: Tensor, lower_labels: Tensor | None) -> float:

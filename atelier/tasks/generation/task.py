@@ -1,12 +1,10 @@
-"""Image generation: a generator against a discriminator, with or without class labels.
-
-A task is what the training loop knows: players by name in the order in which they move, one loss for each, the randomness of
-a move, and which player's moving average is the product. The loop knows no architecture and no objective.
-"""
+"""Image generation: a generator against a discriminator, with or without class labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,41 +12,70 @@ from torch import Tensor
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
 from atelier.config.training import FinetuneSettings, TrainSettings
+from atelier.data.packed import PackedDataset
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
-from atelier.losses.regularizers import TERMS, Memory, Seen, Term
+from atelier.losses.regularizers import TERMS, Seen, Term
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.networks.modes import differentiated_twice
-from atelier.tasks.base import Batch, Draws, Pressure
+from atelier.tasks.adversarial import AdversarialTask
+from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
 from atelier.tasks.compiling import compiled
-from atelier.tasks.generation.mode_coverage import Kinds
-from atelier.tasks.generation.probe import Sight
+from atelier.tasks.generation.probe import GenerationProbe
+
+SET = "data"
 
 
-class Generation:
-    """Networks and losses of image generation. Networks are initialised from torch's global RNG.
+@dataclass(frozen=True)
+class GenerationDraws:
+    """The randomness of an update: latents [N, latent_dim], and the augmentation of real and of generated images.
 
-    `memory` are the running means of the regularisers: together with the networks all that a loss depends on.
+    `chance` [N, generator.chance] is what varies an image beside its latent, None where nothing does; `terms` is what the
+    regularizers have drawn, by their keys.
     """
 
-    averaged = "generator"
+    latents: Tensor
+    real: augment.Draws
+    fake: augment.Draws
+    chance: Tensor | None = None
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, part: slice) -> GenerationDraws:
+        chance = None if self.chance is None else self.chance[part]
+        terms = {key: drawn[part] for key, drawn in self.terms.items()}
+        return GenerationDraws(self.latents[part], self.real[part], self.fake[part], chance, terms)
+
+
+class Generation(AdversarialTask):
+    """The discriminator moves first; the average of the generator is the product."""
+
+    updates = (
+        Update("discriminator", ("discriminator",), "discriminator"),
+        Update("generator", ("generator",), "generator"),
+    )
+    products = (Product("generator", "generator", imitates=SET),)
+
+    @classmethod
+    def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
+        (images,) = data.values()
+        return cls(model, train, ImageShape(images.resolution, images.channels, len(images.classes) if model.conditional else 0))
 
     def __init__(self, model: ModelSettings, train: TrainSettings, shape: ImageShape) -> None:
         self.train = train
         self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
-        self.normalised = zoo.FAMILIES[model.architecture].normalised
+        self.normalized = model.family.normalised
         if self.frozen > (stages := len(self.discriminator.stages())):
             raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
-        self.players: dict[str, Player] = {"discriminator": self.discriminator, "generator": self.generator}
+        self.networks: dict[str, Player] = {"discriminator": self.discriminator, "generator": self.generator}
         for part in (*self.generator.modules(), *self.discriminator.modules()):
             if isinstance(part, Player):
                 part.recomputed = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
         self.terms = [term for kind in TERMS if (term := kind(train)).weight > 0]
-        self.memory: Memory = {}
+        self.memory: dict[str, float] = {}
         self._paint: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
         self._see: Callable[..., Verdict] = compiled(self.discriminator) if train.compile else self.discriminator
 
@@ -60,89 +87,79 @@ class Generation:
                 "a batch that leaves each rank a multiple of it, or a smaller group"
             )
 
-    def hold_all_but(self, player: str) -> None:
-        """Lets only the moving player's parameters take gradients; frozen stages of the discriminator never do."""
-        for name, network in self.players.items():
-            network.requires_grad_(name == player)
+    def activate(self, update: Update) -> None:
+        """Frozen stages of the discriminator never take gradients (FreezeD, Mo et al. 2020, section 3)."""
+        super().activate(update)
         for stage in self.discriminator.stages()[: self.frozen]:
             stage.requires_grad_(False)
 
-    def draw(self, player: str, count: int) -> Draws:
-        """The numbers of a player's move, from torch's global CPU generator."""
+    def draw(self, update: Update, count: int) -> GenerationDraws:
         policy = augment.POLICIES[self.train.augment]
         latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
         chance = torch.randn(count, self.generator.chance) if self.generator.chance else None
-        terms = {term.key: term.draw(count, self.generator) for term in self.terms if term.player == player}
-        return Draws(latents, real, fake, chance, terms)
+        terms = {term.key: term.draw(count, self.generator) for term in self.terms if term.player == update.role}
+        return GenerationDraws(latents, real, fake, chance, terms)
 
-    def sight(self, real: Batch, held_out: Batch | None, kinds: Kinds) -> Sight:
-        """Fixed images by which the duel is watched: training images and their kinds, and images that are never trained on."""
-        return Sight(self.generator, self.discriminator, self.train.seed, real, held_out, kinds)
+    def probe(self, examples: Examples) -> GenerationProbe:
+        return GenerationProbe(self.generator, self.discriminator, self.train.seed, examples)
 
-    @property
-    def undecided(self) -> float:
-        """The discriminator's loss when it finds all images equally real and says so with logits of 0."""
-        return self.objective.discriminator(torch.zeros(1), torch.zeros(1)).item()
+    def loss(self, update: Update, batch: Batch, draws: GenerationDraws, weights: StepWeights) -> Loss:
+        labels = batch["label"] if self.shape.classes else None
+        of_role = self._discriminator_loss if update.role == "discriminator" else self._generator_loss
+        return of_role(batch["image"], labels, draws, weights)
 
-    def loss(self, player: str, batch: Batch, draws: Draws, pressure: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
-        """The player's loss (a scalar), and what `signals` reads of it, detached: losses [] and D's logits [N]."""
-        return getattr(self, f"_{player}_loss")(batch, draws, pressure)
-
-    def finished(self, player: str) -> None:
-        """After the player's optimiser has stepped: clipping (Arjovsky et al. 2017, algorithm 1)."""
-        if self.train.clip > 0 and player == "discriminator":
+    def after(self, update: Update, logged: Logged) -> None:
+        """Running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""
+        for term in self.terms:
+            if term.player == update.role:
+                term.remember(self.memory, logged)
+        if self.train.clip > 0 and update.role == "discriminator":
             with torch.no_grad():
                 for parameter in self.discriminator.parameters():
                     parameter.clamp_(-self.train.clip, self.train.clip)
 
-    def remember(self, player: str, shown: dict[str, Tensor]) -> None:
-        """Takes what a player's whole move has shown, on all ranks, into the running means of its regularisers."""
-        for term in self.terms:
-            if term.player == player:
-                term.remember(self.memory, shown)
-
-    def _discriminator_loss(self, batch: Batch, draws: Draws, at: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
-        terms, labels = self._due("discriminator", at), self._known(batch.labels)
-        real = self.generator.as_painted(batch.images).requires_grad_(any(term.by_real for term in terms))
+    def _discriminator_loss(self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights) -> Loss:
+        terms = self._due("discriminator", at)
+        real = self.generator.as_painted(images).requires_grad_(any(term.by_real for term in terms))
         with torch.no_grad():
             fake = self._generate(draws.latents, labels, draws.chance)
         fake = fake.detach().requires_grad_(any(term.by_fake for term in terms))
         real_verdict = self._judge(real, labels, draws.real, at, penalised=real.requires_grad)
         fake_verdict = self._judge(fake, labels, draws.fake, at, penalised=fake.requires_grad)
         adversarial = self.objective.discriminator(real_verdict.logits, fake_verdict.logits)
-        shown = {
+        logged = {
             "loss_discriminator": adversarial.detach(),
             "real_logits": real_verdict.overall.detach(),
             "fake_logits": fake_verdict.overall.detach(),
         }
-        seen = self._seen(labels, draws, at, real, fake, fake_verdict, shown, real_verdict)
-        return self._regularised(adversarial, terms, draws, seen), shown
+        seen = self._seen(labels, draws, at, real, fake, fake_verdict, logged, real_verdict)
+        return Loss(self._regularized(adversarial, terms, draws, seen), logged)
 
-    def _generator_loss(self, batch: Batch, draws: Draws, at: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
-        terms, labels = self._due("generator", at), self._known(batch.labels)
+    def _generator_loss(self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights) -> Loss:
+        terms = self._due("generator", at)
         fake = self._generate(draws.latents, labels, draws.chance)
         fake_verdict = self._judge(fake, labels, draws.fake, at)
-        real, real_logits = self.generator.as_painted(batch.images), None
+        real, real_logits = self.generator.as_painted(images), None
         if self.objective.compares:
             with torch.no_grad():
                 real_logits = self._judge(real, labels, draws.real, at).logits
         adversarial = self.objective.generator(real_logits, fake_verdict.logits)
-        shown = {"loss_generator": adversarial.detach()}
-        seen = self._seen(labels, draws, at, real, fake, fake_verdict, shown)
-        return self._regularised(adversarial, terms, draws, seen), shown
+        logged = {"loss_generator": adversarial.detach()}
+        seen = self._seen(labels, draws, at, real, fake, fake_verdict, logged)
+        return Loss(self._regularized(adversarial, terms, draws, seen), logged)
 
-    def _due(self, player: str, at: Pressure) -> list[Term]:
+    def _due(self, player: str, at: StepWeights) -> list[Term]:
         return [term for term in self.terms if term.player == player and (at.penalty > 0 or not term.lazy)]
 
     def _seen(
         self,
         labels: Tensor | None,
-        draws: Draws,
-        at: Pressure,
+        draws: GenerationDraws,
+        at: StepWeights,
         real: Tensor,
         fake: Tensor,
         fake_verdict: Verdict,
-        shown: dict[str, Tensor],
+        logged: Logged,
         real_verdict: Verdict | None = None,
     ) -> Seen:
         return Seen(
@@ -158,18 +175,14 @@ class Generation:
             judge=lambda images: self._judge(images, labels, draws.fake, at, penalised=images.requires_grad),
             penalty=at.penalty,
             memory=self.memory,
-            shown=shown,
+            shown=logged,
         )
 
-    def _regularised(self, adversarial: Tensor, terms: list[Term], draws: Draws, seen: Seen) -> Tensor:
+    def _regularized(self, adversarial: Tensor, terms: list[Term], draws: GenerationDraws, seen: Seen) -> Tensor:
         loss = adversarial
         for term in terms:
             loss = loss + term.loss(seen, draws.terms[term.key].to(adversarial.device, non_blocking=True))
         return loss
-
-    def _known(self, labels: Tensor) -> Tensor | None:
-        """The labels as the networks take them."""
-        return labels if self.shape.classes else None
 
     def _generate(self, latents: Tensor, labels: Tensor | None, chance: Tensor | None) -> Tensor:
         device = next(self.generator.parameters()).device
@@ -180,7 +193,7 @@ class Generation:
         return self._paint(latents, labels, chance).float()
 
     def _judge(
-        self, images: Tensor, labels: Tensor | None, draws: augment.Draws, at: Pressure, penalised: bool = False
+        self, images: Tensor, labels: Tensor | None, draws: augment.Draws, at: StepWeights, penalised: bool = False
     ) -> Verdict:
         """D's verdict on what the augmentation leaves; `penalised` is not compiled, which could not be differentiated twice."""
         seen = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
@@ -192,22 +205,5 @@ class Generation:
             verdict = self._see(seen, labels)
         return Verdict(verdict.logits.float(), None if verdict.classes is None else verdict.classes.float())
 
-    def signals(self, shown: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars of a player's whole move, from what `loss` showed of its parts on all ranks, each [n].
 
-        Mean losses and, for D, how often it is right on each side and in pairs of a real and a generated image of one label, how
-        real the fakes look, and ADA's r_t (Karras et al. 2020, eq. 1). A critic that is only defined up to a constant, be it one
-        for each label, is read against the middle of each pair.
-        """
-        means = {name: values.mean() for name, values in shown.items() if not name.endswith("_logits")}
-        if "real_logits" not in shown:
-            return means
-        real, fake = shown["real_logits"], shown["fake_logits"]
-        middle = (real + fake) / 2 if self.objective.shift_invariant else torch.zeros_like(real)
-        return means | {
-            "real_accuracy": (real > middle).float().mean(),
-            "fake_accuracy": (fake < middle).float().mean(),
-            "separation": (torch.sign(real - fake).mean() + 1) / 2,
-            "realism": torch.sigmoid(fake - middle).mean(),
-            "ada_signal": torch.sign(real - middle).mean(),
-        }
+TASK = Generation

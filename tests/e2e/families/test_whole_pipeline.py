@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from atelier.config.model import architectures
 from atelier.models.model import load_generator
-from atelier.networks import zoo
 from tests.support.clone import STAGES, Clone, make_clone, skipped
 from tests.support.small import run_local, write_params
 
@@ -32,7 +32,7 @@ def choose(params: Path, family: str) -> None:
     params.write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("family", zoo.FAMILIES)
+@pytest.mark.parametrize("family", architectures())
 def test_dvc(family: str, clone: Clone) -> None:
     clone.run("git", "checkout", "--quiet", "params.yaml")
     choose(clone.folder / "params.yaml", family)
@@ -45,7 +45,7 @@ def test_dvc(family: str, clone: Clone) -> None:
     assert "digits-finetuned" in table and "version" in table
 
 
-@pytest.mark.parametrize("family", zoo.FAMILIES)
+@pytest.mark.parametrize("family", architectures())
 def test_kubeflow_pipeline(family: str, images: Path, tmp_path: Path) -> None:
     write_params(tmp_path / "params.yaml", images)
     choose(tmp_path / "params.yaml", family)

@@ -28,7 +28,7 @@ from atelier.config import settings
 from atelier.data.pack import pack
 from atelier.training.preemption import GRACE
 from atelier.training.states import RunFolder, StateError, read
-from components import cli, finetune, train
+from components import cli, train
 from components.prepare import prepare
 from tests.support.s3_server import Store
 from tests.support.small import ROOT, free_port
@@ -342,11 +342,10 @@ def test_refused_credentials_are_one_line(
     assert not Path("model").exists()
 
 
-@pytest.mark.parametrize("module", [train, finetune])
+@pytest.mark.parametrize("name", ["train", "finetune"])
 def test_several_nodes_are_not_trained_by_one_process(
-    module: Any, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    name: str, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = module.__name__.removeprefix("components.")
-    base = ["--base", "nowhere"] if module is finetune else []
-    assert command(module, "--data", "base", "--output", "model", *base, "--set", f"{name}.nodes=2") == 1
+    arguments = ["--section", name, "--data", "base", "--output", "model", "--base", "nowhere"]
+    assert command(train, *arguments, "--set", f"{name}.nodes=2") == 1
     assert f"on one machine set {name}.nodes: 1" in capsys.readouterr().err

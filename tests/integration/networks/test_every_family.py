@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atelier.networks import zoo
+from atelier.config.model import architectures
 from tests.support.small_models import LATENT, players
 
 N = 8
 
 
-@pytest.mark.parametrize("family", zoo.FAMILIES)
+@pytest.mark.parametrize("family", architectures())
 def test_compiled_players_paint_and_judge_alike(family: str) -> None:
     """Traced as a whole, gradients included; what the compiler makes of the graph is PyTorch's affair."""
     torch._dynamo.reset()

@@ -5,20 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
+from atelier.config.model import architectures
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from tests.support.driver import tiny
 from tests.support.large_images import small
 from tests.support.small_models import LATENT
+from tests.support.updates import labeled
 
 FILTERED = ("stylegan2", "r3gan")  # whose filters are products with matrices of the image's side
 
 
 @pytest.mark.parametrize(
     ("family", "side"),
-    [(family, side) for family in zoo.FAMILIES for side in (512, 1024) if side == 512 or family not in FILTERED],
+    [(family, side) for family in architectures() for side in (512, 1024) if side == 512 or family not in FILTERED],
 )
 def test_every_family_moves(family: str, side: int) -> None:
     """One move of each player has finite gradients; the smaller side is augmented and penalised, too, which takes its time."""
@@ -26,11 +28,12 @@ def test_every_family_moves(family: str, side: int) -> None:
     train = tiny("train.penalty_every=1", "train.objective=nonsaturating", "train.r2=0.0", *more).train
     torch.manual_seed(0)
     task = Generation(small(family, side), train, ImageShape(side, 1, 0))
-    batch = Batch(torch.rand(2, 1, side, side) * 2 - 1, torch.zeros(2, dtype=torch.long))
-    for player, network in task.players.items():
+    batch = labeled(torch.rand(2, 1, side, side) * 2 - 1, torch.zeros(2, dtype=torch.long))
+    for update in task.updates:
+        network = task.networks[update.name]
         network.advance(1.0)
-        task.hold_all_but(player)
-        loss, _ = task.loss(player, batch, task.draw(player, 2), Pressure(1.0, 0.5))
+        task.activate(update)
+        loss, _ = task.loss(update, batch, task.draw(update, 2), StepWeights(1.0, 0.5))
         loss.backward()
         assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 

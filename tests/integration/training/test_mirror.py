@@ -76,7 +76,7 @@ def test_a_finished_run_keeps_what_its_checkpoint_is_made_of(prefix: str, tmp_pa
     there = fetched(prefix, tmp_path / "b")
     assert there.progress == math.inf and there.finished() == {"evaluation": {"step": 5}, "history": {"points": [1]}}
     kept = {"finished", "grids/000000005.png", "grids/000000010.png", "step-000000005/state.json"}  # which has the hashes
-    kept |= {f"step-000000005/{name}.safetensors" for name in ("average", "networks")}
+    kept |= {f"step-000000005/{name}.safetensors" for name in ("average-generator", "networks")}
     assert tree(there.path) == {name: content for name, content in tree(here.path).items() if name in kept}
     assert len(names(prefix)) == 1 + len(kept)
 
@@ -112,7 +112,7 @@ def test_a_damaged_save_is_passed_over_for_the_one_before(
 ) -> None:
     caplog.set_level(logging.INFO, logger="atelier")
     sent(prefix, tmp_path / "a", 5, 10)
-    name = objects(prefix, 10)["step-000000010/optimisers.safetensors"]
+    name = objects(prefix, 10)["step-000000010/optimizers.safetensors"]
     content = read(prefix, name)
     base = prefix.removeprefix(f"s3://{s3.bucket}/")
     harmed = {"changed": content[:-1] + b"?", "cut off": content[:-1], "index": b'{"files": [{"name": "../../x"}]}'}

@@ -67,7 +67,7 @@ def edited(trained: Folders, tmp_path: Path, number: int, change: dict[str, Any]
 def test_the_nearest_is_taken_with_its_own_evaluation(trained: Folders, tmp_path: Path) -> None:
     checkpoints, evaluations = trained
     # In any order: what belongs together is known by the hash of the weights.
-    best = choose(trials(checkpoints, evaluations[::-1]), tmp_path / "model", tmp_path / "evaluation")
+    best = choose(checkpoints, evaluations[::-1], tmp_path / "model", tmp_path / "evaluation")[0]
     nearest = min(range(2), key=lambda index: distance(evaluations[index]))
     assert (best.checkpoint, best.evaluation) == (checkpoints[nearest], evaluations[nearest])
     for copy, source in ((tmp_path / "model", checkpoints[nearest]), (tmp_path / "evaluation", evaluations[nearest])):

@@ -13,7 +13,7 @@ from atelier.training.preemption import Preempted
 from components import cli
 from tests.support.commands import run
 
-COMPONENTS = ("prepare", "train", "finetune", "evaluate", "register")
+COMPONENTS = ("fetch", "prepare", "train", "evaluate", "choose", "register")
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -52,7 +52,7 @@ def test_a_wrong_setting_is_one_line_that_names_the_key(override: str, said: str
         (["prepare", "--output", "packed", "--set", "data.path=nowhere"], "nowhere"),
         (["train", "--data", "nowhere", "--output", "model"], "nowhere"),
         (["evaluate", "--checkpoint", "nowhere", "--data", "nowhere", "--output", "evaluation"], "nowhere"),
-        (["finetune", "--data", "nowhere", "--output", "model"], "--base"),
+        (["train", "--section", "finetune", "--data", "nowhere", "--output", "model"], "--base"),
         (["register", "--show", "nowhere"], "nowhere"),
         (["train", "--data", "nowhere", "--output", "model", "--resume", "states/1234"], "states/1234"),
         (["train", "--data", "nowhere", "--output", "model", "--device", "abacus"], "abacus"),
@@ -66,9 +66,10 @@ def test_a_missing_thing_is_one_line_that_names_it(command: list[str], said: str
     assert said in error
 
 
-@pytest.mark.parametrize("name", ["train", "finetune"])
-def test_resume_and_init_from_exclude_each_other(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(name, "--data", "d", "--output", "o", "--resume", "states/x", "--init-from", "models/base") == 2
+@pytest.mark.parametrize("section", ["train", "finetune"])
+def test_resume_and_init_from_exclude_each_other(section: str, capsys: pytest.CaptureFixture[str]) -> None:
+    beginnings = ("--resume", "states/x", "--init-from", "models/base")
+    assert run("train", "--section", section, "--data", "d", "--output", "o", *beginnings) == 2
     assert "not allowed with argument" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from atelier.io.files import WriteError
 from components import choose
 
 TRAIN = ["components.train", "--data", "nowhere", "--init-from", "nowhere"]
-FINETUNE = ["components.finetune", "--data", "nowhere", "--base", "nowhere"]
+FINETUNE = ["components.train", "--section", "finetune", "--data", "nowhere", "--base", "nowhere"]
 EVALUATE = ["components.evaluate", "--data", "nowhere", "--checkpoint", "nowhere"]
 FOLDERS = ["components.evaluate", "--generated", "nowhere", "--reference", "nowhere"]
 REGISTER = ["components.register", *(
@@ -91,5 +91,5 @@ def test_both_folders_of_a_choice_are_tried_before_the_first_is_copied(tmp_path:
     (tmp_path / "file").write_text("x")
     trial = argparse.Namespace(checkpoint=tmp_path / "source", evaluation=tmp_path / "source")
     with pytest.raises(WriteError, match="file/below: cannot be written"):
-        choose.choose([trial], tmp_path / "checkpoint", tmp_path / "file" / "below")  # type: ignore[list-item]
+        choose.keep(trial, tmp_path / "checkpoint", tmp_path / "file" / "below")  # type: ignore[arg-type]
     assert not (tmp_path / "checkpoint").exists()

@@ -54,11 +54,11 @@ def test_all_else_is_said() -> None:
 
 
 @pytest.mark.usefixtures("packed")
-@pytest.mark.parametrize("name", ["train", "finetune"])
-def test_training_by_hand(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("step", ["train", "finetune"])
+def test_training_by_hand(step: str, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ["--set", "data.resolution=32", "--set", "target.resolution=32"]
-    beginning, section = (["--base", "nowhere"], "target") if name == "finetune" else ([], "data")
-    assert run(name, "--data", "packed", "--output", "model", "--device", "cpu", *beginning, *sizes) == 1
+    beginning, section = (["--base", "nowhere"], "target") if step == "finetune" else ([], "data")
+    assert run("train", "--section", step, "--data", "packed", "--output", "model", "--device", "cpu", *beginning, *sizes) == 1
     error = capsys.readouterr().err
     said = f"error: packed: {section}.resolution is 32, but it was packed with 28; "
     assert said in error and f"prepare --section {section}" in error and error.splitlines()[-1].startswith("error: packed: ")

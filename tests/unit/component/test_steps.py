@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from atelier.models.model import GeneratorError
 from atelier.training.precision import native
 from atelier.training.states import StateError
 from components.evaluate import evaluate
-from components.finetune import finetune
 from components.prepare import prepare
-from components.register import Candidate, Line, RegistrationError, markdown, read_lines, register
+from components.register import Line, RegistrationError, markdown, read_lines, register
 from components.train import train
 from tests.support.small import folder_hash, write_params
+
+ADDRESS = f"s3://bucket/dvc/files/md5/aa/{30 * 'a'}.dir"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,16 @@ def made(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mad
         prepare(settings.target, Path("target"), "atelier", "target", "prepare_target")
         _train(settings)
         _finetune(settings)
-        evaluate(settings.evaluate, "atelier", Path("model"), Path("base"), Path("evaluation"), Path("cache"), device="cpu")
+        evaluate(
+            settings.evaluate,
+            "atelier",
+            Path("model"),
+            Path("base"),
+            Path("evaluation"),
+            Path("cache"),
+            device="cpu",
+            step="evaluate_base",
+        )
         evaluate(
             settings.evaluate,
             "atelier",
@@ -82,15 +92,20 @@ def _train(settings: Settings, output: str = "model", states: str = "states", re
 def _finetune(settings: Settings, output: str = "tuned", resume: Path | None = None) -> None:
     folders: dict[str, Any] = {"data": Path("target"), "output": Path(output), "states": Path("tuning"), "cache": Path("cache")}
     base = None if resume else Path("model")
-    finetune(
-        settings.model, settings.finetune, settings.evaluate, "atelier", **folders, base=base, device="cpu", resume_run=resume
+    train(
+        settings.model, settings.finetune, settings.evaluate, "atelier", **folders, section="finetune", base=base, device="cpu",
+        resume_run=resume,
     )  # fmt: skip
 
 
 def _register(settings: Settings, output: str = "registration") -> list[Line]:
-    base = Candidate(Path("model"), Path("evaluation"), Path("base"))
-    tuned = Candidate(Path("tuned"), Path("tuned-evaluation"), Path("target"), raw="0123456789abcdef.dir")
-    return register(settings, base, tuned, Path(output), Path("cache"), device="cpu")
+    folders = _candidate("base", "model", "evaluation", "base") | _candidate("finetuned", "tuned", "tuned-evaluation", "target")
+    places: dict[str, Any] = {"output": Path(output), "cache": Path("cache")}
+    return register(settings, **folders, **places, device="cpu", finetuned_data_address=ADDRESS)
+
+
+def _candidate(role: str, checkpoint: Path | str, evaluation: Path | str, data: Path | str) -> dict[str, Any]:
+    return {role: Path(checkpoint), f"{role}_evaluation": Path(evaluation), f"{role}_data": Path(data)}
 
 
 def _changed(settings: Settings, section: str, **values: object) -> Settings:
@@ -153,7 +168,7 @@ def test_a_version_tells_how_it_was_made(made: Made) -> None:
     hashes = [json.loads((made.folder / name / "manifest.json").read_text())["content_hash"] for name in ("base", "target")]
     own, parents = json.loads(tags["digits-finetuned"]["atelier.data_sets"])
     assert [own["content_hash"], parents["content_hash"]] == hashes[::-1]
-    assert own["raw_md5"] == "0123456789abcdef.dir" and "raw_md5" not in parents and own["licence"] == "none"
+    assert own["raw_md5"] == f"{32 * 'a'}.dir" and "raw_md5" not in parents and own["licence"] == "none"
     assert tags["digits-finetuned"]["atelier.parent"] == "models:/digits/1"
     parameters = made.settings.model_dump(mode="json")
     for name, section in (("digits", "train"), ("digits-finetuned", "finetune")):
@@ -245,10 +260,10 @@ def test_a_champion_that_was_measured_otherwise_is_measured_again(made: Made, ca
     settings = _changed(_changed(made.settings, "evaluate", seed=3), "train", seed=5)
     challenger = _train(settings, "challenger", states="states-of-the-challenger")
     evaluate(settings.evaluate, "atelier", challenger, Path("base"), Path("measured-otherwise"), Path("cache"), device="cpu")
-    base = Candidate(challenger, Path("measured-otherwise"), Path("base"))
+    base = _candidate("base", challenger, "measured-otherwise", "base")
     alone = Path(shutil.copytree("tuned-evaluation", "tuned-alone"))
     (alone / "baseline.json").unlink()  # which is of another base generator
-    tuned = Candidate(Path("tuned"), alone, Path("target"))
+    tuned = _candidate("finetuned", "tuned", alone, "target")
     client = mlflow.MlflowClient(f"sqlite:///{made.folder}/mlflow.db")
 
     def seed(version: str) -> int:
@@ -256,7 +271,8 @@ def test_a_champion_that_was_measured_otherwise_is_measured_again(made: Made, ca
         return json.loads(tags["measurement.frechet_efficientnet_lite0"])["identity"]["seed"]
 
     assert seed("1") == 0
-    lines = register(settings, base, tuned, Path("registered-otherwise"), Path("cache"), device="cpu")
+    places: dict[str, Any] = {"output": Path("registered-otherwise"), "cache": Path("cache")}
+    lines = register(settings, **base, **tuned, **places, device="cpu")
     assert "models:/digits/1, the champion, was measured in another way than the candidate" in capsys.readouterr().err
     assert seed("1") == seed("2") == 3
     assert lines[0].gate in ("promoted", "refused") and "of champion version 1" in lines[0].reason
@@ -268,11 +284,9 @@ def test_a_generator_of_no_use_is_not_registered(made: Made, role: str, tmp_path
     evaluations = {"base": made.folder / "evaluation", "finetuned": made.folder / "tuned-evaluation"}
     copy = Path(shutil.copytree(evaluations[role], tmp_path / "copy"))
     acceptance.write(copy, "fid is 900, above evaluate.max_distance = 400")
-    given = {
-        "base": Candidate(made.folder / "model", evaluations["base"], made.folder / "base"),
-        "finetuned": Candidate(made.folder / "tuned", evaluations["finetuned"], made.folder / "target"),
-    }
-    given[role] = replace(given[role], evaluation=copy)
+    evaluations[role] = copy
+    base = _candidate("base", made.folder / "model", evaluations["base"], made.folder / "base")
+    tuned = _candidate("finetuned", made.folder / "tuned", evaluations["finetuned"], made.folder / "target")
     with pytest.raises(RegistrationError, match=f"the {role} generator is of no use \\(fid is 900"):
-        register(made.settings, given["base"], given["finetuned"], tmp_path / "registration", tmp_path / "cache")
+        register(made.settings, **base, **tuned, output=tmp_path / "registration", cache=tmp_path / "cache")
     assert not (tmp_path / "registration").exists()

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from atelier.config.model import architectures
 from atelier.latent import moves
 from atelier.models.model import GeneratorError, load_generator, sample, slerp
 from atelier.networks.layers import Generator
-from atelier.networks.zoo import FAMILIES
 from tests.support.small_models import CLASSES, make_checkpoint
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=architectures())
 def generator(request: pytest.FixtureRequest, tmp_path: Path) -> Generator:
     return load_generator(make_checkpoint(tmp_path / "checkpoint", request.param))
 

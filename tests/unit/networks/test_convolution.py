@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from atelier.config.model import R3GANSettings
 from atelier.losses.penalties import gradient_penalty
 from atelier.networks.convolution import Convolution
 from atelier.networks.layers import ImageShape, channels_last, leaving
 from atelier.networks.modes import differentiated_twice, no_weight_gradients
 from atelier.networks.r3gan import R3GANDiscriminator
+from atelier.networks.r3gan_settings import Settings as R3GANSettings
 
 FORMS: list[dict[str, Any]] = [
     {"padding": 1},

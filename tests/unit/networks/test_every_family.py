@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from atelier.config import settings
+from atelier.config.model import architectures
 from atelier.losses.adversarial import OBJECTIVES
-from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from tests.support.small import PARAMS
 from tests.support.small_models import LATENT, model, players
+from tests.support.updates import labeled
 
 N = 8
 
@@ -33,7 +34,7 @@ REGULARISED = {
 }
 
 
-@pytest.mark.parametrize("family", zoo.FAMILIES)
+@pytest.mark.parametrize("family", architectures())
 def test_bfloat16_is_near_float32(family: str) -> None:
     generator, discriminator = players(family, True, 28, 1)
     z, label = torch.randn(N, LATENT), torch.arange(N) % 5
@@ -49,7 +50,7 @@ def test_bfloat16_is_near_float32(family: str) -> None:
 
 def combinations() -> Iterator[tuple[str, str, list[str]]]:
     """Every family with every objective, with every regulariser, with every augmentation, and with every way of the label."""
-    for family in zoo.FAMILIES:
+    for family in architectures():
         for objective in OBJECTIVES:
             bound = ["gradient_penalty=10.0"] if objective == "wasserstein" else []
             yield family, objective, [*OFF, f"objective={objective}", *bound]
@@ -77,16 +78,16 @@ def test_whatever_makes_sense_together_moves(family: str, name: str, train: list
         return
     torch.manual_seed(0)
     task = Generation(chosen.model, chosen.train, ImageShape(28, 1, 5))
-    batch = Batch(torch.rand(N, 1, 28, 28) * 2 - 1, torch.arange(N) % 5)
-    optimisers = {player: torch.optim.Adam(network.parameters(), 1e-3) for player, network in task.players.items()}
+    images, labels = torch.rand(N, 1, 28, 28) * 2 - 1, torch.arange(N) % 5
+    optimizers = {name: torch.optim.Adam(network.parameters(), 1e-3) for name, network in task.networks.items()}
     for _ in range(2):
-        for player, network in task.players.items():
-            task.hold_all_but(player)
-            loss, shown = task.loss(player, Batch(batch.images.clone(), batch.labels), task.draw(player, N), Pressure(1.0, 0.5))
-            optimisers[player].zero_grad()
+        for update in task.updates:
+            network = task.networks[update.name]
+            task.activate(update)
+            loss, logged = task.loss(update, labeled(images.clone(), labels), task.draw(update, N), StepWeights(1.0, 0.5))
+            optimizers[update.name].zero_grad()
             loss.backward()
             assert torch.isfinite(loss) and all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
-            optimisers[player].step()
-            task.finished(player)
-            task.remember(player, shown)
-            assert all(torch.isfinite(value) for value in task.signals({k: v.reshape(-1) for k, v in shown.items()}).values())
+            optimizers[update.name].step()
+            task.after(update, logged)
+            assert all(torch.isfinite(value) for value in task.signals(update, logged).values())

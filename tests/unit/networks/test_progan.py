@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from atelier.config.model import ProGANSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.progan import Growth, ProGANDiscriminator, ProGANGenerator
+from atelier.networks.progan_settings import Settings as ProGANSettings
 from tests.support.small_models import LATENT, players
 
 

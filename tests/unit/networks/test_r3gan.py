@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from atelier.config.model import R3GANSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.r3gan import R3GANDiscriminator, R3GANGenerator, ResidualBlock
+from atelier.networks.r3gan_settings import Settings as R3GANSettings
 from tests.support.small_models import LATENT, players
 
 Array = np.ndarray

@@ -9,11 +9,12 @@ from scipy.stats import norm, truncnorm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.config.model import BigGANSettings, ResNetSettings
 from atelier.networks.biggan import BigGANDiscriminator, BigGANGenerator
+from atelier.networks.biggan_settings import Settings as BigGANSettings
 from atelier.networks.layers import ImageShape
 from atelier.networks.residual import ConditionalBatchNorm, DownBlock, SelfAttention, UpBlock, by_class, glorot, renew, spectral
 from atelier.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from atelier.networks.resnet_settings import Settings as ResNetSettings
 from tests.support.small_models import LATENT, players
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atelier.config.model import StyleGAN2Settings
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, downsample, upsample
 from atelier.networks.stylegan2 import DownBlock, ModulatedConv, StyleGAN2Discriminator, StyleGAN2Generator, leaky
+from atelier.networks.stylegan2_settings import Settings as StyleGAN2Settings
 from tests.support.small_models import LATENT, model, players
 
 

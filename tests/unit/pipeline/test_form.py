@@ -10,12 +10,14 @@ from ruamel.yaml import YAML
 
 from atelier.config.data import SOURCES
 from atelier.config.evaluation import Metric
-from atelier.config.model import ModelSettings
+from atelier.config.model import ModelSettings, architectures, family
 from atelier.config.section import SettingsError, parse
-from atelier.config.settings import load
+from atelier.config.settings import SECTIONS, Settings, load
 from atelier.config.training import TrainSettings
 from pipelines import form
 from tests.support.small import ROOT
+
+R3GAN = ["model.architecture=r3gan", "model.r3gan.channels=[8, 8, 4]", "model.r3gan.group_size=8"]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,8 @@ def parameters() -> dict[str, dict[str, Any]]:
 def test_every_value_of_params_yaml_is_in_the_form(parameters: dict[str, dict[str, Any]]) -> None:
     raw = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     selector = raw["cluster"].pop("node_selector")  # a mapping that is one value
-    values = {**dict(form.flat(raw)), "cluster.node_selector": selector}
+    family = raw["model"].pop("dcgan")  # so is the section of the architecture
+    values = {**dict(form.flat(raw)), "cluster.node_selector": selector, "model.family": family}
     assert set(parameters) == {key.replace(".", "_") for key in values}
     assert {name: parameter["defaultValue"] for name, parameter in parameters.items()} == {
         key.replace(".", "_"): value for key, value in values.items()
@@ -44,7 +47,7 @@ def test_every_value_of_params_yaml_is_in_the_form(parameters: dict[str, dict[st
         ("train_r1", "NUMBER_DOUBLE"),
         ("train_beta1", "NUMBER_DOUBLE"),
         ("model_conditional", "BOOLEAN"),
-        ("model_mlp_hidden", "LIST"),
+        ("model_family", "STRUCT"),
         ("evaluate_metrics", "LIST"),
         ("data_resolution", "NUMBER_INTEGER"),
         ("finetune_init_from", "STRING"),
@@ -62,7 +65,7 @@ def test_descriptions_are_those_of_the_settings(parameters: dict[str, dict[str, 
 
 
 def test_choices_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]) -> None:
-    assert parameters["model_architecture"]["literals"] == list(get_args(ModelSettings.model_fields["architecture"].annotation))
+    assert parameters["model_architecture"]["literals"] == list(architectures())
     assert {"mlp", "dcgan", "stylegan2"} <= set(parameters["model_architecture"]["literals"])
     assert parameters["target_channels"]["literals"] == [1, 3]
     assert parameters["finetune_objective"]["literals"] == parameters["train_objective"]["literals"]
@@ -77,21 +80,30 @@ def test_what_a_list_cannot_offer_is_in_the_description(parameters: dict[str, di
 
 
 def test_a_filled_form_gives_the_settings_back() -> None:
-    settings = load(ROOT / "params.yaml", ["model.mlp.hidden=[3, 5]", "train.seed=7"])
+    settings = load(ROOT / "params.yaml", [*R3GAN, "train.seed=7"])
     filled = form.filled(settings)
-    filled["model_mlp_hidden"] = [3.0, 5.0]  # as KFP hands a list over
+    filled["model_family"] |= {"channels": [8.0, 8.0, 4.0], "blocks": 1.0}  # as KFP hands numbers of a mapping over
     for section in ("data", "model", "finetune", "evaluate"):
         given = {key: filled[form.parameter(f"{section}.{key}")] for key in form.keys(section)}
-        assert form.plain(section, given) == getattr(settings, section).model_dump(mode="json")
-    assert all(isinstance(width, int) for width in form.plain("model", {"mlp.hidden": [3.0]})["mlp"]["hidden"])
+        assert parse(form.plain(section, given), SECTIONS[section], "the form").model_dump() == expected(settings, section)
+    filled["model_family"] = {}
+    given = {key: filled[form.parameter(f"model.{key}")] for key in form.keys("model")}
+    assert parse(form.plain("model", given), ModelSettings, "the form").family == family("r3gan")(), "nothing is its defaults"
+
+
+def expected(settings: Settings, section: str) -> dict[str, Any]:
+    """The section without what of the model is of another architecture."""
+    values = getattr(settings, section).model_dump()
+    return {key: value for key, value in values.items() if key != "dcgan"}
 
 
 @pytest.mark.parametrize("widths", [[3.7], ["wide"], [8.0, float("inf")], "wide", [[8.0]], [True]])
 def test_a_list_that_is_none_of_whole_numbers_is_refused_by_name(widths: Any) -> None:
     """Not cut to whole numbers, nor an error of Python: the validation says which key is wrong."""
-    given = {key: form.filled(load(ROOT / "params.yaml"))[form.parameter(f"model.{key}")] for key in form.keys("model")}
-    with pytest.raises(SettingsError, match=r"the form: model\.mlp\.hidden"):
-        parse(form.plain("model", {**given, "mlp.hidden": widths}), ModelSettings, origin="the form", prefix="model")
+    filled = form.filled(load(ROOT / "params.yaml", R3GAN))
+    given = {key: filled[form.parameter(f"model.{key}")] for key in form.keys("model")} | {"family": {"channels": widths}}
+    with pytest.raises(SettingsError, match=r"the form: model\.r3gan\.channels"):
+        parse(form.plain("model", given), ModelSettings, origin="the form", prefix="model")
 
 
 def test_a_broken_file_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from atelier.metrics.evaluator import Evaluation
 from atelier.registry.register import register as register_generator
 from atelier.tracking.client import client
 from atelier.tracking.step_run import step_run
-from components.register import Candidate, Line, RegistrationError, main, of_now, register
+from components.register import Line, RegistrationError, main, of_now, register
 from tests.support.small import ROOT
 
 
@@ -52,11 +52,14 @@ def test_an_evaluation_of_another_generator_is_refused(
     for name, (file, about) in files.items():
         sha256 = hashes[about] if name != wrong else hashes["tuned" if about == "base" else "base"]
         Evaluation([measurement(1.0)], generator=sha256).write(file)
-    base, tuned = (Candidate(checkpoints[name], tmp_path / f"about-{name}", tmp_path) for name in ("base", "tuned"))
+    roles = {"base": "base", "finetuned": "tuned"}
+    folders: dict[str, Any] = {role: checkpoints[name] for role, name in roles.items()}
+    folders |= {f"{role}_evaluation": tmp_path / f"about-{name}" for role, name in roles.items()}
+    folders |= {f"{role}_data": tmp_path for role in roles}
     file, about = files[wrong]
     said = rf"{file.parent}: {file.name} .* another generator than that of {checkpoints[about]}; evaluate it again"
     with pytest.raises(RegistrationError, match=said):
-        register(settings, base, tuned, tmp_path / "registration", tmp_path / "cache")
+        register(settings, **folders, output=tmp_path / "registration", cache=tmp_path / "cache")
     assert not (tmp_path / "registration").exists()
 
 

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from atelier.data.packed import PackedDataset
-from atelier.tasks.base import Batch, Draws, Pressure
-from atelier.tasks.generation.task import Generation
-from atelier.training import run as running
+from atelier.tasks.base import Batch, Loss, StepWeights, Update
+from atelier.tasks.generation.task import Generation, GenerationDraws
 from atelier.training.alarms import TrainingStopped, Watch
 from tests.support.alarms import POINTS, digits_settings, train
 from tests.support.driver import tiny
@@ -43,19 +41,16 @@ def test_a_generator_of_few_gaussians_has_collapsed(kind: str, tmp_path: Path) -
 class OneDigit(Generation):
     """Its networks see the threes alone: what a generator has become of which one class is left."""
 
-    def loss(self, player: str, batch: Batch, draws: Draws, pressure: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
-        threes = torch.nonzero(batch.labels == 3)[:, 0]
-        index = threes[torch.arange(len(batch.labels)) % len(threes)] if len(threes) else torch.zeros_like(batch.labels)
-        return super().loss(player, Batch(batch.images[index], batch.labels[index]), draws, pressure)
+    def loss(self, update: Update, batch: Batch, draws: GenerationDraws, weights: StepWeights) -> Loss:
+        threes = torch.nonzero(batch["label"] == 3)[:, 0]
+        index = threes[torch.arange(len(batch["label"])) % len(threes)] if len(threes) else torch.zeros_like(batch["label"])
+        return super().loss(update, {field: values[index] for field, values in batch.items()}, draws, weights)
 
 
-def test_digits_with_one_class_left_have_collapsed(
-    digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(running, "Generation", OneDigit)
+def test_digits_with_one_class_left_have_collapsed(digits: PackedDataset, tmp_path: Path) -> None:
     chosen = digits_settings("train.objective=nonsaturating", "train.r1=0.1", "model.conditional=false", STOP)
     with pytest.raises(TrainingStopped) as stopped:
-        train(chosen, digits, tmp_path)
+        train(chosen, digits, tmp_path, task=OneDigit)
     assert named(stopped, "collapse", 32000) and "kinds" in str(stopped.value)
 
 

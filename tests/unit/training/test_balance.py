@@ -8,6 +8,7 @@ import pytest
 
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
+from atelier.tasks.base import Update
 from atelier.tasks.generation.task import Generation
 from atelier.training.balance import Balance
 from tests.support.driver import tiny
@@ -53,13 +54,11 @@ def test_the_generator_waits_for_the_critics_steps(
     digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moves: dict[str, int] = {}
-    from atelier.tasks.generation.task import Generation
-
     loss = Generation.loss
 
-    def counted(self: Generation, player: str, *rest: object) -> object:
-        moves[player] = moves.get(player, 0) + 1
-        return loss(self, player, *rest)  # type: ignore[arg-type]
+    def counted(self: Generation, update: Update, *rest: object) -> object:
+        moves[update.name] = moves.get(update.name, 0) + 1
+        return loss(self, update, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Generation, "loss", counted)
     trained(digits, tmp_path, "train.critic_steps=5", "train.images=3200")

@@ -15,14 +15,14 @@ import torch
 from atelier.data.packed import PackedDataset
 from atelier.models.model import from_uint8
 from atelier.networks.layers import Discriminator, ImageShape, Verdict
-from atelier.tasks.base import Batch
-from atelier.tasks.generation.mode_coverage import COUNTED, LEARNT, Kinds
-from atelier.tasks.generation.probe import COMPARED, Sight, ordered
+from atelier.tasks.generation.probe import COMPARED, GenerationProbe, ordered
 from atelier.tasks.generation.task import Generation
-from atelier.training.batches import held_out
+from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds
+from atelier.training.batches import Batches
 from atelier.training.diagnosis import latest, remarks
 from tests.support.driver import FAMILIES, tiny
 from tests.support.duels import CPU, few_digits, points, trained
+from tests.support.examples import Given
 
 
 def test_ordered_pairs_against_a_loop() -> None:
@@ -42,14 +42,10 @@ def test_ordered_pairs_against_a_loop() -> None:
     assert ordered(lower, None, lower, None) == 0.5 and ordered(lower + 10, None, lower, None) == 1
 
 
-def batches(images: torch.Tensor) -> list[Batch]:
-    return [Batch(part, torch.zeros(len(part), dtype=torch.long)) for part in images.split(COMPARED)]
-
-
 def test_images_of_one_digit_are_of_few_kinds(digits: PackedDataset) -> None:
     """As diverse as others, pixel by pixel, but in few cells of a partition of the real images."""
     everything = torch.from_numpy(digits.images(np.arange(len(digits)))).float() / 127.5 - 1
-    kinds = Kinds(batches(everything[: (LEARNT + COUNTED) * COMPARED]))
+    kinds = Kinds(everything[: (LEARNT + COUNTED) * COMPARED].split(COMPARED))
     assert 0.8 < kinds.share(everything[-COMPARED:]) < 1.2
     for digit in range(10):
         assert kinds.share(everything[torch.from_numpy(digits.labels == digit)][:COMPARED]) < 0.3
@@ -59,7 +55,7 @@ def test_images_of_one_digit_are_of_few_kinds(digits: PackedDataset) -> None:
 def test_kinds_are_the_effective_number_of_cells() -> None:
     """Four colours are four cells; in shares of 1/2, 1/4 and 1/4 the entropy is 1.5 bits."""
     four = torch.linspace(-1, 1, 4).repeat(COMPARED // 4).reshape(-1, 1, 1, 1).expand(-1, 3, 40, 40)
-    kinds = Kinds(batches(four.repeat(LEARNT + COUNTED, 1, 1, 1)))
+    kinds = Kinds(four.repeat(LEARNT + COUNTED, 1, 1, 1).split(COMPARED))
     assert kinds.typical == pytest.approx(4)
     unequal = four[torch.tensor([0, 0, 1, 2])].repeat(8, 1, 1, 1)
     assert kinds.share(unequal) == pytest.approx(2**1.5 / 4)
@@ -87,24 +83,24 @@ class Knows(Discriminator):
 def test_a_critic_that_knows_its_images_by_heart_is_seen_through(digits: PackedDataset) -> None:
     chosen = tiny("model.conditional=false")
     task = Generation(chosen.model, chosen.train, ImageShape(28, 1, 0))
-    real, fresh = batches(from_uint8(torch.randint(0, 256, (2 * COMPARED, 1, 28, 28), dtype=torch.uint8)))
-    kinds = Kinds([real] * (LEARNT + COUNTED))
-    critic = Knows(task.shape, real.images)
-    look = Sight(task.generator, critic, 0, real, fresh, kinds).look(task.generator)
+    real, fresh = from_uint8(torch.randint(0, 256, (2 * COMPARED, 1, 28, 28), dtype=torch.uint8)).split(COMPARED)
+    critic, averages = Knows(task.shape, real), {"generator": task.generator}
+    look = GenerationProbe(task.generator, critic, 0, Given(real, fresh)).measure(averages)
     assert (look["overfitting"], look["separation_held_out"]) == (1.0, 0.5)
     assert critic.training and set(critic.judged) == {COMPARED // 3 * 3}
-    assert list(Sight(task.generator, critic, 0, real, None, kinds).look(task.generator)) == ["diversity", "kinds"]
+    alone = GenerationProbe(task.generator, critic, 0, Given(real, None))
+    assert list(alone.measure(averages)) == list(alone.curves) == ["diversity", "kinds"]
 
 
 def test_held_out_images_are_those_of_the_other_split(digits: PackedDataset, tmp_path: Path) -> None:
-    found = held_out(digits, 0, COMPARED, CPU)
+    found = Batches({"data": digits}, 0, CPU).held_out(COMPARED)
     kept = PackedDataset(digits.folder, "test")
     pixels = {(image.tobytes(), label) for image, label in zip(kept.images(np.arange(len(kept))), kept.labels, strict=True)}
-    assert found is not None and len(found.images) == COMPARED
-    back = ((found.images + 1) * 127.5).round().to(torch.uint8).contiguous().numpy()
-    assert all((image.tobytes(), label) in pixels for image, label in zip(back, found.labels.tolist(), strict=True))
-    assert held_out(PackedDataset(digits.folder, "all"), 0, COMPARED, CPU) is None
-    assert held_out(few_digits(tmp_path, 0.0), 0, COMPARED, CPU) is None
+    assert found is not None and len(found["image"]) == COMPARED
+    back = ((found["image"] + 1) * 127.5).round().to(torch.uint8).contiguous().numpy()
+    assert all((image.tobytes(), label) in pixels for image, label in zip(back, found["label"].tolist(), strict=True))
+    for without in (PackedDataset(digits.folder, "all"), few_digits(tmp_path, 0.0)):
+        assert Batches({"data": without}, 0, CPU).held_out(COMPARED) is None
 
 
 @pytest.mark.parametrize("family", ["resnet", "dcgan", "stylegan2"])

@@ -34,20 +34,21 @@ def test_finetuning_with_frozen_stages_and_other_classes(family: str, digits: Pa
     chosen = settings(family)
     measure = pixel_distance(digits)
     base, child = tmp_path / "base", tmp_path / "child"
-    run(chosen.model, chosen.train, digits, base, tmp_path / "states", measure, {}, CPU, Ranks(), git={})
+    run(Generation, chosen.model, chosen.train, {"data": digits}, base, tmp_path / "states", measure, {}, CPU, Ranks(), git={})
     start = Start(base)
-    start.check(chosen.model, 28, 1, "the target")
+    start.check(chosen.model, {"data": digits})
     other = PackedDataset(digits.folder)
     other.classes = ["new", *reversed(digits.classes[1:])]
 
     torch.manual_seed(5)
     assert isinstance(chosen.finetune, FinetuneSettings)
     task = Generation(chosen.model, chosen.finetune, start.info.shape)
-    fresh = {name: player.state_dict() for name, player in task.players.items()}
+    fresh = {name: player.state_dict() for name, player in task.networks.items()}
     average = Generation(chosen.model, chosen.finetune, start.info.shape).generator
-    assert start.load(task, average, other.classes) == ["new"]
+    (remark,) = start.load(task, {"generator": average}, {"data": other})
+    assert remark.startswith("1 of 10 classes are new to the generator: new (it knows ")
     saved = load_file(base / "players.safetensors")
-    for name, player in task.players.items():
+    for name, player in task.networks.items():
         rows = class_rows(player)
         assert bool(rows) == any(isinstance(module, ClassEmbedding) for module in player.modules()) and rows
         for key, now in player.state_dict().items():
@@ -57,7 +58,20 @@ def test_finetuning_with_frozen_stages_and_other_classes(family: str, digits: Pa
             else:
                 assert torch.equal(now[1:], then[1:].flip(0)) and torch.equal(now[0], fresh[name][key][0]), key
 
-    run(chosen.model, chosen.finetune, other, child, tmp_path / "states", measure, {}, CPU, Ranks(), git={}, start=start)
+    run(
+        Generation,
+        chosen.model,
+        chosen.finetune,
+        {"data": other},
+        child,
+        tmp_path / "states",
+        measure,
+        {},
+        CPU,
+        Ranks(),
+        git={},
+        start=start,
+    )
     moved = load_file(child / "players.safetensors")
     frozen = {id(p) for p in task.discriminator.stages()[0].parameters()}
     names = [f"discriminator.{name}" for name, p in task.discriminator.named_parameters() if id(p) in frozen]

@@ -20,16 +20,17 @@ from atelier.data.packed import PackedDataset
 from atelier.extractors.perceptual import _for_imagenet
 from atelier.machine.memory import OutOfMemory
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from atelier.training import batches
-from atelier.training.batches import Feed
+from atelier.training.batches import Batches
 from atelier.training.distributed import DistributedError, Ranks, choose_device
 from atelier.training.run import run
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
 from tests.support.devices import CUDA, DEVICES
 from tests.support.driver import FAMILIES, pixel_distance, tiny
+from tests.support.updates import labeled
 
 COUNT = 8
 AUGMENTED = [f"train.augment={name}" for name in ("none", "diffaugment", "ada")]
@@ -76,15 +77,15 @@ def test_losses_are_computed_on_the_gpu_alone_and_nothing_waits_for_it(
 
     monkeypatch.setattr(torch.autograd, "grad", slopes)
     with FakeTensorMode(allow_non_fake_inputs=True), Waits() as waits:
-        for network in task.players.values():
+        for network in task.networks.values():
             network.advance(0.5)
             put_trainer(network)
-        for player in task.players:
-            task.hold_all_but(player)
+        for update in task.updates:
+            task.activate(update)
             images = torch.empty(COUNT, 1, 28, 28, device="cuda")
-            batch = Batch(images, torch.zeros(COUNT, dtype=torch.int64, device="cuda"))
+            batch = labeled(images, torch.zeros(COUNT, dtype=torch.int64, device="cuda"))
             waits.found.clear()
-            loss, shown = task.loss(player, batch, task.draw(player, COUNT), Pressure(1.0, 0.5))
+            loss, shown = task.loss(update, batch, task.draw(update, COUNT), StepWeights(1.0, 0.5))
             assert {loss.device.type} | {value.device.type for value in shown.values()} == {"cuda"}
             assert not waits.found
 
@@ -100,36 +101,36 @@ def test_what_a_pretrained_network_is_shown_is_scaled_without_a_wait() -> None:
 def test_batches_are_copied_without_a_wait(resident: bool, digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     if not resident:
         monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
-    given = Feed(digits, 0, torch.device("cpu"))
+    (given,) = Batches({"data": digits}, 0, torch.device("cpu"))._sets.values()
     with FakeTensorMode(allow_non_fake_inputs=True), Waits() as waits:
         if given.resident is not None:
             given.resident = torch.empty_like(given.resident, device="cuda")
         given.device = torch.device("cuda")
         monkeypatch.setattr(given, "_read", lambda index: torch.empty(len(index), 1, 28, 28, dtype=torch.uint8))
-        batch = given.batch(0, 0, COUNT, following=COUNT)
-        assert (batch.images.device.type, batch.labels.device.type) == ("cuda", "cuda")
+        batch = given.batch(0, 0, COUNT, prefetch_start=COUNT)
+        assert {field.device.type for field in batch.values()} == {"cuda"} and list(batch) == ["image", "label"]
         assert not waits.found
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_streamed_batches_are_the_resident_ones(device: str, digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU by way of pinned memory, which is given back while copies may be under way."""
-    resident = Feed(digits, 0, torch.device(device))
+    (resident,) = Batches({"data": digits}, 0, torch.device(device))._sets.values()
     monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
-    streamed = Feed(digits, 0, torch.device(device))
+    (streamed,) = Batches({"data": digits}, 0, torch.device(device))._sets.values()
     assert streamed.resident is None and streamed._read(streamed._index(0, 0, COUNT)).is_pinned() == (device == "cuda")
     for start in range(0, 40 * COUNT, COUNT):
-        ours, theirs = (one.batch(1, start, COUNT, following=start + COUNT) for one in (streamed, resident))
-        assert ours.images.device.type == device
-        assert torch.equal(ours.images, theirs.images) and torch.equal(ours.labels, theirs.labels)
+        ours, theirs = (one.batch(1, start, COUNT, prefetch_start=start + COUNT) for one in (streamed, resident))
+        assert ours["image"].device.type == device
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[field], theirs[field]) for field in ours)
 
 
 def trained(settings: Settings, data: PackedDataset, folder: Path, device: str) -> dict[str, Tensor]:
     """The networks at the end of a run, whose convolutions on a GPU are those of float32 and the same each time."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         run(
-            settings.model, settings.train, data, folder / "model", folder / "states", pixel_distance(data), {},
-            torch.device(device), Ranks(), {},
+            Generation, settings.model, settings.train, {"data": data}, folder / "model", folder / "states",
+            pixel_distance(data), {}, torch.device(device), Ranks(), {},
         )  # fmt: skip
     return load_file(folder / "model" / "players.safetensors")
 
@@ -139,7 +140,9 @@ def trainer(family: str, data: PackedDataset, folder: Path, device: str, *overri
     settings = tiny(*FAMILIES[family], *overrides)
     torch.manual_seed(0)
     task = Generation(settings.model, settings.train, ImageShape(data.resolution, data.channels, len(data.classes)))
-    return Trainer(task, settings.train, data, RunFolder(folder, "k"), pixel_distance(data), torch.device(device), Ranks())
+    return Trainer(
+        task, settings.train, {"data": data}, RunFolder(folder, "k"), pixel_distance(data), torch.device(device), Ranks()
+    )
 
 
 SHORT = ["train.images=128", "train.evaluate_from=1.0", "train.precision=float32"]

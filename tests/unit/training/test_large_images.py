@@ -19,13 +19,12 @@ from atelier.data.packed import PackedDataset
 from atelier.io.pictures import LONGEST, grid
 from atelier.models.model import at_once, from_uint8, load_generator, sample, to_uint8
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch
-from atelier.tasks.generation.mode_coverage import COUNTED, LEARNT, Kinds
-from atelier.tasks.generation.probe import COMPARED, Sight, reduced
+from atelier.tasks.generation.probe import COMPARED, GenerationProbe, reduced
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from tests.support.driver import pixel_distance, tiny
+from tests.support.examples import Given
 from tests.support.large_images import SMALL
 from tests.support.small import PARAMS
 from tests.support.small_models import model
@@ -35,8 +34,7 @@ def test_from_files_to_a_generator(
     tmp_path: Path, data_settings: Callable[..., DataSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files that are larger, smaller and of other shapes become 512 px, and a real run trains, measures and paints them."""
-    for place in ("tasks.generation.probe", "training.trainer"):  # fewer are watched, to be quick
-        monkeypatch.setattr(f"atelier.{place}.COMPARED", 12)
+    monkeypatch.setattr("atelier.tasks.generation.probe.COMPARED", 12)  # fewer are watched, to be quick
     random = np.random.default_rng(0)
     (tmp_path / "raw").mkdir()
     for number, size in enumerate(((1200, 900), (512, 512), (300, 700), (640, 640))):
@@ -50,10 +48,11 @@ def test_from_files_to_a_generator(
     train = tiny(
         *small, "train.images=4", "train.batch=2", "train.augment=none", "train.evaluate_every=4", "model.conditional=false"
     )
-    info = run(
+    infos = run(
+        Generation,
         train.model,
         train.train,
-        data,
+        {"data": data},
         tmp_path / "model",
         tmp_path / "states",
         pixel_distance(data),
@@ -62,7 +61,7 @@ def test_from_files_to_a_generator(
         Ranks(),
         git={},
     )
-    assert info.resolution == 512
+    assert infos["generator"].resolution == 512
     (images,) = sample(load_generator(tmp_path / "model"), 3, 0)
     assert images.shape == (3, 1, 512, 512)
     with Image.open(tmp_path / "model" / "grids" / "000000004.png") as sheet:
@@ -88,17 +87,17 @@ def test_what_is_watched_is_painted_and_judged_in_parts(family: str, group: int,
     torch.manual_seed(0)
     task = Generation(chosen, tiny("model.conditional=false").train, ImageShape(32, 1, 0))
     drawn = from_uint8(torch.randint(0, 256, (2 * COMPARED, 1, 32, 32), dtype=torch.uint8))
-    real, held_out = (Batch(part, torch.zeros(COMPARED, dtype=torch.long)) for part in drawn.split(COMPARED))
-    sight = Sight(task.generator, task.discriminator, 0, real, held_out, Kinds([real] * (LEARNT + COUNTED)))
+    probe = GenerationProbe(task.generator, task.discriminator, 0, Given(*drawn.split(COMPARED)))
     generator = Counted(task.generator.eval())
-    whole, sheet = sight.look(generator), sight.picture(generator)
+    averages = {"generator": generator}
+    whole, sheet = probe.measure(averages), probe.preview(averages)
     assert generator.counts == [COMPARED, 80], "up to 256 px all at once"
     generator.counts.clear()
     monkeypatch.setattr("atelier.tasks.generation.probe.at_once", lambda side, most: 8)
-    parts = sight.look(generator)
+    parts = probe.measure(averages)
     step = 8 // group * group
     assert generator.counts == [step] * (COMPARED // step) + [COMPARED % step] * (COMPARED % step > 0)
-    drawn_whole, drawn_parts = (np.asarray(Image.open(io.BytesIO(png))).astype(int) for png in (sheet, sight.picture(generator)))
+    drawn_whole, drawn_parts = (np.asarray(Image.open(io.BytesIO(png))).astype(int) for png in (sheet, probe.preview(averages)))
     assert drawn_whole.shape == drawn_parts.shape and np.abs(drawn_whole - drawn_parts).max() <= 1, "but for rounding"
     assert {"diversity", "kinds", "overfitting"} < whole.keys() == parts.keys()
     if group == 1:

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorError, GeneratorInfo, load_generator, sample
 from atelier.tasks.generation.probe import pairwise_distance
+from atelier.tasks.generation.task import Generation
 from atelier.training import trainer
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start, read_history
@@ -41,10 +42,11 @@ def train(
 ) -> GeneratorInfo:
     settings = chosen.finetune if start else chosen.train
     measure = measure or pixel_distance(data)
-    return run(
+    infos = run(
+        Generation,
         chosen.model,
         settings,
-        data,
+        {"data": data},
         folder / "model",
         folder / "states",
         measure,
@@ -55,6 +57,7 @@ def train(
         observers=observers,
         start=start,
     )
+    return infos["generator"]
 
 
 def test_same_settings_same_bytes_and_another_seed_other_bytes(digits: PackedDataset, tmp_path: Path) -> None:
@@ -76,12 +79,12 @@ def test_micro_batches_change_rounding_only(augment: str, objective: str, digits
 
 
 def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path: Path) -> None:
-    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
-        return float(next(generator.parameters()).abs().sum()), {"identity": {"metric": "weights"}, "metrics": {}}
+    def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
+        return float(next(averages["generator"].parameters()).abs().sum()), {"identity": {"metric": "weights"}, "metrics": {}}
 
-    def draws(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def draws(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
         torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002 - what a library inside a metric may do
-        return measure(generator)
+        return measure(averages)
 
     for name, one in (("still", measure), ("draws", draws)):
         train(tiny("train.images=1280"), digits, tmp_path / name, one)
@@ -101,11 +104,11 @@ def sigterm_as_before() -> Iterator[None]:
 def test_a_signal_leaves_a_measurement_and_it_is_made_later(digits: PackedDataset, tmp_path: Path) -> None:
     measure, chosen, calls = pixel_distance(digits), tiny("train.images=1280", "train.evaluate_every=640"), [0]
 
-    def stopped(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def stopped(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
         calls[0] += 1
         if calls[0] == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return measure(generator)
+        return measure(averages)
 
     train(chosen, digits, tmp_path / "whole", measure)
     with pytest.raises(Preempted, match="stopped by SIGTERM at 1280 of 1280 images"):
@@ -128,7 +131,7 @@ def test_divergence_between_two_points_keeps_the_best_that_was_saved(digits: Pac
     values = iter([2.0, 1.0])
     calls: list[int] = []
 
-    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
         calls.append(len(calls))
         return next(values), {"identity": {"metric": "none"}, "metrics": {}}
 
@@ -139,8 +142,8 @@ def test_divergence_between_two_points_keeps_the_best_that_was_saved(digits: Pac
     poison: list[bool] = []
     norm = trainer.gradient_norm
 
-    def spoiled(module: torch.nn.Module) -> torch.Tensor:
-        return norm(module) * (float("nan") if poison else 1.0)
+    def spoiled(parameters: Any) -> torch.Tensor:
+        return norm(parameters) * (float("nan") if poison else 1.0)
 
     settings = tiny("train.images=3200", "train.log_every=3200", "train.save_every=3200", "train.evaluate_every=960")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingStopped, match=r"divergence at .*distance 2\) is kept in"):
@@ -153,8 +156,8 @@ def test_the_best_checkpoint_is_kept_not_the_last(digits: PackedDataset, tmp_pat
     values = iter([3.0, 1.0, 2.0, 2.5, 2.0, 4.0, 5.0, 6.0])
     seen: list[dict[str, torch.Tensor]] = []
 
-    def measure(generator: torch.nn.Module) -> tuple[float, dict[str, Any]]:
-        seen.append({name: tensor.clone() for name, tensor in generator.state_dict().items()})
+    def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
+        seen.append({name: tensor.clone() for name, tensor in averages["generator"].state_dict().items()})
         return next(values), {"identity": {"metric": "scripted"}, "metrics": {}}
 
     info = train(tiny("train.images=3200", "train.evaluate_every=640", "train.save_every=320"), digits, tmp_path, measure)

@@ -17,12 +17,13 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_measurement, of_a_step
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Pressure
+from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from tests.support.driver import FAMILIES, pixel_distance, tiny
+from tests.support.updates import UPDATES, labeled
 
 SHAPE, COUNT = ImageShape(28, 1, 3), 8
 
@@ -46,22 +47,22 @@ def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor],
     settings = tiny(*overrides, f"train.checkpointing={str(checkpointing).lower()}", f"train.batch={COUNT}")
     torch.manual_seed(0)
     task = Generation(settings.model, settings.train, SHAPE)
-    for player in task.players.values():
+    for player in task.networks.values():
         player.advance(0.5)
-    batch = Batch(torch.rand(COUNT, 1, 28, 28) * 2 - 1, torch.arange(COUNT) % SHAPE.classes)
+    batch = labeled(torch.rand(COUNT, 1, 28, 28) * 2 - 1, torch.arange(COUNT) % SHAPE.classes)
     found = dict[str, Tensor]()
     for name in ("discriminator", "generator", "discriminator"):
-        task.hold_all_but(name)
-        draws = task.draw(name, COUNT)
+        task.activate(UPDATES[name])
+        draws = task.draw(UPDATES[name], COUNT)
         with torch.autocast("cpu", torch.bfloat16, settings.train.precision == "bfloat16"):
-            loss, _ = task.loss(name, batch, draws, Pressure(1.0, 0.5))
+            loss, _ = task.loss(UPDATES[name], batch, draws, StepWeights(1.0, 0.5))
         loss.backward()
-    for name, player in task.players.items():
+    for name, player in task.networks.items():
         found |= {f"{name}.{key}": value for key, value in player.state_dict().items()}
         found |= {f"{name}.{key}.grad": p.grad for key, p in player.named_parameters() if p.grad is not None}
-    task.hold_all_but("generator")
+    task.activate(UPDATES["generator"])
     latents = torch.randn(COUNT, task.generator.latent_dim)
-    kept = kept_bytes(lambda: task._generate(latents, batch.labels, task.draw("generator", COUNT).chance))
+    kept = kept_bytes(lambda: task._generate(latents, batch["label"], task.draw(UPDATES["generator"], COUNT).chance))
     return copy.deepcopy(found), kept
 
 
@@ -79,8 +80,8 @@ def test_what_is_computed_again_is_the_same_to_the_bit(family: str) -> None:
 def test_the_zoo_knows_whose_micro_batches_batch_norm_sees_one_by_one(family: str) -> None:
     settings = tiny(*FAMILIES[family])
     task = Generation(settings.model, settings.train, SHAPE)
-    normed = any(isinstance(part, nn.BatchNorm2d) for player in task.players.values() for part in player.modules())
-    assert task.normalised == normed
+    normed = any(isinstance(part, nn.BatchNorm2d) for player in task.networks.values() for part in player.modules())
+    assert task.normalized == normed
 
 
 def test_compile_and_checkpointing_exclude_each_other() -> None:
@@ -90,7 +91,19 @@ def test_compile_and_checkpointing_exclude_each_other() -> None:
 
 def train(settings: Settings, data: PackedDataset, folder: Path) -> None:
     device, ranks = torch.device("cpu"), Ranks()
-    run(settings.model, settings.train, data, folder / "model", folder / "states", pixel_distance(data), {}, device, ranks, {})
+    run(
+        Generation,
+        settings.model,
+        settings.train,
+        {"data": data},
+        folder / "model",
+        folder / "states",
+        pixel_distance(data),
+        {},
+        device,
+        ranks,
+        {},
+    )
 
 
 def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
@@ -122,7 +135,7 @@ def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
 def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tmp_path: Path) -> None:
     before = list[Tensor]()
 
-    def too_large(_: torch.nn.Module) -> tuple[float, dict[str, Any]]:
+    def too_large(_: Any) -> tuple[float, dict[str, Any]]:
         before.append(torch.get_rng_state())
         torch.randn(3)  # as a measurement may draw
         with naming_remedy(lambda: of_a_measurement(64)):
@@ -133,7 +146,8 @@ def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tm
     states = tmp_path / "states"
     with pytest.raises(OutOfMemory, match=r"evaluate\.batch: 32"):
         run(
-            settings.model, settings.train, digits, tmp_path / "model", states, too_large, {}, torch.device("cpu"), Ranks(), {}
+            Generation, settings.model, settings.train, {"data": digits}, tmp_path / "model", states, too_large, {},
+            torch.device("cpu"), Ranks(), {},
         )  # fmt: skip
     (save,) = states.glob("*/step-*")
     assert int(save.name.removeprefix("step-")) * 32 >= 0.2 * 4096

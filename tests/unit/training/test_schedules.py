@@ -23,15 +23,17 @@ def test_an_old_weight_counts_half_after_the_half_life() -> None:
 
 def test_the_average_follows_the_generator(digits: PackedDataset, tmp_path: Path) -> None:
     one = trainer("dcgan", 0, digits, tmp_path, "cpu")
-    expected = {name: p.detach().clone() for name, p in one.average.named_parameters()}
+    expected = {name: p.detach().clone() for name, p in one.averages["generator"].named_parameters()}
     for _ in range(3):
         one._step()
         keep = ema_decay(32, one.settings.ema_half_life, one.settings.ema_ramp, one.seen)
-        for name, parameter in one.task.generator.named_parameters():
+        for name, parameter in one.task.networks["generator"].named_parameters():
             expected[name] = keep * expected[name] + (1 - keep) * parameter.detach()
-    for name, parameter in one.average.named_parameters():
+    for name, parameter in one.averages["generator"].named_parameters():
         torch.testing.assert_close(parameter, expected[name])
-    for (name, mean), buffer in zip(one.average.named_buffers(), one.task.generator.buffers(), strict=True):
+    for (name, mean), buffer in zip(
+        one.averages["generator"].named_buffers(), one.task.networks["generator"].buffers(), strict=True
+    ):
         assert torch.equal(mean, buffer), name
 
 
@@ -43,6 +45,6 @@ def test_rates_and_betas_follow_their_cosine(digits: PackedDataset, tmp_path: Pa
         one._step()
         for name in ("generator", "discriminator"):
             rate = getattr(settings, f"lr_{name}")
-            (group,) = one.optimisers[name].param_groups
+            (group,) = one.learner.optimizers[name].param_groups
             assert group["lr"] == cosine(rate, rate * settings.lr_final, step / one.steps)
             assert group["betas"] == (settings.beta1, cosine(settings.beta2, settings.beta2_final, step / one.steps))

@@ -25,10 +25,10 @@ from tests.support.trainers import trainer
 
 def held(one: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Every tensor and every value that the next step reads, except what the settings say."""
-    players = one.task.players
+    players = one.task.networks
     tensors = {f"{name}.{key}": value for name, net in players.items() for key, value in net.state_dict().items()}
-    tensors |= {f"average.{key}": value for key, value in one.average.state_dict().items()}
-    tensors |= {f"optimiser.{key}": value for key, value in states.optimiser_tensors(one.optimisers, players).items()}
+    tensors |= {f"average.{key}": value for key, value in one.averages["generator"].state_dict().items()}
+    tensors |= {f"optimiser.{key}": value for key, value in one.learner.tensors()["optimizers"].items()}
     tensors |= {f"random.{key}": value for key, value in states.random_state(one.device).items()}
     values = {"step": one.step, "ada": one.ada.state_dict(), "meters": [one.meter.state(), one.signal.state()]}
     return {key: value.detach().clone() for key, value in tensors.items()}, values
@@ -181,12 +181,13 @@ def test_a_finished_run_goes_when_another_starts_but_not_while_it_is_locked(tmp_
 
 def test_a_save_that_lacks_a_part_is_named(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "k" * 16)
-    states.write(folder.step(5), {"networks": {}}, {"run_key": folder.key})
+    states.write(folder.step(5), {"networks": {}, "random": {}}, {"run_key": folder.key})
+    (folder.step(5) / "random.safetensors").unlink()
     with pytest.raises(StateError, match=r"step-000000005: damaged training state .*remove this folder"):
         states.read(folder.step(5), folder.key)
 
 
-@pytest.mark.parametrize("name", ["networks.safetensors", "optimisers.safetensors", "random.safetensors", "state.json"])
+@pytest.mark.parametrize("name", ["networks.safetensors", "optimizers.safetensors", "random.safetensors", "state.json"])
 def test_a_save_in_which_a_bit_was_flipped_is_refused(name: str, digits: PackedDataset, tmp_path: Path) -> None:
     saved = trainer("mlp", 0, digits, tmp_path, "cpu")
     saved._step()

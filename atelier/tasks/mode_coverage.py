@@ -1,4 +1,4 @@
-"""Of how many kinds images are: the cells of a partition of real images into alike ones, and how evenly they are met."""
+"""How much images vary: their mean distance, and their modes, the cells of a partition of real images into alike ones."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
-
-from atelier.tasks.base import Batch
 
 CELLS = 32
 ROUNDS = 10  # of k-means
@@ -24,9 +22,9 @@ class Kinds:
     that: of one digit of ten is left a fifth of the kinds, of all that train well are more than half.
     """
 
-    def __init__(self, real: Iterable[Batch]) -> None:
-        """`real` are batches of as many images as `share` will be given: LEARNT, then COUNTED."""
-        batches = [_thumbnails(batch.images) for batch in real]
+    def __init__(self, real: Iterable[Tensor]) -> None:
+        """`real` are batches [N,C,H,W] of as many images as `share` will be given: LEARNT, then COUNTED."""
+        batches = [_thumbnails(images) for images in real]
         self.centres = k_means(torch.cat(batches[:LEARNT]))
         self.typical = float(np.mean([self._effective(batch) for batch in batches[LEARNT:]]))
 
@@ -38,6 +36,19 @@ class Kinds:
         """The effective number of cells: exp of the entropy (in nats) of the shares that fall into each."""
         shares = torch.bincount(torch.cdist(thumbnails, self.centres).argmin(dim=1)) / len(thumbnails)
         return torch.special.entr(shares).sum().exp().item()
+
+
+def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
+    """Mean Euclidean distance between the images [N,C,H,W] of every pair, within classes where two images share a label.
+
+    A collapsed generator draws the same image (of a class) from every latent: its distance goes to 0.
+    """
+    flat = images.flatten(1).float()
+    distances = torch.cdist(flat, flat)
+    counted = ~torch.eye(len(flat), dtype=torch.bool, device=flat.device)
+    if labels is not None and (alike := counted & (labels[:, None] == labels[None, :])).any():
+        counted = alike
+    return distances[counted].mean().item()
 
 
 def k_means(points: Tensor) -> Tensor:

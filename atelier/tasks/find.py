@@ -1,0 +1,22 @@
+"""From a task's name in params.yaml to its class: `atelier/tasks/NAME/task.py` names it `TASK`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from atelier.config.section import SettingsError
+from atelier.tasks.base import Task
+
+
+def find(name: str) -> type[Task]:
+    """The task of that name. Raises SettingsError naming those that there are."""
+    if name not in (known := names()):
+        raise SettingsError(f"task: {name} is no task of this version of Atelier; choose among {', '.join(known)}")
+    found: type[Task] = importlib.import_module(f"atelier.tasks.{name}.task").TASK
+    return found
+
+
+def names() -> list[str]:
+    """The names of all tasks."""
+    return sorted(module.parent.name for module in Path(__file__).parent.glob("*/task.py"))

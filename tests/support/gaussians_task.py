@@ -1,0 +1,80 @@
+"""A GAN of two dense networks over points in the plane: a task that owes nothing to any other."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from atelier.io.pictures import png
+from atelier.losses.adversarial import OBJECTIVES
+from atelier.losses.penalties import gradient_penalty
+from atelier.models.model import to_uint8
+from atelier.networks.layers import Player
+from atelier.tasks.adversarial import AdversarialTask
+from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Update
+from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds, pairwise_distance
+
+LATENT, WIDTH, SHOWN = 16, 64, 128
+
+
+class Dense(Player):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        hidden = nn.Sequential(nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
+        self.layers = nn.Sequential(nn.Flatten(), hidden, nn.Linear(WIDTH, outputs), nn.Unflatten(1, (outputs, 1, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Gaussians(AdversarialTask):
+    updates = (Update("critic", ("critic",), "discriminator"), Update("points", ("points",), "generator"))
+    products = (Product("points", "points", imitates="data"),)
+    train: Any
+
+    @classmethod
+    def build(cls, model: Any, train: Any, data: Any) -> Self:
+        task = cls()
+        task.train, task.objective, task.memory = train, OBJECTIVES[train.objective], {}
+        task.networks = {"critic": Dense(2, 1), "points": Dense(LATENT, 2)}
+        return task
+
+    def draw(self, update: Update, count: int) -> Tensor:
+        return torch.randn(count, LATENT)
+
+    def loss(self, update: Update, batch: Batch, draws: Tensor, weights: StepWeights) -> Loss:
+        real, fake = batch["image"].requires_grad_(), self.networks["points"](draws)
+        judged = [self.networks["critic"](images).flatten() for images in (real, fake)]
+        loss = getattr(self.objective, update.role)(*judged)
+        logged = {f"loss_{update.role}": loss.detach()}
+        if update.role == "discriminator":
+            logged |= {"real_logits": judged[0].detach(), "fake_logits": judged[1].detach()}
+            for weight, logits, images in zip((self.train.r1, self.train.r2), judged, (real, fake), strict=True):
+                if weights.penalty > 0 and weight > 0:
+                    loss = loss + weight * weights.penalty / 2 * gradient_penalty(logits, images).mean()
+        return Loss(loss, logged)
+
+    def probe(self, examples: Examples) -> Plane:
+        return Plane([batch["image"] for batch in itertools.islice(examples.training(SHOWN), 1 + LEARNT + COUNTED)])
+
+
+class Plane:
+    curves = ("diversity", "kinds")
+
+    def __init__(self, real: list[Tensor]) -> None:
+        self.kinds, self.real_distance = Kinds(real[1:]), pairwise_distance(real[0], None)
+        self.latents = torch.randn(SHOWN, LATENT, generator=torch.Generator().manual_seed(0))
+
+    def measure(self, averages: Any) -> dict[str, float]:
+        points = averages["points"](self.latents).detach()
+        return {"diversity": pairwise_distance(points, None) / self.real_distance, "kinds": self.kinds.share(points)}
+
+    def preview(self, averages: Any) -> bytes:
+        drawn = np.zeros((256, 256), np.uint8)
+        drawn[tuple(np.moveaxis(to_uint8(averages["points"](self.latents).detach()), 1, 0)[::-1])] = 255
+        return png(Image.fromarray(drawn))
