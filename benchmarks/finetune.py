@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from atelier.config.metrics import metrics
 from atelier.config.settings import Settings
 from atelier.config.training import TrainSettings
 from atelier.data.pack import pack
@@ -113,7 +114,7 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
 
 def cell(evaluations: list[Evaluation], kind: str) -> str:
     """Mean over the seeds and, where there are several, the lowest and the highest value of a metric."""
-    values = [next(m.value for m in found.measurements if m.name.startswith(kind)) for found in evaluations]
+    values = [next(one.value for one in found.measurements if one.kind == kind) for found in evaluations]
     spread = f" ({min(values):.4g} … {max(values):.4g})" if len(values) > 1 else ""
     return f"{statistics.mean(values):.4g}{spread}"
 
@@ -148,8 +149,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     for other in every[1:]:
         for mine, theirs in zip(every[0].measurements, other.measurements, strict=True):
             compare(mine, theirs)  # refuses numbers of different identity
-    names = [one.name for one in every[0].measurements]
-    kinds = [kind for kind in settings.evaluate.metrics if any(name.startswith(kind) for name in names)]
+    kinds = [metrics()[name].values[0].kind for name in settings.evaluate.metrics]
     yield f"\nMeasured on {args.target} with {settings.evaluate.extractor}, each trained for {settings.finetune.images:,} images;"
     yield f"mean (lowest … highest) of seeds {', '.join(map(str, args.seeds))}.\n"
     yield from table(

@@ -87,7 +87,8 @@ def _rows(first: Sequence[Trained], runs: Sequence[Trained]) -> list[list[str]]:
 
 
 def _share(evaluation: Evaluation, kind: str) -> str:
-    return next((f"{value:.0%}" for name, value in evaluation.flat.items() if name.startswith(kind)), "–")
+    found = evaluation.of_kind(kind)
+    return f"{found.value:.0%}" if found else "–"
 
 
 def _markdown(page: str, about: str, rows: list[list[str]], names: list[str], verdicts: np.ndarray) -> str:

@@ -16,11 +16,11 @@ from rich.table import Table
 from atelier.config.evaluation import Extractor, Layer
 from atelier.data.image_files import open_images
 from atelier.io.files import check_folders
-from atelier.metrics.bias import BESIDE, remarks
+from atelier.metrics.bias import remarks
 from atelier.metrics.evaluator import Evaluation
-from atelier.metrics.folders import OF_FILES, check_metrics, measure_sets
+from atelier.metrics.folders import check_metrics, measure_sets, of_files
 from atelier.metrics.identity import Measurement, MetricError
-from atelier.report.facts import interval_text, text
+from atelier.report.facts import interval_text, numbers, text
 from atelier.training.distributed import choose_device
 
 METRICS, EXTRACTOR = ("frechet", "kernel", "prdc"), "efficientnet_lite0"
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> list[str]:
             "--metrics",
             type=_metrics,
             metavar="NAMES",
-            help=f"with commas between (default: {','.join(METRICS)}); there are {', '.join(OF_FILES)}",
+            help=f"with commas between (default: {','.join(METRICS)}); there are {', '.join(of_files())}",
         ),
         group.add_argument("--extractor", choices=get_args(Extractor), help=f"the network that looks (default: {EXTRACTOR})"),
         group.add_argument(
@@ -97,9 +97,10 @@ def show(evaluation: Evaluation, notes: list[str], console: Console) -> None:
     table.add_column("value", justify="right")
     table.add_column("95 % interval")
     table.add_column("better")
+    described = numbers(evaluation)
     for one in evaluation.measurements:
         better = "higher" if one.higher_is_better else "lower"
-        table.add_row(one.name, text(one), interval_text(one), "" if BESIDE.fullmatch(one.name) else better)
+        table.add_row(one.name, text(one), interval_text(one), better if one in described else "")
     console.print(table)
     lines = identity_lines(evaluation.measurements)
     lines += [f"distance of class {name}: {value:.6g}" for name, value in evaluation.class_distances.items()]
@@ -112,7 +113,7 @@ def identity_lines(measurements: Sequence[Measurement]) -> list[str]:
     """The parts of the identities, a line each; beside what most metrics have in common stands what is true of others."""
     lines = []
     for part in asdict(measurements[0].identity):
-        if part == "metric":
+        if part in ("metric", "kind"):
             continue
         by_value: dict[str, list[str]] = {}
         for one in measurements:

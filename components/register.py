@@ -238,7 +238,7 @@ def _line(registration: Registration, found: Evaluation, images: str, candidate:
         gate=registration.verdict,
         reason=registration.reason,
         measured_on=images,
-        values=[[f"{metric_title(one.name)} {'↑' if one.higher_is_better else '↓'}", text(one)] for one in numbers(found)],
+        values=[[f"{metric_title(one)} {'↑' if one.higher_is_better else '↓'}", text(one)] for one in numbers(found)],
         report=str(candidate.evaluation / REPORT),
     )
 

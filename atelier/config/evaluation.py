@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from atelier.config.metrics import Need, metrics
 from atelier.config.section import PositiveInt, Section, Share
 
 Extractor = Literal["efficientnet_lite0", "inception", "dinov2", "onnx"]
 Layer = Literal["default", "64", "192", "768", "2048"]
-Metric = Literal[
-    "frechet", "kernel", "prdc", "memorised", "classifier", "frechet_infinity", "per_class", "inception_score", "path_length"
-]
+if TYPE_CHECKING:
+    Metric = str
+else:
+    Metric = Literal[tuple(metrics())]
 
 
 class EvaluateSettings(Section):
@@ -28,9 +30,7 @@ class EvaluateSettings(Section):
     )
     layer: Layer = Field(description="inception's features: 64, 192, 768 or 2048, its default; default for other networks")
     metrics: Annotated[list[Metric], Field(min_length=1)] = Field(
-        description="distances: frechet, kernel, frechet_infinity (of endless samples), per_class (a Fréchet distance each); "
-        "among real images: prdc (precision, recall, density, coverage), memorised (share too near to training "
-        "images); classifier (share that one reads; needs labels, as per_class), inception_score, path_length"
+        description="; ".join(f"{name} ({metric.title})" for name, metric in metrics().items())
     )
     samples: Annotated[int, Field(ge=16)] = Field(description="generated images that are measured, at least 16")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
@@ -62,9 +62,9 @@ class EvaluateSettings(Section):
             raise ValueError(f"weights {self.weights} are not for {self.extractor}: set the path of the file, or its s3:// URI")
         if self.extractor != "inception" and self.layer != "default":
             raise ValueError(f"layer {self.layer} is one of inception's, and extractor is {self.extractor}: set layer: default")
-        if "inception_score" in self.metrics and (self.extractor in ("dinov2", "onnx") or self.layer not in ("default", "2048")):
-            raise ValueError(
-                "metrics: inception_score needs a network with classes after its last layer: set extractor inception with "
-                "layer default, or efficientnet_lite0 (whose score is named after it), or leave it out"
-            )
+        has_logits = self.extractor in ("efficientnet_lite0", "inception") and self.layer in ("default", "2048")
+        for name in self.metrics:
+            if Need.LOGITS in metrics()[name].needs and not has_logits:
+                why = f"{self.extractor} with layer {self.layer} has none"
+                raise ValueError(f"metrics: {metrics()[name].refusal(Need.LOGITS, why)}")
         return self

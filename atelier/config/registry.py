@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
+from atelier.config.metrics import Value, deciding, limits
 from atelier.config.section import Section, Share, Weight
+
+if TYPE_CHECKING:
+    Primary = str
+else:
+    Primary = Literal[tuple(deciding())]
 
 
 class RegistrySettings(Section):
@@ -30,17 +36,26 @@ class RegistrySettings(Section):
 class GateSettings(Section):
     """Who becomes champion in the registry."""
 
-    primary: Literal["frechet", "kernel"] = Field(description="number that decides, lower is better: frechet or kernel")
+    primary: Primary = Field(description=f"number that decides, lower is better: {' or '.join(deciding())}")
     min_delta: Weight = Field(
         description="by how much more than this it must beat the champion's, whose 95 % interval must not meet its own"
     )
-    min_coverage: Share = Field(
-        description="share of real images with a generated one near them, below which it has collapsed; 0.0 for no such floor"
-    )
-    min_recall: Share = Field(
-        description="share of real images that it might have painted, below which it has collapsed; 0.0 for no such floor"
-    )
-    min_class_share: Share = Field(description="share of its rarest class, below which it has collapsed; 0.0 for no such floor")
-    max_memorised: Share = Field(
-        description="share of its images that are nearer to a training image than 99 % of held-out ones; 1.0 for no such ceiling"
+
+    def limit(self, value: Value) -> float:
+        """The limit of a value that declares one."""
+        return float(getattr(self, value.limit))
+
+
+def _limit(value: Value) -> tuple[Any, Any]:
+    what = f"{value.limit_text}; {value.open_limit} for no such {'floor' if value.is_floor else 'ceiling'}"
+    return Share, Field(value.open_limit, description=what)
+
+
+if not TYPE_CHECKING:  # with a key for each value that declares a limit; without the key there is none
+    GateSettings = create_model(
+        GateSettings.__name__,
+        __base__=GateSettings,
+        __module__=__name__,
+        __doc__=GateSettings.__doc__,
+        **{value.limit: _limit(value) for _, value in limits()},
     )

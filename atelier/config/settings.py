@@ -18,7 +18,8 @@ from ruamel.yaml import YAML, YAMLError
 
 from atelier.config.cluster import ClusterSettings
 from atelier.config.data import DataSettings
-from atelier.config.evaluation import EvaluateSettings, Metric
+from atelier.config.evaluation import EvaluateSettings
+from atelier.config.metrics import LABELED, deciding, limits, metrics
 from atelier.config.model import ModelSettings
 from atelier.config.registry import GateSettings, RegistrySettings
 from atelier.config.section import Section, SettingsError, parse, replaced
@@ -50,8 +51,11 @@ class Settings(Section):
             self._check_duel(name, getattr(self, name))
         if self.model.conditional and not (self.data.labels and self.target.labels):
             raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")
-        if "classifier" in self.evaluate.metrics and not (self.data.labels and self.target.labels):
-            raise ValueError("evaluate.metrics: classifier needs labels; set data.labels and target.labels, or leave it out")
+        for name in self.evaluate.metrics:
+            if metrics()[name].needs & LABELED and not (self.data.labels and self.target.labels):
+                raise ValueError(
+                    f"evaluate.metrics: {name} needs labels; set data.labels and target.labels, or {metrics()[name].removal}"
+                )
         for needed, why, otherwise in self._measured_for_gate():
             if needed not in self.evaluate.metrics:
                 raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set {otherwise}")
@@ -79,17 +83,16 @@ class Settings(Section):
         if not auxiliary and duel.classification > 0:
             raise ValueError(f"{name}.classification needs model.conditional and model.conditioning: auxiliary; set it to 0.0")
 
-    def _measured_for_gate(self) -> Iterator[tuple[Metric, str, str]]:
+    def _measured_for_gate(self) -> Iterator[tuple[str, str, str]]:
         """What has to be among evaluate.metrics, the setting of the gate that wants it, and one that does not."""
-        gate = self.gate
-        other = "kernel" if gate.primary == "frechet" else "frechet"
-        yield gate.primary, f"gate.primary: {gate.primary}", f"gate.primary: {other}"
-        floors: list[tuple[Metric, str]] = [("prdc", "min_coverage"), ("prdc", "min_recall"), ("classifier", "min_class_share")]
-        for needed, key in floors:
-            if getattr(gate, key) > 0:
-                yield needed, f"gate.{key} above 0", f"gate.{key}: 0.0"
-        if gate.max_memorised < 1:
-            yield "memorised", "gate.max_memorised below 1", "gate.max_memorised: 1.0"
+        gate, kinds = self.gate, deciding()
+        others = ", or ".join(f"gate.primary: {kind}" for kind in kinds if kind != gate.primary)
+        yield kinds[gate.primary], f"gate.primary: {gate.primary}", others
+        for metric, value in limits():
+            if gate.limit(value) != value.open_limit:
+                side = "above" if value.is_floor else "below"
+                unlimited = f"{value.open_limit:g}"
+                yield metric.name, f"gate.{value.limit} {side} {unlimited}", f"gate.{value.limit}: {value.open_limit}"
 
 
 SECTIONS: dict[str, type[Section]] = {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]

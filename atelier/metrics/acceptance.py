@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
 from pathlib import Path
 
 from atelier.config.evaluation import EvaluateSettings
 from atelier.io.files import atomic_write, canonical_json, read_json
-from atelier.metrics.bias import DISTANCE, of_real
+from atelier.metrics.bias import FRECHET, of_real
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Measurement, MetricError
 
 FILE = "verdict.json"
-KERNEL_DISTANCE = re.compile(r"kid|kernel_\w+")
 
 
 def distance(found: Evaluation) -> Measurement | None:
     """The Fréchet distance (lower is better), where it was measured."""
-    return next((one for one in found.measurements if DISTANCE.fullmatch(one.name)), None)
+    return found.of_kind(FRECHET)
 
 
 def objection(found: Evaluation, settings: EvaluateSettings) -> str:

@@ -9,7 +9,6 @@ it has as few directions as there are images, so that samples of it are at half 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -22,8 +21,7 @@ FEWEST = 8  # real images of which two samples, and two of half the size, can be
 ENOUGH = 4  # times the images of the smaller sample: of more in the larger one the distance is hardly less
 DRAWN, DRAWS = 4000, 32  # images in all draws of one size together, and draws, at most; but one draw always
 MOSTLY, SHARED = 0.5, 10.0
-DISTANCE = re.compile(r"fid|frechet_\w+")  # named by its features
-BESIDE = re.compile(rf"real_({DISTANCE.pattern})")
+FRECHET, OF_REAL = "frechet", "real_frechet"  # kinds of values
 
 
 def real_distance(features: np.ndarray, count: int, seed: int) -> float | None:
@@ -70,6 +68,7 @@ def beside(distance: Measurement, value: float) -> Measurement:
     """The measurement that stands beside a distance: that of real images, with its identity."""
     identity = replace(
         distance.identity,
+        kind=OF_REAL,
         metric=name_beside(distance),
         sampling="real images of the reference",
         parameters=f"{distance.identity.parameters}; expected of two samples in these numbers, drawn with the seed",
@@ -109,7 +108,7 @@ def remarks(measurements: Sequence[Measurement], dim: int = 0) -> list[str]:
         own, real = one.identity.samples, one.identity.reference_count
         if mostly_bias(one, measured):
             found.append(f"most of {one.name} {one.value:.4g} is bias, for {of_real(one, measured)}; {remedy}")
-        elif DISTANCE.fullmatch(one.name) and name_beside(one) not in measured and min(own, real) < dim:
+        elif one.kind == FRECHET and name_beside(one) not in measured and min(own, real) < dim:
             few = f"{own:,} and {real:,} images are few for {dim:,} features, too few to say by how much"
             found.append(f"{one.name} {one.value:.4g} may be mostly bias: {few}; {remedy}")
     return found

@@ -51,8 +51,13 @@ class Classifier:
     real: Reading
     accuracy: float
 
-    def read(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [N,C,H,W] -> probabilities float32 [N, classes]."""
+    @property
+    def width(self) -> int:
+        """Columns of what `read` returns: one a class."""
+        return len(self.classes)
+
+    def read(self, images: np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
+        """uint8 [N,C,H,W] -> probabilities float32 [N, classes]; no target is looked at."""
         return _read(self.network, images, len(self.classes))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +14,44 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from torch import nn
 
 from atelier.config.evaluation import EvaluateSettings
+from atelier.config.metrics import COMPARED, EXTRACTED, Need
 from atelier.config.section import first_problem
 from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor, load_extractor
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.io.progress import bar
 from atelier.machine.memory import naming_remedy, of_a_measurement
-from atelier.metrics.classifier import Classifier, load_classifier, summarise
-from atelier.metrics.identity import Identity, Measurement, MetricError
-from atelier.metrics.measure import OF_FEATURES, OF_REAL_FEATURES, Classes, Measuring, check_counts
-from atelier.metrics.path_length import EPSILON, path_length
-from atelier.metrics.readings import readings
+from atelier.metrics.identity import Measurement, MetricError
+from atelier.metrics.metric import (
+    Classes,
+    Reader,
+    RealImages,
+    Results,
+    View,
+    check_counts,
+    check_needs,
+    chosen,
+    measure,
+    needs_of,
+)  # fmt: skip
 from atelier.metrics.reference import Reference, load_reference
 from atelier.metrics.seen import Seen
 from atelier.models.model import draw_latents, sample
 from atelier.training.distributed import Ranks
 
 SAMPLING = "classes, where there are any, as often as among the reference images; truncation 1"
+OPTION = "evaluate.metrics"
+OF_GENERATED = frozenset({Need.CLASSES, Need.TARGET, Need.MODEL})  # needs that real images cannot meet
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Results):
     """All numbers of one set of generated images.
 
-    `class_shares` is the share of each class by name, {} without the classifier; `class_distances` the Fréchet distance within
-    each, {} without per_class; `spread` the standard deviation of a value over its subsets or splits, by name; `features` float32
-    [n, dim] are those of all images, None where no metric needed them; `generator` is the sha256 of the weights that painted the
-    images, "" where no file did.
+    `features` float32 [n, dim] are those of all images, None where no metric needed them; `generator` is the sha256 of the
+    generator's weights, "" where no file held them.
     """
 
-    measurements: list[Measurement]
-    class_shares: dict[str, float] = field(default_factory=dict)
-    class_distances: dict[str, float] = field(default_factory=dict)
-    spread: dict[str, float] = field(default_factory=dict)
     features: np.ndarray | None = None
     generator: str = ""
 
@@ -106,11 +112,14 @@ class Evaluator:
         self.dataset, self.settings, self.cache = dataset, settings, cache
         self.ranks, self.device = ranks or Ranks(), torch.device(device)
         self.progress = progress and self.ranks.first
+        self.metrics = chosen(settings.metrics)
         self.extractor: Extractor | None = None
         self.reference: Reference | None = None
-        self.held_out: Reference | None = None
-        self.classifier: Classifier | None = None
-        self.measuring: Measuring | None = None
+        self.readers: dict[str, Reader] = {}
+        self._held_out: Reference | None = None
+        self._memory: dict[Any, Any] = {}
+        self._bias = keep
+        self._looks = bool(needs_of(self.metrics) & EXTRACTED)
         if not self.ranks.first:
             self.ranks.any(False, self.device)  # the first rank has filled the cache
         self._load(keep)
@@ -118,19 +127,32 @@ class Evaluator:
             self.ranks.any(False, self.device)
 
     def _load(self, keep: bool) -> None:
-        dataset, settings, cache, wanted = self.dataset, self.settings, self.cache, set(self.settings.metrics)
-        check_counts(settings.metrics, settings.samples, len(dataset), "evaluate.metrics")
-        if wanted & {*OF_FEATURES, "path_length"}:
+        dataset, settings, needs = self.dataset, self.settings, needs_of(self.metrics)
+        check_counts(self.metrics, settings.samples, len(dataset), OPTION)
+        if needs & {*EXTRACTED, Need.EXTRACTOR}:
             size = (dataset.resolution, dataset.resolution)
             self.extractor = load_extractor(settings.extractor, settings.weights, size, self.device, settings.layer)
-        if self.extractor and wanted & set(OF_FEATURES):
-            bias, keep = keep, keep or bool(wanted & set(OF_REAL_FEATURES))
-            self.reference = load_reference(dataset, self.extractor, cache, settings.seed, keep, self.progress)
-            self.measuring = Measuring(self.extractor, self.reference, settings.metrics, settings.seed, SAMPLING, bias=bias)
-        if self.extractor and "memorised" in wanted:
-            self.held_out = load_reference(_held_out(dataset), self.extractor, cache, settings.seed, progress=self.progress)
-        if "classifier" in wanted:
-            self.classifier = load_classifier(dataset, cache, settings.seed, self.progress)
+        check_needs(self.metrics, self._met() | OF_GENERATED, f"{dataset.folder}: {OPTION}")
+        if self.extractor and needs & COMPARED:
+            keep = keep or bool(needs & {Need.REAL_FEATURES, Need.HELD_OUT})
+            self.reference = self._reference(self.extractor, dataset, keep)
+        if self.extractor and Need.HELD_OUT in needs:
+            self._held_out = self._reference(self.extractor, PackedDataset(dataset.folder, "test"))
+        real = RealImages(dataset, self.cache, settings.seed, self.progress)
+        readers = ((metric.name, metric.reader(real)) for metric in self.metrics)
+        self.readers = {name: reader for name, reader in readers if reader}
+
+    def _met(self) -> frozenset[Need]:
+        """The needs that these real images and this extractor meet."""
+        met = {Need.LABELS} if len(self.dataset.classes) > 1 else set()
+        if self.dataset.split == "train" and self.dataset.manifest.splits["test"].count:
+            met.add(Need.HELD_OUT)
+        if self.extractor:
+            met |= {Need.EXTRACTOR, Need.FEATURES, Need.REAL_FEATURES} | ({Need.LOGITS} if self.extractor.head else set())
+        return frozenset(met)
+
+    def _reference(self, extractor: Extractor, images: PackedDataset, keep: bool = True) -> Reference:
+        return load_reference(images, extractor, self.cache, self.settings.seed, keep, self.progress)
 
     def sample(self, generator: nn.Module, classes: Sequence[str], turn: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
         """Yields the images of a generator that are measured, uint8 [n,C,H,W]; `classes` are its classes' names, in order.
@@ -154,103 +176,86 @@ class Evaluator:
         return weights if weights.any() else None
 
     def measure(self, generator: nn.Module, classes: Sequence[str]) -> Evaluation:
-        """Measures what a generator paints, and what only a generator has, its path length. `classes` as in `sample`.
+        """Measures what a generator generates, and itself. `classes` as in `sample`.
 
-        The ranks share painting and looking; each gets all numbers, equal to the bit to those of one process.
+        The ranks share the images and their features; each gets all numbers, equal to the bit to those of one process. Raises
+        MetricError for a metric that needs what there is not.
         """
         samples, batch = self.settings.samples, self.settings.batch
         counts = [min(batch, samples - start) for start in range(0, samples, batch)]
+        given = self._given(self.drawn(generator, classes), generator)
         with naming_remedy(lambda: of_a_measurement(batch)):
-            own = self.sample(generator, classes, (self.ranks.rank, self.ranks.world))
-            rows = self.ranks.in_turn(map(self._look, own), counts, self._width(), self.device)
-            found = self._evaluation(rows, self.drawn(generator, classes))
-            if "path_length" in self.settings.metrics:
-                found.measurements.append(self._path_length(generator))
-        return found
+            own = map(self._look, self.sample(generator, classes, (self.ranks.rank, self.ranks.world)), repeat(None))
+            return self._evaluation(self.ranks.in_turn(own, counts, self._width(), self.device), given)
 
-    def __call__(self, images: Iterable[np.ndarray], classes: Sequence[str] = ()) -> Evaluation:
-        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W]; `classes` names that of each, for per_class.
+    def __call__(
+        self, images: Iterable[np.ndarray], classes: Sequence[str] = (), target: Iterable[np.ndarray] | None = None
+    ) -> Evaluation:
+        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W].
 
-        Values depend on the images and their order, not on how they were cut into batches. Raises MetricError for images
-        of another shape or number than the settings and the dataset say.
+        `classes` names the class of each image, and `target` has the batches of their targets. Values depend on the images and
+        their order, not on how they were cut into batches. Raises MetricError for images of another shape or number than the
+        settings and the dataset say, and for a metric that needs what is not given.
         """
-        return self._evaluation(map(self._look, images), classes)
+        given = self._given(classes, target=target)
+        pairs = zip(images, repeat(None) if target is None else target, strict=target is not None)
+        return self._evaluation((self._look(*pair) for pair in pairs), given)
 
-    def _look(self, images: np.ndarray) -> np.ndarray:
-        """What is seen in images: features and the classifier's probabilities side by side, float32 [n, width]."""
+    def _look(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+        """Features of the images and the columns of each reader side by side, float32 [n, width]."""
         shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise MetricError(f"images are {images.dtype} {images.shape[1:]} but {self.dataset.folder} holds uint8 {shape}")
-        features = self.extractor.features(images) if self.extractor and self.reference else np.empty((len(images), 0))
-        read = self.classifier.read(images) if self.classifier else np.empty((len(images), 0))
-        return np.concatenate([features, read], axis=1, dtype=np.float32)
+        features = self.extractor.features(images) if self.extractor and self._looks else np.empty((len(images), 0))
+        columns = [reader.read(images, target) for reader in self.readers.values()]
+        return np.concatenate([features, *columns], axis=1, dtype=np.float32)
 
-    def _evaluation(self, rows: Iterable[np.ndarray], classes: Sequence[str]) -> Evaluation:
-        settings, reference, extractor = self.settings, self.reference, self.extractor
-        seen = Seen(extractor.dim, settings.samples, True, self.cache) if extractor and reference else None
-        width = extractor.dim if seen and extractor else 0
-        probabilities: list[np.ndarray] = []
+    def _width(self) -> int:
+        """Columns of what `_look` returns."""
+        return self._dim() + sum(reader.width for reader in self.readers.values())
+
+    def _dim(self) -> int:
+        return self.extractor.dim if self.extractor and self._looks else 0
+
+    def _given(
+        self, names: Sequence[str], model: nn.Module | None = None, target: Iterable[np.ndarray] | None = None
+    ) -> dict[Need, Any]:
+        """The needs that the generated images meet. Raises MetricError where that is not enough."""
+        known = self.dataset.classes
+        classes = None
+        if names and set(names) <= set(known) and self.reference:
+            generated = np.array([known.index(name) for name in names])
+            classes = Classes(known, generated, self.dataset.labels[self.reference.indices])
+        parts = {Need.CLASSES: classes, Need.TARGET: target, Need.MODEL: model}
+        given = {need: part for need, part in parts.items() if part is not None}
+        check_needs(self.metrics, self._met() | given.keys(), OPTION)
+        return given
+
+    def _evaluation(self, rows: Iterable[np.ndarray], given: dict[Need, Any]) -> Evaluation:
+        settings, dim = self.settings, self._dim()
+        seen = Seen(dim, settings.samples, True, self.cache) if dim else None
+        columns: list[np.ndarray] = []
         count = 0
         with bar("measuring", settings.samples, self.progress) as shown:
             for part in rows:
                 if count + len(part) > settings.samples:
                     raise MetricError(f"more than evaluate.samples = {settings.samples} images were generated; generate as many")
                 if seen:
-                    seen.update(part[:, :width])
-                probabilities.append(part[:, width:])
+                    seen.update(part[:, :dim])
+                columns.append(part[:, dim:])
                 count += len(part)
                 shown.update(len(part))
         if count != settings.samples:
             raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
-        evaluation = Evaluation([])
-        if reference and seen and self.measuring:
-            found = self.measuring(seen, self.held_out, self._classes(classes, reference))
-            evaluation = Evaluation(found.measurements, {}, found.by_class, found.spread, seen.features)
-        if self.classifier:
-            reading = summarise(np.concatenate(probabilities))
-            learnt_from = f"{self.dataset.content_hash}:{self.dataset.split}"
-            values = readings(self.classifier, reading, SAMPLING, learnt_from, settings.seed)
-            shares = dict(zip(self.classifier.classes, reading.shares.tolist(), strict=True))
-            evaluation = replace(evaluation, measurements=evaluation.measurements + values, class_shares=shares)
-        return evaluation
-
-    def _width(self) -> int:
-        """Columns of what `_look` returns."""
-        of_features = self.extractor.dim if self.extractor and self.reference else 0
-        return of_features + (len(self.classifier.classes) if self.classifier else 0)
-
-    def _classes(self, names: Sequence[str], reference: Reference) -> Classes | None:
-        """The class of each image on both sides, where those of the generated ones are all among the real ones'."""
-        known = self.dataset.classes
-        if not names or not set(names) <= set(known):
-            return None
-        generated = np.array([known.index(name) for name in names])
-        return Classes(known, generated, self.dataset.labels[reference.indices])
-
-    def _path_length(self, generator: nn.Module) -> Measurement:
-        assert self.extractor
-        settings = self.settings
-        value, error = path_length(generator, self.extractor.of_floats, settings.samples, settings.seed, settings.batch)  # type: ignore[arg-type]
-        identity = Identity(
-            metric=f"path_length_{self.extractor.name}",
-            extractor=f"{self.extractor.name}, {self.extractor.dim} features",
-            weights=self.extractor.weights_hash,
-            resize=self.extractor.resize,
-            samples=settings.samples,
-            sampling="pairs of latents, classes equally likely; truncation 1",
-            reference="none",
-            reference_count=0,
-            seed=settings.seed,
-            parameters=f"squared distance of features, slerp, epsilon {EPSILON:g}, 1st to 99th percentile",
-        )
-        return Measurement(value, error, identity, higher_is_better=False)
-
-
-def _held_out(dataset: PackedDataset) -> PackedDataset:
-    """The test split beside the training images. Raises MetricError where there is none."""
-    if dataset.split != "train" or not dataset.manifest.splits["test"].count:
-        raise MetricError(
-            f"{dataset.folder}: evaluate.metrics: memorised compares with held-out images, and there are none; raise "
-            "data.holdout (or target.holdout) and pack again, or take memorised out and set gate.max_memorised: 1.0"
-        )
-    return PackedDataset(dataset.folder, "test")
+        parts = {
+            Need.EXTRACTOR: self.extractor,
+            Need.FEATURES: seen,
+            Need.REAL_FEATURES: self.reference,
+            Need.LOGITS: self.extractor and self.extractor.head,
+            Need.LABELS: self.dataset.classes,
+            Need.HELD_OUT: self._held_out,
+        }
+        real = f"{self.dataset.content_hash}:{self.dataset.split}"
+        view = View(count, settings.seed, SAMPLING, real, parts | given, OPTION, self._bias, settings.batch, memory=self._memory)
+        results = measure(self.metrics, view, self.readers, np.concatenate(columns))
+        return Evaluation(**vars(results), features=seen.features if seen else None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
+from atelier.config.metrics import kind_of
 from atelier.config.section import first_problem
 from atelier.errors import AtelierError
 
@@ -27,7 +28,8 @@ class Identity:
     `weights` is the sha256 of the extractor's (or classifier's) weights; `resize` says how an image reaches its input;
     `samples` and `sampling` say how many generated images were measured and how they were drawn; `reference` is the content
     hash and split of the real images, `reference_count` how many of them were used; `seed` is that of the latents, of the
-    subsets and of the classifier; `parameters` is what else the metric's definition leaves open.
+    subsets and of the classifier; `parameters` is what else the metric's definition leaves open; `kind` is that of the declared
+    value (atelier.config.metrics), which follows from the name where a record of before has none.
     """
 
     metric: str
@@ -40,6 +42,11 @@ class Identity:
     reference_count: int
     seed: int
     parameters: str
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            object.__setattr__(self, "kind", kind_of(self.metric))
 
     def differences(self, other: Identity) -> list[str]:
         """One "part: mine, not theirs" for each part that differs."""
@@ -64,6 +71,11 @@ class Measurement:
     def name(self) -> str:
         """The metric's name: "fid" for the published Inception's 2048 features only."""
         return self.identity.metric
+
+    @property
+    def kind(self) -> str:
+        """What it measures, in whatever space."""
+        return self.identity.kind
 
     @property
     def interval(self) -> tuple[float, float] | None:

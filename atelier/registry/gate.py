@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from atelier.config.metrics import deciding, limits
 from atelier.config.registry import GateSettings
-from atelier.metrics.acceptance import KERNEL_DISTANCE
-from atelier.metrics.bias import DISTANCE, mostly_bias, of_real
+from atelier.metrics.bias import mostly_bias, of_real
 from atelier.metrics.identity import Measurement
 
-PRIMARY = {"frechet": DISTANCE, "kernel": KERNEL_DISTANCE}
-FLOORS = {"coverage": "min_coverage", "recall": "min_recall", "class_share_min": "min_class_share"}
-MEASURED_BY = {"coverage": "prdc", "recall": "prdc", "class_share_min": "classifier", "memorised": "memorised"}
+UNBIASED = "kernel"  # the kind of distance that few images do not move
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,9 @@ class Contender:
         """The number that decides, if it was measured."""
         return self.number(settings.primary)
 
-    def number(self, metric: str) -> Measurement | None:
-        """The Fréchet or the kernel distance, if it was measured."""
-        kind = PRIMARY[metric]
-        return next((one for name, one in self.measurements.items() if kind.fullmatch(name)), None)
+    def number(self, kind: str) -> Measurement | None:
+        """The measurement of this kind, if there is one."""
+        return next((one for one in self.measurements.values() if one.kind == kind), None)
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,8 @@ def _sound(candidate: Contender, settings: GateSettings) -> Check:
     if candidate.unknown:
         return Check(settings.primary, False, candidate.unknown)
     if one is None:
-        return Check(settings.primary, False, f"{settings.primary} was not measured; add it to evaluate.metrics")
+        add = f"add {deciding()[settings.primary]} to evaluate.metrics"
+        return Check(settings.primary, False, f"{settings.primary} was not measured; {add}")
     if one.higher_is_better:
         return Check(one.name, False, f"{one.name} is better when higher, which the gate does not compare by")
     if one.interval is None or not all(map(math.isfinite, (one.value, *one.interval))):
@@ -104,23 +102,20 @@ def _sound(candidate: Contender, settings: GateSettings) -> Check:
 
 
 def _floors(candidate: Contender, settings: GateSettings) -> list[Check]:
-    """The limits that are set: a floor of 0 and a ceiling of 1 ask for nothing."""
-    limits = [(name, getattr(settings, key), f"gate.{key}", True) for name, key in FLOORS.items()]
-    limits.append(("memorised", settings.max_memorised, "gate.max_memorised", False))
+    """The limits that are set, floors and ceilings."""
     checks = []
-    for name, limit, key, is_floor in limits:
-        if limit == (0 if is_floor else 1):
+    for metric, value in limits():
+        limit, key = settings.limit(value), f"gate.{value.limit}"
+        if limit == value.open_limit:
             continue
-        one = candidate.measurements.get(name)
+        one = candidate.number(value.kind)
         if one is None:
-            found = (
-                f"{name} was not measured; add {MEASURED_BY[name]} to evaluate.metrics, or set {key} to {0 if is_floor else 1}"
-            )
-            checks.append(Check(name, False, found))
+            remedy = f"add {metric.name} to evaluate.metrics, or set {key} to {value.open_limit:g}"
+            checks.append(Check(value.kind, False, f"{value.kind} was not measured; {remedy}"))
         else:
-            passed = one.value >= limit if is_floor else one.value <= limit  # false for NaN
-            sides = ("at least" if passed else "below") if is_floor else ("at most" if passed else "above")
-            checks.append(Check(name, passed, f"{name} is {one.value:.2%}, {sides} {key} = {limit:.2%}"))
+            passed = one.value >= limit if value.is_floor else one.value <= limit  # false for NaN
+            sides = ("at least" if passed else "below") if value.is_floor else ("at most" if passed else "above")
+            checks.append(Check(value.kind, passed, f"{one.name} is {one.value:.2%}, {sides} {key} = {limit:.2%}"))
     return checks
 
 
@@ -164,7 +159,7 @@ def _biased(candidate: Contender, champion: Contender | None, settings: GateSett
     if champion is None or theirs is None or not mostly_bias(theirs, candidate.measurements):
         return [Check("bias", True, found)]
     found += f", and most of {theirs.value:.4g} of champion version {champion.version} is, too"
-    own, other = candidate.number("kernel"), champion.number("kernel")
+    own, other = candidate.number(UNBIASED), champion.number(UNBIASED)
     if own is None or other is None or own.identity != other.identity:
         remedy = "raise evaluate.samples, or add kernel to evaluate.metrics"
         return [Check("bias", False, f"{found}; the kernel distance, which has no bias, is not known of both: {remedy}")]

@@ -12,6 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from atelier.config.metrics import declared_values
 from atelier.data.manifest import Manifest
 from atelier.losses.regularizers import TERMS
 from atelier.metrics.evaluator import Evaluation
@@ -56,7 +57,7 @@ def model_card(
         "## Numbers",
         _numbers(known),
         "## Limits",
-        _limits(known, {one.name: one.value for one in evaluation.measurements}),
+        _limits(known, {one.kind: one.value for one in evaluation.measurements}),
         "## How it was made",
         _making(known),
         "## Compute",
@@ -165,6 +166,7 @@ def _shares(shares: dict[str, float]) -> str:
 
 
 def _limits(known: Facts, measured: dict[str, float]) -> str:
+    """What to beware of; `measured` are the values by kind."""
     lines = ["- It knows only images like its training images, and repeats whatever is one-sided in them."]
     if not any(row.name == "fid" for row in known.rows):
         lines.append("- No FID was measured; distances in other feature spaces cannot be set beside published FIDs.")
@@ -178,26 +180,10 @@ def _limits(known: Facts, measured: dict[str, float]) -> str:
         lines.append(f"- Class {_cut(name)} is rare among its images ({share:.1%}; {real[name]:.1%} of the real ones).")
     if known.info.code.get("dirty") == "true":
         lines.append("- It was trained with changes that are not in the git commit named below.")
-    lines += _missed(measured)
-    lines.append(_copies(measured.get("memorised")))
+    for _, value in declared_values():
+        caveat = value.caveat.format(f"{measured[value.kind]:.1%}") if value.kind in measured else value.unmeasured
+        lines += [f"- {caveat}"] if caveat else []
     return "\n".join(lines)
-
-
-def _missed(measured: dict[str, float]) -> list[str]:
-    """What of the real images it does not paint, as far as that was measured."""
-    said = {"coverage": "have one of its images in their neighbourhood", "recall": "lie among its images"}
-    shares = [f"{measured[name]:.1%} {what} ({name})" for name, what in said.items() if name in measured]
-    return [f"- Of the real images {', '.join(shares)}; what the others show it paints rarely or never."] if shares else []
-
-
-def _copies(memorised: float | None) -> str:
-    """How near its images are to training images; `memorised` is a share of them, None where it was not measured."""
-    if memorised is None:
-        return "- It may paint near copies of training images: see the nearest real images in the report."
-    return (
-        f"- {memorised:.1%} of its images are nearer to a training image than 99% of held-out ones are (without copying: about "
-        "1%); the report shows the nearest."
-    )
 
 
 def _making(known: Facts) -> str:

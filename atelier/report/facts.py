@@ -8,43 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from atelier.config.metrics import Value, value_of
 from atelier.data.manifest import SPLITS, Manifest, SplitInfo
 from atelier.errors import AtelierError
-from atelier.metrics.bias import BESIDE, mostly_bias, of_real
+from atelier.metrics.bias import mostly_bias, of_real
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import IdentityMismatch, Measurement, compare
 from atelier.models.model import REMEDY, WEIGHTS, GeneratorInfo, check_weights, model_settings, read_info
 from atelier.report.charts import number_text
 from atelier.training.checkpoint import read_history
-
-OF_CLASSIFIER = ("classifier_real", "classifier_accuracy")
-TITLES = {
-    "fid": "FID",
-    "kid": "KID",
-    "real_fid": "FID between samples of real images",
-    "extrapolated_fid": "FID of endless images",
-    "worst_class_fid": "Largest FID of a class",
-    "inception_score": "Inception Score",
-    "precision": "Precision: its images that look real",
-    "recall": "Recall: real images that it might paint",
-    "density": "Density (1 is ideal)",
-    "coverage": "Coverage: real images that have a generated one near",
-    "memorised": "Memorised (1% without copying)",
-    "classifier_confident": "Read with confidence above 0.9",
-    "classifier_relative": "Read with confidence, relative to held-out real images",
-    "class_share_min": "Share of the rarest class",
-    "classifier_real": "Held-out real images read with confidence above 0.9",
-    "classifier_accuracy": "Accuracy of the classifier on held-out real images",
-}
-IN_A_SPACE = {
-    "frechet_": "Fréchet distance",
-    "real_frechet_": "Fréchet distance between samples of real images",
-    "kernel_": "Kernel distance",
-    "extrapolated_frechet_": "Fréchet distance of endless images",
-    "worst_class_frechet_": "Largest Fréchet distance of a class",
-    "class_score_": "Score of Salimans et al.",
-    "path_length_": "Perceptual path length",
-}
 
 
 class ReportError(AtelierError):
@@ -122,7 +94,7 @@ def gather(
         sha256=check_weights(checkpoint / WEIGHTS, info),
         family=model_settings(info, checkpoint).family.title,
         rows=[metric_row(one, evaluation, baseline) for one in numbers(evaluation)],
-        classifier=[metric_row(one, evaluation, None) for one in evaluation.measurements if one.name in OF_CLASSIFIER],
+        classifier=[metric_row(one, evaluation, None) for one in numbers(evaluation, "classifier")],
         class_shares=evaluation.class_shares,
         class_distances=evaluation.class_distances,
         real_shares=manifest.class_shares("train"),
@@ -134,9 +106,14 @@ def gather(
     )
 
 
-def numbers(evaluation: Evaluation) -> list[Measurement]:
-    """The measurements that describe the generator, not the classifier that reads its images, nor real images."""
-    return [one for one in evaluation.measurements if one.name not in OF_CLASSIFIER and not BESIDE.fullmatch(one.name)]
+def numbers(evaluation: Evaluation, subject: str = "generator") -> list[Measurement]:
+    """The measurements that describe the generator, or else the classifier that reads its images, or the real images."""
+    return [one for one in evaluation.measurements if declared(one).subject == subject]
+
+
+def declared(measurement: Measurement) -> Value:
+    """What the metric declares about it."""
+    return value_of(measurement.kind, measurement.name)
 
 
 def metric_row(measurement: Measurement, evaluation: Evaluation, baseline: Evaluation | None) -> MetricRow:
@@ -151,11 +128,11 @@ def metric_row(measurement: Measurement, evaluation: Evaluation, baseline: Evalu
         except IdentityMismatch as error:
             difference, remark = None, f"not compared: {error}"
         if difference is not None:
-            change = change_text(difference, measurement.name)
+            change = change_text(difference, measurement)
             better = None if difference == 0 else (difference > 0) == measurement.higher_is_better
     return MetricRow(
         name=measurement.name,
-        title=metric_title(measurement.name),
+        title=metric_title(measurement),
         value=text(measurement),
         spread=_spread(measurement, evaluation.spread.get(measurement.name)),
         direction="higher is better" if measurement.higher_is_better else "lower is better",
@@ -169,41 +146,33 @@ def metric_row(measurement: Measurement, evaluation: Evaluation, baseline: Evalu
     )
 
 
-def metric_title(name: str) -> str:
-    """A metric's name for people; the space of a distance is part of it."""
-    for prefix, title in IN_A_SPACE.items():
-        if name.startswith(prefix):
-            return f"{title} in {name.removeprefix(prefix)}"
-    return TITLES.get(name, name)
+def metric_title(measurement: Measurement) -> str:
+    """A measurement's name for people; the space of a distance is part of it."""
+    return declared(measurement).title_of(measurement.name)
 
 
 def text(measurement: Measurement) -> str:
     """The value: shares as percentages, others with four digits."""
-    if is_share(measurement.name):
-        return f"{measurement.value:.1%}"
-    return number_text(measurement.value)
+    if declared(measurement).form == "number":
+        return number_text(measurement.value)
+    return f"{measurement.value:.1%}"
 
 
-def is_share(name: str) -> bool:
-    """Whether a metric is a share of images."""
-    return name.startswith(("classifier_", "class_share")) or name in ("precision", "recall", "coverage", "memorised")
-
-
-def change_text(difference: float, name: str) -> str:
+def change_text(difference: float, measurement: Measurement) -> str:
     """By how much a number has changed: shares in points, others with three digits."""
     if difference == 0:
         return "0"
-    return f"{100 * difference:+.1f} points" if is_share(name) else f"{difference:+.3g}"
+    return f"{difference:+.3g}" if declared(measurement).form == "number" else f"{100 * difference:+.1f} points"
 
 
 def interval_text(measurement: Measurement) -> str:
     """The 95 % interval in brackets, "" where it is not known."""
     if measurement.interval is None:
         return ""
-    low, high = measurement.interval
-    if not is_share(measurement.name):
+    (low, high), form = measurement.interval, declared(measurement).form
+    if form == "number":
         return f"({number_text(low)} … {number_text(high)})"
-    if measurement.name != "classifier_relative":
+    if form == "share":
         low, high = max(low, 0.0), min(high, 1.0)
     return f"({low:.1%} … {high:.1%})"
 

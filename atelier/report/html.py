@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from atelier.config.metrics import declared_values, kind_of, value_of
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write
 from atelier.io.pictures import grid, png
@@ -25,7 +26,6 @@ from atelier.report.gallery import Neighbours, Row
 from atelier.training.diagnosis import remarks
 
 MAX_GRIDS, MAX_NEIGHBOURS, MAX_LISTED = 12, 10, 20
-WATCHED = ("precision", "recall", "coverage")
 MAX_WIDTH, GRID_WIDTH, TILE_WIDTH = 960, 480, 160
 
 
@@ -198,7 +198,7 @@ def _measured(known: Facts) -> list[Chart]:
     points = curve(evaluations, "value")
     best = next((point for point in points if point[0] == known.info.images_seen), None)
     metric = str(evaluations[-1].get("identity", {}).get("metric", "distance"))
-    title = facts.metric_title(metric)
+    title = value_of(kind_of(metric), metric).title_of(metric)
     meaning = [f"{title}, lower is better; the ring is the checkpoint that was kept"]
     if samples := known.info.settings.get("evaluate_samples"):
         meaning.append(f"on {samples:,} images ({'finetune' if known.info.parent else 'train'}.evaluate_samples)")
@@ -212,9 +212,10 @@ def _measured(known: Facts) -> list[Chart]:
 
 
 def _watched(evaluations: Sequence[dict[str, Any]]) -> list[Chart]:
-    """How the measured images lay among real ones, where that was measured."""
+    """The shares that were measured of the generator beside the distance."""
+    names = [one.kind for _, one in declared_values() if one.form == "share" and one.subject == "generator"]
     found = [{"images": one["images"], **one.get("metrics", {})} for one in evaluations]
-    series = [Series(name, points) for name in WATCHED if (points := curve(found, name))]
+    series = [Series(name, points) for name in names if (points := curve(found, name))]
     meaning = "of real images (recall, coverage) and of its own (precision); of the same images as the distance"
     return [_chart(Panel("Among real images, while training", meaning, {}, bounds=(0.0, 1.0)), series)] if series else []
 

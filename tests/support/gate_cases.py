@@ -9,7 +9,8 @@ from atelier.config.registry import GateSettings
 from atelier.metrics.identity import Identity, Measurement
 from atelier.registry.gate import Contender
 
-GATE = GateSettings(primary="frechet", min_delta=0.5, min_coverage=0.3, min_recall=0.1, min_class_share=0.02, max_memorised=0.2)
+LIMITS = {"min_coverage": 0.3, "min_recall": 0.1, "min_class_share": 0.02, "max_memorised": 0.2}
+GATE = GateSettings.model_validate({"primary": "frechet", "min_delta": 0.5, **LIMITS})
 Numbers = list[Measurement]
 
 
@@ -37,7 +38,7 @@ def numbers(
     for name, value in {"coverage": 0.8, "recall": 0.6, "class_share_min": 0.08, "memorised": 0.01, **others}.items():
         if not math.isnan(value):  # which stands for "not measured"
             found.append(
-                Measurement(value, 0.01, replace(identity, metric=in_space.get(name, name)), higher_is_better=name != "memorised")
+                Measurement(value, 0.01, replace(identity, metric=in_space.get(name, name), kind=""), name != "memorised")
             )
     return found
 
@@ -72,7 +73,7 @@ CASES = [
         "refused",
         "add prdc to evaluate.metrics, or set",
     ),
-    Case("distance-unknown", numbers(20), numbers(None), "refused", "frechet was not measured; add it to evaluate.metrics"),
+    Case("distance-unknown", numbers(20), numbers(None), "refused", "frechet was not measured; add frechet to evaluate.metrics"),
     Case("champion-unknown", [], numbers(15), "refused", "cannot be compared with: its frechet is not known"),
     Case("first-mostly-bias", None, numbers(20, real=11.0), "promoted", "most of frechet_efficientnet_lite0 20 is bias"),
     Case("hardly-bias", numbers(20), numbers(15, real=7.0), "promoted", "better by 5, intervals apart"),

@@ -82,11 +82,13 @@ def compare(args: argparse.Namespace) -> None:
 
 def numbers(first: Side, second: Side) -> list[NumberRow]:
     """Every metric that one of them has. Values of different identity are not compared, and what differs is said."""
-    return [_row(name, first.measured.get(name), second.measured.get(name)) for name in {**first.measured, **second.measured}]
+    return [
+        _row(one, first.measured.get(name), second.measured.get(name)) for name, one in (first.measured | second.measured).items()
+    ]
 
 
-def _row(name: str, first: Measurement | None, second: Measurement | None) -> NumberRow:
-    title = metric_title(name)
+def _row(either: Measurement, first: Measurement | None, second: Measurement | None) -> NumberRow:
+    title = metric_title(either)
     mine, theirs = (number(one) if one else "not measured" for one in (first, second))
     if not (first and second):
         return NumberRow(title, mine, theirs, "", "", "")
@@ -100,7 +102,7 @@ def _row(name: str, first: Measurement | None, second: Measurement | None) -> Nu
     )  # fmt: skip
     sides = {True: "B", False: "A"}[(change > 0) == second.higher_is_better]
     better = "" if not change else f"{sides} is better" + ("" if apart else ", but the intervals overlap")
-    return NumberRow(title, mine, theirs, change_text(change, name), better, "")
+    return NumberRow(title, mine, theirs, change_text(change, either), better, "")
 
 
 def parameters(first: Side, second: Side) -> list[tuple[str, str, str]]:

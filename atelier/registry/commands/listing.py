@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atelier.io.files import parse_json
-from atelier.metrics.acceptance import DISTANCE
+from atelier.metrics.bias import FRECHET
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
 from atelier.registry.ledger import CHAMPION, IN_ORDER, Entry, Ledger
 from atelier.registry.promotion import BY_HAND, REASON, VERDICT, WITHDRAWN
@@ -138,7 +138,7 @@ def distance(version: ModelVersion) -> Measurement | None:
         found = measurements(version)
     except TrackingError:
         return None
-    return next((one for name, one in found.items() if DISTANCE.fullmatch(name)), None)
+    return next((one for one in found.values() if one.kind == FRECHET), None)
 
 
 def _distance_text(version: ModelVersion) -> str:
@@ -217,10 +217,10 @@ def _numbers(version: ModelVersion) -> Table:
         table.add_column(head, overflow="fold")
     if not any(tag.startswith(MEASUREMENT) for tag in version.tags):
         return table
-    for name, one in measurements(version).items():
+    for one in measurements(version).values():
         identity = one.identity
         table.add_row(
-            metric_title(name), number(one), "higher" if one.higher_is_better else "lower",
+            metric_title(one), number(one), "higher" if one.higher_is_better else "lower",
             f"{identity.extractor}, weights {identity.weights[:12]}, {identity.resize}",
             f"{identity.samples}, seed {identity.seed}", f"{identity.reference_count} of {identity.reference[:12]}",
         )  # fmt: skip

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from atelier.config.data import DataSettings
+from atelier.config.metrics import Need
 from atelier.data.image_files import open_images
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
@@ -29,7 +30,7 @@ from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import IdentityMismatch, MetricError, compare
 from atelier.metrics.inception_score import class_score, logits
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
-from atelier.metrics.measure import Measuring
+from atelier.metrics.metric import View, chosen
 from atelier.metrics.per_class import per_class, worst
 from atelier.metrics.reference import load_reference, see
 from tests.support import commands
@@ -151,7 +152,9 @@ def test_a_packed_set_of_the_same_images_gives_the_same(
     packed = load_reference(PackedDataset(tmp_path / "packed"), extractor, tmp_path / "cache", 0, progress=False)
     seen = see(images, np.arange(COUNT), extractor, True, tmp_path, "", progress=False)
     of_files = measure(generated, reference, cache, "frechet")["frechet_efficientnet_lite0"].value
-    of_packed = Measuring(extractor, packed, ["frechet"], 0, "image files")(seen).measurements[0].value
+    parts = {Need.EXTRACTOR: extractor, Need.FEATURES: seen, Need.REAL_FEATURES: packed}
+    view = View(COUNT, 0, "image files", packed.images, parts)
+    of_packed = chosen(["frechet"])[0](view).measurements[0].value
     # The packed set holds the images in another order, so that its sums end otherwise.
     assert of_packed == pytest.approx(of_files, rel=1e-9)
 
@@ -265,7 +268,7 @@ def test_other_classes_are_refused_before_anything_is_measured(
 ) -> None:
     draw(tmp_path / "a", COUNT, 0).joinpath("dark").rename(tmp_path / "a" / "black")
     for path, theirs in ((tmp_path / "a", "black, light"), (generated / "dark", "none")):
-        with pytest.raises(MetricError, match=f"the same classes, as sub-folders, in both sets; in {path}: {theirs}; in "):
+        with pytest.raises(MetricError, match=f"the same classes, as sub-folders; in {path}: {theirs}; in "):
             measure(path, reference, cache, "per_class")
     assert not passes
 
@@ -345,12 +348,15 @@ def test_the_published_inception_up_to_a_layer(
         (["--generated", "a", "--reference", "b", "--seed", "-1"], "'-1' is not a whole number from 0 to"),
         (
             ["--metrics", "frechet,fid"],
-            "there is no metric 'fid'; choose from frechet, kernel, frechet_infinity, ",
+            "there is no metric 'fid'; choose from frechet, frechet_infinity, inception_score, kernel, per_class, prdc",
         ),
         (["--metrics", ","], "metrics are none; name one or more"),
         (["--metrics", "prdc,prdc"], "metrics are prdc, prdc; name one or more, each once"),
-        (["--metrics", "memorised"], "memorised cannot be told from two sets of images: it needs images held out"),
-        (["--metrics", "frechet,classifier"], "classifier cannot be told from two sets of images: it learns from the labels"),
+        (["--metrics", "memorised"], "memorised cannot be told from two sets of images: it needs images held out from training"),
+        (
+            ["--metrics", "frechet,classifier"],
+            "classifier cannot be told from two sets of images: it needs a packed set",
+        ),
         (["--metrics", "path_length"], "path_length cannot be told from two sets of images: it needs the generator"),
     ],
 )
@@ -385,6 +391,9 @@ def test_a_score_needs_a_network_with_classes(
     generated: Path, reference: Path, asset: Callable[[str], Path], tmp_path: Path, passes: list[int]
 ) -> None:
     weights = str(asset("weights/inception-2015-12-05-upto-Mixed_7a.pth"))
-    with pytest.raises(MetricError, match="inception has none at layer 768; choose inception"):
+    with pytest.raises(
+        MetricError,
+        match="inception at layer 768: inception_score needs a network with classes",
+    ):
         measure(generated, reference, tmp_path, "inception_score", extractor="inception", weights=weights, layer="768")
     assert not passes

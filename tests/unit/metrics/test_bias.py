@@ -80,6 +80,7 @@ def test_what_stands_beside_a_distance_has_an_identity_of_its_own() -> None:
     assert both["real_fid"].identity == replace(
         both["fid"].identity,
         metric="real_fid",
+        kind="real_frechet",
         sampling="real images of the reference",
         parameters="ddof 1; expected of two samples in these numbers, drawn with the seed",
     )

@@ -83,10 +83,10 @@ def test_the_share_read_is_also_given_relative_to_real_images(
     short: None, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluator = Evaluator(dataset, measured(samples=200, metrics=["classifier"]), tmp_path, progress=False)
-    assert evaluator.classifier is not None
-    found = replace(evaluator.classifier.real, count=200, confident=0.72)
-    monkeypatch.setattr("atelier.metrics.evaluator.summarise", lambda _: found)
-    object.__setattr__(evaluator.classifier, "real", replace(evaluator.classifier.real, count=100, confident=0.9))
+    classifier: Any = evaluator.readers["classifier"]
+    found = replace(classifier.real, count=200, confident=0.72)
+    monkeypatch.setattr(classifier_module, "summarise", lambda _: found)
+    object.__setattr__(classifier, "real", replace(classifier.real, count=100, confident=0.9))
     one = evaluator(cut(held_out[:200]))["classifier_relative"]
     assert one.value == pytest.approx(0.8) and one.higher_is_better
     assert one.standard_error == pytest.approx(0.8 * (0.28 / 0.72 / 200 + 0.1 / 0.9 / 100) ** 0.5)
@@ -115,8 +115,10 @@ def test_identity_names_what_moves_the_value(
         "reference_count": len(dataset),
         "seed": 5,
         "parameters": "cubic polynomial, unbiased, 100 subsets of 100",
+        "kind": "kernel",
     }
-    assert dataclasses.replace(kernel, metric="frechet_means", parameters="ddof 1") == evaluation["frechet_means"].identity
+    frechet = dataclasses.replace(kernel, metric="frechet_means", kind="frechet", parameters="ddof 1")
+    assert frechet == evaluation["frechet_means"].identity
     among = {name: evaluation[name].identity for name in ("coverage", "memorised")}
     assert (among["coverage"].reference_count, among["coverage"].parameters) == (100, "5 neighbours")
     assert among["memorised"].reference_count == len(dataset)
@@ -177,7 +179,7 @@ def test_an_evaluation_leaves_the_random_state_alone(
 def test_only_what_is_asked_for_is_computed(
     means: Any, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atelier.metrics.evaluator.load_classifier", lambda *args: pytest.fail("classifier was not asked for"))
+    monkeypatch.setattr(classifier_module, "load_classifier", lambda *args: pytest.fail("classifier was not asked for"))
     settings = measured(samples=64, metrics=["frechet"])
     evaluation = evaluate(held_out[:64], dataset, settings, tmp_path)
     assert list(evaluation.flat) == ["frechet_means"]
@@ -239,7 +241,7 @@ def test_beside_a_distance_of_few_images_stands_that_of_real_ones(
         calls.append(1)
         return real_distance(*arguments)
 
-    monkeypatch.setattr("atelier.metrics.measure.real_distance", counted)
+    monkeypatch.setattr("atelier.metrics.bias.real_distance", counted)
     for images, keep, names in ((dataset, True, 1), (few, False, 1), (few, True, 2)):
         evaluator = Evaluator(images, settings, tmp_path, keep=keep, progress=False)
         shape = (64, images.channels, images.resolution, images.resolution)
@@ -282,7 +284,7 @@ def test_images_that_do_not_fit_are_refused(
 def test_settings_that_do_not_fit_are_refused(digits: Path, measured: Measured, tmp_path: Path) -> None:
     dataset = PackedDataset(digits)
     dataset.classes = []
-    with pytest.raises(MetricError, match="classifier needs images of at least two labelled classes"):
+    with pytest.raises(MetricError, match=r"classifier needs a packed set with labels, .*; set data\.labels"):
         Evaluator(dataset, measured(metrics=["classifier"]), tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
 
@@ -292,7 +294,8 @@ def test_without_held_out_images_nothing_is_known_of_what_was_memorised(
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     dataset = pack_images({"a": list(noise)}, resolution=28, channels=1, holdout=0.0)
-    with pytest.raises(MetricError, match=r"memorised compares with held-out images, and there are none; raise data.holdout"):
+    said = r"memorised needs images held out from training, .*; raise data.holdout .* set gate.max_memorised: 1.0"
+    with pytest.raises(MetricError, match=said):
         Evaluator(dataset, measured(samples=16, metrics=["memorised"]), tmp_path, progress=False)
 
 
@@ -300,6 +303,7 @@ def measurement(value: float = 1.0, **changes: Any) -> Measurement:
     identity = {
         "metric": "frechet_efficientnet_lite0", "extractor": "efficientnet_lite0", "weights": "ab", "resize": "none",
         "samples": 1000, "sampling": "uniform", "reference": "cd:train", "reference_count": 50, "seed": 0, "parameters": "ddof 1",
+        "kind": "frechet",
     }  # fmt: skip
     return Measurement.from_dict(
         {"value": value, "standard_error": None, "higher_is_better": False, "identity": {**identity, **changes}}

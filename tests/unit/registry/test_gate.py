@@ -54,7 +54,9 @@ def test_which_numbers_compare() -> None:
 
 def test_the_kernel_distance_can_decide() -> None:
     kernel = GATE.model_copy(update={"primary": "kernel"})
-    by_kernel = [replace(one, identity=replace(one.identity, metric="kid")) for one in numbers(0.02, 0.001)[:1]] + numbers(90)
+    by_kernel = [
+        replace(one, identity=replace(one.identity, metric="kid", kind="")) for one in numbers(0.02, 0.001)[:1]
+    ] + numbers(90)
     better = [replace(by_kernel[0], value=0.01), *numbers(99)]
     assert (
         decide(contender(2, better), contender(1, by_kernel), kernel.model_copy(update={"min_delta": 0.0})).verdict == "promoted"

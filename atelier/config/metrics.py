@@ -1,0 +1,166 @@
+"""What each metric declares about itself: the values it gives and what it needs.
+
+A metric is one file in atelier/metrics/kinds/, and the file's name is its name in params.yaml. The choices of params.yaml, the
+limits of the gate, titles and refusals are read from these declarations. Settings are read where there is no PyTorch, so a file
+there imports at its top nothing that loads it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import ClassVar, Literal
+
+PACKAGE = "atelier.metrics.kinds"  # a name, not an import: what is declared is loaded when it is asked for
+
+
+class Need(Enum):
+    """Something a metric looks at. `what` names it; `remedy` is the way to it where it is missing."""
+
+    EXTRACTOR = "a feature extractor", "choose one"
+    FEATURES = "features of the generated images and moments of the real ones", "choose an extractor"
+    REAL_FEATURES = "the features of each real image", "choose an extractor"
+    LOGITS = "a network with classes after its last layer", "choose inception with layer default, or efficientnet_lite0"
+    CLASSES = "images of the same labelled classes on both sides", "pack with labels and train with model.conditional: true"
+    LABELS = "a packed set with labels", "set data.labels and target.labels, and pack again"
+    HELD_OUT = "images held out from training", "raise data.holdout (or target.holdout) and pack again"
+    TARGET = "a target for each generated image", "measure a task that has targets"
+    MODEL = "the generator itself", "measure a generator"
+
+    def __init__(self, what: str, remedy: str) -> None:
+        self.what, self.remedy = what, remedy
+
+
+COMPARED = frozenset({Need.FEATURES, Need.REAL_FEATURES, Need.HELD_OUT})  # features of generated images with those of real ones
+EXTRACTED = COMPARED | {Need.LOGITS}  # features of the generated images
+LABELED = frozenset({Need.LABELS, Need.CLASSES})
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number that a metric gives.
+
+    `kind` identifies it and `title` is what people read. With `in_space` ("frechet") its name is that and the network's
+    ("frechet_dinov2"), else the kind. `published` is the name and the title it has with the network and weights of its published
+    definition ("fid", "FID"). A "share" is a percentage of at most 100, a "ratio" may exceed that. `subject` is what it says
+    something about.
+
+    The gate may decide by it if it `decides`, and `limit` ("min_coverage") is the key of section `gate` that bounds it, a share,
+    from below or from above, in the words of `limit_text`. `caveat` is the model card's sentence, with {} for the number, and
+    `unmeasured` the one where it was not measured.
+    """
+
+    kind: str
+    title: str
+    higher_is_better: bool
+    in_space: str = ""
+    published: tuple[str, str] | None = None
+    form: Literal["number", "share", "ratio"] = "number"
+    subject: Literal["generator", "classifier", "real images"] = "generator"
+    decides: bool = False
+    limit: str = ""
+    limit_text: str = ""
+    caveat: str = ""
+    unmeasured: str = ""
+
+    @property
+    def is_floor(self) -> bool:
+        """Whether `limit` bounds the value from below."""
+        return self.limit.startswith("min_")
+
+    @property
+    def open_limit(self) -> float:
+        """The limit that every share passes."""
+        return 0.0 if self.is_floor else 1.0
+
+    def name(self, network: str, published: bool) -> str:
+        """Its name with this network, which may be that of the published definition."""
+        if published and self.published:
+            return self.published[0]
+        return f"{self.in_space}_{network}" if self.in_space else self.kind
+
+    def has_name(self, name: str) -> bool:
+        """Whether a measurement of this kind may be called so."""
+        spaced = bool(self.in_space) and name.startswith(f"{self.in_space}_")
+        return spaced or name == self.kind or (self.published is not None and name == self.published[0])
+
+    def title_of(self, name: str) -> str:
+        """The title of a measurement of this kind; the space it was measured in is part of it."""
+        if self.published and name == self.published[0]:
+            return self.published[1]
+        network = name.removeprefix(f"{self.in_space}_")
+        return f"{self.title} in {network}" if self.in_space and network != name else self.title
+
+
+class Declaration:
+    """What a metric says about itself; atelier.metrics.metric.Metric adds how it is computed.
+
+    `fewest` is the number of images it needs on each side, `fewest_generated` the number of generated ones.
+    """
+
+    title: ClassVar[str]
+    values: ClassVar[tuple[Value, ...]]
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    fewest: ClassVar[int] = 0
+    fewest_generated: ClassVar[int] = 0
+
+    @property
+    def name(self) -> str:
+        """Its name in params.yaml, that of its file."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def removal(self) -> str:
+        """How to do without it."""
+        limits = [f"gate.{value.limit}: {value.open_limit}" for value in self.values if value.limit]
+        return f"take {self.name} out" + (f" and set {' and '.join(limits)}" if limits else "")
+
+    def refusal(self, need: Need, why: str = "there is none here") -> str:
+        """Why it cannot be measured without `need`, and what to do."""
+        return f"{self.name} needs {need.what}, and {why}; {need.remedy}, or {self.removal}"
+
+
+@cache
+def metrics() -> dict[str, Declaration]:
+    """Every metric by its name, in alphabetical order. Raises TypeError for a file that does not declare exactly one."""
+    package = importlib.import_module(PACKAGE)
+    return {name: _declared(name) for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__))}
+
+
+def _declared(name: str) -> Declaration:
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    own = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
+    found = [one for one in own if issubclass(one, Declaration)]
+    if len(found) != 1:
+        raise TypeError(f"{module.__file__}: declares {len(found)} metrics; one file is one subclass of Metric")
+    return found[0]()
+
+
+def declared_values() -> Iterator[tuple[Declaration, Value]]:
+    """Every value beside the metric that gives it."""
+    return ((metric, value) for metric in metrics().values() for value in metric.values)
+
+
+def limits() -> Iterator[tuple[Declaration, Value]]:
+    """The values that the gate can bound."""
+    return ((metric, value) for metric, value in declared_values() if value.limit)
+
+
+def deciding() -> dict[str, str]:
+    """The kinds that may decide at the gate, each with its metric's name."""
+    return {value.kind: metric.name for metric, value in declared_values() if value.decides}
+
+
+def value_of(kind: str, name: str) -> Value:
+    """The declaration of a measurement's kind; where its metric is gone, one that knows its name alone."""
+    declared = (value for _, value in declared_values() if value.kind == kind)
+    return next(declared, Value(kind, name, higher_is_better=True))
+
+
+def kind_of(name: str) -> str:
+    """The kind of a measurement by its name, for those written before identities had a kind."""
+    return next((value.kind for _, value in declared_values() if value.has_name(name)), name)
