@@ -55,6 +55,11 @@ def filled(settings: Settings) -> dict[str, Any]:
     return {parameter(key): value for key, value in values_of(settings)}
 
 
+def kind(key: str) -> type:
+    """Type of a key's pipeline parameter, such as int for train.seed."""
+    return _type(_annotations(Settings)[key])
+
+
 def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
     """Keys of a section of the settings ("train" -> "seed", "images", ...), all or the `allowed` ones."""
     found = [key for key, _ in fields(SECTIONS[section])]
