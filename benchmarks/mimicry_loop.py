@@ -22,7 +22,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.losses.regularizers import TERMS
 from atelier.networks import zoo
-from atelier.networks.layers import Generator, ImageShape
+from atelier.networks.layers import ImageShape, LatentGenerator
 from benchmarks.plain_loop import WORKERS, Pictures
 
 PLACE = Path(".tools/peers")
@@ -61,7 +61,7 @@ class MimicryLoop:
         networks = zoo.build(settings.model, ImageShape(data.resolution, data.channels, 0))
         for player in networks:
             player.to(device)
-        self.average: Generator = networks[0]
+        self.average: LatentGenerator = networks[0]
         self.netG, self.netD = _wrapped(*networks, LOSSES[chosen.objective])
         betas = (chosen.beta1, chosen.beta2)
         self.optG = torch.optim.Adam(self.netG.parameters(), lr=chosen.lr_generator, betas=betas)
@@ -84,7 +84,7 @@ class MimicryLoop:
         self.begun, self.seconds = batches.begun, batches.ended - batches.begun
 
 
-def _wrapped(generator: Generator, discriminator: torch.nn.Module, loss: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+def _wrapped(generator: LatentGenerator, discriminator: torch.nn.Module, loss: str) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Our networks as mimicry's."""
     sys.path.append(str(PLACE))
     for part in UNUSED:

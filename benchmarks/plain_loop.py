@@ -24,7 +24,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.losses.regularizers import R1, R2, TERMS
 from atelier.networks import zoo
-from atelier.networks.layers import Generator, ImageShape
+from atelier.networks.layers import ImageShape, LatentGenerator
 
 WORKERS = 2  # of the loader, as PyTorch's tutorial has it
 
@@ -57,7 +57,7 @@ class PlainLoop:
         self.generator, self.discriminator = zoo.build(settings.model, shape)
         for player in (self.generator, self.discriminator):
             player.to(device)
-        self.average: Generator = copy.deepcopy(self.generator).eval()
+        self.average: LatentGenerator = copy.deepcopy(self.generator).eval()
         betas = (chosen.beta1, chosen.beta2)
         self.adam_g = torch.optim.Adam(self.generator.parameters(), lr=chosen.lr_generator, betas=betas)
         self.adam_d = torch.optim.Adam(self.discriminator.parameters(), lr=chosen.lr_discriminator, betas=betas)

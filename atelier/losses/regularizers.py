@@ -17,7 +17,7 @@ from atelier.config.training import TrainSettings
 from atelier.extractors import perceptual
 from atelier.extractors.perceptual import Perception
 from atelier.losses import penalties
-from atelier.networks.layers import Generator, Verdict
+from atelier.networks.layers import LatentGenerator, Verdict
 
 LECAM_DECAY, PATH_DECAY = 0.99, 0.99  # Tseng et al. 2021, section 4.1; Karras et al. 2020, appendix B
 Memory = dict[str, float]
@@ -32,7 +32,7 @@ class Seen:
     `penalty` is the weight that the schedule gives to lazy terms now. `shown` takes what the curves or the memory want.
     """
 
-    generator: Generator
+    generator: LatentGenerator
     labels: Tensor | None
     latents: Tensor
     chance: Tensor | None
@@ -58,7 +58,7 @@ class Term:
     def __init__(self, train: TrainSettings) -> None:
         self.train, self.weight = train, float(getattr(train, self.key))
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
         """Random numbers of `count` images, [count, ...]."""
         return torch.empty(count, 0)
 
@@ -88,7 +88,7 @@ class R2(Term):
 class GradientPenalty(Term):
     key, lazy = "gradient_penalty", True
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
         return torch.rand(count)
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ class GradientPenalty(Term):
 class DRAGAN(Term):
     key, lazy = "dragan", True
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
         side = generator.shape.resolution
         return torch.rand(count, 1 + generator.shape.channels * side * side)
 
@@ -114,7 +114,7 @@ class LatentConsistency(Term):
 
     key = "zcr_discriminator"
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
         return torch.randn(count, generator.latent_dim)
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class LeCam(Term):
 class PathLength(Term):
     key, player, lazy = "path_length", "generator", True
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
         side = generator.shape.resolution
         return torch.randn(count, generator.shape.channels, side, side)
 

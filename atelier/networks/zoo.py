@@ -6,11 +6,11 @@ from dataclasses import replace
 from importlib import import_module
 
 from atelier.config.model import ModelSettings
-from atelier.networks.layers import Discriminator, Generator, ImageShape, NetworkError
+from atelier.networks.layers import Discriminator, ImageShape, LatentGenerator, NetworkError
 
 
-def build(model: ModelSettings, shape: ImageShape) -> tuple[Generator, Discriminator]:
-    """Generator and discriminator of the chosen family, initialised from torch's global random generator.
+def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Discriminator]:
+    """LatentGenerator and discriminator of the chosen family, initialised from torch's global random generator.
 
     `NETWORKS` of atelier/networks/ARCHITECTURE.py names their classes; no other family is imported. Unless `model.conditional`,
     the networks are built without labels (their `shape.classes` is 0).

@@ -18,8 +18,11 @@ from atelier.config.model import ModelSettings
 from atelier.config.settings import fingerprint
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.models.model import GeneratorInfo
+from atelier.models.model import GeneratorInfo, Gives
+from atelier.networks.inputs import Label
+from atelier.networks.layers import Generator
 from atelier.tasks.base import Product, Task
+from atelier.tasks.find import name_of
 from atelier.training import checkpoint
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start
@@ -64,7 +67,7 @@ def run_key(
     saving = {"checkpointing"} if model.family.normalised else {"checkpointing", "accumulate"}
     return fingerprint(
         {
-            "task": task.__name__,
+            "task": name_of(task),
             "code": code_hash(),
             "torch": torch.__version__,
             "data": {name: [images.content_hash, images.split] for name, images in data.items()},
@@ -145,7 +148,9 @@ def run(
             "run_key": folder.key,
             "metric": {"value": evaluation["value"], "identity": evaluation["identity"]},
         }
-        return {product.name: _describe(product, model, data[product.imitates], start, common) for product in learnt.products}
+        return {
+            product.name: _describe(learnt, product, model, data[product.imitates], start, common) for product in learnt.products
+        }
 
     def train(stop: StopSignal) -> Finished:
         trainer = Trainer(learnt, settings, data, folder, measure, device, ranks, observers)
@@ -175,16 +180,19 @@ def run(
 
 
 def _describe(
-    product: Product, model: ModelSettings, images: PackedDataset, start: Start | None, common: dict[str, Any]
+    task: Task, product: Product, model: ModelSettings, images: PackedDataset, start: Start | None, common: dict[str, Any]
 ) -> GeneratorInfo:
     """What generator.json says of a product that imitates `images`."""
+    network = task.networks[product.network]
+    assert isinstance(network, Generator)
+    labeled = any(isinstance(kind, Label) for kind in network.takes.values())
     return GeneratorInfo(
+        task=name_of(type(task)),
+        product=product.name,
         model=model.identity(),
-        resolution=images.resolution,
-        channels=images.channels,
-        classes=images.classes if model.conditional else [],
-        latent_dim=model.latent_dim,
-        conditional=model.conditional,
+        takes=network.takes,
+        gives=Gives(resolution=network.shape.resolution, channels=network.shape.channels),
+        classes=images.classes if labeled else [],
         data={"content_hash": images.content_hash, "split": images.split, "source": images.manifest.source},
         parent=start.lineage(product.name) if start else None,
         **common,

@@ -21,6 +21,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.models.model import sample
+from atelier.networks.layers import Generator
 from atelier.tasks.base import Task
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import ranks
@@ -85,7 +86,8 @@ def pixel_distance(data: PackedDataset) -> Measure:
     target = data.images(np.arange(len(data))).mean(0)
 
     def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
-        images = np.concatenate([part for average in averages.values() for part in sample(average, 64, seed=7)])
+        made = (sample(average, 64, seed=7) for average in averages.values() if isinstance(average, Generator))
+        images = np.concatenate([part for parts in made for part in parts])
         torch.rand(3), np.random.rand(3)  # noqa: NPY002 - a measurement that draws must not move the run
         return float(np.abs(images.mean(0) - target).mean()), {"identity": {"metric": "pixel_distance"}, "metrics": {}}
 

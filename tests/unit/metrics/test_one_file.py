@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +29,7 @@ import numpy as np
 
 from atelier.config.metrics import Need, Value
 from atelier.metrics.metric import Metric, Results
+from atelier.networks.layers import ImageShape, LatentGenerator
 
 ERROR = Value(
     "toy_error", "Error per pixel", higher_is_better=False, form="share", decides=True, limit="max_toy_error",
@@ -79,9 +78,8 @@ def found(toy: None, dataset: PackedDataset, measured: Measured, tmp_path: Path,
     refused = pytest.raises(MetricError, match=r"evaluate\.metrics: toy needs a target .* out and set gate\.max_toy_error: 1\.0")
     with refused:
         evaluator(cut(images))
-    generator: Any = SimpleNamespace(shape=SimpleNamespace(classes=0), latent_dim=2)
     with refused:
-        evaluator.measure(generator, ())
+        evaluator.measure(LatentGenerator(2, ImageShape(28, 1, 0)), ())
     return evaluator(cut(images), target=cut(images + 51))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import Generator, Player
+from atelier.networks.layers import LatentGenerator, Player
 from atelier.tasks.base import Update
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from atelier.training.batches import Batches
@@ -78,7 +78,7 @@ def engine(
         return drawn[-1]
 
     def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
-        assert isinstance(averages["generator"], Generator)
+        assert isinstance(averages["generator"], LatentGenerator)
         ended["average"] = copy.deepcopy(averages["generator"])
         return pixel_distance(data)(averages)
 
@@ -104,7 +104,7 @@ def says(network: Player, drawn: GenerationDraws, data: PackedDataset) -> Tensor
     """Images of a generator, or the logits of a discriminator on real images, on one batch. Batch norm goes by the batch."""
     shown = Batches({"data": data}, 1, CPU).batch(0, 0, BATCH, prefetch_start=0)
     network.train()
-    if isinstance(network, Generator):
+    if isinstance(network, LatentGenerator):
         return network(drawn.latents, shown["label"], drawn.chance)
     return network(shown["image"], shown["label"]).logits
 
