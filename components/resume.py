@@ -32,7 +32,7 @@ def describe(
         "measured_by": measured_by,
         "init_from": init_from,
         "parent": start.sha256 if start else None,
-        "code": code_hash(),
+        "code": code_hash(model),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -13,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-import atelier
-from atelier.config.model import ModelSettings
+from atelier.config.model import ModelSettings, modules
 from atelier.config.settings import fingerprint
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
+from atelier.io.closure import closure, digest
 from atelier.models.model import GeneratorInfo
 from atelier.networks.layers import ImageShape
 from atelier.tasks.generation.task import Generation
@@ -36,19 +35,14 @@ log = logging.getLogger("atelier.training")
 SHOWN = 10  # class names in a message
 HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 
-CODE = ("data", "losses", "models/model.py", "networks", "tasks", "training")
 
+def code_hash(model: ModelSettings) -> str:
+    """sha256 over the source files that decide what a training run of this architecture computes.
 
-def code_hash() -> str:
-    """sha256 over the source files that decide what a training run computes."""
-    root = Path(atelier.__file__).parent
-    digest = hashlib.sha256()
-    for part in CODE:
-        path = root / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(root).as_posix()}\0{len(file.read_bytes())}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    They are what this module and the architecture's import. Settings' classes are left out, since their values have a part of the
+    key.
+    """
+    return digest(closure(__name__, *modules(model.architecture), without=("atelier.config",)))
 
 
 def run_key(
@@ -61,7 +55,7 @@ def run_key(
     saving = {"checkpointing"} if model.family.normalised else {"checkpointing", "accumulate"}
     return fingerprint(
         {
-            "code": code_hash(),
+            "code": code_hash(model),
             "torch": torch.__version__,
             "data": data.content_hash,
             "split": data.split,
@@ -145,7 +139,7 @@ def run(
             seed=settings.seed,
             data={"content_hash": data.content_hash, "split": data.split, "source": data.manifest.source},
             settings=settings.model_dump(mode="json"),
-            code={"sha256": code_hash(), **git},
+            code={"sha256": code_hash(model), **git},
             run_key=folder.key,
             metric={"value": evaluation["value"], "identity": evaluation["identity"]},
             parent=start.lineage() if start else None,

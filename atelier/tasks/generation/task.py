@@ -16,7 +16,7 @@ from atelier.config.section import SettingsError
 from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
-from atelier.losses.regularizers import TERMS, Memory, Seen, Term
+from atelier.losses.regularizers import Memory, Regularizer, Seen, chosen
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.networks.modes import differentiated_twice
@@ -47,7 +47,7 @@ class Generation:
             if isinstance(part, Player):
                 part.recomputed = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
-        self.terms = [term for kind in TERMS if (term := kind(train)).weight > 0]
+        self.terms = chosen(train)
         self.memory: Memory = {}
         self._paint: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
         self._see: Callable[..., Verdict] = compiled(self.discriminator) if train.compile else self.discriminator
@@ -72,7 +72,7 @@ class Generation:
         policy = augment.POLICIES[self.train.augment]
         latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
         chance = torch.randn(count, self.generator.chance) if self.generator.chance else None
-        terms = {term.key: term.draw(count, self.generator) for term in self.terms if term.player == player}
+        terms = {term.key: term.draw(count, self.generator) for term in self.terms if player in term.players}
         return Draws(latents, real, fake, chance, terms)
 
     def sight(self, real: Batch, held_out: Batch | None, kinds: Kinds) -> Sight:
@@ -98,7 +98,7 @@ class Generation:
     def remember(self, player: str, shown: dict[str, Tensor]) -> None:
         """Takes what a player's whole move has shown, on all ranks, into the running means of its regularisers."""
         for term in self.terms:
-            if term.player == player:
+            if player in term.players:
                 term.remember(self.memory, shown)
 
     def _discriminator_loss(self, batch: Batch, draws: Draws, at: Pressure) -> tuple[Tensor, dict[str, Tensor]]:
@@ -131,8 +131,8 @@ class Generation:
         seen = self._seen(labels, draws, at, real, fake, fake_verdict, shown)
         return self._regularised(adversarial, terms, draws, seen), shown
 
-    def _due(self, player: str, at: Pressure) -> list[Term]:
-        return [term for term in self.terms if term.player == player and (at.penalty > 0 or not term.lazy)]
+    def _due(self, player: str, at: Pressure) -> list[Regularizer]:
+        return [term for term in self.terms if player in term.players and (at.penalty > 0 or not term.lazy)]
 
     def _seen(
         self,
@@ -161,7 +161,7 @@ class Generation:
             shown=shown,
         )
 
-    def _regularised(self, adversarial: Tensor, terms: list[Term], draws: Draws, seen: Seen) -> Tensor:
+    def _regularised(self, adversarial: Tensor, terms: list[Regularizer], draws: Draws, seen: Seen) -> Tensor:
         loss = adversarial
         for term in terms:
             loss = loss + term.loss(seen, draws.terms[term.key].to(adversarial.device, non_blocking=True))
