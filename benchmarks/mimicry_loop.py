@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.losses.regularizers import TERMS
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, LatentGenerator
 from benchmarks.plain_loop import WORKERS, Pictures
@@ -55,8 +54,8 @@ class MimicryLoop:
 
     def __init__(self, settings: Settings, data: PackedDataset, device: torch.device) -> None:
         chosen = settings.train
-        if settings.model.conditional or chosen.objective not in LOSSES or any(getattr(chosen, term.key) for term in TERMS):
-            raise ValueError(f"mimicry's loop knows neither labels nor regularisers, and of the objectives {', '.join(LOSSES)}")
+        if settings.model.conditional or chosen.objective not in LOSSES or chosen.regularizers.chosen():
+            raise ValueError(f"mimicry's loop knows neither labels nor regularizers, and of the objectives {', '.join(LOSSES)}")
         torch.manual_seed(chosen.seed)
         networks = zoo.build(settings.model, ImageShape(data.resolution, data.channels, 0))
         for player in networks:

@@ -55,8 +55,9 @@ def export_onnx(checkpoint: Path, output: Path) -> float:
     """Writes the generator of a checkpoint folder to the file `output` and returns its largest deviation from PyTorch.
 
     Inputs follow from what the generator takes: `latent` float32 [N, size] and, with classes, `label` int64 [N]. Output:
-    `images` float32 [N, C, H, W] in [-1, 1]. N is free. The weights are inside; the file's metadata say as JSON what generator.json says of the shape, and the
-    sha256 of generator.safetensors. Equal checkpoints give equal bytes with one version of PyTorch and onnxscript.
+    `images` float32 [N, C, H, W] in [-1, 1]. N is free. The weights are inside; the file's metadata say as JSON what
+    generator.json says of inputs and shape, and the sha256 of generator.safetensors. Equal checkpoints give equal bytes with one
+    version of PyTorch and onnxscript.
 
     The deviation is the largest absolute difference of a value between ONNX Runtime and PyTorch, both in float32 on the CPU, over
     batches of several sizes. Raises ExportError above 1e-4, GeneratorError and WriteError; then `output` is as it was.

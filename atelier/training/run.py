@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-import atelier
-from atelier.config.model import ModelSettings
+from atelier.config.model import ModelSettings, modules
 from atelier.config.settings import fingerprint
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
+from atelier.io.closure import closure, digest
 from atelier.models.model import GeneratorInfo, Gives
 from atelier.networks.inputs import Label
 from atelier.networks.layers import Generator
@@ -37,19 +36,15 @@ log = logging.getLogger("atelier.training")
 
 HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 
-CODE = ("data", "losses", "models/model.py", "networks", "tasks", "training")
 
+def code_hash(task: type[Task], model: ModelSettings) -> str:
+    """sha256 over the source files that decide what a training run of this task and architecture computes.
 
-def code_hash() -> str:
-    """sha256 over the source files that decide what a training run computes."""
-    root = Path(atelier.__file__).parent
-    digest = hashlib.sha256()
-    for part in CODE:
-        path = root / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(root).as_posix()}\0{len(file.read_bytes())}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    They are what this module, the task's and the architecture's import. Settings' classes are left out, since their values have a
+    part of the key.
+    """
+    of_task = [task.__module__] if task.__module__.startswith("atelier.") else []
+    return digest(closure(__name__, *of_task, *modules(model.architecture), without=("atelier.config",)))
 
 
 def run_key(
@@ -68,7 +63,7 @@ def run_key(
     return fingerprint(
         {
             "task": name_of(task),
-            "code": code_hash(),
+            "code": code_hash(task, model),
             "torch": torch.__version__,
             "data": {name: [images.content_hash, images.split] for name, images in data.items()},
             "model": model.identity(),
@@ -144,7 +139,7 @@ def run(
             "step": evaluation["step"],
             "seed": settings.seed,
             "settings": settings.model_dump(mode="json"),
-            "code": {"sha256": code_hash(), **git},
+            "code": {"sha256": code_hash(task, model), **git},
             "run_key": folder.key,
             "metric": {"value": evaluation["value"], "identity": evaluation["identity"]},
         }

@@ -18,6 +18,7 @@ from atelier.metrics import kinds
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
 from atelier.metrics.folders import check_metrics
 from atelier.metrics.identity import Identity, Measurement, MetricError, compare
+from atelier.networks.layers import ImageShape, LatentGenerator
 from atelier.registry.gate import Contender, decide
 from atelier.report import facts
 from tests.support.evaluations import Measured, cut, dataset_fixture
@@ -29,7 +30,6 @@ import numpy as np
 
 from atelier.config.metrics import Need, Value
 from atelier.metrics.metric import Metric, Results
-from atelier.networks.layers import ImageShape, LatentGenerator
 
 ERROR = Value(
     "toy_error", "Error per pixel", higher_is_better=False, form="share", decides=True, limit="max_toy_error",
