@@ -42,7 +42,7 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
 
     Each task is a process of this environment, or where the cluster names images a container of its image.
     kfp.local may call a pipeline a success whose steps were skipped, so what each step should have left is looked for.
-    Raises PipelineError naming the step that failed or left nothing, or why a generator is of no use.
+    Raises PipelineError naming the step that failed or left nothing, or why a generator is rejected.
     """
     check_folders(output, states, cache)
     cluster = replace(cluster or Cluster(), retries=False)  # no node is lost here, and what fails would fail again
@@ -99,9 +99,9 @@ def _check_outputs(root: Path, executed: list[str]) -> None:
                 raise PipelineError(f"step {step.name} left no {artifact} in {root}; its messages are above")
     for name in ("evaluate-base", "choose", "evaluate-finetuned"):
         for folder in root.glob(f"*/{name}/evaluation"):
-            if objection := acceptance.read(folder):
+            if reason := acceptance.read(folder):
                 raise PipelineError(
-                    f"{name}: the generator is of no use ({objection}), so the pipeline went no further; train it better, or "
+                    f"{name}: the generator is rejected ({reason}), so the pipeline went no further; train it better, or "
                     f"change that limit in params.yaml. Its report is {folder / 'report.html'}"
                 )
     if "register" not in executed:

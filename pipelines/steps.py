@@ -334,10 +334,10 @@ def _evaluate(
     metrics.metadata["identity"] = canonical_json(identities)
     shutil.copyfile(folder / REPORT, report.path)
     atomic_write(Path(samples.path), page(f"{name.removeprefix('evaluate_')} generator", (folder / GRID).read_bytes()))
-    objection = acceptance.read(folder)
-    if objection:
-        print(f"of no use: {objection}; the pipeline goes no further with it", file=sys.stderr)
-    return not objection
+    reason = acceptance.read(folder)
+    if reason:
+        print(f"rejected: {reason}; the pipeline goes no further with it", file=sys.stderr)
+    return not reason
 
 
 @step("Choose the best trial", {"registry": EXPERIMENT}, reusable=True)
@@ -356,7 +356,7 @@ def choose(
     found = choose(trained, measured, Path(checkpoint.path), Path(evaluation.path))
     atomic_write(Path(summary.path), markdown(found))
     print(markdown(found))
-    return not found[0].objection
+    return not found[0].reason
 
 
 # --- the registry

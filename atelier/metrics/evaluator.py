@@ -21,6 +21,7 @@ from atelier.extractors import Extractor, load_extractor
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.io.progress import bar
 from atelier.machine.memory import naming_remedy, of_a_measurement
+from atelier.metrics.feature_stream import FeatureStream
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.metrics.metric import (
     Classes,
@@ -35,7 +36,6 @@ from atelier.metrics.metric import (
     needs_of,
 )  # fmt: skip
 from atelier.metrics.reference import Reference, load_reference
-from atelier.metrics.seen import Seen
 from atelier.models.model import draw_latents, sample
 from atelier.training.distributed import Ranks
 
@@ -119,7 +119,7 @@ class Evaluator:
         self._held_out: Reference | None = None
         self._memory: dict[Any, Any] = {}
         self._bias = keep
-        self._looks = bool(needs_of(self.metrics) & EXTRACTED)
+        self._extracts = bool(needs_of(self.metrics) & EXTRACTED)
         if not self.ranks.first:
             self.ranks.any(False, self.device)  # the first rank has filled the cache
         self._load(keep)
@@ -185,7 +185,7 @@ class Evaluator:
         counts = [min(batch, samples - start) for start in range(0, samples, batch)]
         given = self._given(self.drawn(generator, classes), generator)
         with naming_remedy(lambda: of_a_measurement(batch)):
-            own = map(self._look, self.sample(generator, classes, (self.ranks.rank, self.ranks.world)), repeat(None))
+            own = map(self._columns, self.sample(generator, classes, (self.ranks.rank, self.ranks.world)), repeat(None))
             return self._evaluation(self.ranks.in_turn(own, counts, self._width(), self.device), given)
 
     def __call__(
@@ -199,23 +199,23 @@ class Evaluator:
         """
         given = self._given(classes, target=target)
         pairs = zip(images, repeat(None) if target is None else target, strict=target is not None)
-        return self._evaluation((self._look(*pair) for pair in pairs), given)
+        return self._evaluation((self._columns(*pair) for pair in pairs), given)
 
-    def _look(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+    def _columns(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
         """Features of the images and the columns of each reader side by side, float32 [n, width]."""
         shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise MetricError(f"images are {images.dtype} {images.shape[1:]} but {self.dataset.folder} holds uint8 {shape}")
-        features = self.extractor.features(images) if self.extractor and self._looks else np.empty((len(images), 0))
+        features = self.extractor.features(images) if self.extractor and self._extracts else np.empty((len(images), 0))
         columns = [reader.read(images, target) for reader in self.readers.values()]
         return np.concatenate([features, *columns], axis=1, dtype=np.float32)
 
     def _width(self) -> int:
-        """Columns of what `_look` returns."""
+        """Columns of what `_columns` returns."""
         return self._dim() + sum(reader.width for reader in self.readers.values())
 
     def _dim(self) -> int:
-        return self.extractor.dim if self.extractor and self._looks else 0
+        return self.extractor.dim if self.extractor and self._extracts else 0
 
     def _given(
         self, names: Sequence[str], model: nn.Module | None = None, target: Iterable[np.ndarray] | None = None
@@ -233,23 +233,23 @@ class Evaluator:
 
     def _evaluation(self, rows: Iterable[np.ndarray], given: dict[Need, Any]) -> Evaluation:
         settings, dim = self.settings, self._dim()
-        seen = Seen(dim, settings.samples, True, self.cache) if dim else None
+        stream = FeatureStream(dim, settings.samples, True, self.cache) if dim else None
         columns: list[np.ndarray] = []
         count = 0
-        with bar("measuring", settings.samples, self.progress) as shown:
+        with bar("measuring", settings.samples, self.progress) as progress:
             for part in rows:
                 if count + len(part) > settings.samples:
                     raise MetricError(f"more than evaluate.samples = {settings.samples} images were generated; generate as many")
-                if seen:
-                    seen.update(part[:, :dim])
+                if stream:
+                    stream.update(part[:, :dim])
                 columns.append(part[:, dim:])
                 count += len(part)
-                shown.update(len(part))
+                progress.update(len(part))
         if count != settings.samples:
             raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
         parts = {
             Need.EXTRACTOR: self.extractor,
-            Need.FEATURES: seen,
+            Need.FEATURES: stream,
             Need.REAL_FEATURES: self.reference,
             Need.LOGITS: self.extractor and self.extractor.head,
             Need.LABELS: self.dataset.classes,
@@ -258,4 +258,4 @@ class Evaluator:
         real = f"{self.dataset.content_hash}:{self.dataset.split}"
         view = View(count, settings.seed, SAMPLING, real, parts | given, OPTION, self._bias, settings.batch, memory=self._memory)
         results = measure(self.metrics, view, self.readers, np.concatenate(columns))
-        return Evaluation(**vars(results), features=seen.features if seen else None)
+        return Evaluation(**vars(results), features=stream.features if stream else None)

@@ -79,7 +79,7 @@ class Metric(Declaration, ABC):
     """Computes numbers from a view; the class attributes declare what it gives and needs."""
 
     def reader(self, real: RealImages) -> Reader | None:
-        """What reads each image for `View.columns`, None where the metric looks at features or at the model alone."""
+        """What reads each image for `View.columns`, None where features or the model are enough."""
         return None
 
     @abstractmethod
@@ -169,13 +169,13 @@ class View:
         The identity follows from what the metric needs; `identity` holds the parts that are otherwise.
         """
         needs = self.metric.needs if self.metric else frozenset()
-        looked = self.extractor if needs & {*EXTRACTED, Need.EXTRACTOR} else None
+        extractor = self.extractor if needs & {*EXTRACTED, Need.EXTRACTOR} else None
         compared = self.reference.count if needs & COMPARED else self.count if Need.TARGET in needs else 0
         whole = {
-            "metric": value.name(looked.name if looked else NONE, bool(looked and looked.is_fid)),
-            "extractor": f"{looked.name}, {looked.dim} features" if looked else NONE,
-            "weights": looked.weights_hash if looked else NONE,
-            "resize": looked.resize if looked else NONE,
+            "metric": value.name(extractor.name if extractor else NONE, bool(extractor and extractor.is_fid)),
+            "extractor": f"{extractor.name}, {extractor.dim} features" if extractor else NONE,
+            "weights": extractor.weights_hash if extractor else NONE,
+            "resize": extractor.resize if extractor else NONE,
             "samples": self.count,
             "sampling": self.sampling,
             "reference": self.real if compared else NONE,

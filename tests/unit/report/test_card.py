@@ -14,7 +14,7 @@ import pytest
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluation
 from atelier.report import compute
-from atelier.report.card import PARAMETERS, REGULARISERS, model_card, plain
+from atelier.report.card import PARAMETERS, REGULARIZERS, model_card, plain
 
 CPU = {"kind": "cpu", "device": "AMD EPYC 7763", "ranks": 1, "threads": 2, "torch": "2.15.0", "watts": None, "seconds": 186.0}
 GPU = {"kind": "cuda", "device": "NVIDIA H100", "ranks": 1, "threads": 8, "torch": "2.15.0", "watts": 700.0, "seconds": 4500.0}
@@ -81,7 +81,7 @@ def test_many_classes_of_long_names_fit_into_a_description(
     source = {"description": "images of " + "many things " * 40, "licence": "a licence " * 40}
     settings = (
         dict.fromkeys(PARAMETERS, "relativistic")
-        | dict.fromkeys(REGULARISERS[-5:], 0.0001)
+        | dict.fromkeys(REGULARIZERS[-5:], 0.0001)
         | {f"setting_{n}": "more" for n in range(40)}
     )
     folder = make_checkpoint(classes=classes, parent=parent, settings=settings, data={"content_hash": "d" * 64, "source": source})
@@ -220,12 +220,12 @@ def test_limits_are_what_was_measured_where_it_was(
     assert "is bias" not in limits() + limits(real_frechet_efficientnet_lite0=6.1)
     biased = limits(real_frechet_efficientnet_lite0=6.2)
     assert r"- Most of the Fréchet distance in efficientnet\_lite0 is bias, of few images: go by the kernel distance" in biased
-    assert "It may paint near copies" in limits() and "of the real images" not in limits()
+    assert "It may generate near copies" in limits() and "of the real images" not in limits()
     text = limits(coverage=0.812, recall=0.64, memorised=0.018)
     assert "- 81.2% of the real images have one of its images in their neighborhood (coverage)." in text
     assert "- 64.0% of the real images lie among its images (recall)" in text
     assert "1.8% of its images are nearer to a training image than 99% of held-out ones are" in text
-    assert "It may paint near copies" not in text
+    assert "It may generate near copies" not in text
     assert "(coverage)" not in limits(recall=0.5)
 
 
