@@ -7,6 +7,7 @@ endif
 UV ?= .tools/bin/uv
 UV_VERSION := 0.13.9
 PORT ?= 5000
+OUTPUT ?= pipeline.yaml
 WORKERS ?= 2
 MINUTES ?= 4
 SECONDS ?= 60
@@ -148,8 +149,8 @@ serve: $(STAMP) ## serve a registered generator and whoever is promoted after it
 	@[ -n "$(NAME)" ] || { echo "give a name: make serve NAME=digits (python -m atelier.registry list shows them)" >&2; exit 1; }
 	@exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT)
 
-compile: $(STAMP) ## write pipelines/pipeline.yaml for Kubeflow Pipelines
-	@python -m pipelines compile
+compile: $(STAMP) ## write the pipeline of Kubeflow Pipelines into a file (OUTPUT=pipeline.yaml)
+	@python -m pipelines compile --output "$(OUTPUT)"
 
 images: ## build the images of the steps and print tag, id and size (BASE_IMAGE=..., IMAGE_PREFIX=registry.example.org/team/)
 	@docker/images.sh data train

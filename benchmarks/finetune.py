@@ -31,6 +31,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import compare
+from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import load_generator, sample
 from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import Start
@@ -38,7 +39,6 @@ from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
 from benchmarks.measured import machine, show, table
 from components import cli
-from components.train import measure_by_distance, watching
 
 BASE, CACHE = Path("models/base"), Path("cache")
 
@@ -92,7 +92,7 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
     changed |= {"seed": seed, "images": budget.images, "evaluate_every": budget.evaluate_every}
     kind = type(section) if way.fine_tuned else TrainSettings  # FreezeD is for what was trained before
     chosen = kind(**{key: getattr(section, key) for key in kind.model_fields} | changed)
-    measure, measured_by = measure_by_distance(target, watching(settings.evaluate, chosen), CACHE, Ranks(), device)
+    measure, measured_by = measure_by_distance({"generator": target}, watching(settings.evaluate, chosen), CACHE, Ranks(), device)
     output = folder / f"{name}-{seed}"
     start = Start(BASE) if way.fine_tuned else None
     run(

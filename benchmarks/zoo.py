@@ -37,6 +37,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write, canonical_json
 from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluator, read_evaluation
+from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import INFO, load_generator, sample
 from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
@@ -47,7 +48,6 @@ from benchmarks import zoo_page
 from benchmarks.tournament import load_critic, matrix
 from benchmarks.trained import Trained
 from components import cli
-from components.train import measure_by_distance, watching
 
 RECIPES = Path(__file__).with_name("zoo.yaml")
 CACHE = Path("cache")
@@ -135,7 +135,7 @@ def _train(
     observers: list[Observer],
 ) -> None:
     watched = watching(settings.evaluate, settings.train)
-    measure, measured_by = measure_by_distance(data, watched, CACHE, Ranks(), device)
+    measure, measured_by = measure_by_distance({"generator": data}, watched, CACHE, Ranks(), device)
     run(
         Generation,
         settings.model,

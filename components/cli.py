@@ -20,9 +20,9 @@ def parser(component: Component[..., Any], doc: str | None, required: bool = Tru
 
     `required`: argparse refuses a command without the arguments that the component needs; else that is the caller's to do.
     """
-    name = component.reference.partition(".")[0]
+    module, _, _ = component.reference.partition(":")
     result = argparse.ArgumentParser(
-        prog=f"python -m components.{name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     if component.reads:
         add_settings(result)

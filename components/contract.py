@@ -11,7 +11,6 @@ those with a help text are options of the command line; the rest is for callers 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ class Artifact:
 
 
 Fetched = Annotated[Path, Artifact("fetched", "Dataset")]
-Part = Annotated[Path, Artifact("part", "Dataset")]
+Part = Annotated[Path, Artifact("processed", "Dataset")]
 Dataset = Annotated[Path, Artifact("images", "Dataset")]
 Model = Annotated[Path, Artifact("checkpoint", "Model")]
 Evaluation = Annotated[Path, Artifact("evaluation", "Artifact")]
@@ -165,10 +164,9 @@ class Component(Generic[P, R]):
 
     @property
     def reference(self) -> str:
-        """What `named` finds it by: "train", or "prepare.prepare_part" for another function of its module."""
-        # The module's own name, not that of the command it may run as, __main__.
-        module, name = self.function.__globals__["__spec__"].name.rpartition(".")[2], self.function.__name__
-        return module if module == name else f"{module}.{name}"
+        """MODULE:FUNCTION, for pkgutil.resolve_name."""
+        module = self.function.__globals__["__spec__"].name  # of its own, even where it runs as a command
+        return f"{module}:{self.function.__name__}"
 
     @cached_property
     def readings(self) -> dict[str, Reading]:
@@ -202,13 +200,6 @@ def component(reads: Mapping[str, str], **contract: Any) -> Callable[[Callable[P
         return Component(function, reads, **contract)
 
     return made
-
-
-def named(reference: str) -> Component[..., Any]:
-    """The component of that reference, such as "train" or "prepare.prepare_part". Imports its module alone."""
-    module, _, name = reference.partition(".")
-    found: Component[..., Any] = getattr(importlib.import_module(f"components.{module}"), name or module)
-    return found
 
 
 def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:

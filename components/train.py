@@ -47,22 +47,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 
 from atelier.config.data import DataSettings
-from atelier.config.evaluation import EvaluateSettings, Metric
+from atelier.config.evaluation import EvaluateSettings
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
 from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
-from atelier.metrics import acceptance
-from atelier.metrics.cache import code_version
-from atelier.metrics.evaluator import Evaluator
+from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import INFO, GeneratorInfo
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import resolve
@@ -76,14 +73,12 @@ from atelier.training.distributed import DistributedError, Ranks, choose_device,
 from atelier.training.history import told
 from atelier.training.run import run, run_key, with_precision
 from atelier.training.states import RunFolder
-from atelier.training.trainer import Measure
 from components import cli, resume
 from components.contract import CACHE, DEVICE, STEP, Dataset, In, Model, Option, Out, component
 from components.packing import packed_otherwise
 
 REGISTRY, BASE = "models:/", "base"
 SECTIONS = {"train": "data", "finetune": "target"}  # of params.yaml, which the images of a step are of
-WATCHED: list[Metric] = ["frechet", "kernel", "prdc"]  # the first chooses checkpoints; the others need no more features
 PREEMPTIONS = 10  # of a training, after each of which it goes on
 
 
@@ -162,13 +157,14 @@ def train(
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
         images = PackedDataset(data)
         task, sets = find("generation"), {"data": images}
+        imitated = {product.name: sets[product.imitates] for product in task.products}
         if packing:
             differing = packed_otherwise(images.manifest, data, packing, SECTIONS[section])
             if differing and these.first:
                 print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
         start = Start(parent) if parent else None
-        measure, measured_by = measure_by_distance(images, watching(evaluate, settings), cache, these, chosen)
+        measure, measured_by = measure_by_distance(imitated, watching(evaluate, settings), cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:
             return RunFolder(states, run_key(task, model, settings, sets, measured_by, start), mirror)
@@ -196,38 +192,6 @@ def train(
             mirror=mirror,
         )
         return next(iter(infos.values()))
-
-
-def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSettings:
-    """What is measured while training, on train.evaluate_samples images: WATCHED, whatever is measured in the end."""
-    return evaluate.model_copy(update={"metrics": WATCHED, "samples": settings.evaluate_samples})
-
-
-def measure_by_distance(
-    images: PackedDataset, settings: EvaluateSettings, cache: Path, these: Ranks, device: torch.device
-) -> tuple[Measure, dict[str, Any]]:
-    """The distance of a generator from the images, and what that number depends on besides the generator."""
-    evaluator = Evaluator(images, settings, cache, device, ranks=these)
-    evaluator.progress = False
-    extractor = evaluator.extractor
-    assert extractor is not None  # the distance needs one
-    measured_by = {
-        "extractor": extractor.name,
-        "weights": extractor.weights_hash,
-        "resize": extractor.resize,
-        "code": code_version()["code"],
-        "samples": settings.samples,
-        "seed": settings.seed,
-    }
-
-    def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
-        (generator,) = averages.values()
-        found = evaluator.measure(generator, images.classes)
-        distance = acceptance.distance(found)
-        assert distance is not None  # `watching` asks for it
-        return distance.value, {"identity": distance.to_dict()["identity"], "metrics": found.flat}
-
-    return measure, measured_by
 
 
 def _fetched(where: str, cache: Path, these: Ranks, device: torch.device) -> tuple[Path, str]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import urllib.request
 
-ANY_STEP = ("boto3", "mlflow", "kfp.dsl.executor_main", "pipelines.steps")
+ANY_STEP = ("boto3", "mlflow", "pipelines.task", "pipelines.steps")
 NEEDED = {
     "data": (
         *ANY_STEP,

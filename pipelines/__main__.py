@@ -1,11 +1,11 @@
 """The pipeline for Kubeflow Pipelines (v2): compiled, run on this machine without a cluster, or run on one.
 
-It is the graph of dvc.yaml over the same component functions. Its run form has one parameter for each value of params.yaml
+It is made from dvc.yaml, over the same component functions. Its run form has one parameter for each value of params.yaml
 (train.seed is train_seed) with that value as its default, its description and its choices as a list.
 
 examples:
   python -m pipelines run-local --set train.images=2000     run all steps as processes in this environment
-  python -m pipelines compile                               write pipelines/pipeline.yaml again, after an edit of params.yaml
+  python -m pipelines compile --output pipeline.yaml        write it as a file, for the UI
   python -m pipelines submit --help                         what a cluster needs, and how to start a run on it
   python -m pipelines status                                its last runs; then logs RUN TASK, wait RUN, terminate RUN
 """
@@ -22,9 +22,6 @@ from components import cli
 from components.register import read_lines, show
 from pipelines import dag, form, options, runners
 from pipelines.client import help_texts, verbs
-from pipelines.cluster import Cluster, PipelineError
-
-COMPILED = Path(__file__).parent / "pipeline.yaml"
 
 
 def main() -> None:
@@ -34,16 +31,10 @@ def main() -> None:
 
 
 def _compile(args: argparse.Namespace) -> None:
-    if args.output is None and args != _parser().parse_args(["compile"]):
-        raise PipelineError(
-            f"--output: name a file for the pipeline of your cluster, such as cluster.yaml; {COMPILED} is committed as that "
-            "of no cluster in particular, and a test holds it to that"
-        )
-    cluster = options.cluster(args, load(form.PARAMS)) if args.output else Cluster()
-    output = args.output or COMPILED
-    runners.write(cluster, output)
+    cluster = options.cluster(args, load(form.PARAMS))
+    runners.write(cluster, args.output)
     image = cluster.image if cluster.has_images else "no image yet: it cannot run on a cluster"
-    print(f"{output}: pipeline {dag.NAME!r}, {image}")
+    print(f"{args.output}: pipeline {dag.NAME!r}, {image}")
 
 
 def _run_local(args: argparse.Namespace) -> None:
@@ -63,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "compile", help="write the pipeline as YAML", description=help_texts.COMPILE, formatter_class=plain
     )
     compiling.add_argument(
-        "--output", type=Path, metavar="FILE", help="default, without options of a cluster: pipelines/pipeline.yaml"
+        "--output", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: pipeline.yaml, in this folder"
     )
     options.add_cluster(compiling)
     compiling.set_defaults(command=_compile)

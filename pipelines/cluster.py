@@ -10,8 +10,9 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from atelier.errors import AtelierError
-from pipelines import execute
-from pipelines.execute import SECRETS, SHARED_MEMORY
+from components.contract import Component
+from pipelines import environment
+from pipelines.environment import SECRETS, SHARED_MEMORY
 
 # No image of this project has been pushed yet, so there is no digest to pin: the zeros say so, and `submit` refuses them.
 IMAGE = "atelier/train@sha256:" + 64 * "0"
@@ -76,25 +77,24 @@ class Cluster:
         """Whether real images are named, so that the pipeline can run on a cluster."""
         return IMAGE not in (self.image, self.data_image) and self.data_image != DATA_IMAGE
 
-    def image_of(self, step: execute.Step) -> str:
-        """The image that a step runs in."""
-        return self.data_image if step.packs else self.image
+    def image_of(self, component: Component[..., Any]) -> str:
+        """The image that a component runs in."""
+        return self.data_image if component.light else self.image
 
-    def place(self, task: dsl.PipelineTask, step: execute.Step, parameters: Mapping[str, Any]) -> dsl.PipelineTask:
+    def place(self, task: dsl.PipelineTask, component: Component[..., Any], parameters: Mapping[str, Any]) -> None:
         """Gives a task its environment, retries and resources. `parameters` are the pipeline's, by the keys of params.yaml."""
-        kubernetes.use_field_path_as_env(task, execute.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
+        kubernetes.use_field_path_as_env(task, environment.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
         if self.has_images:  # kfp.local, which needs none, would hand the placeholder to the registry
-            task.set_env_variable(execute.IMAGE, self.image_of(step))
+            task.set_env_variable(environment.IMAGE, self.image_of(component))
         if self.tracking:
-            task.set_env_variable(execute.TRACKING, self.tracking)
+            task.set_env_variable(environment.TRACKING, self.tracking)
         secrets = {name: name for name in SECRETS}
         kubernetes.use_secret_as_env(task, parameters["cluster.secret"], secrets, optional=True)
-        if step.retries and self.retries:
-            task.set_retry(step.retries, FIRST_WAIT, WAIT_FACTOR, RETRY_WINDOW)
-        kubernetes.set_timeout(task, 3600 * (self.hours if step.computes else 1))
-        if step.computes:
+        if component.retries and self.retries:
+            task.set_retry(component.retries, FIRST_WAIT, WAIT_FACTOR, RETRY_WINDOW)
+        kubernetes.set_timeout(task, 3600 * (self.hours if component.computes else 1))
+        if component.computes:
             self._place_computing(task, parameters)
-        return task
 
     def _place_computing(self, task: dsl.PipelineTask, parameters: Mapping[str, Any]) -> None:
         task.set_accelerator_type(parameters["cluster.accelerator"]).set_accelerator_limit(parameters["cluster.accelerators"])
@@ -104,4 +104,4 @@ class Cluster:
         kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=SHARED_MEMORY)
         if self.claim:
             kubernetes.mount_pvc(task, pvc_name=self.claim, mount_path=VOLUME)
-            task.set_env_variable(execute.STATES, f"{VOLUME}/states").set_env_variable(execute.CACHE, f"{VOLUME}/cache")
+            task.set_env_variable(environment.STATES, f"{VOLUME}/states").set_env_variable(environment.CACHE, f"{VOLUME}/cache")

@@ -69,6 +69,11 @@ def _values(settings: Settings) -> dict[str, Any]:
     return {key: found[key] for key in values}
 
 
+def kind(key: str) -> type:
+    """Type of a key's pipeline parameter, such as int for train.seed."""
+    return _type(_annotations(Settings)[key])
+
+
 def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
     """Keys of a section in the form ("train" -> "seed", "images", ...), all or the `allowed` ones."""
     found = [*SECTIONS[section].model_fields, *([FAMILY] if section == "model" else [])]

@@ -13,16 +13,20 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from kfp import compiler, local
+from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 
 from atelier.config.settings import Settings
 from atelier.io.files import atomic_write, check_file, check_folders
 from atelier.metrics import acceptance
 from atelier.tracking.place import LOCAL_URI
-from pipelines import dag, execute, form, steps
+from components.contract import Component, Direction
+from pipelines import dag, environment, form
 from pipelines.containers import docker_runner
 from pipelines.dag import Cluster, PipelineError
+from pipelines.graph import Graph, gates
 from pipelines.transcript import Transcript
 from pipelines.versioned import LOCAL_SOURCES
 
@@ -50,8 +54,12 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
     root = output.resolve() / name
     places = {states.resolve(): "rw", cache.resolve(): "rw"}
     # The tasks are processes of their own: they learn of these through the environment, as they do on a cluster.
-    os.environ |= {execute.PIPELINE_RUN: name, execute.STATES: str(states.resolve()), execute.CACHE: str(cache.resolve())}
-    os.environ.setdefault(execute.TRACKING, LOCAL_URI)
+    os.environ |= {
+        environment.PIPELINE_RUN: name,
+        environment.STATES: str(states.resolve()),
+        environment.CACHE: str(cache.resolve()),
+    }
+    os.environ.setdefault(environment.TRACKING, LOCAL_URI)
     for about in ("You may be attem", "Task .* have no effect"):  # of what means something on a cluster only
         warnings.filterwarnings("ignore", message=about)
     transcript = Transcript(sys.stdout)
@@ -64,18 +72,19 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(contextlib.redirect_stdout(transcript))
         local.init(runner, pipeline_root=str(root), workspace_root=f"{scratch}/workspace")
+        stack.enter_context(mock.patch.object(SubprocessTaskHandler, "validate_not_container_component"))
         try:
             dag.pipeline(cluster)(**form.filled(settings))
         except RuntimeError as error:
             failed, reason = transcript.failure
             raise PipelineError(f"step {failed} failed: {reason} (see above; what was made until then is in {root})") from error
-    _check_outputs(root, transcript.tasks)
+    _check_outputs(root, transcript.tasks, dag.graph(cluster))
     return root
 
 
 def _for_containers(settings: Settings, cluster: Cluster, places: dict[Path, str]) -> Settings:
     """Settings whose paths mean the same in a container; `places`, the folders to mount, are made and gain the images'."""
-    if not os.environ[execute.TRACKING].startswith(("http://", "https://")):
+    if not os.environ[environment.TRACKING].startswith(("http://", "https://")):
         raise PipelineError("containers reach no MLflow in a file; set MLFLOW_TRACKING_URI to a server (`make services` has one)")
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
@@ -89,33 +98,34 @@ def _for_containers(settings: Settings, cluster: Cluster, places: dict[Path, str
     return settings.model_copy(update=changed)
 
 
-def _check_outputs(root: Path, executed: list[str]) -> None:
+def _check_outputs(root: Path, executed: list[str], graph: Graph) -> None:
     """Raises PipelineError where a task that ran left nothing, or a task did not run and no gate tells why."""
-    for step in steps.STEPS.values():
-        count = executed.count(task_name(step))
-        for artifact in outputs(step) if count else []:
-            found = [path for path in root.glob(f"**/{task_name(step)}/{artifact}") if path.stat().st_size]
+    for name, task in graph.items():
+        count = executed.count(task_name(name))
+        for artifact in outputs(task.component) if count else []:
+            found = [path for path in root.glob(f"**/{task_name(name)}/{artifact}") if path.stat().st_size]
             if len(found) != count:
-                raise PipelineError(f"step {step.name} left no {artifact} in {root}; its messages are above")
-    for name in ("evaluate-base", "choose", "evaluate-finetuned"):
-        for folder in root.glob(f"*/{name}/evaluation"):
+                raise PipelineError(f"step {name} left no {artifact} in {root}; its messages are above")
+    for name in sorted({gate for before in gates(graph).values() for gate in before}):
+        for folder in root.glob(f"*/{task_name(name)}/evaluation"):
             if reason := acceptance.read(folder):
                 raise PipelineError(
-                    f"{name}: the generator is rejected ({reason}), so the pipeline went no further; train it better, or "
-                    f"change that limit in params.yaml. Its report is {folder / 'report.html'}"
+                    f"{task_name(name)}: the generator is rejected ({reason}), so the pipeline went no further; train it "
+                    f"better, or change that limit in params.yaml. Its report is {folder / 'report.html'}"
                 )
-    if "register" not in executed:
+    if not {task_name(name) for name in graph} <= {*executed}:
         raise PipelineError(f"kfp.local skipped the end of the pipeline without a reason; what was made is in {root}")
 
 
-def outputs(step: steps.Step) -> list[str]:
-    """Names of the files and folders that a step writes. (Metrics are not written but handed over.)"""
-    return [name for name, kind in step.arguments.items() if kind.startswith("Output[") and kind != "Output[Metrics]"]
+def outputs(component: Component[..., Any]) -> list[str]:
+    """Names of the files and folders that a task writes. (Metrics are not written but handed over.)"""
+    made = component.artifacts(Direction.OUT).values()
+    return [*(one.artifact.name for one in made if one.artifact), *component.pages]
 
 
-def task_name(step: steps.Step) -> str:
-    """Name of the step's task in Kubeflow."""
-    return step.name.replace("_", "-")
+def task_name(name: str) -> str:
+    """Name of a task in Kubeflow."""
+    return name.replace("_", "-")
 
 
 def write(cluster: Cluster, output: Path) -> None:

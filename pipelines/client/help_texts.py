@@ -1,9 +1,8 @@
 """What `python -m pipelines VERB --help` says first."""
 
 COMPILE = """\
-Writes the pipeline as YAML. The one of no cluster in particular, pipelines/pipeline.yaml, is committed, so that a change of
-the pipeline is seen in a review; a test fails when it is not what params.yaml and the code give. For your cluster, name
-another file, and upload that in the UI (Pipelines, Upload pipeline) or give it to `kfp run create`.
+Writes the pipeline as YAML, made from dvc.yaml and params.yaml: upload it in the UI (Pipelines, Upload pipeline) or give it to
+`kfp run create`.
 
 examples:
   python -m pipelines compile

@@ -25,7 +25,7 @@ from atelier.io.storage import StorageError
 from atelier.models.model import INFO, GeneratorInfo, read_info
 from atelier.tracking.provenance import pipeline_key
 from components.train import BASE as FROM_BASE
-from pipelines.execute import IMAGE, SECRETS, SHARED_MEMORY, TRACKING
+from pipelines.environment import IMAGE, SECRETS, SHARED_MEMORY, TRACKING
 from pipelines.trainjob import node
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, Index, JobFiles, index
 from pipelines.trainjob.job import POLL_SECONDS, TrainJob, TrainJobError, TrainJobLost

@@ -27,15 +27,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from atelier.config.model import ModelSettings
 from atelier.config.section import parse
-from atelier.config.training import FinetuneSettings, TrainSettings
+from atelier.config.settings import SECTIONS
 from atelier.errors import AtelierError
 from atelier.io.storage import StorageAway, StorageError
 from atelier.models.model import GeneratorInfo
 from atelier.training.preemption import Preempted
 from components import cli
-from pipelines.execute import ORIGIN, watching
+from components.contract import ORIGIN
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
 
 NODES, NODE, RANKS, ADDRESS, PORT = "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE", "PET_MASTER_ADDR", "PET_MASTER_PORT"
@@ -160,10 +159,9 @@ def rank(uri: str, work: Path) -> None:
 def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
     from components.train import train
 
-    step, sections = job["step"], job["sections"]
-    model = parse(sections["model"], ModelSettings, origin=ORIGIN, prefix="model")
-    evaluate = watching(sections["evaluate"])
-    experiment = sections["registry"]["experiment"]
+    step, sections = job["step"], dict(job["sections"])
+    for section in ("model", step):
+        sections[section] = parse(sections[section], SECTIONS[section], origin=ORIGIN, prefix=section)
     places: dict[str, Any] = {
         "data": work / DATA,
         "output": work / CHECKPOINT,
@@ -171,8 +169,8 @@ def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
         "cache": work / "cache",
         "mirror": job["mirror"],
     }
-    settings = parse(sections[step], FinetuneSettings if step == "finetune" else TrainSettings, origin=ORIGIN, prefix=step)
-    return train(model, settings, evaluate, experiment, **places, section=step, base=work / BASE if BASE in job else None)
+    base = work / BASE if BASE in job else None
+    return train(**train.settings(sections, step), **places, section=step, base=base)
 
 
 def _fetch(files: JobFiles, work: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipelines import runners
+from atelier.config.settings import SECTIONS
+from pipelines import form, runners
 from pipelines.cluster import Cluster
 
 Source = tuple[str, str]
@@ -35,6 +36,41 @@ class Read:
     @property
     def cached(self) -> bool:
         return bool(self.entry["cachingOptions"].get("enableCache"))
+
+
+def outline(tasks: dict[str, Read]) -> str:
+    """The graph as text, for people to read in a review: what each task runs, is given, makes and waits for."""
+    keys = {leaf.name: leaf.key for leaf in form.leaves().values()}
+    lines: list[str] = []
+    for name, task in sorted(tasks.items()):
+        retries = task.entry.get("retryPolicy", {}).get("maxRetryCount", 0)
+        words = [task.container["command"][5], task.container["command"][-1].removeprefix("--section=")]
+        image = "data image" if "data" in task.container["image"] else "train image"
+        cached = "may be reused" if task.cached else "runs anew"
+        lines.append(f"{name}: {' '.join(filter(None, words))}; {image}, {retries} retries, {cached}")
+        declared = task.component.get("inputDefinitions", {}).get("parameters", {})
+        read = {keys[one] for one in declared if one in keys}
+        lines += [f"  reads {', '.join(_sections(read))}"] if read else []
+        lines += [f"  {one} = {'.'.join(map(str, task.parameters.get(one, ('told',))))}" for one in declared if one not in keys]
+        lines += [f"  {argument} <- {'.'.join(source)}" for argument, source in task.artifacts.items()]
+        outputs = task.component.get("outputDefinitions", {})
+        lines += [f"  makes {', '.join(sorted(outputs['artifacts']))}"] if "artifacts" in outputs else []
+        lines += [f"  if {' and '.join(task.conditions)}"] if task.conditions else []
+        lines += [f"  for each of {loop}" for loop in task.loops]
+        after = [
+            one for one in task.entry.get("dependentTasks", []) if one.replace("-", "_") not in dict(task.artifacts.values())
+        ]
+        lines += [f"  after {', '.join(sorted(after))}"] if after else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _sections(keys: set[str]) -> list[str]:
+    """Sections that are read whole by name, keys of others."""
+    found = []
+    for section in SECTIONS:
+        read = {key for key in keys if key.startswith(f"{section}.")}
+        found += [section] if read == {f"{section}.{key}" for key in form.keys(section)} else sorted(read)
+    return found
 
 
 def documents(text: str) -> list[Any]:
@@ -109,3 +145,15 @@ def _named(condition: str, given: dict[str, Source]) -> str:
     for name, source in given.items():
         condition = condition.replace(f"inputs.parameter_values['{name}']", ".".join(source))
     return condition
+
+
+def _renew() -> None:
+    """Writes the graphs that tests/unit/pipeline/test_graph.py holds the pipeline to."""
+    from tests.unit.pipeline.test_graph import GRAPHS, VARIANTS
+
+    for name, cluster in VARIANTS.items():
+        (GRAPHS / f"{name}.txt").write_text(outline(compiled(cluster)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _renew()

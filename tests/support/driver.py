@@ -21,11 +21,13 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.models.model import sample
+from atelier.tasks.base import Task
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import ranks
 from atelier.training.history import Observer
 from atelier.training.run import run
 from atelier.training.trainer import Measure
+from tests.support.twins import Twins
 
 TINY = [
     "model.architecture=mlp",
@@ -48,6 +50,7 @@ TINY = [
     "train.compile=false",
 ]
 
+TASKS: dict[str, type[Task]] = {"generation": Generation, "twins": Twins}
 NARROW = "width_generator=8 widest_generator=16 width_discriminator=8 widest_discriminator=16"
 
 
@@ -82,8 +85,7 @@ def pixel_distance(data: PackedDataset) -> Measure:
     target = data.images(np.arange(len(data))).mean(0)
 
     def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
-        (generator,) = averages.values()
-        images = np.concatenate(list(sample(generator, 64, seed=7)))
+        images = np.concatenate([part for average in averages.values() for part in sample(average, 64, seed=7)])
         torch.rand(3), np.random.rand(3)  # noqa: NPY002 - a measurement that draws must not move the run
         return float(np.abs(images.mean(0) - target).mean()), {"identity": {"metric": "pixel_distance"}, "metrics": {}}
 
@@ -107,7 +109,7 @@ def main(data: str, output: str, states: str, *overrides: str) -> None:
     cpu = torch.device("cpu")
     with ranks(cpu) as members:
         run(
-            Generation,
+            TASKS[os.environ.get("TASK", "generation")],
             chosen.model,
             chosen.train,
             {"data": packed},

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from atelier.config.settings import Settings, load
 from components.prepare import prepare
 from components.train import train
-from pipelines import execute, steps
 from pipelines.trainjob import job, launch
 from tests.support.fake_kubernetes import Kubernetes
 
@@ -44,8 +43,8 @@ def placed(workspace: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def sections_of(settings: Settings, step: str) -> dict[str, Any]:
-    """What pipelines.steps hands to a step."""
-    evaluate = settings.evaluate.model_dump(include=set(steps.CHOOSES_BEST))
+    """What pipelines.task hands to a component."""
+    evaluate = settings.evaluate.model_dump(include=set(train.readings["evaluate"].keys))
     registry = {"experiment": settings.registry.experiment}
     return {
         "model": settings.model,
@@ -119,5 +118,5 @@ def alone(sections: dict[str, Any], data: Path, output: Path) -> Path:
         "states": output.parent / "states",
         "cache": output.parent / "cache",
     }
-    train(sections["model"], settings, execute.watching(sections["evaluate"]), "atelier", **places)
+    train(**train.settings({**sections, "train": settings}, "train"), **places)
     return output

@@ -105,7 +105,7 @@ def test_it_ends_with_the_table(run: Run) -> None:
 
 def test_every_task_left_its_outputs(run: Run) -> None:
     for file in (
-        "fetch-base/images/images",
+        "fetch-base/fetched/images",
         "merge-base/images/manifest.json",
         "merge-target/images/manifest.json",
         "train/checkpoint/generator.safetensors",

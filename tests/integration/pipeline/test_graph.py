@@ -1,4 +1,4 @@
-"""dvc.yaml and the pipeline of Kubeflow are one graph: the same steps, edges, settings."""
+"""What is made of the graph of dvc.yaml: images by their hash, partitions, a sweep."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_changed_images_have_another_address() -> None:
     """The address of the content is an input of the task that fetches it, and so a part of the cache's key."""
     tasks = compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES))
     for section, role in (("data", "base"), ("target", "target")):
-        assert tasks[f"fetch_{role}"].parameters["address"] == ("parameter", f"{section}_dvc_uri")
-        assert tasks[f"prepare_{role}"].artifacts["raw"] == (f"fetch_{role}", "images")
-        told = {"data": "base_dvc_uri", "target": "finetuned_dvc_uri"}[section]
+        assert tasks[f"fetch_{role}"].parameters["uri"] == ("parameter", f"{section}_dvc_uri")
+        assert tasks[f"prepare_{role}"].artifacts["raw"] == (f"fetch_{role}", "fetched")
+        told = {"data": "base_data_address", "target": "finetuned_data_address"}[section]
         assert tasks["register"].parameters[told] == ("parameter", f"{section}_dvc_uri")
     pipeline = documents(runners.compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES)))[0]
     assert pipeline["root"]["inputDefinitions"]["parameters"]["data_dvc_uri"]["defaultValue"] == ADDRESSES["data"]
@@ -50,11 +50,11 @@ def test_packing_is_shared_by_several_tasks() -> None:
     tasks = compiled(dag.Cluster(PINNED, DATA, partitions=3, imports={"data": ADDRESSES["data"]}))
     for role in ("base", "target"):
         part, merge = tasks[f"part_{role}"], tasks[f"merge_{role}"]
-        assert part.loops == ["[1, 2, 3]"] and part.parameters["number"][0] == "item"
+        assert part.loops == ["[1, 2, 3]"] and part.parameters["part"][0] == "item"
         assert part.parameters["parts"] == ("constant", 3)
-        assert merge.artifacts == {"processed": (f"part_{role}", "processed")} and not merge.loops
-    assert tasks["part_base"].artifacts == {"raw": ("fetch_base", "images")}
-    assert tasks["train"].artifacts["images"] == ("merge_base", "images")
+        assert merge.artifacts == {"parts": (f"part_{role}", "processed")} and not merge.loops
+    assert tasks["part_base"].artifacts == {"raw": ("fetch_base", "fetched")}
+    assert tasks["train"].artifacts["data"] == ("merge_base", "images")
     assert "prepare_base" not in tasks
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from atelier.io.storage import StorageAway
-from pipelines.execute import SECRETS, SHARED_MEMORY
+from pipelines.environment import SECRETS, SHARED_MEMORY
 from pipelines.trainjob import job as jobs
 from pipelines.trainjob import launch
 from pipelines.trainjob.files import ALIVE, FAILED, JobFiles

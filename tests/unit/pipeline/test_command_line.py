@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import __main__ as command_line
 from pipelines.client import help_texts
 from pipelines.cluster import PipelineError
 from pipelines.transcript import Transcript
@@ -15,18 +14,16 @@ from tests.support.pipelines_command import IMAGE, pipelines
 from tests.support.small import ROOT
 
 
-@pytest.mark.parametrize(
-    "option", [("--image", IMAGE), ("--tracking-uri", "http://mlflow"), ("--sweep", "train.seed=0,1"), ("--reuse",)]
-)
-def test_the_committed_pipeline_is_of_no_cluster(
-    option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_compiling_writes_a_file_to_upload(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = command_line.COMPILED.read_bytes()
-    with pytest.raises(PipelineError, match="--output: name a file"):
-        pipelines(monkeypatch, "compile", *option)
-    assert command_line.COMPILED.read_bytes() == before
-    pipelines(monkeypatch, "compile", *option, "--output", str(tmp_path / "cluster.yaml"))
-    assert (tmp_path / "cluster.yaml").stat().st_size
+    monkeypatch.chdir(tmp_path)
+    pipelines(monkeypatch, "compile")
+    assert "pipeline.yaml: pipeline 'atelier', no image yet" in capsys.readouterr().out
+    cluster = ("--image", IMAGE, "--tracking-uri", "http://mlflow", "--sweep", "train.seed=0,1", "--reuse")
+    pipelines(monkeypatch, "compile", *cluster, "--output", "cluster.yaml")
+    texts = [Path(name).read_text(encoding="utf-8") for name in ("pipeline.yaml", "cluster.yaml")]
+    assert [IMAGE in text and "sweep_trials" in text for text in texts] == [False, True]
 
 
 def test_submitting_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

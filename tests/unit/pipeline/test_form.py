@@ -14,7 +14,8 @@ from atelier.config.model import ModelSettings, architectures, family
 from atelier.config.section import SettingsError, parse
 from atelier.config.settings import SECTIONS, Settings, load
 from atelier.config.training import TrainSettings
-from pipelines import form
+from pipelines import dag, form, runners
+from tests.support.compiled_yaml import documents
 from tests.support.small import ROOT
 
 R3GAN = ["model.architecture=r3gan", "model.r3gan.channels=[8, 8, 4]", "model.r3gan.group_size=8"]
@@ -22,11 +23,8 @@ R3GAN = ["model.architecture=r3gan", "model.r3gan.channels=[8, 8, 4]", "model.r3
 
 @pytest.fixture(scope="module")
 def parameters() -> dict[str, dict[str, Any]]:
-    """The form in the committed YAML."""
-    pipeline = next(
-        iter(YAML(typ="safe", pure=True).load_all((ROOT / "pipelines" / "pipeline.yaml").read_text(encoding="utf-8")))
-    )
-    return pipeline["root"]["inputDefinitions"]["parameters"]
+    """The form in the compiled pipeline."""
+    return documents(runners.compiled(dag.Cluster()))[0]["root"]["inputDefinitions"]["parameters"]
 
 
 def test_every_value_of_params_yaml_is_in_the_form(parameters: dict[str, dict[str, Any]]) -> None:

@@ -1,60 +1,50 @@
-"""dvc.yaml and the pipeline of Kubeflow are one graph: the same steps, edges, settings."""
+"""The pipeline of Kubeflow is the graph of dvc.yaml."""
 
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from atelier.config.settings import SECTIONS, load
-from pipelines import dag, form, runners, steps
+from pipelines import dag, form, graph, steps
 from pipelines.client import calls
-from pipelines.execute import SECRETS
-from tests.support.compiled_yaml import Read, documents, read
+from pipelines.environment import SECRETS
+from pipelines.task import Bound
+from pipelines.transformations import swept
+from tests.support.compiled_yaml import Read, compiled, documents, outline
 from tests.support.pinned_images import ADDRESSES, DATA, PINNED
 from tests.support.small import ROOT
 
-Graph = dict[str, dict[str, Any]]
+Stages = dict[str, dict[str, Any]]
+GRAPHS = Path(__file__).parent / "graphs"
 AROUND = {"check", "finish"}  # tasks that a command line needs not
-EXPERIMENT = "registry_experiment"
-# What a component writes into its --output is this output of the task; what --data names is the argument images.
-OUTPUTS = {
-    "prepare": "images",
-    "train": "checkpoint",
-    "finetune": "checkpoint",
-    "evaluate": "evaluation",
-    "register": "registration",
+VARIANTS = {
+    "plain": dag.Cluster(PINNED, DATA, reuse=True),
+    "sweep-in-parts-from-dvc": dag.Cluster(PINNED, DATA, imports=ADDRESSES, partitions=3, trials=({"train.seed": 0},)),
 }
-ARGUMENTS = {"data": "images", "base-data": "base_images", "finetuned-data": "finetuned_images"}
 
 
 @pytest.fixture(scope="module")
-def stages() -> Graph:
+def stages() -> Stages:
     return documents((ROOT / "dvc.yaml").read_text(encoding="utf-8"))[0]["stages"]
 
 
 @pytest.fixture(scope="module")
 def tasks() -> dict[str, Read]:
-    """Tasks of the committed YAML by the names that stages have."""
-    return read((ROOT / "pipelines" / "pipeline.yaml").read_text(encoding="utf-8"))
+    """Tasks of the pipeline of no cluster by the names that stages have."""
+    return compiled(dag.Cluster())
 
 
-def command(stage: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """The component that a stage calls and the options that it gives it: ("train", {"data": "data/base", ...})."""
-    python, option, module, *words = shlex.split(stage["cmd"])
-    assert (python, option) == ("python", "-m") and all(word.startswith("--") for word in words[::2])
-    return module.removeprefix("components."), {
-        name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)
-    }
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_graph_is_the_one_that_was_reviewed(variant: str) -> None:
+    """After a change that is meant: `python -m tests.support.compiled_yaml`, and look at the difference."""
+    assert outline(compiled(VARIANTS[variant])) == (GRAPHS / f"{variant}.txt").read_text(encoding="utf-8")
 
 
-def test_the_committed_yaml_is_what_compiling_gives() -> None:
-    committed = (ROOT / "pipelines" / "pipeline.yaml").read_text(encoding="utf-8")
-    assert runners.compiled(dag.Cluster()) == committed, "run `make compile` and commit pipelines/pipeline.yaml"
-
-
-def test_steps_are_equal(stages: Graph, tasks: dict[str, Read]) -> None:
+def test_every_stage_is_a_task(stages: Stages, tasks: dict[str, Read]) -> None:
     # Commands validate the whole of params.yaml when they start, and DVC says itself how it ended. A task of Kubeflow sees only
     # its own settings, so there one task more checks all of them first, and one tells MLflow of the end.
     assert set(tasks) == {*stages, *AROUND}
@@ -62,57 +52,89 @@ def test_steps_are_equal(stages: Graph, tasks: dict[str, Read]) -> None:
     assert checked == {"prepare_base", "prepare_target"}
 
 
-def test_edges_are_equal(stages: Graph, tasks: dict[str, Read]) -> None:
-    """An edge is: which output of which step becomes which argument of which step."""
-    makers = {next(iter(out)): name for name, stage in stages.items() for out in stage["outs"]}
-    by_dvc = {
-        (makers[path], OUTPUTS[command(stages[makers[path]])[0]], name, ARGUMENTS.get(option, option.replace("-", "_")))
-        for name, stage in stages.items()
-        for option, path in command(stage)[1].items()
-        if option != "output" and path in makers
-    }
-    edges = [(*source, name, argument) for name, task in tasks.items() for argument, source in task.artifacts.items()]
-    assert by_dvc == set(edges)
-    assert len(edges) == 14
+def test_a_stage_declares_what_its_component_reads(stages: Stages) -> None:
+    everything = [leaf.key for leaf in form.leaves().values()]
+    for name, task in dag.graph(dag.Cluster()).items():
+        by_dvc = {key for key in everything for listed in stages[name]["params"] if key == listed or key.startswith(f"{listed}.")}
+        # The experiment says where a task's records go: nothing for DVC to run a step again for, but a task must be told. So
+        # must training on a cluster know the cluster, and the registry keeps all parameters of a run.
+        read = {key for key in Bound(task.component, name, task.section).keys if not key.startswith("cluster.")}
+        assert by_dvc | {"registry.experiment"} == read, name
 
 
-def test_a_stage_declares_the_paths_of_its_command(stages: Graph) -> None:
+def test_a_stage_declares_the_paths_of_its_command(stages: Stages) -> None:
     made = {path for stage in stages.values() for out in stage["outs"] for path in out}
     for name, stage in stages.items():
-        given = command(stage)[1]
-        assert [given.pop("output")] == [path for out in stage["outs"] for path in out], name
+        words = shlex.split(stage["cmd"])
+        given = dict(zip(words[3::2], words[4::2], strict=True))
+        assert [given.pop("--output")] == [path for out in stage["outs"] for path in out], name
         assert made & set(given.values()) == made & set(stage["deps"]), name
 
 
-def test_a_task_runs_the_step_of_its_name(tasks: dict[str, Read]) -> None:
+def test_a_task_is_given_what_it_reads_under_its_own_name(tasks: dict[str, Read]) -> None:
     for name, task in tasks.items():
-        assert f'steps.execute("{name}", given)' in " ".join(task.container["command"])
-
-
-def test_every_step_reads_the_same_settings(stages: Graph, tasks: dict[str, Read]) -> None:
-    everything = [leaf.key for leaf in form.leaves().values()]
-    for name, stage in stages.items():
-        by_dvc = {key for key in everything for listed in stage["params"] if key == listed or key.startswith(f"{listed}.")}
-        bound = {
-            argument: source
-            for argument, source in tasks[name].parameters.items()
-            if argument in tasks[name].component["inputDefinitions"]["parameters"]
-        }
-        told = {"task_id": ("constant", "{{$.pipeline_task_uuid}}")} if name == "register" else {}
-        for argument, source in bound.items():
-            assert source == told.get(argument, ("parameter", argument)), name  # no other constant, no other name
-        # The experiment says where a task's records go: nothing for DVC to run a step again for, but a task must be told.
-        # Training on a cluster must know the cluster: where states go, and what the machines are like that it asks for. The
-        # registry keeps all parameters of a run.
-        cluster = {argument for argument in bound if argument.startswith("cluster_")}
-        assert bool(cluster) == (name in ("train", "finetune", "register"))
-        assert {form.parameter(key) for key in by_dvc} | {EXPERIMENT} == set(bound) - cluster - {"task_id"}, name
+        for argument in task.component.get("inputDefinitions", {}).get("parameters", {}):
+            source = task.parameters.get(argument)  # none for the state of what went before, which Kubeflow tells
+            assert source in (("parameter", argument), ("constant", "{{$.pipeline_task_uuid}}"), None), name
 
 
 def test_settings_of_finetuning_are_no_inputs_of_training(tasks: dict[str, Read]) -> None:
     """What Kubeflow's cache compares: editing finetune.* leaves every input of train as it was."""
     readers = {name for name, task in tasks.items() if any(p.startswith("finetune_") for p in task.parameters)}
     assert readers == {"finetune", "register", "check"}
+
+
+# --- other projects
+
+
+def project(folder: Path, text: str) -> graph.Graph:
+    (folder / "dvc.yaml").write_text(text, encoding="utf-8")
+    return graph.read(folder / "dvc.yaml", {"sets": {"data": {"to": "a"}, "target": {"to": "b"}}, "seeds": [3, 4]})
+
+
+PACKED = """\
+stages:
+  train:
+    cmd: python -m components.train --data packed/a --output model --states s
+  evaluate:
+    foreach: [frechet, kernel]
+    do:
+      cmd: python -m components.evaluate --stage measure-${item} --checkpoint model --data packed/b --output about/${item}
+  prepare:
+    foreach: ${sets}
+    do:
+      cmd: python -m components.prepare --section ${key} --output packed/${item.to} --workers 2
+"""
+
+
+def test_foreach_makes_a_task_for_each_entry(tmp_path: Path) -> None:
+    found = project(tmp_path, PACKED)
+    assert list(found) == ["prepare_data", "train", "prepare_target", "evaluate_frechet", "evaluate_kernel"]
+    assert [found[name].section for name in ("prepare_data", "prepare_target", "train")] == ["data", "target", "train"]
+    assert found["train"].inputs == {"data": graph.Source("prepare_data", "images")}
+    assert found["evaluate_kernel"].step == "measure-kernel" and found["prepare_data"].values == {}
+    assert graph.gates(found) == dict.fromkeys(found, ()), "two judges of one generator do not wait for each other"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("components.train", "trainer.main", r"dvc\.yaml: stage train: .* is no component; write python -m components\.NAME"),
+        ("components.train", "components.nothing", r"there is no components\.nothing"),
+        ("--states s", "--speed 3", r"components\.train takes no --speed; .*--help"),
+        ("packed/a --output", "elsewhere --output", r"stage train: no stage makes elsewhere \(--data\); add it to the outs"),
+        ("${item.to}", "${item.nothing}", r"\$\{item\.nothing\} names nothing in params\.yaml"),
+        ("data packed/b", "data about/kernel", "evaluate_kernel need each other's outputs"),
+    ],
+)
+def test_what_is_no_graph_is_refused_with_the_remedy(old: str, new: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(dag.PipelineError, match=said):
+        project(tmp_path, PACKED.replace(old, new))
+
+
+def test_a_sweep_needs_one_training_and_one_measurement(tmp_path: Path) -> None:
+    with pytest.raises(dag.PipelineError, match="2 stages measure train"):
+        swept(project(tmp_path, PACKED))
 
 
 # --- gates and the end
@@ -135,9 +157,9 @@ def test_the_end_is_told_whatever_happens(tasks: dict[str, Read]) -> None:
 # --- stages
 
 
-def test_stages_depend_on_their_code_and_their_inputs(stages: Graph) -> None:
+def test_stages_depend_on_their_code_and_their_inputs(stages: Stages) -> None:
     for name, stage in stages.items():
-        assert f"components/{command(stage)[0]}.py" in stage["deps"], name
+        assert f"{shlex.split(stage['cmd'])[2].replace('.', '/')}.py" in stage["deps"], name
         assert stage["desc"]
         for dep in stage["deps"]:
             made = any(dep in out for other in stages.values() for out in other["outs"])
@@ -150,7 +172,8 @@ def test_stages_depend_on_their_code_and_their_inputs(stages: Graph) -> None:
 
 
 def test_every_task_has_a_title_and_a_pinned_image(tasks: dict[str, Read]) -> None:
-    assert all(task.entry["taskInfo"]["name"] == steps.STEPS[name].title for name, task in tasks.items())
+    titles = [task.entry["taskInfo"]["name"] for task in tasks.values()]
+    assert len(set(titles)) == len(titles) and all(len(title) <= 18 for title in titles)
     assert {task.container["image"] for task in tasks.values()} == {dag.IMAGE, dag.DATA_IMAGE}
     assert all("pip install" not in str(task.container["command"]) for task in tasks.values())
     assert all(task.platform["fieldPathAsEnv"][0]["name"] == "ATELIER_PIPELINE_RUN" for task in tasks.values())
@@ -174,7 +197,7 @@ def test_a_login_is_not_compiled_in() -> None:
 def test_a_task_without_mlflow_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(SystemExit):
-        steps.execute("check", form.filled(load(ROOT / "params.yaml")))
+        Bound(steps.check, "check").execute(form.filled(load(ROOT / "params.yaml")))
     assert "MLFLOW_TRACKING_URI is not set" in capsys.readouterr().err
 
 
@@ -210,4 +233,4 @@ def test_images_that_dvc_has_are_no_reason_to_refuse() -> None:
 
 
 def test_all_sections_are_checked_together() -> None:
-    assert set(steps.STEPS["check"].settings) == set(SECTIONS)
+    assert set(steps.check.sections("")) == set(SECTIONS)

@@ -10,7 +10,8 @@ import pytest
 
 from atelier.config.section import SettingsError
 from atelier.config.settings import load
-from pipelines import cluster, dag, form, steps
+from components.train import PREEMPTIONS
+from pipelines import cluster, dag, form
 from tests.support.compiled_yaml import Read, compiled
 from tests.support.small import KUBERNETES, ROOT
 
@@ -130,7 +131,7 @@ def test_tasks_end_in_time(tasks: dict[str, Read]) -> None:
 def test_a_new_attempt_is_made_where_it_can_help(tasks: dict[str, Read]) -> None:
     attempts = {name: task.entry.get("retryPolicy", {}).get("maxRetryCount", 0) for name, task in tasks.items()}
     assert attempts.pop("check") == 0  # wrong settings stay wrong
-    assert attempts["train"] == attempts["finetune"] == steps.PREEMPTIONS
+    assert attempts["train"] == attempts["finetune"] == PREEMPTIONS
     assert all(count >= 3 for count in attempts.values())
     for name in attempts:
         policy = tasks[name].entry["retryPolicy"]
@@ -143,7 +144,7 @@ def test_a_new_attempt_is_made_where_it_can_help(tasks: dict[str, Read]) -> None
 def test_the_window_of_attempts_covers_the_longest_time() -> None:
     with pytest.raises(dag.PipelineError, match="--hours"):
         dag.Cluster(hours=cluster.MOST_HOURS + 1)
-    assert int(cluster.RETRY_WINDOW.removesuffix("s")) >= (steps.PREEMPTIONS + 1) * cluster.MOST_HOURS * 3600
+    assert int(cluster.RETRY_WINDOW.removesuffix("s")) >= (PREEMPTIONS + 1) * cluster.MOST_HOURS * 3600
 
 
 @pytest.mark.parametrize(

@@ -7,25 +7,28 @@ from pathlib import Path
 import pytest
 
 from atelier.config.settings import load
-from pipelines import form, runners, steps
+from pipelines import dag, form, runners, steps
 from pipelines.cluster import PipelineError
+from pipelines.task import Bound
+
+GRAPH = dag.graph(dag.Cluster())
 
 
 def test_a_skipped_end_is_no_success(tmp_path: Path) -> None:
     """kfp.local takes a condition that it cannot read for false, and calls the pipeline a success."""
     summary(tmp_path, "finish")
     with pytest.raises(PipelineError, match="skipped the end of the pipeline without a reason"):
-        runners._check_outputs(tmp_path, ["check", "finish"])
+        runners._check_outputs(tmp_path, ["check", "finish"], GRAPH)
 
 
 def test_a_task_that_left_nothing_is_no_success(tmp_path: Path) -> None:
     summary(tmp_path, "finish")
     with pytest.raises(PipelineError, match="step train left no checkpoint"):
-        runners._check_outputs(tmp_path, ["check", "train", "finish"])
+        runners._check_outputs(tmp_path, ["check", "train", "finish"], GRAPH)
     (tmp_path / "atelier-1/train").mkdir(parents=True)
     (tmp_path / "atelier-1/train/checkpoint").write_text("")
     with pytest.raises(PipelineError, match="step train left no checkpoint"):
-        runners._check_outputs(tmp_path, ["check", "train", "finish"])
+        runners._check_outputs(tmp_path, ["check", "train", "finish"], GRAPH)
 
 
 def summary(root: Path, task: str) -> None:
@@ -37,13 +40,14 @@ def summary(root: Path, task: str) -> None:
 
 def test_the_check_refuses_what_no_single_step_could(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = form.filled(load("params.yaml"))
-    steps.execute("check", given)
+    check = Bound(steps.check, "check")
+    check.execute(given)
     for name, value, said in (
         ("target_channels", 3, "target.channels is 3 but data.channels is 1"),
         ("train_images", 0, "train.images"),
     ):
         with pytest.raises(SystemExit) as stop:
-            steps.execute("check", {**given, name: value})
+            check.execute({**given, name: value})
         assert stop.value.code == 1
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and said in error

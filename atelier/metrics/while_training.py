@@ -1,0 +1,62 @@
+"""The measurement that chooses the best save of a run: the Fréchet distance of each product from what it imitates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from atelier.config.evaluation import EvaluateSettings, Metric
+from atelier.config.training import TrainSettings
+from atelier.data.packed import PackedDataset
+from atelier.metrics import acceptance
+from atelier.metrics.cache import code_version
+from atelier.metrics.evaluator import Evaluator
+from atelier.metrics.identity import Measurement
+from atelier.training.distributed import Ranks
+
+WATCHED: list[Metric] = ["frechet", "kernel", "prdc"]  # the first chooses; the others need no more features
+
+
+def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSettings:
+    """What is measured while training, on train.evaluate_samples images: WATCHED, whatever is measured in the end."""
+    return evaluate.model_copy(update={"metrics": WATCHED, "samples": settings.evaluate_samples})
+
+
+def measure_by_distance(
+    imitated: Mapping[str, PackedDataset], settings: EvaluateSettings, cache: Path, ranks: Ranks, device: torch.device
+) -> tuple[Callable[[Mapping[str, nn.Module]], tuple[float, dict[str, Any]]], dict[str, Any]]:
+    """A function from the averages of products to their mean distance, and what that number depends on besides them.
+
+    `imitated` are the products' sets by the products' names. Beside the distance stand its "identity" (that of the first product)
+    and "metrics" by name; of several products each name begins with its own.
+    """
+    sets = {images.folder: images for images in imitated.values()}
+    evaluators = {path: Evaluator(images, settings, cache, device, progress=False, ranks=ranks) for path, images in sets.items()}
+    extractor = next(iter(evaluators.values())).extractor
+    assert extractor is not None  # the distance needs one
+    measured_by = {
+        "extractor": extractor.name,
+        "weights": extractor.weights_hash,
+        "resize": extractor.resize,
+        "code": code_version()["code"],
+        "samples": settings.samples,
+        "seed": settings.seed,
+    }
+
+    def measure(averages: Mapping[str, nn.Module]) -> tuple[float, dict[str, Any]]:
+        distances, metrics = list[Measurement](), dict[str, float]()
+        for name, average in averages.items():
+            images = imitated[name]
+            found = evaluators[images.folder].measure(average, images.classes)
+            distance = acceptance.distance(found)
+            assert distance is not None  # `watching` asks for it
+            distances.append(distance)
+            metrics |= found.flat if len(averages) == 1 else {f"{name}/{key}": value for key, value in found.flat.items()}
+        mean = sum(one.value for one in distances) / len(distances)
+        return mean, {"identity": distances[0].to_dict()["identity"], "metrics": metrics}
+
+    return measure, measured_by

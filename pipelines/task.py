@@ -1,0 +1,217 @@
+"""A component as a task of Kubeflow: the function that KFP sees, and how it runs inside a container.
+
+KFP builds a component from a function's signature and ships the function's source. Ours follows from the component's contract,
+so there is no source to ship: `Bound.function` carries the signature, from which `pipelines.dag` takes the interface, and the
+container runs `python3 -m pipelines.task MODULE:FUNCTION`, which hands the same function to KFP's own executor.
+
+KFP fills a mapping from pipeline parameters by pasting text, which loses types and breaks on a quote. So a task takes its
+settings as single typed parameters, exactly those that its component reads. It needs neither params.yaml nor a repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import pkgutil
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl import executor
+
+from atelier.config.cluster import ClusterSettings
+from atelier.config.model import ModelSettings
+from atelier.config.section import parse
+from atelier.config.settings import SECTIONS
+from atelier.config.training import FinetuneSettings
+from atelier.errors import AtelierError
+from atelier.io.files import atomic_write
+from components import cli
+from components.contract import ORIGIN, Argument, Component, Direction
+from pipelines import form
+from pipelines.environment import CACHE, STATES, TASK, TRACKING
+
+PLACES = ("states", "cache", "mirror")  # arguments that the runner fills
+METRICS, TRIAL, TASK_ID, DECISION = "metrics", "trial", "task_id", "Output"
+
+
+class StepError(AtelierError):
+    """A task cannot run where it was placed."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A component with what is fixed of it in a task: the `section` that it reads where it has a choice, and the `step` it is."""
+
+    component: Component[..., Any]
+    step: str
+    section: str = ""
+
+    @property
+    def sections(self) -> dict[str, tuple[str, ...]]:
+        """The sections of params.yaml that the task is given, each with its keys (none for all)."""
+        # What keeps states must know where they go, and what the machines are like that it asks for.
+        cluster: dict[str, tuple[str, ...]] = {"cluster": ()} if "states" in self.component.arguments else {}
+        return self.component.sections(self.section) | cluster
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key of params.yaml that the task is given, such as train.seed."""
+        return [f"{section}.{key}" for section, allowed in self.sections.items() for key in form.keys(section, allowed)]
+
+    @property
+    def command(self) -> list[str]:
+        """What its container runs; KFP adds the input."""
+        python = ["env", "_KFP_RUNTIME=true", "python3", "-m", "pipelines.task"]  # kfp without its client
+        return [*python, self.component.reference, f"--step={self.step}", f"--section={self.section}"]
+
+    def function(self, given: Collection[str]) -> Callable[..., Any]:
+        """The task as KFP wants it: a function whose annotations are KFP's. `given` are the inputs besides settings."""
+        types: dict[str, Any] = {form.parameter(key): form.kind(key) for key in self.keys}
+        types |= {name: _input(one) for name, one in self.component.arguments.items() if name in given}
+        types |= {name: {TRIAL: dict, TASK_ID: str}[name] for name in (TRIAL, TASK_ID) if name in given}
+        outputs = self.component.artifacts(Direction.OUT).values()
+        types |= {one.artifact.name: dsl.Output[getattr(dsl, one.artifact.type)] for one in outputs if one.artifact}
+        types |= {METRICS: dsl.Output[dsl.Metrics]} if self.component.numbers else {}
+        types |= {name: dsl.Output[getattr(dsl, page.type)] for name, page in self.component.pages.items()}
+        returned = bool if self.component.reason else inspect.Signature.empty
+
+        def task(**arrived: Any) -> Any:
+            return self.execute(arrived)
+
+        place = inspect.Parameter.KEYWORD_ONLY
+        task.__name__ = self.step
+        task.__doc__ = inspect.getdoc(self.component.function)
+        task.__annotations__ = types
+        task.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(name, place, annotation=annotation) for name, annotation in types.items()],
+            return_annotation=returned,
+        )
+        return task
+
+    def execute(self, arrived: Mapping[str, Any]) -> bool | None:
+        """Runs the component; with a gate, whether its output may go further. An expected error is one line and an exit code."""
+        cli.configure_logging()
+        try:
+            if not os.environ.get(TRACKING):
+                raise StepError(
+                    f"{TRACKING} is not set, so the records of this step would vanish with its container; submit with "
+                    "--tracking-uri, or turn on the MLflow plugin of Kubeflow Pipelines"
+                )
+            return self._execute(arrived)
+        except AtelierError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from error
+
+    def _execute(self, arrived: Mapping[str, Any]) -> bool | None:
+        component, sections = self.component, self._settings(arrived)
+        outputs = {name: one.artifact.name for name, one in component.artifacts(Direction.OUT).items() if one.artifact}
+        folders = {name: Path(arrived[output].path) for name, output in outputs.items()}
+        given = {name: _plain(arrived[name]) for name in component.arguments if name in arrived} | folders
+        given |= {"step": self.step} if "step" in component.arguments else {}
+        given |= {"section": self.section} if self.section else {}
+        os.environ |= {TASK: arrived[TASK_ID]} if TASK_ID in arrived else {}
+        if "model" in component.reads and "base" in given:
+            sections["model"] = _model_of(given["base"], sections["model"], sections[self.section])
+        if self.section in sections and getattr(sections[self.section], "nodes", 1) > 1:
+            from pipelines.trainjob import launch
+
+            result: Any = launch.run(self.section, sections, given["data"], given["output"], base=given.get("base"))
+        else:
+            places = {name: self._place(name, sections) for name in PLACES if name in component.arguments}
+            result = component(**component.settings(sections, self.section), **given, **places)
+        return self._show(arrived, result, [arrived[output] for output in outputs.values()])
+
+    def _show(self, arrived: Mapping[str, Any], result: Any, outputs: list[dsl.Artifact]) -> bool | None:
+        """Pages, metrics and facts about the outputs; with a gate, whether the last of them may go further."""
+        component = self.component
+        folder = Path(outputs[-1].path) if outputs else Path()
+        for artifact in outputs if component.describe else ():
+            assert component.describe
+            artifact.metadata.update(component.describe(result))
+        for name, page in component.pages.items():
+            text = page.text(result, folder)
+            atomic_write(Path(arrived[name].path), text)
+            if page.type == "Markdown":
+                print(text.partition("\n---\n")[0])  # the rest is for the page
+        if component.numbers:
+            numbers, notes = component.numbers(folder)
+            for metric, value in numbers.items():
+                arrived[METRICS].log_metric(metric, value)
+            arrived[METRICS].metadata.update(notes)
+        if not component.reason:
+            return None
+        reason = component.reason(folder)
+        if reason:
+            print(f"rejected: {reason}; the pipeline goes no further with it", file=sys.stderr)
+        return not reason
+
+    def _settings(self, arrived: Mapping[str, Any]) -> dict[str, Any]:
+        """Validated sections; of a section that is read in part, a plain mapping of the keys that are."""
+        found: dict[str, Any] = {}
+        for section, allowed in self.sections.items():
+            values = form.plain(
+                section, {key: arrived[form.parameter(f"{section}.{key}")] for key in form.keys(section, allowed)}
+            )
+            found[section] = values if allowed else parse(values, SECTIONS[section], origin=ORIGIN, prefix=section)
+        return form.tried(found, arrived[TRIAL]) if arrived.get(TRIAL) else found
+
+    def _place(self, name: str, sections: Mapping[str, Any]) -> Path | str | None:
+        scratch = Path(tempfile.gettempdir())
+        if name == "cache":
+            return Path(os.environ.get(CACHE, scratch / "atelier-cache"))
+        cluster: ClusterSettings = sections["cluster"]
+        if name == "mirror":
+            return None if cluster.states == "none" else cluster.states
+        if STATES not in os.environ and cluster.states == "none":
+            print("cluster.states is none, so what is saved is lost with this container; name an s3:// prefix", file=sys.stderr)
+        return Path(os.environ.get(STATES, scratch / "atelier-states")) / self.step
+
+
+def _input(argument: Argument) -> Any:
+    if not argument.artifact:
+        return argument.type
+    artifact = getattr(dsl, argument.artifact.type)
+    return dsl.Input[list[artifact] if argument.many else artifact]  # type: ignore[valid-type]
+
+
+def _plain(value: Any) -> Any:
+    """A path in place of an artifact."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return Path(value.path) if isinstance(value, dsl.Artifact) else value
+
+
+def _model_of(checkpoint: Path, model: ModelSettings, settings: FinetuneSettings) -> ModelSettings:
+    """The networks of a generator that is fine-tuned, which after a sweep need not be those of the run's parameters."""
+    from atelier.models.model import read_info
+    from components.train import BASE
+
+    if settings.init_from != BASE:
+        return model
+    values = {**model.model_dump(mode="json"), **read_info(checkpoint).model}
+    return parse(values, ModelSettings, origin=str(checkpoint), prefix="model")
+
+
+def main() -> None:
+    """What a container runs."""
+    parser = argparse.ArgumentParser(prog="python3 -m pipelines.task", description="Runs a component as a task of Kubeflow.")
+    parser.add_argument("component", help="MODULE:FUNCTION")
+    parser.add_argument("--step", required=True)
+    parser.add_argument("--section", required=True)
+    parser.add_argument("--executor_input", required=True, type=json.loads)
+    args = parser.parse_args()
+    inputs = args.executor_input.get("inputs", {})
+    given = {*inputs.get("artifacts", {}), *inputs.get("parameterValues", {})}
+    bound = Bound(pkgutil.resolve_name(args.component), args.step, args.section)
+    executor.Executor(executor_input=args.executor_input, function_to_execute=bound.function(given)).execute()
+
+
+if __name__ == "__main__":
+    main()
