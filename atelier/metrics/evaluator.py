@@ -98,7 +98,7 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 class Evaluator:
-    """Everything about the real side, loaded once: call it with generators, or with images, as often as needed.
+    """Holds everything about the real images, loaded once; call it with generators or with images as often as needed.
 
     With `keep` the features of the real images are kept even where no metric needs them, for pictures of the nearest, and for
     what stands beside a Fréchet distance of few images (atelier.metrics.bias).
@@ -176,7 +176,7 @@ class Evaluator:
         return weights if weights.any() else None
 
     def measure(self, generator: nn.Module, classes: Sequence[str]) -> Evaluation:
-        """Measures what a generator generates, and itself. `classes` as in `sample`.
+        """Measures the images of a generator, and the generator itself where a metric needs it. `classes` as in `sample`.
 
         The ranks share the images and their features; each gets all numbers, equal to the bit to those of one process. Raises
         MetricError for a metric that needs what there is not.
@@ -223,9 +223,9 @@ class Evaluator:
         """The needs that the generated images meet. Raises MetricError where that is not enough."""
         known = self.dataset.classes
         classes = None
-        if names and set(names) <= set(known) and self.reference:
-            generated = np.array([known.index(name) for name in names])
-            classes = Classes(known, generated, self.dataset.labels[self.reference.indices])
+        if names and set(names) <= set(known):
+            labels = self.dataset.labels[self.reference.indices] if self.reference else self.dataset.labels
+            classes = Classes(known, np.array([known.index(name) for name in names]), labels)
         parts = {Need.CLASSES: classes, Need.TARGET: target, Need.MODEL: model}
         given = {need: part for need, part in parts.items() if part is not None}
         check_needs(self.metrics, self._met() | given.keys(), OPTION)
