@@ -18,7 +18,7 @@ else:
 
 
 class EvaluateSettings(Section):
-    """What is measured, and with which network."""
+    """The measurement of generators: metrics, network and number of images."""
 
     extractor: Extractor = Field(
         description="network whose features are compared: efficientnet_lite0, inception (the only one whose distance is called "

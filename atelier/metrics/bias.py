@@ -1,4 +1,4 @@
-"""How much of a Fréchet distance is bias: what it would be between two samples of the real images of the same sizes.
+"""The bias in a Fréchet distance: the distance that two samples of the real images of the same sizes would have.
 
 Two samples of one distribution are the farther apart the fewer images they hold (Chong and Forsyth 2020, section 3). With fewer
 images than features that can be nearly all of a distance, and no interval says so: it is about the draw of the images alone. The
@@ -65,7 +65,7 @@ def _moments(features: np.ndarray) -> Moments:
 
 
 def beside(distance: Measurement, value: float) -> Measurement:
-    """The measurement that stands beside a distance: that of real images, with its identity."""
+    """The distance of real images as a measurement, with its own identity."""
     identity = replace(
         distance.identity,
         kind=OF_REAL,
@@ -82,16 +82,16 @@ def name_beside(distance: Measurement) -> str:
 
 
 def mostly_bias(distance: Measurement, measured: Mapping[str, Measurement]) -> bool:
-    """Whether real images in the same numbers are more than half as far apart as this distance; False where that is not known.
+    """True where real images in the same numbers are more than half as far apart as this distance; False where that is not known.
 
-    Nor is it where the distance is a small part of theirs: then the two sets share images, and no draw made it.
+    It is False too where the distance is a small part of theirs: then the two sets share images, and chance did not make it.
     """
     real = measured.get(name_beside(distance))
     return bool(real and MOSTLY * distance.value < real.value < SHARED * distance.value)
 
 
 def of_real(distance: Measurement, measured: Mapping[str, Measurement]) -> str:
-    """How far apart real images in the same numbers are, in words; "" where that is not known."""
+    """A phrase that says how far apart real images in the same numbers are; "" where that is not known."""
     real = measured.get(name_beside(distance))
     if real is None:
         return ""
@@ -100,7 +100,7 @@ def of_real(distance: Measurement, measured: Mapping[str, Measurement]) -> str:
 
 
 def remarks(measurements: Sequence[Measurement], dim: int = 0) -> list[str]:
-    """Which distances are mostly bias, by how much, and what to do; of `dim` features, where that is known, also which may be."""
+    """Remarks on distances that are mostly bias, with the remedy; with `dim` features, if known, also on those that may be."""
     measured = {one.name: one for one in measurements}
     remedy = "measure more images, or go by the kernel distance, which has no bias"
     said = []

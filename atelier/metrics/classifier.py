@@ -1,4 +1,4 @@
-"""A small classifier fitted on real images, that reads generated ones: are they legible, and is every class among them?"""
+"""A small classifier, fitted on real images, reads generated ones: are they legible, and is every class among them?"""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CARVED = 10
 
 @dataclass(frozen=True)
 class Reading:
-    """What the classifier reads in a set of images: `confident` is the share read with a probability above 0.9, `shares`
-    the share of each class by its most probable one."""
+    """A classifier's reading of a set of images: `confident` is the share read with a probability above 0.9, `shares` the
+    share of each class by its most probable one."""
 
     count: int
     confident: float

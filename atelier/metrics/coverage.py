@@ -1,5 +1,5 @@
-"""How generated images lie among real ones, by nearest neighbours in a feature space: precision, recall, density and coverage
-(Kynkäänniemi et al. 2019, equations 1 and 2; Naeem et al. 2020, equations 3 to 6), and the share that is memorised."""
+"""Generated images among real ones, by nearest neighbors in a feature space: precision, recall, density and coverage
+(Kynkäänniemi et al. 2019, equations 1 and 2; Naeem et al. 2020, equations 3 to 6), and the memorized share."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class IdentityMismatch(MetricError):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a number measures, with which network, on how many images, against which ones.
+    """Everything that moves a number: the metric, the network, the images on both sides and how they were drawn.
 
     `weights` is the sha256 of the extractor's (or classifier's) weights; `resize` says how an image reaches its input;
     `samples` and `sampling` say how many generated images were measured and how they were drawn; `reference` is the content
@@ -74,7 +74,7 @@ class Measurement:
 
     @property
     def kind(self) -> str:
-        """What it measures, in whatever space."""
+        """The kind of value, in whatever space."""
         return self.identity.kind
 
     @property

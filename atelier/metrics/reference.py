@@ -40,7 +40,7 @@ class Reference:
 
 
 def reference_indices(count: int, seed: int, cap: int = REFERENCE_CAP) -> np.ndarray:
-    """Which images of a split of `count` are the reference: all of them, or `cap` drawn with `seed`; sorted int64."""
+    """Indices of the reference in a split of `count` images: all of them, or `cap` drawn with `seed`; sorted int64."""
     if count <= cap:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, cap, replace=False))

@@ -166,7 +166,7 @@ def _shares(shares: dict[str, float]) -> str:
 
 
 def _limits(known: Facts, measured: dict[str, float]) -> str:
-    """What to beware of; `measured` are the values by kind."""
+    """The caveats; `measured` are the values by kind."""
     lines = ["- It knows only images like its training images, and repeats whatever is one-sided in them."]
     if not any(row.name == "fid" for row in known.rows):
         lines.append("- No FID was measured; distances in other feature spaces cannot be set beside published FIDs.")
@@ -207,7 +207,7 @@ def _making(known: Facts) -> str:
 
 
 def _compute(known: Facts) -> str:
-    """What its training has cost, and roughly what that took from the grid."""
+    """The cost of training, and an estimate of its energy."""
     record = known.history.get("compute", [])
     cost = _cut("; ".join(compute.spent(record)) or "not recorded", MAX_LIST)
     lines = [f"- Training with measurements: {cost}"]
@@ -219,7 +219,7 @@ def _compute(known: Facts) -> str:
 
 
 def _use(known: Facts, name: str) -> str:
-    """How to load it. A card is written before its version has a number, and an alias moves on: neither can stand in for it."""
+    """An example that loads it. It names no version: a card is written before its version has a number, and an alias moves on."""
     column = f', "class": [{min(known.info.classes, key=len)!r}]' if known.info.conditional else ""
     row = f'{{"seed": [0]{column}, "truncation": [1.0]}}'
     uri = f"models:/{_code(name)}"

@@ -34,7 +34,7 @@ class Scale:
     logarithmic: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies between low (0) and high (1)."""
+        """The place of a value between low (0) and high (1)."""
         convert: Callable[[float], float] = math.log10 if self.logarithmic else float
         return (convert(value) - convert(self.low)) / (convert(self.high) - convert(self.low))
 

@@ -1,4 +1,4 @@
-"""What a training run has cost, in words, and an estimate of its energy and carbon from what is published about the average.
+"""The cost of a training run in words, and an estimate of its energy and carbon from published averages.
 
 Nothing here is metered: the record (atelier.training.clock.Clock) knows seconds and hardware only. So every assumption
 stands beside the estimate.

@@ -1,4 +1,4 @@
-"""What a classifier of real images reads in generated ones, and in held-out real ones, which says how far to trust it."""
+"""The readings of a classifier of real images: of generated images, and of held-out real ones, which say how far to trust it."""
 
 from __future__ import annotations
 

@@ -142,6 +142,25 @@ def test_a_file_declares_one_metric(more: Path) -> None:
         declared.metrics()
 
 
+def test_two_values_of_one_kind_are_refused(toy: None, more: Path) -> None:
+    (more / "again.py").write_text(TOY)
+    with pytest.raises(TypeError, match="several values are called toy_error, max_toy_error"):
+        declared.metrics()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"limit": "min_far"}, "only a share has a limit"),
+        ({"form": "share", "limit": "far"}, "named min_... or max_..."),
+        ({"higher_is_better": True, "decides": True}, "better when lower"),
+    ],
+)
+def test_what_the_gate_cannot_use_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        declared.Value(**{"kind": "far", "title": "Far", "higher_is_better": False, **wrong})
+
+
 def test_an_evaluation_of_before_compares_with_one_of_now(tmp_path: Path) -> None:
     identity = Identity("frechet_efficientnet_lite0", "e", "w", "r", 16, "s", "f", 9, 0, "")
     now, path = Evaluation([Measurement(2.0, 0.1, identity, higher_is_better=False)]), tmp_path / "evaluation.json"
