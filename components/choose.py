@@ -34,13 +34,13 @@ class ChoiceError(AtelierError):
 
 @dataclass(frozen=True)
 class Trial:
-    """A trained generator, what it was trained with, and its distance from the images; `objection` says why it is of no use."""
+    """A trained generator, what it was trained with, and its distance from the images; `reason` says why it is rejected."""
 
     checkpoint: Path
     evaluation: Path
     info: GeneratorInfo
     distance: Measurement
-    objection: str
+    reason: str
 
 
 def trials(checkpoints: Sequence[Path], evaluations: Sequence[Path]) -> list[Trial]:
@@ -60,7 +60,7 @@ def trials(checkpoints: Sequence[Path], evaluations: Sequence[Path]) -> list[Tri
         raise ChoiceError("there is no trial to choose from")
     if len({str(trial.distance.identity) for trial in result}) > 1:
         raise ChoiceError("the trials were measured in different ways (extractor, images, count or seed), so none is the best")
-    return sorted(result, key=lambda trial: (bool(trial.objection), trial.distance.value))
+    return sorted(result, key=lambda trial: (bool(trial.reason), trial.distance.value))
 
 
 def keep(best: Trial, checkpoint: Path, evaluation: Path) -> None:
@@ -78,9 +78,9 @@ def markdown(found: Sequence[Trial]) -> str:
     settings = [{**_flat(one.info.model, "model."), **_flat(one.info.settings, "train.")} for one in found]
     keys = sorted({key for each in settings for key in each})
     differing = [key for key in keys if len({str(each.get(key)) for each in settings}) > 1]
-    head = ["rank", *differing, found[0].distance.name, "of use"]
+    head = ["rank", *differing, found[0].distance.name, "accepted"]
     rows = [
-        [str(rank), *(str(each.get(key, "")) for key in differing), f"{one.distance.value:.4g}", one.objection or "yes"]
+        [str(rank), *(str(each.get(key, "")) for key in differing), f"{one.distance.value:.4g}", one.reason or "yes"]
         for rank, (one, each) in enumerate(zip(found, settings, strict=True), start=1)
     ]
     return "# Trials\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])

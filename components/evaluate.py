@@ -18,8 +18,8 @@ example:
 what the paths hold:
   --checkpoint  the generator (components.train); --baseline the one to set beside it
   --data        the packed real images
-  --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), verdict.json (whether the
-                generator is of use, by evaluate.max_distance and min_class_share), report.html, grid.png, class_shares.csv,
+  --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), verdict.json (whether
+                evaluate.max_distance and min_class_share accept it), report.html, grid.png, class_shares.csv,
                 manifest.json of the images; baseline.json and baseline.png with --baseline
   --generated   images to measure, --reference the real ones: a folder with its sub-folders, or a zip
   --cache       statistics of the real images, by content hash; may be deleted at any time
@@ -50,8 +50,8 @@ from atelier.metrics.bias import remarks
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
 from atelier.models.model import GeneratorError, load_generator
 from atelier.networks.layers import Generator
-from atelier.report.gallery import Neighbours, neighbours, picture, rows
-from atelier.report.html import MAX_NEIGHBOURS, write_report
+from atelier.report.gallery import Neighbors, neighbors, picture, rows
+from atelier.report.html import MAX_NEIGHBORS, write_report
 from atelier.report.page import page
 from atelier.tracking.closing import OBJECTION
 from atelier.tracking.step_run import step_run
@@ -108,7 +108,7 @@ def evaluate(
     for folder, one in ((checkpoint, generator), (baseline, other)):
         if one and (one.shape.resolution, one.shape.channels) != (images.resolution, images.channels):
             raise GeneratorError(
-                f"{folder} paints {one.shape.resolution} px with {one.shape.channels} channels, but {data} holds "
+                f"{folder} generates {one.shape.resolution} px with {one.shape.channels} channels, but {data} holds "
                 f"{images.resolution} px with {images.channels}; give the images that it was trained "
                 "on, or others that were packed like those"
             )
@@ -117,19 +117,19 @@ def evaluate(
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
         run = stack.enter_context(step_run(step, experiment, parameters, tags)) if these.first else None
         evaluator = Evaluator(images, settings, cache, chosen, keep=True, ranks=these)
-        found = _measured(generator, evaluator)
+        evaluation = _measured(generator, evaluator)
         before = _measured(other, evaluator) if other else None
-        metrics = {**found.flat, **({"baseline": before.flat} if before else {})}
+        metrics = {**evaluation.flat, **({"baseline": before.flat} if before else {})}
         if run is None:
             return metrics  # another rank writes them
         with atomic_folder(output, METRICS) as folder:
             atomic_write(folder / METRICS, canonical_json(metrics))
-            found.write(folder / EVALUATION)
-            objection = acceptance.objection(found, settings)
-            acceptance.write(folder, objection)
-            if objection:
-                run.set_tags({OBJECTION: objection})
-            atomic_write(folder / SHARES, _shares(found, images))
+            evaluation.write(folder / EVALUATION)
+            reason = acceptance.reason(evaluation, settings)
+            acceptance.write(folder, reason)
+            if reason:
+                run.set_tags({OBJECTION: reason})
+            atomic_write(folder / SHARES, _shares(evaluation, images))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = rows(generator, images, settings.seed)
             atomic_write(folder / GRID, png(picture(pictures)))
@@ -140,10 +140,10 @@ def evaluate(
             write_report(
                 folder / REPORT,
                 checkpoint,
-                found,
+                evaluation,
                 images,
                 pictures,
-                neighbours=_nearest(found, evaluator, generator),
+                neighbors=_nearest(evaluation, evaluator, generator),
                 baseline=before,
                 baseline_name=BASELINE_NAME,
                 baseline_rows=beside,
@@ -161,15 +161,15 @@ def _measured(generator: Generator, evaluator: Evaluator) -> Evaluation:
     return replace(evaluator.measure(generator, generator.info.classes), generator=generator.sha256)
 
 
-def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbours | None:
+def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbors | None:
     """The real images nearest to the first generated ones; None when nothing was measured by features."""
     if evaluation.features is None or evaluator.reference is None or evaluator.extractor is None:
         return None
-    classes, batches = generator.info.classes, -(-MAX_NEIGHBOURS // evaluator.settings.batch)
-    shown = np.concatenate(list(islice(evaluator.sample(generator, classes), batches)))[:MAX_NEIGHBOURS]
-    names = evaluator.drawn(generator, classes)[: len(shown)]
+    classes, batches = generator.info.classes, -(-MAX_NEIGHBORS // evaluator.settings.batch)
+    images = np.concatenate(list(islice(evaluator.sample(generator, classes), batches)))[:MAX_NEIGHBORS]
+    names = evaluator.drawn(generator, classes)[: len(images)]
     space = f"{evaluator.extractor.name} features"
-    return neighbours(shown, evaluation.features, evaluator.reference, evaluator.dataset, space, classes=names)
+    return neighbors(images, evaluation.features, evaluator.reference, evaluator.dataset, space, classes=names)
 
 
 def _shares(evaluation: Evaluation, images: PackedDataset) -> str:
@@ -213,13 +213,13 @@ def main() -> None:
         parser.error(f"give {', '.join(missing)} (or --generated and --reference)")
     metrics = cli.call(evaluate, args)
     if os.environ.get("RANK", "0") != "0":
-        return  # under torchrun the first rank tells
+        return  # under torchrun the first rank prints
     for name, value in _flat(metrics):
         print(f"{name} {value:.6g}")
     for remark in remarks(read_evaluation(args.output / EVALUATION).measurements):
         print(f"note: {remark}")
-    if objection := acceptance.read(args.output):
-        print(f"of no use: {objection}")
+    if reason := acceptance.read(args.output):
+        print(f"rejected: {reason}")
     print(f"report: {args.output / REPORT}")
 
 

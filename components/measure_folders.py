@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> list[str]:
             metavar="NAMES",
             help=f"with commas between (default: {','.join(METRICS)}); there are {', '.join(of_files())}",
         ),
-        group.add_argument("--extractor", choices=get_args(Extractor), help=f"the network that looks (default: {EXTRACTOR})"),
+        group.add_argument(
+            "--extractor", choices=get_args(Extractor), help=f"the network whose features are compared (default: {EXTRACTOR})"
+        ),
         group.add_argument(
             "--weights",
             metavar="FILE",
@@ -120,8 +122,8 @@ def identity_lines(measurements: Sequence[Measurement]) -> list[str]:
             by_value.setdefault(str(getattr(one.identity, part)), []).append(one.name)
         most, *others = sorted(by_value.items(), key=lambda item: -len(item[1]))
         bare = not others or part != "parameters"  # which say nothing without the metric
-        told = [most[0] if bare else _of(*most), *(_of(*other) for other in others)]
-        lines.append(f"{part}: {'; '.join(told)}")
+        values = [most[0] if bare else _of(*most), *(_of(*other) for other in others)]
+        lines.append(f"{part}: {'; '.join(values)}")
     return lines
 
 

@@ -153,7 +153,7 @@ def register(
     for role, one in roles.items():
         if reason := acceptance.read(one.evaluation):
             raise RegistrationError(
-                f"{one.evaluation}: the {role} generator is of no use ({reason}), so neither is registered; train it better "
+                f"{one.evaluation}: the {role} generator is rejected ({reason}), so neither is registered; train it better "
                 "(its report shows how it went), or change that limit in params.yaml"
             )
 

@@ -7,7 +7,7 @@ content. A set that DVC tracks is named by its content (`Cluster.imports`): its 
 it, so unchanged images are not fetched, packed and trained on again, and changed ones are. Never skipped are the check, which
 looks at the environment, fine-tuning, which may begin from an alias of the registry, and registering, whose work is in MLflow.
 
-Gates. A generator that its measurement calls of no use goes no further. They test a truth value that a task returns, which is all
+Gates. A generator that its measurement rejects goes no further. They test a truth value that a task returns, which is all
 that kfp.local can test, too. Whatever happens, the exit handler tells MLflow how it ended.
 """
 

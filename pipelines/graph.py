@@ -2,7 +2,7 @@
 
 What a command's option names and another stage makes is an edge. `foreach` makes a task for each entry. Options that say where
 something lies on a machine are left to the runner. `gates` says behind which decisions a task stands: a generator that its
-measurement calls of no use goes no further.
+measurement rejects goes no further.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
 
     Each task is a process of this environment, or where the cluster names images a container of its image.
     kfp.local may call a pipeline a success whose steps were skipped, so what each step should have left is looked for.
-    Raises PipelineError naming the step that failed or left nothing, or why a generator is of no use.
+    Raises PipelineError naming the step that failed or left nothing, or why a generator is rejected.
     """
     check_folders(output, states, cache)
     cluster = replace(cluster or Cluster(), retries=False)  # no node is lost here, and what fails would fail again
@@ -108,9 +108,9 @@ def _check_outputs(root: Path, executed: list[str], graph: Graph) -> None:
                 raise PipelineError(f"step {name} left no {artifact} in {root}; its messages are above")
     for name in sorted({gate for before in gates(graph).values() for gate in before}):
         for folder in root.glob(f"*/{task_name(name)}/evaluation"):
-            if objection := acceptance.read(folder):
+            if reason := acceptance.read(folder):
                 raise PipelineError(
-                    f"{task_name(name)}: the generator is of no use ({objection}), so the pipeline went no further; train it "
+                    f"{task_name(name)}: the generator is rejected ({reason}), so the pipeline went no further; train it "
                     f"better, or change that limit in params.yaml. Its report is {folder / 'report.html'}"
                 )
     if not {task_name(name) for name in graph} <= {*executed}:

@@ -149,7 +149,7 @@ class Bound:
             return None
         reason = component.reason(folder)
         if reason:
-            print(f"of no use: {reason}; the pipeline goes no further with it", file=sys.stderr)
+            print(f"rejected: {reason}; the pipeline goes no further with it", file=sys.stderr)
         return not reason
 
     def _settings(self, arrived: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ else:
 
 
 class EvaluateSettings(Section):
-    """What is measured, with which eyes."""
+    """The measurement of generators: metrics, network and number of images."""
 
     extractor: Extractor = Field(
         description="network whose features are compared: efficientnet_lite0, inception (the only one whose distance is called "
@@ -36,13 +36,13 @@ class EvaluateSettings(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         description="seed of their latents, of KID's subsets and of the classifier"
     )
-    batch: PositiveInt = Field(description="images the generator paints at once while it is measured")
+    batch: PositiveInt = Field(description="images generated at once while the generator is measured")
     max_distance: Annotated[float, Field(gt=0)] = Field(
-        description="Fréchet distance above which a generator is of no use: Kubeflow goes no further with it, and register "
+        description="Fréchet distance above which a generator is rejected: Kubeflow goes no further with it, and register "
         "refuses it"
     )
     min_class_share: Share = Field(
-        description="share of the rarest class below which a generator is of no use (with the classifier among the metrics)"
+        description="share of the rarest class below which a generator is rejected (with the classifier among the metrics)"
     )
 
     @field_validator("metrics")

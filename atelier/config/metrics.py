@@ -1,4 +1,4 @@
-"""What each metric declares about itself: the values it gives and what it needs.
+"""The declarations of metrics: the values that each gives and what it needs.
 
 A metric is one file in atelier/metrics/kinds/, and the file's name is its name in params.yaml. The choices of params.yaml, the
 limits of the gate, titles and refusals are read from these declarations. Settings are read where there is no PyTorch, so a file
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -67,9 +68,15 @@ class Value:
     caveat: str = ""
     unmeasured: str = ""
 
+    def __post_init__(self) -> None:
+        if self.limit and not (self.form == "share" and self.limit.startswith(("min_", "max_"))):
+            raise ValueError(f"{self.kind}: only a share has a limit, and it is named min_... or max_..., not {self.limit}")
+        if self.decides and self.higher_is_better:
+            raise ValueError(f"{self.kind}: the gate decides by what is better when lower")
+
     @property
     def is_floor(self) -> bool:
-        """Whether `limit` bounds the value from below."""
+        """True where `limit` bounds the value from below."""
         return self.limit.startswith("min_")
 
     @property
@@ -84,7 +91,7 @@ class Value:
         return f"{self.in_space}_{network}" if self.in_space else self.kind
 
     def has_name(self, name: str) -> bool:
-        """Whether a measurement of this kind may be called so."""
+        """True where `name` is one that a measurement of this kind has."""
         spaced = bool(self.in_space) and name.startswith(f"{self.in_space}_")
         return spaced or name == self.kind or (self.published is not None and name == self.published[0])
 
@@ -97,7 +104,7 @@ class Value:
 
 
 class Declaration:
-    """What a metric says about itself; atelier.metrics.metric.Metric adds how it is computed.
+    """A metric's description of itself; atelier.metrics.metric.Metric adds how it is computed.
 
     `fewest` is the number of images it needs on each side, `fewest_generated` the number of generated ones.
     """
@@ -115,20 +122,28 @@ class Declaration:
 
     @property
     def removal(self) -> str:
-        """How to do without it."""
+        """The way to do without it, for messages."""
         limits = [f"gate.{value.limit}: {value.open_limit}" for value in self.values if value.limit]
         return f"take {self.name} out" + (f" and set {' and '.join(limits)}" if limits else "")
 
     def refusal(self, need: Need, why: str = "there is none here") -> str:
-        """Why it cannot be measured without `need`, and what to do."""
+        """The message that it cannot be measured without `need`, with the remedy."""
         return f"{self.name} needs {need.what}, and {why}; {need.remedy}, or {self.removal}"
 
 
 @cache
 def metrics() -> dict[str, Declaration]:
-    """Every metric by its name, in alphabetical order. Raises TypeError for a file that does not declare exactly one."""
+    """Every metric by its name, in alphabetical order.
+
+    Raises TypeError for a file that does not declare exactly one, and for a kind or a limit that two values declare.
+    """
     package = importlib.import_module(PACKAGE)
-    return {name: _declared(name) for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__))}
+    found = {name: _declared(name) for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__))}
+    values = [value for metric in found.values() for value in metric.values]
+    names = Counter([*(value.kind for value in values), *(value.limit for value in values if value.limit)])
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise TypeError(f"{PACKAGE}: several values are called {', '.join(twice)}; give each its own kind and limit")
+    return found
 
 
 def _declared(name: str) -> Declaration:

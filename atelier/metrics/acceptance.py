@@ -1,4 +1,4 @@
-"""Whether a measured generator is of use at all. What is not is fine-tuned no further and is not registered."""
+"""Accepts or rejects a measured generator; a rejected one is neither fine-tuned nor registered."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from atelier.metrics.identity import Measurement, MetricError
 FILE = "verdict.json"
 
 
-def distance(found: Evaluation) -> Measurement | None:
-    """The Fréchet distance (lower is better), where it was measured."""
-    return found.of_kind(FRECHET)
+def distance(evaluation: Evaluation) -> Measurement | None:
+    """The Fréchet distance (lower is better), None where it was not measured."""
+    return evaluation.of_kind(FRECHET)
 
 
-def objection(found: Evaluation, settings: EvaluateSettings) -> str:
-    """Why the generator is of no use, by the limits of `settings`; "" when it is."""
-    one = distance(found)
-    if one and one.value > settings.max_distance:
-        beside = of_real(one, {each.name: each for each in found.measurements})
-        return f"{one.name} is {one.value:.4g}, above evaluate.max_distance = {settings.max_distance:g}" + (
-            beside and f"; {beside}"
-        )
-    rarest = min(found.class_shares, key=found.class_shares.__getitem__, default="")
-    if rarest and found.class_shares[rarest] < settings.min_class_share:
-        share = found.class_shares[rarest]
-        return f"{share:.2%} of the images are of class {rarest}, below evaluate.min_class_share = {settings.min_class_share:.2%}"
+def reason(evaluation: Evaluation, settings: EvaluateSettings) -> str:
+    """Why the limits of `settings` reject the generator; "" where they accept it."""
+    frechet = distance(evaluation)
+    if frechet and frechet.value > settings.max_distance:
+        beside = of_real(frechet, {one.name: one for one in evaluation.measurements})
+        why = f"{frechet.name} is {frechet.value:.4g}, above evaluate.max_distance = {settings.max_distance:g}"
+        return f"{why}; {beside}" if beside else why
+    shares = evaluation.class_shares
+    rarest = min(shares, key=shares.__getitem__, default="")
+    if rarest and shares[rarest] < settings.min_class_share:
+        limit = f"evaluate.min_class_share = {settings.min_class_share:.2%}"
+        return f"{shares[rarest]:.2%} of the images are of class {rarest}, below {limit}"
     return ""
 
 
-def write(folder: Path, objection: str) -> None:
-    """Writes verdict.json into an evaluation folder."""
-    atomic_write(folder / FILE, canonical_json({"usable": not objection, "objection": objection}))
+def write(folder: Path, reason: str) -> None:
+    """Writes verdict.json, with the reason to reject the generator or "", into an evaluation folder."""
+    atomic_write(folder / FILE, canonical_json({"usable": not reason, "objection": reason}))
 
 
 def read(folder: Path) -> str:
-    """The objection in an evaluation folder, "" when there is none. Raises MetricError where there is no verdict."""
+    """The reason in an evaluation folder, "" for an accepted generator. Raises MetricError for a missing or damaged file."""
     try:
-        objection = read_json(folder / FILE)["objection"]
-        if not isinstance(objection, str):
-            raise TypeError(f"objection is {reprlib.repr(objection)}")
-        return objection
+        why = read_json(folder / FILE)["objection"]
+        if not isinstance(why, str):
+            raise TypeError(f"objection is {reprlib.repr(why)}")
+        return why
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MetricError(
             f"{folder / FILE}: cannot be read ({error}); evaluate again (dvc repro, or components.evaluate)"

@@ -1,6 +1,6 @@
-"""How much of a Fréchet distance is bias: what it would be between two samples of the real images of the same sizes.
+"""The bias in a Fréchet distance: the distance that two samples of the real images of the same sizes would have.
 
-Two samples of one distribution are apart, the farther the fewer images they hold (Chong and Forsyth 2020, section 3). With fewer
+Two samples of one distribution are the farther apart the fewer images they hold (Chong and Forsyth 2020, section 3). With fewer
 images than features that can be nearly all of a distance, and no interval says so: it is about the draw of the images alone. The
 real images themselves show how much it is: random samples of them that share no image. A Gaussian of their covariance does not:
 it has as few directions as there are images, so that samples of it are at half the distance.
@@ -49,12 +49,12 @@ def real_distance(features: np.ndarray, count: int, seed: int) -> float | None:
 
 def _drawn(features: np.ndarray, first: float, second: float, random: np.random.Generator) -> float:
     """Mean distance of disjoint random samples of these sizes."""
-    one = max(round(first), 2)
-    other = min(max(round(second), 2), len(features) - one)
+    own = max(round(first), 2)
+    other = min(max(round(second), 2), len(features) - own)
     values = []
-    for _ in range(min(max(DRAWN // (one + other), 1), DRAWS)):
+    for _ in range(min(max(DRAWN // (own + other), 1), DRAWS)):
         order = random.permutation(len(features))
-        values.append(frechet_distance(_moments(features[order[:one]]), _moments(features[order[one : one + other]])))
+        values.append(frechet_distance(_moments(features[order[:own]]), _moments(features[order[own : own + other]])))
     return float(np.mean(values))
 
 
@@ -65,7 +65,7 @@ def _moments(features: np.ndarray) -> Moments:
 
 
 def beside(distance: Measurement, value: float) -> Measurement:
-    """The measurement that stands beside a distance: that of real images, with its identity."""
+    """The distance of real images as a measurement, with its own identity."""
     identity = replace(
         distance.identity,
         kind=OF_REAL,
@@ -82,16 +82,16 @@ def name_beside(distance: Measurement) -> str:
 
 
 def mostly_bias(distance: Measurement, measured: Mapping[str, Measurement]) -> bool:
-    """Whether real images in the same numbers are more than half as far apart as this distance; False where that is not known.
+    """True where real images in the same numbers are more than half as far apart as this distance; False where that is not known.
 
-    Nor is it where the distance is a small part of theirs: then the two sets share images, and no draw made it.
+    It is False too where the distance is a small part of theirs: then the two sets share images, and chance did not make it.
     """
     real = measured.get(name_beside(distance))
     return bool(real and MOSTLY * distance.value < real.value < SHARED * distance.value)
 
 
 def of_real(distance: Measurement, measured: Mapping[str, Measurement]) -> str:
-    """How far apart real images in the same numbers are, in words; "" where that is not known."""
+    """A phrase that says how far apart real images in the same numbers are; "" where that is not known."""
     real = measured.get(name_beside(distance))
     if real is None:
         return ""
@@ -100,15 +100,15 @@ def of_real(distance: Measurement, measured: Mapping[str, Measurement]) -> str:
 
 
 def remarks(measurements: Sequence[Measurement], dim: int = 0) -> list[str]:
-    """Which distances are mostly bias, by how much, and what to do; of `dim` features, where that is known, also which may be."""
+    """Remarks on distances that are mostly bias, with the remedy; with `dim` features, if known, also on those that may be."""
     measured = {one.name: one for one in measurements}
     remedy = "measure more images, or go by the kernel distance, which has no bias"
-    found = []
+    said = []
     for one in measurements:
         own, real = one.identity.samples, one.identity.reference_count
         if mostly_bias(one, measured):
-            found.append(f"most of {one.name} {one.value:.4g} is bias, for {of_real(one, measured)}; {remedy}")
+            said.append(f"most of {one.name} {one.value:.4g} is bias, for {of_real(one, measured)}; {remedy}")
         elif one.kind == FRECHET and name_beside(one) not in measured and min(own, real) < dim:
             few = f"{own:,} and {real:,} images are few for {dim:,} features, too few to say by how much"
-            found.append(f"{one.name} {one.value:.4g} may be mostly bias: {few}; {remedy}")
-    return found
+            said.append(f"{one.name} {one.value:.4g} may be mostly bias: {few}; {remedy}")
+    return said

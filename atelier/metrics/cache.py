@@ -27,7 +27,7 @@ Arrays = dict[str, np.ndarray]
 
 @cache
 def code_version() -> dict[str, str]:
-    """What computes a result: sha256 over the source files of metrics and extractors, and the versions of the libraries."""
+    """The code that computes results: sha256 of the source files of metrics and extractors, and the versions of the libraries."""
     root = Path(__file__).parents[1]
     sources = sorted(source for package in PACKAGES for source in (root / package).rglob("*.py"))
     lines = [f"{source.relative_to(root)} {sha256_file(source)}\n" for source in sources]

@@ -1,4 +1,4 @@
-"""A small classifier fitted on real images, that reads generated ones: are they legible, and is every class among them?"""
+"""A small classifier, fitted on real images, reads generated ones: are they legible, and is every class among them?"""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CARVED = 10
 
 @dataclass(frozen=True)
 class Reading:
-    """What the classifier reads in a set of images: `confident` is the share read with a probability above 0.9, `shares`
-    the share of each class by its most probable one."""
+    """A classifier's reading of a set of images: `confident` is the share read with a probability above 0.9, `shares` the
+    share of each class by its most probable one."""
 
     count: int
     confident: float
@@ -77,9 +77,9 @@ def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bo
     key = {"images": dataset.content_hash, "split": dataset.split, "seed": seed, "held_out": held_out}
     learnt, held = _parts(dataset, bool(test), seed)
     network = _network(dataset.channels, dataset.resolution, len(dataset.classes), seed)
-    found = kept.load(cache, "classifier", key)
-    if found is not None:
-        arrays, _ = found
+    entry = kept.load(cache, "classifier", key)
+    if entry is not None:
+        arrays, _ = entry
         network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     else:
         _fit(network, dataset, learnt, seed, progress)
@@ -92,10 +92,10 @@ def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bo
     accuracy = float((probabilities.argmax(axis=1) == source.labels[indices]).mean())
     if progress:
         print(f"classifier: {accuracy:.1%} of {len(indices)} held-out real images read as labelled", file=sys.stderr)
-    return Classifier(network, dataset.classes, weights_hash, len(learnt), held_out, summarise(probabilities), accuracy)
+    return Classifier(network, dataset.classes, weights_hash, len(learnt), held_out, summarize(probabilities), accuracy)
 
 
-def summarise(probabilities: np.ndarray) -> Reading:
+def summarize(probabilities: np.ndarray) -> Reading:
     """Reading of probabilities [N, classes]. Raises MetricError where one is not finite, or there is none."""
     if not len(probabilities) or not np.isfinite(probabilities).all():
         raise MetricError(f"the classifier has nothing finite to read in {len(probabilities)} images")
@@ -136,25 +136,25 @@ def _fit(network: nn.Module, dataset: PackedDataset, indices: np.ndarray, seed: 
     Each batch also has outliers, whose target is every class alike (Hendrycks et al. 2019, equation 2): without them noise
     is read with confidence.
     """
-    seen = max(IMAGES, len(indices))
-    steps = -(-seen // BATCH)
-    optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    images_read = max(IMAGES, len(indices))
+    steps = -(-images_read // BATCH)
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     random = np.random.default_rng(seed)
     network.train()
-    shown = bar("classifier of real images", steps * BATCH, progress)
-    with shown, one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
+    progress_bar = bar("classifier of real images", steps * BATCH, progress)
+    with progress_bar, one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         for rows in _stream(indices, steps, random):
-            images = _moved(_normalised(torch.from_numpy(dataset.images(rows))), random)
+            images = _moved(_normalized(torch.from_numpy(dataset.images(rows))), random)
             logits = network(torch.cat([images, _outliers(images[:OUTLIERS], random)]))
             loss = nn.functional.cross_entropy(logits[:BATCH], torch.from_numpy(dataset.labels[rows]))
             loss = loss - OUTLIER_WEIGHT * logits[BATCH:].log_softmax(dim=1).mean()
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
-            shown.update(BATCH)
+            progress_bar.update(BATCH)
 
 
 def _stream(indices: np.ndarray, steps: int, random: np.random.Generator) -> Iterator[np.ndarray]:
@@ -183,12 +183,12 @@ def _outliers(images: torch.Tensor, random: np.random.Generator) -> torch.Tensor
     return shuffled
 
 
-def _normalised(images: torch.Tensor) -> torch.Tensor:
+def _normalized(images: torch.Tensor) -> torch.Tensor:
     return images.float().sub(127.5).div(127.5).contiguous(memory_format=torch.channels_last)
 
 
 def _read(network: nn.Module, images: np.ndarray, classes: int) -> np.ndarray:
-    return in_chunks(lambda batch: network(_normalised(batch)).softmax(dim=1), images, BATCH, classes)
+    return in_chunks(lambda batch: network(_normalized(batch)).softmax(dim=1), images, BATCH, classes)
 
 
 def _arrays(network: nn.Module) -> dict[str, np.ndarray]:

@@ -1,5 +1,5 @@
-"""How generated images lie among real ones, by nearest neighbours in a feature space: precision, recall, density and coverage
-(Kynkäänniemi et al. 2019, equations 1 and 2; Naeem et al. 2020, equations 3 to 6), and the share that is memorised."""
+"""Generated images among real ones, by nearest neighbors in a feature space: precision, recall, density and coverage
+(Kynkäänniemi et al. 2019, equations 1 and 2; Naeem et al. 2020, equations 3 to 6), and the memorized share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from atelier.metrics.distances import Pairs, nearest
 from atelier.metrics.identity import MetricError
 
-NEIGHBOURS = 5
+NEIGHBORS = 5
 RARE = 0.01  # share of new real images that lie as near to a training image as what counts as memorised
 
 
@@ -24,7 +24,7 @@ class Shares:
     coverage: tuple[float, float]
 
 
-def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBOURS) -> Shares:
+def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBORS) -> Shares:
     """Precision, recall, density and coverage of generated features [N, d] among real ones [M, d].
 
     An image's ball reaches to its k-th nearest neighbour in its own set, and what lies on its rim is outside, as in the package
@@ -53,7 +53,7 @@ def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBOURS) -> Shares
     )
 
 
-def memorised(generated: np.ndarray, training: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:
+def memorization(generated: np.ndarray, training: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:
     """Share of generated features [N, d] nearer to a training one [M, d] than 99 % of held-out real ones [H, d] are, and its
     standard error. About 0.01 for new images of the same kind, 1 for a generator that replays its training images.
 
@@ -72,7 +72,7 @@ def _check(first: np.ndarray, second: np.ndarray) -> None:
         if features.ndim != 2 or features.shape[1] != first.shape[1]:
             raise MetricError(f"features have shapes {first.shape} and {second.shape}; expected [N, d] and [M, d]")
         if not np.isfinite(features).all():
-            raise MetricError("features are not finite; look for NaN in the generator that painted the images")
+            raise MetricError("features are not finite; look for NaN in the generator")
 
 
 def _share(hits: np.ndarray) -> tuple[float, float]:

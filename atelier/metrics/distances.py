@@ -25,12 +25,12 @@ def direct(first: np.ndarray, second: np.ndarray, rows: np.ndarray, columns: np.
 
     Differences and squares are rounded once each, and NumPy adds a contiguous row pairwise in a fixed order.
     """
-    found = np.empty(len(rows))
+    squares = np.empty(len(rows))
     for start in range(0, len(rows), PAIRS):
         part = slice(start, start + PAIRS)
         differences = first[rows[part]].astype(np.float64) - second[columns[part]]
-        found[part] = np.square(differences, out=differences).sum(axis=1)
-    return found
+        squares[part] = np.square(differences, out=differences).sum(axis=1)
+    return squares
 
 
 @dataclass(frozen=True)
@@ -115,20 +115,20 @@ def nearest(first: np.ndarray, second: np.ndarray, k: int) -> tuple[np.ndarray, 
     if not 1 <= k <= len(second):
         raise MetricError(f"{k} nearest neighbours of {len(second)} images; choose 1 to {len(second)}")
     kept = _at_most(k, second)
-    found, squares = np.empty((len(first), k), np.int64), np.empty((len(first), k))
+    indices, squares = np.empty((len(first), k), np.int64), np.empty((len(first), k))
     for block in Pairs(first, second if len(kept) == len(second) else second[kept]).blocks():
         columns, squares[block.rows] = block.nearest(k)
-        found[block.rows] = kept[columns]
-    return found, squares
+        indices[block.rows] = kept[columns]
+    return indices, squares
 
 
 def _at_most(count: int, features: np.ndarray) -> np.ndarray:
     """Rows before which there are fewer than `count` equal ones: of a collapsed set a few, and no further one would be found."""
-    seen: dict[bytes, int] = {}
+    copies: dict[bytes, int] = {}
     kept = []
     for row, name in enumerate(_names(features)):
-        seen[name] = seen.get(name, 0) + 1
-        if seen[name] <= count:
+        copies[name] = copies.get(name, 0) + 1
+        if copies[name] <= count:
             kept.append(row)
     return np.array(kept)
 

@@ -21,6 +21,7 @@ from atelier.extractors import Extractor, load_extractor
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.io.progress import bar
 from atelier.machine.memory import naming_remedy, of_a_measurement
+from atelier.metrics.feature_stream import FeatureStream
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.metrics.metric import (
     Classes,
@@ -35,7 +36,6 @@ from atelier.metrics.metric import (
     needs_of,
 )  # fmt: skip
 from atelier.metrics.reference import Reference, load_reference
-from atelier.metrics.seen import Seen
 from atelier.models.model import sample
 from atelier.networks import inputs
 from atelier.networks.layers import Generator
@@ -100,7 +100,7 @@ def read_evaluation(path: Path) -> Evaluation:
 
 
 class Evaluator:
-    """Everything about the real side, loaded once: call it with generators, or with images, as often as needed.
+    """Holds everything about the real images, loaded once; call it with generators or with images as often as needed.
 
     With `keep` the features of the real images are kept even where no metric needs them, for pictures of the nearest, and for
     what stands beside a Fréchet distance of few images (atelier.metrics.bias).
@@ -121,7 +121,7 @@ class Evaluator:
         self._held_out: Reference | None = None
         self._memory: dict[Any, Any] = {}
         self._bias = keep
-        self._looks = bool(needs_of(self.metrics) & EXTRACTED)
+        self._extracts = bool(needs_of(self.metrics) & EXTRACTED)
         if not self.ranks.first:
             self.ranks.any(False, self.device)  # the first rank has filled the cache
         self._load(keep)
@@ -177,7 +177,7 @@ class Evaluator:
         return weights if weights.any() else None
 
     def measure(self, generator: Generator, classes: Sequence[str]) -> Evaluation:
-        """Measures what a generator generates, and itself. `classes` as in `sample`.
+        """Measures the images of a generator, and the generator itself where a metric needs it. `classes` as in `sample`.
 
         The ranks share the images and their features; each gets all numbers, equal to the bit to those of one process. Raises
         MetricError for a metric that needs what there is not.
@@ -186,7 +186,7 @@ class Evaluator:
         counts = [min(batch, samples - start) for start in range(0, samples, batch)]
         given = self._given(self.drawn(generator, classes), generator)
         with naming_remedy(lambda: of_a_measurement(batch)):
-            own = map(self._look, self.sample(generator, classes, (self.ranks.rank, self.ranks.world)), repeat(None))
+            own = map(self._columns, self.sample(generator, classes, (self.ranks.rank, self.ranks.world)), repeat(None))
             return self._evaluation(self.ranks.in_turn(own, counts, self._width(), self.device), given)
 
     def __call__(
@@ -200,23 +200,23 @@ class Evaluator:
         """
         given = self._given(classes, target=target)
         pairs = zip(images, repeat(None) if target is None else target, strict=target is not None)
-        return self._evaluation((self._look(*pair) for pair in pairs), given)
+        return self._evaluation((self._columns(*pair) for pair in pairs), given)
 
-    def _look(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+    def _columns(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
         """Features of the images and the columns of each reader side by side, float32 [n, width]."""
         shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise MetricError(f"images are {images.dtype} {images.shape[1:]} but {self.dataset.folder} holds uint8 {shape}")
-        features = self.extractor.features(images) if self.extractor and self._looks else np.empty((len(images), 0))
+        features = self.extractor.features(images) if self.extractor and self._extracts else np.empty((len(images), 0))
         columns = [reader.read(images, target) for reader in self.readers.values()]
         return np.concatenate([features, *columns], axis=1, dtype=np.float32)
 
     def _width(self) -> int:
-        """Columns of what `_look` returns."""
+        """Columns of what `_columns` returns."""
         return self._dim() + sum(reader.width for reader in self.readers.values())
 
     def _dim(self) -> int:
-        return self.extractor.dim if self.extractor and self._looks else 0
+        return self.extractor.dim if self.extractor and self._extracts else 0
 
     def _given(
         self, names: Sequence[str], model: nn.Module | None = None, target: Iterable[np.ndarray] | None = None
@@ -224,9 +224,9 @@ class Evaluator:
         """The needs that the generated images meet. Raises MetricError where that is not enough."""
         known = self.dataset.classes
         classes = None
-        if names and set(names) <= set(known) and self.reference:
-            generated = np.array([known.index(name) for name in names])
-            classes = Classes(known, generated, self.dataset.labels[self.reference.indices])
+        if names and set(names) <= set(known):
+            labels = self.dataset.labels[self.reference.indices] if self.reference else self.dataset.labels
+            classes = Classes(known, np.array([known.index(name) for name in names]), labels)
         parts = {Need.CLASSES: classes, Need.TARGET: target, Need.MODEL: model}
         given = {need: part for need, part in parts.items() if part is not None}
         check_needs(self.metrics, self._met() | given.keys(), OPTION)
@@ -234,23 +234,23 @@ class Evaluator:
 
     def _evaluation(self, rows: Iterable[np.ndarray], given: dict[Need, Any]) -> Evaluation:
         settings, dim = self.settings, self._dim()
-        seen = Seen(dim, settings.samples, True, self.cache) if dim else None
+        stream = FeatureStream(dim, settings.samples, True, self.cache) if dim else None
         columns: list[np.ndarray] = []
         count = 0
-        with bar("measuring", settings.samples, self.progress) as shown:
+        with bar("measuring", settings.samples, self.progress) as progress:
             for part in rows:
                 if count + len(part) > settings.samples:
                     raise MetricError(f"more than evaluate.samples = {settings.samples} images were generated; generate as many")
-                if seen:
-                    seen.update(part[:, :dim])
+                if stream:
+                    stream.update(part[:, :dim])
                 columns.append(part[:, dim:])
                 count += len(part)
-                shown.update(len(part))
+                progress.update(len(part))
         if count != settings.samples:
             raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
         parts = {
             Need.EXTRACTOR: self.extractor,
-            Need.FEATURES: seen,
+            Need.FEATURES: stream,
             Need.REAL_FEATURES: self.reference,
             Need.LOGITS: self.extractor and self.extractor.head,
             Need.LABELS: self.dataset.classes,
@@ -259,4 +259,4 @@ class Evaluator:
         real = f"{self.dataset.content_hash}:{self.dataset.split}"
         view = View(count, settings.seed, SAMPLING, real, parts | given, OPTION, self._bias, settings.batch, memory=self._memory)
         results = measure(self.metrics, view, self.readers, np.concatenate(columns))
-        return Evaluation(**vars(results), features=seen.features if seen else None)
+        return Evaluation(**vars(results), features=stream.features if stream else None)

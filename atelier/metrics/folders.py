@@ -15,7 +15,7 @@ from atelier.extractors import load_extractor
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.metrics.metric import Classes, View, check_counts, check_needs, chosen, measure, needs_of
-from atelier.metrics.reference import load_reference, see
+from atelier.metrics.reference import extract, load_reference
 
 SAMPLING = "image files"
 OPTION = "--metrics"  # of components.evaluate
@@ -51,8 +51,8 @@ def measure_sets(
     few = min(len(generated), len(reference)) < own.dim
     keep = few or bool(needs & {Need.REAL_FEATURES})
     real = load_reference(reference, others, cache, seed, keep, progress) if needs & COMPARED else None
-    seen = see(generated, np.arange(len(generated)), own, True, cache, "features of generated images", progress)
-    parts = {Need.EXTRACTOR: own, Need.FEATURES: seen, Need.REAL_FEATURES: real, Need.LOGITS: own.head}
+    stream = extract(generated, np.arange(len(generated)), own, True, cache, "features of generated images", progress)
+    parts = {Need.EXTRACTOR: own, Need.FEATURES: stream, Need.REAL_FEATURES: real, Need.LOGITS: own.head}
     if real and Need.CLASSES in needs:
         parts[Need.CLASSES] = Classes(reference.classes, generated.labels, reference.labels[real.indices])
     images = f"{reference.content_hash}:{reference.split}"
@@ -61,7 +61,7 @@ def measure_sets(
     if not same:
         both = f"generated {own.resize}; reference {others.resize}"
         results = replace(results, measurements=[_resized(one, both) for one in results.measurements])
-    return Evaluation(**vars(results), features=seen.features)
+    return Evaluation(**vars(results), features=stream.features)
 
 
 def check_metrics(names: Sequence[str]) -> None:
@@ -72,7 +72,7 @@ def check_metrics(names: Sequence[str]) -> None:
             raise MetricError(f"there is no metric {name!r}; choose from {', '.join(of_files())}")
         if missing := known[name].needs - MET:
             needs = " and ".join(need.what for need in Need if need in missing)
-            raise MetricError(f"{name} cannot be told from two sets of images: it needs {needs}; take it out")
+            raise MetricError(f"{name} cannot be measured from two sets of images: it needs {needs}; take it out")
     if len(set(names)) < len(names) or not names:
         raise MetricError(f"metrics are {', '.join(names) or 'none'}; name one or more, each once")
 

@@ -5,7 +5,7 @@
 With S1 = F^T F and S2 = R^T R for any factors F and R, the last trace is the sum of the singular values of F R^T: no complex
 numbers, no offset on the diagonal, and rank-deficient covariances need no special case. The eigenvalues of a product of
 covariances are those singular values squared; their roots lose half of the digits, and with features of a steep spectrum the
-distance its third. Where a set has fewer images than dimensions, its factor is its centred rows, and smaller.
+distance its third. Where a set has fewer images than dimensions, its factor is its centered rows, and smaller.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from atelier.extractors.passes import one_thread
 from atelier.metrics.identity import MetricError
 
-BLOCK = 2000  # images whose centred features exist in float64 at a time
+BLOCK = 2000  # images whose centered features exist in float64 at a time
 
 
 class Moments:
@@ -37,7 +37,7 @@ class Moments:
 
     @property
     def count(self) -> int:
-        """Number of features seen."""
+        """Number of features so far."""
         return self._folded + len(self._rows)
 
     def update(self, features: np.ndarray) -> None:
@@ -47,7 +47,7 @@ class Moments:
         finite = np.isfinite(features).all(axis=1)
         if not finite.all():
             row = self.count + int(np.argmin(finite))
-            raise MetricError(f"the features of image {row} are not finite; look for NaN in the generator that painted it")
+            raise MetricError(f"the features of image {row} are not finite; look for NaN in the generator")
         self._root = None
         self._rows = np.concatenate([self._rows, features.astype(np.float64)])
         while len(self._rows) >= self.dim:
@@ -84,7 +84,7 @@ class Moments:
         return (scatter + scatter.T) / (2 * (self.count - 1))
 
     def factor(self) -> np.ndarray:
-        """F [rank, dim] with F^T F = covariance: the centred rows where they are fewer than `dim`, else Cholesky or eigh.
+        """F [rank, dim] with F^T F = covariance: the centered rows where they are fewer than `dim`, else Cholesky or eigh.
 
         A decomposition is kept until the next features come: a reference is measured against again and again.
         """
@@ -121,9 +121,9 @@ class Moments:
     def _fold(self, block: np.ndarray) -> None:
         if self._scatter is None:
             self._shift, self._scatter = block.mean(axis=0), np.zeros((self.dim, self.dim))
-        centred = block - self._shift
-        self._sum = self._sum + centred.sum(axis=0)
-        self._scatter = self._scatter + centred.T @ centred
+        centered = block - self._shift
+        self._sum = self._sum + centered.sum(axis=0)
+        self._scatter = self._scatter + centered.T @ centered
         self._folded += len(block)
 
     def _enough(self) -> None:
@@ -161,8 +161,8 @@ def frechet_influence(
     influence = np.empty(len(features))
     for start in range(0, len(features), BLOCK):
         rows = slice(start, start + BLOCK)
-        centred = features[rows] - mean
-        influence[rows] = 2 * centred @ shift + (centred**2).sum(axis=1) - overlap.carried(rows, centred)
+        centered = features[rows] - mean
+        influence[rows] = 2 * centered @ shift + (centered**2).sum(axis=1) - overlap.carried(rows, centered)
     return _distance(first, second, overlap.trace), influence - influence.mean()
 
 
@@ -186,16 +186,16 @@ class _Overlap:
         self.root, self.count, self.few = root, first.count, first.few
         crossed = _crossed(first, root)
         with one_thread():
-            found = torch.linalg.svd(crossed, full_matrices=False)
-        self.left, self.spread, self.right = (part.numpy() for part in found)
+            parts = torch.linalg.svd(crossed, full_matrices=False)
+        self.left, self.spread, self.right = (part.numpy() for part in parts)
         self.trace = float(self.spread.sum())
 
-    def carried(self, rows: slice, centred: np.ndarray) -> np.ndarray:
-        """c^T T c for the centred features c of `rows`."""
+    def carried(self, rows: slice, centered: np.ndarray) -> np.ndarray:
+        """c^T T c for the centered features c of `rows`."""
         if self.few:  # the rows are F: T needs no inverse
             return (self.count - 1) * self.left[rows] ** 2 @ self.spread
         shared = self.spread > self.spread.max(initial=0) * len(self.spread) * np.finfo(np.float64).eps
-        return (centred @ (self.root.T @ self.right[shared].T)) ** 2 @ (1 / self.spread[shared])
+        return (centered @ (self.root.T @ self.right[shared].T)) ** 2 @ (1 / self.spread[shared])
 
 
 def _crossed(first: Moments, root: np.ndarray) -> torch.Tensor:

@@ -23,7 +23,7 @@ class IdentityMismatch(MetricError):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a number measures, with which eyes, on how many images, against what.
+    """Everything that moves a number: the metric, the network, the images on both sides and how they were drawn.
 
     `weights` is the sha256 of the extractor's (or classifier's) weights; `resize` says how an image reaches its input;
     `samples` and `sampling` say how many generated images were measured and how they were drawn; `reference` is the content
@@ -74,7 +74,7 @@ class Measurement:
 
     @property
     def kind(self) -> str:
-        """What it measures, in whatever space."""
+        """The kind of value, in whatever space."""
         return self.identity.kind
 
     @property
@@ -93,9 +93,9 @@ class Measurement:
         """Inverse of `to_dict`. Raises MetricError where a part is missing or unknown."""
         try:
             identity = TypeAdapter(Identity).validate_python(Identity(**values["identity"]).__dict__)
-            found = TypeAdapter(cls).validate_python(cls(**{**values, "identity": identity}).__dict__)
-            TypeAdapter(FiniteFloat | None).validate_python(found.standard_error)
-            return found
+            measurement = TypeAdapter(cls).validate_python(cls(**{**values, "identity": identity}).__dict__)
+            TypeAdapter(FiniteFloat | None).validate_python(measurement.standard_error)
+            return measurement
         except ValidationError as error:
             raise MetricError(f"not a measurement of this version of Atelier ({first_problem(error)}); evaluate again") from error
         except (KeyError, TypeError, OverflowError) as error:

@@ -20,11 +20,11 @@ def logits(features: np.ndarray, head: tuple[np.ndarray, np.ndarray | None]) -> 
     if features.ndim != 2 or features.shape[1] != weight.shape[1]:
         raise MetricError(f"features have shape {features.shape}; the classifier's head takes [N, {weight.shape[1]}]")
     columns = weight.T.astype(np.float64)
-    found = np.empty((len(features), len(weight)), np.float32)
+    result = np.empty((len(features), len(weight)), np.float32)
     for start in range(0, len(features), BLOCK):
         block = features[start : start + BLOCK].astype(np.float64) @ columns
-        found[start : start + BLOCK] = block if bias is None else block + bias
-    return found
+        result[start : start + BLOCK] = block if bias is None else block + bias
+    return result
 
 
 def class_score(logits: np.ndarray, splits: int = SPLITS, seed: int = 2020) -> tuple[float, float, float]:
@@ -49,7 +49,7 @@ def class_score(logits: np.ndarray, splits: int = SPLITS, seed: int = 2020) -> t
             "raise the number of images"
         )
     if not np.isfinite(logits).all():
-        raise MetricError("logits are not finite; look for NaN in the generator that painted the images")
+        raise MetricError("logits are not finite; look for NaN in the generator")
     order = np.random.RandomState(seed).permutation(count)
     parts = [order[number * count // splits : (number + 1) * count // splits] for number in range(splits)]
     scores, variances = np.transpose([_score(logits[part].astype(np.float64)) for part in parts])

@@ -31,7 +31,7 @@ def kernel_distance(
         if features.ndim != 2 or features.shape[1] != first.shape[1]:
             raise MetricError(f"features have shapes {first.shape} and {second.shape}; expected [N, d] and [M, d]")
         if not np.isfinite(features).all():
-            raise MetricError("features are not finite; look for NaN in the generator that painted the images")
+            raise MetricError("features are not finite; look for NaN in the generator")
     size = subset_size(len(first), len(second), size)
     if size < 2:
         raise MetricError(f"the kernel distance needs at least 2 images a set, not {len(first)} and {len(second)}")

@@ -1,4 +1,4 @@
-"""What a metric is, what it sees and what it gives.
+"""The interface of a metric: the view it is given and the results it returns.
 
 A new metric is a file in atelier/metrics/kinds/ with a subclass of Metric, and its name among `evaluate.metrics`.
 """
@@ -38,7 +38,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Results:
-    """What metrics give: measurements, and beside them what plots need.
+    """The results of metrics: measurements, and beside them what plots need.
 
     `class_shares` is the share of each class among the generated images by name, `class_distances` the distance within each;
     `spread` is the standard deviation of a value over its subsets or splits, by name.
@@ -56,7 +56,7 @@ class Results:
 
 @dataclass(frozen=True)
 class RealImages:
-    """What a reader is made from: the packed real images, a folder for what is worth keeping, and the seed."""
+    """The packed real images, with a folder for what is worth keeping and the seed: a reader is made from them."""
 
     dataset: PackedDataset
     cache: Path
@@ -79,7 +79,7 @@ class Metric(Declaration, ABC):
     """Computes numbers from a view; the class attributes declare what it gives and needs."""
 
     def reader(self, real: RealImages) -> Reader | None:
-        """What reads each image for `View.columns`, None where the metric looks at features or at the model alone."""
+        """A reader that fills `View.columns`; None where features or the model are enough."""
         return None
 
     @abstractmethod
@@ -89,7 +89,7 @@ class Metric(Declaration, ABC):
 
 @dataclass(frozen=True)
 class View:
-    """What a metric sees: `count` generated images, N below, beside real ones, M below.
+    """`count` generated images, N below, beside real ones, M below.
 
     `option` is what names the metrics to the user; `seed` is for whatever is drawn; `sampling` says where the generated images
     come from, and `real` is content hash and split of the real ones. `parts` holds what needs are met with; a property whose
@@ -157,7 +157,7 @@ class View:
         return self.read
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
-        """What follows from the real images and N alone, computed once for all generators that are measured."""
+        """A result that follows from the real images and N alone, computed once for all generators that are measured."""
         known = (key, self.count)
         if known not in self.memory:
             self.memory[known] = compute()
@@ -169,13 +169,13 @@ class View:
         The identity follows from what the metric needs; `identity` holds the parts that are otherwise.
         """
         needs = self.metric.needs if self.metric else frozenset()
-        looked = self.extractor if needs & {*EXTRACTED, Need.EXTRACTOR} else None
+        extractor = self.extractor if needs & {*EXTRACTED, Need.EXTRACTOR} else None
         compared = self.reference.count if needs & COMPARED else self.count if Need.TARGET in needs else 0
         whole = {
-            "metric": value.name(looked.name if looked else NONE, bool(looked and looked.is_fid)),
-            "extractor": f"{looked.name}, {looked.dim} features" if looked else NONE,
-            "weights": looked.weights_hash if looked else NONE,
-            "resize": looked.resize if looked else NONE,
+            "metric": value.name(extractor.name if extractor else NONE, bool(extractor and extractor.is_fid)),
+            "extractor": f"{extractor.name}, {extractor.dim} features" if extractor else NONE,
+            "weights": extractor.weights_hash if extractor else NONE,
+            "resize": extractor.resize if extractor else NONE,
             "samples": self.count,
             "sampling": self.sampling,
             "reference": self.real if compared else NONE,
@@ -199,7 +199,7 @@ def chosen(names: Sequence[str]) -> list[Metric]:
 
 
 def needs_of(chosen: Sequence[Metric]) -> frozenset[Need]:
-    """What these metrics need together."""
+    """The needs of these metrics together."""
     return frozenset().union(*(metric.needs for metric in chosen))
 
 
@@ -225,7 +225,7 @@ def check_needs(chosen: Sequence[Metric], met: frozenset[Need], option: str) -> 
 
 
 def measure(chosen: Sequence[Metric], view: View, readers: Mapping[str, Reader], columns: np.ndarray) -> Results:
-    """What these metrics give, one after the other; `columns` float32 [N, width] are those of all `readers` side by side."""
+    """The results of these metrics, in order; `columns` float32 [N, width] are those of all `readers` side by side."""
     merged, start = Results([]), 0
     for metric in chosen:
         reader = readers.get(metric.name)

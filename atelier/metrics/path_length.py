@@ -27,7 +27,7 @@ def path_length(
 ) -> tuple[float, float]:
     """Mean of |f(G(z0)) - f(G(z))|^2 / epsilon^2 over `pairs` steps of `epsilon` from z0 towards z1; and its standard error.
 
-    `features_of` takes float32 images [n,C,H,W] of 0 to 255, clipped as they are shown but not rounded, and gives f [n, d].
+    `features_of` takes float32 images [n,C,H,W] of 0 to 255, clipped as for display but not rounded, and gives f [n, d].
     Karras et al. take LPIPS, which needs VGG's weights, for the squared distance: name the number by the network that f is of.
     Rounded images would move by whole grey levels or not at all: for a generator of digits, `efficientnet_lite0` and 1e-4 that
     makes 524,000 of 13,071 (float64 also gives 13,071, so float32 without TF32 is enough).
@@ -47,11 +47,11 @@ def path_length(
         rows = slice(start, start + batch)
         both = np.concatenate([z0[rows], z[rows]])
         y = None if labels is None else np.tile(labels[rows], 2)
-        first, second = np.split(features_of(_painted(generator, both, y)).astype(np.float64), 2)
+        first, second = np.split(features_of(_images(generator, both, y)).astype(np.float64), 2)
         squares[rows] = ((first - second) ** 2).sum(axis=1) / epsilon**2
     if not np.isfinite(squares).all():
         row = int(np.argmin(np.isfinite(squares)))
-        raise MetricError(f"the features of latent pair {row} are not finite; look for NaN in the generator that painted it")
+        raise MetricError(f"the features of latent pair {row} are not finite; look for NaN in the generator")
     return _trimmed(squares)
 
 
@@ -66,7 +66,7 @@ def _steps(
     return z0.astype(np.float32), z.astype(np.float32), labels
 
 
-def _painted(generator: LatentGenerator, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def _images(generator: LatentGenerator, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """Images float32 [n,C,H,W] of 0 to 255: what atelier.models.model.to_uint8 rounds. TF32 would round them too."""
     device = next(generator.parameters()).device
     y = None if labels is None else torch.from_numpy(labels).to(device)

@@ -1,4 +1,4 @@
-"""The Fréchet distance within each class: a generator may paint most classes well and one of them badly."""
+"""The Fréchet distance within each class: a generator may synthesize most classes well and one of them badly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def per_class(
     for what, features, labels in (("generated", generated, generated_labels), ("reference", reference, reference_labels)):
         if labels.shape != (len(features),) or (len(labels) and not 0 <= labels.min() <= labels.max() < len(classes)):
             raise MetricError(f"labels of {what} images do not fit: {len(features)} of them must be in 0 … {len(classes) - 1}")
-    found: dict[str, tuple[float, float | None]] = {}
+    distances: dict[str, tuple[float, float | None]] = {}
     for label, name in enumerate(classes):
         own, real = generated[generated_labels == label], reference[reference_labels == label]
         if min(len(own), len(real)) < 2:
@@ -40,14 +40,14 @@ def per_class(
             )
         first, second = _moments(own), _moments(real)
         value, error = frechet_estimate(own, first, second)
-        found[name] = (value, error if len(own) >= FEWEST_FOR_ERROR else None)
-    return found
+        distances[name] = (value, error if len(own) >= FEWEST_FOR_ERROR else None)
+    return distances
 
 
-def worst(found: dict[str, tuple[float, float | None]]) -> tuple[str, float]:
+def worst(distances: dict[str, tuple[float, float | None]]) -> tuple[str, float]:
     """Name and distance of the class with the largest distance; the first of equal ones."""
-    name = max(found, key=lambda one: found[one][0])
-    return name, found[name][0]
+    name = max(distances, key=lambda name: distances[name][0])
+    return name, distances[name][0]
 
 
 def _moments(features: np.ndarray) -> Moments:

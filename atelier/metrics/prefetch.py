@@ -1,4 +1,4 @@
-"""Images decoded ahead, so that reading and decoding hide behind the network that looks at them."""
+"""Images decoded ahead, so that reading and decoding overlap with the network that reads them."""
 
 from __future__ import annotations
 

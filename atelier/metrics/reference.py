@@ -12,17 +12,17 @@ from atelier.data.images import Images
 from atelier.extractors import Extractor
 from atelier.io.progress import bar
 from atelier.metrics import cache as kept
+from atelier.metrics.feature_stream import FeatureStream
 from atelier.metrics.frechet import Moments
 from atelier.metrics.identity import MetricError
 from atelier.metrics.prefetch import batch_size, batches
-from atelier.metrics.seen import Seen
 
 REFERENCE_CAP = 50_000
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What real images look like to an extractor.
+    """The features of real images.
 
     `moments` of all of them; `features` float32 [count, dim], empty where no metric needs them; `indices` int64 [count], where
     each image is in the split; `images` is content hash and split.
@@ -40,7 +40,7 @@ class Reference:
 
 
 def reference_indices(count: int, seed: int, cap: int = REFERENCE_CAP) -> np.ndarray:
-    """Which images of a split of `count` are the reference: all of them, or `cap` drawn with `seed`; sorted int64."""
+    """Indices of the reference in a split of `count` images: all of them, or `cap` drawn with `seed`; sorted int64."""
     if count <= cap:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, cap, replace=False))
@@ -72,18 +72,20 @@ def load_reference(
     features = kept.load(cache, "features", key) if keep else ({"features": np.empty((0, extractor.dim), np.float32)}, {})
     if moments and features:
         return Reference(features[0]["features"], Moments.from_arrays(moments[0]), indices, images)
-    seen = see(dataset, indices, extractor, keep, cache, "features of real images", progress)
-    kept.store(cache, "moments", key, seen.moments.to_arrays(), values={})
+    stream = extract(dataset, indices, extractor, keep, cache, "features of real images", progress)
+    kept.store(cache, "moments", key, stream.moments.to_arrays(), values={})
     if keep:
-        kept.store(cache, "features", key, {"features": seen.features}, values={})
-    return Reference(seen.features if keep else np.empty((0, extractor.dim), np.float32), seen.moments, indices, images)
+        kept.store(cache, "features", key, {"features": stream.features}, values={})
+    return Reference(stream.features if keep else np.empty((0, extractor.dim), np.float32), stream.moments, indices, images)
 
 
-def see(images: Images, indices: np.ndarray, extractor: Extractor, keep: bool, scratch: Path, title: str, progress: bool) -> Seen:
-    """What `extractor` sees in the images at `indices`, decoded ahead; `title` stands at the progress bar."""
-    seen, decoded = Seen(extractor.dim, len(indices), keep, scratch), batches(images, indices, batch_size(extractor))
-    with bar(title, len(indices), progress) as shown, contextlib.closing(decoded):
+def extract(
+    images: Images, indices: np.ndarray, extractor: Extractor, keep: bool, scratch: Path, title: str, progress: bool
+) -> FeatureStream:
+    """The features of the images at `indices`, which are decoded ahead; `title` stands at the progress bar."""
+    stream, decoded = FeatureStream(extractor.dim, len(indices), keep, scratch), batches(images, indices, batch_size(extractor))
+    with bar(title, len(indices), progress) as progress_bar, contextlib.closing(decoded):
         for batch in decoded:
-            seen.update(extractor.features(batch))
-            shown.update(len(batch))
-    return seen
+            stream.update(extractor.features(batch))
+            progress_bar.update(len(batch))
+    return stream

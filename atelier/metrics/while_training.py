@@ -23,7 +23,7 @@ WATCHED: list[Metric] = ["frechet", "kernel", "prdc"]  # the first chooses; the 
 
 
 def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSettings:
-    """What is measured while training, on train.evaluate_samples images: WATCHED, whatever is measured in the end."""
+    """The settings of measurements while training: WATCHED on train.evaluate_samples images, whatever is measured in the end."""
     return evaluate.model_copy(update={"metrics": WATCHED, "samples": settings.evaluate_samples})
 
 

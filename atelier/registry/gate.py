@@ -1,4 +1,4 @@
-"""Who becomes champion: a decision from numbers alone, with its reasons.
+"""The gate: a decision, from numbers alone and with its reasons, about who becomes champion.
 
 A candidate has to pass the floors of `GateSettings`, and to be better than the champion beyond doubt: by more than the minimum
 delta, with 95 % intervals that do not meet, in a number of equal identity. Of few images a Fréchet distance is mostly bias, which
@@ -51,7 +51,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of the candidate, why, and each requirement that was looked at, in order.
+    """The fate of the candidate, the reason, and each requirement that was checked, in order.
 
     `verdict` is promoted, refused, or kept where it is the champion itself.
     """
@@ -62,7 +62,7 @@ class Decision:
 
 
 def comparable(candidate: Contender, champion: Contender, settings: GateSettings) -> bool:
-    """Whether the numbers of both that decide have equal identities; if not, the champion has to be measured again."""
+    """True where the deciding numbers of both have equal identities; if not, the champion has to be measured again."""
     mine, theirs = candidate.primary(settings), champion.primary(settings)
     return bool(mine and theirs and mine.identity == theirs.identity)
 
@@ -150,7 +150,7 @@ def _against(candidate: Contender, champion: Contender, settings: GateSettings) 
 
 
 def _biased(candidate: Contender, champion: Contender | None, settings: GateSettings) -> list[Check]:
-    """What a number that is mostly bias is worth; [] where it is not, or that is not known."""
+    """The check of a number that is mostly bias; [] where it is not, or that is not known."""
     mine = candidate.primary(settings)
     if mine is None or not mostly_bias(mine, candidate.measurements):
         return []

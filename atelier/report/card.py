@@ -1,7 +1,7 @@
 """The model card: what a generator is, what it is for, how good it is, where it comes from and what it cost, in Markdown.
 
-MLflow's PostgreSQL keeps 5,000 characters of a version's description. So each thing is said once, and what users
-can make long is cut.
+MLflow's PostgreSQL keeps 5,000 characters of a version's description. So each thing stands there once, and what users can
+make long is cut.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def model_card(
         f"# {plain(name)}",
         _summary(known),
         "## Intended use",
-        "Painting images like those it was trained on, for augmentation, tests and study. Nothing else was measured.",
+        "Generating images like those it was trained on, for augmentation, tests and study. Nothing else was measured.",
         "## Images it was trained on",
         _data(known),
         "## Numbers",
@@ -75,7 +75,7 @@ def plain(text: str) -> str:
 
 def _summary(known: Facts) -> str:
     info = known.info
-    colour = "colour" if info.channels == 3 else "grey"
+    color = "color" if info.channels == 3 else "gray"
     classes = (
         f", conditioned on {len(info.classes)} classes ({_listed(map(_cut, info.classes), MAX_CLASSES)})"
         if info.conditional
@@ -83,7 +83,7 @@ def _summary(known: Facts) -> str:
     )
     tuned = " It was fine-tuned from another generator." if info.parent else ""
     return (
-        f"A {plain(known.family)} that paints {colour} images of {info.resolution} × {info.resolution} px{classes}. "
+        f"A {plain(known.family)} that generates {color} images of {info.resolution} × {info.resolution} px{classes}. "
         f"The weights are those of the best checkpoint by measurement, after {info.images_seen:,} images.{tuned}"
     )
 
@@ -131,8 +131,8 @@ def _numbers(known: Facts) -> str:
     parts = ["\n".join(lines)]
     if identities:
         own = [", ".join(part for part in one if part not in common) for one in identities]
-        said = [f"- Identity {number}: {plain(one)}" for number, one in enumerate(own, 1)]
-        parts.append("\n".join(said + ([f"- All of them: {plain(', '.join(common))}"] if common else [])))
+        lines = [f"- Identity {number}: {plain(one)}" for number, one in enumerate(own, 1)]
+        parts.append("\n".join(lines + ([f"- All of them: {plain(', '.join(common))}"] if common else [])))
     parts += [f"{plain(row.title)}: {plain(row.bias)}." for row in known.rows if row.bias]
     if known.class_shares:
         parts.append(_shares(known.class_shares))
@@ -164,7 +164,7 @@ def _shares(shares: dict[str, float]) -> str:
 
 
 def _limits(known: Facts, measured: dict[str, float]) -> str:
-    """What to beware of; `measured` are the values by kind."""
+    """The caveats; `measured` are the values by kind."""
     lines = ["- It knows only images like its training images, and repeats whatever is one-sided in them."]
     if not any(row.name == "fid" for row in known.rows):
         lines.append("- No FID was measured; distances in other feature spaces cannot be set beside published FIDs.")
@@ -187,13 +187,13 @@ def _limits(known: Facts, measured: dict[str, float]) -> str:
 def _making(known: Facts) -> str:
     info = known.info
     parents, older = facts.first(facts.ancestry(info), MAX_PARENTS)
-    said = {name: info.settings[name] for name in PARAMETERS if name in info.settings} | facts.regularizers(info.settings)
+    listed = {name: info.settings[name] for name in PARAMETERS if name in info.settings} | facts.regularizers(info.settings)
     lines = [
         f"- Weights (sha256): `{known.sha256}`",
         f"- Training: {info.images_seen:,} images, {info.step:,} steps, seed {info.seed}",
         f"- Code: {', '.join(f'{plain(part)} `{_code(value)}`' for part, value in info.code.items())}",
         f"- Model: `{_dense(info.model)}`",
-        f"- Parameters: `{_dense(said)}`; all in generator.json",
+        f"- Parameters: `{_dense(listed)}`; all in generator.json",
     ]
     for number, parent in enumerate(parents):
         what = "Fine-tuned from" if number == 0 else "which came from"
@@ -205,7 +205,7 @@ def _making(known: Facts) -> str:
 
 
 def _compute(known: Facts) -> str:
-    """What its training has cost, and roughly what that took from the grid."""
+    """The cost of training, and an estimate of its energy."""
     record = known.history.get("compute", [])
     cost = _cut("; ".join(compute.spent(record)) or "not recorded", MAX_LIST)
     lines = [f"- Training with measurements: {cost}"]
@@ -217,7 +217,7 @@ def _compute(known: Facts) -> str:
 
 
 def _use(known: Facts, name: str) -> str:
-    """How to load it. A card is written before its version has a number, and an alias moves on: neither can stand in for it."""
+    """An example that loads it. It names no version: a card is written before its version has a number, and an alias moves on."""
     column = f', "class": [{min(known.info.classes, key=len)!r}]' if known.info.conditional else ""
     row = f'{{"seed": [0]{column}, "truncation": [1.0]}}'
     uri = f"models:/{_code(name)}"
@@ -236,8 +236,8 @@ def _listed(items: Iterable[str], limit: int) -> str:
     """The first of the items, as many as are within `limit` and MAX_LIST characters, and how many more there are."""
     items = list(items)
     fit = sum(end <= MAX_LIST for end in accumulate(len(item) for item in items[:limit]))
-    shown, more = facts.first(items, max(fit, 1))
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    listed, more = facts.first(items, max(fit, 1))
+    return ", ".join(listed) + (f" and {more} more" if more else "")
 
 
 def _cut(text: str, limit: int = MAX_NAME) -> str:

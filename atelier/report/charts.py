@@ -1,4 +1,4 @@
-"""Charts as inline SVG. Colours and fonts come from the page's style sheet, so they follow light and dark by themselves."""
+"""Charts as inline SVG. Colors and fonts come from the page's style sheet, so they follow light and dark by themselves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Scale:
     logarithmic: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies between low (0) and high (1)."""
+        """The place of a value between low (0) and high (1)."""
         convert: Callable[[float], float] = math.log10 if self.logarithmic else float
         return (convert(value) - convert(self.low)) / (convert(self.high) - convert(self.low))
 
@@ -87,8 +87,8 @@ def bar_chart(bars: Sequence[tuple[str, float, float]], title: str) -> str:
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title, quote=True)}">']
     for number, (name, share, mark) in enumerate(bars):
         y, length = number * row + 4, round(share / top * span, 1)
-        shown = name if len(name) <= 14 else name[:13] + "…"
-        parts.append(f'<text class="name" x="{name_width - 8}" y="{y + 12}" text-anchor="end">{escape(shown)}</text>')
+        label = name if len(name) <= 14 else name[:13] + "…"
+        parts.append(f'<text class="name" x="{name_width - 8}" y="{y + 12}" text-anchor="end">{escape(label)}</text>')
         parts.append(f'<rect class="bar" x="{name_width}" y="{y}" width="{length}" height="{row - 6}" rx="2">')
         parts.append(f"<title>{escape(name)}: {share:.1%}, of the real images {mark:.1%}</title></rect>")
         parts.append(f'<text class="tick" x="{WIDTH}" y="{y + 11}" text-anchor="end">{share:.1%}</text>')
@@ -159,12 +159,12 @@ def _level(tick: float, y: float) -> str:
     return f'{line}<text class="tick" x="{LEFT - 6}" y="{y + 3.5}" text-anchor="end">{compact(tick)}</text>'
 
 
-def _stroke(places: Sequence[Point], colour: str) -> str:
+def _stroke(places: Sequence[Point], color: str) -> str:
     """A line through these places; a dot where there is but one, which a line would leave invisible."""
     if len(places) == 1:
-        return f'<circle class="dot {colour}" cx="{places[0][0]}" cy="{places[0][1]}" r="2.5"/>'
+        return f'<circle class="dot {color}" cx="{places[0][0]}" cy="{places[0][1]}" r="2.5"/>'
     path = " ".join(f"{x},{y}" for x, y in places)
-    return f'<polyline class="line {colour}" points="{path}"/>'
+    return f'<polyline class="line {color}" points="{path}"/>'
 
 
 def _runs(points: Sequence[Point]) -> list[list[Point]]:

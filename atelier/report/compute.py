@@ -1,4 +1,4 @@
-"""What a training run has cost, in words, and an estimate of its energy and carbon from what is published about the average.
+"""The cost of a training run in words, and an estimate of its energy and carbon from published averages.
 
 Nothing here is metered: the record (atelier.training.clock.Clock) knows seconds and hardware only. So every assumption
 stands beside the estimate.
@@ -24,7 +24,7 @@ MAX_KINDS = 2
 def spent(record: list[dict[str, Any]]) -> list[str]:
     """A phrase for each kind of hardware, that of the most time first: "3.1 minutes on 2 threads of AMD EPYC 7763 (no GPU)".
 
-    Versions of PyTorch and the threads beside a GPU are not told apart. Beyond MAX_KINDS the rest is one phrase.
+    Versions of PyTorch and the threads beside a GPU are not distinguished. Beyond MAX_KINDS the rest is one phrase.
     """
     seconds = dict[tuple[str, str, int, int], float]()
     for one in record:
@@ -57,10 +57,10 @@ def estimate(record: list[dict[str, Any]]) -> tuple[float, float] | None:
 
 def estimate_text(record: list[dict[str, Any]]) -> str:
     """The estimate with everything that it assumes, or why there is none."""
-    found = estimate(record)
-    if found is None:
+    estimated = estimate(record)
+    if estimated is None:
         return "Energy: neither metered nor estimated, since the power limit of the GPU is not known"
-    kwh, grams = found
+    kwh, grams = estimated
     energy = f"{_digits(kwh)} kWh" if kwh >= 1 else f"{_digits(1000 * kwh)} Wh"
     carbon = f"{_digits(grams / 1000)} kg" if grams >= 1000 else f"{_digits(grams)} g"
     limits = sorted({one["watts"] for one in record if one["kind"] != "cpu"})

@@ -1,4 +1,4 @@
-"""What the HTML report and the model card both say, gathered once and still plain values."""
+"""The facts that the HTML report and the model card share, gathered once as plain values."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Facts:
 
     @property
     def title(self) -> str:
-        """What it is and what it was measured against, in a line."""
+        """One line: the generator and the images that it was measured against."""
         source = self.manifest.source
         images = source.get("description") or source.get("kind", "images")
         return f"{self.name and f'{self.name}: '}{self.family.partition(' (')[0]} generator, measured on {images}"
@@ -113,7 +113,7 @@ def numbers(evaluation: Evaluation, subject: str = "generator") -> list[Measurem
 
 
 def declared(measurement: Measurement) -> Value:
-    """What the metric declares about it."""
+    """The declaration of the measurement's kind."""
     return value_of(measurement.kind, measurement.name)
 
 
@@ -160,7 +160,7 @@ def text(measurement: Measurement) -> str:
 
 
 def change_text(difference: float, measurement: Measurement) -> str:
-    """By how much a number has changed: shares in points, others with three digits."""
+    """A change of a number: shares in points, others with three digits."""
     if difference == 0:
         return "0"
     return f"{difference:+.3g}" if declared(measurement).form == "number" else f"{100 * difference:+.1f} points"

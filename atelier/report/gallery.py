@@ -1,4 +1,4 @@
-"""Pictures of a report: what a generator paints beside what is real, and the real images nearest to what it paints."""
+"""Pictures of a report: generated images beside real ones, and the real images nearest to the generated ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """Generated images uint8 [N, C, H, W], the real ones nearest to each [N, k, C, H, W], and how far they are [N, k].
 
     `space` names the features in which they are near, and `typical` is how far a real image is from the next real one there.
@@ -57,12 +57,12 @@ def rows(generator: Generator, dataset: PackedDataset, seed: int = 0) -> list[Ro
         real = dataset.images(_some(np.arange(len(dataset)), ROWS_WITHOUT_CLASSES * COLUMNS, seed))
         cuts = [slice(n * COLUMNS, (n + 1) * COLUMNS) for n in range(ROWS_WITHOUT_CLASSES)]
         return [Row("", generated[cut], real[cut]) for cut in cuts]
-    shown = np.unique(np.linspace(0, len(classes) - 1, min(len(classes), MAX_ROWS)).round().astype(int))
-    labels = torch.from_numpy(np.repeat(shown, COLUMNS))
+    classes_drawn = np.unique(np.linspace(0, len(classes) - 1, min(len(classes), MAX_ROWS)).round().astype(int))
+    labels = torch.from_numpy(np.repeat(classes_drawn, COLUMNS))
     generated = np.concatenate(list(sample(generator, len(labels), seed, labels=labels)))
     return [
         Row(classes[label], generated[n * COLUMNS : (n + 1) * COLUMNS], _real(dataset, classes[label], seed))
-        for n, label in enumerate(shown)
+        for n, label in enumerate(classes_drawn)
     ]
 
 
@@ -71,7 +71,7 @@ def picture(rows: Sequence[Row], scale: int = 2) -> Image.Image:
     return grid(np.concatenate([row.generated for row in rows]), COLUMNS, scale)
 
 
-def neighbours(
+def neighbors(
     generated: np.ndarray,
     features: np.ndarray,
     reference: Reference,
@@ -79,7 +79,7 @@ def neighbours(
     space: str,
     k: int = 3,
     classes: Sequence[str] = (),
-) -> Neighbours:
+) -> Neighbors:
     """The `k` real images nearest to each generated one uint8 [N, C, H, W] with these features [N, d].
 
     `reference` are the features of `dataset`, in the same `space`; `classes` names those that the generator was asked for.
@@ -88,11 +88,11 @@ def neighbours(
     count = len(generated)
     probes = reference.features[_some(np.arange(reference.count), TYPICAL_FROM, seed=0)]
     # One search for both, since each makes a copy of the reference. Nearest to a real image is itself.
-    found, squares = nearest(np.concatenate([features[:count], probes]), reference.features, max(k, 2))
+    closest, squares = nearest(np.concatenate([features[:count], probes]), reference.features, max(k, 2))
     distances = np.sqrt(squares)
-    indices = reference.indices[found[:count, :k]]
+    indices = reference.indices[closest[:count, :k]]
     real = dataset.images(indices.ravel())
-    return Neighbours(
+    return Neighbors(
         generated=generated,
         real=real.reshape(count, k, *real.shape[1:]),
         distances=distances[:count, :k],

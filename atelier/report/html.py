@@ -22,10 +22,10 @@ from atelier.metrics.evaluator import Evaluation
 from atelier.report import facts
 from atelier.report.charts import Point, Series, bar_chart, line_chart, number_text
 from atelier.report.facts import Facts
-from atelier.report.gallery import Neighbours, Row
+from atelier.report.gallery import Neighbors, Row
 from atelier.training.diagnosis import remarks
 
-MAX_GRIDS, MAX_NEIGHBOURS, MAX_LISTED = 12, 10, 20
+MAX_GRIDS, MAX_NEIGHBORS, MAX_LISTED = 12, 10, 20
 MAX_WIDTH, GRID_WIDTH, TILE_WIDTH = 960, 480, 160
 
 
@@ -106,7 +106,7 @@ def write_report(
     evaluation: Evaluation,
     dataset: PackedDataset,
     rows: Sequence[Row],
-    neighbours: Neighbours | None = None,
+    neighbors: Neighbors | None = None,
     baseline: Evaluation | None = None,
     baseline_name: str = "baseline",
     settings: dict[str, Any] | None = None,
@@ -115,8 +115,8 @@ def write_report(
 ) -> None:
     """Writes the report of a checkpoint folder as the HTML file `output`; equal inputs give equal bytes.
 
-    `dataset` are the real images that it was measured against, `rows` its pictures (gallery.rows), `neighbours` the nearest real
-    images (gallery.neighbours). `baseline` is another generator's evaluation, set beside this one where identities are equal,
+    `dataset` are the real images that it was measured against, `rows` its pictures (gallery.rows), `neighbors` the nearest real
+    images (gallery.neighbors). `baseline` is another generator's evaluation, set beside this one where identities are equal,
     and `baseline_rows` are that one's pictures. `settings` are listed with the model's; `name` stands in the heading. Raises
     ReportError and GeneratorError naming what the folder lacks.
     """
@@ -144,9 +144,9 @@ def write_report(
         charts=charts(known),
         grids=grids,
         hidden_grids=hidden_grids,
-        neighbours=_neighbours(neighbours),
-        space=neighbours.space if neighbours else "",
-        typical=number_text(neighbours.typical) if neighbours else "",
+        neighbors=_neighbors(neighbors),
+        space=neighbors.space if neighbors else "",
+        typical=number_text(neighbors.typical) if neighbors else "",
         shares=_shares(known),
         distances=sorted(known.class_distances.items(), key=lambda one: -one[1])[:MAX_LISTED],
         splits=facts.splits(known.manifest),
@@ -167,9 +167,9 @@ def charts(known: Facts) -> list[Chart]:
     drawn = []
     for panel in panels:
         curves = {name: curve(points, name) for name in panel.curves}
-        curves = {name: found for name, found in curves.items() if any(value != 0 for _, value in found)}
+        curves = {name: points for name, points in curves.items() if any(value != 0 for _, value in points)}
         if curves and (panel.needs in curves or not panel.needs):
-            drawn.append(_chart(panel, [Series(panel.curves[name], found) for name, found in curves.items()]))
+            drawn.append(_chart(panel, [Series(panel.curves[name], points) for name, points in curves.items()]))
     return _measured(known) + drawn
 
 
@@ -213,11 +213,11 @@ def _measured(known: Facts) -> list[Chart]:
 
 def _watched(evaluations: Sequence[dict[str, Any]]) -> list[Chart]:
     """The shares that were measured of the generator beside the distance."""
-    names = [one.kind for _, one in declared_values() if one.form == "share" and one.subject == "generator"]
-    found = [{"images": one["images"], **one.get("metrics", {})} for one in evaluations]
-    series = [Series(name, points) for name in names if (points := curve(found, name))]
-    meaning = "of real images (recall, coverage) and of its own (precision); of the same images as the distance"
-    return [_chart(Panel("Among real images, while training", meaning, {}, bounds=(0.0, 1.0)), series)] if series else []
+    shares = {value.kind: value.title for _, value in declared_values() if value.form == "share" and value.subject == "generator"}
+    metrics = [{"images": one["images"], **one.get("metrics", {})} for one in evaluations]
+    series = [Series(kind, points) for kind in shares if (points := curve(metrics, kind))]
+    meaning = "; ".join([*(shares[one.name] for one in series), "of the same images as the distance"])
+    return [_chart(Panel("Shares, while training", meaning, {}, bounds=(0.0, 1.0)), series)] if series else []
 
 
 def grids_over_time(folder: Path, best_images: int) -> tuple[list[tuple[int, str, bool]], int]:
@@ -226,13 +226,14 @@ def grids_over_time(folder: Path, best_images: int) -> tuple[list[tuple[int, str
     The kept checkpoint's own grid is always among them.
     """
     files = {int(file.stem): file for file in sorted(folder.glob("*.png")) if file.stem.isdigit()}
-    seen = sorted(files)
-    chosen = {seen[n] for n in np.linspace(0, len(seen) - 1, min(len(seen), MAX_GRIDS)).round().astype(int)} if seen else set()
+    known = sorted(files)
+    places = np.linspace(0, len(known) - 1, min(len(known), MAX_GRIDS)).round().astype(int) if known else ()
+    chosen = {known[n] for n in places}
     if best_images in files and best_images not in chosen:
-        chosen.remove(min(chosen - {seen[0]}, key=lambda images: abs(images - best_images)))
+        chosen.remove(min(chosen - {known[0]}, key=lambda images: abs(images - best_images)))
         chosen.add(best_images)
-    shown = [(images, _file_uri(files[images]), images == best_images) for images in sorted(chosen)]
-    return shown, len(seen) - len(shown)
+    kept = [(images, _file_uri(files[images]), images == best_images) for images in sorted(chosen)]
+    return kept, len(known) - len(kept)
 
 
 def strip(images: np.ndarray) -> str:
@@ -272,17 +273,17 @@ def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, 
     ]
 
 
-def _neighbours(found: Neighbours | None) -> list[list[tuple[str, str, str]]]:
-    """For each generated image its own picture and those of its neighbours, each with its class and its distance."""
-    if found is None:
+def _neighbors(near: Neighbors | None) -> list[list[tuple[str, str, str]]]:
+    """For each generated image its own picture and those of its neighbors, each with its class and its distance."""
+    if near is None:
         return []
-    shown = []
-    for n, image in enumerate(found.generated[:MAX_NEIGHBOURS]):
-        names = found.real_classes[n] if found.real_classes else [""] * len(found.real[n])
-        real = zip(found.real[n], names, found.distances[n], strict=True)
-        own = found.classes[n] if found.classes else ""
-        shown.append([(_tile(image), own, "generated"), *((_tile(one), name, number_text(far)) for one, name, far in real)])
-    return shown
+    tiles = []
+    for n, image in enumerate(near.generated[:MAX_NEIGHBORS]):
+        names = near.real_classes[n] if near.real_classes else [""] * len(near.real[n])
+        real = zip(near.real[n], names, near.distances[n], strict=True)
+        own = near.classes[n] if near.classes else ""
+        tiles.append([(_tile(image), own, "generated"), *((_tile(one), name, number_text(far)) for one, name, far in real)])
+    return tiles
 
 
 def _shares(known: Facts) -> Markup | None:

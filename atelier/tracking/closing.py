@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 STATE, REASON = "atelier.pipeline_state", "atelier.pipeline_reason"
-OBJECTION = "atelier.objection"  # of a run that measured a generator: why it is of no use
+OBJECTION = "atelier.objection"  # of a run that measured a generator: why it is rejected
 LAST = "register"
 TAG_LENGTH = 5000  # MLflow's limit
 # The words of kfp.local, and those of Kubeflow Pipelines 2.17, which are the metadata store's (GetLastKnownState in resolve.go).
@@ -82,7 +82,7 @@ def _ending(state: str, steps: dict[str, Run]) -> tuple[str, str]:
     if not status and lost:
         return "FAILED", f"lost in {', '.join(lost)}, which ended without a word: its pod was killed or its node went away"
     if closed and LAST not in steps:
-        return "FINISHED", f"a gate closed, since a generator is of no use: {'; '.join(closed)}"
+        return "FINISHED", f"a gate closed, since a generator is rejected: {'; '.join(closed)}"
     if status or LAST in steps:
         return "FINISHED", "done"
     return "FAILED", f"ended in state {state}, and no step says why; look at the run's page in Kubeflow"

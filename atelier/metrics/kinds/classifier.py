@@ -1,4 +1,4 @@
-"""What a classifier of real images reads in generated ones, and in held-out real ones, which says how far to trust it."""
+"""The readings of a classifier of real images: of generated images, and of held-out real ones, which say how far to trust it."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class Classifier(Metric):
         return load_classifier(real.dataset, real.cache, real.seed, real.progress)
 
     def __call__(self, view: View) -> Results:
-        from atelier.metrics.classifier import summarise
+        from atelier.metrics.classifier import summarize
 
         classifier: Fitted = view.reader
-        generated, real = summarise(view.columns), classifier.real
+        generated, real = summarize(view.columns), classifier.real
         held_out = {"samples": real.count, "sampling": f"real images: {classifier.held_out}"}
         measurements = [
             _share(view, CONFIDENT, generated.confident),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atelier.config.metrics import Need, Value
-from atelier.metrics.coverage import RARE, memorised
+from atelier.metrics.coverage import RARE, memorization
 from atelier.metrics.metric import Metric, Results, View
 
 SHARE = Value(
@@ -15,7 +15,7 @@ SHARE = Value(
     limit_text="share of its images that are nearer to a training image than 99 % of held-out ones",
     caveat="{} of its images are nearer to a training image than 99% of held-out ones are (without copying: about 1%); the "
     "report shows the nearest.",
-    unmeasured="It may paint near copies of training images: see the nearest real images in the report.",
+    unmeasured="It may generate near copies of training images: see the nearest real images in the report.",
 )
 
 
@@ -25,6 +25,6 @@ class Memorised(Metric):
     needs = frozenset({Need.REAL_FEATURES, Need.HELD_OUT})
 
     def __call__(self, view: View) -> Results:
-        value, error = memorised(view.features, view.reference.features, view.held_out.features)
+        value, error = memorization(view.features, view.reference.features, view.held_out.features)
         how = f"nearer than {1 - RARE:.0%} of {view.held_out.count} images of the test split"
         return Results([view.measurement(SHARE, value, error, how)])

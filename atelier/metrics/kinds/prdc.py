@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from atelier.config.metrics import Need, Value
-from atelier.metrics.coverage import NEIGHBOURS, prdc
+from atelier.metrics.coverage import NEIGHBORS, prdc
 from atelier.metrics.metric import Metric, Results, View
 
 PRECISION = Value("precision", "Precision: its images that look real", higher_is_better=True, form="share")
 RECALL = Value(
     "recall",
-    "Recall: real images that it might paint",
+    "Recall: real images that it might generate",
     higher_is_better=True,
     form="share",
     limit="min_recall",
-    limit_text="share of real images that it might have painted, below which it has collapsed",
+    limit_text="share of real images that it might have generated, below which it has collapsed",
     caveat="{} of the real images lie among its images (recall); it rarely or never generates what the others show.",
 )
 DENSITY = Value("density", "Density (1 is ideal)", higher_is_better=True)
@@ -34,13 +34,13 @@ class Prdc(Metric):
     title = "precision, recall, density and coverage among real images"
     values = (PRECISION, RECALL, DENSITY, COVERAGE)
     needs = frozenset({Need.REAL_FEATURES})
-    fewest = NEIGHBOURS + 1
+    fewest = NEIGHBORS + 1
 
     def __call__(self, view: View) -> Results:
         from atelier.metrics.reference import reference_indices
 
         drawn = reference_indices(view.reference.count, view.seed, cap=view.count)
         shares = asdict(prdc(view.reference.features[drawn], view.features))
-        how, count = f"{NEIGHBOURS} neighbours", len(drawn)
+        how, count = f"{NEIGHBORS} neighbours", len(drawn)
         found = ((value, *shares[value.kind]) for value in self.values)
         return Results([view.measurement(value, share, error, how, reference_count=count) for value, share, error in found])

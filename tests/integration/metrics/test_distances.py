@@ -8,11 +8,11 @@ import sys
 
 PROGRAM = """
 import numpy as np
-from atelier.metrics.coverage import memorised, prdc
+from atelier.metrics.coverage import memorization, prdc
 random = np.random.default_rng(0)
 thirds = random.integers(0, 3, (900, 6)) / 3
 print(prdc(thirds[:300], thirds[300:600]), prdc(thirds, thirds, 40))
-print(memorised(thirds[:300], thirds[300:], thirds[200:300] + 1 / 3))
+print(memorization(thirds[:300], thirds[300:], thirds[200:300] + 1 / 3))
 for dim in range(3, 40):
     rows = random.standard_normal((61, dim))
     print(prdc(rows, rows, 3), prdc(rows, random.permutation(rows), 3))

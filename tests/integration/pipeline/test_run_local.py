@@ -150,7 +150,7 @@ def test_a_generator_of_no_use_is_not_finetuned_and_not_registered(workspace: Pa
     done = run_local(workspace, "--set", "evaluate.max_distance=0.001")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: evaluate-base: the generator is of no use (frechet_efficientnet_lite0 is ")
+    assert last.startswith("error: evaluate-base: the generator is rejected (frechet_efficientnet_lite0 is ")
     assert Path(last.split("Its report is ")[1]).is_file()
     for name in ("finetune", "evaluate-finetuned", "register"):
         assert f"'{name}'" not in done.stdout.replace("\033[96m", "").replace("\033[0m", "")

@@ -78,7 +78,7 @@ def test_the_nearest_is_taken_with_its_own_evaluation(trained: Folders, tmp_path
 
 def test_the_table_shows_in_what_they_differ(trained: Folders) -> None:
     lines = markdown(trials(*trained)).splitlines()
-    assert lines[2] == "| rank | train.lr_generator | train.seed | frechet_efficientnet_lite0 | of use |"
+    assert lines[2] == "| rank | train.lr_generator | train.seed | frechet_efficientnet_lite0 | accepted |"
     assert len(lines) == 6 and lines[4].startswith("| 1 |")
 
 

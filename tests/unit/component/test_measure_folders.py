@@ -32,7 +32,7 @@ from atelier.metrics.inception_score import class_score, logits
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.metric import View, chosen
 from atelier.metrics.per_class import per_class, worst
-from atelier.metrics.reference import load_reference, see
+from atelier.metrics.reference import extract, load_reference
 from tests.support import commands
 
 LITE0 = ("efficientnet_lite0", "packaged")
@@ -150,7 +150,7 @@ def test_a_packed_set_of_the_same_images_gives_the_same(
     pack(settings, tmp_path / "packed", workers=1, progress=False)
     images, extractor = open_images(generated, progress=False), load_extractor(*LITE0, (32, 32))
     packed = load_reference(PackedDataset(tmp_path / "packed"), extractor, tmp_path / "cache", 0, progress=False)
-    seen = see(images, np.arange(COUNT), extractor, True, tmp_path, "", progress=False)
+    seen = extract(images, np.arange(COUNT), extractor, True, tmp_path, "", progress=False)
     of_files = measure(generated, reference, cache, "frechet")["frechet_efficientnet_lite0"].value
     parts = {Need.EXTRACTOR: extractor, Need.FEATURES: seen, Need.REAL_FEATURES: packed}
     view = View(COUNT, 0, "image files", packed.images, parts)
@@ -352,12 +352,15 @@ def test_the_published_inception_up_to_a_layer(
         ),
         (["--metrics", ","], "metrics are none; name one or more"),
         (["--metrics", "prdc,prdc"], "metrics are prdc, prdc; name one or more, each once"),
-        (["--metrics", "memorised"], "memorised cannot be told from two sets of images: it needs images held out from training"),
+        (
+            ["--metrics", "memorised"],
+            "memorised cannot be measured from two sets of images: it needs images held out from training",
+        ),
         (
             ["--metrics", "frechet,classifier"],
-            "classifier cannot be told from two sets of images: it needs a packed set",
+            "classifier cannot be measured from two sets of images: it needs a packed set",
         ),
-        (["--metrics", "path_length"], "path_length cannot be told from two sets of images: it needs the generator"),
+        (["--metrics", "path_length"], "path_length cannot be measured from two sets of images: it needs the generator"),
     ],
 )
 def test_a_wrong_command_line_says_what_to_give(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,7 +136,7 @@ def test_the_baseline_is_measured_with_the_same_identity(made: Made) -> None:
 def test_images_of_another_size_are_refused_before_anything_is_measured(made: Made) -> None:
     larger = made.settings.data.model_copy(update={"resolution": 32, "channels": 3})
     pack(larger, Path("larger"), workers=1, progress=False)
-    said = "^(model|tuned) paints 28 px with 1 channels, but larger holds 32 px with 3; give the images that it was trained on"
+    said = "^(model|tuned) generates 28 px with 1 channels, but larger holds 32 px with 3; give the images that it was trained on"
     kept, cache = Path("other-evaluation"), Path("no-cache")
     for checkpoint in ("model", "tuned"):
         with pytest.raises(GeneratorError, match=said):
@@ -287,6 +287,6 @@ def test_a_generator_of_no_use_is_not_registered(made: Made, role: str, tmp_path
     evaluations[role] = copy
     base = _candidate("base", made.folder / "model", evaluations["base"], made.folder / "base")
     tuned = _candidate("finetuned", made.folder / "tuned", evaluations["finetuned"], made.folder / "target")
-    with pytest.raises(RegistrationError, match=f"the {role} generator is of no use \\(fid is 900"):
+    with pytest.raises(RegistrationError, match=f"the {role} generator is rejected \\(fid is 900"):
         register(made.settings, **base, **tuned, output=tmp_path / "registration", cache=tmp_path / "cache")
     assert not (tmp_path / "registration").exists()

@@ -11,7 +11,7 @@ import torch
 
 from atelier.data.packed import PackedDataset
 from atelier.metrics import classifier as module
-from atelier.metrics.classifier import Classifier, load_classifier, summarise
+from atelier.metrics.classifier import Classifier, load_classifier, summarize
 from atelier.metrics.identity import MetricError
 
 
@@ -52,7 +52,7 @@ def test_it_does_not_read_noise(fitted: tuple[Classifier, Path], held_out: np.nd
     shuffled = held_out.copy()
     random.shuffle(shuffled.reshape(len(shuffled), -1), axis=1)
     for noise in (shuffled, random.integers(0, 256, held_out.shape, dtype=np.uint8), np.zeros_like(held_out)):
-        assert summarise(classifier.read(noise)).confident < 0.05
+        assert summarize(classifier.read(noise)).confident < 0.05
 
 
 def test_reading_depends_on_the_image_only(fitted: tuple[Classifier, Path], held_out: np.ndarray) -> None:
@@ -126,12 +126,12 @@ def test_every_shape_can_be_read(resolution: int, channels: int) -> None:
 
 def test_summary() -> None:
     probabilities = np.array([[0.95, 0.05, 0], [0.9, 0.1, 0], [0.2, 0.3, 0.5], [0, 0.01, 0.99]], dtype=np.float32)
-    found = summarise(probabilities)
+    found = summarize(probabilities)
     assert (found.count, found.confident) == (4, 0.5)
     assert found.shares.tolist() == [0.5, 0, 0.5]
     for wrong in (np.full((3, 2), np.nan), np.zeros((0, 2))):
         with pytest.raises(MetricError, match="nothing finite"):
-            summarise(wrong)
+            summarize(wrong)
 
 
 def test_it_learns_colour_images_without_a_test_split(

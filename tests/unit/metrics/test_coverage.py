@@ -11,7 +11,7 @@ from prdc import compute_prdc
 from atelier.data.packed import PackedDataset
 from atelier.extractors import load_extractor
 from atelier.metrics import distances
-from atelier.metrics.coverage import memorised, prdc
+from atelier.metrics.coverage import memorization, prdc
 from atelier.metrics.identity import MetricError
 
 RANDOM = np.random.default_rng(0)
@@ -41,9 +41,9 @@ def test_values_on_features_of_real_digits_are_those_of_the_package(digits: Path
 
 def test_how_rows_are_cut_into_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     real, generated = clouds(150, 130)
-    whole = prdc(real, generated), memorised(generated, real, real[:40] + 0.5)
+    whole = prdc(real, generated), memorization(generated, real, real[:40] + 0.5)
     monkeypatch.setattr(distances, "BLOCK", 7)
-    assert (prdc(real, generated), memorised(generated, real, real[:40] + 0.5)) == whole
+    assert (prdc(real, generated), memorization(generated, real, real[:40] + 0.5)) == whole
 
 
 def test_an_ideal_generator_and_a_collapsed_one() -> None:
@@ -66,12 +66,12 @@ def test_the_errors_are_those_of_shares() -> None:
 def test_a_generator_that_replays_its_training_images_has_memorised() -> None:
     training, held_out = clouds(2000, 500, dim=8, scale=1.0, shift=0.0)
     fresh = clouds(1, 1000, dim=8, scale=1.0, shift=0.0)[1]
-    assert memorised(training[:300], training, held_out) == (1.0, 0.0)
+    assert memorization(training[:300], training, held_out) == (1.0, 0.0)
     noisy = training[:300] + RANDOM.standard_normal((300, 8)) * 0.01
-    assert memorised(noisy.astype(np.float32), training, held_out)[0] > 0.95
-    assert memorised(fresh, training, held_out)[0] < 0.03
-    assert memorised(held_out, training, held_out)[0] <= 0.01
-    mixed = memorised(np.concatenate([training[:100], fresh[:300]]), training, held_out)
+    assert memorization(noisy.astype(np.float32), training, held_out)[0] > 0.95
+    assert memorization(fresh, training, held_out)[0] < 0.03
+    assert memorization(held_out, training, held_out)[0] <= 0.01
+    mixed = memorization(np.concatenate([training[:100], fresh[:300]]), training, held_out)
     assert mixed[0] == pytest.approx(0.25, abs=0.02) and mixed[1] == pytest.approx((0.25 * 0.75 / 400) ** 0.5, rel=0.1)
 
 
@@ -89,6 +89,6 @@ def test_features_that_do_not_fit_are_refused() -> None:
     with pytest.raises(MetricError, match="not finite"):
         prdc(real, generated)
     with pytest.raises(MetricError, match="not finite"):
-        memorised(generated, real, real)
+        memorization(generated, real, real)
     with pytest.raises(MetricError, match=r"raise data.holdout"):
-        memorised(real, real, real[:0])
+        memorization(real, real, real[:0])

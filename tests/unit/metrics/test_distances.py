@@ -9,7 +9,7 @@ import pytest
 from prdc import compute_prdc
 
 from atelier.metrics import distances
-from atelier.metrics.coverage import memorised, prdc
+from atelier.metrics.coverage import memorization, prdc
 from atelier.metrics.distances import Block, Pairs, direct, nearest
 from atelier.metrics.identity import MetricError
 
@@ -107,8 +107,8 @@ def test_as_near_as_the_limit_is_not_memorised() -> None:
     """All held-out and generated images are one step of the lattice from a training image: none is nearer than the others."""
     training = lattice(50, 8, 0) * 4
     step = np.eye(8, dtype=np.float32)[np.arange(50) % 8] / 3
-    assert memorised(training + step, training, training - step) == (0.0, 0.0)
-    assert memorised(training, training, training - step) == (1.0, 0.0)
+    assert memorization(training + step, training, training - step) == (0.0, 0.0)
+    assert memorization(training, training, training - step) == (1.0, 0.0)
 
 
 @pytest.mark.usefixtures("other_machine")

@@ -19,7 +19,7 @@ from atelier.extractors import Extractor
 from atelier.metrics import acceptance
 from atelier.metrics import classifier as classifier_module
 from atelier.metrics.bias import real_distance
-from atelier.metrics.coverage import memorised, prdc
+from atelier.metrics.coverage import memorization, prdc
 from atelier.metrics.evaluator import SAMPLING, Evaluation, Evaluator, read_evaluation
 from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
@@ -68,7 +68,7 @@ def test_values_are_those_of_the_functions(
     equally_many = seen[1][reference_indices(len(seen[1]), seed=5, cap=200)]
     expected = {
         **dataclasses.asdict(prdc(equally_many, seen[0])),
-        "memorised": memorised(seen[0], seen[1], extractor.features(held_out)),
+        "memorised": memorization(seen[0], seen[1], extractor.features(held_out)),
     }
     assert {name: (evaluation[name].value, evaluation[name].standard_error) for name in expected} == expected
     assert sum(evaluation.class_shares.values()) == pytest.approx(1)
@@ -85,7 +85,7 @@ def test_the_share_read_is_also_given_relative_to_real_images(
     evaluator = Evaluator(dataset, measured(samples=200, metrics=["classifier"]), tmp_path, progress=False)
     classifier: Any = evaluator.readers["classifier"]
     found = replace(classifier.real, count=200, confident=0.72)
-    monkeypatch.setattr(classifier_module, "summarise", lambda _: found)
+    monkeypatch.setattr(classifier_module, "summarize", lambda _: found)
     object.__setattr__(classifier, "real", replace(classifier.real, count=100, confident=0.9))
     one = evaluator(cut(held_out[:200]))["classifier_relative"]
     assert one.value == pytest.approx(0.8) and one.higher_is_better
@@ -249,8 +249,8 @@ def test_beside_a_distance_of_few_images_stands_that_of_real_ones(
     assert real == found[1]["real_frechet_means"] and acceptance.distance(found[0]) == found[0]["frechet_means"]
     assert real.value == real_distance(evaluator.reference.features, 64, settings.seed)
     assert (real.identity.samples, real.identity.reference_count) == (64, 12)
-    objection = acceptance.objection(found[0], settings.model_copy(update={"max_distance": 0.0}))
-    assert objection.endswith(f"two samples of real images in the same numbers (64 and 12) are about {real.value:.4g} apart")
+    reason = acceptance.reason(found[0], settings.model_copy(update={"max_distance": 0.0}))
+    assert reason.endswith(f"two samples of real images in the same numbers (64 and 12) are about {real.value:.4g} apart")
 
 
 def test_a_reference_too_small_for_a_metric_is_refused_at_once(

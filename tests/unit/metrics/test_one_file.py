@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from atelier.networks.layers import ImageShape, LatentGenerator
 from atelier.registry.gate import Contender, decide
 from atelier.report import facts
 from tests.support.evaluations import Measured, cut, dataset_fixture
+from tests.support.small import ROOT
 
 __all__ = ["dataset_fixture"]
 
@@ -57,16 +60,21 @@ class Toy(Metric):
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The file `toy.py` is among the metrics."""
+def more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose files are among the metrics."""
     (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "toy.py").write_text(TOY)
     monkeypatch.setattr(kinds, "__path__", [*kinds.__path__, str(tmp_path / "more")])
     declared.metrics.cache_clear()
-    yield
+    yield tmp_path / "more"
     declared.metrics.cache_clear()
-    for name in ("toy", "none"):
-        sys.modules.pop(f"atelier.metrics.kinds.{name}", None)
+    for file in (tmp_path / "more").glob("*.py"):
+        sys.modules.pop(f"atelier.metrics.kinds.{file.stem}", None)
+
+
+@pytest.fixture
+def toy(more: Path) -> None:
+    """The file `toy.py` is among the metrics."""
+    (more / "toy.py").write_text(TOY)
 
 
 @pytest.fixture
@@ -112,14 +120,44 @@ def test_the_gate_bounds_it_and_decides_by_it(found: Evaluation) -> None:
 
 
 def test_files_alone_do_not_give_it(toy: None) -> None:
-    with pytest.raises(MetricError, match="toy cannot be told from two sets of images: it needs a target for each"):
+    with pytest.raises(MetricError, match="toy cannot be measured from two sets of images: it needs a target for each"):
         check_metrics(["frechet", "toy"])
 
 
-def test_a_file_declares_one_metric(toy: None, tmp_path: Path) -> None:
-    (tmp_path / "more" / "none.py").write_text("from atelier.metrics.metric import Metric\n")
+def test_the_example_of_the_documentation(
+    more: Path, means: Any, dataset: PackedDataset, measured: Measured, tmp_path: Path, held_out: np.ndarray
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "metrics.md").read_text(), re.DOTALL)
+    (more / "spread.py").write_text(example)
+    settings = measured(samples=64).model_copy(update={"metrics": ["spread"]})
+    found = Evaluator(dataset, settings, tmp_path / "cache", progress=False)(cut(held_out[:64]))
+    assert found["spread_means"].value == pytest.approx(1, abs=0.1)
+    assert facts.metric_title(found["spread_means"]) == "Spread of features in means"
+
+
+def test_a_file_declares_one_metric(more: Path) -> None:
+    (more / "none.py").write_text("from atelier.metrics.metric import Metric\n")
     with pytest.raises(TypeError, match=r"none\.py: declares 0 metrics; one file is one subclass of Metric"):
         declared.metrics()
+
+
+def test_two_values_of_one_kind_are_refused(toy: None, more: Path) -> None:
+    (more / "again.py").write_text(TOY)
+    with pytest.raises(TypeError, match="several values are called toy_error, max_toy_error"):
+        declared.metrics()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"limit": "min_far"}, "only a share has a limit"),
+        ({"form": "share", "limit": "far"}, "named min_... or max_..."),
+        ({"higher_is_better": True, "decides": True}, "better when lower"),
+    ],
+)
+def test_what_the_gate_cannot_use_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        declared.Value(**{"kind": "far", "title": "Far", "higher_is_better": False, **wrong})
 
 
 def test_an_evaluation_of_before_compares_with_one_of_now(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_where_kubeflow_has_no_word_the_steps_say_how_it_ended(client: MlflowCli
     ended("evaluate_finetuned", objection="fid is 500, above evaluate.max_distance = 400")
     closed = closing.close_pipeline("closing", "RUNNING")
     assert closed.status == "FINISHED" and closed.text == (
-        "a gate closed, since a generator is of no use: evaluate_finetuned found fid is 500, above evaluate.max_distance = 400"
+        "a gate closed, since a generator is rejected: evaluate_finetuned found fid is 500, above evaluate.max_distance = 400"
     )
     assert client.get_run(closed.run_id).info.status == "FINISHED"
     ended("register")

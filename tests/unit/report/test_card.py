@@ -228,12 +228,12 @@ def test_limits_are_what_was_measured_where_it_was(
     assert "is bias" not in limits() + limits(real_frechet_efficientnet_lite0=6.1)
     biased = limits(real_frechet_efficientnet_lite0=6.2)
     assert r"- Most of the Fréchet distance in efficientnet\_lite0 is bias, of few images: go by the kernel distance" in biased
-    assert "It may paint near copies" in limits() and "of the real images" not in limits()
+    assert "It may generate near copies" in limits() and "of the real images" not in limits()
     text = limits(coverage=0.812, recall=0.64, memorised=0.018)
     assert "- 81.2% of the real images have one of its images in their neighborhood (coverage)." in text
     assert "- 64.0% of the real images lie among its images (recall)" in text
     assert "1.8% of its images are nearer to a training image than 99% of held-out ones are" in text
-    assert "It may paint near copies" not in text
+    assert "It may generate near copies" not in text
     assert "(coverage)" not in limits(recall=0.5)
 
 

@@ -25,7 +25,7 @@ from atelier.metrics.reference import Reference
 from atelier.models.model import load_generator, sample
 from atelier.report import facts, gallery
 from atelier.report.charts import number_text
-from atelier.report.gallery import COLUMNS, Neighbours
+from atelier.report.gallery import COLUMNS, Neighbors
 from atelier.report.html import PANELS, charts, grids_over_time, strip, write_report
 
 
@@ -50,13 +50,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def neighbours(dataset: PackedDataset) -> Neighbours:
+def neighbors(dataset: PackedDataset) -> Neighbors:
     """Of two generated images that are copies of real ones."""
     everything = np.arange(len(dataset))
     features = dataset.images(everything).reshape(len(dataset), -1).astype(np.float32)
     reference = Reference(features, None, everything, "images")  # type: ignore[arg-type]
     images = dataset.images(everything[4:6])
-    return gallery.neighbours(images, features[4:6], reference, dataset, "pixels", k=2, classes=["asked one", "asked two"])
+    return gallery.neighbors(images, features[4:6], reference, dataset, "pixels", k=2, classes=["asked one", "asked two"])
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def write(
 
     def run(
         checkpoint: Path | None = None,
-        neighbours: Neighbours | None = None,
+        neighbors: Neighbors | None = None,
         baseline: Evaluation | None = None,
         **more: Any,
     ) -> str:
@@ -76,7 +76,7 @@ def write(
         settings = {"evaluate": {"samples": 1000, "metrics": ["frechet"]}}
         output = tmp_path / "report.html"
         measured = more.pop("measured", make_evaluation())
-        write_report(output, folder, measured, dataset, rows, neighbours, baseline, "the <base>", settings, **more)
+        write_report(output, folder, measured, dataset, rows, neighbors, baseline, "the <base>", settings, **more)
         return output.read_text(encoding="utf-8")
 
     return run
@@ -94,8 +94,8 @@ def test_what_is_bias_stands_beside_a_distance(
     assert "between samples of real images" not in text and "two samples" not in write()
 
 
-def test_it_needs_nothing_from_elsewhere(write: Callable[..., str], neighbours: Neighbours) -> None:
-    text = write(neighbours=neighbours)
+def test_it_needs_nothing_from_elsewhere(write: Callable[..., str], neighbors: Neighbors) -> None:
+    text = write(neighbors=neighbors)
     page = Page(text)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "a", "base", "form"}
     assert all(str(attributes["src"]).startswith("data:image/png;base64,") for tag, attributes in page.tags if tag == "img")
@@ -103,13 +103,13 @@ def test_it_needs_nothing_from_elsewhere(write: Callable[..., str], neighbours: 
     assert "prefers-color-scheme: dark" in text and "default-src 'none'" in text
     for image in page.images():
         image.load()
-    assert text == write(neighbours=neighbours)  # equal inputs, equal bytes
+    assert text == write(neighbors=neighbors)  # equal inputs, equal bytes
 
 
 def test_markup_in_names_is_only_text(
-    write: Callable[..., str], neighbours: Neighbours, make_evaluation: Callable[..., Evaluation]
+    write: Callable[..., str], neighbors: Neighbors, make_evaluation: Callable[..., Evaluation]
 ) -> None:
-    page = Page(write(neighbours=neighbours, baseline=make_evaluation(20.0)))
+    page = Page(write(neighbors=neighbors, baseline=make_evaluation(20.0)))
     attributes = {name for _, attributes in page.tags for name in attributes}
     assert not {name for name in attributes if name.startswith("on")}
     assert "alert" not in "".join(str(value) for tag, found in page.tags if tag != "img" for value in found.values())
@@ -217,23 +217,23 @@ def test_a_class_that_the_images_lack_and_no_classes_at_all(
     assert sum(len(row.generated) for row in plain) == gallery.ROWS_WITHOUT_CLASSES * COLUMNS
 
 
-def test_a_copy_is_its_own_nearest_neighbour(neighbours: Neighbours, write: Callable[..., str]) -> None:
-    assert neighbours.distances.shape == (2, 2) and neighbours.real.shape == (2, 2, 1, 28, 28)
-    assert (neighbours.distances[:, 0] == 0).all() and (neighbours.distances[:, 1] > 0).all()
-    assert (neighbours.real[:, 0] == neighbours.generated).all()
-    text = Page(write(neighbours=neighbours)).text
+def test_a_copy_is_its_own_nearest_neighbour(neighbors: Neighbors, write: Callable[..., str]) -> None:
+    assert neighbors.distances.shape == (2, 2) and neighbors.real.shape == (2, 2, 1, 28, 28)
+    assert (neighbors.distances[:, 0] == 0).all() and (neighbors.distances[:, 1] > 0).all()
+    assert (neighbors.real[:, 0] == neighbors.generated).all()
+    text = Page(write(neighbors=neighbors)).text
     assert "nearest to it in pixels" in text
-    assert f"typically (median) {number_text(neighbours.typical)} from the next real one" in text
-    assert re.search(rf"asked one\s*generated\s*{re.escape(neighbours.real_classes[0][0])}\s*0\s", text)
+    assert f"typically (median) {number_text(neighbors.typical)} from the next real one" in text
+    assert re.search(rf"asked one\s*generated\s*{re.escape(neighbors.real_classes[0][0])}\s*0\s", text)
     assert "Nearest real images" not in Page(write()).text
 
 
-def test_what_is_typical_is_the_median_distance_between_real_images(neighbours: Neighbours, dataset: PackedDataset) -> None:
+def test_what_is_typical_is_the_median_distance_between_real_images(neighbors: Neighbors, dataset: PackedDataset) -> None:
     pixels = dataset.images(np.arange(len(dataset))).reshape(len(dataset), -1).astype(float)
     distances = np.linalg.norm(pixels[:, None] - pixels, axis=2)
     np.fill_diagonal(distances, np.inf)
-    assert neighbours.typical == pytest.approx(np.median(distances.min(axis=1)))
-    assert neighbours.real_classes[0][0] == dataset.classes[dataset.labels[4]]
+    assert neighbors.typical == pytest.approx(np.median(distances.min(axis=1)))
+    assert neighbors.real_classes[0][0] == dataset.classes[dataset.labels[4]]
 
 
 def test_curves_are_drawn_and_the_best_is_ringed(
@@ -246,7 +246,7 @@ def test_curves_are_drawn_and_the_best_is_ringed(
     titles = [chart.title for chart in drawn]
     assert titles == [
         "Measured while training",
-        "Among real images, while training",
+        "Shares, while training",
         "Losses",
         "Accuracy of the discriminator",
         "Gradient norms",

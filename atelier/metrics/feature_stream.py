@@ -1,4 +1,4 @@
-"""What an extractor sees in a stream of images: moments in float64 and, where a metric needs them, every feature in order."""
+"""The features of a stream of images: their moments in float64 and, where a metric needs them, each one in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atelier.metrics.identity import MetricError
 IN_MEMORY = 64 * 2**20  # bytes of features; more of them lie in a file
 
 
-class Seen:
+class FeatureStream:
     """Moments and, with `keep`, features float32 [count, dim] of a stream of images.
 
     Features of more than IN_MEMORY bytes lie in a file in the folder `scratch` that has no name and is gone with this object, so
@@ -32,14 +32,14 @@ class Seen:
 
     @property
     def count(self) -> int:
-        """Images seen so far."""
+        """Images so far."""
         return self.moments.count
 
     @property
     def features(self) -> np.ndarray:
-        """float32 [count, dim] of all images seen. Raises MetricError where they were not kept."""
+        """float32 [count, dim] of all images so far. Raises MetricError where they were not kept."""
         if self._features is None:
-            raise MetricError("the features of these images were not kept, only their moments; see with keep")
+            raise MetricError("the features of these images were not kept, only their moments; stream them with keep")
         return self._features[: self.count]
 
     def update(self, features: np.ndarray) -> None:

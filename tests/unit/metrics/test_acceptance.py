@@ -1,4 +1,4 @@
-"""What is of no use is told so, with the number and the setting."""
+"""A rejected generator is named with the number and the setting that reject it."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def number(value: float, metric: str = "frechet_efficientnet_lite0") -> Measurem
 )
 def test_the_limits_decide(found: Evaluation, said: str, measured: Callable[..., Any]) -> None:
     settings = measured(max_distance=100.0, min_class_share=0.01)
-    objection = acceptance.objection(found, settings)
-    assert objection.startswith(said) and bool(objection) == bool(said)
+    reason = acceptance.reason(found, settings)
+    assert reason.startswith(said) and bool(reason) == bool(said)
 
 
-def test_a_verdict_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    for objection in ("", "fid is 900"):
-        acceptance.write(tmp_path, objection)
-        assert acceptance.read(tmp_path) == objection
+def test_a_reason_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    for reason in ("", "fid is 900"):
+        acceptance.write(tmp_path, reason)
+        assert acceptance.read(tmp_path) == reason
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"usable": true}'])
-def test_a_missing_or_broken_verdict_is_no_approval(content: str | None, tmp_path: Path) -> None:
+def test_a_missing_or_broken_file_accepts_nothing(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / acceptance.FILE).write_text(content)
     with pytest.raises(MetricError, match="evaluate again"):

@@ -9,23 +9,23 @@ import numpy as np
 import pytest
 
 from atelier.extractors.passes import return_freed
-from atelier.metrics import seen as seen_module
+from atelier.metrics import feature_stream
+from atelier.metrics.feature_stream import FeatureStream
 from atelier.metrics.identity import MetricError
-from atelier.metrics.seen import Seen
 
 FEATURES = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
 
 
 @pytest.mark.parametrize("limit", [0, 2**20], ids=["file", "memory"])
 def test_features_come_back_in_order(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen_module, "IN_MEMORY", limit)
-    seen = Seen(8, 50, keep=True, scratch=tmp_path / "cache")
+    monkeypatch.setattr(feature_stream, "IN_MEMORY", limit)
+    stream = FeatureStream(8, 50, keep=True, scratch=tmp_path / "cache")
     for start in range(0, 50, 7):
-        seen.update(FEATURES[start : start + 7])
-        assert np.array_equal(seen.features, FEATURES[: start + 7])
-    assert seen.count == 50
-    np.testing.assert_allclose(seen.moments.mean, FEATURES.mean(axis=0), rtol=1e-5, atol=1e-6)
-    assert isinstance(seen.features, np.memmap) == (limit == 0)
+        stream.update(FEATURES[start : start + 7])
+        assert np.array_equal(stream.features, FEATURES[: start + 7])
+    assert stream.count == 50
+    np.testing.assert_allclose(stream.moments.mean, FEATURES.mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert isinstance(stream.features, np.memmap) == (limit == 0)
     assert not list(tmp_path.rglob("*.*")), "the file has no name, so that nothing is left of it after a kill"
 
 
@@ -39,17 +39,17 @@ def test_many_features_take_no_memory(tmp_path: Path) -> None:
 
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs /proc")
-    before, seen = own_memory(), Seen(256, 400_000, keep=True, scratch=tmp_path)
+    before, stream = own_memory(), FeatureStream(256, 400_000, keep=True, scratch=tmp_path)
     block = np.ones((4000, 256), dtype=np.float32)
     for _ in range(100):
-        seen.update(block)
-    assert seen.features.nbytes > 400e6
+        stream.update(block)
+    assert stream.features.nbytes > 400e6
     assert own_memory() - before < 40e6
 
 
 def test_without_keep_there_are_moments_alone(tmp_path: Path) -> None:
-    seen = Seen(8, 50, keep=False, scratch=tmp_path)
-    seen.update(FEATURES)
-    assert seen.count == 50
+    stream = FeatureStream(8, 50, keep=False, scratch=tmp_path)
+    stream.update(FEATURES)
+    assert stream.count == 50
     with pytest.raises(MetricError, match="were not kept, only their moments"):
-        _ = seen.features
+        _ = stream.features
