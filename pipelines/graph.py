@@ -118,6 +118,12 @@ def gates(graph: Graph) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def last(graph: Graph) -> list[str]:
+    """The steps, by their names in MLflow, that nothing comes after."""
+    taken = {source.task for task in graph.values() for source in task.inputs.values()}
+    return [task.step for name, task in graph.items() if name not in taken]
+
+
 def judged(task: Task) -> set[Source]:
     """The generators that the decision of a task is about: the one that it makes, or else those that it cannot do without."""
     if not task.component.reason:

@@ -72,16 +72,17 @@ def test_a_stage_declares_the_paths_of_its_command(stages: Stages) -> None:
 
 
 def test_a_task_is_given_what_it_reads_under_its_own_name(tasks: dict[str, Read]) -> None:
+    settings = {leaf.name for leaf in form.leaves().values()}
     for name, task in tasks.items():
-        for argument in task.component.get("inputDefinitions", {}).get("parameters", {}):
-            source = task.parameters.get(argument)  # none for the state of what went before, which Kubeflow tells
-            assert source in (("parameter", argument), ("constant", "{{$.pipeline_task_uuid}}"), None), name
+        for argument in settings & {*task.component.get("inputDefinitions", {}).get("parameters", {})}:
+            assert task.parameters[argument] == ("parameter", argument), name  # no constant, no other name
+    assert tasks["finish"].parameters["last"] == ("constant", ["register_finetuned"])
 
 
 def test_settings_of_finetuning_are_no_inputs_of_training(tasks: dict[str, Read]) -> None:
     """What Kubeflow's cache compares: editing finetune.* leaves every input of train as it was."""
     readers = {name for name, task in tasks.items() if any(p.startswith("finetune_") for p in task.parameters)}
-    assert readers == {"finetune", "register", "check"}
+    assert readers == {"finetune", "register_base", "register_finetuned", "check"}
 
 
 # --- other projects
@@ -143,7 +144,12 @@ def test_a_sweep_needs_one_training_and_one_measurement(tmp_path: Path) -> None:
 def test_what_is_of_no_use_goes_no_further(tasks: dict[str, Read]) -> None:
     first, second = "evaluate_base.Output == true", "evaluate_finetuned.Output == true"
     gates = {name: task.conditions for name, task in tasks.items() if task.conditions}
-    assert gates == {"finetune": [first], "evaluate_finetuned": [first], "register": [first, second]}
+    assert gates == {
+        "register_base": [first],
+        "finetune": [first],
+        "evaluate_finetuned": [first],
+        "register_finetuned": [first, second],
+    }
     for name in ("evaluate_base", "evaluate_finetuned"):
         assert tasks[name].component["outputDefinitions"]["parameters"]["Output"]["parameterType"] == "BOOLEAN"
 
