@@ -151,8 +151,9 @@ class _Build:
 
 
 def may_be_reused(task: Task) -> bool:
-    """Whether what a task makes follows from its inputs."""
-    return task.component.reusable in (True, task.section or None)
+    """Whether what a task makes follows from its inputs. An alias of the registry moves from one generator to another."""
+    aliased = any(str(value).startswith("models:/") for value in task.values.values())
+    return task.component.reusable in (True, task.section or None) and not aliased
 
 
 def component(name: str, bound: Bound, image: str, given: frozenset[str]) -> base_component.BaseComponent:

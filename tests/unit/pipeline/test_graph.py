@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from atelier.config.settings import SECTIONS, load
-from pipelines import dag, form, graph, steps
+from pipelines import dag, form, graph, runners, steps
 from pipelines.client import calls
 from pipelines.environment import SECRETS
 from pipelines.task import Bound
 from pipelines.transformations import swept
-from tests.support.compiled_yaml import Read, compiled, documents, outline
+from tests.support.compiled_yaml import Read, compiled, documents, outline, read
 from tests.support.pinned_images import ADDRESSES, DATA, PINNED
 from tests.support.small import ROOT
 
@@ -131,6 +132,42 @@ def test_foreach_makes_a_task_for_each_entry(tmp_path: Path) -> None:
 def test_what_is_no_graph_is_refused_with_the_remedy(old: str, new: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(dag.PipelineError, match=said):
         project(tmp_path, PACKED.replace(old, new))
+
+
+ONE_PRODUCT = """\
+stages:
+  pack:
+    cmd: python -m components.prepare --output packed
+  learn:
+    cmd: python -m components.train --data packed --output model
+  measure:
+    cmd: python -m components.evaluate --checkpoint model --data packed --output about
+  keep:
+    cmd: python -m components.register --checkpoint model --evaluation about --data packed --output kept
+"""
+
+
+def test_a_project_of_one_product_is_a_pipeline_too(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(ONE_PRODUCT, encoding="utf-8")
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    tasks = read(runners.compiled(dag.Cluster(), tmp_path / "params.yaml"))
+    assert set(tasks) == {"check", "pack", "learn", "measure", "keep", "finish"}
+    assert tasks["keep"].conditions == ["measure.Output == true"]
+    assert tasks["finish"].parameters["last"] == ("constant", ["keep"])
+
+
+def test_a_training_from_an_alias_is_never_taken_from_an_earlier_run(tmp_path: Path) -> None:
+    found = project(tmp_path, PACKED.replace("--states s", "--init-from models:/digits@champion"))
+    assert [dag.may_be_reused(found[name]) for name in ("prepare_data", "train")] == [True, False]
+
+
+@pytest.mark.parametrize("text", ["", "stages: [", "stages: []\n", "stages: {train: {deps: [x]}}\n"])
+def test_a_damaged_dvc_yaml_is_named(text: str, tmp_path: Path) -> None:
+    with pytest.raises(dag.PipelineError, match=r"dvc\.yaml: not as DVC wants it .*`dvc stage list`"):
+        project(tmp_path, text)
+    (tmp_path / "dvc.yaml").unlink()
+    with pytest.raises(dag.PipelineError, match=r"dvc\.yaml: cannot be read"):
+        graph.read(tmp_path / "dvc.yaml", {})
 
 
 def test_a_sweep_needs_one_training_and_one_measurement(tmp_path: Path) -> None:
