@@ -16,7 +16,7 @@ from atelier.config.model import ModelSettings, modules
 from atelier.config.settings import fingerprint
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.io.closure import closure, digest
+from atelier.io.closure import APART, closure, digest
 from atelier.models.model import GeneratorInfo
 from atelier.networks.layers import ImageShape
 from atelier.tasks.generation.task import Generation
@@ -39,10 +39,9 @@ HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 def code_hash(model: ModelSettings) -> str:
     """sha256 over the source files that decide what a training run of this architecture computes.
 
-    They are what this module and the architecture's import. Settings' classes are left out, since their values have a part of the
-    key.
+    They are what this module and the architecture's import, of this package.
     """
-    return digest(closure(__name__, *modules(model.architecture), without=("atelier.config",)))
+    return digest(closure(__name__, *modules(model.architecture), without=APART))
 
 
 def run_key(

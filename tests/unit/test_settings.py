@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from atelier.config import settings
 from atelier.config.model import STAGES, ModelSettings, family
@@ -171,6 +172,13 @@ def test_model_identity_leaves_other_families_out_and_comes_back() -> None:
     damaged = {**model.identity(), "dcgan": {"width": 32}}
     with pytest.raises(SettingsError, match=r"generator.json: model.dcgan: batch_norm missing; the file is damaged"):
         ModelSettings.from_identity(damaged, origin="generator.json")
+
+
+def test_no_mapping_of_params_yaml_is_shared_by_two_sections() -> None:
+    """DVC writes what `-S train.regularizers.r1=2` sets into the mapping, and over it what the other section had."""
+    sections = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
+    mappings = [id(value) for section in sections.values() for value in section.values() if isinstance(value, dict)]
+    assert len(mappings) == len(set(mappings))
 
 
 def test_another_architecture_needs_no_section() -> None:
