@@ -17,12 +17,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from atelier.config.settings import load
 from components import cli
 from components.register import read_lines, show
 from pipelines import dag, form, options, runners
 from pipelines.client import help_texts, verbs
 from pipelines.cluster import Cluster, PipelineError
+from pipelines.project import load
 
 COMPILED = Path(__file__).parent / "pipeline.yaml"
 
@@ -36,7 +36,7 @@ def main() -> None:
 def _compile(args: argparse.Namespace) -> None:
     if args.output is None and args != _parser().parse_args(["compile"]):
         raise PipelineError(
-            f"--output: name a file for the pipeline of your cluster, such as cluster.yaml; {COMPILED} is committed as that "
+            f"--output: name a file for the pipeline of your cluster, such as compiled.yaml; {COMPILED} is committed as that "
             "of no cluster in particular, and a test holds it to that"
         )
     cluster = options.cluster(args, load(form.PARAMS)) if args.output else Cluster()
@@ -47,7 +47,7 @@ def _compile(args: argparse.Namespace) -> None:
 
 
 def _run_local(args: argparse.Namespace) -> None:
-    settings = load(args.params, args.set)
+    settings = load(args.params, args.set, placed=False)
     root = runners.run_local(settings, args.output, args.states, args.cache, options.local(args, settings))
     (registration,) = root.glob("*/register/registration")
     show(read_lines(registration), Console())

@@ -11,10 +11,10 @@ from typing import Any
 
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.section import parse
-from atelier.config.settings import SECTIONS
 from atelier.errors import AtelierError
 from components import cli
 from pipelines import form
+from pipelines.project import SECTIONS
 
 TRACKING = "MLFLOW_TRACKING_URI"
 PIPELINE_RUN, IMAGE, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "ATELIER_STATES", "ATELIER_CACHE"

@@ -19,7 +19,7 @@ from atelier.config.model import ModelSettings
 from atelier.config.section import parse
 from atelier.config.settings import SECTIONS, Settings
 from atelier.io.files import atomic_write, canonical_json
-from pipelines import form
+from pipelines import form, project
 from pipelines.execute import CACHE, ORIGIN, STATES, STEPS, Step, StepError, execute, step, watching
 
 if TYPE_CHECKING:
@@ -53,17 +53,17 @@ def _cache() -> Path:
 
 
 def _together(settings: dict[str, Any]) -> Settings:
-    return parse({name: section.model_dump(mode="json") for name, section in settings.items()}, Settings, origin=ORIGIN)
+    return parse({name: settings[name].model_dump(mode="json") for name in SECTIONS}, Settings, origin=ORIGIN)
 
 
 # --- before and after all others
 
 
-@step("Check all settings", dict.fromkeys(SECTIONS, ALL), packs=True, retries=0)
+@step("Check all settings", dict.fromkeys(project.SECTIONS, ALL), packs=True, retries=0)
 def check(settings: dict[str, Any]) -> None:
     """Every section was validated on the way here; what is left are the combinations of several."""
-    whole = _together(settings)
-    if max(whole.train.nodes, whole.finetune.nodes) > 1 and whole.cluster.states == "none":
+    whole, cluster = _together(settings), settings["cluster"]
+    if max(whole.train.nodes, whole.finetune.nodes) > 1 and cluster.states == "none":
         raise StepError("several nodes exchange their work through S3; set cluster.states to an s3:// prefix, or nodes to 1")
 
 
@@ -358,7 +358,8 @@ def choose(
 # --- the registry
 
 
-@step("Register both generators", dict.fromkeys(SECTIONS, ALL), computes=True)
+# It reads `cluster` for KFP alone, which hands a group of tasks only what these read: its own placement is there too.
+@step("Register both generators", dict.fromkeys(project.SECTIONS, ALL), computes=True)
 def register(
     settings: dict[str, Any],
     base: Input[Model],

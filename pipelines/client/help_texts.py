@@ -7,7 +7,7 @@ another file, and upload that in the UI (Pipelines, Upload pipeline) or give it 
 
 examples:
   python -m pipelines compile
-  python -m pipelines compile --output cluster.yaml --image registry.example/atelier@sha256:... --tracking-uri http://mlflow:5000
+  python -m pipelines compile --output compiled.yaml --image registry.example/atelier@sha256:... --tracking-uri http://mlflow:5000
 """
 
 RUN_LOCAL = """\

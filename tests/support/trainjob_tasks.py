@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from atelier.config.settings import Settings, load
 from components.prepare import prepare
 from components.train import train
 from pipelines import execute, steps
+from pipelines.project import ProjectSettings, load
 from pipelines.trainjob import job, launch
 from tests.support.fake_kubernetes import Kubernetes
 
@@ -43,7 +43,7 @@ def placed(workspace: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return sections
 
 
-def sections_of(settings: Settings, step: str) -> dict[str, Any]:
+def sections_of(settings: ProjectSettings, step: str) -> dict[str, Any]:
     """What pipelines.steps hands to a step."""
     evaluate = settings.evaluate.model_dump(include=set(steps.CHOOSES_BEST))
     registry = {"experiment": settings.registry.experiment}

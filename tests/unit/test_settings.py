@@ -120,6 +120,13 @@ def test_missing_key_missing_file_and_broken_yaml(tmp_path: Path) -> None:
         settings.load(copy)
 
 
+def test_a_section_that_has_a_file_of_its_own_now_is_told(tmp_path: Path) -> None:
+    copy = tmp_path / "params.yaml"
+    copy.write_text(PARAMS.read_text() + "\ncluster:\n  states: none\n")
+    with pytest.raises(SettingsError, match=r"move what is below it to cluster\.yaml, beside this file"):
+        settings.load(copy)
+
+
 def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
         settings.load(PARAMS, ["target.resolution=64"])
@@ -128,7 +135,7 @@ def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
     copy.write_text("just text\n")
     with pytest.raises(SettingsError) as refused:
         settings.load(copy)
-    expected = "cluster, data, evaluate, finetune, gate, model, registry, target, train"
+    expected = "data, evaluate, finetune, gate, model, registry, target, train"
     assert str(refused.value) == f"{copy}: should hold {expected}, each with its value, but it is 'just text'"
     with pytest.raises(SettingsError, match=r"params\.yaml: model\.mlp: should hold hidden, each with its value, but it is 3$"):
         settings.load(PARAMS, ["model.mlp=3"])
@@ -142,7 +149,7 @@ def test_a_colour_in_an_override_is_no_comment() -> None:
     ("override", "said"),
     [
         ("seed", "--set seed: write section.key=value"),
-        ("nothing.seed=1", "nothing: unknown key; allowed here: cluster, data"),
+        ("nothing.seed=1", "nothing: unknown key; allowed here: data"),
         ("train.seed.deep=1", "--set train.seed.deep=1: params.yaml has no section 'train.seed'"),
     ],
 )

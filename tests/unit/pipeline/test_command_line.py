@@ -25,8 +25,8 @@ def test_the_committed_pipeline_is_of_no_cluster(
     with pytest.raises(PipelineError, match="--output: name a file"):
         pipelines(monkeypatch, "compile", *option)
     assert command_line.COMPILED.read_bytes() == before
-    pipelines(monkeypatch, "compile", *option, "--output", str(tmp_path / "cluster.yaml"))
-    assert (tmp_path / "cluster.yaml").stat().st_size
+    pipelines(monkeypatch, "compile", *option, "--output", str(tmp_path / "compiled.yaml"))
+    assert (tmp_path / "compiled.yaml").stat().st_size
 
 
 def test_submitting_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from atelier.config.settings import SECTIONS, load
 from pipelines import dag, form, runners, steps
 from pipelines.client import calls
 from pipelines.execute import SECRETS
+from pipelines.project import SECTIONS, load
 from tests.support.compiled_yaml import Read, documents, read
 from tests.support.pinned_images import ADDRESSES, DATA, PINNED
 from tests.support.small import ROOT

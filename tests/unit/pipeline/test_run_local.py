@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from atelier.config.settings import load
 from pipelines import form, runners, steps
 from pipelines.cluster import PipelineError
+from pipelines.project import load
 
 
 def test_a_skipped_end_is_no_success(tmp_path: Path) -> None:
