@@ -14,9 +14,9 @@ from atelier.config.settings import SECTIONS
 
 HEAD = """# Parameters
 
-Every key of `params.yaml`, and those of `cluster.yaml`, from the settings' classes (`python -m atelier.config reference` writes this
-page, a test holds it to them). `python -m atelier.config explain train.r1` prints one. The value is that of the digits, the project
-of `make demo`, or the default of a key that they leave out.
+Every key of `params.yaml`, and those of `cluster.yaml`, from the settings' classes (`python -m atelier.config reference` writes
+this page, a test holds it to them). `python -m atelier.config explain train.r1` prints one. The value is that of the digits, the
+project of `make demo`, or the default of a key that they leave out.
 """
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list", dict: "mapping"}
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}  # as pydantic names bounds

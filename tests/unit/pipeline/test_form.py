@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 from ruamel.yaml import YAML
 
+from atelier.config import reference
 from atelier.config.data import SOURCES
 from atelier.config.evaluation import Metric
 from atelier.config.model import ModelSettings, architectures, family
@@ -35,10 +36,12 @@ def test_every_value_of_both_files_is_in_the_form(parameters: dict[str, dict[str
     chosen = {f"{section}.regularizers": raw[section].pop("regularizers") for section in ("train", "finetune")}
     cluster = {f"cluster.{key}": value for key, value in placed.items()}
     values = {**dict(form.flat(raw)), **chosen, **cluster, "model.family": family}
-    assert set(parameters) == {key.replace(".", "_") for key in values}
-    assert {name: parameter["defaultValue"] for name, parameter in parameters.items()} == {
-        key.replace(".", "_"): value for key, value in values.items()
-    }
+    written = {form.parameter(key): value for key, value in values.items()}
+    assert written.keys() <= parameters.keys()
+    given = {name: parameter["defaultValue"] for name, parameter in parameters.items()}
+    assert {name: given[name] for name in written} == written
+    defaults = {form.parameter(key): field.get_default() for key, field in reference.all_keys().items()}
+    assert given == given | {name: defaults[name] for name in given.keys() - written.keys()}, "what is left out has its default"
 
 
 @pytest.mark.parametrize(
