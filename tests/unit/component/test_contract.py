@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from atelier.config.cluster import ClusterSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.section import SettingsError
 from atelier.config.settings import SECTIONS, Settings, load
@@ -71,6 +72,16 @@ def test_what_reads_everything_has_it_validated_together() -> None:
     sections["target"] = whole.target.model_copy(update={"channels": 3})
     with pytest.raises(SettingsError, match=r"target\.channels is 3 but data\.channels is 1"):
         check.settings(sections, "")
+
+
+def test_a_task_may_read_where_it_is_placed() -> None:
+    @component(reads={"cluster": "cluster", "states": "cluster.states", "part": "cluster.cpu,memory"})
+    def ask(cluster: ClusterSettings, states: str, part: ClusterSettings) -> None:
+        """Asks."""
+
+    placed = ClusterSettings(states="s3://bucket/states")
+    assert ask.settings({"cluster": placed}, "") == {"cluster": placed, "states": placed.states, "part": placed}
+    assert ask.readings["part"].value({"cluster": {"cpu": "3", "memory": "1Gi"}}, "").cpu == "3"
 
 
 def test_the_command_line_follows_from_the_signature(capsys: pytest.CaptureFixture[str]) -> None:
