@@ -68,7 +68,7 @@ class Project:
         """
         settings = getattr(self.settings, section)
         of, name = MODELS[section]
-        images, chosen, task = PackedDataset(self._images(of)), choose_device(device), find("generation")
+        images, chosen, task = PackedDataset(self._images(of)), choose_device(device), find(self.settings.model.task)
         imitated = {product.name: images for product in task.products}
         with ranks(chosen) as these:
             watched = watching(self.settings.evaluate, settings)

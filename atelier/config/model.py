@@ -61,6 +61,11 @@ def architectures() -> tuple[str, ...]:
     return tuple(sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")))
 
 
+def tasks() -> tuple[str, ...]:
+    """Names of the tasks that there are, from the folders of atelier/tasks/."""
+    return tuple(sorted(file.parent.name for file in (Path(__file__).parents[1] / "tasks").glob("*/task.py")))
+
+
 def modules(architecture: str) -> tuple[str, str]:
     """The two modules of an architecture."""
     return f"atelier.networks.{architecture}", f"atelier.networks.{architecture}{SUFFIX.removesuffix('.py')}"
@@ -73,8 +78,9 @@ def family(architecture: str) -> type[FamilySettings]:
 
 if TYPE_CHECKING:
     Architecture = str
+    TaskName = str
 else:
-    Architecture = Literal[architectures()]
+    Architecture, TaskName = Literal[architectures()], Literal[tasks()]
 
 
 class ModelSettings(Section):
@@ -84,6 +90,7 @@ class ModelSettings(Section):
     nothing, so that `dvc exp run -S model.architecture=...` can choose.
     """
 
+    task: TaskName = Field(default="generation", description="what is learnt: a folder of atelier/tasks/")
     architecture: Architecture = Field(description="family of networks, whose own keys are in the section of its name")
     conditional: bool = Field(description="condition both networks on the class label")
     conditioning: Literal["projection", "concatenation", "auxiliary"] = Field(
