@@ -20,9 +20,8 @@ from torch.utils.data import DataLoader
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.losses.regularizers import TERMS
 from atelier.networks import zoo
-from atelier.networks.layers import Generator, ImageShape
+from atelier.networks.layers import ImageShape, LatentGenerator
 from benchmarks.plain_loop import WORKERS, Pictures
 
 PLACE = Path(".tools/peers")
@@ -55,13 +54,13 @@ class MimicryLoop:
 
     def __init__(self, settings: Settings, data: PackedDataset, device: torch.device) -> None:
         chosen = settings.train
-        if settings.model.conditional or chosen.objective not in LOSSES or any(getattr(chosen, term.key) for term in TERMS):
-            raise ValueError(f"mimicry's loop knows neither labels nor regularisers, and of the objectives {', '.join(LOSSES)}")
+        if settings.model.conditional or chosen.objective not in LOSSES or chosen.regularizers.chosen():
+            raise ValueError(f"mimicry's loop knows neither labels nor regularizers, and of the objectives {', '.join(LOSSES)}")
         torch.manual_seed(chosen.seed)
         networks = zoo.build(settings.model, ImageShape(data.resolution, data.channels, 0))
         for player in networks:
             player.to(device)
-        self.average: Generator = networks[0]
+        self.average: LatentGenerator = networks[0]
         self.netG, self.netD = _wrapped(*networks, LOSSES[chosen.objective])
         betas = (chosen.beta1, chosen.beta2)
         self.optG = torch.optim.Adam(self.netG.parameters(), lr=chosen.lr_generator, betas=betas)
@@ -84,7 +83,7 @@ class MimicryLoop:
         self.begun, self.seconds = batches.begun, batches.ended - batches.begun
 
 
-def _wrapped(generator: Generator, discriminator: torch.nn.Module, loss: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+def _wrapped(generator: LatentGenerator, discriminator: torch.nn.Module, loss: str) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Our networks as mimicry's."""
     sys.path.append(str(PLACE))
     for part in UNUSED:

@@ -22,9 +22,8 @@ from torchvision import transforms
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.losses.regularizers import R1, R2, TERMS
 from atelier.networks import zoo
-from atelier.networks.layers import Generator, ImageShape
+from atelier.networks.layers import ImageShape, LatentGenerator
 
 WORKERS = 2  # of the loader, as PyTorch's tutorial has it
 
@@ -50,14 +49,16 @@ class PlainLoop:
 
     def __init__(self, settings: Settings, data: PackedDataset, device: torch.device) -> None:
         chosen, self.device = settings.train, device
-        if settings.model.architecture == "progan" or any(getattr(chosen, term.key) for term in TERMS if term not in (R1, R2)):
-            raise ValueError("this loop knows no growth, and no other regularisers than R1 and R2")
+        weights = {one.key: one.weight for one in chosen.regularizers.chosen()}
+        if settings.model.architecture == "progan" or weights.keys() - {"r1", "r2"}:
+            raise ValueError("this loop knows no growth, and no other regularizers than R1 and R2")
+        self.r1, self.r2 = weights.get("r1", 0.0), weights.get("r2", 0.0)
         torch.manual_seed(chosen.seed)
         shape = ImageShape(data.resolution, data.channels, len(data.classes))
         self.generator, self.discriminator = zoo.build(settings.model, shape)
         for player in (self.generator, self.discriminator):
             player.to(device)
-        self.average: Generator = copy.deepcopy(self.generator).eval()
+        self.average: LatentGenerator = copy.deepcopy(self.generator).eval()
         betas = (chosen.beta1, chosen.beta2)
         self.adam_g = torch.optim.Adam(self.generator.parameters(), lr=chosen.lr_generator, betas=betas)
         self.adam_d = torch.optim.Adam(self.discriminator.parameters(), lr=chosen.lr_discriminator, betas=betas)
@@ -104,12 +105,12 @@ class PlainLoop:
     def _step_d(self, real: Tensor, label: Tensor) -> float:
         self.generator.requires_grad_(False)
         self.discriminator.requires_grad_(True)
-        penalised = self.chosen.r1 > 0 or self.chosen.r2 > 0
+        penalised = self.r1 > 0 or self.r2 > 0
         real.requires_grad_(penalised)
         fake = self._paint(label).detach().requires_grad_(penalised)
         real_logits, fake_logits = self._judge(real, label), self._judge(fake, label)
         loss = _loss_d(self.chosen.objective, real_logits, fake_logits)
-        for weight, logits, images in ((self.chosen.r1, real_logits, real), (self.chosen.r2, fake_logits, fake)):
+        for weight, logits, images in ((self.r1, real_logits, real), (self.r2, fake_logits, fake)):
             if weight:
                 (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
                 loss = loss + weight / 2 * slope.square().sum(dim=(1, 2, 3)).mean()

@@ -32,6 +32,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluator
 from atelier.models.model import load_generator
+from atelier.networks.layers import Generator
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
@@ -124,7 +125,7 @@ def _train(settings: Settings, data: PackedDataset, folder: Path, observers: lis
 def _told(
     data: PackedDataset,
     settings: Settings,
-    generator: torch.nn.Module,
+    generator: Generator,
     images: int,
     seconds: float,
     begun: float,

@@ -9,6 +9,8 @@ from typing import Any
 from atelier.config.model import ModelSettings
 from atelier.config.training import TrainSettings
 from atelier.io.files import atomic_write, canonical_json, read_json
+from atelier.tasks.base import Task
+from atelier.tasks.find import name_of
 from atelier.training.checkpoint import Start
 from atelier.training.run import code_hash
 from atelier.training.states import RunFolder, StateError
@@ -17,6 +19,7 @@ FILE = "started-with.json"
 
 
 def describe(
+    task: type[Task],
     model: ModelSettings,
     settings: TrainSettings,
     content_hash: str,
@@ -26,13 +29,14 @@ def describe(
 ) -> dict[str, Any]:
     """All that makes a run what it is, readable, with the place that its first weights came from."""
     return {
+        "task": name_of(task),
         "model": model.identity(),
         "settings": settings.model_dump(mode="json"),
         "data": content_hash,
         "measured_by": measured_by,
         "init_from": init_from,
         "parent": start.sha256 if start else None,
-        "code": code_hash(),
+        "code": code_hash(task, model),
     }
 
 

@@ -171,7 +171,7 @@ def train(
 
         settings = with_precision(settings, chosen, these, folder, section)
         key = folder(settings).key
-        started = resume.describe(model, settings, images.content_hash, measured_by, init_from, start)
+        started = resume.describe(task, model, settings, images.content_hash, measured_by, init_from, start)
         if these.first:
             resume.check(resume_run, states, key, started)
             tracked = stack.enter_context(step_run(step or section, experiment, started, run_key=key))

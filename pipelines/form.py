@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from atelier.config.section import Section, SettingsError, fields, parse, replaced, values_of
+from atelier.config.section import Section, SettingsError, fields, parse, replaced
 from atelier.config.settings import SECTIONS, Settings, load
 
 TRIED = ("model", "train")
@@ -46,15 +46,20 @@ def parameter(key: str) -> str:
 @lru_cache
 def leaves(params: Path = PARAMS) -> dict[str, Leaf]:
     """Every value of params.yaml by its key, in the order of the settings' classes. Raises SettingsError if it is not valid."""
-    declared, settings = dict(fields(Settings)), load(params)
-    title = f"settings of {settings.model.architecture} (another architecture has others); what is left out has its default"
-    declared |= {f"model.{FAMILY}": FieldInfo(annotation=dict[str, Any], description=title)}
-    return {
-        key: Leaf(
-            key, _type(declared[key].annotation), value, declared[key].description or "", _choices(declared[key].annotation)
-        )
-        for key, value in _values(settings).items()
-    }
+    settings = load(params)
+    return {key: _leaf(key, _field(key, settings), value) for key, value in _values(settings).items()}
+
+
+def _field(key: str, settings: Settings) -> FieldInfo:
+    section, _, name = key.partition(".")
+    if name == FAMILY:
+        title = f"settings of {settings.model.architecture} (another architecture has others); what is left out has its default"
+        return FieldInfo(annotation=dict[str, Any], description=title)
+    return SECTIONS[section].model_fields[name]
+
+
+def _leaf(key: str, field: FieldInfo, value: Any) -> Leaf:
+    return Leaf(key, _type(field.annotation), value, field.description or "", _choices(field.annotation))
 
 
 def filled(settings: Settings) -> dict[str, Any]:
@@ -64,9 +69,9 @@ def filled(settings: Settings) -> dict[str, Any]:
 
 def _values(settings: Settings) -> dict[str, Any]:
     """The values of the form by its keys."""
-    values = {f"{name}.{key}": None for name in SECTIONS for key in keys(name)}
-    found = dict(values_of(settings)) | {f"model.{FAMILY}": settings.model.family.model_dump(mode="json")}
-    return {key: found[key] for key in values}
+    values = settings.model_dump(mode="json")
+    values["model"][FAMILY] = settings.model.family.model_dump(mode="json")
+    return {f"{section}.{key}": values[section][key] for section in SECTIONS for key in keys(section)}
 
 
 def kind(key: str) -> type:
@@ -133,7 +138,8 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 def _type(annotation: Any) -> type:
     if get_origin(annotation) is Literal:
         return type(get_args(annotation)[0])
-    return get_origin(annotation) or annotation
+    kind = get_origin(annotation) or annotation
+    return dict if issubclass(kind, Section) else kind
 
 
 def _natural(annotation: Any, value: Any) -> Any:

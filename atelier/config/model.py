@@ -16,6 +16,7 @@ from pydantic import Field, ModelWrapValidatorHandler, create_model, model_valid
 from atelier.config.section import PositiveInt, Section, SettingsError, parse
 from atelier.config.training import TrainSettings
 
+AUXILIARY = "auxiliary classifier"  # of the discriminator
 SUFFIX = "_settings.py"
 STAGES = {
     28: 3,
@@ -60,9 +61,14 @@ def architectures() -> tuple[str, ...]:
     return tuple(sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")))
 
 
+def modules(architecture: str) -> tuple[str, str]:
+    """The two modules of an architecture."""
+    return f"atelier.networks.{architecture}", f"atelier.networks.{architecture}{SUFFIX.removesuffix('.py')}"
+
+
 def family(architecture: str) -> type[FamilySettings]:
     """The class of an architecture's section."""
-    return cast(type[FamilySettings], import_module(f"atelier.networks.{architecture}{SUFFIX.removesuffix('.py')}").Settings)
+    return cast(type[FamilySettings], import_module(modules(architecture)[1]).Settings)
 
 
 if TYPE_CHECKING:
@@ -111,6 +117,12 @@ class ModelSettings(Section):
                 "embedding: set conditioning: projection"
             )
         return self
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What some regularizers need of the networks."""
+        auxiliary = self.conditional and self.conditioning == "auxiliary"
+        return frozenset([AUXILIARY] * auxiliary + ["styles"] * self.family.styles)
 
     def identity(self) -> dict[str, Any]:
         """What defines the networks: the chosen family's section only, in full."""

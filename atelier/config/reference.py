@@ -28,6 +28,9 @@ def explain(key: str, values: Mapping[str, Any]) -> str:
     if key in known:
         field = known[key]
         return f"{key}: {field.description}\nallowed: {allowed(field)}\nhere: {shown(_value(values, key, field))}"
+    section, _, leaf = key.partition(".")
+    if len(short := [name for name in known if leaf and name.startswith(f"{section}.") and name.endswith(f".{leaf}")]) == 1:
+        return explain(short[0], values)
     below = [name for name in known if name.startswith(f"{key}.")]
     if below:
         return "\n".join(f"{name}: {known[name].description}" for name in below)
@@ -49,14 +52,15 @@ def _section(name: str, section: type[Section], values: Mapping[str, Any]) -> st
     lines += ["\n| key | value | allowed | what it is |", "|---|---|---|---|"]
     for key, field in fields(section):
         value = _value(values, f"{name}.{key}", field)
-        if not like or value != values.get(f"{like}.{key}"):
+        if not like or value != _value(values, f"{like}.{key}", field):
             lines.append(f"| `{key}` | `{shown(value)}` | {allowed(field)} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
 def _value(values: Mapping[str, Any], key: str, field: FieldInfo) -> Any:
-    """The value of a key, which is its default where params.yaml leaves it out."""
-    return values[key] if key in values else field.get_default(call_default_factory=True)
+    """The value of a key, its default where params.yaml leaves it out, None for what is off."""
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    return values.get(key, default)
 
 
 def allowed(field: FieldInfo) -> str:
@@ -87,6 +91,8 @@ def _bounds(metadata: list[Any]) -> Iterator[str]:
 
 def shown(value: Any) -> str:
     """A value as YAML has it in one line."""
+    if value is None:
+        return "not set"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -31,6 +31,8 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    short: ClassVar[str] = ""  # key whose value may stand for the whole section
+
     @classmethod
     def found(cls) -> dict[str, type[Section]]:
         """Sections that may stand here beside the declared keys, by the names under which they are found."""
@@ -46,19 +48,22 @@ def fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, Fiel
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from fields(field.annotation, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", field
+            yield _key(section, prefix, name), field
     for name, found in section.found().items():
         yield from fields(found, f"{prefix}{name}.")
 
 
 def values_of(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The keys of `fields` with their plain values; a mapping that is one setting stays whole."""
-    plain = section.model_dump(mode="json")
     for name, value in section:
         if isinstance(value, Section):
             yield from values_of(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", plain[name]
+            yield _key(type(section), prefix, name), value
+
+
+def _key(section: type[Section], prefix: str, name: str) -> str:
+    return prefix.removesuffix(".") if name == section.short else f"{prefix}{name}"
 
 
 def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:
@@ -85,7 +90,8 @@ def _explain(item: Any, section: type[Section], origin: str, prefix: str) -> str
     kind, given = item["type"], item["input"]
     if kind == "extra_forbidden":
         known = _siblings(section, path)
-        near = difflib.get_close_matches(path[-1], known, 1)
+        deeper = [key for key, _ in fields(_at(section, path)) if key.endswith(f".{path[-1]}")]
+        near = deeper or difflib.get_close_matches(path[-1], known, 1)
         meant = f"did you mean {near[0]}? " if near else ""
         return f"{where}: unknown key; {meant}allowed here: {', '.join(known)}"
     if kind == "missing":
@@ -104,13 +110,19 @@ def _cut(text: str) -> str:
 
 
 def _siblings(section: type[Section], path: list[str]) -> list[str]:
+    above = _at(section, path)
+    return sorted([*above.model_fields, *above.found()])
+
+
+def _at(section: type[Section], path: list[str]) -> type[Section]:
+    """The section in which the last part of a path is a key."""
     for part in path[:-1]:
         field, found = section.model_fields.get(part), section.found()
         below = field.annotation if field else found.get(part)
         if not (isinstance(below, type) and issubclass(below, Section)):
             break
         section = below
-    return sorted([*section.model_fields, *section.found()])
+    return section
 
 
 def replaced(values: Any, path: Sequence[str], value: Any) -> Any:

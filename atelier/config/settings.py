@@ -20,7 +20,7 @@ from atelier.config.cluster import ClusterSettings
 from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import LABELED, deciding, limits, metrics
-from atelier.config.model import ModelSettings
+from atelier.config.model import AUXILIARY, ModelSettings
 from atelier.config.registry import GateSettings, RegistrySettings
 from atelier.config.section import Section, SettingsError, parse, replaced
 from atelier.config.training import FinetuneSettings, TrainSettings
@@ -72,16 +72,21 @@ class Settings(Section):
             )
         if duel.objective == "wasserstein" and not (duel.clip > 0 or penalised or model.family.spectral_norm):
             raise ValueError(
-                f"{name}.objective: wasserstein has no bound unless D's slope has one; set {name}.gradient_penalty: 10.0 "
-                f"(WGAN-GP) or {name}.clip: 0.01, or choose a family with spectral norm"
+                f"{name}.objective: wasserstein has no bound unless D's slope has one; set "
+                f"{name}.regularizers.gradient_penalty: 10.0 (WGAN-GP) or {name}.clip: 0.01, or take a family with spectral norm"
             )
-        if duel.path_length > 0 and not model.family.styles:
-            raise ValueError(f"{name}.path_length is for the styles of stylegan2, {model.architecture} has none; set it to 0.0")
-        auxiliary = model.conditional and model.conditioning == "auxiliary"
-        if auxiliary and duel.classification == 0:
-            raise ValueError(f"model.conditioning: auxiliary learns the labels by {name}.classification alone; set it to 1.0")
-        if not auxiliary and duel.classification > 0:
-            raise ValueError(f"{name}.classification needs model.conditional and model.conditioning: auxiliary; set it to 0.0")
+        for one in duel.regularizers.chosen():
+            if one.needs and one.needs not in model.offers:
+                remedy = "choose model.conditioning: auxiliary" if one.needs == AUXILIARY else "choose a family that has it"
+                raise ValueError(
+                    f"{name}.regularizers.{one.key} needs {one.needs}, which {model.architecture} with conditioning "
+                    f"{model.conditioning} has not; take it out, or {remedy}"
+                )
+        if AUXILIARY in model.offers and AUXILIARY not in {one.needs for one in duel.regularizers.chosen()}:
+            raise ValueError(
+                f"model.conditioning: auxiliary learns the labels by a regularizer alone; set "
+                f"{name}.regularizers.classification: 1.0"
+            )
 
     def _measured_for_gate(self) -> Iterator[tuple[str, str, str]]:
         """What has to be among evaluate.metrics, the setting of the gate that wants it, and one that does not."""

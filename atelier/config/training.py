@@ -3,13 +3,92 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    create_model,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from atelier.config.section import Beta, PositiveInt, Rate, Section, Share, Weight
 
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
+
+
+class RegularizerSettings(Section):
+    """A regularizer's settings, and what the rest has to know of it; atelier/losses/regularizers.py adds its equation.
+
+    `key` names it in params.yaml, where a number alone is its weight. `gradient_norm` is that to which it pulls the gradients of
+    D by its images, None where it does not. `needs` is what the networks must have (ModelSettings.offers).
+    """
+
+    short: ClassVar[str] = "weight"
+    key: ClassVar[str]
+    gradient_norm: ClassVar[int | None] = None
+    needs: ClassVar[str] = ""
+
+    weight: Weight
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_alone(cls, values: Any) -> Any:
+        return values if isinstance(values, dict | RegularizerSettings) else {cls.short: values}
+
+    @model_serializer(mode="wrap")
+    def _number_where_it_is_all(self, dump: SerializerFunctionWrapHandler) -> Any:
+        values = dump(self)
+        return values[self.short] if len(values) == 1 else values
+
+    def check(self, train: TrainSettings) -> None:
+        """Raises ValueError, with what to change, if it cannot be used in such a training."""
+
+
+class Regularizers(Section):
+    """What is added to the losses, by name; a weight of 0 is the same as absence."""
+
+    @classmethod
+    def found(cls) -> dict[str, type[Section]]:
+        return dict(regularizers())
+
+    def chosen(self) -> list[RegularizerSettings]:
+        """Those that are on, in the order in which they are declared."""
+        return [getattr(self, key) for key in type(self).model_fields]
+
+    def pulling(self, norm: int) -> list[str]:
+        """Keys of those that pull the norms of D's gradients by its images to this one."""
+        return [one.key for one in self.chosen() if one.gradient_norm == norm]
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_the_found(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        if cls is not Regularizers or not isinstance(values, dict):
+            return build(values)
+        known = _with(frozenset(regularizers()).intersection(values)).model_validate(values)
+        on = {one.key: one for one in known.chosen() if one.weight > 0}
+        return cast(Self, _with(frozenset(on)).model_validate(on))
+
+
+@cache
+def regularizers() -> dict[str, type[RegularizerSettings]]:
+    """The classes of the regularizers by their keys, in the order in which they are declared."""
+    module = import_module("atelier.losses.regularizers")
+    classes = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, RegularizerSettings)]
+    return {one.key: one for one in classes if "key" in vars(one)}
+
+
+@cache
+def _with(keys: frozenset[str]) -> type[Regularizers]:
+    """Regularizers with these, each of them required."""
+    fields: dict[str, Any] = {key: (kind, ...) for key, kind in regularizers().items() if key in keys}
+    return create_model("Regularizers", __base__=Regularizers, __doc__=Regularizers.__doc__, **fields)
 
 
 class TrainSettings(Section):
@@ -28,47 +107,14 @@ class TrainSettings(Section):
         description="adversarial loss: minimax, nonsaturating, least_squares, hinge, wasserstein (needs a bound: "
         "gradient_penalty, clip or spectral norm) or relativistic"
     )
-    r1: Weight = Field(description="weight gamma of the R1 penalty (on real images) at the start; 0 for none")
-    r2: Weight = Field(description="weight gamma of the R2 penalty (on generated images) at the start; 0 for none")
-    gradient_penalty: Weight = Field(
-        description="weight of WGAN-GP's penalty (gradient norms of 1 between real and generated images) at the start, usually "
-        "10; 0 for none"
+    regularizers: SerializeAsAny[Regularizers] = Field(
+        description="what is added to the losses, by name with its weight; absent means off"
     )
-    dragan: Weight = Field(
-        description="weight of DRAGAN's penalty (gradient norms of 1 near real images) at the start, usually 10; 0 for none"
+    penalty_final: Share = Field(
+        description="weights of r1, r2, gradient_penalty, dragan and path_length at the end, as a share of the start (cosine)"
     )
-    path_length: Weight = Field(description="weight of StyleGAN2's path length penalty at the start, usually 2; 0 for none")
-    penalty_final: Share = Field(description="weights of the penalties above at the end, as a share of the start (cosine)")
     penalty_every: PositiveInt = Field(
-        description="steps between two computations of the penalties above, which then weigh so much more"
-    )
-    zcr_discriminator: Weight = Field(
-        description="latent consistency (zCR), discriminator: weight of the difference of its logits on images of nearby "
-        "latents, usually 5; 0 for none"
-    )
-    zcr_generator: Weight = Field(
-        description="latent consistency (zCR), generator: weight of the mean square difference of these images, which is to be "
-        "large, usually 0.5; 0 for none"
-    )
-    zcr_sigma: Annotated[float, Field(gt=0)] = Field(description="standard deviation of the step to a nearby latent")
-    lecam: Weight = Field(
-        description="weight of the LeCam regulariser (logits near the running means of the other side), for few images, usually "
-        "0.3; 0 for none"
-    )
-    orthogonal: Weight = Field(
-        description="weight of the orthogonal regularisation of the generator's weights, usually 0.0001 (biggan); 0 for none"
-    )
-    classification: Weight = Field(
-        description="weight of the auxiliary classifier's cross-entropy (model.conditioning: auxiliary), usually 1; 0 for none"
-    )
-    perceptual: Weight = Field(
-        description="weight of the perceptual loss: how far a pretrained network's mean features of a batch of generated images "
-        "are from those of real ones; 0 for none"
-    )
-    perceptual_network: Literal["efficientnet_lite0", "vgg16"] = Field(description="that network: efficientnet_lite0 or vgg16")
-    perceptual_weights: Annotated[str, Field(min_length=1)] = Field(
-        description="its weights: packaged (efficientnet_lite0); published (fetched once, hash checked), a file, or an s3:// URI "
-        "(vgg16)"
+        description="steps between two computations of these penalties, which then weigh so much more"
     )
     clip: Weight = Field(
         description="largest weight of the discriminator, to which all are clipped after each step (wasserstein), usually 0.01; "
@@ -156,32 +202,27 @@ class TrainSettings(Section):
             )
         if self.augment == "ada" and self.objective == "minimax":
             raise ValueError("ada reads the sign of D's logits on real images, which minimax saturates; use nonsaturating")
-        held = [key for key in ("gradient_penalty", "dragan") if getattr(self, key) > 0]
-        if held and self.r1 + self.r2 > 0:
+        for one in self.regularizers.chosen():
+            one.check(self)
+        to_one, to_zero = (self.regularizers.pulling(norm) for norm in (1, 0))
+        if to_one and to_zero:
             raise ValueError(
-                f"{held[0]} pulls the norms of D's gradients to 1, but r1 and r2 pull them to 0; set r1: 0.0 and r2: 0.0, or "
-                f"{held[0]}: 0.0"
+                f"{to_one[0]} pulls the norms of D's gradients to 1, but {' and '.join(to_zero)} to 0; take one or the other out "
+                "of regularizers"
             )
         if self.clip > 0 and self.objective != "wasserstein":
             raise ValueError(f"clip keeps a Wasserstein critic Lipschitz, {self.objective} has none; set clip: 0.0")
-        if self.clip > 0 and (held or self.r1 + self.r2 > 0):
-            raise ValueError("clip and a penalty on D's gradients both hold its slope; set clip: 0.0, or the penalties to 0.0")
-        if (self.perceptual_network == "efficientnet_lite0") != (self.perceptual_weights == "packaged"):
+        if self.clip > 0 and self.penalises_gradients:
             raise ValueError(
-                f"perceptual_weights {self.perceptual_weights} are not for {self.perceptual_network}: set packaged for "
-                "efficientnet_lite0; published, a file or an s3:// URI for vgg16"
-            )
-        if self.lecam > 0 and self.objective in ("wasserstein", "relativistic"):
-            raise ValueError(
-                f"lecam compares D's logits with their running means, but {self.objective} leaves them free to drift together; "
-                "set lecam: 0.0, or objective: nonsaturating or hinge"
+                f"clip and a penalty on D's gradients both hold its slope; set clip: 0.0, or take "
+                f"{' and '.join(self.penalises_gradients)} out of regularizers"
             )
         return self
 
     @property
     def penalises_gradients(self) -> list[str]:
         """Keys of the penalties in use on the gradients of D by its images."""
-        return [key for key in ("r1", "r2", "gradient_penalty", "dragan") if getattr(self, key) > 0]
+        return self.regularizers.pulling(0) + self.regularizers.pulling(1)
 
 
 class FinetuneSettings(TrainSettings):

@@ -20,8 +20,8 @@ from atelier.io.pictures import grid, png
 from atelier.io.progress import bar
 from atelier.latent import moves
 from atelier.latent.projection import project as projected
-from atelier.models.model import GeneratorError, load_generator, to_uint8
-from atelier.networks.layers import Generator
+from atelier.models.model import GeneratorError, load_latent_generator, to_uint8
+from atelier.networks.layers import LatentGenerator
 
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 PROJECTION = "projection.json"
@@ -113,9 +113,9 @@ def project(args: argparse.Namespace) -> None:
     print(f"{args.output}: distance {found.distance:.4f} ({args.network}), pixels {found.pixels:.3f} RMS of [-1, 1]")
 
 
-def _generator(args: argparse.Namespace) -> tuple[Generator, int | None]:
+def _generator(args: argparse.Namespace) -> tuple[LatentGenerator, int | None]:
     """The generator of the checkpoint, and the label of --class. Raises GeneratorError."""
-    generator = load_generator(args.checkpoint, args.device)
+    generator = load_latent_generator(args.checkpoint, args.device)
     if args.label is None:
         return generator, None
     names = generator.info.classes if generator.shape.classes else []
@@ -125,7 +125,7 @@ def _generator(args: argparse.Namespace) -> tuple[Generator, int | None]:
     return generator, names.index(args.label)
 
 
-def _image(path: Path, generator: Generator) -> torch.Tensor:
+def _image(path: Path, generator: LatentGenerator) -> torch.Tensor:
     """A picture as the generator's images are: [C, H, W] in [-1, 1]. Raises GeneratorError naming the file."""
     shape = generator.shape
     side = shape.resolution

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from atelier.models.model import GeneratorError, at_once, draw_latents, slerp, to_uint8
-from atelier.networks.layers import Generator
+from atelier.networks.layers import LatentGenerator
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Points:
     labels: Tensor | None
 
 
-def points(generator: Generator, seeds: Sequence[int], label: int | None = None) -> Points:
+def points(generator: LatentGenerator, seeds: Sequence[int], label: int | None = None) -> Points:
     """The latent of each seed, with its own label or with the one that is given: what a served generator paints for the seed.
 
     Raises GeneratorError for a label that the generator does not have.
@@ -39,7 +39,7 @@ def points(generator: Generator, seeds: Sequence[int], label: int | None = None)
 
 
 @torch.inference_mode()
-def painted(generator: Generator, codes: Tensor, labels: Tensor | None) -> np.ndarray:
+def painted(generator: LatentGenerator, codes: Tensor, labels: Tensor | None) -> np.ndarray:
     """uint8 images [N, C, H, W] of codes [N, parts, width], in batches."""
     parts = []
     step = at_once(generator.shape.resolution)
@@ -49,7 +49,7 @@ def painted(generator: Generator, codes: Tensor, labels: Tensor | None) -> np.nd
     return np.concatenate(parts)
 
 
-def truncated(generator: Generator, of: Points, psis: Sequence[float]) -> np.ndarray:
+def truncated(generator: LatentGenerator, of: Points, psis: Sequence[float]) -> np.ndarray:
     """uint8 [points x psis, C, H, W], the psis of a point in a row: from the commonest image (0) to the point's own (1)."""
     with torch.inference_mode():
         code = generator.code(of.latents, of.labels)
@@ -58,7 +58,7 @@ def truncated(generator: Generator, of: Points, psis: Sequence[float]) -> np.nda
     return painted(generator, torch.stack(steps, dim=1).flatten(0, 1), labels)
 
 
-def between(generator: Generator, of: Points, steps: int) -> np.ndarray:
+def between(generator: LatentGenerator, of: Points, steps: int) -> np.ndarray:
     """uint8 [(points - 1) x steps, C, H, W]: from each point to the next on the great circle, ends included (White 2016).
 
     Labels are not between others: half of the way has the first point's, half the second's.
@@ -72,7 +72,7 @@ def between(generator: Generator, of: Points, steps: int) -> np.ndarray:
     return _from_latents(generator, torch.cat(ways), labels)
 
 
-def mixed(generator: Generator, coarse: Points, fine: Points, parts: int | None) -> np.ndarray:
+def mixed(generator: LatentGenerator, coarse: Points, fine: Points, parts: int | None) -> np.ndarray:
     """uint8 [coarse x fine, C, H, W]: each of `coarse` (rows) mixed with each of `fine` (columns).
 
     Where a code has several parts, the first `parts` (half of them by default), those of the smallest feature maps, come from
@@ -98,7 +98,7 @@ def mixed(generator: Generator, coarse: Points, fine: Points, parts: int | None)
     return painted(generator, codes, labels)
 
 
-def walk(generator: Generator, stops: Tensor, labels: Tensor | None, frames: int) -> Iterator[np.ndarray]:
+def walk(generator: LatentGenerator, stops: Tensor, labels: Tensor | None, frames: int) -> Iterator[np.ndarray]:
     """Yields uint8 images [tiles, C, H, W] of closed walks side by side, `frames` from one stop to the next.
 
     `stops` are latents [tiles, stops, latent_dim], `labels` int64 [tiles] or None. The last stop leads to the first again.
@@ -117,5 +117,5 @@ def _way(first: Tensor, second: Tensor, shares: np.ndarray) -> Tensor:
 
 
 @torch.inference_mode()
-def _from_latents(generator: Generator, latents: Tensor, labels: Tensor | None) -> np.ndarray:
+def _from_latents(generator: LatentGenerator, latents: Tensor, labels: Tensor | None) -> np.ndarray:
     return painted(generator, generator.code(latents, labels), labels)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from atelier.extractors.perceptual import Perception, distance
 from atelier.io.progress import bar
 from atelier.models.model import draw_latents
-from atelier.networks.layers import Generator
+from atelier.networks.layers import LatentGenerator
 
 TRIED, CHUNK = 512, 64  # random codes, among which the nearest is begun with
 RATE, WARM_UP, COOL_DOWN = 0.1, 0.05, 0.25  # of Adam; shares of the steps (Karras et al. 2020, appendix D)
@@ -34,7 +34,7 @@ class Projection:
 
 
 def project(
-    generator: Generator, target: Tensor, perceive: Perception, steps: int, seed: int, label: int | None = None
+    generator: LatentGenerator, target: Tensor, perceive: Perception, steps: int, seed: int, label: int | None = None
 ) -> Projection:
     """Finds the code of `target` [C, H, W] in [-1, 1]: the nearest of random ones, then `steps` of gradient descent.
 
@@ -75,7 +75,7 @@ def _loss(images: Tensor, target: Tensor, perceive: Perception, wanted: list[Ten
 
 @torch.inference_mode()
 def _nearest(
-    generator: Generator, target: Tensor, wanted: list[Tensor], perceive: Perception, seed: int, label: int | None
+    generator: LatentGenerator, target: Tensor, wanted: list[Tensor], perceive: Perception, seed: int, label: int | None
 ) -> tuple[Tensor, int | None, Tensor]:
     """The nearest of random codes [1, parts, width], its label, and the standard deviation of such codes."""
     latents, labels = draw_latents(generator.latent_dim, generator.shape.classes, TRIED, seed)

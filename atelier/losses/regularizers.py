@@ -1,23 +1,31 @@
-"""What is added to a player's adversarial loss: one small class for each regulariser, chosen by its weight in the settings.
+"""What is added to a network's adversarial loss: one class for each regularizer, with its settings inside.
 
-A term draws its random numbers for a whole batch on the CPU, like everything random, and computes its share of the loss of a part
-of the batch. What it has to remember from step to step (running means) is kept by the task, and saved with the run.
+`train.regularizers` of params.yaml chooses by `key`; a class of this module is found by that and named nowhere else. The order of
+the classes is that in which the losses are summed. This module imports no PyTorch until something is computed, since params.yaml
+is read where there is none.
+
+A regularizer draws its random numbers for a whole batch on the CPU, like everything random, and computes its share of the loss of
+a part of the batch. What it has to remember from step to step (running means) is kept by the task, and saved with the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, cast
 
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from pydantic import Field, model_validator
 
-from atelier.config.training import TrainSettings
-from atelier.extractors import perceptual
-from atelier.extractors.perceptual import Perception
-from atelier.losses import penalties
-from atelier.networks.layers import Generator, Verdict
+from atelier.config.section import Weight
+from atelier.config.training import RegularizerSettings, TrainSettings
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from atelier.extractors.perceptual import Perception
+    from atelier.networks.layers import LatentGenerator, Verdict
 
 LECAM_DECAY, PATH_DECAY = 0.99, 0.99  # Tseng et al. 2021, section 4.1; Karras et al. 2020, appendix B
 Memory = dict[str, float]
@@ -32,7 +40,7 @@ class Seen:
     `penalty` is the weight that the schedule gives to lazy terms now. `shown` takes what the curves or the memory want.
     """
 
-    generator: Generator
+    generator: LatentGenerator
     labels: Tensor | None
     latents: Tensor
     chance: Tensor | None
@@ -47,19 +55,22 @@ class Seen:
     shown: dict[str, Tensor]
 
 
-class Term:
-    """A regulariser of one player; `key` is its weight's in the settings."""
+class Regularizer(RegularizerSettings):
+    """A regularizer of the losses of `players`.
 
-    key: str
-    player = "discriminator"
-    by_real = by_fake = False  # whether it differentiates the verdict by the images
-    lazy = False  # whether it is due every penalty_every steps alone, with so much more weight, and follows penalty_final
+    `by_real`, `by_fake`: it differentiates the verdict by these images. `lazy`: it is due every penalty_every steps alone, with
+    so much more weight, and follows penalty_final.
+    """
 
-    def __init__(self, train: TrainSettings) -> None:
-        self.train, self.weight = train, float(getattr(train, self.key))
+    players: ClassVar[tuple[str, ...]] = ("discriminator",)
+    by_real: ClassVar[bool] = False
+    by_fake: ClassVar[bool] = False
+    lazy: ClassVar[bool] = False
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
         """Random numbers of `count` images, [count, ...]."""
+        import torch
+
         return torch.empty(count, 0)
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
@@ -70,77 +81,139 @@ class Term:
         """Takes into the memory what a whole move, of all ranks, has shown."""
 
 
-class R1(Term):
-    key, by_real, lazy = "r1", True, True
+def chosen(train: TrainSettings) -> list[Regularizer]:
+    """The regularizers that the settings switch on, in the order of this module."""
+    return [cast(Regularizer, one) for one in train.regularizers.chosen()]
+
+
+class R1(Regularizer):
+    key, by_real, lazy, gradient_norm = "r1", True, True, 0
+
+    weight: Weight = Field(description="weight gamma of the R1 penalty (on real images) at the start")
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        from atelier.losses import penalties
+
         assert seen.real_verdict is not None
         return self.weight * seen.penalty / 2 * penalties.gradient_penalty(seen.real_verdict.overall, seen.real).mean()
 
 
-class R2(Term):
-    key, by_fake, lazy = "r2", True, True
+class R2(Regularizer):
+    key, by_fake, lazy, gradient_norm = "r2", True, True, 0
+
+    weight: Weight = Field(description="weight gamma of the R2 penalty (on generated images) at the start")
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        from atelier.losses import penalties
+
         return self.weight * seen.penalty / 2 * penalties.gradient_penalty(seen.fake_verdict.overall, seen.fake).mean()
 
 
-class GradientPenalty(Term):
-    key, lazy = "gradient_penalty", True
+class GradientPenalty(Regularizer):
+    key, lazy, gradient_norm = "gradient_penalty", True, 1
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    weight: Weight = Field(
+        description="weight of WGAN-GP's penalty (gradient norms of 1 between real and generated images) at the start, usually 10"
+    )
+
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
+        import torch
+
         return torch.rand(count)
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        from atelier.losses import penalties
+
         point = penalties.between(seen.real.detach(), seen.fake.detach(), drawn).requires_grad_()
         return self.weight * seen.penalty * penalties.lipschitz_penalty(seen.judge(point).overall, point).mean()
 
 
-class DRAGAN(Term):
-    key, lazy = "dragan", True
+class DRAGAN(Regularizer):
+    key, lazy, gradient_norm = "dragan", True, 1
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    weight: Weight = Field(
+        description="weight of DRAGAN's penalty (gradient norms of 1 near real images) at the start, usually 10"
+    )
+
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
+        import torch
+
         side = generator.shape.resolution
         return torch.rand(count, 1 + generator.shape.channels * side * side)
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        from atelier.losses import penalties
+
         real = seen.real.detach()
         point = penalties.near(real, drawn[:, 1:].view_as(real), drawn[:, 0]).requires_grad_()
         return self.weight * seen.penalty * penalties.lipschitz_penalty(seen.judge(point).overall, point).mean()
 
 
-class LatentConsistency(Term):
+class LatentConsistency(Regularizer):
     """The discriminator's half of zCR."""
 
     key = "zcr_discriminator"
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    weight: Weight = Field(
+        description="latent consistency (zCR), discriminator: weight of the difference of its logits on images of nearby "
+        "latents, usually 5"
+    )
+    sigma: Annotated[float, Field(gt=0)] = Field(default=0.05, description="standard deviation of the step to a nearby latent")
+
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
+        import torch
+
         return torch.randn(count, generator.latent_dim)
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        import torch
+
+        from atelier.losses import penalties
+
         with torch.no_grad():
-            moved = seen.paint(seen.latents + self.train.zcr_sigma * drawn)
+            moved = seen.paint(seen.latents + self.sigma * drawn)
         return self.weight * penalties.mean_square_difference(seen.fake_verdict.logits, seen.judge(moved).logits)
 
 
 class LatentVariety(LatentConsistency):
     """The generator's half of zCR."""
 
-    key, player = "zcr_generator", "generator"
+    key, players = "zcr_generator", ("generator",)
+
+    weight: Weight = Field(
+        description="latent consistency (zCR), generator: weight of the mean square difference of these images, which is to be "
+        "large, usually 0.5"
+    )
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
-        moved = seen.paint(seen.latents + self.train.zcr_sigma * drawn)
+        from atelier.losses import penalties
+
+        moved = seen.paint(seen.latents + self.sigma * drawn)
         return -self.weight * penalties.mean_square_difference(seen.fake, moved)
 
 
-class LeCam(Term):
+class LeCam(Regularizer):
     key = "lecam"
 
+    weight: Weight = Field(
+        description="weight of the LeCam regularizer (logits near the running means of the other side), for few images, "
+        "usually 0.3"
+    )
+
+    def check(self, train: TrainSettings) -> None:
+        if train.objective in ("wasserstein", "relativistic"):
+            raise ValueError(
+                f"lecam compares D's logits with their running means, but {train.objective} leaves them free to drift together; "
+                "take lecam out of regularizers, or set objective: nonsaturating or hinge"
+            )
+
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        from atelier.losses import penalties
+
         assert seen.real_verdict is not None
         real, fake = seen.real_verdict.overall, seen.fake_verdict.overall
         if "lecam_real" not in seen.memory:  # the first step has nothing to compare with
-            return torch.zeros_like(real[0])
+            return real.new_zeros(())
         return self.weight * penalties.lecam(real, fake, seen.memory["lecam_real"], seen.memory["lecam_fake"])
 
     def remember(self, memory: Memory, shown: dict[str, Tensor]) -> None:
@@ -148,14 +221,20 @@ class LeCam(Term):
             remember(memory, f"lecam_{side}", shown[f"{side}_logits"], LECAM_DECAY)
 
 
-class PathLength(Term):
-    key, player, lazy = "path_length", "generator", True
+class PathLength(Regularizer):
+    key, players, lazy, needs = "path_length", ("generator",), True, "styles"
 
-    def draw(self, count: int, generator: Generator) -> Tensor:
+    weight: Weight = Field(description="weight of StyleGAN2's path length penalty at the start, usually 2")
+
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
+        import torch
+
         side = generator.shape.resolution
         return torch.randn(count, generator.shape.channels, side, side)
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        from atelier.losses import penalties
+
         code = seen.generator.code(seen.latents, seen.labels)
         images = seen.generator.paint(code, seen.labels, seen.chance).float()
         lengths = penalties.path_lengths(images, code, drawn)
@@ -168,59 +247,88 @@ class PathLength(Term):
             remember(memory, "path_length", shown["path_length"], PATH_DECAY)
 
 
-class Orthogonal(Term):
-    key, player = "orthogonal", "generator"
+class Orthogonal(Regularizer):
+    key, players = "orthogonal", ("generator",)
+
+    weight: Weight = Field(
+        description="weight of the orthogonal regularization of the generator's weights, usually 0.0001 (biggan)"
+    )
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        import torch
+
+        from atelier.losses import penalties
+
         with torch.autocast(seen.fake.device.type, enabled=False):
             return self.weight * penalties.orthogonal(seen.generator)
 
 
-class Classification(Term):
-    """The discriminator's half of AC-GAN: it names the classes of real and of generated images (Odena et al. 2017, eq. 3)."""
+class Perceptual(Regularizer):
+    """Generated and real images are to look alike, on the whole, to a pretrained network; each rank's part by itself."""
 
-    key = "classification"
+    key, players = "perceptual", ("generator",)
+
+    weight: Weight = Field(
+        description="weight of the perceptual loss: how far a pretrained network's mean features of a batch of generated images "
+        "are from those of real ones"
+    )
+    network: Literal["efficientnet_lite0", "vgg16"] = Field(
+        default="efficientnet_lite0", description="that network: efficientnet_lite0 or vgg16"
+    )
+    weights: Annotated[str, Field(min_length=1)] = Field(
+        default="packaged",
+        description="its weights: packaged (efficientnet_lite0); published (fetched once, hash checked), a file, or an s3:// URI "
+        "(vgg16)",
+    )
+
+    @model_validator(mode="after")
+    def _weights_of_the_network(self) -> Self:
+        if (self.network == "efficientnet_lite0") != (self.weights == "packaged"):
+            raise ValueError(
+                f"weights {self.weights} are not for {self.network}: set packaged for efficientnet_lite0; published, a file or "
+                "an s3:// URI for vgg16"
+            )
+        return self
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        import torch
+
+        from atelier.extractors import perceptual
+
+        perceive = _perception(self.network, self.weights, seen.fake.device)
+        with torch.no_grad():
+            wanted = perceive(seen.real)
+        return self.weight * perceptual.mean_difference(perceive(seen.fake), wanted)
+
+
+class Classification(Regularizer):
+    """AC-GAN (Odena et al. 2017, eq. 3): D names the classes of real and of generated images, G's images are to be recognised."""
+
+    key, players, needs = "classification", ("discriminator", "generator"), "auxiliary classifier"
+
+    weight: Weight = Field(
+        description="weight of the auxiliary classifier's cross-entropy (model.conditioning: auxiliary), usually 1"
+    )
+
+    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+        import torch
+
         verdicts = [verdict for verdict in (seen.real_verdict, seen.fake_verdict) if verdict is not None]
         return self.weight * torch.stack([self._error(verdict, seen.labels) for verdict in verdicts]).sum()
 
     @staticmethod
     def _error(verdict: Verdict, labels: Tensor | None) -> Tensor:
+        from torch.nn.functional import cross_entropy
+
         assert verdict.classes is not None and labels is not None
         return cross_entropy(verdict.classes, labels)
 
 
-class Perceptual(Term):
-    """Generated and real images are to look alike, on the whole, to a pretrained network; each rank's part by itself."""
+@cache
+def _perception(network: str, weights: str, device: torch.device) -> Perception:
+    from atelier.extractors import perceptual
 
-    key, player = "perceptual", "generator"
-
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
-        perceive = self._network(seen.fake.device)
-        with torch.no_grad():
-            wanted = perceive(seen.real)
-        return self.weight * perceptual.mean_difference(perceive(seen.fake), wanted)
-
-    def _network(self, device: torch.device) -> Perception:
-        if self._loaded is None:
-            network, weights = self.train.perceptual_network, self.train.perceptual_weights
-            self._loaded = perceptual.load_perception(network, weights, "train.perceptual_weights").to(device)
-        return self._loaded
-
-    _loaded: Perception | None = None
-
-
-class Recognition(Classification):
-    """The generator's half of AC-GAN: its images are to be recognised."""
-
-    player = "generator"
-
-
-TERMS = (
-    R1, R2, GradientPenalty, DRAGAN, LatentConsistency, LeCam, Classification,
-    LatentVariety, PathLength, Orthogonal, Perceptual, Recognition,
-)  # fmt: skip
+    return perceptual.load_perception(network, weights, "regularizers.perceptual.weights").to(device)
 
 
 def remember(memory: Memory, name: str, values: Tensor, decay: float) -> None:

@@ -36,7 +36,9 @@ from atelier.metrics.metric import (
     needs_of,
 )  # fmt: skip
 from atelier.metrics.reference import Reference, load_reference
-from atelier.models.model import draw_latents, sample
+from atelier.models.model import sample
+from atelier.networks import inputs
+from atelier.networks.layers import Generator
 from atelier.training.distributed import Ranks
 
 SAMPLING = "classes, where there are any, as often as among the reference images; truncation 1"
@@ -154,7 +156,7 @@ class Evaluator:
     def _reference(self, extractor: Extractor, images: PackedDataset, keep: bool = True) -> Reference:
         return load_reference(images, extractor, self.cache, self.settings.seed, keep, self.progress)
 
-    def sample(self, generator: nn.Module, classes: Sequence[str], turn: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
+    def sample(self, generator: Generator, classes: Sequence[str], turn: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
         """Yields the images of a generator that are measured, uint8 [n,C,H,W]; `classes` are its classes' names, in order.
 
         A class is drawn as often as it occurs among the reference images, or the distance would say how uneven those are. If
@@ -163,11 +165,10 @@ class Evaluator:
         settings, weights = self.settings, self._weights(classes)
         return sample(generator, settings.samples, settings.seed, settings.batch, class_weights=weights, turn=turn)
 
-    def drawn(self, generator: nn.Module, classes: Sequence[str]) -> list[str]:
+    def drawn(self, generator: Generator, classes: Sequence[str]) -> list[str]:
         """The class of each image that `sample` yields, by name; [] where the generator takes none."""
-        count = generator.shape.classes  # type: ignore[union-attr]
         settings, weights = self.settings, self._weights(classes)
-        _, labels = draw_latents(generator.latent_dim, count, settings.samples, settings.seed, weights)  # type: ignore[arg-type]
+        labels = inputs.draw(generator.takes, settings.samples, settings.seed, weights).get("label")
         return [] if labels is None else [classes[label] for label in labels.tolist()]
 
     def _weights(self, classes: Sequence[str]) -> np.ndarray | None:
@@ -175,7 +176,7 @@ class Evaluator:
         weights = np.array([shares.get(name, 0.0) for name in classes])
         return weights if weights.any() else None
 
-    def measure(self, generator: nn.Module, classes: Sequence[str]) -> Evaluation:
+    def measure(self, generator: Generator, classes: Sequence[str]) -> Evaluation:
         """Measures the images of a generator, and the generator itself where a metric needs it. `classes` as in `sample`.
 
         The ranks share the images and their features; each gets all numbers, equal to the bit to those of one process. Raises

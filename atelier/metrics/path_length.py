@@ -10,14 +10,14 @@ import torch
 
 from atelier.metrics.identity import MetricError
 from atelier.models.model import slerp
-from atelier.networks.layers import Generator
+from atelier.networks.layers import LatentGenerator
 
 EPSILON = 1e-4
 DISCARDED = 1.0  # per cent at each end
 
 
 def path_length(
-    generator: Generator,
+    generator: LatentGenerator,
     features_of: Callable[[np.ndarray], np.ndarray],
     pairs: int,
     seed: int,
@@ -66,7 +66,7 @@ def _steps(
     return z0.astype(np.float32), z.astype(np.float32), labels
 
 
-def _images(generator: Generator, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def _images(generator: LatentGenerator, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """Images float32 [n,C,H,W] of 0 to 255: what atelier.models.model.to_uint8 rounds. TF32 would round them too."""
     device = next(generator.parameters()).device
     y = None if labels is None else torch.from_numpy(labels).to(device)

@@ -16,6 +16,7 @@ from atelier.metrics import acceptance
 from atelier.metrics.cache import code_version
 from atelier.metrics.evaluator import Evaluator
 from atelier.metrics.identity import Measurement
+from atelier.networks.layers import Generator
 from atelier.training.distributed import Ranks
 
 WATCHED: list[Metric] = ["frechet", "kernel", "prdc"]  # the first chooses; the others need no more features
@@ -51,6 +52,7 @@ def measure_by_distance(
         distances, metrics = list[Measurement](), dict[str, float]()
         for name, average in averages.items():
             images = imitated[name]
+            assert isinstance(average, Generator)  # products are
             found = evaluators[images.folder].measure(average, images.classes)
             distance = acceptance.distance(found)
             assert distance is not None  # `watching` asks for it

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -17,10 +17,12 @@ from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError, first_problem
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write, canonical_json, read_json, sha256_file
-from atelier.networks import zoo
-from atelier.networks.layers import Generator, ImageShape
+from atelier.networks import inputs, zoo
+from atelier.networks.inputs import Label, Takes
+from atelier.networks.layers import Generator, ImageShape, LatentGenerator
 
 WEIGHTS, INFO = "generator.safetensors", "generator.json"
+FORMAT_1 = {"latent_dim", "conditional", "resolution", "channels"}  # what format 2 says otherwise
 REMEDY = "fetch the checkpoint folder again (dvc pull), or train again"
 
 
@@ -28,24 +30,34 @@ class GeneratorError(AtelierError):
     """A generator's files are missing, damaged, or of another format."""
 
 
+class Gives(BaseModel):
+    """The images of a generator: square, of `resolution` pixels a side."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    resolution: PositiveInt
+    channels: PositiveInt
+
+
 class GeneratorInfo(BaseModel):
     """generator.json: what the weights are and where they come from.
 
-    `classes` are the names in label order, [] without labels. `data` is the training set's content hash, name and licence.
-    `settings` are all those of section train or finetune. `parent` is the info of the generator this one was fine-tuned from
-    (with its weights' sha256), or None. `weights` is the sha256 of each safetensors file beside generator.json, by name; {} in
-    a checkpoint that was written before hashes were kept, whose weights cannot be checked.
+    The weights are the `product` of a `task`; `takes` are the generator's inputs and `gives` its images. `classes` are the names
+    in label order, [] without labels. `data` is the training set's content hash, name and licence. `settings` are all those of
+    section train or finetune. `parent` is the info of the generator this one was fine-tuned from (with its weights' sha256), or
+    None. `weights` is the sha256 of each safetensors file beside generator.json, by name; {} in a checkpoint that was written
+    before hashes were kept, whose weights cannot be checked. Format 1, which knew latents and labels alone, is read as well.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
+    task: str = "generation"
+    product: str = "generator"
     model: dict[str, Any]
-    resolution: PositiveInt
-    channels: PositiveInt
+    takes: Takes
+    gives: Gives
     classes: list[str]
-    latent_dim: int
-    conditional: bool
     images_seen: int
     step: int
     seed: int
@@ -56,6 +68,37 @@ class GeneratorInfo(BaseModel):
     metric: dict[str, Any]
     parent: dict[str, Any] | None
     weights: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_format_1(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("format", 1) != 1 or not values.keys() >= FORMAT_1:
+            return values
+        rest = {name: value for name, value in values.items() if name not in {*FORMAT_1, "format"}}
+        takes: dict[str, Any] = {"noise": {"kind": "noise", "size": values["latent_dim"]}}
+        if values["conditional"] and values.get("classes"):
+            takes["label"] = {"kind": "label", "classes": len(values["classes"])}
+        return rest | {"takes": takes, "gives": {"resolution": values["resolution"], "channels": values["channels"]}}
+
+    @field_validator("takes")
+    @classmethod
+    def _in_order(cls, takes: Takes) -> Takes:
+        return inputs.in_order(takes)
+
+    @property
+    def resolution(self) -> int:
+        """Pixels a side."""
+        return self.gives.resolution
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return self.gives.channels
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it takes a class."""
+        return any(isinstance(kind, Label) for kind in self.takes.values())
 
     @property
     def shape(self) -> ImageShape:
@@ -146,6 +189,14 @@ def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generato
     return generator.requires_grad_(False).eval().to(device)
 
 
+def load_latent_generator(folder: Path, device: torch.device | str = "cpu") -> LatentGenerator:
+    """The same for what works on latents alone. Raises GeneratorError for a generator that takes something else."""
+    generator = load_generator(folder, device)
+    if not isinstance(generator, LatentGenerator):
+        raise GeneratorError(f"{folder}: this generator takes {', '.join(generator.takes)}, and no noise to move in")
+    return generator
+
+
 def to_uint8(images: torch.Tensor) -> np.ndarray:
     """[-1, 1] float [N,C,H,W] -> uint8 [N,C,H,W] on the CPU, rounded to the nearest and clipped."""
     return images.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu().numpy()
@@ -163,7 +214,7 @@ def at_once(resolution: int, most: int = 64) -> int:
 
 @torch.inference_mode()
 def sample(
-    generator: nn.Module,
+    generator: Generator,
     count: int,
     seed: int,
     batch: int | None = None,
@@ -176,15 +227,13 @@ def sample(
     `labels` int64 [count] fixes the classes; otherwise they are drawn with `class_weights` (uniform when None). `turn` = (rank,
     world) leaves out all but each world-th batch from number `rank` on, for ranks that share the work.
     """
-    latents, drawn = draw_latents(generator.latent_dim, generator.shape.classes, count, seed, class_weights)  # type: ignore[arg-type,union-attr]
-    labels = drawn if labels is None else labels
-    batch = batch or at_once(generator.shape.resolution)  # type: ignore[arg-type,union-attr]
+    given = inputs.draw(generator.takes, count, seed, class_weights) | ({} if labels is None else {"label": labels})
+    batch = batch or at_once(generator.shape.resolution)
     device = next(generator.parameters()).device
     rank, world = turn
     for start in range(rank * batch, count, world * batch):
-        z = latents[start : start + batch].to(device)
-        y = None if labels is None else labels[start : start + batch].to(device)
-        yield to_uint8(generator(z, y))
+        part = slice(start, start + batch)
+        yield to_uint8(generator.generate({name: values[part].to(device) for name, values in given.items()}))
 
 
 def slerp(first: np.ndarray, second: np.ndarray, share: float | np.ndarray) -> np.ndarray:

@@ -13,18 +13,20 @@ from torch import Tensor, nn
 
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
-from atelier.models.model import WEIGHTS, draw_latents, load_generator
+from atelier.models.model import WEIGHTS, load_generator
+from atelier.networks.inputs import draw
 from atelier.networks.layers import Generator
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-LATENT, LABEL, IMAGES = "latent", "label", "images"
+IMAGES = "images"
 LARGEST_DEVIATION = 1e-4
 CHECKED_BATCHES = (1, 2, 7)
 LARGEST_FILE = 2**31 - 2**24  # protobuf ends at 2 GiB; the graph beside the weights takes far less than 16 MiB
 HOW_TO_USE = (
-    "latent: standard normal float32 [N, latent_dim]. label: int64 [N], an index into `classes`; only where they are not empty. "
+    "Inputs, of which `takes` says which there are: latent: standard normal float32 [N, size]. label: int64 [N], an index into "
+    "`classes`. A picture: float32 [N, channels, resolution, resolution] in [-1, 1]. "
     "images: float32 [N, C, H, W] in [-1, 1]; round((images + 1) * 127.5) are bytes. The metadata are JSON values."
 )
 
@@ -33,23 +35,29 @@ class ExportError(AtelierError):
     """The generator cannot be written as ONNX, or what was written does not paint what PyTorch paints."""
 
 
-class Painter(nn.Module):
-    """A generator whose images stay within [-1, 1], as `to_uint8` would clip them."""
+class Clipped(nn.Module):
+    """A generator of tensors in the order of what it takes, whose images stay within [-1, 1], as `to_uint8` would clip them."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
 
-    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.generator(latent, label).clamp(-1, 1)
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.generator.generate(dict(zip(self.generator.takes, tensors, strict=True))).clamp(-1, 1)
+
+
+def input_names(generator: Generator) -> list[str]:
+    """What the exported model knows its inputs as."""
+    return [kind.tensor_name(name) for name, kind in generator.takes.items()]
 
 
 def export_onnx(checkpoint: Path, output: Path) -> float:
     """Writes the generator of a checkpoint folder to the file `output` and returns its largest deviation from PyTorch.
 
-    Inputs: `latent` float32 [N, latent_dim] and, with classes, `label` int64 [N]. Output: `images` float32 [N, C, H, W] in
-    [-1, 1]. N is free. The weights are inside; the file's metadata say as JSON what generator.json says of the shape, and the
-    sha256 of generator.safetensors. Equal checkpoints give equal bytes with one version of PyTorch and onnxscript.
+    Inputs follow from what the generator takes: `latent` float32 [N, size] and, with classes, `label` int64 [N]. Output:
+    `images` float32 [N, C, H, W] in [-1, 1]. N is free. The weights are inside; the file's metadata say as JSON what
+    generator.json says of inputs and shape, and the sha256 of generator.safetensors. Equal checkpoints give equal bytes with one
+    version of PyTorch and onnxscript.
 
     The deviation is the largest absolute difference of a value between ONNX Runtime and PyTorch, both in float32 on the CPU, over
     batches of several sizes. Raises ExportError above 1e-4, GeneratorError and WriteError; then `output` is as it was.
@@ -84,11 +92,11 @@ def _traced(generator: Generator, checkpoint: Path) -> ModelProto:
         warnings.simplefilter("ignore")  # the names of axes, and PyTorch's own future
         try:
             program = torch.onnx.export(
-                Painter(generator).eval(),
+                Clipped(generator).eval(),
                 _inputs(generator, 2, seed=0),
-                input_names=[LATENT, LABEL],
+                input_names=input_names(generator),
                 output_names=[IMAGES],
-                dynamic_shapes={LATENT: free, LABEL: free} if generator.shape.classes else {LATENT: free},
+                dynamic_shapes={"tensors": tuple(free for _ in generator.takes)},
                 dynamo=True,
                 verbose=False,
             )
@@ -115,7 +123,7 @@ def _describe(model: ModelProto, generator: Generator) -> None:
     about = {
         "format": info.format,
         "architecture": info.model["architecture"],
-        "latent_dim": info.latent_dim,
+        "takes": {name: kind.model_dump(mode="json") for name, kind in info.takes.items()},
         "resolution": info.resolution,
         "channels": info.channels,
         "classes": info.classes if info.conditional else [],
@@ -136,13 +144,13 @@ def _deviation(content: bytes, generator: Generator) -> float:
     for seed, batch in enumerate(CHECKED_BATCHES):
         inputs = _inputs(generator, batch, seed)
         with torch.inference_mode():
-            expected = Painter(generator)(*inputs).numpy()
-        (painted,) = session.run([IMAGES], {name: value.numpy() for name, value in zip((LATENT, LABEL), inputs, strict=False)})
+            expected = Clipped(generator)(*inputs).numpy()
+        given = {name: value.numpy() for name, value in zip(input_names(generator), inputs, strict=True)}
+        (painted,) = session.run([IMAGES], given)
         found.append(np.abs(painted - expected).max())
     return float(np.max(found))
 
 
 def _inputs(generator: Generator, batch: int, seed: int) -> tuple[Tensor, ...]:
-    """Latents [batch, latent_dim] and, with classes, labels [batch]."""
-    latents, labels = draw_latents(generator.latent_dim, generator.shape.classes, batch, seed)
-    return (latents,) if labels is None else (latents, labels)
+    """One tensor [batch, ...] for each input."""
+    return tuple(draw(generator.takes, batch, seed).values())

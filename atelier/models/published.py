@@ -35,7 +35,8 @@ from atelier import command_line
 from atelier.config.model import ModelSettings
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output, sha256_file
-from atelier.models.model import INFO, WEIGHTS, GeneratorError, GeneratorInfo, load_generator, read_weights, write_info
+from atelier.models.model import INFO, WEIGHTS, GeneratorError, GeneratorInfo, Gives, load_generator, read_weights, write_info
+from atelier.networks.inputs import of_latents
 from atelier.networks.layers import ImageShape
 
 Tensors = dict[str, Tensor]
@@ -174,11 +175,9 @@ def convert(source: Path, output: Path, classes: list[str] | None = None) -> Gen
         raise PublishedError(f"{source}: the network knows {found.shape.classes} classes, not {len(names)}; name each once")
     info = GeneratorInfo(
         model=ModelSettings.from_identity(found.model, origin=str(source)).identity(),
-        resolution=found.shape.resolution,
-        channels=found.shape.channels,
+        takes=of_latents(found.model["latent_dim"], len(names)),
+        gives=Gives(resolution=found.shape.resolution, channels=found.shape.channels),
         classes=names,
-        latent_dim=found.model["latent_dim"],
-        conditional=bool(names),
         images_seen=0,
         step=0,
         seed=0,

@@ -23,7 +23,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from atelier.config.section import SEEDS, SEEDS_TEXT
-from atelier.models.model import at_once, draw_latents, load_generator, to_uint8
+from atelier.models.model import at_once, load_generator, to_uint8
+from atelier.networks.inputs import Given, Label, Noise, Refusal, Value, draw
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from atelier.models.model import GeneratorInfo
 
 BATCH = 64
-COLUMNS = ("seed", "latent", "class", "truncation")
+SEED, TRUNCATION = "seed", "truncation"  # columns of generators that take something random, and noise
 COUNT, MOST = "count", 1000  # column of a table besides, and how many images a row may ask for
 FORMATS = ("array", "png")
 ABOUT = "atelier"  # keyword of the text chunk that says how a PNG came to be
@@ -40,44 +41,49 @@ ABOUT = "atelier"  # keyword of the text chunk that says how a PNG came to be
 
 @dataclass(frozen=True)
 class Row:
-    """One image that was asked for: its latent [latent_dim], its label (0 without classes), its truncation, and `about`, the
-    columns as they were understood: seed or latent, class (by name, where there are classes), truncation."""
+    """One image that was asked for: a tensor for each input of the generator, its truncation, and `about`, the columns as they
+    were understood."""
 
-    latent: torch.Tensor
-    label: int
+    inputs: dict[str, torch.Tensor]
     truncation: float
     about: dict[str, Any]
 
 
+def columns(info: GeneratorInfo) -> list[str]:
+    """What a row may say, which follows from what the generator takes: a seed for what is random, each input, the truncation."""
+    given = [kind.column(name) for name, kind in info.takes.items()]
+    return [*([SEED] if _random(info) else []), *given, *([TRUNCATION] if _truncates(info) else [])]
+
+
 class ServedGenerator:
-    """`predict` paints one image for each row, or `count`. A row's images depend on that row alone (up to rounding)."""
+    """`predict` generates one image for each row, or `count`. A row's images depend on that row alone (up to rounding)."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         self.generator = load_generator(folder, device)
         self.info: GeneratorInfo = self.generator.info
         self.device = device
+        self.columns = columns(self.info)
 
     def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> Any:
         """uint8 images [N, H, W, C] for rows with these columns, of which a missing one or an empty cell means its default.
 
-        seed: integer, from which latent and class are drawn. latent: latent_dim floats, instead of a seed. class: a name, or
-        an index as a number (by default drawn from the seed). truncation: in (0, 1], by default 1; it brings the image nearer to
-        the commonest one, for less variety and safer images (Brock et al. 2019, section 3.1; the family's `truncate`). count: how
-        many images, of the seeds from the row's on; 1 to 1000, by default 1.
+        Those that the generator takes: seed: integer, from which latent and class are drawn. latent: as many floats as its noise
+        has, instead of a seed. class: a name, or an index as a number (by default drawn from the seed). A picture by its own
+        name: a file in base64. truncation: in (0, 1], by default 1; it brings the image nearer to the commonest one, for less
+        variety and safer images (Brock et al. 2019, section 3.1; the family's `truncate`). count: how many images, of the seeds
+        from the row's on; 1 to 1000, by default 1.
 
         With params {"format": "png"} N PNG files in base64 instead, each with its row and the weights' sha256 in a text chunk.
         MLflow drops other columns with a warning before they get here. Raises MlflowException (400 when served) naming the row.
         """
-        if not set(COLUMNS) & set(model_input.columns):
-            raise _invalid(
-                f"the input has none of the columns {', '.join(COLUMNS)}; give a table with a seed or a latent in each row"
-            )
+        if not set(self.columns) & set(model_input.columns):
+            raise _invalid(f"the input has none of the columns {', '.join(self.columns)}; give a table with {self._least()}")
         form = (params or {}).get("format", FORMATS[0])
         if form not in FORMATS:
             raise _invalid(f"params: format is {_shown(form)}; give {' or '.join(FORMATS)}")
         records = enumerate(model_input.to_dict("records"))
         rows = [self._row(number, one) for number, record in records for one in _several(number, record)]
-        images = self.paint(rows)
+        images = self.generate(rows)
         if form == "array":
             return images
         weights = {"weights": self.generator.sha256}
@@ -88,7 +94,7 @@ class ServedGenerator:
         """What rows with the columns of `predict` ask for. Raises MlflowException naming the first that asks wrongly."""
         return [self._row(number, record) for number, record in enumerate(records)]
 
-    def paint(self, rows: Sequence[Row]) -> np.ndarray:
+    def generate(self, rows: Sequence[Row]) -> np.ndarray:
         """uint8 images [N, H, W, C] of N rows."""
         step = at_once(self.info.resolution, BATCH)
         images = [self._batch(rows[first : first + step]) for first in range(0, len(rows), step)]
@@ -97,62 +103,69 @@ class ServedGenerator:
 
     @torch.inference_mode()
     def _batch(self, rows: Sequence[Row]) -> np.ndarray:
-        latents = torch.stack([row.latent for row in rows]).to(self.device)
-        labels = torch.tensor([row.label for row in rows], device=self.device) if self.info.conditional else None
-        truncation = torch.tensor([row.truncation for row in rows], device=self.device)[:, None, None]
-        code = self.generator.truncate(self.generator.code(latents, labels), labels, truncation)
-        return to_uint8(self.generator.paint(code, labels))
+        inputs = {name: torch.stack([row.inputs[name] for row in rows]).to(self.device) for name in self.info.takes}
+        truncation = torch.tensor([row.truncation for row in rows], device=self.device) if _truncates(self.info) else None
+        return to_uint8(self.generator.generate(inputs, truncation))
 
     def _row(self, number: int, row: Mapping[Any, Any]) -> Row:
         about: dict[str, Any] = {}
-        drawn = None
-        seed: Any = row.get("seed")
-        if not _empty(seed):
+        drawn: dict[str, torch.Tensor] = {}
+        seed: Any = row.get(SEED)
+        if not _empty(seed) and _random(self.info):
             if not _is_whole(seed) or int(seed) not in SEEDS:
                 raise _invalid(f"row {number}: seed is {_shown(seed)}; give {SEEDS_TEXT}")
-            about["seed"] = int(seed)
-            drawn = draw_latents(self.info.latent_dim, self.info.shape.classes, 1, int(seed))
-        if not _empty(row.get("latent")):
-            latent = self._latent(number, row["latent"])
-            about["latent"] = latent.tolist()
-        elif drawn is not None:
-            latent = drawn[0][0]
-        else:
-            raise _invalid(f"row {number}: give a seed, or a latent of {self.info.latent_dim} numbers")
-        truncation: Any = 1.0 if _empty(row.get("truncation")) else row["truncation"]
+            about[SEED] = int(seed)
+            chance = {name: kind for name, kind in self.info.takes.items() if kind.random}
+            drawn = {name: values[0] for name, values in draw(chance, 1, int(seed)).items()}
+        read: dict[str, torch.Tensor] = {}
+        for name, kind in self.info.takes.items():
+            column = kind.column(name)
+            value = self._given(number, column, kind, row[column]) if not _empty(row.get(column)) else None
+            if value is None and name not in drawn:
+                raise _invalid(f"row {number}: {self._missing(column, kind, row)}")
+            read[name], said = value or (drawn[name], kind.said(drawn[name], self.info.classes))
+            if said is not None:
+                about[column] = said
+        for name in row.keys() & {"class"} - set(self.columns):
+            if not _empty(row[name]):
+                raise _invalid(f"row {number}: class is {_shown(row[name])}, but this generator has no classes")
+        return Row(read, self._truncation(number, row, about), about)
+
+    def _given(self, number: int, column: str, kind: Given, value: Any) -> Value:
+        try:
+            return kind.read(value, self.info.classes)
+        except Refusal as refusal:
+            raise _invalid(f"row {number}: {column} is {_shown(value)}; give {refusal}") from refusal
+
+    def _missing(self, column: str, kind: Given, row: Mapping[Any, Any]) -> str:
+        """What to give where an input is neither given nor drawn."""
+        if isinstance(kind, Label) and any(not _empty(row.get(name)) for name in self.columns):
+            return f"a latent needs a class, one of {', '.join(self.info.classes)}"
+        return f"give {self._least()}" if kind.random else f"{column} is missing; give {kind.wants(self.info.classes)}"
+
+    def _least(self) -> str:
+        """The least that a row has to say."""
+        noise = [kind for kind in self.info.takes.values() if isinstance(kind, Noise)]
+        pictures = [kind.column(name) for name, kind in self.info.takes.items() if not kind.random]
+        seeded = [f"a seed, or a latent of {noise[0].size} numbers" if noise else "a seed"] if _random(self.info) else []
+        return " and ".join([*seeded, *pictures])
+
+    def _truncation(self, number: int, row: Mapping[Any, Any], about: dict[str, Any]) -> float:
+        if not _truncates(self.info):
+            return 1.0
+        truncation: Any = 1.0 if _empty(row.get(TRUNCATION)) else row[TRUNCATION]
         if not isinstance(truncation, Real) or not 0 < truncation <= 1:  # type: ignore[operator]
             raise _invalid(f"row {number}: truncation is {_shown(truncation)}; give a number above 0 and at most 1")
-        label = self._label(number, row.get("class"), drawn)
-        if self.info.conditional:
-            about["class"] = self.info.classes[label]
-        about["truncation"] = float(truncation)
-        return Row(latent, label, float(truncation), about)
+        about[TRUNCATION] = float(truncation)
+        return float(truncation)
 
-    def _latent(self, number: int, value: Any) -> torch.Tensor:
-        try:
-            latent = torch.as_tensor(np.asarray(value, dtype=np.float32))
-        except (TypeError, ValueError, OverflowError):
-            latent = torch.empty(0)
-        if latent.shape != (self.info.latent_dim,) or not latent.isfinite().all():
-            raise _invalid(f"row {number}: latent is {_shown(value)}; give {self.info.latent_dim} finite numbers")
-        return latent
 
-    def _label(self, number: int, value: Any, drawn: tuple[torch.Tensor, torch.Tensor | None] | None) -> int:
-        classes = self.info.classes if self.info.conditional else []
-        if _empty(value):
-            if not classes:
-                return 0
-            if drawn is None or drawn[1] is None:
-                raise _invalid(f"row {number}: a latent needs a class, one of {', '.join(classes)}")
-            return int(drawn[1][0])
-        if not classes:
-            raise _invalid(f"row {number}: class is {_shown(value)}, but this generator has no classes")
-        if isinstance(value, str) and value in classes:
-            return classes.index(value)
-        if _is_whole(value) and 0 <= value < len(classes):
-            return int(value)
-        allowed = f"a name ({', '.join(classes)}) or a number below {len(classes)}"
-        raise _invalid(f"row {number}: class is {_shown(value)}; give {allowed}")
+def _random(info: GeneratorInfo) -> bool:
+    return any(kind.random for kind in info.takes.values())
+
+
+def _truncates(info: GeneratorInfo) -> bool:
+    return any(isinstance(kind, Noise) and kind.truncation for kind in info.takes.values())
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ServedGenerator:
@@ -184,20 +197,24 @@ def signature(info: GeneratorInfo) -> ModelSignature:
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    columns: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in (*COLUMNS, COUNT)]
+    offered = [*columns(info), *([COUNT] if _random(info) else [])]
+    specs: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in offered]
     images = TensorSpec(np.dtype(np.uint8), (-1, info.resolution, info.resolution, info.channels), name=None)
     params = ParamSchema([ParamSpec("format", DataType.string, FORMATS[0])])
-    return ModelSignature(inputs=Schema(columns), outputs=Schema([images]), params=params)
+    return ModelSignature(inputs=Schema(specs), outputs=Schema([images]), params=params)
 
 
 def input_example(info: GeneratorInfo) -> DataFrame:
     """Two rows that show the columns that most callers use."""
     import pandas
 
-    columns: dict[str, list[Any]] = {"seed": [0, 1], "truncation": [1.0, 0.7]}
-    if info.conditional:
-        columns["class"] = [info.classes[0], info.classes[-1]]
-    return pandas.DataFrame(columns)
+    shown: dict[str, list[Any]] = {SEED: [0, 1]} if _random(info) else {}
+    if _truncates(info):
+        shown[TRUNCATION] = [1.0, 0.7]
+    for name, kind in info.takes.items():
+        if example := kind.example(info.classes):
+            shown[kind.column(name)] = example
+    return pandas.DataFrame(shown)
 
 
 def _several(number: int, record: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:

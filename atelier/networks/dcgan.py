@@ -12,10 +12,10 @@ from atelier.networks.layers import (
     SLOPE,
     BatchNorm,
     Discriminator,
-    Generator,
     Head,
     ImageShape,
     LabelledLatent,
+    LatentGenerator,
     Maps,
     Verdict,
     leaving,
@@ -26,7 +26,7 @@ from atelier.networks.layers import (
 INIT_STD = 0.02  # Radford et al. 2016, section 4
 
 
-class DCGANGenerator(Generator):
+class DCGANGenerator(LatentGenerator):
     """latent -> smallest feature map -> transposed 4x4 convolutions of stride 2 -> tanh pixels; batch norm and ReLU between."""
 
     def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:

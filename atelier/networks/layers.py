@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from atelier.config.model import STAGES
 from atelier.errors import AtelierError
+from atelier.networks.inputs import Takes, of_latents
 from atelier.networks.modes import AGAIN, Again, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
@@ -79,6 +80,27 @@ class Player(nn.Module):
 
 
 class Generator(Player):
+    """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class."""
+
+    info: Any  # what a loaded model says about itself; set by atelier.models.model
+    sha256: str
+    shape: ImageShape
+
+    @property
+    def takes(self) -> Takes:
+        """The inputs by name."""
+        raise NotImplementedError
+
+    def generate(self, inputs: Mapping[str, Tensor], truncation: Tensor | None = None) -> Tensor:
+        """Images [N, C, H, W], about [-1, 1], of a tensor [N, ...] for each input.
+
+        `truncation` [N] is for generators that take noise, and declare that they can truncate it; None for all others.
+        """
+        images: Tensor = self(**inputs)
+        return images
+
+
+class LatentGenerator(Generator):
     """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, chance | None) -> [N, C, H, W], about [-1, 1].
 
     The way is z -> code -> image. The code is what truncation, mixing and projection work on: the latent as it is, or what a
@@ -88,14 +110,22 @@ class Generator(Player):
     `shape.classes` is 0 for an unconditional generator, which ignores labels; a conditional one raises NetworkError without them.
     """
 
-    info: Any  # what a loaded checkpoint says about itself; set by atelier.models.model
-    sha256: str
     chance = 0
 
     def __init__(self, latent_dim: int, shape: ImageShape) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.shape = shape
+
+    @property
+    def takes(self) -> Takes:
+        return of_latents(self.latent_dim, self.shape.classes)
+
+    def generate(self, inputs: Mapping[str, Tensor], truncation: Tensor | None = None) -> Tensor:
+        noise, label = inputs["noise"], inputs.get("label")
+        if truncation is None:
+            return self(noise, label)  # type: ignore[no-any-return]
+        return self.paint(self.truncate(self.code(noise, label), label, truncation[:, None, None]), label)
 
     def forward(self, z: Tensor, label: Tensor | None = None, chance: Tensor | None = None) -> Tensor:
         return self.paint(self.code(z, label), label, chance)

@@ -6,11 +6,11 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.networks.layers import SLOPE, Discriminator, Generator, Head, ImageShape, LabelledLatent, Verdict
+from atelier.networks.layers import SLOPE, Discriminator, Head, ImageShape, LabelledLatent, LatentGenerator, Verdict
 from atelier.networks.mlp_settings import Settings
 
 
-class MLPGenerator(Generator):
+class MLPGenerator(LatentGenerator):
     """latent -> leaky hidden layers -> tanh pixels."""
 
     def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:

@@ -18,10 +18,10 @@ from atelier.networks.equalised import MinibatchStd, equalised, pixel_norm, widt
 from atelier.networks.layers import (
     SLOPE,
     Discriminator,
-    Generator,
     Head,
     ImageShape,
     LabelledLatent,
+    LatentGenerator,
     Maps,
     Player,
     Verdict,
@@ -78,7 +78,7 @@ class Growing(Player):
         self.growth.advance(progress)
 
 
-class ProGANGenerator(Growing, Generator):
+class ProGANGenerator(Growing, LatentGenerator):
     """normed latent -> linear, 3x3 -> (nearest neighbours doubled, 3x3, 3x3) a stage -> 1x1 to pixels; pixel norm after each."""
 
     def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:

@@ -19,9 +19,9 @@ from atelier.networks.layers import (
     SLOPE,
     ClassEmbedding,
     Discriminator,
-    Generator,
     ImageShape,
     LabelledLatent,
+    LatentGenerator,
     NetworkError,
     Player,
     Verdict,
@@ -91,7 +91,7 @@ class Staged(Player):
         return x
 
 
-class R3GANGenerator(Staged, Generator):
+class R3GANGenerator(Staged, LatentGenerator):
     """basis -> blocks -> (1x1 to the next width, upsample, blocks) a stage -> 1x1 to pixels, without a squashing function."""
 
     def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:

@@ -25,9 +25,9 @@ from atelier.networks.layers import (
     BatchNorm,
     ClassEmbedding,
     Discriminator,
-    Generator,
     Head,
     ImageShape,
+    LatentGenerator,
     Verdict,
     channels_last,
     resolutions,
@@ -214,7 +214,7 @@ class SelfAttention(nn.Module):
         return x + self.gamma * self.out((value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:]))
 
 
-class ResidualGenerator(Generator):
+class ResidualGenerator(LatentGenerator):
     """latent -> linear to the smallest map -> an up-block for each doubling -> batch norm, ReLU, 3x3 -> tanh pixels.
 
     The map of the image's size has `width` channels, each smaller one twice as many, up to `widest`. `attention` is the side of

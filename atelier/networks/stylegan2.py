@@ -17,9 +17,9 @@ from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, 
 from atelier.networks.layers import (
     ClassEmbedding,
     Discriminator,
-    Generator,
     Head,
     ImageShape,
+    LatentGenerator,
     Verdict,
     downsample,
     leaving,
@@ -97,7 +97,7 @@ class StyledLayer(nn.Module):
         return leaky(x + (self.strength * noise).to(x.dtype) + self.bias[:, None, None].to(x.dtype))
 
 
-class StyleGAN2Generator(Generator):
+class StyleGAN2Generator(LatentGenerator):
     """A learned constant -> two styled layers a stage (one at the first), each with its part of the code -> pixels.
 
     code: [N, 2 x stages, latent_dim], the style of each layer. In the skip form each stage adds its pixels to the enlarged ones

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib import import_module
 
-from atelier.config.model import ModelSettings
-from atelier.networks.layers import Discriminator, Generator, ImageShape, NetworkError
+from atelier.config.model import ModelSettings, modules
+from atelier.networks.layers import Discriminator, ImageShape, LatentGenerator, NetworkError
 
 
-def build(model: ModelSettings, shape: ImageShape) -> tuple[Generator, Discriminator]:
+def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Discriminator]:
     """Generator and discriminator of the chosen family, initialised from torch's global random generator.
 
     `NETWORKS` of atelier/networks/ARCHITECTURE.py names their classes; no other family is imported. Unless `model.conditional`,
@@ -20,5 +20,5 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[Generator, Discrimin
         raise NetworkError("model.conditional needs a data set with labels; set data.labels, or model.conditional: false")
     if not model.conditional:
         shape = replace(shape, classes=0)
-    generator, discriminator = import_module(f"atelier.networks.{model.architecture}").NETWORKS
+    generator, discriminator = import_module(modules(model.architecture)[0]).NETWORKS
     return generator(model.family, model.latent_dim, shape), discriminator(model.family, shape, model.conditioning)

@@ -109,7 +109,7 @@ def write_summary(path: Path, registrations: Sequence[Registration]) -> None:
 
 def _hashes(checkpoint: Path, info: GeneratorInfo) -> dict[str, str]:
     """Tags by which a version is known again: its files and the code that serves it. Raises GeneratorError for damaged files."""
-    hashes = {SERVED_CODE_HASH: bundle.code_hash()}
+    hashes = {SERVED_CODE_HASH: bundle.code_hash(info.model["architecture"])}
     for tag, file in ((GENERATOR_HASH, WEIGHTS), (INFO_HASH, INFO), (PLAYERS_HASH, PLAYERS)):
         if not (checkpoint / file).is_file():
             raise GeneratorError(f"{checkpoint / file}: missing; the registry keeps whole checkpoints (dvc pull, or train again)")
@@ -162,7 +162,7 @@ def _log_model(run: StepRun, name: str, checkpoint: Path, info: GeneratorInfo, t
             name=name,
             loader_module=bundle.ENTRY,
             data_path=str(weights),
-            code_paths=[str(bundle.copy_code(Path(scratch) / "code"))],
+            code_paths=[str(bundle.copy_code(info.model["architecture"], Path(scratch) / "code"))],
             signature=pyfunc.signature(info),
             input_example=pyfunc.input_example(info),
             pip_requirements=bundle.requirements(),

@@ -14,7 +14,6 @@ from typing import Any
 
 from atelier.config.metrics import declared_values
 from atelier.data.manifest import Manifest
-from atelier.losses.regularizers import TERMS
 from atelier.metrics.evaluator import Evaluation
 from atelier.report import compute, facts
 from atelier.report.facts import Facts, MetricRow
@@ -30,7 +29,6 @@ PARAMETERS = (
     "augment",
     "precision",
 )
-REGULARIZERS = (*dict.fromkeys(term.key for term in TERMS), "clip")  # listed where they have a weight
 
 
 def model_card(
@@ -189,13 +187,13 @@ def _limits(known: Facts, measured: dict[str, float]) -> str:
 def _making(known: Facts) -> str:
     info = known.info
     parents, older = facts.first(facts.ancestry(info), MAX_PARENTS)
-    listed = [name for name in PARAMETERS if name in info.settings] + [name for name in REGULARIZERS if info.settings.get(name)]
+    listed = {name: info.settings[name] for name in PARAMETERS if name in info.settings} | facts.regularizers(info.settings)
     lines = [
         f"- Weights (sha256): `{known.sha256}`",
         f"- Training: {info.images_seen:,} images, {info.step:,} steps, seed {info.seed}",
         f"- Code: {', '.join(f'{plain(part)} `{_code(value)}`' for part, value in info.code.items())}",
         f"- Model: `{_dense(info.model)}`",
-        f"- Parameters: `{_dense({name: info.settings[name] for name in listed})}`; all in generator.json",
+        f"- Parameters: `{_dense(listed)}`; all in generator.json",
     ]
     for number, parent in enumerate(parents):
         what = "Fine-tuned from" if number == 0 else "which came from"

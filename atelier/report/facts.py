@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from atelier.config import training
 from atelier.config.metrics import Value, value_of
 from atelier.data.manifest import SPLITS, Manifest, SplitInfo
 from atelier.errors import AtelierError
@@ -201,6 +202,12 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             result[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
     return result
+
+
+def regularizers(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What regularized a training, by name, and clip; older files have each weight as a setting of its own, 0 for off."""
+    found = settings.get("regularizers", {name: settings[name] for name in training.regularizers() if settings.get(name)})
+    return found | ({"clip": settings["clip"]} if settings.get("clip") else {})
 
 
 def class_table(manifest: Manifest) -> list[tuple[str, list[int]]]:

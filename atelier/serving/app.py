@@ -91,7 +91,7 @@ class _Service:
         body = await _body(request, self._limits.body)
         champion = self._champion(request)
         form = requests.form(request.headers.get("accept", ""))
-        rows = _rows(champion, requests.of_body(body, self._limits.images))
+        rows = _rows(champion, requests.of_body(body, self._limits.images, champion.generator.columns))
         content = await self._painter.paint(len(rows), lambda: responses.answer(champion, rows, form))
         return _images(champion, content, form)
 

@@ -144,12 +144,12 @@ class Follower:
 
 
 def _examples(uri: str, generator: ServedGenerator) -> list[tuple[bytes, dict[str, Any]]]:
-    """Images of the first seeds, of one class after the other. Painting them warms the generator up."""
+    """Images of the first seeds, of one class after the other. Generating them warms the generator up."""
     classes = generator.info.classes if generator.info.conditional else []
     asked: list[Mapping[str, Any]] = [
         {"seed": seed, **({"class": classes[seed % len(classes)]} if classes else {})} for seed in range(EXAMPLES)
     ]
     rows = generator.read(asked)
     named = {"model": uri, "weights": generator.generator.sha256}
-    images = generator.paint(rows)
+    images = generator.generate(rows)
     return [(png(picture(image), named | row.about), row.about) for row, image in zip(rows, images, strict=True)]

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atelier.config.section import SEEDS, SEEDS_TEXT
-from atelier.models.pyfunc import COLUMNS
 from atelier.serving.limits import Refused
 
 JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
@@ -35,8 +34,8 @@ def of_query(query: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]
     return row
 
 
-def of_body(body: bytes, most: int) -> list[dict[str, Any]]:
-    """The rows of POST /generate, at least one and at most `most`. Raises Refused (422).
+def of_body(body: bytes, most: int, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of POST /generate, at least one and at most `most`, with these columns. Raises Refused (422).
 
     The body is {"rows": [ROW, ...]}, or {"count": N, "seed": S, "class": ..., "truncation": ...}, which stands for N rows with
     the seeds S, S + 1, ... (S is 0 where it is left out).
@@ -47,7 +46,7 @@ def of_body(body: bytes, most: int) -> list[dict[str, Any]]:
         raise _bad(f"the body is not JSON ({str(error).splitlines()[0]:.100})") from error
     if not isinstance(asked, dict) or ("rows" in asked) == ("count" in asked):
         raise _bad('give {"rows": [{"seed": 1}, ...]} or {"count": 16, "seed": 0}')
-    rows = _listed(asked, most) if "rows" in asked else _counted(asked, most)
+    rows = _listed(asked, most, columns) if "rows" in asked else _counted(asked, most)
     for number, row in enumerate(rows):
         if wrong := [name for name, value in row.items() if isinstance(value, bool)]:
             raise _bad(f"row {number}: {wrong[0]} is {str(row[wrong[0]]).lower()}; true and false are no values of a row")
@@ -64,7 +63,7 @@ def form(accept: str) -> str:
     return best
 
 
-def _listed(asked: dict[str, Any], most: int) -> list[dict[str, Any]]:
+def _listed(asked: dict[str, Any], most: int, columns: Sequence[str]) -> list[dict[str, Any]]:
     _known(asked, ("rows",), "the body")
     rows = asked["rows"]
     if not isinstance(rows, list) or not rows:
@@ -74,7 +73,7 @@ def _listed(asked: dict[str, Any], most: int) -> list[dict[str, Any]]:
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise _bad(f'row {number} is {_shown(row)}; give an object, such as {{"seed": 1}}')
-        _known(row, COLUMNS, f"row {number}")
+        _known(row, columns, f"row {number}")
     return rows
 
 

@@ -19,8 +19,8 @@ from atelier.serving.requests import JSON, PNG
 
 
 def answer(champion: Champion, rows: Sequence[Row], form: str) -> bytes:
-    """Paints the rows and returns them as JSON, as a contact sheet, or as a ZIP of PNG files 0000.png, 0001.png, ..."""
-    images = champion.generator.paint(rows)
+    """Generates the rows and returns them as JSON, as a contact sheet, or as a ZIP of PNG files 0000.png, 0001.png, ..."""
+    images = champion.generator.generate(rows)
     if form == PNG:
         return _sheet(champion, rows, images)
     files = [champion.png(row, image) for row, image in zip(rows, images, strict=True)]
@@ -28,8 +28,8 @@ def answer(champion: Champion, rows: Sequence[Row], form: str) -> bytes:
 
 
 def one(champion: Champion, row: Row) -> bytes:
-    """Paints one row and returns the PNG file."""
-    return champion.png(row, champion.generator.paint([row])[0])
+    """Generates one row and returns the PNG file."""
+    return champion.png(row, champion.generator.generate([row])[0])
 
 
 def _json(champion: Champion, rows: Sequence[Row], files: Sequence[bytes]) -> bytes:

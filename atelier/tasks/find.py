@@ -17,6 +17,11 @@ def find(name: str) -> type[Task]:
     return found
 
 
+def name_of(task: type[Task]) -> str:
+    """The name by which `find` knows a task: that of its folder."""
+    return task.__module__.split(".")[-2]
+
+
 def names() -> list[str]:
     """The names of all tasks."""
     return sorted(module.parent.name for module in Path(__file__).parent.glob("*/task.py"))

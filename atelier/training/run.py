@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-import atelier
-from atelier.config.model import ModelSettings
+from atelier.config.model import ModelSettings, modules
 from atelier.config.settings import fingerprint
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.models.model import GeneratorInfo
+from atelier.io.closure import closure, digest
+from atelier.models.model import GeneratorInfo, Gives
+from atelier.networks.inputs import Label
+from atelier.networks.layers import Generator
 from atelier.tasks.base import Product, Task
+from atelier.tasks.find import name_of
 from atelier.training import checkpoint
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start
@@ -34,19 +36,15 @@ log = logging.getLogger("atelier.training")
 
 HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 
-CODE = ("data", "losses", "models/model.py", "networks", "tasks", "training")
 
+def code_hash(task: type[Task], model: ModelSettings) -> str:
+    """sha256 over the source files that decide what a training run of this task and architecture computes.
 
-def code_hash() -> str:
-    """sha256 over the source files that decide what a training run computes."""
-    root = Path(atelier.__file__).parent
-    digest = hashlib.sha256()
-    for part in CODE:
-        path = root / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(root).as_posix()}\0{len(file.read_bytes())}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
+    They are what this module, the task's and the architecture's import. Settings' classes are left out, since their values have a
+    part of the key.
+    """
+    of_task = [task.__module__] if task.__module__.startswith("atelier.") else []
+    return digest(closure(__name__, *of_task, *modules(model.architecture), without=("atelier.config",)))
 
 
 def run_key(
@@ -64,8 +62,8 @@ def run_key(
     saving = {"checkpointing"} if model.family.normalised else {"checkpointing", "accumulate"}
     return fingerprint(
         {
-            "task": task.__name__,
-            "code": code_hash(),
+            "task": name_of(task),
+            "code": code_hash(task, model),
             "torch": torch.__version__,
             "data": {name: [images.content_hash, images.split] for name, images in data.items()},
             "model": model.identity(),
@@ -141,11 +139,13 @@ def run(
             "step": evaluation["step"],
             "seed": settings.seed,
             "settings": settings.model_dump(mode="json"),
-            "code": {"sha256": code_hash(), **git},
+            "code": {"sha256": code_hash(task, model), **git},
             "run_key": folder.key,
             "metric": {"value": evaluation["value"], "identity": evaluation["identity"]},
         }
-        return {product.name: _describe(product, model, data[product.imitates], start, common) for product in learnt.products}
+        return {
+            product.name: _describe(learnt, product, model, data[product.imitates], start, common) for product in learnt.products
+        }
 
     def train(stop: StopSignal) -> Finished:
         trainer = Trainer(learnt, settings, data, folder, measure, device, ranks, observers)
@@ -175,16 +175,19 @@ def run(
 
 
 def _describe(
-    product: Product, model: ModelSettings, images: PackedDataset, start: Start | None, common: dict[str, Any]
+    task: Task, product: Product, model: ModelSettings, images: PackedDataset, start: Start | None, common: dict[str, Any]
 ) -> GeneratorInfo:
     """What generator.json says of a product that imitates `images`."""
+    network = task.networks[product.network]
+    assert isinstance(network, Generator)
+    labeled = any(isinstance(kind, Label) for kind in network.takes.values())
     return GeneratorInfo(
+        task=name_of(type(task)),
+        product=product.name,
         model=model.identity(),
-        resolution=images.resolution,
-        channels=images.channels,
-        classes=images.classes if model.conditional else [],
-        latent_dim=model.latent_dim,
-        conditional=model.conditional,
+        takes=network.takes,
+        gives=Gives(resolution=network.shape.resolution, channels=network.shape.channels),
+        classes=images.classes if labeled else [],
         data={"content_hash": images.content_hash, "split": images.split, "source": images.manifest.source},
         parent=start.lineage(product.name) if start else None,
         **common,

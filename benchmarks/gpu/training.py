@@ -52,7 +52,13 @@ class Workload:
 
 
 R3GAN, STYLEGAN2 = "model.r3gan", "model.stylegan2"
-OF_STYLEGAN2 = (f"{STYLEGAN2}.width=64", f"{STYLEGAN2}.widest=512", "model.latent_dim=512", "train.r1=0.8192", "train.batch=16")
+OF_STYLEGAN2 = (
+    f"{STYLEGAN2}.width=64",
+    f"{STYLEGAN2}.widest=512",
+    "model.latent_dim=512",
+    "train.regularizers.r1=0.8192",
+    "train.batch=16",
+)
 TINY_BATCH = "train.batch=8"
 TINY_R3GAN = (TINY_BATCH, f"{R3GAN}.channels=[16,16,16,16]", f"{R3GAN}.blocks=1")
 TINY_STYLEGAN2 = (TINY_BATCH, f"{STYLEGAN2}.width=4", f"{STYLEGAN2}.widest=8", "model.latent_dim=16")
@@ -65,8 +71,8 @@ WORKLOADS = {
     "stylegan2, 256 px, as published": Workload(
         "stylegan2",
         256,
-        (*OF_STYLEGAN2, f"{STYLEGAN2}.mixing=0.9", "model.conditional=false", "train.augment=ada", "train.path_length=2.0",
-         "train.penalty_every=4"),
+        (*OF_STYLEGAN2, f"{STYLEGAN2}.mixing=0.9", "model.conditional=false", "train.augment=ada",
+         "train.regularizers.path_length=2.0", "train.penalty_every=4"),
         TINY_STYLEGAN2,
         (BFLOAT16,),
     ),

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from atelier.models.model import WEIGHTS, GeneratorInfo, model_settings, write_info
+from atelier.models.model import WEIGHTS, GeneratorInfo, Gives, model_settings, write_info
 from atelier.networks import zoo
+from atelier.networks.inputs import of_latents
 from atelier.networks.layers import ImageShape
 from atelier.training.checkpoint import PLAYERS
 
@@ -26,11 +27,9 @@ def write_checkpoint(
     folder.mkdir(parents=True)
     info = GeneratorInfo(
         model={"architecture": "mlp", "conditional": bool(classes), "latent_dim": 4, "mlp": {"hidden": [8, 16]}},
-        resolution=28,
-        channels=1,
+        takes=of_latents(4, len(classes)),
+        gives=Gives(resolution=28, channels=1),
         classes=list(classes),
-        latent_dim=4,
-        conditional=bool(classes),
         images_seen=640,
         step=10,
         seed=seed,

@@ -54,9 +54,9 @@ class Gaussians(AdversarialTask):
         logged = {f"loss_{update.role}": loss.detach()}
         if update.role == "discriminator":
             logged |= {"real_logits": judged[0].detach(), "fake_logits": judged[1].detach()}
-            for weight, logits, images in zip((self.train.r1, self.train.r2), judged, (real, fake), strict=True):
-                if weights.penalty > 0 and weight > 0:
-                    loss = loss + weight * weights.penalty / 2 * gradient_penalty(logits, images).mean()
+            for penalty in self.train.regularizers.chosen() if weights.penalty > 0 else []:  # r1 and r2
+                logits, images = (judged[0], real) if penalty.key == "r1" else (judged[1], fake)
+                loss = loss + penalty.weight * weights.penalty / 2 * gradient_penalty(logits, images).mean()
         return Loss(loss, logged)
 
     def probe(self, examples: Examples) -> Plane:

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from atelier.config.model import STAGES, ModelSettings
 from atelier.config.section import parse
-from atelier.models.model import GeneratorInfo, write_info
+from atelier.models.model import GeneratorInfo, Gives, write_info
 from atelier.networks import zoo
-from atelier.networks.layers import Discriminator, Generator, ImageShape
+from atelier.networks.layers import Discriminator, ImageShape, LatentGenerator
 
 LATENT = 6
 WIDTHS = {"width_generator": 4, "widest_generator": 8, "width_discriminator": 4, "widest_discriminator": 8}
@@ -49,7 +49,7 @@ def model(
 
 def players(
     family: str, conditional: bool, resolution: int, channels: int, conditioning: str = "projection"
-) -> tuple[Generator, Discriminator]:
+) -> tuple[LatentGenerator, Discriminator]:
     """Both players, the same ones each time."""
     torch.manual_seed(0)
     return zoo.build(model(family, conditional, resolution, conditioning), ImageShape(resolution, channels, len(CLASSES)))
@@ -68,11 +68,9 @@ def make_checkpoint(folder: Path, family: str, conditional: bool = True, resolut
     save_file(generator.state_dict(), folder / "generator.safetensors")
     info = GeneratorInfo(
         model=model(family, conditional, resolution).identity(),
-        resolution=resolution,
-        channels=channels,
+        takes=generator.takes,
+        gives=Gives(resolution=resolution, channels=channels),
         classes=CLASSES,
-        latent_dim=LATENT,
-        conditional=conditional,
         images_seen=640,
         step=10,
         seed=0,

@@ -13,7 +13,13 @@ from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from tests.support.driver import pixel_distance, tiny
 
-UNEQUAL = ("train.r1=0.2", "train.r2=0.2", "train.augment=none", "train.lr_discriminator=0.004", "train.lr_generator=0.002")
+UNEQUAL = (
+    "train.regularizers.r1=0.2",
+    "train.regularizers.r2=0.2",
+    "train.augment=none",
+    "train.lr_discriminator=0.004",
+    "train.lr_generator=0.002",
+)
 LENGTH = ("train.images=25600", "train.log_every=2560")
 
 

@@ -68,7 +68,7 @@ def test_a_checkpoint_of_before_still_loads(checkpoint: Path) -> None:
         (b"[" * 100_000, "cannot be read .nested too deeply"),
         (b"\xff\xfe", "cannot be read"),
         (b"[]", "at the top: Input should be"),
-        (b'{"format": 2}', "format: Input should be 1"),
+        (b'{"format": 3}', "format: Input should be 2"),
     ],
 )
 def test_a_generator_json_that_says_nothing_is_named(content: bytes, message: str, checkpoint: Path) -> None:

@@ -45,7 +45,7 @@ class Flat(torch.nn.Module):
 
 def test_discriminator_loss_by_hand() -> None:
     """One real image of 0.5, one fake of -0.25: each term on its own side, gamma / 2 before each penalty."""
-    task = generation("train.objective=relativistic", "train.r1=6.0", "train.r2=10.0")
+    task = generation("train.objective=relativistic", "train.regularizers.r1=6.0", "train.regularizers.r2=10.0")
     scale, n = 0.01, 784
     task.discriminator = task._see = Linear(scale)  # type: ignore[assignment]
     task._paint = Flat()
@@ -84,7 +84,7 @@ def test_more_frozen_stages_than_there_are_is_refused() -> None:
 @pytest.mark.parametrize("objective", ["relativistic", "wasserstein"])
 def test_a_constant_for_each_label_changes_no_signal(objective: str) -> None:
     """These critics are free to add one, which makes logits of different labels incomparable."""
-    task = generation(f"train.objective={objective}", "train.gradient_penalty=10.0", "train.r1=0.0", "train.r2=0.0")
+    task = generation(f"train.objective={objective}", "train.regularizers={gradient_penalty: 10.0}")
     real, fake = torch.randn(2, 64, dtype=torch.float64)
     constant = 100.0 * torch.randint(0, 3, (64,))
     plain = task.signals(UPDATES["discriminator"], {"real_logits": real, "fake_logits": fake})

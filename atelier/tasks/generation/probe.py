@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from atelier.io.pictures import grid, png
 from atelier.models.model import at_once, draw_latents, from_uint8, to_uint8
-from atelier.networks.layers import Discriminator, Generator
+from atelier.networks.layers import Discriminator, LatentGenerator
 from atelier.tasks.base import Batch, Examples
 from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds, pairwise_distance
 
@@ -28,7 +28,7 @@ class GenerationProbe:
     discriminator has memorized. `curves` are the names of what `measure` returns.
     """
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, seed: int, examples: Examples) -> None:
+    def __init__(self, generator: LatentGenerator, discriminator: Discriminator, seed: int, examples: Examples) -> None:
         self.generator, self.discriminator = generator, discriminator
         training = examples.training(COMPARED)
         real, held_out = next(training), examples.held_out(COMPARED)

@@ -15,7 +15,7 @@ from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
-from atelier.losses.regularizers import TERMS, Seen, Term
+from atelier.losses.regularizers import Memory, Regularizer, Seen, chosen
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.networks.modes import differentiated_twice
@@ -74,8 +74,8 @@ class Generation(AdversarialTask):
             if isinstance(part, Player):
                 part.recomputed = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
-        self.terms = [term for kind in TERMS if (term := kind(train)).weight > 0]
-        self.memory: dict[str, float] = {}
+        self.terms = chosen(train)
+        self.memory: Memory = {}
         self._paint: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
         self._see: Callable[..., Verdict] = compiled(self.discriminator) if train.compile else self.discriminator
 
@@ -97,7 +97,7 @@ class Generation(AdversarialTask):
         policy = augment.POLICIES[self.train.augment]
         latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
         chance = torch.randn(count, self.generator.chance) if self.generator.chance else None
-        terms = {term.key: term.draw(count, self.generator) for term in self.terms if term.player == update.role}
+        terms = {term.key: term.draw(count, self.generator) for term in self.terms if update.role in term.players}
         return GenerationDraws(latents, real, fake, chance, terms)
 
     def probe(self, examples: Examples) -> GenerationProbe:
@@ -111,7 +111,7 @@ class Generation(AdversarialTask):
     def after(self, update: Update, logged: Logged) -> None:
         """Running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""
         for term in self.terms:
-            if term.player == update.role:
+            if update.role in term.players:
                 term.remember(self.memory, logged)
         if self.train.clip > 0 and update.role == "discriminator":
             with torch.no_grad():
@@ -148,8 +148,8 @@ class Generation(AdversarialTask):
         seen = self._seen(labels, draws, at, real, fake, fake_verdict, logged)
         return Loss(self._regularized(adversarial, terms, draws, seen), logged)
 
-    def _due(self, player: str, at: StepWeights) -> list[Term]:
-        return [term for term in self.terms if term.player == player and (at.penalty > 0 or not term.lazy)]
+    def _due(self, player: str, at: StepWeights) -> list[Regularizer]:
+        return [term for term in self.terms if player in term.players and (at.penalty > 0 or not term.lazy)]
 
     def _seen(
         self,
@@ -178,7 +178,7 @@ class Generation(AdversarialTask):
             shown=logged,
         )
 
-    def _regularized(self, adversarial: Tensor, terms: list[Term], draws: GenerationDraws, seen: Seen) -> Tensor:
+    def _regularized(self, adversarial: Tensor, terms: list[Regularizer], draws: GenerationDraws, seen: Seen) -> Tensor:
         loss = adversarial
         for term in terms:
             loss = loss + term.loss(seen, draws.terms[term.key].to(adversarial.device, non_blocking=True))

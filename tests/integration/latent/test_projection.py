@@ -9,7 +9,7 @@ import torch
 
 from atelier.extractors.perceptual import Perception, load_perception
 from atelier.latent.projection import project
-from atelier.models.model import draw_latents, load_generator
+from atelier.models.model import draw_latents, load_latent_generator
 from tests.support.small_models import make_checkpoint
 
 
@@ -20,7 +20,7 @@ def perceive() -> Perception:
 
 @pytest.mark.parametrize("family", ["mlp", "stylegan2"])
 def test_own_image_is_found_again(family: str, perceive: Perception, tmp_path: Path) -> None:
-    generator = load_generator(make_checkpoint(tmp_path / "checkpoint", family))
+    generator = load_latent_generator(make_checkpoint(tmp_path / "checkpoint", family))
     latents, _ = draw_latents(generator.latent_dim, 5, 1, seed=1234)
     label = torch.tensor([3])
     with torch.inference_mode():
@@ -37,7 +37,7 @@ def test_own_image_is_found_again(family: str, perceive: Perception, tmp_path: P
 
 
 def test_the_class_is_that_of_the_nearest(perceive: Perception, tmp_path: Path) -> None:
-    generator = load_generator(make_checkpoint(tmp_path / "checkpoint", "dcgan"))
+    generator = load_latent_generator(make_checkpoint(tmp_path / "checkpoint", "dcgan"))
     with torch.inference_mode():
         target = generator(torch.zeros(1, generator.latent_dim), torch.tensor([4]))[0]
     assert project(generator, target.clone(), perceive, steps=4, seed=0).label == 4

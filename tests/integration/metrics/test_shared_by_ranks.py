@@ -15,7 +15,7 @@ import torch
 from atelier.config.settings import load
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluator
-from atelier.networks.layers import ImageShape
+from atelier.networks.layers import ImageShape, LatentGenerator
 from atelier.training.distributed import ranks
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
@@ -26,17 +26,16 @@ SETTINGS = [
 ]
 
 
-class Painter(torch.nn.Module):
+class Painter(LatentGenerator):
     """Blurred noise, brighter for higher labels; with `broken`, one that fails at its second batch."""
 
-    latent_dim = 784
-
     def __init__(self, broken: bool) -> None:
-        super().__init__()
-        self.shape, self.broken, self.batches = ImageShape(28, 1, 10), broken, 0
+        super().__init__(784, ImageShape(28, 1, 10))
+        self.broken, self.batches = broken, 0
         self.scale = torch.nn.Parameter(torch.tensor(0.2))
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None = None, chance: torch.Tensor | None = None) -> torch.Tensor:
+        assert label is not None
         self.batches += 1
         if self.broken and self.batches == 2:
             raise RuntimeError("the painter has dropped his brush")

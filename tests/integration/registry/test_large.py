@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from atelier.io.files import sha256_file
-from atelier.models.model import GeneratorInfo, model_settings, write_info
+from atelier.models.model import GeneratorInfo, Gives, model_settings, write_info
 from atelier.networks import zoo
+from atelier.networks.inputs import of_latents
 from atelier.networks.layers import ImageShape
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.register import register
@@ -26,7 +27,7 @@ def checkpoint(folder: Path) -> Path:
     folder.mkdir()
     info = GeneratorInfo(
         model={"architecture": "mlp", "conditional": False, "latent_dim": 4, "mlp": {"hidden": [64, 30_000]}},
-        resolution=28, channels=1, classes=[], latent_dim=4, conditional=False, images_seen=1, step=1, seed=0,
+        takes=of_latents(4, 0), gives=Gives(resolution=28, channels=1), classes=[], images_seen=1, step=1, seed=0,
         data={"content_hash": "d" * 64}, settings={}, code={}, run_key="large", metric={}, parent=None,
     )  # fmt: skip
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ from atelier.training.preemption import Preempted
 from tests.support.alarms import POINTS, digits_settings, train
 from tests.support.gaussians import MODES, covered, duel
 
-HEALTHY = ("train.objective=relativistic", "train.r1=0.1", "train.r2=0.1")
+HEALTHY = ("train.objective=relativistic", "train.regularizers.r1=0.1", "train.regularizers.r2=0.1")
 
 
 # --- and healthy
@@ -30,7 +30,9 @@ def test_healthy_runs_raise_no_alarm(seed: int, digits: PackedDataset, tmp_path:
     for kind in MODES:
         generator, history = duel(kind, tmp_path / kind, f"train.seed={seed}", *HEALTHY, *POINTS)
         assert not history["alarms"] and covered(generator, kind) >= 8
-    chosen = digits_settings(f"train.seed={seed}", "train.objective=nonsaturating", "train.r1=0.1", "model.conditional=false")
+    chosen = digits_settings(
+        f"train.seed={seed}", "train.objective=nonsaturating", "train.regularizers.r1=0.1", "model.conditional=false"
+    )
     assert not train(chosen, digits, tmp_path)["alarms"]
 
 

@@ -12,8 +12,13 @@ from tests.support.duels import few_digits, trained
 
 def test_a_critic_of_few_images_memorises_them_and_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """80 digits, shown 400 times each; of twenty times as many the same critic knows none."""
-    chosen = ("model.mlp.hidden=[256]", "train.objective=nonsaturating", "train.lr_discriminator=0.0005", "train.r1=0.05")
-    length = ("train.r2=0.0", "train.images=32000", "train.log_every=3200")
+    chosen = (
+        "model.mlp.hidden=[256]",
+        "train.objective=nonsaturating",
+        "train.lr_discriminator=0.0005",
+        "train.regularizers.r1=0.05",
+    )
+    length = ("train.regularizers.r2=0.0", "train.images=32000", "train.log_every=3200")
     with caplog.at_level(logging.WARNING, "atelier.training"):
         many = trained(few_digits(tmp_path / "many", 0.1), tmp_path / "of many", *chosen, *length)
         assert "memorised" not in caplog.text

@@ -24,8 +24,8 @@ FILTERED = ("stylegan2", "r3gan")  # whose filters are products with matrices of
 )
 def test_every_family_moves(family: str, side: int) -> None:
     """One move of each player has finite gradients; the smaller side is augmented and penalised, too, which takes its time."""
-    more = ["train.augment=diffaugment"] if side == 512 else ["train.augment=none", "train.r1=0.0"]
-    train = tiny("train.penalty_every=1", "train.objective=nonsaturating", "train.r2=0.0", *more).train
+    more = ["train.augment=diffaugment"] if side == 512 else ["train.augment=none", "train.regularizers.r1=0.0"]
+    train = tiny("train.penalty_every=1", "train.objective=nonsaturating", "train.regularizers.r2=0.0", *more).train
     torch.manual_seed(0)
     task = Generation(small(family, side), train, ImageShape(side, 1, 0))
     batch = labeled(torch.rand(2, 1, side, side) * 2 - 1, torch.zeros(2, dtype=torch.long))

@@ -10,17 +10,17 @@ import torch
 
 from atelier.config.model import architectures
 from atelier.latent import moves
-from atelier.models.model import GeneratorError, load_generator, sample, slerp
-from atelier.networks.layers import Generator
+from atelier.models.model import GeneratorError, load_latent_generator, sample, slerp
+from atelier.networks.layers import LatentGenerator
 from tests.support.small_models import CLASSES, make_checkpoint
 
 
 @pytest.fixture(params=architectures())
-def generator(request: pytest.FixtureRequest, tmp_path: Path) -> Generator:
-    return load_generator(make_checkpoint(tmp_path / "checkpoint", request.param))
+def generator(request: pytest.FixtureRequest, tmp_path: Path) -> LatentGenerator:
+    return load_latent_generator(make_checkpoint(tmp_path / "checkpoint", request.param))
 
 
-def served(generator: Generator, seed: int) -> np.ndarray:
+def served(generator: LatentGenerator, seed: int) -> np.ndarray:
     """What a seed's image is everywhere else."""
     (images,) = sample(generator, 1, seed)
     return images[0]
@@ -42,7 +42,7 @@ def test_great_circle() -> None:
     assert np.linalg.norm(third) == pytest.approx(3) and np.arctan2(third[0, 1], third[0, 0]) == pytest.approx(np.pi / 6)
 
 
-def test_points_are_those_that_are_served(generator: Generator) -> None:
+def test_points_are_those_that_are_served(generator: LatentGenerator) -> None:
     of = moves.points(generator, [7, 12])
     images = moves.truncated(generator, of, [1.0])
     assert near(images, np.stack([served(generator, 7), served(generator, 12)]))
@@ -52,14 +52,14 @@ def test_points_are_those_that_are_served(generator: Generator) -> None:
         moves.points(generator, [7], label=len(CLASSES))
 
 
-def test_truncation_takes_variety_away(generator: Generator) -> None:
+def test_truncation_takes_variety_away(generator: LatentGenerator) -> None:
     of = moves.points(generator, range(12), label=1)
     images = moves.truncated(generator, of, [0.0, 0.5, 1.0]).reshape(12, 3, 28, 28).astype(float)
     spread = images.std(axis=0).mean(axis=(1, 2))
     assert spread[0] < 0.5 < spread[1] < spread[2]
 
 
-def test_interpolation_ends_at_the_points(generator: Generator) -> None:
+def test_interpolation_ends_at_the_points(generator: LatentGenerator) -> None:
     of = moves.points(generator, [1, 2, 3])
     images = moves.between(generator, of, 6)
     own = moves.truncated(generator, of, [1.0])
@@ -68,7 +68,7 @@ def test_interpolation_ends_at_the_points(generator: Generator) -> None:
     assert not near(images[2], own[0]) and not near(images[2], own[1])
 
 
-def test_mixtures_take_their_label_and_coarse_parts_from_the_row(generator: Generator) -> None:
+def test_mixtures_take_their_label_and_coarse_parts_from_the_row(generator: LatentGenerator) -> None:
     coarse, fine = moves.points(generator, [1, 2], label=0), moves.points(generator, [3, 4, 5], label=0)
     images = moves.mixed(generator, coarse, fine, None)
     assert images.shape == (6, 1, 28, 28)
@@ -88,7 +88,7 @@ def test_mixtures_take_their_label_and_coarse_parts_from_the_row(generator: Gene
         moves.mixed(generator, coarse, fine, code.shape[1])
 
 
-def test_a_walk_is_closed_and_passes_its_stops(generator: Generator) -> None:
+def test_a_walk_is_closed_and_passes_its_stops(generator: LatentGenerator) -> None:
     torch.manual_seed(0)
     stops, labels = torch.randn(2, 3, generator.latent_dim), torch.tensor([1, 4])
     frames = list(moves.walk(generator, stops, labels, 4))
@@ -102,7 +102,7 @@ def test_a_walk_is_closed_and_passes_its_stops(generator: Generator) -> None:
 
 
 def test_generators_without_classes(tmp_path: Path) -> None:
-    generator = load_generator(make_checkpoint(tmp_path / "checkpoint", "mlp", conditional=False))
+    generator = load_latent_generator(make_checkpoint(tmp_path / "checkpoint", "mlp", conditional=False))
     of = moves.points(generator, [1, 2])
     assert of.labels is None
     assert (

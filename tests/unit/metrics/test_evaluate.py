@@ -25,7 +25,7 @@ from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.reference import reference_indices
-from atelier.networks.layers import ImageShape
+from atelier.networks.layers import ImageShape, LatentGenerator
 from tests.support.evaluations import Measured, cut, dataset_fixture
 
 __all__ = ["dataset_fixture"]
@@ -128,17 +128,14 @@ def test_identity_names_what_moves_the_value(
     assert len(real.weights) == 64
 
 
-class Painter(torch.nn.Module):
+class Painter(LatentGenerator):
     """Paints its label as a level of grey."""
 
-    latent_dim = 2
-
     def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.shape = ImageShape(28, 1, classes)
+        super().__init__(2, ImageShape(28, 1, classes))
         self.scale = torch.nn.Parameter(torch.tensor(10.0))
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None = None, chance: torch.Tensor | None = None) -> torch.Tensor:
         level = torch.zeros(len(z)) if label is None else label
         return (level * self.scale / 127.5 - 1).reshape(-1, 1, 1, 1).expand(-1, 1, 28, 28)
 

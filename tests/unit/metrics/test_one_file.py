@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from atelier.metrics import kinds
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
 from atelier.metrics.folders import check_metrics
 from atelier.metrics.identity import Identity, Measurement, MetricError, compare
+from atelier.networks.layers import ImageShape, LatentGenerator
 from atelier.registry.gate import Contender, decide
 from atelier.report import facts
 from tests.support.evaluations import Measured, cut, dataset_fixture
@@ -86,9 +86,8 @@ def found(toy: None, dataset: PackedDataset, measured: Measured, tmp_path: Path,
     refused = pytest.raises(MetricError, match=r"evaluate\.metrics: toy needs a target .* out and set gate\.max_toy_error: 1\.0")
     with refused:
         evaluator(cut(images))
-    generator: Any = SimpleNamespace(shape=SimpleNamespace(classes=0), latent_dim=2)
     with refused:
-        evaluator.measure(generator, ())
+        evaluator.measure(LatentGenerator(2, ImageShape(28, 1, 0)), ())
     return evaluator(cut(images), target=cut(images + 51))
 
 

@@ -15,13 +15,13 @@ from torch_fidelity.sample_similarity_base import SampleSimilarityBase
 
 from atelier.metrics.identity import MetricError
 from atelier.metrics.path_length import path_length
-from atelier.networks.layers import Generator, ImageShape
+from atelier.networks.layers import ImageShape, LatentGenerator
 
 Way = Literal["slerp", "lerp"]
 LATENT, SIDE = 12, 8
 
 
-class Linear(Generator):
+class Linear(LatentGenerator):
     """z times a matrix, as a grey picture whose values never reach -1 or 1."""
 
     def __init__(self, classes: int = 0) -> None:
@@ -33,7 +33,7 @@ class Linear(Generator):
         return (code[:, 0] @ self.matrix).reshape(-1, 1, SIDE, SIDE)
 
 
-class Smooth(Generator):
+class Smooth(LatentGenerator):
     """A seeded network of three layers; labels, where there are any, move the latents."""
 
     def __init__(self, classes: int = 0) -> None:

@@ -31,7 +31,8 @@ def test_every_value_of_params_yaml_is_in_the_form(parameters: dict[str, dict[st
     raw = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     selector = raw["cluster"].pop("node_selector")  # a mapping that is one value
     family = raw["model"].pop("dcgan")  # so is the section of the architecture
-    values = {**dict(form.flat(raw)), "cluster.node_selector": selector, "model.family": family}
+    chosen = {f"{section}.regularizers": raw[section].pop("regularizers") for section in ("train", "finetune")}
+    values = {**dict(form.flat(raw)), **chosen, "cluster.node_selector": selector, "model.family": family}
     assert set(parameters) == {key.replace(".", "_") for key in values}
     assert {name: parameter["defaultValue"] for name, parameter in parameters.items()} == {
         key.replace(".", "_"): value for key, value in values.items()
@@ -42,7 +43,7 @@ def test_every_value_of_params_yaml_is_in_the_form(parameters: dict[str, dict[st
     ("name", "kind"),
     [
         ("train_images", "NUMBER_INTEGER"),
-        ("train_r1", "NUMBER_DOUBLE"),
+        ("train_regularizers", "STRUCT"),
         ("train_beta1", "NUMBER_DOUBLE"),
         ("model_conditional", "BOOLEAN"),
         ("model_family", "STRUCT"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from atelier.models.model import GeneratorInfo
+from atelier.models.model import GeneratorInfo, Gives
+from atelier.networks.inputs import of_latents
 from atelier.registry.ancestry import Origin, data_sets, dvc_record
 from atelier.tracking.place import TrackingError
 
@@ -55,8 +56,9 @@ stages:
 
 def info(parent: dict[str, Any] | None = None, seed: int = 3, **data: Any) -> GeneratorInfo:
     return GeneratorInfo(
-        model={"architecture": "mlp", "latent_dim": 4, "mlp": {"hidden": [8]}}, resolution=28, channels=1, classes=[],
-        latent_dim=4, conditional=False, images_seen=1, step=1, seed=seed, settings={"seed": seed, "images": 64},
+        model={"architecture": "mlp", "latent_dim": 4, "mlp": {"hidden": [8]}}, classes=[],
+        takes=of_latents(4, 0), gives=Gives(resolution=28, channels=1), images_seen=1, step=1, seed=seed,
+        settings={"seed": seed, "images": 64},
         code={}, run_key="k", metric={},
         data=data or {"content_hash": "a" * 64, "source": {"kind": "folder", "description": "flowers", "licence": "CC0"}},
         parent=parent,

@@ -18,6 +18,7 @@ import torch
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
+from atelier.io import closure
 from atelier.models import bundle
 from atelier.models.model import draw_latents, load_generator, read_info, sample, to_uint8
 from atelier.models.pyfunc import BATCH, ServedGenerator, input_example, picture, signature
@@ -183,23 +184,26 @@ def test_a_generator_without_classes(make_checkpoint: Callable[..., Path]) -> No
 
 
 def test_what_is_shipped_needs_only_the_stated_packages() -> None:
-    imported = {name.partition(".")[0] for file in bundle.closure() for name in bundle._imports(file)}
+    shipped = bundle.files("biggan")
+    imported = {name.partition(".")[0] for file in shipped for name in closure.imports(file)}
     modules = {"ruamel.yaml": "ruamel", "pillow": "PIL"}
     stated = {modules.get(name, name) for name in bundle.REQUIREMENTS} | {"mlflow", "pandas", "atelier"}
     assert imported - set(sys.stdlib_module_names) <= stated
-    files = {file.relative_to(bundle.ROOT).as_posix() for file in bundle.closure()}
-    assert {"__init__.py", "config/model.py", "models/model.py", "models/pyfunc.py", "networks/r3gan.py"} <= files
+    files = {file.relative_to(bundle.ROOT).as_posix() for file in shipped}
+    assert {"__init__.py", "config/model.py", "models/model.py", "models/pyfunc.py", "networks/biggan.py"} <= files
+    assert {"networks/biggan_settings.py", "networks/sections.py", "networks/residual.py"} <= files, "what those two import"
+    assert not {"networks/r3gan.py", "networks/sagan.py", "networks/equalised.py"} & files, "no other family's"
     assert not [file for file in files if file.startswith(("training/", "data/", "report/", "metrics/"))]
 
 
 def test_the_hash_of_what_is_shipped_follows_its_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shipped = bundle.copy_code(tmp_path)
-    monkeypatch.setattr(bundle, "ROOT", shipped)
-    before = bundle.code_hash()
-    assert before == bundle.code_hash()
+    shipped = bundle.copy_code("mlp", tmp_path)
+    monkeypatch.setattr(closure, "ROOT", shipped)
+    before = bundle.code_hash("mlp")
+    assert before == bundle.code_hash("mlp")
     with (shipped / "models" / "pyfunc.py").open("a") as file:
         file.write("# mended\n")
-    assert bundle.code_hash() != before
+    assert bundle.code_hash("mlp") != before
 
 
 def test_a_png_is_the_image_and_says_how_it_came_to_be(served: ServedGenerator) -> None:

@@ -19,8 +19,9 @@ from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Identity, Measurement
-from atelier.models.model import GeneratorInfo, model_settings, write_info
+from atelier.models.model import GeneratorInfo, Gives, model_settings, write_info
 from atelier.networks import zoo
+from atelier.networks.inputs import of_latents
 from atelier.networks.layers import ImageShape
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -89,11 +90,9 @@ def make_checkpoint(tmp_path: Path, dataset: PackedDataset) -> Callable[..., Pat
         info = GeneratorInfo(
             **{
                 "model": {"architecture": "mlp", "conditional": conditional, "latent_dim": 4, "mlp": {"hidden": [8, 16]}},
-                "resolution": 28,
-                "channels": 1,
+                "takes": of_latents(4, len(CLASSES) if conditional else 0),
+                "gives": Gives(resolution=28, channels=1),
                 "classes": CLASSES if conditional else [],
-                "latent_dim": 4,
-                "conditional": conditional,
                 "images_seen": BEST,
                 "step": 10,
                 "seed": 7,

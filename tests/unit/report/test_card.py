@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from atelier.config.training import regularizers
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluation
 from atelier.report import compute
-from atelier.report.card import PARAMETERS, REGULARIZERS, model_card, plain
+from atelier.report.card import PARAMETERS, model_card, plain
 
 CPU = {"kind": "cpu", "device": "AMD EPYC 7763", "ranks": 1, "threads": 2, "torch": "2.15.0", "watts": None, "seconds": 186.0}
 GPU = {"kind": "cuda", "device": "NVIDIA H100", "ranks": 1, "threads": 8, "torch": "2.15.0", "watts": 700.0, "seconds": 4500.0}
@@ -50,9 +51,16 @@ def test_it_says_what_a_reader_needs(card: Callable[..., str], dataset: PackedDa
     assert "1 rejected" in text
 
 
-def test_regularisers_are_said_where_they_weigh_anything(card: Callable[..., str]) -> None:
-    text = card(settings={"objective": "wasserstein", "r1": 0.0, "gradient_penalty": 10.0, "clip": 0.0})
-    assert "`objective wasserstein, gradient_penalty 10.0`" in text
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"r1": 0.0, "gradient_penalty": 10.0, "clip": 0.0}, "gradient_penalty 10.0"),  # as generators of before have them
+        ({"regularizers": {"r1": 2.0, "zcr_generator": {"weight": 0.5, "sigma": 0.1}}, "clip": 0.0},
+         "r1 2.0, zcr_generator.sigma 0.1, zcr_generator.weight 0.5"),
+    ],
+)  # fmt: skip
+def test_regularizers_are_said_where_they_weigh_anything(settings: dict[str, Any], said: str, card: Callable[..., str]) -> None:
+    assert f"`objective wasserstein, {said}`" in card(settings={"objective": "wasserstein", **settings})
 
 
 def test_the_example_loads_this_version_whatever_is_champion(card: Callable[..., str]) -> None:
@@ -81,7 +89,7 @@ def test_many_classes_of_long_names_fit_into_a_description(
     source = {"description": "images of " + "many things " * 40, "licence": "a licence " * 40}
     settings = (
         dict.fromkeys(PARAMETERS, "relativistic")
-        | dict.fromkeys(REGULARIZERS[-5:], 0.0001)
+        | {"regularizers": dict.fromkeys(list(regularizers())[-5:], 0.0001)}
         | {f"setting_{n}": "more" for n in range(40)}
     )
     folder = make_checkpoint(classes=classes, parent=parent, settings=settings, data={"content_hash": "d" * 64, "source": source})

@@ -18,7 +18,7 @@ from tests.support.alarms import POINTS, digits_settings, train
 from tests.support.driver import tiny
 from tests.support.gaussians import duel
 
-UNBOUND = ("train.objective=nonsaturating", "train.r1=0.0", "train.r2=0.0")
+UNBOUND = ("train.objective=nonsaturating", "train.regularizers={}")
 STOP = "train.on_alarm=stop"
 
 
@@ -48,7 +48,7 @@ class OneDigit(Generation):
 
 
 def test_digits_with_one_class_left_have_collapsed(digits: PackedDataset, tmp_path: Path) -> None:
-    chosen = digits_settings("train.objective=nonsaturating", "train.r1=0.1", "model.conditional=false", STOP)
+    chosen = digits_settings("train.objective=nonsaturating", "train.regularizers.r1=0.1", "model.conditional=false", STOP)
     with pytest.raises(TrainingStopped) as stopped:
         train(chosen, digits, tmp_path, task=OneDigit)
     assert named(stopped, "collapse", 32000) and "kinds" in str(stopped.value)
@@ -59,7 +59,7 @@ def test_digits_with_one_class_left_have_collapsed(digits: PackedDataset, tmp_pa
     [
         ("train.lr_generator=0.5", "train.lr_discriminator=0.5"),
         (*UNBOUND, "train.lr_generator=0.1", "train.lr_discriminator=0.1"),
-        (*UNBOUND[1:], "train.objective=wasserstein", "train.gradient_penalty=10.0",
+        (*UNBOUND[1:], "train.objective=wasserstein", "train.regularizers.gradient_penalty=10.0",
          "train.lr_generator=0.1", "train.lr_discriminator=0.1"),
     ],
     ids=["relativistic", "nonsaturating", "wasserstein"],

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import Generator, Player
+from atelier.networks.layers import LatentGenerator, Player
 from atelier.tasks.base import Update
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from atelier.training.batches import Batches
@@ -29,16 +29,16 @@ PLAIN = [
     *("precision=float32", "augment=none", f"batch={BATCH}", f"images={STEPS * BATCH}", "evaluate_from=1.0"),
     *("ema_ramp=0.0", "ema_half_life=50"),
     *("lr_final=1.0", "penalty_final=1.0", "penalty_every=1", "beta2=0.99", "beta2_final=0.99", "critic_steps=1", "balance=none"),
-    *("clip=0.0", "lecam=0.0", "zcr_discriminator=0.0", "zcr_generator=0.0", "orthogonal=0.0", "path_length=0.0"),
+    *("clip=0.0", "regularizers={}"),
 ]
 CASES = {
-    "mlp": ["train.objective=nonsaturating", "train.r1=1.0", "train.r2=0.0"],
-    "dcgan": ["train.objective=relativistic", "train.r1=1.0", "train.r2=0.5"],
+    "mlp": ["train.objective=nonsaturating", "train.regularizers.r1=1.0", "train.regularizers.r2=0.0"],
+    "dcgan": ["train.objective=relativistic", "train.regularizers.r1=1.0", "train.regularizers.r2=0.5"],
     "resnet": ["train.objective=hinge", "model.resnet.dropout=0.0"],
     "sagan": ["train.objective=hinge"],
     "biggan": ["train.objective=hinge", "model.biggan.scales=1"],
-    "stylegan2": ["train.objective=nonsaturating", "train.r1=2.0", "model.stylegan2.mixing=0.0"],
-    "r3gan": ["train.objective=relativistic", "train.r1=1.0", "train.r2=1.0"],
+    "stylegan2": ["train.objective=nonsaturating", "train.regularizers.r1=2.0", "model.stylegan2.mixing=0.0"],
+    "r3gan": ["train.objective=relativistic", "train.regularizers.r1=1.0", "train.regularizers.r2=1.0"],
 }
 
 
@@ -78,7 +78,7 @@ def engine(
         return drawn[-1]
 
     def measure(averages: Mapping[str, torch.nn.Module]) -> tuple[float, dict[str, Any]]:
-        assert isinstance(averages["generator"], Generator)
+        assert isinstance(averages["generator"], LatentGenerator)
         ended["average"] = copy.deepcopy(averages["generator"])
         return pixel_distance(data)(averages)
 
@@ -104,7 +104,7 @@ def says(network: Player, drawn: GenerationDraws, data: PackedDataset) -> Tensor
     """Images of a generator, or the logits of a discriminator on real images, on one batch. Batch norm goes by the batch."""
     shown = Batches({"data": data}, 1, CPU).batch(0, 0, BATCH, prefetch_start=0)
     network.train()
-    if isinstance(network, Generator):
+    if isinstance(network, LatentGenerator):
         return network(drawn.latents, shown["label"], drawn.chance)
     return network(shown["image"], shown["label"]).logits
 
