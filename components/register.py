@@ -1,4 +1,4 @@
-"""Registers the base and the fine-tuned generator in MLflow and decides whether each becomes champion; --show prints their table.
+"""Registers a generator in MLflow and decides whether it becomes champion; --show prints the table of those of a project.
 
 The gate compares with the champion of the same name by the section gate of params.yaml: a version that beats it gets the alias
 "champion" (and the old one "previous"), one that does not "challenger". A champion that was measured otherwise is measured again,
@@ -6,17 +6,20 @@ on the images given here. A generator that is registered already makes no second
 MLFLOW_TRACKING_URI, or mlflow.db in this folder; unlike in other steps it must answer.
 
 example:
-  python -m components.register --base models/base --base-evaluation evaluations/base --base-data data/base \\
-      --finetuned models/finetuned --finetuned-evaluation evaluations/finetuned --finetuned-data data/target --output registration
+  python -m components.register --product base --checkpoint models/base --evaluation evaluations/base --data data/base \\
+      --output registration/base
+  python -m components.register --product finetuned --checkpoint models/finetuned --evaluation evaluations/finetuned \\
+      --data data/target --parent registration/base --output registration/finetuned
   python -m components.register --show registration       # the table with the aliases of now, registering nothing
 
 what the paths hold:
-  --base, --finetuned                        checkpoints (components.train)
-  --base-evaluation, --finetuned-evaluation  what components.evaluate wrote about them
-  --base-data, --finetuned-data              the packed images that they were measured against
-  --output                                   registration.json (versions, decisions, numbers with identities), summary.json (the
-                                             table), and the model cards base.md and finetuned.md
-  --cache                                    as of components.evaluate
+  --checkpoint  the generator (components.train)
+  --evaluation  what components.evaluate wrote about it
+  --data        the packed images that it was measured against
+  --parent      the output of this command for the generator that it comes from, which stands beside it in the table
+  --output      registration.json (version, decision, numbers with identities), summary.json (its part of the table), images.json
+                (what DVC knows of the images), and the model card
+  --cache       as of components.evaluate
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import webbrowser
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -41,7 +44,7 @@ from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, resolv
 from atelier.tracking.client import mask
 from atelier.tracking.place import TrackingError, tracking_uri
 from components import cli
-from components.contract import CACHE, DEVICE, Dataset, In, Model, Out, Page, component
+from components.contract import CACHE, DEVICE, Dataset, In, Model, Option, Out, Page, component
 from components.contract import Evaluation as Evaluated
 from components.contract import Registration as Registered
 from components.fetch import tracked
@@ -55,28 +58,16 @@ if TYPE_CHECKING:
     from atelier.registry.register import Registration
     from atelier.tracking.step_run import StepRun
 
-SUMMARY, CARDS = "summary.json", ("base.md", "finetuned.md")
+SUMMARY, IMAGES = "summary.json", "images.json"
 TITLE_WIDTH, VALUE_WIDTH = 22, 16  # so that three columns fit on 80 characters
-IMAGES = {"base": "base images", "finetuned": "target images"}
+SETS = {"base": "data", "finetuned": "target"}  # section of params.yaml, which the images of a product are of
+MEASURED_ON = {"base": "base images", "finetuned": "target images"}
 GONE = "not in the registry"
-AGAIN = "`dvc repro --single-item --force register`"
+AGAIN = "`dvc repro --single-item --force` with the names of the stages that register"
 
 
 class RegistrationError(AtelierError):
     """There is no registration to show, or what is to be registered does not belong together."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A generator to register: its checkpoint folder, its evaluation folder, and the packed images of that evaluation.
-
-    `address` is that in DVC's remote of the images that those were packed from, where no dvc.lock tells it.
-    """
-
-    checkpoint: Path
-    evaluation: Path
-    data: Path
-    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,35 +94,35 @@ class Line:
 
 
 def _summary(lines: list[Line], folder: Path) -> str:
-    """The table, the decisions and the model cards in one page of Markdown."""
-    return markdown(lines) + "".join(f"\n---\n\n{(folder / card).read_text(encoding='utf-8')}" for card in CARDS)
+    """The table, the decision and the model card in one page of Markdown."""
+    return markdown(lines) + "".join(f"\n---\n\n{card.read_text(encoding='utf-8')}" for card in folder.glob("*.md"))
 
 
 @component(reads={"settings": "*"}, computes=True, pages={"summary": Page("Markdown", _summary)})
 def register(
     settings: Settings,
-    base: Annotated[In[Model], "its checkpoint"],
-    base_evaluation: Annotated[In[Evaluated], "its evaluation"],
-    base_data: Annotated[In[Dataset], "the packed images of that evaluation"],
-    finetuned: Annotated[In[Model], "its checkpoint"],
-    finetuned_evaluation: Annotated[In[Evaluated], "its evaluation"],
-    finetuned_data: Annotated[In[Dataset], "the packed images of that evaluation"],
-    output: Annotated[Out[Registered], "where versions, cards and table go"],
+    checkpoint: Annotated[In[Model], "its checkpoint"],
+    evaluation: Annotated[In[Evaluated], "its evaluation"],
+    data: Annotated[In[Dataset], "the packed images of that evaluation"],
+    output: Annotated[Out[Registered], "where version, card and table go"],
     cache: Annotated[Path, CACHE],
+    product: Annotated[Literal["base", "finetuned"], "which generator, by its name in registry (default: base)"] = "base",
+    parent: Annotated[In[Registered] | None, "the registration of the generator that it comes from"] = None,
     device: Annotated[str, DEVICE] = "auto",
-    base_data_address: str = "",
-    finetuned_data_address: str = "",
+    step: Annotated[str, Option("name of the MLflow run (default: register)", metavar="NAME", flag="--stage")] = "register",
+    data_address: str = "",
 ) -> list[Line]:
-    """Registers both generators under the names of `settings`, lets the gate decide, writes `output`, and returns the table.
+    """Registers a generator under its name in `settings`, lets the gate decide, writes `output`, and returns the table.
 
-    A champion that was measured otherwise than these is measured again as `settings.evaluate` says; all of `settings` is kept
-    with the versions. The addresses are where DVC's remote keeps the images that were packed, for lack of a dvc.lock.
-    Raises TrackingError when MLflow cannot be used, RegistrationError for an evaluation of another generator, GeneratorError,
+    A champion that was measured otherwise than it is measured again as `settings.evaluate` says; all of `settings` is kept with
+    the version. `data_address` is where DVC's remote keeps the images that were packed, for lack of a dvc.lock. Raises
+    TrackingError when MLflow cannot be used, RegistrationError for an evaluation of another generator, GeneratorError,
     MetricError and ReportError for folders that lack something, DataError for images that were packed with another size, other
     channels or labels than `settings` say.
     """
     from atelier.data.manifest import load_manifest
     from atelier.metrics import acceptance
+    from atelier.metrics.evaluator import read_evaluation
     from atelier.registry.ancestry import Origin, dvc_record
     from atelier.registry.promotion import judged
     from atelier.registry.register import register as register_generator
@@ -143,43 +134,36 @@ def register(
 
     check_output(output, SUMMARY)
     check_folders(cache)
-    roles = {
-        "base": Candidate(base, base_evaluation, base_data, base_data_address),
-        "finetuned": Candidate(finetuned, finetuned_evaluation, finetuned_data, finetuned_data_address),
-    }
-    measured = {role: _read(one.evaluation / EVALUATION, one.checkpoint) for role, one in roles.items()}
-    beside = {role: one.evaluation / BASELINE for role, one in roles.items()}
-    baselines = {role: _read(file, base) for role, file in beside.items() if file.is_file()}
-    for role, one in roles.items():
-        if reason := acceptance.read(one.evaluation):
-            raise RegistrationError(
-                f"{one.evaluation}: the {role} generator is rejected ({reason}), so neither is registered; train it better "
-                "(its report shows how it went), or change that limit in params.yaml"
-            )
+    measured = read_evaluation(evaluation / EVALUATION)
+    _check_owner(evaluation / EVALUATION, measured, _sha256(checkpoint), checkpoint)
+    beside = read_lines(parent)[-1] if parent else None
+    baseline = read_evaluation(evaluation / BASELINE) if (evaluation / BASELINE).is_file() else None
+    if baseline and beside and parent:
+        _check_owner(evaluation / BASELINE, baseline, beside.sha256, parent)
+    if reason := acceptance.read(evaluation):
+        raise RegistrationError(
+            f"{evaluation}: the {product} generator is rejected ({reason}), so it is not registered; train it better "
+            "(its report shows how it went), or change that limit in params.yaml"
+        )
+    if said := packed_otherwise(load_manifest(data), data, getattr(settings, SETS[product]), SETS[product]):
+        print(said, file=sys.stderr)
 
-    for folder, section in ((base_data, "data"), (finetuned_data, "target")):
-        if said := packed_otherwise(load_manifest(folder), folder, getattr(settings, section), section):
-            print(said, file=sys.stderr)
-
-    lines: list[Line] = []
-    registrations: list[Registration] = []
-    images = {load_manifest(one.data).content_hash: dvc_record(one.data) or _raw(one.address) for one in roles.values()}
-    parameters = settings.model_dump(mode="json")
-    origin, shown = Origin(parameters, images), {section: parameters[section] for section in ("registry", "gate")}
-    with step_run("register", settings.registry.experiment, shown, required=True) as run:
+    images = {load_manifest(data).content_hash: dvc_record(data) or _raw(data_address)}
+    images |= read_json(parent / IMAGES) if parent else {}
+    parameters, name = settings.model_dump(mode="json"), getattr(settings.registry, product)
+    shown = {section: parameters[section] for section in ("registry", "gate")}
+    with step_run(step, settings.registry.experiment, shown, required=True) as run:
         with atomic_folder(output, SUMMARY) as folder:
-            for role, candidate in roles.items():
-                name, own, other = getattr(settings.registry, role), measured[role], baselines.get(role)
-                manifest = load_manifest(candidate.evaluation)
-                card = model_card(candidate.checkpoint, own, manifest, name, other, BASELINE_NAME)
-                registration = register_generator(run, name, candidate.checkpoint, own.measurements, card, origin)
-                again = _measure_again(run, candidate.data, settings.evaluate, cache, device)
-                registrations.append(judged(run, registration, settings.gate, again))
-                measured_on = f"{IMAGES[role]} ({manifest.source['kind']})"
-                columns = [(registrations[0], other), (registrations[-1], own)]
-                lines += [_line(one, found, measured_on, candidate) for one, found in columns if found]
-                atomic_write(folder / f"{role}.md", card)
-            write_summary(folder / "registration.json", registrations)
+            manifest = load_manifest(evaluation)
+            card = model_card(checkpoint, measured, manifest, name, baseline, BASELINE_NAME)
+            made = register_generator(run, name, checkpoint, measured.measurements, card, Origin(parameters, images))
+            made = judged(run, made, settings.gate, _measure_again(run, data, settings.evaluate, cache, device))
+            measured_on = f"{MEASURED_ON[product]} ({manifest.source['kind']})"
+            lines = [_about(beside, baseline, measured_on, evaluation)] if beside and baseline else []
+            lines.append(_line(made, measured, measured_on, evaluation))
+            atomic_write(folder / f"{product}.md", card)
+            atomic_write(folder / IMAGES, canonical_json(images))
+            write_summary(folder / "registration.json", [made])
             atomic_write(folder / SUMMARY, canonical_json([asdict(line) for line in lines]))
         run.log_file(output)
     return lines
@@ -210,27 +194,25 @@ def _raw(address: str) -> dict[str, str]:
     return {"raw_md5": tracked(address).md5} if address else {}
 
 
-def _read(file: Path, checkpoint: Path) -> Evaluation:
-    """The numbers in `file`. Raises RegistrationError unless they are of the generator in `checkpoint`."""
-    from atelier.metrics.evaluator import read_evaluation
+def _sha256(checkpoint: Path) -> str:
     from atelier.models.model import WEIGHTS, GeneratorError
 
-    evaluation, weights = read_evaluation(file), checkpoint / WEIGHTS
-    if not weights.is_file():
-        raise GeneratorError(f"{weights}: missing; fetch the whole checkpoint (dvc pull), or train again")
-    if evaluation.generator != sha256_file(weights):
+    if not (checkpoint / WEIGHTS).is_file():
+        raise GeneratorError(f"{checkpoint / WEIGHTS}: missing; fetch the whole checkpoint (dvc pull), or train again")
+    return sha256_file(checkpoint / WEIGHTS)
+
+
+def _check_owner(file: Path, evaluation: Evaluation, sha256: str, owner: Path) -> None:
+    """Raises RegistrationError unless the numbers of `file` are of the generator with these weights, that of `owner`."""
+    if evaluation.generator != sha256:
         raise RegistrationError(
-            f"{file.parent}: {file.name} holds the numbers of another generator than that of {checkpoint}; evaluate it again "
+            f"{file.parent}: {file.name} holds the numbers of another generator than that of {owner}; evaluate it again "
             "(dvc repro, or components.evaluate)"
         )
-    return evaluation
 
 
-def _line(registration: Registration, found: Evaluation, images: str, candidate: Candidate) -> Line:
-    from atelier.report.facts import metric_title, numbers, text
-    from components.evaluate import REPORT
-
-    return Line(
+def _line(registration: Registration, found: Evaluation, images: str, evaluation: Path) -> Line:
+    line = Line(
         generator=registration.name,
         version=registration.version,
         sha256=registration.sha256,
@@ -238,19 +220,34 @@ def _line(registration: Registration, found: Evaluation, images: str, candidate:
         gate=registration.verdict,
         reason=registration.reason,
         measured_on=images,
-        values=[[f"{metric_title(one)} {'↑' if one.higher_is_better else '↓'}", text(one)] for one in numbers(found)],
-        report=str(candidate.evaluation / REPORT),
+        values=[],
+        report="",
     )
+    return _about(line, found, images, evaluation)
+
+
+def _about(line: Line, found: Evaluation, images: str, evaluation: Path) -> Line:
+    """The line of a generator with other numbers."""
+    from atelier.report.facts import metric_title, numbers, text
+    from components.evaluate import REPORT
+
+    titled = [(f"{metric_title(one)} {'↑' if one.higher_is_better else '↓'}", text(one)) for one in numbers(found)]
+    return replace(line, measured_on=images, values=[list(pair) for pair in titled], report=str(evaluation / REPORT))
 
 
 def read_lines(folder: Path) -> list[Line]:
-    """The table that `register` wrote into this folder. Raises RegistrationError."""
+    """The table that `register` wrote into this folder, or into folders in it. Raises RegistrationError."""
+    files = sorted(folder.glob(f"*/{SUMMARY}")) or [folder / SUMMARY]
+    return [line for file in files for line in _lines(file)]
+
+
+def _lines(file: Path) -> list[Line]:
     try:
-        return [Line(**line) for line in read_json(folder / SUMMARY)]
+        return [Line(**line) for line in read_json(file)]
     except OSError as error:
-        raise RegistrationError(f"{folder}: nothing was registered yet ({SUMMARY} is missing); run `dvc repro`") from error
+        raise RegistrationError(f"{file.parent}: nothing was registered yet ({SUMMARY} is missing); run `dvc repro`") from error
     except (TypeError, ValueError) as error:
-        raise RegistrationError(f"{folder / SUMMARY}: damaged ({error}); run {AGAIN}") from error
+        raise RegistrationError(f"{file}: damaged ({error}); run {AGAIN}") from error
 
 
 def of_now(lines: list[Line]) -> tuple[list[Line], str]:
@@ -328,7 +325,7 @@ def main() -> None:
         for report in dict.fromkeys(line.report for line in lines) if args.open else ():
             webbrowser.open(Path(report).resolve().as_uri())
         return
-    needed = [one for one in register.arguments.values() if one.artifact]
+    needed = [one for one in register.arguments.values() if one.artifact and not one.optional]
     if missing := [one.flag for one in needed if getattr(args, one.name) is None]:
         parser.error(f"give {', '.join(missing)} (or --show FOLDER)")
     lines = cli.call(register, args)

@@ -40,8 +40,7 @@ def _compile(args: argparse.Namespace) -> None:
 def _run_local(args: argparse.Namespace) -> None:
     settings = load(args.params, args.set)
     root = runners.run_local(settings, args.output, args.states, args.cache, options.local(args, settings))
-    (registration,) = root.glob("*/register/registration")
-    show(read_lines(registration), Console())
+    show([line for folder in sorted(root.glob("*/*/registration")) for line in read_lines(folder)], Console())
     print(f"all outputs: {root}")
 
 

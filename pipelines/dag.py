@@ -25,7 +25,7 @@ from kfp.dsl import base_component, component_factory, python_component, structu
 from atelier.config.settings import load
 from pipelines import form, steps
 from pipelines.cluster import DATA_IMAGE, IMAGE, Cluster, PipelineError
-from pipelines.graph import Graph, Item, Loop, Parameter, Source, Task, behind, gates, read
+from pipelines.graph import Graph, Item, Loop, Parameter, Source, Task, behind, gates, last, read
 from pipelines.task import DECISION, TASK_ID, Bound
 from pipelines.transformations import TRIALS, fetched, imported, parted, swept
 
@@ -95,7 +95,9 @@ class _Build:
 
     def all(self) -> None:
         """Every task, between the check and the exit handler."""
-        with dsl.ExitHandler(self.task(Task("finish", steps.finish, step="finish")), name="pipeline"):
+        with dsl.ExitHandler(
+            self.task(Task("finish", steps.finish, step="finish", values={"last": last(self.graph)})), name="pipeline"
+        ):
             self.task(Task("check", steps.check, step="check"))
             self.behind_gates(list(self.graph.values()), ())
 
@@ -149,8 +151,9 @@ class _Build:
 
 
 def may_be_reused(task: Task) -> bool:
-    """Whether what a task makes follows from its inputs."""
-    return task.component.reusable in (True, task.section or None)
+    """Whether what a task makes follows from its inputs. An alias of the registry moves from one generator to another."""
+    aliased = any(str(value).startswith("models:/") for value in task.values.values())
+    return task.component.reusable in (True, task.section or None) and not aliased
 
 
 def component(name: str, bound: Bound, image: str, given: frozenset[str]) -> base_component.BaseComponent:

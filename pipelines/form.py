@@ -127,6 +127,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+@lru_cache
 def _annotations(section: type[Section]) -> dict[str, Any]:
     return {key: field.annotation for key, field in fields(section)}
 

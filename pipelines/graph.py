@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 
 from components.contract import Argument, Component, Direction
 from pipelines.cluster import PipelineError
@@ -76,10 +76,15 @@ def read(file: Path, values: Mapping[str, Any]) -> Graph:
     Raises PipelineError.
     """
     try:
-        document = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+        stages = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["stages"]
+        filled = dict(_stages(stages, values))
     except OSError as error:
         raise PipelineError(f"{file}: cannot be read ({error.strerror}); run in a project, which has a dvc.yaml") from error
-    commands = {name: _parsed(f"{file.name}: stage {name}", text) for name, text in _stages(document["stages"], values)}
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise PipelineError(
+            f"{file}: not as DVC wants it ({' '.join(str(error).split())}); `dvc stage list` says more"
+        ) from error
+    commands = {name: _parsed(f"{file.name}: stage {name}", text) for name, text in filled.items()}
     makers: dict[str, Source] = {}
     for name, (component, options) in commands.items():
         for argument in component.artifacts(Direction.OUT).values():
@@ -116,6 +121,12 @@ def gates(graph: Graph) -> dict[str, tuple[str, ...]]:
                 before.add(judges[source])
         found[name] = tuple(one for one in graph if one in before)
     return found
+
+
+def last(graph: Graph) -> list[str]:
+    """The steps, by their names in MLflow, that nothing comes after."""
+    taken = {source.task for task in graph.values() for source in task.inputs.values()}
+    return [task.step for name, task in graph.items() if name not in taken]
 
 
 def judged(task: Task) -> set[Source]:

@@ -72,6 +72,7 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(contextlib.redirect_stdout(transcript))
         local.init(runner, pipeline_root=str(root), workspace_root=f"{scratch}/workspace")
+        # kfp.local takes for Python only what names KFP's executor in its command; pipelines.task calls that.
         stack.enter_context(mock.patch.object(SubprocessTaskHandler, "validate_not_container_component"))
         try:
             dag.pipeline(cluster)(**form.filled(settings))

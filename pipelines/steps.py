@@ -26,6 +26,6 @@ def _summary(ending: Ending) -> str:
 @component(
     {"experiment": "registry.experiment"}, light=True, pages={"summary": Page("Markdown", lambda ending, _: _summary(ending))}
 )
-def finish(experiment: str, status: PipelineTaskFinalStatus) -> Ending:
-    """Closes the pipeline's run in MLflow and says how it ended. Runs whatever happened before."""
-    return close_pipeline(experiment, status.state, status.error_message or "")
+def finish(experiment: str, last: list[str], status: PipelineTaskFinalStatus) -> Ending:
+    """Closes the pipeline's run in MLflow, whose steps `last` end it, and says how it ended. Runs whatever happened before."""
+    return close_pipeline(experiment, status.state, status.error_message or "", last)

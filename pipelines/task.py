@@ -176,7 +176,7 @@ class Bound:
 
 def _input(argument: Argument) -> Any:
     if not argument.artifact:
-        return argument.type
+        return list if argument.many else argument.type
     artifact = getattr(dsl, argument.artifact.type)
     return dsl.Input[list[artifact] if argument.many else artifact]  # type: ignore[valid-type]
 

@@ -123,7 +123,7 @@ def check_there(database: Path, location: str, what: str) -> None:
     if location.startswith(f"{SCHEME}:") and not _there(found := place(database, location)):
         raise TrackingError(
             f"{what}: its files are not at {found}, where {database} has them; bring that folder back beside the database, or "
-            "register the generator again from its checkpoint (dvc repro --force register)"
+            "register the generator again from its checkpoint (dvc repro --force, with the stage that registers it)"
         )
 
 

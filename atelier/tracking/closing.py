@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 STATE, REASON = "atelier.pipeline_state", "atelier.pipeline_reason"
 OBJECTION = "atelier.objection"  # of a run that measured a generator: why it is rejected
-LAST = "register"
 TAG_LENGTH = 5000  # MLflow's limit
 # The words of kfp.local, and those of Kubeflow Pipelines 2.17, which are the metadata store's (GetLastKnownState in resolve.go).
 STATUS = {
@@ -38,12 +38,13 @@ class Ending:
     text: str
 
 
-def close_pipeline(experiment: str, state: str, reason: str = "") -> Ending:
+def close_pipeline(experiment: str, state: str, reason: str = "", last: Collection[str] = ("register",)) -> Ending:
     """Ends the MLflow run of this pipeline, whose steps may have died without a word.
 
     `state` is Kubeflow's. Where it says nothing (RUNNING, UNKNOWN: after a closed gate, a lost pod, a driver that failed), the
-    runs of the steps decide. Those that MLflow still takes for running are ended, too. With MLFLOW_RUN_ID in the environment the
-    end of runs is the business of whoever injected it: that run gets the tags only. Raises TrackingError.
+    runs of the steps decide; `last` are those that end a pipeline which nothing kept from it. Those that MLflow still takes for
+    running are ended, too. With MLFLOW_RUN_ID in the environment the end of runs is the business of whoever injected it: that
+    run gets the tags only. Raises TrackingError.
     """
     with explained():
         check_reachable()
@@ -56,7 +57,7 @@ def close_pipeline(experiment: str, state: str, reason: str = "") -> Ending:
             inside = experiment_id(mlflow, experiment)
             parent = runs.pipeline_run(mlflow, inside, pipeline_key(), environment_tags()).info.run_id
         children = [run for run in runs.children(mlflow, inside, parent) if run.info.run_id != injected]
-        status, text = _ending(state, runs.latest(children))
+        status, text = _ending(state, runs.latest(children), last)
         text = "; ".join(part for part in (text, mask(reason)) if part)
         run_id = injected or parent
         runs.set_tags(mlflow, run_id, {STATE: state, REASON: text[:TAG_LENGTH]})
@@ -69,7 +70,7 @@ def close_pipeline(experiment: str, state: str, reason: str = "") -> Ending:
         return Ending(run_id, status, text)
 
 
-def _ending(state: str, steps: dict[str, Run]) -> tuple[str, str]:
+def _ending(state: str, steps: dict[str, Run], last: Collection[str]) -> tuple[str, str]:
     """Status of the pipeline's run, and why, from Kubeflow's word and the latest run of each step."""
     status = STATUS.get(state, "")
     failed = [name for name, run in steps.items() if run.info.status == "FAILED"]
@@ -81,8 +82,9 @@ def _ending(state: str, steps: dict[str, Run]) -> tuple[str, str]:
         return "FAILED", f"failed in {', '.join(failed or lost) or 'a step without a run in MLflow'}"
     if not status and lost:
         return "FAILED", f"lost in {', '.join(lost)}, which ended without a word: its pod was killed or its node went away"
-    if closed and LAST not in steps:
+    complete = {*last} <= steps.keys()
+    if closed and not complete:
         return "FINISHED", f"a gate closed, since a generator is rejected: {'; '.join(closed)}"
-    if status or LAST in steps:
+    if status or complete:
         return "FINISHED", "done"
     return "FAILED", f"ended in state {state}, and no step says why; look at the run's page in Kubeflow"

@@ -31,7 +31,7 @@ def test_a_process_without_pytorch_and_without_atelier_paints(tmp_path: Path) ->
         "import json, sys, numpy, onnxruntime\n"
         "session = onnxruntime.InferenceSession('generator.onnx', providers=['CPUExecutionProvider'])\n"
         "about = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}\n"
-        "latents = numpy.random.default_rng(3).standard_normal((4, about['latent_dim']), numpy.float32)\n"
+        "latents = numpy.random.default_rng(3).standard_normal((4, about['takes']['noise']['size']), numpy.float32)\n"
         "labels = numpy.full(4, about['classes'].index('two'))\n"
         "numpy.save('images.npy', session.run(['images'], {'latent': latents, 'label': labels})[0])\n"
         "print(sorted({'torch', 'atelier'} & set(sys.modules)))\n"

@@ -14,7 +14,10 @@ from typing import Any
 from tests.support.small import ROOT, write_images, write_params
 
 NAME = "-it's mine & yours (no. 1 [a] $x)"  # ASCII alone: DVC's queue writes its folder's name as such
-STAGES = ("prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register")
+STAGES = (
+    "prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register_base",
+    "register_finetuned",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

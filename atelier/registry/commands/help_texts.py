@@ -39,6 +39,6 @@ copy have written into the original's mlartifacts: those are copied beside the d
 by somebody's will, such as on S3, stays there.""",
     "export": f"""\
 Writes the generator as one ONNX file, which needs neither Atelier nor PyTorch to run, after comparing its
-images with PyTorch's. Inputs: latent float32 [N, latent_dim] and, with classes, label int64 [N]; output: images
+images with PyTorch's. Inputs: latent float32 [N, size] and, with classes, label int64 [N]; output: images
 float32 [N, C, H, W] in [-1, 1].{SIGNED}""",
 }

@@ -184,17 +184,9 @@ def test_the_steps_work_in_their_images(images: dict[str, Image], services: Serv
         data="=target",
         output="=evaluations/finetuned",
     )
-    step(
-        "train",
-        "register",
-        base="=models/base",
-        base_evaluation="=evaluations/base",
-        base_data="=base",
-        finetuned="=models/finetuned",
-        finetuned_evaluation="=evaluations/finetuned",
-        finetuned_data="=target",
-        output="=registration",
-    )
+    for product, packed, more in (("base", "=base", {}), ("finetuned", "=target", {"parent": "=registration/base"})):
+        folders = {"checkpoint": f"=models/{product}", "evaluation": f"=evaluations/{product}", "data": packed, **more}
+        step("train", "register", product=product, **folders, output=f"=registration/{product}")
     registered(services, config(images["train"])["Labels"]["org.opencontainers.image.revision"])
 
 

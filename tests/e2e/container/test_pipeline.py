@@ -113,7 +113,8 @@ def test_every_task_left_its_outputs(run: Run) -> None:
         "evaluate-base/report",
         "finetune/checkpoint/generator.safetensors",
         "evaluate-finetuned/samples",
-        "register/registration/registration.json",
+        "register-base/registration/registration.json",
+        "register-finetuned/registration/registration.json",
         "register/summary",
         "finish/summary",
     ):
@@ -164,7 +165,7 @@ def test_all_of_it_is_one_run_of_mlflow(run: Run) -> None:
     below = {one.data.tags["atelier.step"] for one in found if one.data.tags.get("mlflow.parentRunId") == pipeline.info.run_id}
     assert below == {
         "prepare_base_part", "prepare_base", "prepare_target_part", "prepare_target", "train", "evaluate_base", "finetune",
-        "evaluate_finetuned", "register",
+        "evaluate_finetuned", "register_base", "register_finetuned",
     }  # fmt: skip
 
 

@@ -37,8 +37,8 @@ def test_changed_images_have_another_address() -> None:
     for section, role in (("data", "base"), ("target", "target")):
         assert tasks[f"fetch_{role}"].parameters["uri"] == ("parameter", f"{section}_dvc_uri")
         assert tasks[f"prepare_{role}"].artifacts["raw"] == (f"fetch_{role}", "fetched")
-        told = {"data": "base_data_address", "target": "finetuned_data_address"}[section]
-        assert tasks["register"].parameters[told] == ("parameter", f"{section}_dvc_uri")
+        told = {"data": "register_base", "target": "register_finetuned"}[section]
+        assert tasks[told].parameters["data_address"] == ("parameter", f"{section}_dvc_uri")
     pipeline = documents(runners.compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES)))[0]
     assert pipeline["root"]["inputDefinitions"]["parameters"]["data_dvc_uri"]["defaultValue"] == ADDRESSES["data"]
 
@@ -64,8 +64,8 @@ def test_a_sweep_goes_on_with_the_best() -> None:
     assert tasks["train"].loops == tasks["evaluate_base"].loops == [("parameter", "sweep_trials")]
     assert tasks["train"].parameters["trial"][0] == "item"
     assert tasks["choose"].artifacts == {"checkpoints": ("train", "checkpoint"), "evaluations": ("evaluate_base", "evaluation")}
-    assert tasks["finetune"].artifacts["base"] == tasks["register"].artifacts["base"] == ("choose", "checkpoint")
-    assert tasks["register"].artifacts["base_evaluation"] == ("choose", "evaluation")
+    assert tasks["finetune"].artifacts["base"] == tasks["register_base"].artifacts["checkpoint"] == ("choose", "checkpoint")
+    assert tasks["register_base"].artifacts["evaluation"] == ("choose", "evaluation")
     assert tasks["finetune"].conditions == ["choose.Output == true"]
     default = documents(runners.compiled(dag.Cluster(PINNED, DATA, trials=trials)))[0]["root"]["inputDefinitions"]["parameters"]
     assert default["sweep_trials"]["defaultValue"] == [dict(trial) for trial in trials]

@@ -15,7 +15,16 @@ from atelier.models.model import load_generator
 from pipelines import form
 from tests.support.small import run_local, write_params
 
-STAGES = {"prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register"}
+STAGES = {
+    "prepare_base",
+    "train",
+    "evaluate_base",
+    "prepare_target",
+    "finetune",
+    "evaluate_finetuned",
+    "register_base",
+    "register_finetuned",
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ def test_every_task_left_its_outputs(run: Run) -> None:
         "finetune": "checkpoint/generator.safetensors",
         "evaluate-base": "evaluation/metrics.json",
         "evaluate-finetuned": "evaluation/baseline.json",
-        "register": "registration/registration.json",
+        "register-base": "registration/registration.json",
+        "register-finetuned": "registration/registration.json",
     }
     for task, file in expected.items():
         assert (run.tasks / task / file).stat().st_size, task
@@ -64,7 +74,7 @@ def test_every_task_left_its_outputs(run: Run) -> None:
         assert (run.tasks / task / "report").read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html")
         page = (run.tasks / task / "samples").read_text(encoding="utf-8")
         assert "data:image/png;base64," in page and "<script" not in page and "://" not in page
-    assert (run.tasks / "register" / "summary").read_text(encoding="utf-8").startswith("# Registered generators")
+    assert (run.tasks / "register-base" / "summary").read_text(encoding="utf-8").startswith("# Registered generators")
     assert (run.tasks / "finish" / "summary").read_text(encoding="utf-8").startswith("# The pipeline ended: done")
 
 
@@ -81,8 +91,10 @@ def test_each_step_was_given_its_own(run: Run) -> None:
         assert tags[step]["atelier.generator_sha256"] == load_generator(run.tasks / generator / "checkpoint").sha256
         packed = json.loads((run.tasks / images / "images" / "manifest.json").read_text())
         assert tags[step]["atelier.data_hash"] == packed["content_hash"]
-    table = json.loads((run.tasks / "register" / "registration" / "summary.json").read_text())
-    assert [(line["generator"], line["report"].split("/")[-3]) for line in table] == [
+    tables = [
+        json.loads((run.tasks / f"register-{name}/registration/summary.json").read_text()) for name in ("base", "finetuned")
+    ]
+    assert [(line["generator"], line["report"].split("/")[-3]) for table in tables for line in table] == [
         ("digits", "evaluate-base"),
         ("digits", "evaluate-finetuned"),
         ("digits-finetuned", "evaluate-finetuned"),
@@ -152,7 +164,7 @@ def test_a_generator_of_no_use_is_not_finetuned_and_not_registered(workspace: Pa
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: evaluate-base: the generator is rejected (frechet_efficientnet_lite0 is ")
     assert Path(last.split("Its report is ")[1]).is_file()
-    for name in ("finetune", "evaluate-finetuned", "register"):
+    for name in ("finetune", "evaluate-finetuned", "register-base", "register-finetuned"):
         assert f"'{name}'" not in done.stdout.replace("\033[96m", "").replace("\033[0m", "")
     assert ended(workspace).info.status == "FINISHED"  # it ran as it should
 

@@ -13,7 +13,6 @@ import pandas
 import pytest
 import torch
 
-from atelier.config.evaluation import EvaluateSettings
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluator
 from atelier.metrics.while_training import measure_by_distance, watching
@@ -89,8 +88,8 @@ def test_measured_while_training_and_fine_tuned_from_both(model: Path, digits: P
 
 
 def test_measured_registered_and_served(model: Path, digits: PackedDataset, run: StepRun, tmp_path: Path) -> None:
-    settings: EvaluateSettings = tiny("evaluate.samples=50", "evaluate.metrics=[frechet]").evaluate
-    evaluator = Evaluator(digits, settings, tmp_path, progress=False)
+    chosen = tiny("train.evaluate_samples=50")
+    evaluator = Evaluator(digits, watching(chosen.evaluate, chosen.train), tmp_path, progress=False)
     for name in TWINS:
         generator = load_generator(model / name)
         found = evaluator.measure(generator, read_info(model / name).classes)

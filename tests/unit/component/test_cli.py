@@ -74,9 +74,9 @@ def test_resume_and_init_from_exclude_each_other(section: str, capsys: pytest.Ca
 
 
 def test_register_names_the_arguments_that_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("register", "--base", "models/base") == 2
+    assert run("register", "--checkpoint", "models/base") == 2
     error = capsys.readouterr().err
-    assert "--base-evaluation, --base-data, --finetuned, --finetuned-evaluation, --finetuned-data, --output" in error
+    assert "give --evaluation, --data, --output (or --show FOLDER)" in error
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,9 +21,7 @@ TRAIN = ["components.train", "--data", "nowhere", "--init-from", "nowhere"]
 FINETUNE = ["components.train", "--section", "finetune", "--data", "nowhere", "--base", "nowhere"]
 EVALUATE = ["components.evaluate", "--data", "nowhere", "--checkpoint", "nowhere"]
 FOLDERS = ["components.evaluate", "--generated", "nowhere", "--reference", "nowhere"]
-REGISTER = ["components.register", *(
-    part for role in ("base", "finetuned") for kind in ("", "-evaluation", "-data") for part in (f"--{role}{kind}", "nowhere")
-)]  # fmt: skip
+REGISTER = ["components.register", "--checkpoint", "nowhere", "--evaluation", "nowhere", "--data", "nowhere"]
 PREPARE = ["components.prepare", "--set", "data.source=folder", "--set", "data.path=nowhere"]
 COMMANDS = {
     "fetch": ["components.fetch", "--uri", f"s3://nowhere/files/md5/aa/{'b' * 30}", "--output", "PLACE"],

@@ -28,6 +28,7 @@ from components.register import Line, RegistrationError, markdown, read_lines, r
 from components.train import train
 from tests.support.small import folder_hash, write_params
 
+FOLDERS = {"base": ("model", "evaluation", "base"), "finetuned": ("tuned", "tuned-evaluation", "target")}
 ADDRESS = f"s3://bucket/dvc/files/md5/aa/{30 * 'a'}.dir"
 
 
@@ -99,13 +100,17 @@ def _finetune(settings: Settings, output: str = "tuned", resume: Path | None = N
 
 
 def _register(settings: Settings, output: str = "registration") -> list[Line]:
-    folders = _candidate("base", "model", "evaluation", "base") | _candidate("finetuned", "tuned", "tuned-evaluation", "target")
-    places: dict[str, Any] = {"output": Path(output), "cache": Path("cache")}
-    return register(settings, **folders, **places, device="cpu", finetuned_data_address=ADDRESS)
+    """Registers both; the lines of the table."""
+    for product, (checkpoint, evaluation, data) in FOLDERS.items():
+        more: dict[str, Any] = {"parent": Path(output, "base"), "data_address": ADDRESS} if product == "finetuned" else {}
+        _register_one(settings, product, Path(checkpoint), Path(evaluation), Path(data), Path(output, product), **more)
+    return read_lines(Path(output))
 
 
-def _candidate(role: str, checkpoint: Path | str, evaluation: Path | str, data: Path | str) -> dict[str, Any]:
-    return {role: Path(checkpoint), f"{role}_evaluation": Path(evaluation), f"{role}_data": Path(data)}
+def _register_one(settings: Settings, product: Any, *folders: Path, **more: Any) -> list[Line]:
+    checkpoint, evaluation, data, output = folders
+    places: dict[str, Any] = {"output": output, "cache": Path("cache"), "device": "cpu"}
+    return register(settings, checkpoint, evaluation, data, product=product, step=f"register_{product}", **places, **more)
 
 
 def _changed(settings: Settings, section: str, **values: object) -> Settings:
@@ -187,7 +192,8 @@ def test_every_step_is_a_run_below_one_parent(made: Made) -> None:
     runs = client.search_runs([experiment.experiment_id])
     steps = {run.data.tags["atelier.step"]: run for run in runs if "atelier.step" in run.data.tags}
     assert set(steps) == {
-        "prepare_base", "prepare_target", "train", "finetune", "evaluate_base", "evaluate_finetuned", "register",
+        "prepare_base", "prepare_target", "train", "finetune", "evaluate_base", "evaluate_finetuned", "register_base",
+        "register_finetuned",
     }  # fmt: skip
     assert len({run.data.tags["mlflow.parentRunId"] for run in steps.values()}) == 1
     assert {run.info.status for run in steps.values()} == {"FINISHED"}
@@ -260,10 +266,6 @@ def test_a_champion_that_was_measured_otherwise_is_measured_again(made: Made, ca
     settings = _changed(_changed(made.settings, "evaluate", seed=3), "train", seed=5)
     challenger = _train(settings, "challenger", states="states-of-the-challenger")
     evaluate(settings.evaluate, "atelier", challenger, Path("base"), Path("measured-otherwise"), Path("cache"), device="cpu")
-    base = _candidate("base", challenger, "measured-otherwise", "base")
-    alone = Path(shutil.copytree("tuned-evaluation", "tuned-alone"))
-    (alone / "baseline.json").unlink()  # which is of another base generator
-    tuned = _candidate("finetuned", "tuned", alone, "target")
     client = mlflow.MlflowClient(f"sqlite:///{made.folder}/mlflow.db")
 
     def seed(version: str) -> int:
@@ -271,22 +273,19 @@ def test_a_champion_that_was_measured_otherwise_is_measured_again(made: Made, ca
         return json.loads(tags["measurement.frechet_efficientnet_lite0"])["identity"]["seed"]
 
     assert seed("1") == 0
-    places: dict[str, Any] = {"output": Path("registered-otherwise"), "cache": Path("cache")}
-    lines = register(settings, **base, **tuned, **places, device="cpu")
+    folders = (challenger, Path("measured-otherwise"), Path("base"), Path("registered-otherwise"))
+    (line,) = _register_one(settings, "base", *folders)
     assert "models:/digits/1, the champion, was measured in another way than the candidate" in capsys.readouterr().err
     assert seed("1") == seed("2") == 3
-    assert lines[0].gate in ("promoted", "refused") and "of champion version 1" in lines[0].reason
-    assert "does not compare" not in lines[0].reason and lines[-1].gate == "kept"
+    assert line.gate in ("promoted", "refused") and "of champion version 1" in line.reason
+    assert "does not compare" not in line.reason
 
 
 @pytest.mark.parametrize("role", ["base", "finetuned"])
 def test_a_generator_of_no_use_is_not_registered(made: Made, role: str, tmp_path: Path) -> None:
-    evaluations = {"base": made.folder / "evaluation", "finetuned": made.folder / "tuned-evaluation"}
-    copy = Path(shutil.copytree(evaluations[role], tmp_path / "copy"))
+    checkpoint, evaluation, data = FOLDERS[role]
+    copy = Path(shutil.copytree(made.folder / evaluation, tmp_path / "copy"))
     acceptance.write(copy, "fid is 900, above evaluate.max_distance = 400")
-    evaluations[role] = copy
-    base = _candidate("base", made.folder / "model", evaluations["base"], made.folder / "base")
-    tuned = _candidate("finetuned", made.folder / "tuned", evaluations["finetuned"], made.folder / "target")
     with pytest.raises(RegistrationError, match=f"the {role} generator is rejected \\(fid is 900"):
-        register(made.settings, **base, **tuned, output=tmp_path / "registration", cache=tmp_path / "cache")
+        _register_one(made.settings, role, Path(checkpoint), copy, Path(data), tmp_path / "registration")
     assert not (tmp_path / "registration").exists()

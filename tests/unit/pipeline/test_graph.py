@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from atelier.config.settings import SECTIONS, load
-from pipelines import dag, form, graph, steps
+from pipelines import dag, form, graph, runners, steps
 from pipelines.client import calls
 from pipelines.environment import SECRETS
 from pipelines.task import Bound
 from pipelines.transformations import swept
-from tests.support.compiled_yaml import Read, compiled, documents, outline
+from tests.support.compiled_yaml import Read, compiled, documents, outline, read
 from tests.support.pinned_images import ADDRESSES, DATA, PINNED
 from tests.support.small import ROOT
 
@@ -72,16 +73,17 @@ def test_a_stage_declares_the_paths_of_its_command(stages: Stages) -> None:
 
 
 def test_a_task_is_given_what_it_reads_under_its_own_name(tasks: dict[str, Read]) -> None:
+    settings = {leaf.name for leaf in form.leaves().values()}
     for name, task in tasks.items():
-        for argument in task.component.get("inputDefinitions", {}).get("parameters", {}):
-            source = task.parameters.get(argument)  # none for the state of what went before, which Kubeflow tells
-            assert source in (("parameter", argument), ("constant", "{{$.pipeline_task_uuid}}"), None), name
+        for argument in settings & {*task.component.get("inputDefinitions", {}).get("parameters", {})}:
+            assert task.parameters[argument] == ("parameter", argument), name  # no constant, no other name
+    assert tasks["finish"].parameters["last"] == ("constant", ["register_finetuned"])
 
 
 def test_settings_of_finetuning_are_no_inputs_of_training(tasks: dict[str, Read]) -> None:
     """What Kubeflow's cache compares: editing finetune.* leaves every input of train as it was."""
     readers = {name for name, task in tasks.items() if any(p.startswith("finetune_") for p in task.parameters)}
-    assert readers == {"finetune", "register", "check"}
+    assert readers == {"finetune", "register_base", "register_finetuned", "check"}
 
 
 # --- other projects
@@ -132,6 +134,42 @@ def test_what_is_no_graph_is_refused_with_the_remedy(old: str, new: str, said: s
         project(tmp_path, PACKED.replace(old, new))
 
 
+ONE_PRODUCT = """\
+stages:
+  pack:
+    cmd: python -m components.prepare --output packed
+  learn:
+    cmd: python -m components.train --data packed --output model
+  measure:
+    cmd: python -m components.evaluate --checkpoint model --data packed --output about
+  keep:
+    cmd: python -m components.register --checkpoint model --evaluation about --data packed --output kept
+"""
+
+
+def test_a_project_of_one_product_is_a_pipeline_too(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(ONE_PRODUCT, encoding="utf-8")
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    tasks = read(runners.compiled(dag.Cluster(), tmp_path / "params.yaml"))
+    assert set(tasks) == {"check", "pack", "learn", "measure", "keep", "finish"}
+    assert tasks["keep"].conditions == ["measure.Output == true"]
+    assert tasks["finish"].parameters["last"] == ("constant", ["keep"])
+
+
+def test_a_training_from_an_alias_is_never_taken_from_an_earlier_run(tmp_path: Path) -> None:
+    found = project(tmp_path, PACKED.replace("--states s", "--init-from models:/digits@champion"))
+    assert [dag.may_be_reused(found[name]) for name in ("prepare_data", "train")] == [True, False]
+
+
+@pytest.mark.parametrize("text", ["", "stages: [", "stages: []\n", "stages: {train: {deps: [x]}}\n"])
+def test_a_damaged_dvc_yaml_is_named(text: str, tmp_path: Path) -> None:
+    with pytest.raises(dag.PipelineError, match=r"dvc\.yaml: not as DVC wants it .*`dvc stage list`"):
+        project(tmp_path, text)
+    (tmp_path / "dvc.yaml").unlink()
+    with pytest.raises(dag.PipelineError, match=r"dvc\.yaml: cannot be read"):
+        graph.read(tmp_path / "dvc.yaml", {})
+
+
 def test_a_sweep_needs_one_training_and_one_measurement(tmp_path: Path) -> None:
     with pytest.raises(dag.PipelineError, match="2 stages measure train"):
         swept(project(tmp_path, PACKED))
@@ -143,7 +181,12 @@ def test_a_sweep_needs_one_training_and_one_measurement(tmp_path: Path) -> None:
 def test_what_is_of_no_use_goes_no_further(tasks: dict[str, Read]) -> None:
     first, second = "evaluate_base.Output == true", "evaluate_finetuned.Output == true"
     gates = {name: task.conditions for name, task in tasks.items() if task.conditions}
-    assert gates == {"finetune": [first], "evaluate_finetuned": [first], "register": [first, second]}
+    assert gates == {
+        "register_base": [first],
+        "finetune": [first],
+        "evaluate_finetuned": [first],
+        "register_finetuned": [first, second],
+    }
     for name in ("evaluate_base", "evaluate_finetuned"):
         assert tasks[name].component["outputDefinitions"]["parameters"]["Output"]["parameterType"] == "BOOLEAN"
 

@@ -16,7 +16,7 @@ from tests.support.compiled_yaml import Read, compiled
 from tests.support.small import KUBERNETES, ROOT
 
 IMAGE = f"registry.example:5000/atelier@sha256:{'a' * 64}"
-COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned", "register"}
+COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned", "register_base", "register_finetuned"}
 FORM = form.filled(load(ROOT / "params.yaml", ["cluster.accelerators='2'"]))
 CLUSTER = dag.Cluster(IMAGE, IMAGE, claim="states", tracking="http://mlflow", hours=5)
 

@@ -81,6 +81,19 @@ def test_where_kubeflow_has_no_word_the_steps_say_how_it_ended(client: MlflowCli
     assert failed.status == "FAILED" and failed.text == "failed in register"
 
 
+def test_the_first_of_two_registrations_is_not_the_end(client: MlflowClient) -> None:
+    last = ("register_base", "register_finetuned")
+    ended("evaluate_finetuned", objection="fid is 500")
+    ended("register_base")
+    closed = closing.close_pipeline("closing", "RUNNING", last=last)
+    assert (closed.status, closed.text) == (
+        "FINISHED",
+        "a gate closed, since a generator is of no use: evaluate_finetuned found fid is 500",
+    )
+    ended("register_finetuned")
+    assert closing.close_pipeline("closing", "RUNNING", last=last).text == "done"
+
+
 def test_a_step_that_has_ended_stays_as_it_is(client: MlflowClient) -> None:
     with step_run("train", "closing", {}, required=True) as run:
         pass

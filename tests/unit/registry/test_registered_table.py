@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from atelier.config.settings import Settings, load
-from atelier.io.files import canonical_json, sha256_file
+from atelier.io.files import atomic_write, canonical_json, sha256_file
 from atelier.metrics.evaluator import Evaluation
 from atelier.registry.register import register as register_generator
 from atelier.tracking.client import client
 from atelier.tracking.step_run import step_run
-from components.register import Line, RegistrationError, main, of_now, register
+from components.register import Line, RegistrationError, main, of_now, read_lines, register
 from tests.support.small import ROOT
 
 
@@ -52,14 +52,17 @@ def test_an_evaluation_of_another_generator_is_refused(
     for name, (file, about) in files.items():
         sha256 = hashes[about] if name != wrong else hashes["tuned" if about == "base" else "base"]
         Evaluation([measurement(1.0)], generator=sha256).write(file)
-    roles = {"base": "base", "finetuned": "tuned"}
-    folders: dict[str, Any] = {role: checkpoints[name] for role, name in roles.items()}
-    folders |= {f"{role}_evaluation": tmp_path / f"about-{name}" for role, name in roles.items()}
-    folders |= {f"{role}_data": tmp_path for role in roles}
+    product: Any = "base" if wrong == "base" else "finetuned"
+    name = "base" if wrong == "base" else "tuned"
+    parent = tmp_path / "registered"
+    line = Line(**dict.fromkeys(Line.__dataclass_fields__, "") | {"sha256": hashes["base"], "version": 1, "values": []})  # type: ignore[arg-type]
+    atomic_write(parent / "summary.json", canonical_json([vars(line)]))
     file, about = files[wrong]
-    said = rf"{file.parent}: {file.name} .* another generator than that of {checkpoints[about]}; evaluate it again"
+    owner = parent if wrong == "baseline" else checkpoints[about]
+    said = rf"{file.parent}: {file.name} .* another generator than that of {owner}; evaluate it again"
+    folders = (checkpoints[name], tmp_path / f"about-{name}", tmp_path, tmp_path / "registration", tmp_path / "cache")
     with pytest.raises(RegistrationError, match=said):
-        register(settings, **folders, output=tmp_path / "registration", cache=tmp_path / "cache")
+        register(settings, *folders, product=product, parent=parent if name == "tuned" else None)
     assert not (tmp_path / "registration").exists()
 
 
@@ -76,10 +79,19 @@ def test_a_version_that_is_gone_is_named(made: Line, tmp_path: Path, monkeypatch
     later = Line(**{**vars(made), "version": 99})
     lines, remark = of_now([made, another, later])
     assert [line.aliases for line in lines][1:] == ["not in the registry"] * 2
-    assert "`dvc repro --single-item --force register` registers it again" in remark
+    assert "`dvc repro --single-item --force` with the names of the stages that register" in remark
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'gone.db'}")
     assert of_now([made])[0][0].aliases == "not in the registry"
     assert not (tmp_path / "gone.db").exists()
+
+
+def test_the_registrations_of_a_project_are_one_table(tmp_path: Path) -> None:
+    """As the folder of before, which held all of them."""
+    lines = [Line(**dict.fromkeys(Line.__dataclass_fields__, name)) for name in ("first", "second")]  # type: ignore[arg-type]
+    atomic_write(tmp_path / "before" / "summary.json", canonical_json([vars(line) for line in lines]))
+    for folder, line in zip(("base", "finetuned"), lines, strict=True):
+        atomic_write(tmp_path / "now" / folder / "summary.json", canonical_json([vars(line)]))
+    assert read_lines(tmp_path / "before") == read_lines(tmp_path / "now") == lines
 
 
 def test_without_the_registry_the_table_says_so(
