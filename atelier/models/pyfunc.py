@@ -52,7 +52,7 @@ class Row:
 def columns(info: GeneratorInfo) -> list[str]:
     """What a row may say, which follows from what the generator takes: a seed for what is random, each input, the truncation."""
     given = [kind.column(name) for name, kind in info.takes.items()]
-    return [*([SEED] if _random(info) else []), *given, *([TRUNCATION] if _truncates(info) else [])]
+    return [*([SEED] if random_inputs(info) else []), *given, *([TRUNCATION] if truncates(info) else [])]
 
 
 class ServedGenerator:
@@ -104,14 +104,14 @@ class ServedGenerator:
     @torch.inference_mode()
     def _batch(self, rows: Sequence[Row]) -> np.ndarray:
         inputs = {name: torch.stack([row.inputs[name] for row in rows]).to(self.device) for name in self.info.takes}
-        truncation = torch.tensor([row.truncation for row in rows], device=self.device) if _truncates(self.info) else None
+        truncation = torch.tensor([row.truncation for row in rows], device=self.device) if truncates(self.info) else None
         return to_uint8(self.generator.generate(inputs, truncation))
 
     def _row(self, number: int, row: Mapping[Any, Any]) -> Row:
         about: dict[str, Any] = {}
         drawn: dict[str, torch.Tensor] = {}
         seed: Any = row.get(SEED)
-        if not _empty(seed) and _random(self.info):
+        if not _empty(seed) and random_inputs(self.info):
             if not _is_whole(seed) or int(seed) not in SEEDS:
                 raise _invalid(f"row {number}: seed is {_shown(seed)}; give {SEEDS_TEXT}")
             about[SEED] = int(seed)
@@ -147,11 +147,11 @@ class ServedGenerator:
         """The least that a row has to say."""
         noise = [kind for kind in self.info.takes.values() if isinstance(kind, Noise)]
         pictures = [kind.column(name) for name, kind in self.info.takes.items() if not kind.random]
-        seeded = [f"a seed, or a latent of {noise[0].size} numbers" if noise else "a seed"] if _random(self.info) else []
+        seeded = [f"a seed, or a latent of {noise[0].size} numbers" if noise else "a seed"] if random_inputs(self.info) else []
         return " and ".join([*seeded, *pictures])
 
     def _truncation(self, number: int, row: Mapping[Any, Any], about: dict[str, Any]) -> float:
-        if not _truncates(self.info):
+        if not truncates(self.info):
             return 1.0
         truncation: Any = 1.0 if _empty(row.get(TRUNCATION)) else row[TRUNCATION]
         if not isinstance(truncation, Real) or not 0 < truncation <= 1:  # type: ignore[operator]
@@ -160,11 +160,13 @@ class ServedGenerator:
         return float(truncation)
 
 
-def _random(info: GeneratorInfo) -> bool:
+def random_inputs(info: GeneratorInfo) -> bool:
+    """Whether a generator takes something that a seed is enough for."""
     return any(kind.random for kind in info.takes.values())
 
 
-def _truncates(info: GeneratorInfo) -> bool:
+def truncates(info: GeneratorInfo) -> bool:
+    """Whether a generator can bring its noise nearer to the commonest image."""
     return any(isinstance(kind, Noise) and kind.truncation for kind in info.takes.values())
 
 
@@ -197,7 +199,7 @@ def signature(info: GeneratorInfo) -> ModelSignature:
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    offered = [*columns(info), *([COUNT] if _random(info) else [])]
+    offered = [*columns(info), *([COUNT] if random_inputs(info) else [])]
     specs: list[ColSpec | TensorSpec] = [ColSpec(AnyType(), name, required=False) for name in offered]
     images = TensorSpec(np.dtype(np.uint8), (-1, info.resolution, info.resolution, info.channels), name=None)
     params = ParamSchema([ParamSpec("format", DataType.string, FORMATS[0])])
@@ -208,8 +210,8 @@ def input_example(info: GeneratorInfo) -> DataFrame:
     """Two rows that show the columns that most callers use."""
     import pandas
 
-    shown: dict[str, list[Any]] = {SEED: [0, 1]} if _random(info) else {}
-    if _truncates(info):
+    shown: dict[str, list[Any]] = {SEED: [0, 1]} if random_inputs(info) else {}
+    if truncates(info):
         shown[TRUNCATION] = [1.0, 0.7]
     for name, kind in info.takes.items():
         if example := kind.example(info.classes):
@@ -231,6 +233,8 @@ def _several(number: int, record: Mapping[Any, Any]) -> list[Mapping[Any, Any]]:
 
 
 def _empty(value: Any) -> bool:
+    if isinstance(value, str | int | float):
+        return value != value
     import pandas
 
     return value is None or (pandas.api.types.is_scalar(value) and pandas.isna(value))

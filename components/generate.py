@@ -1,0 +1,292 @@
+"""Makes images with any model: of a checkpoint folder or of the registry, whatever it takes.
+
+A model says what it takes: noise and a class (drawn from seeds, one for each image), pictures, or both. Options that it does not
+take are refused with what it does take, and `--describe` shows that. What is interrupted goes on where it stopped when the same
+command runs again.
+
+example:
+  python -m components.generate --model models/base --output pictures --count 64
+  python -m components.generate --model models:/digits@champion --output sevens --class 7 --truncation 0.7 --seed 100
+  python -m components.generate --model models:/monet@champion --output painted --input image=photos
+  python -m components.generate --model models:/digits@champion --describe
+
+what the paths hold:
+  --model    a checkpoint (components.train), or models:/NAME@ALIAS, or models:/NAME/VERSION
+  --output   000000.png, 000001.png, ... each with what it was made from in a text chunk, and manifest.json: the model, the
+             sha256 of its weights, and of each file its name, its sha256 and what it was made from
+  --cache    registered models that were fetched; may be deleted at any time
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from atelier.errors import AtelierError
+from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
+from components import cli
+from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, Page, component
+
+if TYPE_CHECKING:
+    from atelier.models.model import GeneratorInfo
+    from atelier.networks.inputs import Picture
+
+MANIFEST, REQUEST, REGISTRY = "manifest.json", "request.json", "models:/"
+COUNT, AT_ONCE, SHOWN = 16, 64, 64
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+
+class RequestError(AtelierError):
+    """The model cannot make what was asked for; the message says what it takes."""
+
+
+def _sheet(images: list[dict[str, Any]], folder: Path) -> str:
+    """A page with the first pictures."""
+    figures = [
+        f'<img alt="{html.escape(one["file"])}" src="data:image/png;base64,'
+        f'{base64.b64encode((folder / one["file"]).read_bytes()).decode()}">'
+        for one in images[:SHOWN]
+    ]
+    style = "img { width: 96px; image-rendering: pixelated; margin: 2px }"
+    return (
+        f"<!doctype html><style>{style}</style><p>{len(images)} images, of which {len(figures)} are shown</p>{''.join(figures)}"
+    )
+
+
+@component(
+    reads={},
+    computes=True,
+    reusable=True,
+    retries=10,
+    pages={"pictures": Page("HTML", _sheet)},
+    describe=lambda images: {"images": len(images)},
+)
+def generate(
+    model: Annotated[In[Model], Option("a checkpoint folder, or models:/NAME@ALIAS of the registry", metavar="MODEL")],
+    output: Annotated[Out[Images], "where the images go"],
+    cache: Annotated[Path, CACHE],
+    count: Annotated[int | None, Option(f"images, of each picture that is given (default: {COUNT}; 1 with pictures)")] = None,
+    seed: Annotated[int | None, Option("seed of the first image, which each further one counts up (default: 0)")] = None,
+    classes: Annotated[list[str] | None, Option("classes in turn (default: drawn from the seeds)", "NAME", "--class")] = None,
+    truncation: Annotated[float | None, Option("above 0, at most 1: less variety, safer images (default: 1)", "PSI")] = None,
+    inputs: Annotated[list[str] | None, Option("files or folders of pictures that it takes", "NAME=PATH", "--input")] = None,
+    device: Annotated[str, DEVICE] = "auto",
+) -> list[dict[str, Any]]:
+    """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
+
+    Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
+    take, GeneratorError, TrackingError, WriteError.
+    """
+    from atelier.training.distributed import choose_device  # which loads PyTorch
+
+    check_output(output, MANIFEST)
+    check_folders(cache)
+    folder = located(model, cache)
+    served = _served(folder, str(choose_device(device)))
+    records = _records(served.info, count, seed, classes, truncation, inputs or [])
+    _read(
+        served, [_encoded(served.info, one) for one in records[: max(len(classes or []), 1)]]
+    )  # refused before anything is made
+    request = {"model": str(model), "weights": served.generator.sha256, "records": [_without_files(one) for one in records]}
+    part = output.parent / f".{output.name}.part"
+    images = list(_made(served, records, _begun(part, request)))
+    manifest = {"model": str(model), "weights": served.generator.sha256, "task": served.info.task, "product": served.info.product}
+    with atomic_folder(output, MANIFEST) as aside:
+        for one in images:
+            shutil.move(part / one["file"], aside / one["file"])
+        atomic_write(aside / MANIFEST, canonical_json(manifest | {"images": images}))
+    shutil.rmtree(part)
+    return images
+
+
+def located(model: Path, cache: Path) -> Path:
+    """The folder of a model, a copy in the cache where the registry has it."""
+    if not str(model).startswith(REGISTRY):
+        return model
+    from atelier.registry.fetch import load_checkpoint
+
+    return load_checkpoint(str(model), cache / "registered" / str(model).removeprefix(REGISTRY).replace("/", "@"), players=False)
+
+
+def takes(info: GeneratorInfo) -> str:
+    """What a model takes, in words: a line for each option."""
+    from atelier.models.pyfunc import random_inputs, truncates
+    from atelier.networks.inputs import Label, Picture
+
+    lines = ["--count N, --seed S"] if random_inputs(info) else []
+    lines += ["--truncation PSI"] if truncates(info) else []
+    lines += [f"--class, of {', '.join(info.classes)}" for kind in info.takes.values() if isinstance(kind, Label)]
+    lines += [f"--input {name}=PATH: {_size(kind)}" for name, kind in info.takes.items() if isinstance(kind, Picture)]
+    return "\n".join(lines)
+
+
+def _size(kind: Picture) -> str:
+    color = "in color" if kind.channels == 3 else "in gray"
+    return f"pictures {color}, cropped to a square in the middle and resized to {kind.resolution} px"
+
+
+def _served(folder: Path, device: str) -> Any:
+    from atelier.models.pyfunc import ServedGenerator
+
+    return ServedGenerator(folder, device)
+
+
+def _records(
+    info: GeneratorInfo,
+    count: int | None,
+    seed: int | None,
+    classes: Sequence[str] | None,
+    truncation: float | None,
+    inputs: Sequence[str],
+) -> list[dict[str, Any]]:
+    """A row for each image, as the served model reads it. Raises RequestError."""
+    from atelier.models.pyfunc import random_inputs, truncates
+
+    unknown = [
+        option
+        for option, given, taken in (
+            ("--count", count, random_inputs(info)),
+            ("--seed", seed, random_inputs(info)),
+            ("--class", classes, info.conditional),
+            ("--truncation", truncation, truncates(info)),
+        )
+        if given is not None and not taken
+    ]
+    pictures = _pictures(info, inputs)
+    if unknown:
+        raise RequestError(f"{unknown[0]}: this model does not take that; it takes\n{takes(info)}")
+    number = count if count is not None else 1 if pictures else COUNT
+    if number < 1:
+        raise RequestError(f"--count is {number}; give 1 or more")
+    records: list[dict[str, Any]] = []
+    for given in pictures or [{}]:
+        for _ in range(number if random_inputs(info) else 1):
+            row = dict(given)
+            if random_inputs(info):
+                row["seed"] = (seed or 0) + len(records)
+            if classes:
+                name = classes[len(records) % len(classes)]
+                row["class"] = int(name) if name not in info.classes and name.isdecimal() else name
+            if truncation is not None:
+                row["truncation"] = truncation
+            records.append(row)
+    return records
+
+
+def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    """The pictures of each image by input's name; where several inputs have many, they go side by side. Raises RequestError."""
+    from atelier.networks.inputs import Picture
+
+    wanted = {name: kind for name, kind in info.takes.items() if isinstance(kind, Picture)}
+    given: dict[str, list[Path]] = {}
+    for one in inputs:
+        name, found, path = one.partition("=")
+        if not found or name not in wanted:
+            raise RequestError(f"--input {one}: no picture that this model takes; it takes\n{takes(info)}")
+        place = Path(path)
+        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in PICTURES) if place.is_dir() else [place]
+        if not files or not files[0].is_file():
+            raise RequestError(f"--input {one}: no pictures there; give a file, or a folder of {', '.join(PICTURES)}")
+        given.setdefault(name, []).extend(files)
+    if missing := [name for name in wanted if name not in given]:
+        raise RequestError(f"this model needs --input {missing[0]}=PATH; it takes\n{takes(info)}")
+    longest = max(map(len, given.values()), default=0)
+    if uneven := [name for name, files in given.items() if len(files) not in (1, longest)]:
+        raise RequestError(
+            f"--input {uneven[0]}: {len(given[uneven[0]])} pictures beside {longest} of another; give 1, or {longest}"
+        )
+    return [{name: files[n % len(files)] for name, files in given.items()} for n in range(longest)]
+
+
+def _without_files(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with the hashes of its pictures for their files."""
+    return {name: sha256_file(value) if isinstance(value, Path) else value for name, value in record.items()}
+
+
+def _begun(part: Path, request: Mapping[str, Any]) -> Path:
+    """The folder of what was made of this request before, empty where that was of another one."""
+    text = canonical_json(request)
+    if not (part / REQUEST).is_file() or (part / REQUEST).read_text(encoding="utf-8") != text:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        atomic_write(part / REQUEST, text)
+    return part
+
+
+def _made(served: Any, records: Sequence[Mapping[str, Any]], part: Path) -> Iterator[dict[str, Any]]:
+    """Generates what is not there yet; yields what the manifest says of each image."""
+    from atelier.io.progress import bar
+    from atelier.models.pyfunc import picture, png
+
+    about = {"weights": served.generator.sha256}
+    with bar("generate", len(records), True) as shown:
+        for first in range(0, len(records), AT_ONCE):
+            numbers = range(first, min(first + AT_ONCE, len(records)))
+            said = part / f"{first:06}.json"
+            if not said.is_file():
+                rows = _read(served, [_encoded(served.info, records[number]) for number in numbers])
+                for number, row, image in zip(numbers, rows, served.generate(rows), strict=True):
+                    atomic_write(part / f"{number:06}.png", png(picture(image), about | row.about))
+                pairs = zip(numbers, rows, strict=True)
+                made = [{"file": f"{n:06}.png", **_without_files(records[n]), **row.about} for n, row in pairs]
+                atomic_write(said, canonical_json(made))
+            for one in read_json(said):
+                yield one | {"sha256": sha256_file(part / one["file"])}
+            shown.update(len(numbers))
+
+
+def _read(served: Any, records: list[dict[str, Any]]) -> Any:
+    """The rows as the model understands them. Raises RequestError."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return served.read(records)
+    except MlflowException as error:
+        raise RequestError(f"{error.message}; this model takes\n{takes(served.info)}") from error
+
+
+def _encoded(info: GeneratorInfo, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its pictures as the model takes them."""
+    return {
+        name: _square(value, info.takes[name].resolution) if isinstance(value, Path) else value  # type: ignore[union-attr]
+        for name, value in record.items()
+    }
+
+
+def _square(file: Path, resolution: int) -> str:
+    """A picture as a PNG in base64: the middle, of this side. Raises RequestError."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise RequestError(f"{file}: cannot be read as a picture ({error}); give another, or convert it to PNG") from error
+    buffer = io.BytesIO()
+    ImageOps.fit(upright, (resolution, resolution), Image.Resampling.LANCZOS).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def main() -> None:
+    """The command line."""
+    parser = cli.parser(generate, __doc__, required=False)
+    parser.add_argument("--describe", action="store_true", help="only say what the model takes")
+    args = parser.parse_args()
+    if args.model is None or (args.output is None and not args.describe):
+        parser.error("give --model and --output (or --describe)")
+    if args.describe:
+        from atelier.models.model import read_info
+
+        print(takes(read_info(located(args.model, args.cache))))
+        return
+    made = cli.call(generate, args)
+    print(f"{args.output}: {len(made)} images")
+
+
+if __name__ == "__main__":
+    cli.run(main)
