@@ -220,7 +220,5 @@ def test_what_cannot_be_measured_is_refused(broken: float) -> None:
 def test_a_generator_without_latents_has_none() -> None:
     (metric,) = chosen(["path_length"])
     view = View(16, 0, "s", "r", {Need.EXTRACTOR: Eyes(), Need.MODEL: nn.Identity()}, metric=metric)
-    with pytest.raises(
-        MetricError, match=r"evaluate\.metrics: path_length needs a generator with a latent space"
-    ):
+    with pytest.raises(MetricError, match=r"evaluate\.metrics: path_length needs a generator with a latent space"):
         metric(view)
