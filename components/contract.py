@@ -5,8 +5,9 @@
 
 `reads` says for each parameter that comes from params.yaml what it is there: a section ("train"), one of several, which the
 argument `section` chooses ("train|finetune"), some keys of a section ("evaluate.seed,batch"), a single value
-("registry.experiment"), or all of it ("*"). In and Out mark folders that components hand to each other. Of the other parameters
-those with a help text are options of the command line; the rest is for callers in Python.
+("registry.experiment"), or all of it ("*"). A task of a cluster may read "cluster" beside it, a file of its own. In and Out mark
+folders that components hand to each other. Of the other parameters those with a help text are options of the command line; the
+rest is for callers in Python.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
+from atelier.config.reference import DESCRIBED
 from atelier.config.section import parse
 from atelier.config.settings import SECTIONS, Settings
 from atelier.io.workspace import lasting
@@ -126,7 +128,7 @@ class Reading:
         if self.single:
             return values[self.keys[0]] if isinstance(values, Mapping) else getattr(values, self.keys[0])
         # Of a section that is read in part nothing else is there: reading more than the contract says is an AttributeError.
-        return SECTIONS[name].model_construct(**values) if isinstance(values, Mapping) else values
+        return DESCRIBED[name].model_construct(**values) if isinstance(values, Mapping) else values
 
 
 @dataclass(frozen=True)

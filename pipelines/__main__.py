@@ -17,11 +17,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from atelier.config.settings import load
 from components import cli
 from components.register import read_lines, show
 from pipelines import dag, form, options, runners
 from pipelines.client import help_texts, verbs
+from pipelines.project import load
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def _compile(args: argparse.Namespace) -> None:
 
 
 def _run_local(args: argparse.Namespace) -> None:
-    settings = load(args.params, args.set)
+    settings = load(args.params, args.set, placed=False)
     root = runners.run_local(settings, args.output, args.states, args.cache, options.local(args, settings))
     show([line for folder in sorted(root.glob("*/*/registration")) for line in read_lines(folder)], Console())
     print(f"all outputs: {root}")

@@ -24,6 +24,7 @@ FIRST_WAIT, WAIT_FACTOR = "30s", 2.0
 # that loses its node later than that is not started again, and one that was is killed when the hour is over.
 RETRY_WINDOW = "31536000s"
 MOST_HOURS = 720
+RESOURCES = ("accelerator", "accelerators", "cpu", "memory")  # keys of cluster.yaml
 
 
 class PipelineError(AtelierError):
@@ -32,7 +33,7 @@ class PipelineError(AtelierError):
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a compiled pipeline fixes; what may differ from run to run is in the `cluster` section of params.yaml.
+    """What a compiled pipeline fixes; what may differ from run to run is in cluster.yaml.
 
     `image` trains and measures, `data_image` fetches and packs; both hold this project and are pinned by a digest. `claim` names
     a PersistentVolumeClaim for training states and reference statistics, an alternative to cluster.states. `tracking` is MLflow's
@@ -97,8 +98,10 @@ class Cluster:
             self._place_computing(task, parameters)
 
     def _place_computing(self, task: dsl.PipelineTask, parameters: Mapping[str, Any]) -> None:
-        task.set_accelerator_type(parameters["cluster.accelerator"]).set_accelerator_limit(parameters["cluster.accelerators"])
-        task.set_cpu_request(parameters["cluster.cpu"]).set_memory_request(parameters["cluster.memory"])
+        accelerator, accelerators, cpu, memory = (parameters[f"cluster.{key}"] for key in RESOURCES)
+        task.set_accelerator_type(accelerator).set_accelerator_limit(accelerators).set_cpu_request(cpu).set_memory_request(memory)
+        # KFP hands a group of tasks what they are known to take, and does not count these.
+        task.register_pipeline_channels([accelerator, accelerators, cpu, memory])
         kubernetes.add_node_selector_json(task, parameters["cluster.node_selector"])
         kubernetes.add_toleration_json(task, parameters["cluster.tolerations"])
         kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=SHARED_MEMORY)

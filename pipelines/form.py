@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from atelier.config.section import Section, SettingsError, fields, parse, replaced
-from atelier.config.settings import SECTIONS, Settings, load
+from pipelines.project import SECTIONS, ProjectSettings, load
 
 TRIED = ("model", "train")
 FAMILY = "family"  # key of the form for the section of the chosen architecture, whichever that is
@@ -46,11 +46,11 @@ def parameter(key: str) -> str:
 @lru_cache
 def leaves(params: Path = PARAMS) -> dict[str, Leaf]:
     """Every value of params.yaml by its key, in the order of the settings' classes. Raises SettingsError if it is not valid."""
-    settings = load(params)
+    settings = load(params, placed=False)
     return {key: _leaf(key, _field(key, settings), value) for key, value in _values(settings).items()}
 
 
-def _field(key: str, settings: Settings) -> FieldInfo:
+def _field(key: str, settings: ProjectSettings) -> FieldInfo:
     section, _, name = key.partition(".")
     if name == FAMILY:
         title = f"settings of {settings.model.architecture} (another architecture has others); what is left out has its default"
@@ -62,12 +62,12 @@ def _leaf(key: str, field: FieldInfo, value: Any) -> Leaf:
     return Leaf(key, _type(field.annotation), value, field.description or "", _choices(field.annotation))
 
 
-def filled(settings: Settings) -> dict[str, Any]:
+def filled(settings: ProjectSettings) -> dict[str, Any]:
     """The form with the values of `settings`: parameter name -> value."""
     return {parameter(key): value for key, value in _values(settings).items()}
 
 
-def _values(settings: Settings) -> dict[str, Any]:
+def _values(settings: ProjectSettings) -> dict[str, Any]:
     """The values of the form by its keys."""
     values = settings.model_dump(mode="json")
     values["model"][FAMILY] = settings.model.family.model_dump(mode="json")
@@ -76,7 +76,8 @@ def _values(settings: Settings) -> dict[str, Any]:
 
 def kind(key: str) -> type:
     """Type of a key's pipeline parameter, such as int for train.seed."""
-    return _type(_annotations(Settings)[key])
+    section, _, name = key.partition(".")
+    return dict if name == FAMILY else _type(SECTIONS[section].model_fields[name].annotation)
 
 
 def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
@@ -108,7 +109,7 @@ def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
 def tried(settings: dict[str, Any], trial: dict[str, Any]) -> dict[str, Any]:
     """The sections with those of a trial of a sweep ({"train.seed": 1}) in their place. Raises SettingsError."""
     values = {section: settings[section].model_dump(mode="json") for section in TRIED}
-    annotations = _annotations(Settings)
+    annotations = _annotations(ProjectSettings)
     for key, value in trial.items():
         section, *path = key.split(".")
         if section not in TRIED or not path:

@@ -18,7 +18,6 @@ from unittest import mock
 from kfp import compiler, local
 from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 
-from atelier.config.settings import Settings
 from atelier.io.files import atomic_write, check_file, check_folders
 from atelier.metrics import acceptance
 from atelier.tracking.place import LOCAL_URI
@@ -27,6 +26,7 @@ from pipelines import dag, environment, form
 from pipelines.containers import docker_runner
 from pipelines.dag import Cluster, PipelineError
 from pipelines.graph import Graph, gates
+from pipelines.project import ProjectSettings
 from pipelines.transcript import Transcript
 from pipelines.versioned import LOCAL_SOURCES
 
@@ -41,7 +41,7 @@ def compiled(cluster: Cluster, params: Path = form.PARAMS) -> str:
         return "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
 
 
-def run_local(settings: Settings, output: Path, states: Path, cache: Path, cluster: Cluster | None = None) -> Path:
+def run_local(settings: ProjectSettings, output: Path, states: Path, cache: Path, cluster: Cluster | None = None) -> Path:
     """Runs the pipeline of `cluster` on this machine and returns the folder of the run, a new one below `output`.
 
     Each task is a process of this environment, or where the cluster names images a container of its image.
@@ -83,7 +83,7 @@ def run_local(settings: Settings, output: Path, states: Path, cache: Path, clust
     return root
 
 
-def _for_containers(settings: Settings, cluster: Cluster, places: dict[Path, str]) -> Settings:
+def _for_containers(settings: ProjectSettings, cluster: Cluster, places: dict[Path, str]) -> ProjectSettings:
     """Settings whose paths mean the same in a container; `places`, the folders to mount, are made and gain the images'."""
     if not os.environ[environment.TRACKING].startswith(("http://", "https://")):
         raise PipelineError("containers reach no MLflow in a file; set MLFLOW_TRACKING_URI to a server (`make services` has one)")

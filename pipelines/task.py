@@ -28,7 +28,6 @@ from kfp.dsl import executor
 from atelier.config.cluster import ClusterSettings
 from atelier.config.model import ModelSettings
 from atelier.config.section import parse
-from atelier.config.settings import SECTIONS
 from atelier.config.training import FinetuneSettings
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
@@ -36,6 +35,7 @@ from components import cli
 from components.contract import ORIGIN, Argument, Component, Direction
 from pipelines import form
 from pipelines.environment import CACHE, STATES, TASK, TRACKING
+from pipelines.project import SECTIONS
 
 PLACES = ("states", "cache", "mirror")  # arguments that the runner fills
 METRICS, TRIAL, TASK_ID, DECISION = "metrics", "trial", "task_id", "Output"

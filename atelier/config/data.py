@@ -25,8 +25,10 @@ class DataSettings(Section):
     )
     licence: str = Field(description="licence of the images, written into the manifest")
     labels: bool = Field(description="keep class labels (sub-folders, label files or label column)")
-    image_column: str = Field(description="column of a Parquet source that holds the encoded images")
-    label_column: str = Field(description="column of a Parquet source that holds the labels; key of a WebDataset's .json members")
+    image_column: str = Field(default="image", description="column of a Parquet source that holds the encoded images")
+    label_column: str = Field(
+        default="label", description="column of a Parquet source that holds the labels; key of a WebDataset's .json members"
+    )
     resolution: Literal[28, 32, 64, 128, 256, 512, 1024] = Field(
         description="side of the square images in pixels: 28, or a power of two from 32 to 1024"
     )

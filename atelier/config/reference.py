@@ -8,23 +8,25 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from atelier.config.cluster import ClusterSettings
 from atelier.config.section import Section, SettingsError, fields
-from atelier.config.settings import SECTIONS, Settings
+from atelier.config.settings import SECTIONS
 
 HEAD = """# Parameters
 
-Every key of `params.yaml`, from the classes in `atelier/config/` (`python -m atelier.config reference` writes this page, a test
-holds it to them). `python -m atelier.config explain train.r1` prints one. The value is that of the digits, the project of
-`make demo`.
+Every key of `params.yaml`, and those of `cluster.yaml`, from the settings' classes (`python -m atelier.config reference` writes
+this page, a test holds it to them). `python -m atelier.config explain train.r1` prints one. The value is that of the digits, the
+project of `make demo`, or the default of a key that they leave out.
 """
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list", dict: "mapping"}
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}  # as pydantic names bounds
+DESCRIBED: dict[str, type[Section]] = {**SECTIONS, "cluster": ClusterSettings}
 LIKE = {"target": "data", "finetune": "train"}  # sections whose keys another one explains
 
 
 def explain(key: str, values: Mapping[str, Any]) -> str:
     """What a key means, what it may be and what it is in `values` (dotted keys), in a few lines. Raises SettingsError."""
-    known = dict(fields(Settings))
+    known = all_keys()
     if key in known:
         field = known[key]
         return f"{key}: {field.description}\nallowed: {allowed(field)}\nhere: {shown(_value(values, key, field))}"
@@ -35,13 +37,18 @@ def explain(key: str, values: Mapping[str, Any]) -> str:
     if below:
         return "\n".join(f"{name}: {known[name].description}" for name in below)
     near = [name for name in known if name.rpartition(".")[2] == key][:3] or difflib.get_close_matches(key, known, 3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"the sections are {', '.join(SECTIONS)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"the sections are {', '.join(DESCRIBED)}"
     raise SettingsError(f"{key}: no such key; {hint}")
+
+
+def all_keys() -> dict[str, FieldInfo]:
+    """Every key of both files, with its type, bounds and description."""
+    return {f"{name}.{key}": field for name, section in DESCRIBED.items() for key, field in fields(section)}
 
 
 def page(values: Mapping[str, Any]) -> str:
     """docs/parameters.md: a table for each section, with the values that `values` has (dotted keys)."""
-    return HEAD + "".join(_section(name, section, values) for name, section in SECTIONS.items())
+    return HEAD + "".join(_section(name, section, values) for name, section in DESCRIBED.items())
 
 
 def _section(name: str, section: type[Section], values: Mapping[str, Any]) -> str:

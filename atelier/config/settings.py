@@ -16,7 +16,6 @@ from typing import Any, Self
 from pydantic import SerializeAsAny, model_validator
 from ruamel.yaml import YAML, YAMLError
 
-from atelier.config.cluster import ClusterSettings
 from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import LABELED, deciding, limits, metrics
@@ -37,7 +36,6 @@ class Settings(Section):
     evaluate: EvaluateSettings
     registry: RegistrySettings
     gate: GateSettings
-    cluster: ClusterSettings
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
@@ -113,6 +111,16 @@ def load(path: Path | str = "params.yaml", overrides: list[str] | None = None) -
 
     Raises SettingsError naming file, key and what is allowed.
     """
+    values = read(path)
+    for override in overrides or []:
+        values = overridden(values, override)
+    if isinstance(values, dict) and "cluster" in values:
+        raise SettingsError(f"{path}: cluster has a file of its own; move what is below it to cluster.yaml, beside this file")
+    return parse(values, Settings, origin=str(path))
+
+
+def read(path: Path | str) -> Any:
+    """The plain values of a YAML file. Raises SettingsError."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -120,10 +128,7 @@ def load(path: Path | str = "params.yaml", overrides: list[str] | None = None) -
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); run in the repository or give --params") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
-    values = _yaml(text, str(path))
-    for override in overrides or []:
-        values = _override(values, override)
-    return parse(values, Settings, origin=str(path))
+    return _yaml(text, str(path))
 
 
 def _yaml(text: str, origin: str) -> Any:
@@ -137,7 +142,8 @@ def _yaml(text: str, origin: str) -> Any:
         raise SettingsError(f"{origin}: not valid YAML ({type(error).__name__}: {error}); write it as git shows it") from error
 
 
-def _override(values: Any, override: str) -> Any:
+def overridden(values: Any, override: str) -> Any:
+    """`values` with what a "section.key=value" string says. Raises SettingsError."""
     key, found, text = override.partition("=")
     if not found:
         raise SettingsError(f"--set {override}: write section.key=value, for example train.seed=1")

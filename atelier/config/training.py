@@ -92,7 +92,10 @@ def _with(keys: frozenset[str]) -> type[Regularizers]:
 
 
 class TrainSettings(Section):
-    """The duel: objective, penalties, optimisers, augmentation, and what is saved, measured and watched."""
+    """The duel: objective, penalties, optimisers, augmentation, and what is saved, measured and watched.
+
+    A key has a default if it counts only where another one chooses it.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         description="seed of the initial weights, latents, augmentation and the order of images"
@@ -117,8 +120,9 @@ class TrainSettings(Section):
         description="steps between two computations of these penalties, which then weigh so much more"
     )
     clip: Weight = Field(
+        default=0.0,
         description="largest weight of the discriminator, to which all are clipped after each step (wasserstein), usually 0.01; "
-        "0 for no clipping"
+        "0 for no clipping",
     )
     critic_steps: Annotated[int, Field(ge=1, le=16)] = Field(
         description="the discriminator's steps for each step of the generator, 1 ... 16; the papers of wasserstein make 5"
@@ -128,9 +132,9 @@ class TrainSettings(Section):
         "critic_steps, by a factor of 8 at most), so that the discriminator is right in balance_target of pairs"
     )
     balance_target: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        description="that share (curve separation), between 0.5 (the equilibrium) and 1 (it has won)"
+        default=0.85, description="that share (curve separation), between 0.5 (the equilibrium) and 1 (it has won)"
     )
-    balance_images: PositiveInt = Field(description="images in which rate or steps are halved or doubled")
+    balance_images: PositiveInt = Field(default=20000, description="images in which rate or steps are halved or doubled")
     lr_generator: Rate = Field(description="the generator's learning rate at the start")
     lr_discriminator: Rate = Field(description="the discriminator's learning rate at the start")
     lr_final: Share = Field(description="learning rates at the end, as a share of the start (cosine)")
@@ -140,11 +144,11 @@ class TrainSettings(Section):
     ema_half_life: PositiveInt = Field(description="half-life of the generator's moving average, in images")
     ema_ramp: Share = Field(description="the half-life is at most this share of the images seen so far; 0 for no ramp")
     augment: Literal["none", "diffaugment", "ada"] = Field(description="augmentation of what the discriminator sees")
-    augment_p: Share = Field(description="probability of each augmentation; for ada its upper bound")
+    augment_p: Share = Field(default=0.3, description="probability of each augmentation; for ada its upper bound")
     ada_target: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="ADA: the share of positive logits on real images that is held"
+        default=0.6, description="ADA: the share of positive logits on real images that is held"
     )
-    ada_images: PositiveInt = Field(description="ADA: images for p to move by 1")
+    ada_images: PositiveInt = Field(default=100000, description="ADA: images for p to move by 1")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         description="arithmetic of the networks: float32, bfloat16 (autocast), or auto: bfloat16 where the device has it "
         "natively (a GPU of compute capability 8.0 or above, a CPU with AVX512-BF16 or AMX), else float32"
@@ -154,8 +158,9 @@ class TrainSettings(Section):
         description="compute activations again in the backward pass instead of keeping them: less memory, a quarter more time"
     )
     nodes: PositiveInt = Field(
+        default=1,
         description="machines that train together, a divisor of batch / accumulate; more than 1 is for Kubeflow Trainer, which "
-        "starts them"
+        "starts them",
     )
     save_every: PositiveInt = Field(description="images between two saves of the training state")
     log_every: PositiveInt = Field(description="images between two points of the curves")

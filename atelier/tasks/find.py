@@ -8,13 +8,20 @@ from pathlib import Path
 from atelier.config.section import SettingsError
 from atelier.tasks.base import Task
 
+DEFAULT = "generation"  # what is trained, as long as params.yaml has no choice
+
 
 def find(name: str) -> type[Task]:
     """The task of that name. Raises SettingsError naming those that there are."""
     if name not in (known := names()):
         raise SettingsError(f"task: {name} is no task of this version of Atelier; choose among {', '.join(known)}")
-    found: type[Task] = importlib.import_module(f"atelier.tasks.{name}.task").TASK
+    found: type[Task] = importlib.import_module(module(name)).TASK
     return found
+
+
+def module(name: str) -> str:
+    """The module of the task of that name."""
+    return f"atelier.tasks.{name}.task"
 
 
 def name_of(task: type[Task]) -> str:

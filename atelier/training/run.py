@@ -16,7 +16,7 @@ from atelier.config.model import ModelSettings, modules
 from atelier.config.settings import fingerprint
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.io.closure import closure, digest
+from atelier.io.closure import APART, closure, digest
 from atelier.models.model import GeneratorInfo, Gives
 from atelier.networks.inputs import Label
 from atelier.networks.layers import Generator
@@ -40,11 +40,10 @@ HAND_ON_SECONDS = 600.0  # for a save that the other nodes wait for
 def code_hash(task: type[Task], model: ModelSettings) -> str:
     """sha256 over the source files that decide what a training run of this task and architecture computes.
 
-    They are what this module, the task's and the architecture's import. Settings' classes are left out, since their values have a
-    part of the key.
+    They are what this module, the task's and the architecture's import, of this package.
     """
     of_task = [task.__module__] if task.__module__.startswith("atelier.") else []
-    return digest(closure(__name__, *of_task, *modules(model.architecture), without=("atelier.config",)))
+    return digest(closure(__name__, *of_task, *modules(model.architecture), without=APART))
 
 
 def run_key(

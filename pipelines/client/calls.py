@@ -17,10 +17,10 @@ from urllib.parse import quote
 import kfp_server_api as api
 from ruamel.yaml import YAML
 
-from atelier.config.settings import Settings
 from pipelines import dag, form
 from pipelines.client.connection import Absent, Api, ClusterError, Conflict, Server, Unanswered
 from pipelines.cluster import Cluster, PipelineError
+from pipelines.project import ProjectSettings
 from pipelines.runners import compiled
 from pipelines.versioned import LOCAL_SOURCES
 
@@ -192,13 +192,13 @@ class Client:
             time.sleep(POLL_SECONDS)
 
 
-def run_entry(settings: Settings, cluster: Cluster, experiment_id: str, name: str | None) -> api.V2beta1Run:
+def run_entry(settings: ProjectSettings, cluster: Cluster, experiment_id: str, name: str | None) -> api.V2beta1Run:
     """The run of the pipeline of `cluster` with the values of `settings`, as it is sent. Raises PipelineError."""
     return api.V2beta1Run(**_job(settings, cluster, experiment_id, name))
 
 
 def recurring_entry(
-    settings: Settings,
+    settings: ProjectSettings,
     cluster: Cluster,
     experiment_id: str,
     name: str | None,
@@ -216,7 +216,7 @@ def recurring_entry(
     )
 
 
-def _job(settings: Settings, cluster: Cluster, experiment_id: str, name: str | None) -> dict[str, Any]:
+def _job(settings: ProjectSettings, cluster: Cluster, experiment_id: str, name: str | None) -> dict[str, Any]:
     refuse_what_a_cluster_cannot_see(settings, cluster)
     return {
         "experiment_id": experiment_id,
@@ -295,7 +295,7 @@ def _mark(digest: str) -> str:
     return f"(content sha256:{digest})"
 
 
-def refuse_what_a_cluster_cannot_see(settings: Settings, cluster: Cluster) -> None:
+def refuse_what_a_cluster_cannot_see(settings: ProjectSettings, cluster: Cluster) -> None:
     """Raises PipelineError for the placeholder image and for settings that name files of this machine."""
     if not cluster.has_images:
         raise PipelineError(

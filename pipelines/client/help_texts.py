@@ -6,7 +6,7 @@ Writes the pipeline as YAML, made from dvc.yaml and params.yaml: upload it in th
 
 examples:
   python -m pipelines compile
-  python -m pipelines compile --output cluster.yaml --image registry.example/atelier@sha256:... --tracking-uri http://mlflow:5000
+  python -m pipelines compile --output compiled.yaml --image registry.example/atelier@sha256:... --tracking-uri http://mlflow:5000
 """
 
 RUN_LOCAL = """\

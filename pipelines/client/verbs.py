@@ -17,12 +17,12 @@ import kfp_server_api as api
 from rich.console import Console
 from rich.table import Table
 
-from atelier.config.settings import Settings, load
 from components import cli
 from pipelines import form, options
 from pipelines.client import calls, help_texts, pods
 from pipelines.client.connection import Absent, Server, secret
 from pipelines.cluster import PipelineError
+from pipelines.project import ProjectSettings, load
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 WIDTH = 200  # of a table that goes into a file or another program
@@ -140,7 +140,7 @@ def _submit(args: argparse.Namespace) -> None:
         _follow(to, run, args.timeout)
 
 
-def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, settings: Settings) -> None:
+def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, settings: ProjectSettings) -> None:
     """What `submit` would send, on stdout; what stands out in it, on stderr."""
     to = calls.Client(server)
     base = f"{server.host}/apis/v2beta1"

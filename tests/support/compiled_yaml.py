@@ -7,9 +7,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from atelier.config.settings import SECTIONS
 from pipelines import form, runners
 from pipelines.cluster import Cluster
+from pipelines.project import SECTIONS
 
 Source = tuple[str, str]
 """("parameter", its name), ("constant", its value), ("item", of which loop), or (the task that makes it, its output)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -89,6 +90,7 @@ def write_params(path: Path, images: Path) -> None:
     params["evaluate"] |= {"metrics": ["frechet", "kernel"], "samples": 16}
     params["gate"] |= {"min_coverage": 0.0, "min_recall": 0.0, "min_class_share": 0.0, "max_memorised": 1.0}
     yaml.dump(params, path)
+    shutil.copyfile(ROOT / "cluster.yaml", path.with_name("cluster.yaml"))
 
 
 def run_local(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

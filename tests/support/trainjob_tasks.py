@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from atelier.config.settings import Settings, load
 from components.prepare import prepare
 from components.train import train
+from pipelines.project import ProjectSettings, load
 from pipelines.trainjob import job, launch
 from tests.support.fake_kubernetes import Kubernetes
 
@@ -42,7 +42,7 @@ def placed(workspace: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return sections
 
 
-def sections_of(settings: Settings, step: str) -> dict[str, Any]:
+def sections_of(settings: ProjectSettings, step: str) -> dict[str, Any]:
     """What pipelines.task hands to a component."""
     evaluate = settings.evaluate.model_dump(include=set(train.readings["evaluate"].keys))
     registry = {"experiment": settings.registry.experiment}

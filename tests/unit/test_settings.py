@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from atelier.config import settings
 from atelier.config.model import STAGES, ModelSettings, family
@@ -119,6 +120,13 @@ def test_missing_key_missing_file_and_broken_yaml(tmp_path: Path) -> None:
         settings.load(copy)
 
 
+def test_a_section_that_has_a_file_of_its_own_now_is_told(tmp_path: Path) -> None:
+    copy = tmp_path / "params.yaml"
+    copy.write_text(PARAMS.read_text() + "\ncluster:\n  states: none\n")
+    with pytest.raises(SettingsError, match=r"move what is below it to cluster\.yaml, beside this file"):
+        settings.load(copy)
+
+
 def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
         settings.load(PARAMS, ["target.resolution=64"])
@@ -127,7 +135,7 @@ def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
     copy.write_text("just text\n")
     with pytest.raises(SettingsError) as refused:
         settings.load(copy)
-    expected = "cluster, data, evaluate, finetune, gate, model, registry, target, train"
+    expected = "data, evaluate, finetune, gate, model, registry, target, train"
     assert str(refused.value) == f"{copy}: should hold {expected}, each with its value, but it is 'just text'"
     with pytest.raises(SettingsError, match=r"params\.yaml: model\.mlp: should hold hidden, each with its value, but it is 3$"):
         settings.load(PARAMS, ["model.mlp=3"])
@@ -141,7 +149,7 @@ def test_a_colour_in_an_override_is_no_comment() -> None:
     ("override", "said"),
     [
         ("seed", "--set seed: write section.key=value"),
-        ("nothing.seed=1", "nothing: unknown key; allowed here: cluster, data"),
+        ("nothing.seed=1", "nothing: unknown key; allowed here: data"),
         ("train.seed.deep=1", "--set train.seed.deep=1: params.yaml has no section 'train.seed'"),
     ],
 )
@@ -171,6 +179,13 @@ def test_model_identity_leaves_other_families_out_and_comes_back() -> None:
     damaged = {**model.identity(), "dcgan": {"width": 32}}
     with pytest.raises(SettingsError, match=r"generator.json: model.dcgan: batch_norm missing; the file is damaged"):
         ModelSettings.from_identity(damaged, origin="generator.json")
+
+
+def test_no_mapping_of_params_yaml_is_shared_by_two_sections() -> None:
+    """DVC writes what `-S train.regularizers.r1=2` sets into the mapping, and over it what the other section had."""
+    sections = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
+    mappings = [id(value) for section in sections.values() for value in section.values() if isinstance(value, dict)]
+    assert len(mappings) == len(set(mappings))
 
 
 def test_another_architecture_needs_no_section() -> None:

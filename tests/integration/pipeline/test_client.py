@@ -18,9 +18,9 @@ import pytest
 from kfp.client.client import _extract_pipeline_yaml
 
 from atelier import command_line
-from atelier.config.settings import load
 from pipelines import form
 from pipelines.client import calls, connection, pods
+from pipelines.project import load
 from tests.support.kfp_fixtures import IMAGE, PIPELINE, STATES, TEXTS, TOKEN, Run, happens, kfp_server, run_verb, started_run
 from tests.support.kfp_server import Answer, KfpServer
 from tests.support.small import ROOT

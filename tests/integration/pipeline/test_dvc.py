@@ -148,6 +148,34 @@ def test_new_images_are_packed_again(committed: Reproduced) -> None:
     (committed.folder / "data" / "raw" / "base" / "dark" / "new.png").unlink()
 
 
+def test_a_strangers_architecture_and_task_run_nothing_again(committed: Reproduced) -> None:
+    made = [committed.folder / "atelier" / name for name in ("networks/toy.py", "networks/toy_settings.py", "tasks/toy/task.py")]
+    made[-1].parent.mkdir()
+    for file in made:
+        file.write_text("TOY = 1\n")
+    assert committed.changed() == set()
+    for file in made:
+        file.unlink()
+    made[-1].parent.rmdir()
+    own = committed.folder / "atelier" / "networks" / "mlp.py"
+    own.write_text(own.read_text() + "# mended\n")
+    assert {"train", "finetune"} <= committed.changed()
+
+
+def test_another_architecture_and_another_regularizer_need_no_edit(committed: Reproduced) -> None:
+    """Which are not in params.yaml: the one has its defaults, the other DVC's sign for what is new."""
+    changes = ["model.architecture=mlp_deep", "+model.mlp_deep.hidden=[8]", "train.regularizers.r1=0.5"]
+    changes.append("+train.regularizers.orthogonal=0.001")
+    committed.dvc("exp", "run", *(part for one in changes for part in ("--set-param", one)), "train")
+    info = json.loads((committed.folder / "models/base/generator.json").read_text())
+    assert info["model"]["mlp_deep"] == {"hidden": [8]} and "mlp" not in info["model"]
+    assert info["settings"]["regularizers"] == {"orthogonal": 0.001, "r1": 0.5, "r2": 1.0}
+    changed = committed.dvc_json("params", "diff")["params.yaml"]
+    assert changed["model.architecture"] == {"old": "mlp", "new": "mlp_deep"}
+    assert changed["train.regularizers.orthogonal"] == {"old": None, "new": 0.001}
+    assert not [key for key in changed if key.startswith("finetune.")]
+
+
 def test_compiled_bytecode_is_no_change(committed: Reproduced) -> None:
     (committed.folder / "atelier" / "data" / "__pycache__").mkdir(exist_ok=True)
     (committed.folder / "atelier" / "data" / "__pycache__" / "pack.cpython-311.pyc").write_bytes(b"bytecode")

@@ -170,7 +170,7 @@ def test_a_job_that_somebody_deleted_is_lost(cluster: Kubernetes, placed: Any, f
 def test_a_task_that_is_stopped_deletes_its_job(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
     states = placed()["cluster"].states
     code = (
-        "import sys; from pathlib import Path; from atelier.config.settings import load; "
+        "import sys; from pathlib import Path; from pipelines.project import load; "
         "from tests.support.trainjob_tasks import *; "
         "sections = sections_of(load('params.yaml', [*TWO_NODES, f'cluster.states={sys.argv[1]}']), 'train'); "
         "launch.run('train', sections, Path(sys.argv[2]), Path('model'))"

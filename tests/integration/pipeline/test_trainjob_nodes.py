@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from atelier.config.settings import load
 from atelier.io.storage import StorageError
 from atelier.models.model import read_info
+from pipelines.project import load
 from pipelines.trainjob import launch, node
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
 from pipelines.trainjob.job import TrainJobError, TrainJobLost

@@ -21,8 +21,8 @@ def test_compiling_writes_a_file_to_upload(
     pipelines(monkeypatch, "compile")
     assert "pipeline.yaml: pipeline 'atelier', no image yet" in capsys.readouterr().out
     cluster = ("--image", IMAGE, "--tracking-uri", "http://mlflow", "--sweep", "train.seed=0,1", "--reuse")
-    pipelines(monkeypatch, "compile", *cluster, "--output", "cluster.yaml")
-    texts = [Path(name).read_text(encoding="utf-8") for name in ("pipeline.yaml", "cluster.yaml")]
+    pipelines(monkeypatch, "compile", *cluster, "--output", "compiled.yaml")
+    texts = [Path(name).read_text(encoding="utf-8") for name in ("pipeline.yaml", "compiled.yaml")]
     assert [IMAGE in text and "sweep_trials" in text for text in texts] == [False, True]
 
 

@@ -8,13 +8,14 @@ from typing import Any, get_args
 import pytest
 from ruamel.yaml import YAML
 
+from atelier.config import reference
 from atelier.config.data import SOURCES
 from atelier.config.evaluation import Metric
 from atelier.config.model import ModelSettings, architectures, family
 from atelier.config.section import SettingsError, parse
-from atelier.config.settings import SECTIONS, Settings, load
 from atelier.config.training import TrainSettings
 from pipelines import dag, form, runners
+from pipelines.project import SECTIONS, ProjectSettings, load
 from tests.support.compiled_yaml import documents
 from tests.support.small import ROOT
 
@@ -27,16 +28,18 @@ def parameters() -> dict[str, dict[str, Any]]:
     return documents(runners.compiled(dag.Cluster()))[0]["root"]["inputDefinitions"]["parameters"]
 
 
-def test_every_value_of_params_yaml_is_in_the_form(parameters: dict[str, dict[str, Any]]) -> None:
-    raw = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    selector = raw["cluster"].pop("node_selector")  # a mapping that is one value
+def test_every_value_of_both_files_is_in_the_form(parameters: dict[str, dict[str, Any]]) -> None:
+    raw, placed = (YAML(typ="safe").load((ROOT / name).read_text(encoding="utf-8")) for name in ("params.yaml", "cluster.yaml"))
     family = raw["model"].pop("dcgan")  # so is the section of the architecture
     chosen = {f"{section}.regularizers": raw[section].pop("regularizers") for section in ("train", "finetune")}
-    values = {**dict(form.flat(raw)), **chosen, "cluster.node_selector": selector, "model.family": family}
-    assert set(parameters) == {key.replace(".", "_") for key in values}
-    assert {name: parameter["defaultValue"] for name, parameter in parameters.items()} == {
-        key.replace(".", "_"): value for key, value in values.items()
-    }
+    cluster = {f"cluster.{key}": value for key, value in placed.items()}
+    values = {**dict(form.flat(raw)), **chosen, **cluster, "model.family": family}
+    written = {form.parameter(key): value for key, value in values.items()}
+    assert written.keys() <= parameters.keys()
+    given = {name: parameter["defaultValue"] for name, parameter in parameters.items()}
+    assert {name: given[name] for name in written} == written
+    defaults = {form.parameter(key): field.get_default() for key, field in reference.all_keys().items()}
+    assert given == given | {name: defaults[name] for name in given.keys() - written.keys()}, "what is left out has its default"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_a_filled_form_gives_the_settings_back() -> None:
     assert parse(form.plain("model", given), ModelSettings, "the form").family == family("r3gan")(), "nothing is its defaults"
 
 
-def expected(settings: Settings, section: str) -> dict[str, Any]:
+def expected(settings: ProjectSettings, section: str) -> dict[str, Any]:
     """The section without what of the model is of another architecture."""
     values = getattr(settings, section).model_dump()
     return {key: value for key, value in values.items() if key != "dcgan"}

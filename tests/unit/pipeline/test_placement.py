@@ -9,9 +9,9 @@ import kubernetes_validate
 import pytest
 
 from atelier.config.section import SettingsError
-from atelier.config.settings import load
 from components.train import PREEMPTIONS
 from pipelines import cluster, dag, form
+from pipelines.project import load
 from tests.support.compiled_yaml import Read, compiled
 from tests.support.small import KUBERNETES, ROOT
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from atelier.config.settings import load
 from pipelines import dag, form, runners, steps
 from pipelines.cluster import PipelineError
+from pipelines.project import load
 from pipelines.task import Bound
 
 GRAPH = dag.graph(dag.Cluster())

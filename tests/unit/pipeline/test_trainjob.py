@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 
 from atelier.config.cluster import ClusterSettings
-from atelier.config.settings import load
+from pipelines.project import load
 from pipelines.trainjob import launch
 from tests.support.fake_kubernetes import objections
 from tests.support.small import KUBERNETES, PARAMS

@@ -9,12 +9,12 @@ import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 
-from atelier.config.settings import load
 from atelier.serving.__main__ import GRACE_SECONDS, parser
 from atelier.serving.app import application
 from atelier.serving.follow import Follower
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
+from pipelines.project import load
 from tests.support.small import KUBERNETES, ROOT
 
 OF_KSERVE = {"minReplicas", "maxReplicas"}  # what a predictor has beyond the spec of a pod

@@ -1,0 +1,100 @@
+"""Writes into dvc.yaml what code each stage depends on: the import closure of its command for the architecture of params.yaml.
+
+  python -m pipelines.dependencies            after a change of imports, or of the architecture
+  python -m pipelines.dependencies --check    exits with 1 if dvc.yaml has other lists
+
+What is found by its name counts too: the architecture, the task that is trained, the metrics. What no result depends on is left
+out (settings' classes: a stage's params name the values that count; how a component is called); of what keeps records only the
+stages that register depend. A folder of one concern is listed as a whole, that of metrics as well, all of which are in the key of
+a measurement. Those to which others add files (architectures, tasks) are listed file by file, so that adding one makes nobody's
+stage run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from atelier import command_line
+from atelier.config.metrics import PACKAGE as METRICS
+from atelier.config.model import modules
+from atelier.config.settings import load
+from atelier.errors import AtelierError
+from atelier.io.closure import APART, ROOT, acts, closure
+from atelier.io.files import atomic_write
+from atelier.tasks.find import DEFAULT, module
+
+COMMAND = re.compile(r"python -m (components\.\w+)")
+CALLED = ("components.cli", "components.contract")
+RECORDS = ("atelier.tracking", "atelier.registry")
+WHOLE = {f"atelier/{name}" for name in ("data", "extractors", "losses", "metrics", "report", "training")}
+WHOLE |= {name.replace(".", "/") for name in RECORDS}
+
+
+def code(command: str, architecture: str) -> list[str]:
+    """Paths of the code that a stage's command depends on, in order; the architecture's own with its name as DVC's template."""
+    (component,) = set(COMMAND.findall(command))
+    without = (*APART, *CALLED, *(RECORDS if component != "components.register" else ()))
+    files = closure(component, without=without)
+    files = closure(component, *_found_by_name(files, architecture), without=without)
+    template = zip(modules(architecture), modules("${model.architecture}"), strict=True)
+    own = {_path(name): _path(templated) for name, templated in template}
+    return sorted({own.get(path, path) for path in map(_listed, filter(acts, files))})
+
+
+def _found_by_name(files: list[Path], architecture: str) -> list[str]:
+    """Modules that one of these files loads by a name that stands in no import."""
+    kinds = [f"{METRICS}.{file.stem}" for file in sorted((ROOT / "metrics" / "kinds").glob("[!_]*.py"))]
+    loaders = {"networks/zoo.py": modules(architecture), "tasks/find.py": [module(DEFAULT)], "metrics/metric.py": kinds}
+    return [name for loader, names in loaders.items() if ROOT / loader in files for name in names]
+
+
+def _path(name: str) -> str:
+    return f"{name.replace('.', '/', 2)}.py"
+
+
+def _listed(file: Path) -> str:
+    """The file, or the folder that is listed for it: a task is a folder."""
+    path = file.relative_to(ROOT.parent)
+    depth = 3 if path.parts[:2] == ("atelier", "tasks") else 2
+    folder = "/".join(path.parts[:depth])
+    return folder if folder in WHOLE or (depth == 3 and len(path.parts) > depth) else path.as_posix()
+
+
+def with_code(graph: Any, architecture: str) -> Any:
+    """dvc.yaml's content with these lists; what is no code stays where it is."""
+    for stage in graph["stages"].values():
+        stage = stage.get("do", stage)  # of a `foreach`
+        inputs = [path for path in stage["deps"] if not path.startswith(("atelier/", "components/"))]
+        stage["deps"][:] = [*inputs, *code(stage["cmd"], architecture)]  # in place, which keeps comments
+    return graph
+
+
+def main() -> None:
+    """Writes the lists, or says that they differ."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pipelines.dependencies", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--project", type=Path, default=Path(), help="folder with dvc.yaml and params.yaml (default: .)")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the lists differ")
+    args = parser.parse_args()
+    file = args.project / "dvc.yaml"
+    yaml, written = YAML(), io.StringIO()
+    yaml.width = 1000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    before = file.read_text(encoding="utf-8")
+    yaml.dump(with_code(yaml.load(before), load(args.project / "params.yaml").model.architecture), written)
+    if written.getvalue() == before:
+        return
+    if args.check:
+        raise AtelierError(f"{file}: its stages depend on other code than they list; run python -m pipelines.dependencies")
+    atomic_write(file, written.getvalue())
+
+
+if __name__ == "__main__":
+    command_line.run(main)
