@@ -97,5 +97,5 @@ def test_its_command_line_and_its_task_do_the_same(
     assert capsys.readouterr().out == "1\n"
     artifacts = {name: dsl.Artifact(uri=str(project / name)) for name in ("data", "evaluation", "summary")}
     assert Bound(module.count, "count").execute({"evaluate_samples": 9, "at_least": 2, **artifacts}) is False
-    assert "of no use: 1 files of 9" in capsys.readouterr().err
+    assert "rejected: 1 files of 9" in capsys.readouterr().err
     assert (project / "summary").read_text() == "# 1 files"
