@@ -24,8 +24,10 @@ COMMANDS = ("train", "evaluate", "prepare")
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package whose files the closure reads."""
-    copy = shutil.copytree(closure.ROOT, tmp_path / "atelier", ignore=shutil.ignore_patterns("__pycache__"))
+    """A copy of the packages whose files the closure reads."""
+    unread = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "components", tmp_path / "components", ignore=unread)
+    copy = shutil.copytree(closure.ROOT, tmp_path / "atelier", ignore=unread)
     monkeypatch.setattr(closure, "ROOT", copy)
     return copy
 
