@@ -5,9 +5,8 @@
 
 What is found by its name counts too: the architecture, the task that is trained, the metrics. What no result depends on is left
 out (settings' classes: a stage's params name the values that count; how a component is called); of what keeps records only the
-stages that register depend. A folder of one concern is listed as a whole, that of metrics as well, all of which are in the key of
-a measurement. Those to which others add files (architectures, tasks) are listed file by file, so that adding one makes nobody's
-stage run again.
+stages that register depend. A folder of one concern is listed as a whole, that of metrics as well. Those to which others add
+files (architectures, tasks) are listed file by file, so that adding one makes nobody's stage run again.
 """
 
 from __future__ import annotations
