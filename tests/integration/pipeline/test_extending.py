@@ -40,7 +40,7 @@ def made(model: Path, evaluation: Path) -> None:
     info = json.loads((model / "generator.json").read_text())
     assert (info["task"], info["product"], info["model"]["architecture"]) == ("plain", "maker", "linear")
     assert info["model"]["linear"] == {"gain": 2.0}
-    assert json.loads((evaluation / "metrics.json").read_text())["spread"] > 0
+    assert json.loads((evaluation / "metrics.json").read_text())["spread_efficientnet_lite0"] > 0
     assert "Spread of features" in (evaluation / "report.html").read_text()
 
 
@@ -61,8 +61,8 @@ def test_with_dvc(extended: Clone) -> None:
 
 def test_with_kfp_local(extended: Clone) -> None:
     extended.run("python", "-m", "pipelines", "run-local", "--output", "out", *(f"--set={one}" for one in CHOICE))
-    (model,) = (extended.folder / "out").glob("*/train/checkpoint")
-    (evaluation,) = (extended.folder / "out").glob("*/evaluate-base/evaluation")
+    (model,) = (extended.folder / "out").glob("**/train/checkpoint")
+    (evaluation,) = (extended.folder / "out").glob("**/evaluate-base/evaluation")
     made(model, evaluation)
 
 
