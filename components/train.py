@@ -63,7 +63,7 @@ from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import INFO, GeneratorInfo
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import resolve
-from atelier.tasks.find import DEFAULT, find
+from atelier.tasks.find import find
 from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.provenance import git_state
 from atelier.tracking.step_run import step_run
@@ -156,7 +156,7 @@ def train(
             these.any(False, chosen)
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
         images = PackedDataset(data)
-        task, sets = find(DEFAULT), {"data": images}
+        task, sets = find(model.task), {"data": images}
         imitated = {product.name: sets[product.imitates] for product in task.products}
         if packing:
             differing = packed_otherwise(images.manifest, data, packing, SECTIONS[section])

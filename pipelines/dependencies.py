@@ -1,13 +1,12 @@
-"""Writes into dvc.yaml what code each stage depends on: the import closure of its command for the architecture of params.yaml.
+"""Writes into dvc.yaml what code each stage depends on: the import closure of its command for the chosen task and family.
 
   python -m pipelines.dependencies            after a change of imports, or of the architecture
   python -m pipelines.dependencies --check    exits with 1 if dvc.yaml has other lists
 
 What is found by its name counts too: the architecture, the task that is trained, the metrics. What no result depends on is left
 out (settings' classes: a stage's params name the values that count; how a component is called); of what keeps records only the
-stages that register depend. A folder of one concern is listed as a whole, that of metrics as well, all of which are in the key of
-a measurement. Those to which others add files (architectures, tasks) are listed file by file, so that adding one makes nobody's
-stage run again.
+stages that register depend. A folder of one concern is listed as a whole, that of metrics as well. Those to which others add
+files (architectures, tasks) are listed file by file, so that adding one makes nobody's stage run again.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from ruamel.yaml import YAML
 
 from atelier import command_line
 from atelier.config.metrics import PACKAGE as METRICS
-from atelier.config.model import modules
+from atelier.config.model import ModelSettings, modules
 from atelier.config.settings import load
 from atelier.errors import AtelierError
 from atelier.io.closure import APART, ROOT, acts, closure
 from atelier.io.files import atomic_write
-from atelier.tasks.find import DEFAULT, module
+from atelier.tasks.find import module
 
 COMMAND = re.compile(r"python -m (components\.\w+)")
 CALLED = ("components.cli", "components.contract")
@@ -36,21 +35,22 @@ WHOLE = {f"atelier/{name}" for name in ("data", "extractors", "losses", "metrics
 WHOLE |= {name.replace(".", "/") for name in RECORDS}
 
 
-def code(command: str, architecture: str) -> list[str]:
+def code(command: str, model: ModelSettings) -> list[str]:
     """Paths of the code that a stage's command depends on, in order; the architecture's own with its name as DVC's template."""
     (component,) = set(COMMAND.findall(command))
     without = (*APART, *CALLED, *(RECORDS if component != "components.register" else ()))
     files = closure(component, without=without)
-    files = closure(component, *_found_by_name(files, architecture), without=without)
-    template = zip(modules(architecture), modules("${model.architecture}"), strict=True)
+    files = closure(component, *_found_by_name(files, model), without=without)
+    template = zip(modules(model.architecture), modules("${model.architecture}"), strict=True)
     own = {_path(name): _path(templated) for name, templated in template}
+    own[f"atelier/tasks/{model.task}"] = "atelier/tasks/${model.task}"
     return sorted({own.get(path, path) for path in map(_listed, filter(acts, files))})
 
 
-def _found_by_name(files: list[Path], architecture: str) -> list[str]:
+def _found_by_name(files: list[Path], model: ModelSettings) -> list[str]:
     """Modules that one of these files loads by a name that stands in no import."""
     kinds = [f"{METRICS}.{file.stem}" for file in sorted((ROOT / "metrics" / "kinds").glob("[!_]*.py"))]
-    loaders = {"networks/zoo.py": modules(architecture), "tasks/find.py": [module(DEFAULT)], "metrics/metric.py": kinds}
+    loaders = {"networks/zoo.py": modules(model.architecture), "tasks/find.py": [module(model.task)], "metrics/metric.py": kinds}
     return [name for loader, names in loaders.items() if ROOT / loader in files for name in names]
 
 
@@ -66,12 +66,12 @@ def _listed(file: Path) -> str:
     return folder if folder in WHOLE or (depth == 3 and len(path.parts) > depth) else path.as_posix()
 
 
-def with_code(graph: Any, architecture: str) -> Any:
+def with_code(graph: Any, model: ModelSettings) -> Any:
     """dvc.yaml's content with these lists; what is no code stays where it is."""
     for stage in graph["stages"].values():
         stage = stage.get("do", stage)  # of a `foreach`
         inputs = [path for path in stage["deps"] if not path.startswith(("atelier/", "components/"))]
-        stage["deps"][:] = [*inputs, *code(stage["cmd"], architecture)]  # in place, which keeps comments
+        stage["deps"][:] = [*inputs, *code(stage["cmd"], model)]  # in place, which keeps comments
     return graph
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     yaml.width = 1000
     yaml.indent(mapping=2, sequence=4, offset=2)
     before = file.read_text(encoding="utf-8")
-    yaml.dump(with_code(yaml.load(before), load(args.project / "params.yaml").model.architecture), written)
+    yaml.dump(with_code(yaml.load(before), load(args.project / "params.yaml").model), written)
     if written.getvalue() == before:
         return
     if args.check:

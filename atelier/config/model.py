@@ -17,7 +17,7 @@ from atelier.config.section import PositiveInt, Section, SettingsError, parse
 from atelier.config.training import TrainSettings
 
 AUXILIARY = "auxiliary classifier"  # of the discriminator
-SUFFIX = "_settings.py"
+SUFFIX = "_settings"
 STAGES = {
     28: 3,
     32: 4,
@@ -46,7 +46,7 @@ class FamilySettings(Section):
     @classmethod
     def name(cls) -> str:
         """The architecture's name: that of its file."""
-        return cls.__module__.rpartition(".")[2].removesuffix(SUFFIX.removesuffix(".py"))
+        return cls.__module__.rpartition(".")[2].removesuffix(SUFFIX)
 
     def check(self, resolution: int) -> None:
         """Raises ValueError, with what to change, if the family cannot make images of this side."""
@@ -58,12 +58,17 @@ class FamilySettings(Section):
 def architectures() -> tuple[str, ...]:
     """Names of the architectures that there are, from the files of atelier/networks/."""
     folder = Path(__file__).parents[1] / "networks"
-    return tuple(sorted(path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")))
+    return tuple(sorted(path.stem.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}.py")))
+
+
+def tasks() -> tuple[str, ...]:
+    """Names of the tasks that there are, from the folders of atelier/tasks/."""
+    return tuple(sorted(file.parent.name for file in (Path(__file__).parents[1] / "tasks").glob("*/task.py")))
 
 
 def modules(architecture: str) -> tuple[str, str]:
     """The two modules of an architecture."""
-    return f"atelier.networks.{architecture}", f"atelier.networks.{architecture}{SUFFIX.removesuffix('.py')}"
+    return f"atelier.networks.{architecture}", f"atelier.networks.{architecture}{SUFFIX}"
 
 
 def family(architecture: str) -> type[FamilySettings]:
@@ -73,8 +78,9 @@ def family(architecture: str) -> type[FamilySettings]:
 
 if TYPE_CHECKING:
     Architecture = str
+    TaskName = str
 else:
-    Architecture = Literal[architectures()]
+    Architecture, TaskName = Literal[architectures()], Literal[tasks()]
 
 
 class ModelSettings(Section):
@@ -84,11 +90,12 @@ class ModelSettings(Section):
     nothing, so that `dvc exp run -S model.architecture=...` can choose.
     """
 
+    task: TaskName = Field(default="generation", description="what is learnt: a folder of atelier/tasks/")
     architecture: Architecture = Field(description="family of networks, whose own keys are in the section of its name")
     conditional: bool = Field(description="condition both networks on the class label")
     conditioning: Literal["projection", "concatenation", "auxiliary"] = Field(
         description="how the discriminator takes the label: projection (on its embedding), concatenation (as one more colour of "
-        "the image) or auxiliary (it also has to name the class); biggan and r3gan project"
+        "the image) or auxiliary (it also has to name the class); some architectures project only"
     )
     latent_dim: PositiveInt = Field(description="dimensions of the latent z")
 

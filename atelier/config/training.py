@@ -103,8 +103,8 @@ class TrainSettings(Section):
     images: PositiveInt = Field(description="real images shown to the discriminator before training ends")
     batch: PositiveInt = Field(description="images a step, over all ranks")
     accumulate: PositiveInt = Field(
-        description="micro-batches a step, a divisor of batch; more of them need less memory (batch norm, in dcgan, resnet, "
-        "sagan and biggan, sees each by itself)"
+        description="micro-batches a step, a divisor of batch; more of them need less memory (batch norm, in the "
+        "architectures that have it, sees each by itself)"
     )
     objective: Literal["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"] = Field(
         description="adversarial loss: minimax, nonsaturating, least_squares, hinge, wasserstein (needs a bound: "

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from atelier.config.evaluation import EvaluateSettings, Metric
+from atelier.config.metrics import PACKAGE
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
+from atelier.io.closure import APART, closure, digest
 from atelier.metrics import acceptance
 from atelier.metrics.cache import code_version
 from atelier.metrics.evaluator import Evaluator
@@ -44,6 +46,7 @@ def measure_by_distance(
         "weights": extractor.weights_hash,
         "resize": extractor.resize,
         "code": code_version()["code"],
+        "metrics": digest(closure(*(f"{PACKAGE}.{name}" for name in WATCHED), without=APART)),
         "samples": settings.samples,
         "seed": settings.seed,
     }

@@ -53,10 +53,10 @@ class Check:
 class Decision:
     """The fate of the candidate, the reason, and each requirement that was checked, in order.
 
-    `verdict` is promoted, refused, or kept where it is the champion itself.
+    `outcome` is promoted, refused, or kept where it is the champion itself.
     """
 
-    verdict: Literal["promoted", "refused", "kept"]
+    outcome: Literal["promoted", "refused", "kept"]
     reason: str
     checks: list[Check]
 

@@ -34,7 +34,7 @@ Measure = Callable[["ModelVersion"], None]
 
 
 def judged(run: StepRun, registration: Registration, settings: GateSettings, measure_again: Measure) -> Registration:
-    """The registration with the gate's verdict on it and the aliases that it has now.
+    """The registration with the outcome of the gate on it and the aliases that it has now.
 
     Raises TrackingError, and SignatureError where a verify key is configured that has not signed it.
     """
@@ -43,7 +43,7 @@ def judged(run: StepRun, registration: Registration, settings: GateSettings, mea
         check_signature(ledger.client.get_model_version(registration.name, str(registration.version)))
         decision = judge(ledger, registration.version, settings, measure_again)
         aliases = ledger.client.get_model_version(registration.name, str(registration.version)).aliases
-    return replace(registration, verdict=decision.verdict, reason=decision.reason, aliases=sorted(aliases))
+    return replace(registration, verdict=decision.outcome, reason=decision.reason, aliases=sorted(aliases))
 
 
 def judge(ledger: Ledger, number: int, settings: GateSettings, measure_again: Measure) -> Decision:
@@ -61,13 +61,13 @@ def judge(ledger: Ledger, number: int, settings: GateSettings, measure_again: Me
             holder = _version(ledger, aliases.get(CHAMPION))
             champion = _contender(holder, tried) if holder else None
             alone = decide(candidate, None, settings)
-            if not (champion and alone.verdict == "promoted" and _unlike(candidate, champion, settings, tried)):
+            if not (champion and alone.outcome == "promoted" and _unlike(candidate, champion, settings, tried)):
                 decision = decide(candidate, champion, settings)
-                if decision.verdict != "kept":
+                if decision.outcome != "kept":
                     inputs = _inputs(candidate, champion, settings, decision, tried)
-                    tags = {VERDICT: decision.verdict, REASON: decision.reason}
+                    tags = {VERDICT: decision.outcome, REASON: decision.reason}
                     moved = _moved(decision, candidate.version, aliases)
-                    action = "promote" if decision.verdict == "promoted" else "refuse"
+                    action = "promote" if decision.outcome == "promoted" else "refuse"
                     carry_out(ledger)(turn.record(action, candidate.version, decision.reason, moved, tags, inputs))
                 return decision
         assert holder and champion
@@ -142,7 +142,7 @@ def _unlike(candidate: Contender, champion: Contender, settings: GateSettings, t
 
 
 def _moved(decision: Decision, number: int, aliases: dict[str, int]) -> dict[str, int | None]:
-    if decision.verdict == "promoted":
+    if decision.outcome == "promoted":
         return _promotion(number, aliases)
     return {CHALLENGER: number} if number > aliases.get(CHALLENGER, 0) and aliases.get(CHAMPION) != number else {}
 

@@ -1,6 +1,6 @@
 """Acts on who is ahead, if chosen: moves the discriminator's learning rate, or its steps for each of the generator's.
 
-What is held is the separation of training: how often D finds the real image of a pair the more real (tasks/generation.py), 0.5
+What is held is the separation of training: how often D finds the real image of a pair the more real (tasks/adversarial.py), 0.5
 at the equilibrium and 1 when it has won. The controller is built like that of ADA (Karras et al. 2020, section 3.1): a level
 moves at constant speed up or down as separation is above or below its target.
 """

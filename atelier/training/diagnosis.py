@@ -1,6 +1,6 @@
-"""The state of the duel in plain words, read from its curves.
+"""The state of a training in plain words, read from its curves.
 
-Who is ahead is a share of pairs (tasks/generation/probe.py), which means the same for every objective and every scale of
+Who is ahead is a share of pairs (tasks/adversarial.py), which means the same for every objective and every scale of
 logits: 0.5 is the equilibrium of Goodfellow et al. 2014 (proposition 1), 1 a critic that cannot be fooled. That a critic tells
 training images from held-out ones is what Karras et al. 2020 (ADA, section 3) call its overfitting.
 """

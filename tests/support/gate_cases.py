@@ -21,7 +21,7 @@ class Case:
     name: str
     champion: Numbers | None
     candidate: Numbers
-    verdict: str
+    outcome: str
     says: str
 
 

@@ -24,8 +24,10 @@ COMMANDS = ("train", "evaluate", "prepare")
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package whose files the closure reads."""
-    copy = shutil.copytree(closure.ROOT, tmp_path / "atelier", ignore=shutil.ignore_patterns("__pycache__"))
+    """A copy of the packages whose files the closure reads."""
+    unread = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "components", tmp_path / "components", ignore=unread)
+    copy = shutil.copytree(closure.ROOT, tmp_path / "atelier", ignore=unread)
     monkeypatch.setattr(closure, "ROOT", copy)
     return copy
 
@@ -63,7 +65,7 @@ def test_what_computes_is_in_the_key_of_a_run(name: str, tree: Path) -> None:
 @pytest.mark.parametrize("architecture", architectures())
 def test_an_architecture_has_no_other_in_its_closure(architecture: str) -> None:
     command = "python -m components.train --data data/base"
-    listed = dependencies.code(command, architecture)
+    listed = dependencies.code(command, load(PARAMS, [f"model.architecture={architecture}"]).model)
     others = {f"atelier/networks/{name}.py" for name in architectures() if name != architecture}
     shared = {"mlp_deep": {"atelier/networks/mlp.py"}}
     assert others & set(listed) == shared.get(architecture, set())
@@ -75,16 +77,16 @@ def test_what_is_found_by_its_name_is_in_the_closure(tree: Path, monkeypatch: py
     monkeypatch.setattr(dependencies, "ROOT", tree)
     (tree / "networks" / "toy.py").write_text("TOY = 1\n")
     (tree / "metrics" / "kinds" / "toy.py").write_text("from atelier.networks import toy\n")
-    train, evaluate, prepare = (set(dependencies.code(f"python -m components.{name}", "mlp")) for name in COMMANDS)
+    train, evaluate, prepare = (set(dependencies.code(f"python -m components.{name}", DCGAN)) for name in COMMANDS)
     assert {"atelier/networks/toy.py", "atelier/metrics", "atelier/networks/${model.architecture}.py"} <= train & evaluate
-    assert "atelier/tasks/generation" in train - evaluate
+    assert "atelier/tasks/${model.task}" in train - evaluate
     assert not any(path.startswith(("atelier/networks", "atelier/metrics", "atelier/tasks")) for path in prepare)
 
 
 def test_dvc_yaml_lists_what_its_commands_import() -> None:
     graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     listed = {name: list(stage["deps"]) for name, stage in graph["stages"].items()}
-    expected = dependencies.with_code(graph, DCGAN.architecture)["stages"]
+    expected = dependencies.with_code(graph, DCGAN)["stages"]
     assert listed == {name: stage["deps"] for name, stage in expected.items()}, "run python -m pipelines.dependencies"
 
 

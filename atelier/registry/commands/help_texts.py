@@ -7,7 +7,7 @@ With ATELIER_VERIFY_KEY (the path of a public key) in the environment, the signa
 key's; see docs/registry.md."""
 TEXTS = {
     "list": """\
-All registered generators with their champions, or all versions of one with the gate's verdicts.""",
+All registered generators with their champions, or all versions of one with the outcomes at the gate.""",
     "show": """\
 Everything about a version: aliases, what the gate decided and why, numbers with intervals and identities, and
 how it was made.""",

@@ -148,30 +148,45 @@ def test_new_images_are_packed_again(committed: Reproduced) -> None:
     (committed.folder / "data" / "raw" / "base" / "dark" / "new.png").unlink()
 
 
-def test_a_strangers_architecture_and_task_run_nothing_again(committed: Reproduced) -> None:
-    made = [committed.folder / "atelier" / name for name in ("networks/toy.py", "networks/toy_settings.py", "tasks/toy/task.py")]
-    made[-1].parent.mkdir()
-    for file in made:
-        file.write_text("TOY = 1\n")
-    assert committed.changed() == set()
-    for file in made:
-        file.unlink()
-    made[-1].parent.rmdir()
-    own = committed.folder / "atelier" / "networks" / "mlp.py"
+@pytest.fixture
+def toy(committed: Reproduced) -> Iterator[Reproduced]:
+    """The clone with files that a stranger has added: an architecture, which is a pair of them, and a task."""
+    package = committed.folder / "atelier"
+    (package / "tasks" / "toy").mkdir()
+    (package / "tasks" / "toy" / "task.py").write_text("TOY = 1\n")
+    (package / "networks" / "toy.py").write_text("from atelier.networks.mlp import NETWORKS as NETWORKS\n")
+    (package / "networks" / "toy_settings.py").write_text(TOY_SETTINGS)
+    yield committed
+    shutil.rmtree(package / "tasks" / "toy")
+    for name in ("toy.py", "toy_settings.py"):
+        (package / "networks" / name).unlink()
+
+
+TOY_SETTINGS = """
+from atelier.networks import mlp_settings
+
+class Settings(mlp_settings.Settings):
+    title = "Toy (nobody)"
+"""
+
+
+def test_a_strangers_files_run_nothing_again(toy: Reproduced) -> None:
+    assert toy.changed() == set()
+    own = toy.folder / "atelier" / "networks" / "mlp.py"
     own.write_text(own.read_text() + "# mended\n")
-    assert {"train", "finetune"} <= committed.changed()
+    assert {"train", "finetune"} <= toy.changed()
 
 
-def test_another_architecture_and_another_regularizer_need_no_edit(committed: Reproduced) -> None:
-    """Which are not in params.yaml: the one has its defaults, the other DVC's sign for what is new."""
-    changes = ["model.architecture=mlp_deep", "+model.mlp_deep.hidden=[8]", "train.regularizers.r1=0.5"]
+def test_a_strangers_architecture_and_another_regularizer_need_no_edit(toy: Reproduced) -> None:
+    """Neither is in params.yaml: the one is found by its files, the other by DVC's sign for a new key."""
+    changes = ["model.architecture=toy", "+model.toy.hidden=[8]", "train.regularizers.r1=0.5"]
     changes.append("+train.regularizers.orthogonal=0.001")
-    committed.dvc("exp", "run", *(part for one in changes for part in ("--set-param", one)), "train")
-    info = json.loads((committed.folder / "models/base/generator.json").read_text())
-    assert info["model"]["mlp_deep"] == {"hidden": [8]} and "mlp" not in info["model"]
+    toy.dvc("exp", "run", *(part for one in changes for part in ("--set-param", one)), "train")
+    info = json.loads((toy.folder / "models/base/generator.json").read_text())
+    assert info["model"]["toy"] == {"hidden": [8]} and "mlp" not in info["model"]
     assert info["settings"]["regularizers"] == {"orthogonal": 0.001, "r1": 0.5, "r2": 1.0}
-    changed = committed.dvc_json("params", "diff")["params.yaml"]
-    assert changed["model.architecture"] == {"old": "mlp", "new": "mlp_deep"}
+    changed = toy.dvc_json("params", "diff")["params.yaml"]
+    assert changed["model.architecture"] == {"old": "mlp", "new": "toy"}
     assert changed["train.regularizers.orthogonal"] == {"old": None, "new": 0.001}
     assert not [key for key in changed if key.startswith("finetune.")]
 

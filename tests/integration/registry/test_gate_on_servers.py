@@ -42,12 +42,12 @@ def test_cases(server: Server, case: Case, tmp_path: Path) -> None:
     says = "measuring it again failed: no images here" if case.name in UNMEASURED else case.says
     if case.name in UNREADABLE:
         says = "tag measurement.frechet_efficientnet_lite0 is damaged"
-    assert decision.verdict == case.verdict and says in decision.reason
+    assert decision.outcome == case.outcome and says in decision.reason
     previous = {"previous": 1} if champion else {}
     promoted, refused = {"champion": number, **previous}, {**champion, "challenger": number}
-    assert name.aliases == (promoted if case.verdict == "promoted" else refused)
+    assert name.aliases == (promoted if case.outcome == "promoted" else refused)
     tags = name.tags(number)
-    assert (tags["gate.verdict"], tags["gate.reason"]) == (case.verdict, decision.reason)
+    assert (tags["gate.verdict"], tags["gate.reason"]) == (case.outcome, decision.reason)
     (entry,) = name.ledger.entries()
     assert (entry.version, entry.reason, entry.end) == (number, decision.reason, "done")
     record = name.record(entry.number, tmp_path)
@@ -58,16 +58,16 @@ def test_cases(server: Server, case: Case, tmp_path: Path) -> None:
 def test_a_champion_that_was_deleted_or_lost_its_alias(name: Name) -> None:
     name.judged(numbers(20))
     client().delete_registered_model_alias(name.name, "champion")
-    assert name.judged(numbers(30))[1].verdict == "promoted" and name.aliases["champion"] == 2
+    assert name.judged(numbers(30))[1].outcome == "promoted" and name.aliases["champion"] == 2
     client().delete_model_version(name.name, "2")
-    assert name.judged(numbers(40))[1].verdict == "promoted" and name.aliases["champion"] == 3
+    assert name.judged(numbers(40))[1].outcome == "promoted" and name.aliases["champion"] == 3
 
 
 def test_a_champion_that_somebody_has_set_in_mlflow(name: Name) -> None:
     name.judged(numbers(20))
     name.judged(numbers(40))
     client().set_registered_model_alias(name.name, "champion", "2")
-    assert name.judged(numbers(30))[1].verdict == "promoted" and name.aliases["champion"] == 3
+    assert name.judged(numbers(30))[1].outcome == "promoted" and name.aliases["champion"] == 3
 
 
 def test_a_registry_that_may_only_be_read(name: Name, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_a_server_that_dies_in_a_promotion_leaves_one_champion(
         assert len(str(told.value).splitlines()) == 1
     server.start()
     assert name.aliases.get("champion") == (number if moment == "after the champion" else 1)
-    assert judge(name.ledger, number, GATE, not_needed).verdict == "kept", "the decision that was written has been carried out"
+    assert judge(name.ledger, number, GATE, not_needed).outcome == "kept", "the decision that was written has been carried out"
     assert name.aliases == {"champion": number, "previous": 1} and name.tags(number)["gate.verdict"] == "promoted"
     assert [(entry.action, entry.version) for entry in name.ledger.entries()] == [("promote", 1), ("promote", number)]
     assert all(entry.end for entry in name.ledger.entries())

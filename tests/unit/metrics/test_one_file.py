@@ -113,7 +113,7 @@ def test_the_gate_bounds_it_and_decides_by_it(found: Evaluation) -> None:
     gate = GateSettings.model_validate({"primary": "frechet", "min_delta": 0.0}).model_copy(
         update={"primary": "toy_error", "max_toy_error": 0.25}
     )
-    assert decide(candidate, champion, gate).verdict == "promoted"
+    assert decide(candidate, champion, gate).outcome == "promoted"
     strict = gate.model_copy(update={"max_toy_error": 0.1})
     assert "toy_error is 20.00%, above gate.max_toy_error = 10.00%" in decide(candidate, champion, strict).reason
     assert "add toy to evaluate.metrics, or set gate.max_toy_error to 1" in decide(Contender(3, "3"), None, gate).reason

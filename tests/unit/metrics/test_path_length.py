@@ -13,7 +13,9 @@ from torch_fidelity.metric_ppl import KEY_METRIC_PPL_RAW, calculate_ppl
 from torch_fidelity.registry import SAMPLE_SIMILARITY_REGISTRY
 from torch_fidelity.sample_similarity_base import SampleSimilarityBase
 
+from atelier.config.metrics import Need
 from atelier.metrics.identity import MetricError
+from atelier.metrics.metric import View, chosen
 from atelier.metrics.path_length import path_length
 from atelier.networks.layers import ImageShape, LatentGenerator
 
@@ -213,3 +215,10 @@ def test_what_cannot_be_measured_is_refused(broken: float) -> None:
 
     with pytest.raises(MetricError, match="features of latent pair 3 are not finite; look for NaN in the generator"):
         path_length(Linear(), features, 9, seed=0)
+
+
+def test_a_generator_without_latents_has_none() -> None:
+    (metric,) = chosen(["path_length"])
+    view = View(16, 0, "s", "r", {Need.EXTRACTOR: Eyes(), Need.MODEL: nn.Identity()}, metric=metric)
+    with pytest.raises(MetricError, match=r"evaluate\.metrics: path_length needs a generator with a latent space"):
+        metric(view)

@@ -81,10 +81,11 @@ def test_what_it_depends_on_misses(
 
 
 def test_the_version_covers_each_source_file_of_both_packages() -> None:
-    """With one byte more in any file of metrics or extractors it is another version."""
+    """One byte more in a file of metrics or extractors makes another version; the metrics that use what is kept do not."""
     versions = {kept.code_version()["code"]}
     root = Path(kept.__file__).parents[1]
     sources = sorted([*(root / "metrics").rglob("*.py"), *(root / "extractors").rglob("*.py")])
+    kinds = [source for source in sources if source.parent.name == "kinds"]
     assert {"inception.py", "frechet.py", "reference.py", "classifier.py"} <= {source.name for source in sources}
     monkeypatch = pytest.MonkeyPatch()
     for changed in sources:
@@ -94,7 +95,7 @@ def test_the_version_covers_each_source_file_of_both_packages() -> None:
                 kept, "sha256_file", lambda path, changed=changed, real=real: "changed" if path == changed else real(path)
             )
             versions.add(kept.code_version.__wrapped__()["code"])
-    assert len(versions) == len(sources) + 1
+    assert kinds and len(versions) == len(sources) - len(kinds) + 1
 
 
 def test_an_entry_of_another_key_is_not_used(

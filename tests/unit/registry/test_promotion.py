@@ -35,9 +35,9 @@ def version_of(name: Name, number: int) -> Any:
 
 
 def test_the_first_the_worse_and_the_better(name: Name, tmp_path: Path) -> None:
-    assert name.judged(numbers(20))[1].verdict == "promoted" and name.aliases == {"champion": 1}
-    assert name.judged(numbers(25))[1].verdict == "refused" and name.aliases == {"champion": 1, "challenger": 2}
-    assert name.judged(numbers(15))[1].verdict == "promoted"
+    assert name.judged(numbers(20))[1].outcome == "promoted" and name.aliases == {"champion": 1}
+    assert name.judged(numbers(25))[1].outcome == "refused" and name.aliases == {"champion": 1, "challenger": 2}
+    assert name.judged(numbers(15))[1].outcome == "promoted"
     assert name.aliases == {"champion": 3, "previous": 1, "challenger": 2}
     assert name.tags(2)["gate.verdict"] == "refused" and name.tags(2)["gate.reason"].startswith("not better")
     assert name.tags(3)["gate.verdict"] == "promoted" and "better by 5" in name.tags(3)["gate.reason"]
@@ -61,14 +61,14 @@ def test_a_number_that_is_none_is_refused(name: Name, value: str) -> None:
     wrong = name.tags(number)[tag].replace('"value": 15', f'"value": {value}')
     client().set_model_version_tag(name.name, str(number), tag, wrong)
     decision = judge(name.ledger, number, GATE, not_needed)
-    assert decision.verdict == "refused" and "is damaged (frechet_efficientnet_lite0 is" in decision.reason
+    assert decision.outcome == "refused" and "is damaged (frechet_efficientnet_lite0 is" in decision.reason
     assert name.aliases == {"champion": 1, "challenger": number}
 
 
 def test_registering_the_champion_again_changes_nothing(name: Name) -> None:
     name.judged(numbers(20))
     before = name.ledger.entries()
-    assert judge(name.ledger, 1, GATE, not_needed).verdict == "kept"
+    assert judge(name.ledger, 1, GATE, not_needed).outcome == "kept"
     assert name.ledger.entries() == before and name.tags(1)["gate.verdict"] == "promoted"
 
 
@@ -76,7 +76,7 @@ def test_a_promotion_by_hand_in_mlflow_is_respected(name: Name) -> None:
     name.judged(numbers(20))
     name.judged(numbers(30))
     client().set_registered_model_alias(name.name, "champion", "2")
-    assert name.judged(numbers(25))[1].verdict == "promoted"  # better than 30, not than 20
+    assert name.judged(numbers(25))[1].outcome == "promoted"  # better than 30, not than 20
     assert name.aliases == {"champion": 3, "previous": 2, "challenger": 2}
 
 
@@ -87,8 +87,8 @@ def test_without_a_champion_the_next_that_passes_becomes_it(name: Name, gone: st
         client().delete_registered_model_alias(name.name, "champion")
     else:
         client().delete_model_version(name.name, "1")
-    assert name.judged(numbers(30, coverage=0.1))[1].verdict == "refused"
-    assert name.judged(numbers(30))[1].verdict == "promoted" and name.aliases == {"champion": 3, "challenger": 2}
+    assert name.judged(numbers(30, coverage=0.1))[1].outcome == "refused"
+    assert name.judged(numbers(30))[1].outcome == "promoted" and name.aliases == {"champion": 3, "challenger": 2}
 
 
 def measured_again(name: Name, number: int, measured: list[Measurement]) -> None:
@@ -96,8 +96,8 @@ def measured_again(name: Name, number: int, measured: list[Measurement]) -> None
         client().set_model_version_tag(name.name, str(number), f"{MEASUREMENT}{one.name}", json.dumps(one.to_dict()))
 
 
-@pytest.mark.parametrize(("value", "verdict"), [(40, "promoted"), (10, "refused")])
-def test_a_champion_of_another_identity_is_measured_again(name: Name, value: float, verdict: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("value", "outcome"), [(40, "promoted"), (10, "refused")])
+def test_a_champion_of_another_identity_is_measured_again(name: Name, value: float, outcome: str, tmp_path: Path) -> None:
     name.judged(numbers(1, reference="q"))
     asked: list[Any] = []
 
@@ -105,7 +105,7 @@ def test_a_champion_of_another_identity_is_measured_again(name: Name, value: flo
         asked.append(version.version)
         measured_again(name, int(version.version), numbers(value))
 
-    assert name.judged(numbers(20), again)[1].verdict == verdict
+    assert name.judged(numbers(20), again)[1].outcome == outcome
     assert [int(number) for number in asked] == [1]
     record = name.record(name.ledger.entries()[-1].number, tmp_path)
     assert record["inputs"]["champion_measured_again"] and record["inputs"]["champion"]["measurements"]
@@ -118,13 +118,13 @@ def test_a_champion_that_cannot_be_measured_again_stays(name: Name) -> None:
         raise AtelierError("its weights are gone")
 
     number, decision = name.judged(numbers(1), again)
-    assert decision.verdict == "refused" and "measuring it again failed: its weights are gone" in decision.reason
+    assert decision.outcome == "refused" and "measuring it again failed: its weights are gone" in decision.reason
     assert name.aliases == {"champion": 1, "challenger": number}
 
 
 def test_a_collapsed_candidate_costs_no_second_measurement(name: Name) -> None:
     name.judged(numbers(20, reference="q"))
-    assert name.judged(numbers(1, coverage=0.0), not_needed)[1].verdict == "refused"
+    assert name.judged(numbers(1, coverage=0.0), not_needed)[1].outcome == "refused"
 
 
 def test_a_champion_of_something_else_is_not_replaced_by_itself(name: Name) -> None:
@@ -135,7 +135,7 @@ def test_a_champion_of_something_else_is_not_replaced_by_itself(name: Name) -> N
         raise TrackingError("version 1 was not registered by Atelier")
 
     decision = name.judged(numbers(1), again)[1]
-    assert decision.verdict == "refused" and "not registered by Atelier" in decision.reason
+    assert decision.outcome == "refused" and "not registered by Atelier" in decision.reason
     with pytest.raises(TrackingError, match="not registered by Atelier"):
         promote(name.ledger, version_of(name, 1), "wanted")
 
@@ -164,7 +164,7 @@ def test_the_gate_does_not_bring_back_what_was_rolled_back(name: Name) -> None:
     name.judged(numbers(10))
     rollback(name.ledger, "it paints only eights")
     decision = judge(name.ledger, 2, GATE, not_needed)
-    assert decision.verdict == "refused" and "rolled back before (it paints only eights)" in decision.reason
+    assert decision.outcome == "refused" and "rolled back before (it paints only eights)" in decision.reason
     assert name.aliases == {"champion": 1, "challenger": 2}
     promote(name.ledger, version_of(name, 2), "mended")
     rollback(name.ledger, "no")

@@ -1,0 +1,98 @@
+"""A project in Python: its images packed, its generator trained, measured and sampled, in the folders that `dvc repro` uses.
+
+    from atelier import Project
+
+    project = Project.load(".", ["train.images=20000"])
+    project.prepare()
+    project.train()
+    print(project.evaluate().flat)
+    project.sample(16).save("samples.png")
+
+Nothing is written to MLflow and nothing is registered: for that there are `dvc repro` and the components.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from atelier.config.settings import Settings, load
+from atelier.data.pack import pack
+from atelier.data.packed import PackedDataset
+from atelier.io.pictures import grid
+from atelier.metrics.evaluator import Evaluation, Evaluator
+from atelier.metrics.while_training import measure_by_distance, watching
+from atelier.models.model import GeneratorInfo, load_generator, sample
+from atelier.tasks.find import find
+from atelier.tracking.provenance import git_state
+from atelier.training.checkpoint import Start
+from atelier.training.distributed import choose_device, ranks
+from atelier.training.run import run
+
+SETS = {"data": "base", "target": "target"}  # sections of params.yaml and their folders below data/
+MODELS = {
+    "train": ("data", "base"),
+    "finetune": ("target", "finetuned"),
+}  # sections, their images and their folders below models/
+
+
+class Project:
+    """The folder of a project, with its settings. Runs where an interrupted call stopped, since saves are kept in states/."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder, self.settings = folder, settings
+
+    @classmethod
+    def load(cls, folder: Path | str = ".", overrides: Sequence[str] = ()) -> Self:
+        """The project whose params.yaml lies in `folder`; `overrides` are SECTION.KEY=VALUE. Raises SettingsError."""
+        folder = Path(folder)
+        return cls(folder, load(folder / "params.yaml", list(overrides)))
+
+    def prepare(self, section: str = "data", workers: int = 0) -> PackedDataset:
+        """Packs the images of a section, "data" or "target", and returns them. Raises DataError."""
+        settings = getattr(self.settings, section)
+        if settings.path and "://" not in settings.path:
+            settings = settings.model_copy(update={"path": str(self.folder / settings.path)})
+        pack(settings, self._images(section), workers, section=section)
+        return PackedDataset(self._images(section))
+
+    def train(self, section: str = "train", device: str = "auto") -> GeneratorInfo:
+        """Trains by section "train" or, from that section's generator, by "finetune"; returns what generator.json says.
+
+        Raises Preempted after a signal, TrainingStopped on an alarm, DataError before `prepare`.
+        """
+        settings = getattr(self.settings, section)
+        of, name = MODELS[section]
+        images, chosen, task = PackedDataset(self._images(of)), choose_device(device), find(self.settings.model.task)
+        imitated = {product.name: images for product in task.products}
+        with ranks(chosen) as these:
+            watched = watching(self.settings.evaluate, settings)
+            measure, measured_by = measure_by_distance(imitated, watched, self.folder / "cache", these, chosen)
+            infos = run(
+                task, self.settings.model, settings, {"data": images}, self.folder / "models" / name,
+                self.folder / "states" / section, measure, measured_by, chosen, these, git_state(),
+                start=Start(self.folder / "models" / MODELS["train"][1]) if section == "finetune" else None,
+            )  # fmt: skip
+        return next(iter(infos.values()))
+
+    def evaluate(self, section: str = "train", device: str = "auto") -> Evaluation:
+        """Measures the generator of a section against its images by section "evaluate". Raises GeneratorError, MetricError."""
+        of, name = MODELS[section]
+        images = PackedDataset(self._images(of))
+        evaluator = Evaluator(images, self.settings.evaluate, self.folder / "cache", choose_device(device), keep=True)
+        generator = load_generator(self.folder / "models" / name, evaluator.device)
+        return evaluator.measure(generator, generator.info.classes)
+
+    def sample(self, count: int, seed: int = 0, section: str = "train") -> Image.Image:
+        """`count` images of a section's generator in a grid: the first of the seed. Raises GeneratorError."""
+        generator = load_generator(self.folder / "models" / MODELS[section][1])
+        images = np.concatenate(list(sample(generator, count, seed)))
+        return grid(images, math.ceil(math.sqrt(count)))
+
+    def _images(self, section: str) -> Path:
+        return self.folder / "data" / SETS[section]
