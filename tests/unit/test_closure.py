@@ -73,7 +73,6 @@ def test_an_architecture_has_no_other_in_its_closure(architecture: str) -> None:
 
 
 def test_what_is_found_by_its_name_is_in_the_closure(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(ROOT / "components", tree.parent / "components", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(dependencies, "ROOT", tree)
     (tree / "networks" / "toy.py").write_text("TOY = 1\n")
     (tree / "metrics" / "kinds" / "toy.py").write_text("from atelier.networks import toy\n")

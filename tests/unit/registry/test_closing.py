@@ -88,7 +88,7 @@ def test_the_first_of_two_registrations_is_not_the_end(client: MlflowClient) -> 
     closed = closing.close_pipeline("closing", "RUNNING", last=last)
     assert (closed.status, closed.text) == (
         "FINISHED",
-        "a gate closed, since a generator is of no use: evaluate_finetuned found fid is 500",
+        "a gate closed, since a generator is rejected: evaluate_finetuned found fid is 500",
     )
     ended("register_finetuned")
     assert closing.close_pipeline("closing", "RUNNING", last=last).text == "done"
