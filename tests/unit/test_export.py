@@ -32,9 +32,12 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
         export_onnx(checkpoint, tmp_path / "generator.onnx")
         written = onnx.load(tmp_path / "generator.onnx")
         assert {one.key: json.loads(one.value) for one in written.metadata_props} == {
-            "format": 1,
+            "format": 2,
             "architecture": "dcgan",
-            "latent_dim": LATENT,
+            "takes": {
+                "noise": {"kind": "noise", "size": LATENT, "truncation": True},
+                **({"label": {"kind": "label", "classes": len(CLASSES)}} if conditional else {}),
+            },
             "resolution": 32,
             "channels": 3,
             "classes": CLASSES if conditional else [],
