@@ -72,7 +72,7 @@ class Project:
         imitated = {product.name: images for product in task.products}
         with ranks(chosen) as these:
             watched = watching(self.settings.evaluate, settings)
-            measure, measured_by = measure_by_distance(imitated, watched, self.folder / "cache", these, chosen)
+            measure, measured_by = measure_by_distance(task, imitated, watched, self.folder / "cache", these, chosen)
             infos = run(
                 task, self.settings.model, settings, {"data": images}, self.folder / "models" / name,
                 self.folder / "states" / section, measure, measured_by, chosen, these, git_state(),
@@ -86,7 +86,7 @@ class Project:
         images = PackedDataset(self._images(of))
         evaluator = Evaluator(images, self.settings.evaluate, self.folder / "cache", choose_device(device), keep=True)
         generator = load_generator(self.folder / "models" / name, evaluator.device)
-        return evaluator.measure(generator, generator.info.classes)
+        return evaluator.measure(generator, generator.info.classes, find(generator.info.task).sampling)
 
     def sample(self, count: int, seed: int = 0, section: str = "train") -> Image.Image:
         """`count` images of a section's generator in a grid: the first of the seed. Raises GeneratorError."""

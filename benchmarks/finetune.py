@@ -92,7 +92,9 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
     changed |= {"seed": seed, "images": budget.images, "evaluate_every": budget.evaluate_every}
     kind = type(section) if way.fine_tuned else TrainSettings  # FreezeD is for what was trained before
     chosen = kind(**{key: getattr(section, key) for key in kind.model_fields} | changed)
-    measure, measured_by = measure_by_distance({"generator": target}, watching(settings.evaluate, chosen), CACHE, Ranks(), device)
+    measure, measured_by = measure_by_distance(
+        Generation, {"generator": target}, watching(settings.evaluate, chosen), CACHE, Ranks(), device
+    )
     output = folder / f"{name}-{seed}"
     start = Start(BASE) if way.fine_tuned else None
     run(

@@ -53,6 +53,8 @@ from atelier.networks.layers import Generator
 from atelier.report.gallery import Neighbors, neighbors, picture, rows
 from atelier.report.html import MAX_NEIGHBORS, write_report
 from atelier.report.page import page
+from atelier.tasks.find import find
+from atelier.tasks.sampling import Sampling
 from atelier.tracking.closing import OBJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
@@ -158,16 +160,22 @@ def evaluate(
 
 
 def _measured(generator: Generator, evaluator: Evaluator) -> Evaluation:
-    return replace(evaluator.measure(generator, generator.info.classes), generator=generator.sha256)
+    return replace(evaluator.measure(generator, generator.info.classes, _sampling(generator)), generator=generator.sha256)
+
+
+def _sampling(generator: Generator) -> Sampling:
+    return find(generator.info.task).sampling
 
 
 def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbors | None:
     """The real images nearest to the first generated ones; None when nothing was measured by features."""
     if evaluation.features is None or evaluator.reference is None or evaluator.extractor is None:
         return None
-    classes, batches = generator.info.classes, -(-MAX_NEIGHBORS // evaluator.settings.batch)
-    images = np.concatenate(list(islice(evaluator.sample(generator, classes), batches)))[:MAX_NEIGHBORS]
-    names = evaluator.drawn(generator, classes)[: len(images)]
+    sampler = evaluator.sampler(generator, generator.info.classes, _sampling(generator))
+    batch = evaluator.settings.batch
+    samples = islice(sampler(batch), -(-MAX_NEIGHBORS // batch))
+    images = np.concatenate([one.images for one in samples])[:MAX_NEIGHBORS]
+    names = sampler.classes[: len(images)]
     space = f"{evaluator.extractor.name} features"
     return neighbors(images, evaluation.features, evaluator.reference, evaluator.dataset, space, classes=names)
 

@@ -164,7 +164,7 @@ def train(
                 print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
         start = Start(parent) if parent else None
-        measure, measured_by = measure_by_distance(imitated, watching(evaluate, settings), cache, these, chosen)
+        measure, measured_by = measure_by_distance(task, imitated, watching(evaluate, settings), cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:
             return RunFolder(states, run_key(task, model, settings, sets, measured_by, start), mirror)

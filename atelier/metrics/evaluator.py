@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -36,12 +36,11 @@ from atelier.metrics.metric import (
     needs_of,
 )  # fmt: skip
 from atelier.metrics.reference import Reference, load_reference
-from atelier.models.model import sample
-from atelier.networks import inputs
 from atelier.networks.layers import Generator
+from atelier.tasks.sampling import Sampler, Sampling, SeededSampler
 from atelier.training.distributed import Ranks
 
-SAMPLING = "classes, where there are any, as often as among the reference images; truncation 1"
+SAMPLING = SeededSampler.identity  # of images that come from elsewhere, too
 OPTION = "evaluate.metrics"
 OF_GENERATED = frozenset({Need.CLASSES, Need.TARGET, Need.MODEL})  # needs that real images cannot meet
 
@@ -156,38 +155,23 @@ class Evaluator:
     def _reference(self, extractor: Extractor, images: PackedDataset, keep: bool = True) -> Reference:
         return load_reference(images, extractor, self.cache, self.settings.seed, keep, self.progress)
 
-    def sample(self, generator: Generator, classes: Sequence[str], turn: tuple[int, int] = (0, 1)) -> Iterator[np.ndarray]:
-        """Yields the images of a generator that are measured, uint8 [n,C,H,W]; `classes` are its classes' names, in order.
+    def sampler(self, generator: Generator, classes: Sequence[str], sampling: Sampling = SeededSampler) -> Sampler:
+        """The images of a generator that are measured; `classes` are its classes' names, in order."""
+        return sampling(generator, classes, self.dataset, self.settings.samples, self.settings.seed)
 
-        A class is drawn as often as it occurs among the reference images, or the distance would say how uneven those are. If
-        the two have no class in common, classes are drawn uniformly. `turn` as in atelier.models.model.sample.
-        """
-        settings, weights = self.settings, self._weights(classes)
-        return sample(generator, settings.samples, settings.seed, settings.batch, class_weights=weights, turn=turn)
-
-    def drawn(self, generator: Generator, classes: Sequence[str]) -> list[str]:
-        """The class of each image that `sample` yields, by name; [] where the generator takes none."""
-        settings, weights = self.settings, self._weights(classes)
-        labels = inputs.draw(generator.takes, settings.samples, settings.seed, weights).get("label")
-        return [] if labels is None else [classes[label] for label in labels.tolist()]
-
-    def _weights(self, classes: Sequence[str]) -> np.ndarray | None:
-        shares = self.dataset.manifest.class_shares(self.dataset.split)
-        weights = np.array([shares.get(name, 0.0) for name in classes])
-        return weights if weights.any() else None
-
-    def measure(self, generator: Generator, classes: Sequence[str]) -> Evaluation:
-        """Measures the images of a generator, and the generator itself where a metric needs it. `classes` as in `sample`.
+    def measure(self, generator: Generator, classes: Sequence[str], sampling: Sampling = SeededSampler) -> Evaluation:
+        """Measures the images of a generator, and the generator itself where a metric needs it; the rest as in `sampler`.
 
         The ranks share the images and their features; each gets all numbers, equal to the bit to those of one process. Raises
         MetricError for a metric that needs what there is not.
         """
         samples, batch = self.settings.samples, self.settings.batch
         counts = [min(batch, samples - start) for start in range(0, samples, batch)]
-        given = self._given(self.drawn(generator, classes), generator)
+        sampler = self.sampler(generator, classes, sampling)
+        given = self._given(sampler.classes, generator, sampler.has_target or None)
         with naming_remedy(lambda: of_a_measurement(batch)):
-            own = map(self._columns, self.sample(generator, classes, (self.ranks.rank, self.ranks.world)), repeat(None))
-            return self._evaluation(self.ranks.in_turn(own, counts, self._width(), self.device), given)
+            own = (self._columns(*one) for one in sampler(batch, (self.ranks.rank, self.ranks.world)))
+            return self._evaluation(self.ranks.in_turn(own, counts, self._width(), self.device), given, sampler.identity)
 
     def __call__(
         self, images: Iterable[np.ndarray], classes: Sequence[str] = (), target: Iterable[np.ndarray] | None = None
@@ -200,7 +184,7 @@ class Evaluator:
         """
         given = self._given(classes, target=target)
         pairs = zip(images, repeat(None) if target is None else target, strict=target is not None)
-        return self._evaluation((self._columns(*pair) for pair in pairs), given)
+        return self._evaluation((self._columns(*pair) for pair in pairs), given, SAMPLING)
 
     def _columns(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
         """Features of the images and the columns of each reader side by side, float32 [n, width]."""
@@ -218,9 +202,7 @@ class Evaluator:
     def _dim(self) -> int:
         return self.extractor.dim if self.extractor and self._extracts else 0
 
-    def _given(
-        self, names: Sequence[str], model: nn.Module | None = None, target: Iterable[np.ndarray] | None = None
-    ) -> dict[Need, Any]:
+    def _given(self, names: Sequence[str], model: nn.Module | None = None, target: object = None) -> dict[Need, Any]:
         """The needs that the generated images meet. Raises MetricError where that is not enough."""
         known = self.dataset.classes
         classes = None
@@ -232,7 +214,7 @@ class Evaluator:
         check_needs(self.metrics, self._met() | given.keys(), OPTION)
         return given
 
-    def _evaluation(self, rows: Iterable[np.ndarray], given: dict[Need, Any]) -> Evaluation:
+    def _evaluation(self, rows: Iterable[np.ndarray], given: dict[Need, Any], sampling: str) -> Evaluation:
         settings, dim = self.settings, self._dim()
         stream = FeatureStream(dim, settings.samples, True, self.cache) if dim else None
         columns: list[np.ndarray] = []
@@ -257,6 +239,6 @@ class Evaluator:
             Need.HELD_OUT: self._held_out,
         }
         real = f"{self.dataset.content_hash}:{self.dataset.split}"
-        view = View(count, settings.seed, SAMPLING, real, parts | given, OPTION, self._bias, settings.batch, memory=self._memory)
+        view = View(count, settings.seed, sampling, real, parts | given, OPTION, self._bias, settings.batch, memory=self._memory)
         results = measure(self.metrics, view, self.readers, np.concatenate(columns))
         return Evaluation(**vars(results), features=stream.features if stream else None)

@@ -19,6 +19,7 @@ from atelier.metrics.cache import code_version
 from atelier.metrics.evaluator import Evaluator
 from atelier.metrics.identity import Measurement
 from atelier.networks.layers import Generator
+from atelier.tasks.base import Task
 from atelier.training.distributed import Ranks
 
 WATCHED: list[Metric] = ["frechet", "kernel", "prdc"]  # the first chooses; the others need no more features
@@ -30,7 +31,12 @@ def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSet
 
 
 def measure_by_distance(
-    imitated: Mapping[str, PackedDataset], settings: EvaluateSettings, cache: Path, ranks: Ranks, device: torch.device
+    task: type[Task],
+    imitated: Mapping[str, PackedDataset],
+    settings: EvaluateSettings,
+    cache: Path,
+    ranks: Ranks,
+    device: torch.device,
 ) -> tuple[Callable[[Mapping[str, nn.Module]], tuple[float, dict[str, Any]]], dict[str, Any]]:
     """A function from the averages of products to their mean distance, and what that number depends on besides them.
 
@@ -56,7 +62,7 @@ def measure_by_distance(
         for name, average in averages.items():
             images = imitated[name]
             assert isinstance(average, Generator)  # products are
-            found = evaluators[images.folder].measure(average, images.classes)
+            found = evaluators[images.folder].measure(average, images.classes, task.sampling)
             distance = acceptance.distance(found)
             assert distance is not None  # `watching` asks for it
             distances.append(distance)

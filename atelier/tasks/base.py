@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from atelier.config.model import ModelSettings
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import Player
+from atelier.tasks.sampling import Sampling, SeededSampler
 
 Batch = dict[str, Tensor]
 """Real records by field: images float [N, C, H, W] in [-1, 1], labels int64 [N]. Of several sets each field is `SET.FIELD`."""
@@ -108,6 +109,7 @@ class Task(ABC):
     networks: dict[str, Player]
     updates: tuple[Update, ...]
     products: tuple[Product, ...]
+    sampling: ClassVar[Sampling] = SeededSampler  # what is measured of a product
     memory: dict[str, float]
     undecided: float = 0.0
     normalized: bool = False  # by batch norm, for which micro-batches change more than rounding

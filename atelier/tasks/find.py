@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 
+from atelier.config.model import tasks
+from atelier.config.section import SettingsError
 from atelier.tasks.base import Task
 
 
@@ -13,7 +15,9 @@ def module(name: str) -> str:
 
 
 def find(name: str) -> type[Task]:
-    """The task of that name, one of `atelier.config.model.tasks`."""
+    """The task of that name. Raises SettingsError where this version has none of that name."""
+    if name not in (known := tasks()):
+        raise SettingsError(f"there is no task {name} in this version of Atelier, which knows {', '.join(known)}")
     found: type[Task] = importlib.import_module(module(name)).TASK
     return found
 

@@ -78,7 +78,7 @@ def test_what_is_found_by_its_name_is_in_the_closure(tree: Path, monkeypatch: py
     (tree / "metrics" / "kinds" / "toy.py").write_text("from atelier.networks import toy\n")
     train, evaluate, prepare = (set(dependencies.code(f"python -m components.{name}", DCGAN)) for name in COMMANDS)
     assert {"atelier/networks/toy.py", "atelier/metrics", "atelier/networks/${model.architecture}.py"} <= train & evaluate
-    assert "atelier/tasks/${model.task}" in train - evaluate
+    assert "atelier/tasks/${model.task}" in train & evaluate
     assert not any(path.startswith(("atelier/networks", "atelier/metrics", "atelier/tasks")) for path in prepare)
 
 

@@ -149,7 +149,8 @@ def test_classes_are_drawn_as_often_as_they_occur(
     evaluator = Evaluator(dataset, measured(samples=1000, metrics=["frechet"]), tmp_path, progress=False)
 
     def shares(*classes: str) -> list[float]:
-        levels = np.concatenate(list(evaluator.sample(Painter(len(classes)), classes)))[:, 0, 0, 0] // 10
+        sampler = evaluator.sampler(Painter(len(classes)), classes)
+        levels = np.concatenate([one.images for one in sampler(64)])[:, 0, 0, 0] // 10
         return [float((levels == index).mean()) for index in range(max(len(classes), 1))]
 
     assert shares("b", "a") == pytest.approx([0.2, 0.8], abs=0.04)
