@@ -102,8 +102,9 @@ class Probe(Protocol):
 class Task(ABC):
     """Networks and losses of what is learnt. Networks are initialized from torch's global generator.
 
-    `updates` happen in this order. `memory` holds the running means of regularizers: with the networks, all that a loss depends
-    on; it is saved with the run. `undecided` is the loss of a discriminator that says nothing, 0 where there is no such scale.
+    `updates` happen in this order. `memory` (running means) and `pools` (tensors by name, such as images of earlier steps) are,
+    with the networks, all that a loss depends on; they are saved with the run, and equal on all ranks. `undecided` is the loss of
+    a discriminator that says nothing, 0 where there is no such scale.
     """
 
     networks: dict[str, Player]
@@ -111,8 +112,12 @@ class Task(ABC):
     products: tuple[Product, ...]
     sampling: ClassVar[Sampling] = SeededSampler  # what is measured of a product
     memory: dict[str, float]
+    pools: dict[str, Tensor]
     undecided: float = 0.0
     normalized: bool = False  # by batch norm, for which micro-batches change more than rounding
+
+    def __init__(self) -> None:
+        self.memory, self.pools = {}, {}
 
     @classmethod
     @abstractmethod

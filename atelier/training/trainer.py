@@ -270,6 +270,7 @@ class Trainer:
         for meter in (self.meter, self.signal):
             meter.reset()
         self.task.memory.clear()
+        self.task.pools.clear()
         scale = self.learner.slow_down(slower)
         rates = " and ".join(f"lr_{role} at {factor:g} of what params.yaml says" for role, factor in scale.items())
         return f"rolled back to {best['images'] if best else 0} images, with {rates}"
@@ -331,6 +332,8 @@ class Trainer:
         """All tensors by group, and all values."""
         self.clock.add_to(self.chronicle.history["compute"])
         tensors = {**self.learner.tensors(), "random": states.random_state(self.device)}
+        if self.task.pools:
+            tensors["pools"] = self.task.pools
         values = {
             "run_key": self.folder.key,
             "rounding": states.rounding(self.settings.accumulate, self.device),
@@ -363,5 +366,6 @@ class Trainer:
         self.ada.load_state_dict(values["ada"])
         self.balance.level = values["balance"]
         self.task.memory.update(values["memory"])
+        self.task.pools.update({name: pool.to(self.device) for name, pool in tensors.get("pools", {}).items()})
         self.meter.restore(values["meters"]["points"], self.device)
         self.signal.restore(values["meters"]["signal"], self.device)

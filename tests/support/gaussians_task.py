@@ -40,7 +40,7 @@ class Gaussians(AdversarialTask):
     @classmethod
     def build(cls, model: Any, train: Any, data: Any) -> Self:
         task = cls()
-        task.train, task.objective, task.memory = train, OBJECTIVES[train.objective], {}
+        task.train, task.objective = train, OBJECTIVES[train.objective]
         task.networks = {"critic": Dense(2, 1), "points": Dense(LATENT, 2)}
         return task
 

@@ -30,7 +30,7 @@ class Twins(AdversarialTask):
         task = cls()
         (images,) = data.values()
         shape = ImageShape(images.resolution, images.channels, len(images.classes))
-        task.objective, task.memory, task.latent_dim = OBJECTIVES[train.objective], {}, model.latent_dim
+        task.objective, task.latent_dim = OBJECTIVES[train.objective], model.latent_dim
         built = [zoo.build(model, shape) for _ in TWINS]
         task.networks = dict(zip(TWINS, (generator for generator, _ in built), strict=True))
         task.networks["discriminator"] = built[0][1]
@@ -42,15 +42,25 @@ class Twins(AdversarialTask):
     def loss(self, update: Update, batch: Batch, draws: Tensor, weights: StepWeights) -> Loss:
         label, judge = batch["label"], self.networks["discriminator"]
         real = judge(batch["image"], label).logits
-        fakes = [judge(self.networks[name](draws[:, n], label), label).logits for n, name in enumerate(TWINS)]
+        made = [self.networks[name](draws[:, n], label) for n, name in enumerate(TWINS)]
+        if update.role == "discriminator" and "left" in self.pools:  # which judges what was made a step ago
+            made[0] = self.pools["left"]
+        fakes = [judge(images, label).logits for images in made]
         loss = torch.stack([getattr(self.objective, update.role)(real, fake) for fake in fakes]).mean()
         logged = {f"loss_{update.role}": loss.detach()}
         if update.role == "discriminator":
             logged |= {"real_logits": real.detach(), "fake_logits": fakes[0].detach()}
+        else:
+            logged["made"] = made[0].detach()
         return Loss(loss, logged)
 
     def after(self, update: Update, logged: Logged) -> None:
         self.memory["updates"] = self.memory.get("updates", 0.0) + 1
+        if "made" in logged:
+            self.pools["left"] = logged["made"]
+
+    def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
+        return super().signals(update, {name: values for name, values in logged.items() if name != "made"})
 
     def probe(self, examples: Examples) -> Pairs:
         return Pairs(next(examples.training(16)), torch.randn(16, 8, generator=torch.Generator().manual_seed(0)))

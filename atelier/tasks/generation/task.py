@@ -15,7 +15,7 @@ from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
-from atelier.losses.regularizers import Memory, Regularizer, Seen, chosen
+from atelier.losses.regularizers import Regularizer, Seen, chosen
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, Player, Verdict
 from atelier.networks.modes import differentiated_twice
@@ -62,6 +62,7 @@ class Generation(AdversarialTask):
         return cls(model, train, ImageShape(images.resolution, images.channels, len(images.classes) if model.conditional else 0))
 
     def __init__(self, model: ModelSettings, train: TrainSettings, shape: ImageShape) -> None:
+        super().__init__()
         self.train = train
         self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
@@ -75,7 +76,6 @@ class Generation(AdversarialTask):
                 part.recomputed = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
         self.terms = chosen(train)
-        self.memory: Memory = {}
         self._paint: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
         self._see: Callable[..., Verdict] = compiled(self.discriminator) if train.compile else self.discriminator
 
