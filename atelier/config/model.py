@@ -18,6 +18,7 @@ from atelier.config.training import TrainSettings
 
 AUXILIARY = "auxiliary classifier"  # of the discriminator
 SUFFIX = "_settings"
+TASK = "generation"  # of all that was written before there was a choice
 STAGES = {
     28: 3,
     32: 4,
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
     Architecture = str
     TaskName = str
 else:
-    Architecture, TaskName = Literal[architectures()], Literal[tasks()]
+    Architecture, TaskName = Literal[architectures()], Literal[tasks() or (TASK,)]  # no task travels with a registered model
 
 
 class ModelSettings(Section):
@@ -90,7 +91,7 @@ class ModelSettings(Section):
     nothing, so that `dvc exp run -S model.architecture=...` can choose.
     """
 
-    task: TaskName = Field(default="generation", description="what is learnt: a folder of atelier/tasks/")
+    task: TaskName = Field(default=TASK, description="what is learnt: a folder of atelier/tasks/")
     architecture: Architecture = Field(description="family of networks, whose own keys are in the section of its name")
     conditional: bool = Field(description="condition both networks on the class label")
     conditioning: Literal["projection", "concatenation", "auxiliary"] = Field(

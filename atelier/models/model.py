@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from atelier.config.model import ModelSettings
+from atelier.config.model import TASK, ModelSettings
 from atelier.config.section import SettingsError, first_problem
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write, canonical_json, read_json, sha256_file
@@ -52,7 +52,7 @@ class GeneratorInfo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     format: Literal[2] = 2
-    task: str = "generation"
+    task: str = TASK
     product: str = "generator"
     model: dict[str, Any]
     takes: Takes

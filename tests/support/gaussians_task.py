@@ -48,7 +48,7 @@ class Gaussians(AdversarialTask):
         return torch.randn(count, LATENT)
 
     def loss(self, update: Update, batch: Batch, draws: Tensor, weights: StepWeights) -> Loss:
-        real, fake = batch["image"].requires_grad_(), self.networks["points"](draws)
+        real, fake = batch["image"].requires_grad_(), self.networks["points"](draws).requires_grad_()
         judged = [self.networks["critic"](images).flatten() for images in (real, fake)]
         loss = getattr(self.objective, update.role)(*judged)
         logged = {f"loss_{update.role}": loss.detach()}

@@ -19,6 +19,7 @@ from atelier.training.preemption import Preempted
 from tests.support.alarms import POINTS, digits_settings, train
 from tests.support.gaussians import MODES, covered, duel
 
+LEAST = {"ring": 8, "grid": 6}  # of 8 and 25 Gaussians; so soon a healthy run has 7 to 15 of the grid, a collapsed one 1 or 2
 HEALTHY = ("train.objective=relativistic", "train.regularizers.r1=0.1", "train.regularizers.r2=0.1")
 
 
@@ -29,7 +30,7 @@ HEALTHY = ("train.objective=relativistic", "train.regularizers.r1=0.1", "train.r
 def test_healthy_runs_raise_no_alarm(seed: int, digits: PackedDataset, tmp_path: Path) -> None:
     for kind in MODES:
         generator, history = duel(kind, tmp_path / kind, f"train.seed={seed}", *HEALTHY, *POINTS)
-        assert not history["alarms"] and covered(generator, kind) >= 8
+        assert not history["alarms"] and covered(generator, kind) >= LEAST[kind]
     chosen = digits_settings(
         f"train.seed={seed}", "train.objective=nonsaturating", "train.regularizers.r1=0.1", "model.conditional=false"
     )
