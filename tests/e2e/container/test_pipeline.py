@@ -115,7 +115,7 @@ def test_every_task_left_its_outputs(run: Run) -> None:
         "evaluate-finetuned/samples",
         "register-base/registration/registration.json",
         "register-finetuned/registration/registration.json",
-        "register/summary",
+        "register-base/summary",
         "finish/summary",
     ):
         assert (run.tasks / file).stat().st_size, file
