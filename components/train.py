@@ -60,14 +60,14 @@ from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
 from atelier.metrics.while_training import measure_by_distance, watching
-from atelier.models.model import INFO, GeneratorInfo
+from atelier.models.model import GeneratorInfo
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import resolve
 from atelier.tasks.find import find
 from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.provenance import git_state
 from atelier.tracking.step_run import step_run
-from atelier.training.checkpoint import Start, read_history
+from atelier.training.checkpoint import SUMMARY, Start, read_history
 from atelier.training.diagnosis import remarks
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
 from atelier.training.history import told
@@ -140,7 +140,7 @@ def train(
         if settings.init_from == BASE and base is None and resume_run is None:
             raise SettingsError("finetune.init_from is base: say with --base which checkpoint that is, or give --init-from")
         init_from = str(base) if settings.init_from == BASE else settings.init_from
-    check_output(output, INFO)
+    check_output(output, SUMMARY)
     check_folders(resume_run.parent if resume_run else states, cache)
     chosen = choose_device(device)
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
@@ -221,7 +221,7 @@ def main() -> None:
 
 
 def report(output: Path, info: GeneratorInfo) -> None:
-    """Prints the checkpoint in a line, and what the duel had come to; under torchrun the first rank does."""
+    """Prints the checkpoint in a line, and the remarks on its training; under torchrun the first rank does."""
     if os.environ.get("RANK", "0") == "0":
         metric = info.metric
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")

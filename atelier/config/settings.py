@@ -46,7 +46,7 @@ class Settings(Section):
                     f"target.{key} is {target} but data.{key} is {base}; fine-tuning keeps the networks: set both alike"
                 )
         for name in ("train", "finetune"):
-            self._check_duel(name, getattr(self, name))
+            self._check_training(name, getattr(self, name))
         if self.model.conditional and not (self.data.labels and self.target.labels):
             raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")
         for name in self.evaluate.metrics:
@@ -60,27 +60,27 @@ class Settings(Section):
         self.model.family.check(self.data.resolution)
         return self
 
-    def _check_duel(self, name: str, duel: TrainSettings) -> None:
+    def _check_training(self, name: str, train: TrainSettings) -> None:
         """Refuses what the family and the regularisers cannot do together. Raises ValueError."""
-        model, penalised = self.model, duel.penalises_gradients
-        model.family.check_training(name, duel)
-        if duel.clip > 0 and model.family.spectral_norm:
+        model, penalised = self.model, train.penalises_gradients
+        model.family.check_training(name, train)
+        if train.clip > 0 and model.family.spectral_norm:
             raise ValueError(
                 f"{name}.clip bounds weights that {model.architecture} divides by their spectral norm; set {name}.clip: 0.0"
             )
-        if duel.objective == "wasserstein" and not (duel.clip > 0 or penalised or model.family.spectral_norm):
+        if train.objective == "wasserstein" and not (train.clip > 0 or penalised or model.family.spectral_norm):
             raise ValueError(
                 f"{name}.objective: wasserstein has no bound unless D's slope has one; set "
                 f"{name}.regularizers.gradient_penalty: 10.0 (WGAN-GP) or {name}.clip: 0.01, or take a family with spectral norm"
             )
-        for one in duel.regularizers.chosen():
+        for one in train.regularizers.chosen():
             if one.needs and one.needs not in model.offers:
                 remedy = "choose model.conditioning: auxiliary" if one.needs == AUXILIARY else "choose a family that has it"
                 raise ValueError(
                     f"{name}.regularizers.{one.key} needs {one.needs}, which {model.architecture} with conditioning "
                     f"{model.conditioning} has not; take it out, or {remedy}"
                 )
-        if AUXILIARY in model.offers and AUXILIARY not in {one.needs for one in duel.regularizers.chosen()}:
+        if AUXILIARY in model.offers and AUXILIARY not in {one.needs for one in train.regularizers.chosen()}:
             raise ValueError(
                 f"model.conditioning: auxiliary learns the labels by a regularizer alone; set "
                 f"{name}.regularizers.classification: 1.0"

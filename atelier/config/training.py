@@ -92,7 +92,7 @@ def _with(keys: frozenset[str]) -> type[Regularizers]:
 
 
 class TrainSettings(Section):
-    """The duel: objective, penalties, optimisers, augmentation, and what is saved, measured and watched.
+    """Training: objective, penalties, optimizers, augmentation, and what is saved, measured and watched.
 
     A key has a default if it counts only where another one chooses it.
     """
@@ -231,7 +231,7 @@ class TrainSettings(Section):
 
 
 class FinetuneSettings(TrainSettings):
-    """The same duel on the target images, from a trained generator, its discriminator and its EMA."""
+    """The same on the target images, from a trained generator, its discriminator and its EMA."""
 
     init_from: Annotated[str, Field(min_length=1)] = Field(
         description="base (the generator of this pipeline), a checkpoint folder, or models:/NAME@ALIAS or models:/NAME/VERSION "

@@ -1,4 +1,4 @@
-"""Regularisers of the duel, as equations; regularizers.py says what they are computed of and adds them to the losses.
+"""Regularizers as equations; regularizers.py says what they are computed of and adds them to the losses.
 
 R1, R2             Mescheder et al. 2018, eq. 9 and 10: gamma / 2 E[|grad D|^2] on real (R1) or on generated images (R2)
 gradient penalty   Gulrajani et al. 2017, eq. 3: lambda E[(|grad D(x')| - 1)^2], x' between a real and a generated image

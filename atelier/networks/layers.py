@@ -53,7 +53,7 @@ class Verdict(NamedTuple):
 
 
 class Player(nn.Module):
-    """One of the two networks of the duel."""
+    """A network that learns: it hears of the progress, and may compute activations again instead of keeping them."""
 
     recomputed = False  # whether `passing` saves memory
 

@@ -21,7 +21,7 @@ MORE_VARIETY = "raise r1 and r2, lower the learning rates, or use augment: ada"
 
 @dataclass(frozen=True)
 class Remark:
-    """A sentence on one side of the duel (`about`: balance, memory, variety or reach); `warns` if something should be done."""
+    """A sentence on one side of a training (`about`: balance, memory, variety, reach); `warns` if something should be done."""
 
     about: str
     text: str
