@@ -71,7 +71,7 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 test: $(STAMP) ## the quick tests, each in one process (3 minutes)
 	@$(PYTEST) tests/unit
 
-test-all: $(STAMP) ## the tests that start servers and processes, or take long (21 minutes)
+test-all: $(STAMP) ## the tests that start servers and processes, or take long (24 minutes)
 	@$(PYTEST) tests/integration
 
 test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (8 minutes)
