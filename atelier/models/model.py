@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -212,23 +212,26 @@ def at_once(resolution: int, most: int = 64) -> int:
     return max(1, most * 256**2 // max(resolution, 256) ** 2)
 
 
-@torch.inference_mode()
 def sample(
-    generator: Generator,
-    count: int,
-    seed: int,
-    batch: int | None = None,
-    labels: torch.Tensor | None = None,
-    class_weights: np.ndarray | None = None,
-    turn: tuple[int, int] = (0, 1),
+    generator: Generator, count: int, seed: int, batch: int | None = None, labels: torch.Tensor | None = None
 ) -> Iterator[np.ndarray]:
     """Yields uint8 batches [n,C,H,W], `count` images in all: a pure function of its arguments but for `batch` (None: at_once).
 
-    `labels` int64 [count] fixes the classes; otherwise they are drawn with `class_weights` (uniform when None). `turn` = (rank,
-    world) leaves out all but each world-th batch from number `rank` on, for ranks that share the work.
+    `labels` int64 [count] fixes the classes; otherwise they are drawn uniformly.
     """
-    given = inputs.draw(generator.takes, count, seed, class_weights) | ({} if labels is None else {"label": labels})
-    batch = batch or at_once(generator.shape.resolution)
+    given = inputs.draw(generator.takes, count, seed) | ({} if labels is None else {"label": labels})
+    return generate(generator, given, batch or at_once(generator.shape.resolution))
+
+
+@torch.inference_mode()
+def generate(
+    generator: Generator, given: Mapping[str, torch.Tensor], batch: int, turn: tuple[int, int] = (0, 1)
+) -> Iterator[np.ndarray]:
+    """Yields uint8 batches [n,C,H,W] of inputs [count, ...] by name.
+
+    `turn` = (rank, world) leaves out all but each world-th batch from number `rank` on, for ranks that share the work.
+    """
+    count = len(next(iter(given.values())))
     device = next(generator.parameters()).device
     rank, world = turn
     for start in range(rank * batch, count, world * batch):
@@ -249,13 +252,7 @@ def slerp(first: np.ndarray, second: np.ndarray, share: float | np.ndarray) -> n
     return np.where(bent, curved, first + (second - first) * share)
 
 
-def draw_latents(
-    latent_dim: int, classes: int, count: int, seed: int, class_weights: np.ndarray | None = None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def draw_latents(latent_dim: int, classes: int, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Standard normal latents [count, latent_dim] and labels int64 [count] (None without classes), from `seed` alone."""
-    rng = torch.Generator().manual_seed(seed)
-    latents = torch.randn(count, latent_dim, generator=rng)
-    if not classes:
-        return latents, None
-    weights = torch.ones(classes) if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float)
-    return latents, torch.multinomial(weights, count, replacement=True, generator=rng)
+    drawn = inputs.draw(inputs.of_latents(latent_dim, classes), count, seed)
+    return drawn["noise"], drawn.get("label")

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from atelier.data.packed import PackedDataset
-from atelier.models.model import sample
+from atelier.models.model import generate
 from atelier.networks import inputs
 from atelier.networks.layers import Generator
 
@@ -51,13 +51,13 @@ class SeededSampler:
     has_target = False
 
     def __init__(self, generator: Generator, names: Sequence[str], imitated: PackedDataset, count: int, seed: int) -> None:
-        self.generator, self.count, self.seed = generator, count, seed
         shares = imitated.manifest.class_shares(imitated.split)
         weights = np.array([shares.get(name, 0.0) for name in names])
-        self.weights = weights if weights.any() else None
-        labels = inputs.draw(generator.takes, count, seed, self.weights).get("label")
+        self.generator = generator
+        self.given = inputs.draw(generator.takes, count, seed, weights if weights.any() else None)
+        labels = self.given.get("label")
         self.classes = [] if labels is None else [names[label] for label in labels.tolist()]
 
     def __call__(self, batch: int, turn: tuple[int, int] = (0, 1)) -> Iterator[Sample]:
-        for images in sample(self.generator, self.count, self.seed, batch, class_weights=self.weights, turn=turn):
+        for images in generate(self.generator, self.given, batch, turn):
             yield Sample(images)
