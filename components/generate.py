@@ -20,8 +20,6 @@ what the paths hold:
 from __future__ import annotations
 
 import base64
-import html
-import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -36,9 +34,9 @@ if TYPE_CHECKING:
     from atelier.models.model import GeneratorInfo
     from atelier.networks.inputs import Picture
 
-MANIFEST, REQUEST, REGISTRY = "manifest.json", "request.json", "models:/"
-COUNT, AT_ONCE, SHOWN = 16, 64, 64
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+MANIFEST, REQUEST = "manifest.json", "request.json"
+COUNT, AT_ONCE, SHOWN, COLUMNS = 16, 64, 64, 8
+MOST_PIXELS = 10**8  # of a picture that is given, as of those that train
 
 
 class RequestError(AtelierError):
@@ -47,15 +45,14 @@ class RequestError(AtelierError):
 
 def _sheet(images: list[dict[str, Any]], folder: Path) -> str:
     """A page with the first pictures."""
-    figures = [
-        f'<img alt="{html.escape(one["file"])}" src="data:image/png;base64,'
-        f'{base64.b64encode((folder / one["file"]).read_bytes()).decode()}">'
-        for one in images[:SHOWN]
-    ]
-    style = "img { width: 96px; image-rendering: pixelated; margin: 2px }"
-    return (
-        f"<!doctype html><style>{style}</style><p>{len(images)} images, of which {len(figures)} are shown</p>{''.join(figures)}"
-    )
+    import numpy as np
+    from PIL import Image
+
+    from atelier.io.pictures import grid, png
+    from atelier.report.page import page
+
+    shown = [np.atleast_3d(np.asarray(Image.open(folder / one["file"]))).transpose(2, 0, 1) for one in images[:SHOWN]]
+    return page(f"{len(images)} images, of which {len(shown)} are shown", png(grid(np.stack(shown), COLUMNS)))
 
 
 @component(
@@ -82,11 +79,12 @@ def generate(
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
     take, GeneratorError, TrackingError, WriteError.
     """
+    from atelier.registry.fetch import located
     from atelier.training.distributed import choose_device  # which loads PyTorch
 
     check_output(output, MANIFEST)
     check_folders(cache)
-    folder = located(model, cache)
+    folder = located(model, cache, players=False)
     served = _served(folder, str(choose_device(device)))
     records = _records(served.info, count, seed, classes, truncation, inputs or [])
     _read(
@@ -102,15 +100,6 @@ def generate(
         atomic_write(aside / MANIFEST, canonical_json(manifest | {"images": images}))
     shutil.rmtree(part)
     return images
-
-
-def located(model: Path, cache: Path) -> Path:
-    """The folder of a model, a copy in the cache where the registry has it."""
-    if not str(model).startswith(REGISTRY):
-        return model
-    from atelier.registry.fetch import load_checkpoint
-
-    return load_checkpoint(str(model), cache / "registered" / str(model).removeprefix(REGISTRY).replace("/", "@"), players=False)
 
 
 def takes(info: GeneratorInfo) -> str:
@@ -180,6 +169,7 @@ def _records(
 
 def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """The pictures of each image by input's name; where several inputs have many, they go side by side. Raises RequestError."""
+    from atelier.data.sources.folders import is_image
     from atelier.networks.inputs import Picture
 
     wanted = {name: kind for name, kind in info.takes.items() if isinstance(kind, Picture)}
@@ -189,9 +179,9 @@ def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]
         if not found or name not in wanted:
             raise RequestError(f"--input {one}: no picture that this model takes; it takes\n{takes(info)}")
         place = Path(path)
-        files = sorted(file for file in place.rglob("*") if file.suffix.lower() in PICTURES) if place.is_dir() else [place]
+        files = sorted(file for file in place.rglob("*") if is_image(file.name)) if place.is_dir() else [place]
         if not files or not files[0].is_file():
-            raise RequestError(f"--input {one}: no pictures there; give a file, or a folder of {', '.join(PICTURES)}")
+            raise RequestError(f"--input {one}: no pictures there; give a file, or a folder of pictures")
         given.setdefault(name, []).extend(files)
     if missing := [name for name in wanted if name not in given]:
         raise RequestError(f"this model needs --input {missing[0]}=PATH; it takes\n{takes(info)}")
@@ -253,23 +243,29 @@ def _read(served: Any, records: list[dict[str, Any]]) -> Any:
 def _encoded(info: GeneratorInfo, record: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its pictures as the model takes them."""
     return {
-        name: _square(value, info.takes[name].resolution) if isinstance(value, Path) else value  # type: ignore[union-attr]
+        name: _square(value, info.takes[name]) if isinstance(value, Path) else value  # type: ignore[arg-type]
         for name, value in record.items()
     }
 
 
-def _square(file: Path, resolution: int) -> str:
-    """A picture as a PNG in base64: the middle, of this side. Raises RequestError."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def _square(file: Path, kind: Picture) -> str:
+    """A picture as a PNG in base64, processed as images are that train. Raises RequestError."""
+    import numpy as np
 
+    from atelier.data.errors import Rejected
+    from atelier.data.process import Recipe, process
+    from atelier.io.pictures import png
+    from atelier.models.pyfunc import picture
+
+    side = kind.resolution
+    recipe = Recipe(
+        side, kind.channels, fit="crop", margin=0, filter="lanczos", background="#000000", min_side=1, max_pixels=MOST_PIXELS
+    )
     try:
-        with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        pixels = process(file.read_bytes(), recipe).pixels
+    except (OSError, Rejected) as error:
         raise RequestError(f"{file}: cannot be read as a picture ({error}); give another, or convert it to PNG") from error
-    buffer = io.BytesIO()
-    ImageOps.fit(upright, (resolution, resolution), Image.Resampling.LANCZOS).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(png(picture(np.frombuffer(pixels, np.uint8).reshape(side, side, kind.channels)))).decode()
 
 
 def main() -> None:
@@ -281,8 +277,9 @@ def main() -> None:
         parser.error("give --model and --output (or --describe)")
     if args.describe:
         from atelier.models.model import read_info
+        from atelier.registry.fetch import located
 
-        print(takes(read_info(located(args.model, args.cache))))
+        print(takes(read_info(located(args.model, args.cache, players=False))))
         return
     made = cli.call(generate, args)
     print(f"{args.output}: {len(made)} images")

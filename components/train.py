@@ -61,7 +61,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
 from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import GeneratorInfo
-from atelier.registry.fetch import load_checkpoint
+from atelier.registry.fetch import REGISTRY, copy_of, load_checkpoint
 from atelier.registry.versions import resolve
 from atelier.tasks.find import find
 from atelier.tracking.observer import MlflowObserver
@@ -77,7 +77,7 @@ from components import cli, resume
 from components.contract import CACHE, DEVICE, STEP, Dataset, In, Model, Option, Out, component
 from components.packing import packed_otherwise
 
-REGISTRY, BASE = "models:/", "base"
+BASE = "base"
 SECTIONS = {"train": "data", "finetune": "target"}  # of params.yaml, which the images of a step are of
 PREEMPTIONS = 10  # of a training, after each of which it goes on
 
@@ -157,14 +157,13 @@ def train(
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
         images = PackedDataset(data)
         task, sets = find(model.task), {"data": images}
-        imitated = {product.name: sets[product.imitates] for product in task.products}
         if packing:
             differing = packed_otherwise(images.manifest, data, packing, SECTIONS[section])
             if differing and these.first:
                 print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
         start = Start(parent) if parent else None
-        measure, measured_by = measure_by_distance(task, imitated, watching(evaluate, settings), cache, these, chosen)
+        measure, measured_by = measure_by_distance(task, sets, watching(evaluate, settings), cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:
             return RunFolder(states, run_key(task, model, settings, sets, measured_by, start), mirror)
@@ -201,7 +200,7 @@ def _fetched(where: str, cache: Path, these: Ranks, device: torch.device) -> tup
     """
     if not where.startswith(REGISTRY):
         return Path(where), where
-    copy = cache / "registered" / where.removeprefix(REGISTRY).replace("/", "@")
+    copy = copy_of(where, cache)
     if these.first:
         version = resolve(where)
         where = f"{REGISTRY}{version.name}/{version.version}"

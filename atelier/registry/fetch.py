@@ -31,7 +31,22 @@ from atelier.training.checkpoint import PLAYERS
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+REGISTRY = "models:/"
 HASHES = {WEIGHTS: GENERATOR_HASH, INFO: INFO_HASH, PLAYERS: PLAYERS_HASH}
+
+
+def copy_of(uri: str, cache: Path) -> Path:
+    """Where the copy of a registered generator lies in a cache."""
+    return cache / "registered" / uri.removeprefix(REGISTRY).replace("/", "@")
+
+
+def located(where: Path | str, cache: Path, players: bool = True) -> Path:
+    """The folder of a checkpoint: `where` itself, or the copy of a registered generator (models:/...), fetched if it has to be.
+
+    Raises as `load_checkpoint`.
+    """
+    uri = str(where)
+    return load_checkpoint(uri, copy_of(uri, cache), players) if uri.startswith(REGISTRY) else Path(where)
 
 
 def load_checkpoint(uri: str, output: Path, players: bool = True) -> Path:
