@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.tasks.generation.task import Generation
-from atelier.training import run as running
 from atelier.training.checkpoint import read_history
-from atelier.training.distributed import Ranks
 from atelier.training.history import Observer
-from tests.support.driver import pixel_distance, tiny
+from tests.support import runs
+from tests.support.driver import tiny
 
 DIGITS = ("train.evaluate_every=8000", "train.augment=none", "train.log_every=1000", "train.images=32000")
 POINTS = ("train.images=80000", "train.log_every=2000")
@@ -32,18 +29,5 @@ def train(
     task: type[Generation] = Generation,
 ) -> dict[str, Any]:
     """The history of a run on one thread."""
-    running.run(
-        task,
-        chosen.model,
-        chosen.train,
-        {"data": data},
-        folder / "model",
-        folder / "states",
-        pixel_distance(data),
-        {},
-        torch.device("cpu"),
-        Ranks(),
-        git={},
-        observers=observers or [],
-    )
+    runs.train(chosen, data, folder, task=task, observers=observers or [])
     return read_history(folder / "model")

@@ -9,11 +9,9 @@ import torch
 from atelier.config import settings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
-from atelier.training.distributed import Ranks
-from atelier.training.run import run
-from tests.support.driver import pixel_distance, tiny
+from tests.support.driver import tiny
+from tests.support.runs import train
 from tests.support.small import PARAMS
 
 CPU = torch.device("cpu")
@@ -27,19 +25,7 @@ def few_digits(folder: Path, holdout: float) -> PackedDataset:
 def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str, float]]:
     """The curves of a run."""
     chosen = tiny("train.evaluate_from=0.5", "train.evaluate_every=1000000", "train.augment=none", *overrides)
-    run(
-        Generation,
-        chosen.model,
-        chosen.train,
-        {"data": data},
-        folder / "model",
-        folder / "states",
-        pixel_distance(data),
-        {},
-        CPU,
-        Ranks(),
-        git={},
-    )
+    train(chosen, data, folder)
     return read_history(folder / "model")["points"]
 
 

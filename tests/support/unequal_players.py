@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from atelier.data.packed import PackedDataset
-from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
-from atelier.training.distributed import Ranks
-from atelier.training.run import run
-from tests.support.driver import pixel_distance, tiny
+from tests.support.driver import tiny
+from tests.support.runs import train
 
 UNEQUAL = (
     "train.regularizers.r1=0.2",
@@ -26,18 +22,5 @@ LENGTH = ("train.images=25600", "train.log_every=2560")
 def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str, float]]:
     """The curves of a run."""
     chosen = tiny(*UNEQUAL, *LENGTH, *overrides)
-    model, states = folder / "model", folder / "states"
-    run(
-        Generation,
-        chosen.model,
-        chosen.train,
-        {"data": data},
-        model,
-        states,
-        pixel_distance(data),
-        {},
-        torch.device("cpu"),
-        Ranks(),
-        {},
-    )
-    return read_history(model)["points"]
+    train(chosen, data, folder)
+    return read_history(folder / "model")["points"]

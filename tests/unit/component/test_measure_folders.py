@@ -394,9 +394,6 @@ def test_a_score_needs_a_network_with_classes(
     generated: Path, reference: Path, asset: Callable[[str], Path], tmp_path: Path, passes: list[int]
 ) -> None:
     weights = str(asset("weights/inception-2015-12-05-upto-Mixed_7a.pth"))
-    with pytest.raises(
-        MetricError,
-        match="inception at layer 768: inception_score needs a network with classes",
-    ):
+    with pytest.raises(MetricError, match="inception at layer 768: inception_score needs a network with classes"):
         measure(generated, reference, tmp_path, "inception_score", extractor="inception", weights=weights, layer="768")
     assert not passes

@@ -25,11 +25,11 @@ from atelier.tasks.generation.task import Generation
 from atelier.training import batches
 from atelier.training.batches import Batches
 from atelier.training.distributed import DistributedError, Ranks, choose_device
-from atelier.training.run import run
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
 from tests.support.devices import CUDA, DEVICES
 from tests.support.driver import FAMILIES, pixel_distance, tiny
+from tests.support.runs import train
 from tests.support.updates import labeled
 
 COUNT = 8
@@ -128,10 +128,7 @@ def test_streamed_batches_are_the_resident_ones(device: str, digits: PackedDatas
 def trained(settings: Settings, data: PackedDataset, folder: Path, device: str) -> dict[str, Tensor]:
     """The networks at the end of a run, whose convolutions on a GPU are those of float32 and the same each time."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        run(
-            Generation, settings.model, settings.train, {"data": data}, folder / "model", folder / "states",
-            pixel_distance(data), {}, torch.device(device), Ranks(), {},
-        )  # fmt: skip
+        train(settings, data, folder, device=torch.device(device))
     return load_file(folder / "model" / "players.safetensors")
 
 

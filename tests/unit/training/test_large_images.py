@@ -21,11 +21,10 @@ from atelier.models.model import at_once, from_uint8, load_generator, sample, to
 from atelier.networks.layers import ImageShape
 from atelier.tasks.generation.probe import COMPARED, GenerationProbe, reduced
 from atelier.tasks.generation.task import Generation
-from atelier.training.distributed import Ranks
-from atelier.training.run import run
-from tests.support.driver import pixel_distance, tiny
+from tests.support.driver import tiny
 from tests.support.examples import Given
 from tests.support.large_images import SMALL
+from tests.support.runs import train as run_generation
 from tests.support.small import PARAMS
 from tests.support.small_models import model
 
@@ -48,20 +47,8 @@ def test_from_files_to_a_generator(
     train = tiny(
         *small, "train.images=4", "train.batch=2", "train.augment=none", "train.evaluate_every=4", "model.conditional=false"
     )
-    infos = run(
-        Generation,
-        train.model,
-        train.train,
-        {"data": data},
-        tmp_path / "model",
-        tmp_path / "states",
-        pixel_distance(data),
-        {},
-        torch.device("cpu"),
-        Ranks(),
-        git={},
-    )
-    assert infos["generator"].resolution == 512
+    info = run_generation(train, data, tmp_path)
+    assert info.resolution == 512
     (images,) = sample(load_generator(tmp_path / "model"), 3, 0)
     assert images.shape == (3, 1, 512, 512)
     with Image.open(tmp_path / "model" / "grids" / "000000004.png") as sheet:

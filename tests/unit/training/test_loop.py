@@ -17,15 +17,13 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorError, GeneratorInfo, load_generator, sample
 from atelier.tasks.generation.probe import pairwise_distance
-from atelier.tasks.generation.task import Generation
 from atelier.training import trainer
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import Start, read_history
-from atelier.training.distributed import Ranks
 from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
-from atelier.training.run import run
 from atelier.training.trainer import Measure
+from tests.support import runs
 from tests.support.checkpoint_weights import weights
 from tests.support.driver import pixel_distance, tiny
 
@@ -41,23 +39,7 @@ def train(
     observers: Sequence[Observer] = (),
 ) -> GeneratorInfo:
     settings = chosen.finetune if start else chosen.train
-    measure = measure or pixel_distance(data)
-    infos = run(
-        Generation,
-        chosen.model,
-        settings,
-        {"data": data},
-        folder / "model",
-        folder / "states",
-        measure,
-        {},
-        CPU,
-        Ranks(),
-        git={},
-        observers=observers,
-        start=start,
-    )
-    return infos["generator"]
+    return runs.train(chosen, data, folder, measure, settings, start=start, observers=observers)
 
 
 def test_same_settings_same_bytes_and_another_seed_other_bytes(digits: PackedDataset, tmp_path: Path) -> None:

@@ -13,16 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from atelier.config.section import SettingsError
-from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_measurement, of_a_step
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
-from atelier.training.distributed import Ranks
-from atelier.training.run import run
-from tests.support.driver import FAMILIES, pixel_distance, tiny
+from tests.support.driver import FAMILIES, tiny
+from tests.support.runs import train
 from tests.support.updates import UPDATES, labeled
 
 SHAPE, COUNT = ImageShape(28, 1, 3), 8
@@ -89,23 +87,6 @@ def test_compile_and_checkpointing_exclude_each_other() -> None:
         tiny("train.checkpointing=true", "train.compile=true")
 
 
-def train(settings: Settings, data: PackedDataset, folder: Path) -> None:
-    device, ranks = torch.device("cpu"), Ranks()
-    run(
-        Generation,
-        settings.model,
-        settings.train,
-        {"data": data},
-        folder / "model",
-        folder / "states",
-        pixel_distance(data),
-        {},
-        device,
-        ranks,
-        {},
-    )
-
-
 def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
     digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,10 +126,7 @@ def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tm
     settings = tiny("train.save_every=4096")
     states = tmp_path / "states"
     with pytest.raises(OutOfMemory, match=r"evaluate\.batch: 32"):
-        run(
-            Generation, settings.model, settings.train, {"data": digits}, tmp_path / "model", states, too_large, {},
-            torch.device("cpu"), Ranks(), {},
-        )  # fmt: skip
+        train(settings, digits, tmp_path, too_large)
     (save,) = states.glob("*/step-*")
     assert int(save.name.removeprefix("step-")) * 32 >= 0.2 * 4096
     assert torch.equal(load_file(save / "random.safetensors")["torch"], before[0])

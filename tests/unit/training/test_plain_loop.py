@@ -17,10 +17,9 @@ from atelier.networks.layers import LatentGenerator, Player
 from atelier.tasks.base import Update
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from atelier.training.batches import Batches
-from atelier.training.distributed import Ranks
-from atelier.training.run import run
 from benchmarks.plain_loop import PlainLoop
 from tests.support.driver import FAMILIES, pixel_distance, tiny
+from tests.support.runs import train
 
 CPU = torch.device("cpu")
 STEPS, BATCH = 3, 16
@@ -83,19 +82,7 @@ def engine(
         return pixel_distance(data)(averages)
 
     monkeypatch.setattr(Generation, "draw", recorded)
-    run(
-        Generation,
-        settings.model,
-        settings.train,
-        {"data": data},
-        folder / "model",
-        folder / "states",
-        measure,
-        {},
-        CPU,
-        Ranks(),
-        git={},
-    )
+    train(settings, data, folder, measure)
     return ended, began, drawn
 
 
