@@ -22,13 +22,15 @@ import numpy as np
 from PIL import Image
 
 from atelier.config.settings import Settings, load
+from atelier.config.training import FinetuneSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import GeneratorInfo, load_generator, sample
-from atelier.tasks.find import find
+from atelier.registry.fetch import located
+from atelier.tasks.find import find, sampling_of
 from atelier.tracking.provenance import git_state
 from atelier.training.checkpoint import Start
 from atelier.training.distributed import choose_device, ranks
@@ -62,21 +64,20 @@ class Project:
         return PackedDataset(self._images(section))
 
     def train(self, section: str = "train", device: str = "auto") -> GeneratorInfo:
-        """Trains by section "train" or, from that section's generator, by "finetune"; returns what generator.json says.
+        """Trains by section "train" or, from the generator that it names, by "finetune"; returns what generator.json says.
 
         Raises Preempted after a signal, TrainingStopped on an alarm, DataError before `prepare`.
         """
         settings = getattr(self.settings, section)
         of, name = MODELS[section]
-        images, chosen, task = PackedDataset(self._images(of)), choose_device(device), find(self.settings.model.task)
-        imitated = {product.name: images for product in task.products}
+        sets, chosen, task = {"data": PackedDataset(self._images(of))}, choose_device(device), find(self.settings.model.task)
         with ranks(chosen) as these:
             watched = watching(self.settings.evaluate, settings)
-            measure, measured_by = measure_by_distance(task, imitated, watched, self.folder / "cache", these, chosen)
+            measure, measured_by = measure_by_distance(task, sets, watched, self.folder / "cache", these, chosen)
             infos = run(
-                task, self.settings.model, settings, {"data": images}, self.folder / "models" / name,
+                task, self.settings.model, settings, sets, self.folder / "models" / name,
                 self.folder / "states" / section, measure, measured_by, chosen, these, git_state(),
-                start=Start(self.folder / "models" / MODELS["train"][1]) if section == "finetune" else None,
+                start=Start(self._beginning(settings)) if isinstance(settings, FinetuneSettings) else None,
             )  # fmt: skip
         return next(iter(infos.values()))
 
@@ -86,13 +87,18 @@ class Project:
         images = PackedDataset(self._images(of))
         evaluator = Evaluator(images, self.settings.evaluate, self.folder / "cache", choose_device(device), keep=True)
         generator = load_generator(self.folder / "models" / name, evaluator.device)
-        return evaluator.measure(generator, generator.info.classes, find(generator.info.task).sampling)
+        return evaluator.measure(generator, generator.info.classes, sampling_of(generator))
 
     def sample(self, count: int, seed: int = 0, section: str = "train") -> Image.Image:
         """`count` images of a section's generator in a grid: the first of the seed. Raises GeneratorError."""
         generator = load_generator(self.folder / "models" / MODELS[section][1])
         images = np.concatenate(list(sample(generator, count, seed)))
         return grid(images, math.ceil(math.sqrt(count)))
+
+    def _beginning(self, settings: FinetuneSettings) -> Path:
+        """The checkpoint from which fine-tuning begins, which "base" says is the project's own."""
+        own = self.folder / "models" / MODELS["train"][1]
+        return own if settings.init_from == "base" else located(settings.init_from, self.folder / "cache")
 
     def _images(self, section: str) -> Path:
         return self.folder / "data" / SETS[section]

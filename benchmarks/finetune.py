@@ -93,7 +93,7 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
     kind = type(section) if way.fine_tuned else TrainSettings  # FreezeD is for what was trained before
     chosen = kind(**{key: getattr(section, key) for key in kind.model_fields} | changed)
     measure, measured_by = measure_by_distance(
-        Generation, {"generator": target}, watching(settings.evaluate, chosen), CACHE, Ranks(), device
+        Generation, {"data": target}, watching(settings.evaluate, chosen), CACHE, Ranks(), device
     )
     output = folder / f"{name}-{seed}"
     start = Start(BASE) if way.fine_tuned else None

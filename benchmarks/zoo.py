@@ -135,7 +135,7 @@ def _train(
     observers: list[Observer],
 ) -> None:
     watched = watching(settings.evaluate, settings.train)
-    measure, measured_by = measure_by_distance(Generation, {"generator": data}, watched, CACHE, Ranks(), device)
+    measure, measured_by = measure_by_distance(Generation, {"data": data}, watched, CACHE, Ranks(), device)
     run(
         Generation,
         settings.model,

@@ -53,8 +53,7 @@ from atelier.networks.layers import Generator
 from atelier.report.gallery import Neighbors, neighbors, picture, rows
 from atelier.report.html import MAX_NEIGHBORS, write_report
 from atelier.report.page import page
-from atelier.tasks.find import find
-from atelier.tasks.sampling import Sampling
+from atelier.tasks.find import sampling_of
 from atelier.tracking.closing import OBJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
@@ -160,18 +159,14 @@ def evaluate(
 
 
 def _measured(generator: Generator, evaluator: Evaluator) -> Evaluation:
-    return replace(evaluator.measure(generator, generator.info.classes, _sampling(generator)), generator=generator.sha256)
-
-
-def _sampling(generator: Generator) -> Sampling:
-    return find(generator.info.task).sampling
+    return replace(evaluator.measure(generator, generator.info.classes, sampling_of(generator)), generator=generator.sha256)
 
 
 def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbors | None:
     """The real images nearest to the first generated ones; None when nothing was measured by features."""
     if evaluation.features is None or evaluator.reference is None or evaluator.extractor is None:
         return None
-    sampler = evaluator.sampler(generator, generator.info.classes, _sampling(generator))
+    sampler = evaluator.sampler(generator, generator.info.classes, sampling_of(generator))
     batch = evaluator.settings.batch
     samples = islice(sampler(batch), -(-MAX_NEIGHBORS // batch))
     images = np.concatenate([one.images for one in samples])[:MAX_NEIGHBORS]

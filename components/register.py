@@ -176,7 +176,7 @@ def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache:
     from atelier.models.model import load_generator
     from atelier.registry.fetch import load_checkpoint
     from atelier.registry.register import keep_numbers
-    from atelier.tasks.find import find
+    from atelier.tasks.find import sampling_of
     from atelier.training.distributed import choose_device
 
     def measure(version: ModelVersion) -> None:
@@ -185,7 +185,7 @@ def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache:
         with tempfile.TemporaryDirectory() as scratch:
             generator = load_generator(load_checkpoint(uri, Path(scratch) / "checkpoint"), choose_device(device))
             evaluator = Evaluator(PackedDataset(data), measuring, cache, choose_device(device))
-            found = evaluator.measure(generator, generator.info.classes, find(generator.info.task).sampling)
+            found = evaluator.measure(generator, generator.info.classes, sampling_of(generator))
         keep_numbers(run, version, found.measurements)
 
     return measure

@@ -32,7 +32,7 @@ def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSet
 
 def measure_by_distance(
     task: type[Task],
-    imitated: Mapping[str, PackedDataset],
+    data: Mapping[str, PackedDataset],
     settings: EvaluateSettings,
     cache: Path,
     ranks: Ranks,
@@ -40,11 +40,14 @@ def measure_by_distance(
 ) -> tuple[Callable[[Mapping[str, nn.Module]], tuple[float, dict[str, Any]]], dict[str, Any]]:
     """A function from the averages of products to their mean distance, and what that number depends on besides them.
 
-    `imitated` are the products' sets by the products' names. Beside the distance stand its "identity" (that of the first product)
-    and "metrics" by name; of several products each name begins with its own.
+    `data` are the task's sets by name, among them those that its products imitate. Beside the distance stand its "identity" (that
+    of the first product) and "metrics" by name; of several products each name begins with its own.
     """
-    sets = {images.folder: images for images in imitated.values()}
-    evaluators = {path: Evaluator(images, settings, cache, device, progress=False, ranks=ranks) for path, images in sets.items()}
+    imitated = {product.name: product.imitates for product in task.products}
+    evaluators = {
+        name: Evaluator(data[name], settings, cache, device, progress=False, ranks=ranks)
+        for name in dict.fromkeys(imitated.values())
+    }
     extractor = next(iter(evaluators.values())).extractor
     assert extractor is not None  # the distance needs one
     measured_by = {
@@ -60,9 +63,9 @@ def measure_by_distance(
     def measure(averages: Mapping[str, nn.Module]) -> tuple[float, dict[str, Any]]:
         distances, metrics = list[Measurement](), dict[str, float]()
         for name, average in averages.items():
-            images = imitated[name]
+            evaluator = evaluators[imitated[name]]
             assert isinstance(average, Generator)  # products are
-            found = evaluators[images.folder].measure(average, images.classes, task.sampling)
+            found = evaluator.measure(average, evaluator.dataset.classes, task.sampling)
             distance = acceptance.distance(found)
             assert distance is not None  # `watching` asks for it
             distances.append(distance)

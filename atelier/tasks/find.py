@@ -6,7 +6,9 @@ import importlib
 
 from atelier.config.model import tasks
 from atelier.config.section import SettingsError
+from atelier.networks.layers import Generator
 from atelier.tasks.base import Task
+from atelier.tasks.sampling import Sampling
 
 
 def module(name: str) -> str:
@@ -20,6 +22,11 @@ def find(name: str) -> type[Task]:
         raise SettingsError(f"there is no task {name} in this version of Atelier, which knows {', '.join(known)}")
     found: type[Task] = importlib.import_module(module(name)).TASK
     return found
+
+
+def sampling_of(generator: Generator) -> Sampling:
+    """What is measured of a generator that was loaded. Raises SettingsError as `find` does."""
+    return find(generator.info.task).sampling
 
 
 def name_of(task: type[Task]) -> str:

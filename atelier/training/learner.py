@@ -56,8 +56,8 @@ class Learner:
                 group["betas"] = (settings.beta1, cosine(settings.beta2, settings.beta2_final, progress))
 
     def parameters(self, update: Update) -> list[nn.Parameter]:
-        """The parameters of an update's networks that have a gradient."""
-        return [parameter for parameter in self._parameters[update.name] if parameter.grad is not None]
+        """The parameters of an update's networks."""
+        return self._parameters[update.name]
 
     @torch.no_grad()
     def update_averages(self, seen: int) -> None:
