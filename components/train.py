@@ -52,10 +52,10 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
+from atelier.config.settings import Settings
 from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
@@ -78,7 +78,6 @@ from components.contract import CACHE, DEVICE, STEP, Dataset, In, Model, Option,
 from components.packing import packed_otherwise
 
 BASE = "base"
-SECTIONS = {"train": "data", "finetune": "target"}  # of params.yaml, which the images of a step are of
 PREEMPTIONS = 10  # of a training, after each of which it goes on
 
 
@@ -125,7 +124,7 @@ def train(
     base: Annotated[In[Model] | None, 'the checkpoint that init_from "base" means'] = None,
     step: Annotated[str, STEP] = "",
     mirror: Annotated[str | None, Option("s3://bucket/prefix that saves go to as well (default: none)", metavar="S3")] = None,
-    packing: DataSettings | None = None,
+    packing: Settings | None = None,
 ) -> GeneratorInfo:
     """Trains on the packed images of `data` and writes the checkpoint folder `output`.
 
@@ -133,8 +132,8 @@ def train(
     `init_from` is a checkpoint folder or models:/NAME@ALIAS; without it fine-tuning begins where its settings say, "base" being
     the folder `base`. `resume_run` is a run's folder of saves, and stands for `states` and `init_from`. `step` is the name of the
     MLflow run in `experiment`. `mirror` is an s3:// prefix for copies of the saves. `packing` says how the images should have
-    been packed; None where that is known. Raises Preempted (state saved, run again), TrainingStopped, StateError, DataError,
-    StorageError and others.
+    been packed; None where they are known to be. Raises Preempted (state saved, run again), TrainingStopped, StateError,
+    DataError, StorageError and others.
     """
     if init_from is None and isinstance(settings, FinetuneSettings):
         if settings.init_from == BASE and base is None and resume_run is None:
@@ -158,7 +157,7 @@ def train(
         images = PackedDataset(data)
         task, sets = find(model.task), {"data": images}
         if packing:
-            differing = packed_otherwise(images.manifest, data, packing, SECTIONS[section])
+            differing = packed_otherwise(images.manifest, data, packing, settings.sets["data"])
             if differing and these.first:
                 print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
@@ -216,7 +215,7 @@ def main() -> None:
         args.set.append(f"finetune.init_from={args.init_from}")
         args.init_from = None
     settings = cli.settings(args)
-    report(args.output, cli.call(train, args, settings, packing=getattr(settings, SECTIONS[args.section])))
+    report(args.output, cli.call(train, args, settings, packing=settings))
 
 
 def report(output: Path, info: GeneratorInfo) -> None:

@@ -195,6 +195,10 @@ def _task(name: str, component: Component[..., Any], options: dict[str, list[str
     values: dict[str, Any] = {}
     for argument in component.arguments.values():
         given = options.get(argument.flag)
+        if not given and argument.option and not argument.optional and not argument.option.default:
+            raise PipelineError(
+                f"dvc.yaml: stage {name}: {argument.flag} is missing; `python -m {component.reference.partition(':')[0]} --help`"
+            )
         if argument.direction is Direction.OUT or not given or argument.name in PLACES:
             continue
         if argument.direction is None:

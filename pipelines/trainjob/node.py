@@ -27,14 +27,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from atelier.config.section import parse
-from atelier.config.settings import SECTIONS
 from atelier.errors import AtelierError
 from atelier.io.storage import StorageAway, StorageError
 from atelier.models.model import GeneratorInfo
 from atelier.training.preemption import Preempted
 from components import cli
-from components.contract import ORIGIN
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
 
 NODES, NODE, RANKS, ADDRESS, PORT = "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE", "PET_MASTER_ADDR", "PET_MASTER_PORT"
@@ -159,9 +156,8 @@ def rank(uri: str, work: Path) -> None:
 def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
     from components.train import train
 
-    step, sections = job["step"], dict(job["sections"])
-    for section in ("model", step):
-        sections[section] = parse(sections[section], SECTIONS[section], origin=ORIGIN, prefix=section)
+    step = job["step"]
+    settings = {name: train.readings[name].received(value, step) for name, value in job["settings"].items()}
     places: dict[str, Any] = {
         "data": work / DATA,
         "output": work / CHECKPOINT,
@@ -170,7 +166,7 @@ def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
         "mirror": job["mirror"],
     }
     base = work / BASE if BASE in job else None
-    return train(**train.settings(sections, step), **places, section=step, base=base)
+    return train(**settings, **places, section=step, base=base)
 
 
 def _fetch(files: JobFiles, work: Path) -> None:
