@@ -78,7 +78,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             chosen = fetched(Path(scratch)) | {"resolution": 32}
             values = {f"data.{key}": value for key, value in chosen.items()}
-            values |= {"target.resolution": 32, "target.channels": chosen["channels"]}
+            values |= {"data.target.resolution": 32, "data.target.channels": chosen["channels"]}
             settings = load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()])
             manifest = pack(settings.data, output)
         print(f"{output}: {manifest.count} images of {manifest.resolution} px, {len(manifest.classes)} classes")

@@ -57,9 +57,9 @@ def _describe(manifest: Manifest) -> dict[str, Any]:
 @component(READS, light=True, reusable=True, describe=_describe)
 def prepare(
     settings: DataSettings,
-    section: Section,
     output: Annotated[Out[Dataset], "where the packed images go, or the part"],
     experiment: str,
+    section: Section,
     step: Step = "",
     workers: Workers = 0,
     raw: Raw = None,
@@ -80,11 +80,11 @@ def prepare(
 @component(READS, light=True, reusable=True, describe=lambda count: {"count": count})
 def prepare_part(
     settings: DataSettings,
-    section: Section,
     part: int,
     parts: int,
     output: Out[Part],
     experiment: str,
+    section: Section,
     step: Step = "",
     workers: Workers = 0,
     raw: Raw = None,
@@ -105,10 +105,10 @@ def prepare_part(
 @component(READS, light=True, reusable=True, describe=_describe)
 def merge_parts(
     settings: DataSettings,
-    section: Section,
     parts: list[In[Part]],
     output: Out[Dataset],
     experiment: str,
+    section: Section,
     step: Step = "",
 ) -> Manifest:
     """Packs the folders `parts`, all parts of one source in any order, into the folder `output`: what `prepare` would write.

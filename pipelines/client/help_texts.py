@@ -16,7 +16,7 @@ It ends with the table of registered generators, their reports, and the folder t
 
 examples:
   python -m pipelines run-local
-  python -m pipelines run-local --set data.source=folder --set data.path=data/raw/flowers
+  python -m pipelines run-local --set data.base.source=folder --set data.base.path=data/raw/flowers
 """
 
 SUBMIT = """\
