@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ class Bound:
         """The task as KFP wants it: a function whose annotations are KFP's. `given` are the inputs besides settings."""
         types: dict[str, Any] = dict(self.channels)
         types |= {name: _input(one) for name, one in self.component.arguments.items() if name in given}
+        types |= {name: _artifact(one) for one in self.component.arguments.values() for name in _numbered(one, given)}
         types |= {name: {TRIAL: dict, TASK_ID: str}[name] for name in (TRIAL, TASK_ID) if name in given}
         outputs = self.component.artifacts(Direction.OUT).values()
         types |= {one.artifact.name: dsl.Output[getattr(dsl, one.artifact.type)] for one in outputs if one.artifact}
@@ -117,6 +119,9 @@ class Bound:
         outputs = {name: one.artifact.name for name, one in component.artifacts(Direction.OUT).items() if one.artifact}
         folders = {name: Path(arrived[output].path) for name, output in outputs.items()}
         given = {name: _plain(arrived[name]) for name in component.arguments if name in arrived} | folders
+        for name, one in component.arguments.items():
+            if several := _numbered(one, arrived):
+                given[name] = [_plain(arrived[each]) for each in several]
         given |= {"step": self.step} if "step" in component.arguments else {}
         given |= {"section": self.section} if self.section else {}
         os.environ |= {TASK: arrived[TASK_ID]} if TASK_ID in arrived else {}
@@ -187,7 +192,18 @@ def _input(argument: Argument) -> Any:
     if not argument.artifact:
         return list if argument.many else argument.type
     artifact = getattr(dsl, argument.artifact.type)
-    return dsl.Input[list[artifact] if argument.many else artifact]  # type: ignore[valid-type]
+    return dsl.Input[list[artifact]] if argument.many else _artifact(argument)  # type: ignore[valid-type]
+
+
+def _artifact(argument: Argument) -> Any:
+    assert argument.artifact
+    return dsl.Input[getattr(dsl, argument.artifact.type)]
+
+
+def _numbered(argument: Argument, given: Collection[str]) -> list[str]:
+    """The names of many artifacts that come one by one, in their order."""
+    names = takewhile(lambda name: name in given, map(argument.numbered, count()))
+    return list(names) if argument.many else []
 
 
 def _plain(value: Any) -> Any:

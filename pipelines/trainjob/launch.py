@@ -42,13 +42,13 @@ def run(
     step: str,
     settings: dict[str, Any],
     cluster: ClusterSettings,
-    data: Path,
+    data: list[Path],
     output: Path,
     *,
     base: Path | None = None,
     timeout: float = LONGEST_SECONDS,
 ) -> GeneratorInfo:
-    """Trains (`step` "train" or "finetune") on the packed images of `data` and writes the checkpoint folder `output`.
+    """Trains (`step` "train" or "finetune") on the packed images of `data`, a folder for each set, and writes the folder `output`.
 
     `settings` are the component's parameters of params.yaml. `base` is the checkpoint that finetune.init_from "base" means.
     `timeout` in seconds. Raises TrainJobError, TrainJobLost, StorageError.
@@ -64,9 +64,10 @@ def run(
     if not image:
         raise TrainJobError(f"{IMAGE} is not set, so it is not known what the nodes should run; submit with --image")
     from_base = step == "finetune" and settings["settings"].init_from == FROM_BASE
-    folders = {DATA: data, **({BASE: base} if from_base and base else {})}
+    sets = {f"{DATA}_{place}": folder for place, folder in enumerate(data)}
+    folders = {**sets, **({BASE: base} if from_base and base else {})}
     indexes = {folder: index(path) for folder, path in folders.items()}
-    job = describe(step, settings, cluster, indexes)
+    job = describe(step, settings, cluster, indexes, [*sets])
     name = f"atelier-{step}-{fingerprint([job, image, pipeline_key()])[:20]}"
     files = JobFiles(f"{cluster.states.rstrip('/')}/jobs/{name}")
     with node.sigterm_exits():
@@ -85,10 +86,15 @@ def run(
     return info
 
 
-def describe(step: str, settings: dict[str, Any], cluster: ClusterSettings, indexes: dict[str, Index]) -> dict[str, Any]:
-    """The note from which a node knows what to train. `settings` as in `run`, `indexes` of the folders that it needs."""
+def describe(
+    step: str, settings: dict[str, Any], cluster: ClusterSettings, indexes: dict[str, Index], sets: list[str]
+) -> dict[str, Any]:
+    """The note from which a node knows what to train. `settings` as in `run`, `indexes` of the folders that it needs.
+
+    `sets` are those folders that hold packed images, in the order of the task's sets.
+    """
     plain = {name: one.model_dump(mode="json") if isinstance(one, Section) else one for name, one in settings.items()}
-    return {"step": step, "settings": plain, "mirror": cluster.states, **indexes}
+    return {"step": step, "settings": plain, "mirror": cluster.states, "sets": sets, **indexes}
 
 
 def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: str, timeout: float) -> dict[str, Any]:

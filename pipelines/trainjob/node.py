@@ -32,7 +32,7 @@ from atelier.io.storage import StorageAway, StorageError
 from atelier.models.model import GeneratorInfo
 from atelier.training.preemption import Preempted
 from components import cli
-from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
+from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, FAILED, JOB, JobFiles, index
 
 NODES, NODE, RANKS, ADDRESS, PORT = "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE", "PET_MASTER_ADDR", "PET_MASTER_PORT"
 ATTEMPTS = 20  # of this node, before its container ends and counts as failed
@@ -159,7 +159,7 @@ def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
     step = job["step"]
     settings = {name: train.readings[name].received(value, step) for name, value in job["settings"].items()}
     places: dict[str, Any] = {
-        "data": work / DATA,
+        "data": [work / name for name in job["sets"]],
         "output": work / CHECKPOINT,
         "states": work / "states",
         "cache": work / "cache",
@@ -172,9 +172,8 @@ def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
 def _fetch(files: JobFiles, work: Path) -> None:
     """Brings what the job needs to this node."""
     job = _job(files)
-    for name in (DATA, BASE):
-        if name in job:
-            files.download(name, job[name], work / name)
+    for name in (*job["sets"], *([BASE] if BASE in job else [])):
+        files.download(name, job[name], work / name)
 
 
 def _refuse_failed(files: JobFiles) -> None:
