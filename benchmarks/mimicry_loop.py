@@ -58,8 +58,8 @@ class MimicryLoop:
             raise ValueError(f"mimicry's loop knows neither labels nor regularizers, and of the objectives {', '.join(LOSSES)}")
         torch.manual_seed(chosen.seed)
         networks = zoo.build(settings.model, ImageShape(data.resolution, data.channels, 0))
-        for player in networks:
-            player.to(device)
+        for network in networks:
+            network.to(device)
         self.average: LatentGenerator = networks[0]
         self.netG, self.netD = _wrapped(*networks, LOSSES[chosen.objective])
         betas = (chosen.beta1, chosen.beta2)

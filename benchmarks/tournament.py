@@ -13,7 +13,7 @@ from atelier.models.model import load_generator, model_settings, read_info, read
 from atelier.networks import zoo
 from atelier.networks.layers import Discriminator
 from atelier.tasks.generation.probe import ordered
-from atelier.training.checkpoint import PLAYERS
+from atelier.training.checkpoint import networks_in
 
 BATCH = 64  # a multiple of every family's group
 
@@ -23,9 +23,9 @@ def load_critic(folder: Path) -> Discriminator:
     info = read_info(folder)
     with torch.random.fork_rng(devices=[]):
         _, critic = zoo.build(model_settings(info, folder), info.shape)
-    players = read_weights(folder / PLAYERS)
+    networks = read_weights(networks_in(folder))
     critic.load_state_dict(
-        {key.removeprefix("discriminator."): v for key, v in players.items() if key.startswith("discriminator.")}
+        {key.removeprefix("discriminator."): v for key, v in networks.items() if key.startswith("discriminator.")}
     )
     return critic.eval().requires_grad_(False)
 

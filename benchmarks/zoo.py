@@ -122,7 +122,7 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
         picture = next(sample(generator, SHOWN, 0, SHOWN, labels=shown))
         atomic_write(folder / "grid.png", png(grid(picture, COLUMNS)))
     seconds = sum(part["seconds"] for part in read_history(folder)["compute"])
-    sizes = [sum(p.numel() for p in player.parameters()) for player in (generator, load_critic(folder))]
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (generator, load_critic(folder))]
     return Trained(family, seed, folder, read_evaluation(measured), images, seconds, *sizes)
 
 

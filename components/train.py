@@ -36,7 +36,7 @@ what the paths hold:
   --data     a packed dataset (components.prepare)
   --base     the checkpoint that "base" stands for
   --output   the checkpoint: generator.safetensors and generator.json (the best by the evaluation metric, not the last),
-             players.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
+             networks.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
              time), summary.json
   --states   a folder for each run with its last saves; keep it where a retry finds it again, or give --mirror
   --cache    statistics of the real images, by content hash; may be deleted at any time

@@ -33,7 +33,7 @@ Memory = dict[str, float]
 
 @dataclass(frozen=True)
 class Seen:
-    """A player's move on a part of the batch: N images, and how further ones come about.
+    """A network's move on a part of the batch: N images, and how further ones come about.
 
     Real and fake images [N, C, H, W] require gradients where a term asks for it. In the generator's move D has not judged `real`.
     `paint` takes other latents [N, latent_dim], `judge` other images, both with the labels and the chance of this part.
@@ -56,13 +56,13 @@ class Seen:
 
 
 class Regularizer(RegularizerSettings):
-    """A regularizer of the losses of `players`.
+    """A regularizer of the losses of the updates in `roles`.
 
     `by_real`, `by_fake`: it differentiates the verdict by these images. `lazy`: it is due every penalty_every steps alone, with
     so much more weight, and follows penalty_final.
     """
 
-    players: ClassVar[tuple[str, ...]] = ("discriminator",)
+    roles: ClassVar[tuple[str, ...]] = ("discriminator",)
     by_real: ClassVar[bool] = False
     by_fake: ClassVar[bool] = False
     lazy: ClassVar[bool] = False
@@ -74,7 +74,7 @@ class Regularizer(RegularizerSettings):
         return torch.empty(count, 0)
 
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
-        """What is added to the player's loss, weighted, a scalar; `drawn` is this part of what `draw` has drawn."""
+        """What is added to the network's loss, weighted, a scalar; `drawn` is this part of what `draw` has drawn."""
         raise NotImplementedError
 
     def remember(self, memory: Memory, shown: dict[str, Tensor]) -> None:
@@ -178,7 +178,7 @@ class LatentConsistency(Regularizer):
 class LatentVariety(LatentConsistency):
     """The generator's half of zCR."""
 
-    key, players = "zcr_generator", ("generator",)
+    key, roles = "zcr_generator", ("generator",)
 
     weight: Weight = Field(
         description="latent consistency (zCR), generator: weight of the mean square difference of these images, which is to be "
@@ -222,7 +222,7 @@ class LeCam(Regularizer):
 
 
 class PathLength(Regularizer):
-    key, players, lazy, needs = "path_length", ("generator",), True, "styles"
+    key, roles, lazy, needs = "path_length", ("generator",), True, "styles"
 
     weight: Weight = Field(description="weight of StyleGAN2's path length penalty at the start, usually 2")
 
@@ -248,7 +248,7 @@ class PathLength(Regularizer):
 
 
 class Orthogonal(Regularizer):
-    key, players = "orthogonal", ("generator",)
+    key, roles = "orthogonal", ("generator",)
 
     weight: Weight = Field(
         description="weight of the orthogonal regularization of the generator's weights, usually 0.0001 (biggan)"
@@ -266,7 +266,7 @@ class Orthogonal(Regularizer):
 class Perceptual(Regularizer):
     """Generated and real images are to look alike, on the whole, to a pretrained network; each rank's part by itself."""
 
-    key, players = "perceptual", ("generator",)
+    key, roles = "perceptual", ("generator",)
 
     weight: Weight = Field(
         description="weight of the perceptual loss: how far a pretrained network's mean features of a batch of generated images "
@@ -304,7 +304,7 @@ class Perceptual(Regularizer):
 class Classification(Regularizer):
     """AC-GAN (Odena et al. 2017, eq. 3): D names the classes of real and of generated images, G's images are to be recognised."""
 
-    key, players, needs = "classification", ("discriminator", "generator"), "auxiliary classifier"
+    key, roles, needs = "classification", ("discriminator", "generator"), "auxiliary classifier"
 
     weight: Weight = Field(
         description="weight of the auxiliary classifier's cross-entropy (model.conditioning: auxiliary), usually 1"

@@ -1,4 +1,4 @@
-"""What every family shares: the two players' interface, label conditioning, resampling and scaled initialisation."""
+"""What every family shares: the interface of the two networks, label conditioning, resampling and scaled initialisation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
         return self.logits if self.logits.ndim == 1 else self.logits.mean(dim=1)
 
 
-class Player(nn.Module):
+class Network(nn.Module):
     """A network that learns: it hears of the progress, and may compute activations again instead of keeping them."""
 
     recomputed = False  # whether `passing` saves memory
@@ -79,7 +79,7 @@ class Player(nn.Module):
         """Does before each pass in training what a compiled pass must not do: change what the pass before still needs."""
 
 
-class Generator(Player):
+class Generator(Network):
     """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class."""
 
     info: Any  # what a loaded model says about itself; set by atelier.models.model
@@ -150,7 +150,7 @@ class LatentGenerator(Generator):
         return images
 
 
-class Discriminator(Player):
+class Discriminator(Network):
     """Images to verdicts: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> Verdict.
 
     `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: the two players of Goodfellow et al. 2014, with leaky rectifiers for maxout and dropout."""
+"""Multilayer perceptrons: the two networks of Goodfellow et al. 2014, with leaky rectifiers for maxout and dropout."""
 
 from __future__ import annotations
 

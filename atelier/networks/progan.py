@@ -1,6 +1,6 @@
 """Progressive growing: Karras, Aila, Laine and Lehtinen 2018.
 
-Both players begin with the smallest feature map and grow by a stage at a time, each of which fades in. Here growth is a schedule
+Both networks begin with the smallest feature map and grow by a stage at a time, each of which fades in. Here growth is a schedule
 of the training (`advance`); the level that is reached is part of the networks' state. The generator always paints images of
 the full size, whose detail is that of its level; the discriminator averages them down to where it has grown.
 """
@@ -23,7 +23,7 @@ from atelier.networks.layers import (
     LabelledLatent,
     LatentGenerator,
     Maps,
-    Player,
+    Network,
     Verdict,
     leaving,
     resolutions,
@@ -34,7 +34,7 @@ GAIN = math.sqrt(2)  # He et al. 2015, as in section 4.1
 
 
 class Growth(nn.Module):
-    """How far a player has grown: `level` stages beyond the smallest, a fraction while one fades in. A new one is fully grown.
+    """How far a network has grown: `level` stages beyond the smallest, a fraction while one fades in. A new one is fully grown.
 
     The tensor is what a save holds; `stage` (the last that is computed) and `fading` follow from it and decide what is computed.
     """
@@ -69,8 +69,8 @@ class Growth(nn.Module):
         return self.level - (self.stage - 1)
 
 
-class Growing(Player):
-    """A player with a `growth`."""
+class Growing(Network):
+    """A network with a `growth`."""
 
     growth: Growth
 

@@ -1,6 +1,6 @@
 """R3GAN: Huang, Gokaslan, Kuleshov and Tompkin 2024, "The GAN is dead; long live the GAN!", section 3 and appendix.
 
-A residual network without normalisation for either player, mirror images of each other. The stage of the smallest feature map
+Two residual networks without normalization, mirror images of each other. The stage of the smallest feature map
 grows from a learned basis, scaled by a linear map of the latent; each next stage begins with a resampling. Class embeddings are
 initialised as the paper's code does: as linear maps of one-hot vectors, hence with a fan in of the number of classes.
 """
@@ -22,8 +22,8 @@ from atelier.networks.layers import (
     ImageShape,
     LabelledLatent,
     LatentGenerator,
+    Network,
     NetworkError,
-    Player,
     Verdict,
     channels_last,
     downsample,
@@ -80,8 +80,8 @@ class DiscriminativeBasis(nn.Module):
         return self.linear((leaving(features) * self.basis).sum(dim=(2, 3)))
 
 
-class Staged(Player):
-    """A player with residual blocks a stage."""
+class Staged(Network):
+    """A network with residual blocks a stage."""
 
     blocks: nn.ModuleList
 

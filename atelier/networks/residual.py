@@ -1,8 +1,8 @@
-"""Residual players with pre-activation blocks, as `resnet`, `sagan` and `biggan` have them.
+"""Residual networks with pre-activation blocks, as `resnet`, `sagan` and `biggan` have them.
 
 Miyato et al. 2018, appendix B.4 (blocks), spectral norm (section 2.1); Zhang et al. 2019, section 3 (self-attention); Miyato and
 Koyama 2018, appendix A (class-conditional batch norm). A family says how a layer begins, which layers have spectral norm, what
-conditions the batch norms and where the players attend.
+conditions the batch norms and where the networks attend.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from atelier.config.model import ModelSettings
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import Player
+from atelier.networks.layers import Network
 from atelier.tasks.sampling import Sampling, SeededSampler
 
 Batch = dict[str, Tensor]
@@ -107,7 +107,7 @@ class Task(ABC):
     a discriminator that says nothing, 0 where there is no such scale.
     """
 
-    networks: dict[str, Player]
+    networks: dict[str, Network]
     updates: tuple[Update, ...]
     products: tuple[Product, ...]
     sampling: ClassVar[Sampling] = SeededSampler  # what is measured of a product

@@ -29,7 +29,7 @@ class TrainingStopped(AtelierError):
 class Alarm:
     """Why a run will come to nothing. `kind` is its name; `fatal` if there is no sense in going on as it is.
 
-    `slower` are the players that would better learn at a lower rate.
+    `slower` are the roles of the updates whose learning rates had better be lower.
     """
 
     kind: str

@@ -14,7 +14,7 @@ from atelier.io.pictures import png
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.penalties import gradient_penalty
 from atelier.models.model import to_uint8
-from atelier.networks.layers import Player
+from atelier.networks.layers import Network
 from atelier.tasks.adversarial import AdversarialTask
 from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Update
 from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds, pairwise_distance
@@ -22,7 +22,7 @@ from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds, pairwise_distanc
 LATENT, WIDTH, SHOWN = 16, 64, 128
 
 
-class Dense(Player):
+class Dense(Network):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         hidden = nn.Sequential(nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())

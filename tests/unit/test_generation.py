@@ -10,7 +10,7 @@ import torch
 from atelier.config import settings
 from atelier.config.section import SettingsError
 from atelier.losses import augment
-from atelier.networks.layers import ImageShape, Player, Verdict
+from atelier.networks.layers import ImageShape, Network, Verdict
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from tests.support.small import PARAMS
@@ -23,7 +23,7 @@ def generation(*overrides: str) -> Generation:
     return Generation(chosen.model, chosen.train, ImageShape(28, 1, 0))
 
 
-class Linear(Player):
+class Linear(Network):
     """D(x) = scale times the sum of the pixels, squared: its gradient is 2 scale^2 (sum of x) in every pixel."""
 
     def __init__(self, scale: float) -> None:

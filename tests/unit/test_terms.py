@@ -1,4 +1,4 @@
-"""Regularisers in the losses of a move: each adds what its equation says of the move's own images, for its own player alone."""
+"""Regularisers in the losses of a move: each adds what its equation says of the move's own images, for its own role alone."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def generation(*overrides: str) -> Generation:
 
 
 class Move:
-    """What a regulariser, set by the last override, adds to a player's loss; and the images that it was added for."""
+    """What a regulariser, set by the last override, adds to a role's loss; and the images that it was added for."""
 
-    def __init__(self, player: str, *overrides: str, at: StepWeights = FULL, memory: dict[str, float] | None = None) -> None:
+    def __init__(self, role: str, *overrides: str, at: StepWeights = FULL, memory: dict[str, float] | None = None) -> None:
         self.task, self.at = generation(*overrides), at
         self.task.memory.update(memory or {})
         torch.manual_seed(1)
         self.batch = labeled(torch.rand(N, 1, 28, 28) * 2 - 1, torch.arange(N) % 5)
-        self.draws, loss, self.shown = self.moved(self.task, player)
+        self.draws, loss, self.shown = self.moved(self.task, role)
         plain = generation(*overrides[:-1])
-        self.added = (loss - self.moved(plain, player)[1]).item()
+        self.added = (loss - self.moved(plain, role)[1]).item()
 
-    def moved(self, task: Generation, player: str) -> tuple[GenerationDraws, Tensor, dict[str, Tensor]]:
+    def moved(self, task: Generation, role: str) -> tuple[GenerationDraws, Tensor, dict[str, Tensor]]:
         torch.manual_seed(2)
-        task.activate(UPDATES[player])
-        draws = task.draw(UPDATES[player], N)
-        return draws, *task.loss(UPDATES[player], self.batch, draws, self.at)
+        task.activate(UPDATES[role])
+        draws = task.draw(UPDATES[role], N)
+        return draws, *task.loss(UPDATES[role], self.batch, draws, self.at)
 
     @property
     def fake(self) -> Tensor:
@@ -127,11 +127,11 @@ def test_perceptual_loss_compares_with_the_real_images_of_the_batch() -> None:
 def test_auxiliary_classifier() -> None:
     """D names real and generated images, G is named by D. Three times the weight adds twice the errors."""
     common = ["model.conditioning=auxiliary", "train.regularizers.classification=1.0", "finetune.regularizers.classification=1.0"]
-    for player in ("discriminator", "generator"):
-        move = Move(player, *common, "train.regularizers.classification=3.0")
+    for role in ("discriminator", "generator"):
+        move = Move(role, *common, "train.regularizers.classification=3.0")
         scores = [move.task.discriminator(images, None).classes for images in (move.fake, move.batch["image"])]
         errors = [cross_entropy(score, move.batch["label"]).item() for score in scores if score is not None]
-        assert move.added == pytest.approx(2 * (sum(errors) if player == "discriminator" else errors[0]), rel=1e-4)
+        assert move.added == pytest.approx(2 * (sum(errors) if role == "discriminator" else errors[0]), rel=1e-4)
 
 
 @pytest.mark.parametrize("key", ["r1", "r2", "gradient_penalty", "dragan"])

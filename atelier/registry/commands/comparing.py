@@ -141,7 +141,7 @@ def remarks(first: Side, second: Side) -> list[str]:
 
 
 def _side(version: ModelVersion, folder: Path, seed: int) -> Side:
-    checkpoint = load_checkpoint(uri(version), folder, players=False)
+    checkpoint = load_checkpoint(uri(version), folder, networks=False)
     generator = load_generator(checkpoint)
     info: GeneratorInfo = generator.info
     classes = len(info.classes) if info.conditional else 0

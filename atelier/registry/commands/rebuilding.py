@@ -73,7 +73,7 @@ def recipe(version: ModelVersion, folder: Path) -> Recipe:
     with tempfile.TemporaryDirectory() as scratch, explained():
         file = client().download_artifacts(version.run_id or "", parameters_at, scratch)
         parameters = read_json(Path(file))
-        info = read_info(load_checkpoint(where, Path(scratch) / "checkpoint", players=False))
+        info = read_info(load_checkpoint(where, Path(scratch) / "checkpoint", networks=False))
     section, packed, step = ("target", "data/target", "finetune") if info.parent else ("data", "data/base", "train")
     output, states = f"models/{'finetuned' if info.parent else 'base'}", f"states/{step}"
     commands = [["git", "worktree", "add", "--detach", str(folder), commit]]

@@ -17,7 +17,7 @@ from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.regularizers import Regularizer, Seen, chosen
 from atelier.networks import zoo
-from atelier.networks.layers import ImageShape, Player, Verdict
+from atelier.networks.layers import ImageShape, Network, Verdict
 from atelier.networks.modes import differentiated_twice
 from atelier.tasks.adversarial import AdversarialTask
 from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
@@ -70,9 +70,9 @@ class Generation(AdversarialTask):
         self.normalized = model.family.normalised
         if self.frozen > (stages := len(self.discriminator.stages())):
             raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
-        self.networks: dict[str, Player] = {"discriminator": self.discriminator, "generator": self.generator}
+        self.networks: dict[str, Network] = {"discriminator": self.discriminator, "generator": self.generator}
         for part in (*self.generator.modules(), *self.discriminator.modules()):
-            if isinstance(part, Player):
+            if isinstance(part, Network):
                 part.recomputed = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
         self.terms = chosen(train)
@@ -97,7 +97,7 @@ class Generation(AdversarialTask):
         policy = augment.POLICIES[self.train.augment]
         latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
         chance = torch.randn(count, self.generator.chance) if self.generator.chance else None
-        terms = {term.key: term.draw(count, self.generator) for term in self.terms if update.role in term.players}
+        terms = {term.key: term.draw(count, self.generator) for term in self.terms if update.role in term.roles}
         return GenerationDraws(latents, real, fake, chance, terms)
 
     def probe(self, examples: Examples) -> GenerationProbe:
@@ -111,7 +111,7 @@ class Generation(AdversarialTask):
     def after(self, update: Update, logged: Logged) -> None:
         """Running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""
         for term in self.terms:
-            if update.role in term.players:
+            if update.role in term.roles:
                 term.remember(self.memory, logged)
         if self.train.clip > 0 and update.role == "discriminator":
             with torch.no_grad():
@@ -148,8 +148,8 @@ class Generation(AdversarialTask):
         seen = self._seen(labels, draws, at, real, fake, fake_verdict, logged)
         return Loss(self._regularized(adversarial, terms, draws, seen), logged)
 
-    def _due(self, player: str, at: StepWeights) -> list[Regularizer]:
-        return [term for term in self.terms if player in term.players and (at.penalty > 0 or not term.lazy)]
+    def _due(self, role: str, at: StepWeights) -> list[Regularizer]:
+        return [term for term in self.terms if role in term.roles and (at.penalty > 0 or not term.lazy)]
 
     def _seen(
         self,

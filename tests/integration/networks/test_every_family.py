@@ -6,20 +6,20 @@ import pytest
 import torch
 
 from atelier.config.model import architectures
-from tests.support.small_models import LATENT, players
+from tests.support.small_models import LATENT, networks
 
 N = 8
 
 
 @pytest.mark.parametrize("family", architectures())
-def test_compiled_players_paint_and_judge_alike(family: str) -> None:
+def test_compiled_networks_paint_and_judge_alike(family: str) -> None:
     """Traced as a whole, gradients included; what the compiler makes of the graph is PyTorch's affair."""
     torch._dynamo.reset()
-    generator, discriminator = players(family, True, 28, 1)
+    generator, discriminator = networks(family, True, 28, 1)
     z, label = torch.randn(N, LATENT), torch.arange(N) % 5
     chance = torch.randn(N, generator.chance) if generator.chance else None
     generator.eval(), discriminator.eval()
-    compiled = [torch.compile(player, backend="aot_eager", fullgraph=True) for player in (generator, discriminator)]
+    compiled = [torch.compile(network, backend="aot_eager", fullgraph=True) for network in (generator, discriminator)]
     results = []
     for paint, judge in ((generator, discriminator), compiled):
         images = paint(z, label, chance)

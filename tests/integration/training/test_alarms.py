@@ -80,8 +80,8 @@ def test_rolled_back_a_run_goes_on_at_lower_rates_and_ends_well(digits: PackedDa
         with pytest.raises(Preempted):
             train(chosen, digits, tmp_path / "halved", [Interrupted()])
     assert train(chosen, digits, tmp_path / "halved")["alarms"] == history["alarms"]
-    players = [(tmp_path / name / "model" / "players.safetensors").read_bytes() for name in ("whole", "halved")]
-    assert players[0] == players[1]
+    networks = [(tmp_path / name / "model" / "networks.safetensors").read_bytes() for name in ("whole", "halved")]
+    assert networks[0] == networks[1]
 
 
 def test_rolled_back_three_times_it_stops(digits: PackedDataset, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from statistics import mean
 import pytest
 
 from atelier.data.packed import PackedDataset
-from tests.support.unequal_players import trained
+from tests.support.unequal_networks import trained
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from atelier.networks.layers import ImageShape
 from atelier.networks.residual import ConditionalBatchNorm, DownBlock, SelfAttention, UpBlock, by_class, glorot, renew, spectral
 from atelier.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from atelier.networks.resnet_settings import Settings as ResNetSettings
-from tests.support.small_models import LATENT, players
+from tests.support.small_models import LATENT, networks
 
 
 def numbers(network: nn.Module) -> int:
@@ -49,9 +49,9 @@ def test_spectral_norm_is_the_largest_singular_value(bfloat16: bool) -> None:
 
 def test_every_layer_of_these_critics_has_spectral_norm() -> None:
     for family in ("resnet", "sagan", "biggan"):
-        generator, discriminator = players(family, True, 32, 3)
-        for player, normed in ((discriminator, True), (generator, family != "resnet")):
-            layers = [m for m in player.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        generator, discriminator = networks(family, True, 32, 3)
+        for network, normed in ((discriminator, True), (generator, family != "resnet")):
+            layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
             assert layers and all(hasattr(layer, "parametrizations") == normed for layer in layers)
 
 
@@ -123,7 +123,7 @@ def test_dropout_leaves_out_the_channels_that_chance_says() -> None:
 
 
 def test_chance_varies_what_is_painted_in_training_alone() -> None:
-    generator, _ = players("resnet", True, 28, 1)
+    generator, _ = networks("resnet", True, 28, 1)
     z, label = torch.randn(4, LATENT), torch.arange(4)
     generator.eval()
     assert torch.equal(generator(z, label), generator(z, label))
@@ -131,11 +131,11 @@ def test_chance_varies_what_is_painted_in_training_alone() -> None:
     assert torch.equal(
         generator(z, label, torch.zeros(4, generator.chance)), generator(z, label, torch.ones(4, generator.chance))
     )
-    assert players("sagan", True, 28, 1)[0].chance == 0
+    assert networks("sagan", True, 28, 1)[0].chance == 0
 
 
 def test_truncation_is_that_of_a_truncated_normal() -> None:
-    generator, _ = players("biggan", True, 28, 1)
+    generator, _ = networks("biggan", True, 28, 1)
     code = torch.randn(50, 3, 2)
     for psi in (0.25, 0.5, 0.9):
         cut = truncnorm(-2 * psi, 2 * psi).ppf(norm.cdf(code.double().numpy()))
@@ -149,7 +149,7 @@ def test_truncation_is_that_of_a_truncated_normal() -> None:
 
 def test_latents_are_hierarchical() -> None:
     """A part of the latent reaches the blocks from its own on; what is missing to equal parts is filled with zeros."""
-    generator, _ = players("biggan", True, 32, 1)
+    generator, _ = networks("biggan", True, 32, 1)
     assert isinstance(generator, BigGANGenerator)
     generator.eval()
     code = generator.code(torch.randn(2, LATENT), None)

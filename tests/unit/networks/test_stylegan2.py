@@ -13,7 +13,7 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, downsample, upsample
 from atelier.networks.stylegan2 import DownBlock, ModulatedConv, StyleGAN2Discriminator, StyleGAN2Generator, leaky
 from atelier.networks.stylegan2_settings import Settings as StyleGAN2Settings
-from tests.support.small_models import LATENT, model, players
+from tests.support.small_models import LATENT, model, networks
 
 
 def styled(generator: object) -> StyleGAN2Generator:
@@ -76,7 +76,7 @@ def test_variance_is_kept_by_demodulation() -> None:
 
 
 def test_noise_is_constant_outside_of_training_and_chance_within() -> None:
-    generator = styled(players("stylegan2", True, 28, 1)[0])
+    generator = styled(networks("stylegan2", True, 28, 1)[0])
     with torch.no_grad():
         for layer in generator.layers:
             layer.strength.fill_(0.5)  # type: ignore[operator, union-attr]
@@ -109,7 +109,7 @@ def test_mixing_takes_the_styles_of_a_second_latent_from_a_layer_on() -> None:
 
 
 def test_truncation_goes_to_the_mean_style_of_each_label() -> None:
-    generator = styled(players("stylegan2", True, 28, 1)[0])
+    generator = styled(networks("stylegan2", True, 28, 1)[0])
     label = torch.tensor([3, 0, 3])
     code = generator.code(torch.randn(3, LATENT), label)
     assert torch.equal(generator.truncate(code, label, 1.0), code)
@@ -123,7 +123,7 @@ def test_truncation_goes_to_the_mean_style_of_each_label() -> None:
 
 
 def test_truncation_reads_the_weights_of_now() -> None:
-    generator = styled(players("stylegan2", False, 28, 1)[0])
+    generator = styled(networks("stylegan2", False, 28, 1)[0])
     code = generator.code(torch.randn(1, LATENT), None)
     before = generator.truncate(code, None, 0.0)
     generator.load_state_dict({key: value * 1.5 for key, value in generator.state_dict().items()})
@@ -138,14 +138,14 @@ def test_both_forms_of_both_players(form: str) -> None:
     images = generator(torch.randn(4, LATENT), label)
     assert images.shape == (4, 3, 32, 32)
     discriminator(images, label).overall.sum().backward()
-    assert all(p.grad is not None for player in (generator, discriminator) for p in player.parameters())
+    assert all(p.grad is not None for network in (generator, discriminator) for p in network.parameters())
     pixel_layers = 4 if form == "skip" else 1
     assert len(styled(generator).pixels) == pixel_layers
 
 
 def test_path_derivative_is_that_of_a_finite_difference() -> None:
     torch.manual_seed(0)
-    generator = styled(players("stylegan2", True, 28, 1)[0]).double()
+    generator = styled(networks("stylegan2", True, 28, 1)[0]).double()
     label = torch.tensor([1])
     code = generator.code(torch.randn(1, LATENT, dtype=torch.float64), label).detach().requires_grad_()
     noise = torch.randn(1, 1, 28, 28, dtype=torch.float64)
@@ -170,7 +170,7 @@ def test_numbers_of_the_published_networks() -> None:
         width=32, widest=512, mapping_layers=8, mixing=0.9, generator="skip", discriminator="residual", group=4
     )
     sizes = [
-        sum(p.numel() for p in player.parameters())
-        for player in (StyleGAN2Generator(settings, 512, shape), StyleGAN2Discriminator(settings, shape, "projection"))
+        sum(p.numel() for p in network.parameters())
+        for network in (StyleGAN2Generator(settings, 512, shape), StyleGAN2Discriminator(settings, shape, "projection"))
     ]
     assert sizes == [30_370_060, 29_012_513]

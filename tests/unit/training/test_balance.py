@@ -12,7 +12,7 @@ from atelier.tasks.base import Update
 from atelier.tasks.generation.task import Generation
 from atelier.training.balance import Balance
 from tests.support.driver import tiny
-from tests.support.unequal_players import trained
+from tests.support.unequal_networks import trained
 
 
 def test_the_level_moves_at_constant_speed_towards_the_target_and_stays_within_its_octaves() -> None:

@@ -108,8 +108,8 @@ def test_looking_moves_nothing(family: str, digits: PackedDataset, tmp_path: Pat
     """Running means, the vectors of spectral norms, random numbers: the bytes of a run do not know how often it was looked at."""
     for every in (32, 128):
         trained(digits, tmp_path / str(every), *FAMILIES[family], "train.images=128", f"train.log_every={every}")
-    players = [(tmp_path / name / "model" / "players.safetensors").read_bytes() for name in ("32", "128")]
-    assert players[0] == players[1]
+    networks = [(tmp_path / name / "model" / "networks.safetensors").read_bytes() for name in ("32", "128")]
+    assert networks[0] == networks[1]
 
 
 def test_a_warning_has_a_line_of_its_own_beside_the_progress_bar(

@@ -41,12 +41,12 @@ def kept_bytes(work: Callable[[], Any]) -> int:
 
 
 def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor], int]:
-    """Gradients and states of both players after a move of each, with all penalties; and what a generator's pass keeps."""
+    """Gradients and states of both networks after a move of each, with all penalties; and what a generator's pass keeps."""
     settings = tiny(*overrides, f"train.checkpointing={str(checkpointing).lower()}", f"train.batch={COUNT}")
     torch.manual_seed(0)
     task = Generation(settings.model, settings.train, SHAPE)
-    for player in task.networks.values():
-        player.advance(0.5)
+    for network in task.networks.values():
+        network.advance(0.5)
     batch = labeled(torch.rand(COUNT, 1, 28, 28) * 2 - 1, torch.arange(COUNT) % SHAPE.classes)
     found = dict[str, Tensor]()
     for name in ("discriminator", "generator", "discriminator"):
@@ -55,9 +55,9 @@ def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor],
         with torch.autocast("cpu", torch.bfloat16, settings.train.precision == "bfloat16"):
             loss, _ = task.loss(UPDATES[name], batch, draws, StepWeights(1.0, 0.5))
         loss.backward()
-    for name, player in task.networks.items():
-        found |= {f"{name}.{key}": value for key, value in player.state_dict().items()}
-        found |= {f"{name}.{key}.grad": p.grad for key, p in player.named_parameters() if p.grad is not None}
+    for name, network in task.networks.items():
+        found |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        found |= {f"{name}.{key}.grad": p.grad for key, p in network.named_parameters() if p.grad is not None}
     task.activate(UPDATES["generator"])
     latents = torch.randn(COUNT, task.generator.latent_dim)
     kept = kept_bytes(lambda: task._generate(latents, batch["label"], task.draw(UPDATES["generator"], COUNT).chance))
@@ -78,7 +78,7 @@ def test_what_is_computed_again_is_the_same_to_the_bit(family: str) -> None:
 def test_the_zoo_knows_whose_micro_batches_batch_norm_sees_one_by_one(family: str) -> None:
     settings = tiny(*FAMILIES[family])
     task = Generation(settings.model, settings.train, SHAPE)
-    normed = any(isinstance(part, nn.BatchNorm2d) for player in task.networks.values() for part in player.modules())
+    normed = any(isinstance(part, nn.BatchNorm2d) for network in task.networks.values() for part in network.modules())
     assert task.normalized == normed
 
 

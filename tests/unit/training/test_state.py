@@ -25,8 +25,8 @@ from tests.support.trainers import trainer
 
 def held(one: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Every tensor and every value that the next step reads, except what the settings say."""
-    players = one.task.networks
-    tensors = {f"{name}.{key}": value for name, net in players.items() for key, value in net.state_dict().items()}
+    networks = one.task.networks
+    tensors = {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in one.averages["generator"].state_dict().items()}
     tensors |= {f"optimiser.{key}": value for key, value in one.learner.tensors()["optimizers"].items()}
     tensors |= {f"random.{key}": value for key, value in states.random_state(one.device).items()}
