@@ -100,8 +100,8 @@ def _wrapped(generator: LatentGenerator, discriminator: torch.nn.Module, loss: s
 
         def forward(self, z: Tensor) -> Tensor:
             generator.renew()
-            chance = torch.randn(len(z), generator.chance, device=z.device) if generator.chance else None
-            return generator(z, None, chance)  # type: ignore[no-any-return]
+            noise = torch.randn(len(z), generator.noise_dim, device=z.device) if generator.noise_dim else None
+            return generator(z, None, noise)  # type: ignore[no-any-return]
 
     class NetD(gan.BaseDiscriminator):  # type: ignore[misc]
         def __init__(self) -> None:

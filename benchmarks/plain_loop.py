@@ -92,9 +92,9 @@ class PlainLoop:
             for images, labels in self.loader:
                 yield images.to(self.device), labels.to(self.device)
 
-    def _paint(self, label: Tensor) -> Tensor:
-        count, chance = self.chosen.batch, self.generator.chance
-        noise = torch.randn(count, chance, device=self.device) if chance else None
+    def _generator_pass(self, label: Tensor) -> Tensor:
+        count, noise_dim = self.chosen.batch, self.generator.noise_dim
+        noise = torch.randn(count, noise_dim, device=self.device) if noise_dim else None
         self.generator.renew()
         return self.generator(torch.randn(count, self.generator.latent_dim, device=self.device), label, noise)
 
@@ -107,7 +107,7 @@ class PlainLoop:
         self.discriminator.requires_grad_(True)
         penalised = self.r1 > 0 or self.r2 > 0
         real.requires_grad_(penalised)
-        fake = self._paint(label).detach().requires_grad_(penalised)
+        fake = self._generator_pass(label).detach().requires_grad_(penalised)
         real_logits, fake_logits = self._judge(real, label), self._judge(fake, label)
         loss = _loss_d(self.chosen.objective, real_logits, fake_logits)
         for weight, logits, images in ((self.r1, real_logits, real), (self.r2, fake_logits, fake)):
@@ -119,7 +119,7 @@ class PlainLoop:
     def _step_g(self, real: Tensor, label: Tensor) -> float:
         self.generator.requires_grad_(True)
         self.discriminator.requires_grad_(False)
-        fake_logits = self._judge(self._paint(label), label)
+        fake_logits = self._judge(self._generator_pass(label), label)
         real_logits = self._judge(real, label) if self.chosen.objective == "relativistic" else None
         loss = -fake_logits.mean() if real_logits is None else softplus(real_logits - fake_logits).mean()
         if self.chosen.objective == "nonsaturating":

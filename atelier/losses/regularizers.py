@@ -36,19 +36,19 @@ class Seen:
     """A network's move on a part of the batch: N images, and how further ones come about.
 
     Real and fake images [N, C, H, W] require gradients where a term asks for it. In the generator's move D has not judged `real`.
-    `paint` takes other latents [N, latent_dim], `judge` other images, both with the labels and the chance of this part.
+    `generate` takes other latents [N, latent_dim], `judge` other images, both with the labels and the noise of this part.
     `penalty` is the weight that the schedule gives to lazy terms now. `shown` takes what the curves or the memory want.
     """
 
     generator: LatentGenerator
     labels: Tensor | None
     latents: Tensor
-    chance: Tensor | None
+    noise: Tensor | None
     real: Tensor
     fake: Tensor
     real_verdict: Verdict | None
     fake_verdict: Verdict
-    paint: Callable[[Tensor], Tensor]
+    generate: Callable[[Tensor], Tensor]
     judge: Callable[[Tensor], Verdict]
     penalty: float
     memory: Memory
@@ -171,7 +171,7 @@ class LatentConsistency(Regularizer):
         from atelier.losses import penalties
 
         with torch.no_grad():
-            moved = seen.paint(seen.latents + self.sigma * drawn)
+            moved = seen.generate(seen.latents + self.sigma * drawn)
         return self.weight * penalties.mean_square_difference(seen.fake_verdict.logits, seen.judge(moved).logits)
 
 
@@ -188,7 +188,7 @@ class LatentVariety(LatentConsistency):
     def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
 
-        moved = seen.paint(seen.latents + self.sigma * drawn)
+        moved = seen.generate(seen.latents + self.sigma * drawn)
         return -self.weight * penalties.mean_square_difference(seen.fake, moved)
 
 
@@ -236,7 +236,7 @@ class PathLength(Regularizer):
         from atelier.losses import penalties
 
         code = seen.generator.code(seen.latents, seen.labels)
-        images = seen.generator.paint(code, seen.labels, seen.chance).float()
+        images = seen.generator.synthesize(code, seen.labels, seen.noise).float()
         lengths = penalties.path_lengths(images, code, drawn)
         seen.shown["path_length"] = lengths.detach()
         mean = seen.memory.get("path_length", lengths.mean().detach())  # the first step has its own alone

@@ -46,7 +46,7 @@ class DCGANGenerator(LatentGenerator):
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], shape.channels, 4, 2, 1), nn.Tanh())
         self.apply(initialise)
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = self.first(self.input(code[:, 0], label))
         for start in range(0, len(self.layers), 3):  # each with its norm and rectifier
             x = self.passing(self.layers[start : start + 3], x)

@@ -101,16 +101,16 @@ class Generator(Network):
 
 
 class LatentGenerator(Generator):
-    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, chance | None) -> [N, C, H, W], about [-1, 1].
+    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, noise | None) -> [N, C, H, W], about [-1, 1].
 
     The way is z -> code -> image. The code is what truncation, mixing and projection work on: the latent as it is, or what a
-    mapping or a cut into parts makes of it. `chance` [N, self.chance] are standard normal numbers that vary an image beside its
+    mapping or a cut into parts makes of it. `noise` [N, self.noise_dim] are standard normal numbers that vary an image beside its
     latent while training (noise, dropout, a second latent to mix with); without them the image is a function of latent and label.
 
     `shape.classes` is 0 for an unconditional generator, which ignores labels; a conditional one raises NetworkError without them.
     """
 
-    chance = 0
+    noise_dim = 0
 
     def __init__(self, latent_dim: int, shape: ImageShape) -> None:
         super().__init__()
@@ -125,16 +125,16 @@ class LatentGenerator(Generator):
         noise, label = inputs["noise"], inputs.get("label")
         if truncation is None:
             return self(noise, label)  # type: ignore[no-any-return]
-        return self.paint(self.truncate(self.code(noise, label), label, truncation[:, None, None]), label)
+        return self.synthesize(self.truncate(self.code(noise, label), label, truncation[:, None, None]), label)
 
-    def forward(self, z: Tensor, label: Tensor | None = None, chance: Tensor | None = None) -> Tensor:
-        return self.paint(self.code(z, label), label, chance)
+    def forward(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        return self.synthesize(self.code(z, label), label, noise)
 
     def code(self, z: Tensor, label: Tensor | None) -> Tensor:
         """[N, latent_dim] -> [N, parts, width]: a part for each group of layers, from the smallest feature map up."""
         return z[:, None]
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         """A code [N, parts, width] -> [N, C, H, W]."""
         raise NotImplementedError
 
@@ -145,8 +145,8 @@ class LatentGenerator(Generator):
         """
         return code * psi
 
-    def as_painted(self, images: Tensor) -> Tensor:
-        """Real images [N, C, H, W] with as much detail as the generator can paint now."""
+    def fade_real(self, images: Tensor) -> Tensor:
+        """Real images [N, C, H, W] with as much detail as the generator gives now: while a stage fades in, so do its pixels."""
         return images
 
 

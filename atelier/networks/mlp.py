@@ -22,7 +22,7 @@ class MLPGenerator(LatentGenerator):
             layers += [nn.Linear(inner, outer), nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], shape.channels * shape.resolution**2), nn.Tanh())
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         pixels = self.layers(self.input(code[:, 0], label))
         return pixels.unflatten(1, (self.shape.channels, self.shape.resolution, self.shape.resolution))
 

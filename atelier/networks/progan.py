@@ -1,7 +1,7 @@
 """Progressive growing: Karras, Aila, Laine and Lehtinen 2018.
 
 Both networks begin with the smallest feature map and grow by a stage at a time, each of which fades in. Here growth is a schedule
-of the training (`advance`); the level that is reached is part of the networks' state. The generator always paints images of
+of the training (`advance`); the level that is reached is part of the networks' state. The generator always makes images of
 the full size, whose detail is that of its level; the discriminator averages them down to where it has grown.
 """
 
@@ -94,7 +94,7 @@ class ProGANGenerator(Growing, LatentGenerator):
             self.stages.append(nn.ModuleList([convolution(inner, outer), convolution(outer, outer)]))
         self.pixels = nn.ModuleList(equalised(nn.Conv2d(width, shape.channels, 1)) for width in each)
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = normed(self.first, pixel_norm(self.input(code[:, 0], label)))
         growth, before = self.growth, x
         for index, stage in enumerate(self.stages[: growth.stage + 1]):
@@ -107,12 +107,12 @@ class ProGANGenerator(Growing, LatentGenerator):
             images = torch.lerp(self._full_size(self.pixels[growth.stage - 1](before)), images, growth.fade.to(images.dtype))
         return images
 
-    def as_painted(self, images: Tensor) -> Tensor:
+    def fade_real(self, images: Tensor) -> Tensor:
         growth = self.growth
-        painted = self._full_size(_mean(images, self.sides[growth.stage]))
+        faded = self._full_size(_mean(images, self.sides[growth.stage]))
         if growth.fading:
-            painted = torch.lerp(self._full_size(_mean(images, self.sides[growth.stage - 1])), painted, growth.fade)
-        return painted
+            faded = torch.lerp(self._full_size(_mean(images, self.sides[growth.stage - 1])), faded, growth.fade)
+        return faded
 
     def _full_size(self, images: Tensor) -> Tensor:
         factor = self.shape.resolution // images.shape[3]

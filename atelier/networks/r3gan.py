@@ -104,7 +104,7 @@ class R3GANGenerator(Staged, LatentGenerator):
         self.blocks = nn.ModuleList(blocks(width, settings, depth) for width in widths)
         self.pixels = scaled_init(nn.Conv2d(widths[-1], shape.channels, 1, bias=False))
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = self._staged(0, self.basis(self.input(code[:, 0], label)))
         for index, change in enumerate(self.transitions, start=1):
             x = self._staged(index, upsample(change(x)))

@@ -154,7 +154,7 @@ def by_class(classes: int) -> Condition:
 class UpBlock(nn.Module):
     """[N, inner, H, W] -> [N, outer, 2H, 2W]: two 3x3 convolutions beside a 1x1, nearest neighbours repeated.
 
-    While training, `chance` [N, outer] leaves out channels before the second convolution with probability `dropout`.
+    While training, `noise` [N, outer] leaves out channels before the second convolution with probability `dropout`.
     """
 
     def __init__(self, inner: int, outer: int, condition: Condition, layer: Layer, dropout: float = 0.0) -> None:
@@ -165,11 +165,11 @@ class UpBlock(nn.Module):
         self.skip = layer(Convolution(inner, outer, 1))
         self.dropout, self.threshold = dropout, NormalDist().inv_cdf(dropout) if dropout else -math.inf
 
-    def forward(self, x: Tensor, condition: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None, noise: Tensor | None = None) -> Tensor:
         y = self.first(_twice(F.relu(self.norms[0](x, condition))))
         y = F.relu(self.norms[1](y, condition))
-        if chance is not None:
-            y = y * ((chance > self.threshold) / (1 - self.dropout))[:, :, None, None].to(y.dtype)
+        if noise is not None:
+            y = y * ((noise > self.threshold) / (1 - self.dropout))[:, :, None, None].to(y.dtype)
         return self.second(y) + _twice(self.skip(x))
 
 
@@ -243,7 +243,7 @@ class ResidualGenerator(LatentGenerator):
         self.norm = BatchNorm(widths[-1])
         self.pixels = layer(Convolution(widths[-1], shape.channels, 3, padding=1))
         self.side, self.widths = sides[0], widths[1:]
-        self.chance = sum(self.widths) if dropout else 0
+        self.noise_dim = sum(self.widths) if dropout else 0
 
     def renew(self) -> None:
         """Of the spectral norms."""
@@ -257,11 +257,11 @@ class ResidualGenerator(LatentGenerator):
         """What enters the first layer, [N, entry], and what conditions the norms of each block."""
         return code[:, 0], [label] * len(self.blocks)
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         entry, conditions = self.conditions(code, label)
-        chances = [None] * len(self.widths) if chance is None else chance.split(self.widths, dim=1)
+        noises = [None] * len(self.widths) if noise is None else noise.split(self.widths, dim=1)
         x = channels_last(self.first(entry).unflatten(1, (-1, self.side, self.side)))
-        for index, (block, condition, part) in enumerate(zip(self.blocks, conditions, chances, strict=True)):
+        for index, (block, condition, part) in enumerate(zip(self.blocks, conditions, noises, strict=True)):
             x = self.passing(block, x, condition, part)
             if self.attention is not None and index == self.attending:
                 x = self.passing(self.attention, x)

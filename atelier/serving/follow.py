@@ -33,7 +33,7 @@ LEAVING_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Champion:
-    """A version that is loaded and has painted: its address models:/NAME/VERSION, and `examples`, each PNG with its row."""
+    """A loaded version: its address models:/NAME/VERSION, and `examples`, each PNG with its row."""
 
     uri: str
     generator: ServedGenerator

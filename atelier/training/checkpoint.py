@@ -121,7 +121,7 @@ class Start:
             if (images.resolution, images.channels) != (self.info.resolution, self.info.channels):
                 raise GeneratorError(
                     f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {self.folder} "
-                    f"paints {self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and "
+                    f"makes {self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and "
                     "channels"
                 )
 

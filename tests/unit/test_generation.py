@@ -39,7 +39,7 @@ class Flat(torch.nn.Module):
 
     latent_dim = 1
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor | None, chance: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None, noise: torch.Tensor | None) -> torch.Tensor:
         return z[:, :1, None, None].expand(-1, 1, 28, 28)
 
 
@@ -48,7 +48,7 @@ def test_discriminator_loss_by_hand() -> None:
     task = generation("train.objective=relativistic", "train.regularizers.r1=6.0", "train.regularizers.r2=10.0")
     scale, n = 0.01, 784
     task.discriminator = task._see = Linear(scale)  # type: ignore[assignment]
-    task._paint = Flat()
+    task._generator_pass = Flat()
     images = torch.full((1, 1, 28, 28), 0.5)
     none = augment.POLICIES["none"]
     nothing = torch.empty(1, 0)
@@ -71,7 +71,7 @@ def test_painted_images_are_float32_under_autocast() -> None:
     none = augment.POLICIES["none"]
     draws = GenerationDraws(torch.randn(4, task.generator.latent_dim), none.draw(4), none.draw(4))
     with torch.autocast("cpu", torch.bfloat16):
-        assert task._paint(draws.latents, None).dtype == torch.bfloat16
+        assert task._generator_pass(draws.latents, None).dtype == torch.bfloat16
         assert task._generate(draws.latents, None, None).dtype == torch.float32
 
 

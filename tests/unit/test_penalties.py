@@ -94,15 +94,15 @@ def test_path_lengths_equal_the_whole_jacobian() -> None:
     layer = nn.Linear(2 * 3, 1 * 4 * 4).double()
     code, noise = torch.randn(3, 2, 3, dtype=torch.float64), torch.randn(3, 1, 4, 4, dtype=torch.float64)
 
-    def paint(one: Tensor) -> Tensor:
+    def generate(one: Tensor) -> Tensor:
         return layer(one.flatten(1)).tanh().view(-1, 1, 4, 4)
 
     def lengths() -> Tensor:
         leaf = code.clone().requires_grad_()
-        return penalties.path_lengths(paint(leaf), leaf, noise)
+        return penalties.path_lengths(generate(leaf), leaf, noise)
 
     for index, found in enumerate(lengths()):
-        jacobian = torch.autograd.functional.jacobian(lambda one: paint(one[None])[0], code[index])  # [1, 4, 4, 2, 3]
+        jacobian = torch.autograd.functional.jacobian(lambda one: generate(one[None])[0], code[index])  # [1, 4, 4, 2, 3]
         pulled = torch.einsum("chw,chwpd->pd", noise[index], jacobian) / 4
         assert found.item() == pytest.approx(pulled.square().sum(dim=1).mean().sqrt().item(), rel=1e-6)
     (by_weight,) = torch.autograd.grad(lengths().sum(), layer.weight)

@@ -48,10 +48,10 @@ class Move:
 
     @property
     def fake(self) -> Tensor:
-        return self.paint(self.draws.latents)
+        return self.generate(self.draws.latents)
 
-    def paint(self, latents: Tensor) -> Tensor:
-        return self.task.generator(latents, self.batch["label"], self.draws.chance)
+    def generate(self, latents: Tensor) -> Tensor:
+        return self.task.generator(latents, self.batch["label"], self.draws.noise)
 
     def judge(self, images: Tensor) -> Tensor:
         return self.task.discriminator(images, self.batch["label"]).overall
@@ -83,11 +83,11 @@ def test_wgan_gp_is_between_and_dragan_near_real_images() -> None:
 
 def test_zcr_holds_logits_and_spreads_images() -> None:
     move = Move("discriminator", "train.regularizers.zcr_discriminator={weight: 5.0, sigma: 0.5}")
-    moved = move.paint(move.draws.latents + 0.5 * move.draws.terms["zcr_discriminator"])
+    moved = move.generate(move.draws.latents + 0.5 * move.draws.terms["zcr_discriminator"])
     difference = move.judge(move.fake) - move.judge(moved)
     assert move.added == pytest.approx(5 * difference.square().mean().item(), rel=1e-3)
     move = Move("generator", "train.regularizers.zcr_generator={weight: 2.0, sigma: 0.5}")
-    moved = move.paint(move.draws.latents + 0.5 * move.draws.terms["zcr_generator"])
+    moved = move.generate(move.draws.latents + 0.5 * move.draws.terms["zcr_generator"])
     assert move.added == pytest.approx(-2 * (move.fake - moved).square().mean().item(), rel=1e-3)
 
 
@@ -163,7 +163,7 @@ def test_terms_that_are_off_draw_nothing() -> None:
     torch.manual_seed(3)
     off = task.draw(UPDATES["discriminator"], N)
     state = torch.get_rng_state()
-    assert off.terms == {} and off.chance is None
+    assert off.terms == {} and off.noise is None
     torch.manual_seed(3)
     torch.randn(N, task.generator.latent_dim)
     assert torch.equal(torch.get_rng_state(), state)

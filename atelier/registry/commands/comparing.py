@@ -1,4 +1,4 @@
-"""compare: two versions beside each other, in numbers, in parameters, and painted from the same latents."""
+"""compare: two versions beside each other, in numbers, in parameters, and in images of the same latents."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class GenerationProbe:
         """The discriminator's logits of the batch as it sees it now, and their labels."""
         labels = None if self.labels is None else batch["label"]
         logits = [
-            self._logits(self.generator.as_painted(from_uint8(batch["image"][part])), None if labels is None else labels[part])
+            self._logits(self.generator.fade_real(from_uint8(batch["image"][part])), None if labels is None else labels[part])
             for part in self._parts
         ]
         return _labelled(torch.cat(logits), labels)

@@ -31,20 +31,20 @@ SET = "data"
 class GenerationDraws:
     """The randomness of an update: latents [N, latent_dim], and the augmentation of real and of generated images.
 
-    `chance` [N, generator.chance] is what varies an image beside its latent, None where nothing does; `terms` is what the
+    `noise` [N, generator.noise_dim] is what varies an image beside its latent, None where nothing does; `terms` is what the
     regularizers have drawn, by their keys.
     """
 
     latents: Tensor
     real: augment.Draws
     fake: augment.Draws
-    chance: Tensor | None = None
+    noise: Tensor | None = None
     terms: dict[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, part: slice) -> GenerationDraws:
-        chance = None if self.chance is None else self.chance[part]
+        noise = None if self.noise is None else self.noise[part]
         terms = {key: drawn[part] for key, drawn in self.terms.items()}
-        return GenerationDraws(self.latents[part], self.real[part], self.fake[part], chance, terms)
+        return GenerationDraws(self.latents[part], self.real[part], self.fake[part], noise, terms)
 
 
 class Generation(AdversarialTask):
@@ -76,7 +76,7 @@ class Generation(AdversarialTask):
                 part.recomputed = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
         self.terms = chosen(train)
-        self._paint: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
+        self._generator_pass: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
         self._see: Callable[..., Verdict] = compiled(self.discriminator) if train.compile else self.discriminator
 
     def check_share(self, count: int) -> None:
@@ -96,9 +96,9 @@ class Generation(AdversarialTask):
     def draw(self, update: Update, count: int) -> GenerationDraws:
         policy = augment.POLICIES[self.train.augment]
         latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
-        chance = torch.randn(count, self.generator.chance) if self.generator.chance else None
+        noise = torch.randn(count, self.generator.noise_dim) if self.generator.noise_dim else None
         terms = {term.key: term.draw(count, self.generator) for term in self.terms if update.role in term.roles}
-        return GenerationDraws(latents, real, fake, chance, terms)
+        return GenerationDraws(latents, real, fake, noise, terms)
 
     def probe(self, examples: Examples) -> GenerationProbe:
         return GenerationProbe(self.generator, self.discriminator, self.train.seed, examples)
@@ -120,9 +120,9 @@ class Generation(AdversarialTask):
 
     def _discriminator_loss(self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights) -> Loss:
         terms = self._due("discriminator", at)
-        real = self.generator.as_painted(images).requires_grad_(any(term.by_real for term in terms))
+        real = self.generator.fade_real(images).requires_grad_(any(term.by_real for term in terms))
         with torch.no_grad():
-            fake = self._generate(draws.latents, labels, draws.chance)
+            fake = self._generate(draws.latents, labels, draws.noise)
         fake = fake.detach().requires_grad_(any(term.by_fake for term in terms))
         real_verdict = self._judge(real, labels, draws.real, at, penalised=real.requires_grad)
         fake_verdict = self._judge(fake, labels, draws.fake, at, penalised=fake.requires_grad)
@@ -137,9 +137,9 @@ class Generation(AdversarialTask):
 
     def _generator_loss(self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights) -> Loss:
         terms = self._due("generator", at)
-        fake = self._generate(draws.latents, labels, draws.chance)
+        fake = self._generate(draws.latents, labels, draws.noise)
         fake_verdict = self._judge(fake, labels, draws.fake, at)
-        real, real_logits = self.generator.as_painted(images), None
+        real, real_logits = self.generator.fade_real(images), None
         if self.objective.compares:
             with torch.no_grad():
                 real_logits = self._judge(real, labels, draws.real, at).logits
@@ -166,12 +166,12 @@ class Generation(AdversarialTask):
             generator=self.generator,
             labels=labels,
             latents=draws.latents.to(fake.device, non_blocking=True),
-            chance=None if draws.chance is None else draws.chance.to(fake.device, non_blocking=True),
+            noise=None if draws.noise is None else draws.noise.to(fake.device, non_blocking=True),
             real=real,
             fake=fake,
             real_verdict=real_verdict,
             fake_verdict=fake_verdict,
-            paint=lambda latents: self._generate(latents, labels, draws.chance),
+            generate=lambda latents: self._generate(latents, labels, draws.noise),
             judge=lambda images: self._judge(images, labels, draws.fake, at, penalised=images.requires_grad),
             penalty=at.penalty,
             memory=self.memory,
@@ -184,13 +184,13 @@ class Generation(AdversarialTask):
             loss = loss + term.loss(seen, draws.terms[term.key].to(adversarial.device, non_blocking=True))
         return loss
 
-    def _generate(self, latents: Tensor, labels: Tensor | None, chance: Tensor | None) -> Tensor:
+    def _generate(self, latents: Tensor, labels: Tensor | None, noise: Tensor | None) -> Tensor:
         device = next(self.generator.parameters()).device
         latents = latents.to(device, non_blocking=True)
-        chance = None if chance is None else chance.to(device, non_blocking=True)
+        noise = None if noise is None else noise.to(device, non_blocking=True)
         self.generator.renew()
         # float32 like real images: in bfloat16 the augmentation would treat the two differently
-        return self._paint(latents, labels, chance).float()
+        return self._generator_pass(latents, labels, noise).float()
 
     def _judge(
         self, images: Tensor, labels: Tensor | None, draws: augment.Draws, at: StepWeights, penalised: bool = False

@@ -1,4 +1,4 @@
-"""What holds for every family: compiled code and bfloat16 paint and judge alike, and whatever makes sense together moves."""
+"""What holds for every family: compiled code and bfloat16 generate and judge alike, and whatever makes sense together moves."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_a_fade_begins_and_ends_without_a_jump(stage: int) -> None:
         for network in (generator, discriminator):
             network.growth.level.fill_(level)
             network.growth.follow(network.growth.level.item())
-        return generator(z, label), generator.as_painted(real), discriminator(real, label).logits
+        return generator(z, label), generator.fade_real(real), discriminator(real, label).logits
 
     for whole, nearly in ((stage - 1, stage - 1 + 1e-4), (stage, stage - 1e-4)):
         for a, b in zip(at(whole), at(nearly), strict=True):
@@ -90,7 +90,7 @@ def test_real_images_fade_alike() -> None:
 
     generator.growth.level.fill_(1.25)
     generator.growth.follow(1.25)
-    found = generator.as_painted(torch.from_numpy(real))
+    found = generator.fade_real(torch.from_numpy(real))
     np.testing.assert_allclose(found, 0.75 * coarse(8) + 0.25 * coarse(16), atol=1e-6)
 
 

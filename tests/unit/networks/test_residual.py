@@ -113,10 +113,10 @@ def test_dropout_leaves_out_the_channels_that_chance_says() -> None:
     block = UpBlock(3, 1000, None, plain, dropout=0.1).eval()
     seen: list[Tensor] = []
     block.second.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    x, chance = torch.randn(2, 3, 4, 4), torch.randn(2, 1000)
-    block(x, None), block(x, None, chance)
+    x, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 1000)
+    block(x, None), block(x, None, noise)
     whole, part = seen
-    dropped = chance.numpy() < norm.ppf(0.1)
+    dropped = noise.numpy() < norm.ppf(0.1)
     assert 0.07 < dropped.mean() < 0.13
     kept = torch.from_numpy(~dropped)[:, :, None, None]
     torch.testing.assert_close(part, torch.where(kept, whole / 0.9, 0.0))
@@ -127,11 +127,11 @@ def test_chance_varies_what_is_painted_in_training_alone() -> None:
     z, label = torch.randn(4, LATENT), torch.arange(4)
     generator.eval()
     assert torch.equal(generator(z, label), generator(z, label))
-    assert not torch.equal(generator(z, label), generator(z, label, torch.full((4, generator.chance), -9.0)))
+    assert not torch.equal(generator(z, label), generator(z, label, torch.full((4, generator.noise_dim), -9.0)))
     assert torch.equal(
-        generator(z, label, torch.zeros(4, generator.chance)), generator(z, label, torch.ones(4, generator.chance))
+        generator(z, label, torch.zeros(4, generator.noise_dim)), generator(z, label, torch.ones(4, generator.noise_dim))
     )
-    assert networks("sagan", True, 28, 1)[0].chance == 0
+    assert networks("sagan", True, 28, 1)[0].noise_dim == 0
 
 
 def test_truncation_is_that_of_a_truncated_normal() -> None:
@@ -162,10 +162,10 @@ def test_latents_are_hierarchical() -> None:
         other = code.clone()
         other[:, changed] += 1
         entered[:] = [[]]
-        generator.paint(code, label)
+        generator.synthesize(code, label)
         before = entered[0]
         entered[:] = [[]]
-        generator.paint(other, label)
+        generator.synthesize(other, label)
         same = [torch.equal(a, b) for a, b in zip(before, entered[0], strict=True)]
         assert same == [index < changed for index in range(3)]
 

@@ -82,7 +82,7 @@ def test_noise_is_constant_outside_of_training_and_chance_within() -> None:
             layer.strength.fill_(0.5)  # type: ignore[operator, union-attr]
     z, label = torch.randn(2, LATENT), torch.tensor([0, 1])
     assert torch.equal(generator(z, label), generator(z, label))
-    assert generator.chance == 49 + 2 * 14 * 14 + 2 * 28 * 28
+    assert generator.noise_dim == 49 + 2 * 14 * 14 + 2 * 28 * 28
     constant = torch.cat([layer.noise.flatten() for layer in generator.layers]).expand(2, -1)  # type: ignore[operator, union-attr]
     torch.testing.assert_close(generator(z, label, constant), generator(z, label))
     other = constant.clone()
@@ -99,13 +99,13 @@ def test_mixing_takes_the_styles_of_a_second_latent_from_a_layer_on() -> None:
     own, others = generator.code(z, label), generator.code(second, label)
     assert own.shape == (3, 6, LATENT)
     decisions = torch.tensor([[2.0, 0.0], [-9.0, -9.0], [-9.0, 9.0]])  # 2: in 2 % of cases above 0.9, not mixed
-    chance = torch.cat([second, decisions, torch.zeros(3, generator.chance - LATENT - 2)], dim=1)
-    mixed = generator._mixed(own, label, chance)
+    noise = torch.cat([second, decisions, torch.zeros(3, generator.noise_dim - LATENT - 2)], dim=1)
+    mixed = generator._mixed(own, label, noise)
     assert torch.equal(mixed[0], own[0])
     assert torch.equal(mixed[1], torch.cat([own[1, :1], others[1, 1:]]))
     assert torch.equal(mixed[2], own[2]) or torch.equal(mixed[2], torch.cat([own[2, :5], others[2, 5:]]))
-    torch.testing.assert_close(generator(z, label, chance)[1], generator.paint(mixed, label, chance)[1])
-    assert torch.equal(generator(z, label), generator.paint(own, label))
+    torch.testing.assert_close(generator(z, label, noise)[1], generator.synthesize(mixed, label, noise)[1])
+    assert torch.equal(generator(z, label), generator.synthesize(own, label))
 
 
 def test_truncation_goes_to_the_mean_style_of_each_label() -> None:
@@ -151,7 +151,7 @@ def test_path_derivative_is_that_of_a_finite_difference() -> None:
     noise = torch.randn(1, 1, 28, 28, dtype=torch.float64)
 
     def along(at: Tensor) -> Tensor:
-        return (generator.paint(at, label) * noise).sum()
+        return (generator.synthesize(at, label) * noise).sum()
 
     (gradient,) = torch.autograd.grad(along(code), code, create_graph=True)
     step = 1e-6 * torch.randn_like(code)

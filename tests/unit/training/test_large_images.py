@@ -32,7 +32,7 @@ from tests.support.small_models import model
 def test_from_files_to_a_generator(
     tmp_path: Path, data_settings: Callable[..., DataSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files that are larger, smaller and of other shapes become 512 px, and a real run trains, measures and paints them."""
+    """Files that are larger, smaller and of other shapes become 512 px, and a real run trains, measures and generates."""
     monkeypatch.setattr("atelier.tasks.generation.probe.COMPARED", 12)  # fewer are watched, to be quick
     random = np.random.default_rng(0)
     (tmp_path / "raw").mkdir()

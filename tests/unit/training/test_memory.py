@@ -60,7 +60,7 @@ def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor],
         found |= {f"{name}.{key}.grad": p.grad for key, p in network.named_parameters() if p.grad is not None}
     task.activate(UPDATES["generator"])
     latents = torch.randn(COUNT, task.generator.latent_dim)
-    kept = kept_bytes(lambda: task._generate(latents, batch["label"], task.draw(UPDATES["generator"], COUNT).chance))
+    kept = kept_bytes(lambda: task._generate(latents, batch["label"], task.draw(UPDATES["generator"], COUNT).noise))
     return copy.deepcopy(found), kept
 
 

@@ -56,10 +56,10 @@ class Replay(PlainLoop):
             first, second = ((batch["image"].contiguous(), batch["label"]) for batch in batches)
             self.step(first, second)
 
-    def _paint(self, label: Tensor) -> Tensor:
+    def _generator_pass(self, label: Tensor) -> Tensor:
         drawn = next(self.draws)
         self.generator.renew()
-        return self.generator(drawn.latents, label, drawn.chance)
+        return self.generator(drawn.latents, label, drawn.noise)
 
 
 def engine(
@@ -92,7 +92,7 @@ def says(network: Network, drawn: GenerationDraws, data: PackedDataset) -> Tenso
     shown = Batches({"data": data}, 1, CPU).batch(0, 0, BATCH, prefetch_start=0)
     network.train()
     if isinstance(network, LatentGenerator):
-        return network(drawn.latents, shown["label"], drawn.chance)
+        return network(drawn.latents, shown["label"], drawn.noise)
     return network(shown["image"], shown["label"]).logits
 
 
