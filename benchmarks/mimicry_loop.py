@@ -99,7 +99,7 @@ def _wrapped(generator: LatentGenerator, discriminator: torch.nn.Module, loss: s
             self.network = generator
 
         def forward(self, z: Tensor) -> Tensor:
-            generator.renew()
+            generator.power_iteration()
             noise = torch.randn(len(z), generator.noise_dim, device=z.device) if generator.noise_dim else None
             return generator(z, None, noise)  # type: ignore[no-any-return]
 
@@ -109,7 +109,7 @@ def _wrapped(generator: LatentGenerator, discriminator: torch.nn.Module, loss: s
             self.network = discriminator
 
         def forward(self, images: Tensor) -> Tensor:
-            discriminator.renew()  # type: ignore[operator]
+            discriminator.power_iteration()  # type: ignore[operator]
             return discriminator(images).logits[:, None]  # type: ignore[no-any-return]
 
     return NetG(), NetD()

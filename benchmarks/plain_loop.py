@@ -95,11 +95,11 @@ class PlainLoop:
     def _generator_pass(self, label: Tensor) -> Tensor:
         count, noise_dim = self.chosen.batch, self.generator.noise_dim
         noise = torch.randn(count, noise_dim, device=self.device) if noise_dim else None
-        self.generator.renew()
+        self.generator.power_iteration()
         return self.generator(torch.randn(count, self.generator.latent_dim, device=self.device), label, noise)
 
     def _judge(self, images: Tensor, label: Tensor) -> Tensor:
-        self.discriminator.renew()
+        self.discriminator.power_iteration()
         return self.discriminator(images, label).logits
 
     def _step_d(self, real: Tensor, label: Tensor) -> float:

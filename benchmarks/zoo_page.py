@@ -23,8 +23,9 @@ from benchmarks.trained import Trained
 BEGIN, END = "<!-- results: make zoo writes what follows -->\n", "<!-- end of results -->\n"
 COLUMNS = ("family", "distance", "interval or spread", "recall", "precision", "read", "G", "D", "images", "images/s", "minutes")
 HOW_TO_READ = (
-    "Each row is a discriminator, each column a generator: how often the discriminator finds a generated image more real than a real "
-    "one of the same class that it was not trained with. 0.50 is chance, the equilibrium; 0.00 is a generator that never fools it."
+    "Each row is a discriminator, each column a generator: how often the discriminator finds a generated image more real than a "
+    "real one of the same class that it was not trained with. 0.50 is chance, the equilibrium; 0.00 is a generator that never "
+    "fools it."
 )
 
 

@@ -49,7 +49,7 @@ class DCGANGenerator(LatentGenerator):
     def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = self.first(self.input(code[:, 0], label))
         for start in range(0, len(self.layers), 3):  # each with its norm and rectifier
-            x = self.passing(self.layers[start : start + 3], x)
+            x = self.checkpointed(self.layers[start : start + 3], x)
         return x
 
 
@@ -87,7 +87,7 @@ class DCGANDiscriminator(Discriminator):
     def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
         features = self.coloured(images, label)
         for layer in self.layers:
-            features = self.passing(layer, features)
+            features = self.checkpointed(layer, features)
         return self.head(leaving(features).flatten(1), label)
 
 

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from atelier.config.model import STAGES
 from atelier.errors import AtelierError
 from atelier.networks.inputs import Takes, of_latents
-from atelier.networks.modes import AGAIN, Again, is_on
+from atelier.networks.modes import RECOMPUTED, Recomputation, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
 LEAKY_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # He et al. 2015, section 2.2: keeps the variance through a leaky rectifier
@@ -53,30 +53,30 @@ class Verdict(NamedTuple):
 
 
 class Network(nn.Module):
-    """A network that learns: it hears of the progress, and may compute activations again instead of keeping them."""
+    """A network of a task: generator, discriminator or another. It may trade activations for computation."""
 
-    recomputed = False  # whether `passing` saves memory
+    activation_checkpointing = False
 
-    def passing(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
-        """part(*args), a stretch of the way through the network.
+    def checkpointed(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
+        """part(*args), a part of the forward pass.
 
-        With `recomputed` its activations are not kept for the backward pass but computed again there (Chen et al. 2016).
+        With `activation_checkpointing` the backward pass computes its activations again (Chen et al. 2016).
         """
-        if not (self.recomputed and torch.is_grad_enabled()):
+        if not (self.activation_checkpointing and torch.is_grad_enabled()):
             return part(*args)
-        contexts = nullcontext(), Again(self.as_now())
+        contexts = nullcontext(), Recomputation(self.frozen_spectral_state())
         found: Tensor = checkpoint(part, *args, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
         return found
 
-    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
-        """Makes what brings back, around a pass that is computed again, what `renew` has changed since now."""
+    def frozen_spectral_state(self) -> Callable[[], AbstractContextManager[None]]:
+        """Returns a maker of contexts in which the spectral norms have the vectors of now, for recomputation."""
         return nullcontext
 
     def advance(self, progress: float) -> None:
-        """Hears how much of the training is over, in [0, 1), before each step."""
+        """Called before each step with the share of the training that is over, in [0, 1)."""
 
-    def renew(self) -> None:
-        """Does before each pass in training what a compiled pass must not do: change what the pass before still needs."""
+    def power_iteration(self) -> None:
+        """Updates the vectors of the spectral norms, if any: called before each forward pass in training, outside torch.compile."""
 
 
 class Generator(Network):
@@ -201,7 +201,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
-            if self.training and is_on(AGAIN):  # the statistics have this batch already
+            if self.training and is_on(RECOMPUTED):  # the statistics have this batch already
                 mean, variance = self.running_mean.clone(), self.running_var.clone()  # type: ignore[union-attr]
                 return F.batch_norm(input, mean, variance, self.weight, self.bias, True, 0.0, self.eps)
             return super().forward(input)
@@ -209,7 +209,7 @@ class BatchNorm(nn.BatchNorm2d):
         mean = all_reduce(x.mean(dim=(0, 2, 3))) / world
         centred = x - mean[:, None, None]
         variance = all_reduce(centred.square().mean(dim=(0, 2, 3))) / world
-        if not is_on(AGAIN):
+        if not is_on(RECOMPUTED):
             self._remember(mean, variance, world * x.numel() // x.shape[1])
         normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:

@@ -101,7 +101,7 @@ class ProGANGenerator(Growing, LatentGenerator):
             before = x
             x = F.interpolate(x, scale_factor=2, mode="nearest") if index else x
             for layer in stage:  # type: ignore[attr-defined]
-                x = self.passing(normed, layer, x)
+                x = self.checkpointed(normed, layer, x)
         images = self._full_size(self.pixels[growth.stage](x))
         if growth.fading:
             images = torch.lerp(self._full_size(self.pixels[growth.stage - 1](before)), images, growth.fade.to(images.dtype))
@@ -148,7 +148,7 @@ class ProGANDiscriminator(Growing, Discriminator):
         x = self._entered(images, growth.stage)
         for index in range(growth.stage, 0, -1):
             for layer in self.blocks[index]:  # type: ignore[attr-defined]
-                x = self.passing(leaky, layer, x)
+                x = self.checkpointed(leaky, layer, x)
             x = F.avg_pool2d(x, 2)
             if growth.fading and index == growth.stage:
                 x = torch.lerp(self._entered(images, index - 1), x, growth.fade.to(x.dtype))

@@ -87,7 +87,7 @@ class Staged(Network):
 
     def _staged(self, stage: int, x: Tensor) -> Tensor:
         for block in self.blocks[stage]:  # type: ignore[attr-defined]
-            x = self.passing(block, x)
+            x = self.checkpointed(block, x)
         return x
 
 

@@ -147,12 +147,12 @@ class StyleGAN2Generator(LatentGenerator):
         noises = [None] * len(self.noises) if noise is None else noise[:, -sum(self.noises) :].split(self.noises, dim=1)
         styles = code.unbind(1)
         start = self.start.expand(code.shape[0], -1, -1, -1)  # of len(code) a trace would make a constant
-        x = self.passing(self.layers[0], start, styles[0], noises[0])
+        x = self.checkpointed(self.layers[0], start, styles[0], noises[0])
         images = self._pixels(0, x, styles[1]) if self.skips else None
         for stage in range(1, self.parts // 2):
             first, second = 2 * stage - 1, 2 * stage
-            y = self.passing(self.layers[first], x, styles[first], noises[first])
-            y = self.passing(self.layers[second], y, styles[second], noises[second])
+            y = self.checkpointed(self.layers[first], x, styles[first], noises[first])
+            y = self.checkpointed(self.layers[second], y, styles[second], noises[second])
             if images is not None:
                 x, images = y, upsample(images) + self._pixels(stage, y, styles[second + 1])
             else:
@@ -206,7 +206,7 @@ class StyleGAN2Discriminator(Discriminator):
         images = self.coloured(images, label)
         x = leaky(self.pixels[0](images))
         for index, block in enumerate(self.blocks, start=1):
-            x = self.passing(block, x)
+            x = self.checkpointed(block, x)
             if self.skips:
                 images = downsample(images)
                 x = x + leaky(self.pixels[index](images))

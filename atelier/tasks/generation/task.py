@@ -73,7 +73,7 @@ class Generation(AdversarialTask):
         self.networks: dict[str, Network] = {"discriminator": self.discriminator, "generator": self.generator}
         for part in (*self.generator.modules(), *self.discriminator.modules()):
             if isinstance(part, Network):
-                part.recomputed = train.checkpointing
+                part.activation_checkpointing = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
         self.terms = chosen(train)
         self._generator_pass: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
@@ -188,7 +188,7 @@ class Generation(AdversarialTask):
         device = next(self.generator.parameters()).device
         latents = latents.to(device, non_blocking=True)
         noise = None if noise is None else noise.to(device, non_blocking=True)
-        self.generator.renew()
+        self.generator.power_iteration()
         # float32 like real images: in bfloat16 the augmentation would treat the two differently
         return self._generator_pass(latents, labels, noise).float()
 
@@ -197,7 +197,7 @@ class Generation(AdversarialTask):
     ) -> Verdict:
         """D's verdict on what the augmentation leaves; `penalised` is not compiled, which could not be differentiated twice."""
         seen = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
-        self.discriminator.renew()
+        self.discriminator.power_iteration()
         if penalised:
             with differentiated_twice():
                 verdict = self.discriminator(seen, labels)

@@ -12,7 +12,16 @@ from torch.nn import functional as F
 from atelier.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from atelier.networks.biggan_settings import Settings as BigGANSettings
 from atelier.networks.layers import ImageShape
-from atelier.networks.residual import ConditionalBatchNorm, DownBlock, SelfAttention, UpBlock, by_class, glorot, renew, spectral
+from atelier.networks.residual import (
+    ConditionalBatchNorm,
+    DownBlock,
+    SelfAttention,
+    UpBlock,
+    by_class,
+    glorot,
+    power_iteration,
+    spectral,
+)
 from atelier.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from atelier.networks.resnet_settings import Settings as ResNetSettings
 from tests.support.small_models import LATENT, networks
@@ -34,7 +43,7 @@ def test_spectral_norm_is_the_largest_singular_value(bfloat16: bool) -> None:
     x = torch.randn(2, 3, 4, 4)
     for _ in range(60):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            renew(layer)
+            power_iteration(layer)
             before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
             layer(x)
             assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())  # a pass moves nothing

@@ -58,7 +58,7 @@ class Replay(PlainLoop):
 
     def _generator_pass(self, label: Tensor) -> Tensor:
         drawn = next(self.draws)
-        self.generator.renew()
+        self.generator.power_iteration()
         return self.generator(drawn.latents, label, drawn.noise)
 
 
