@@ -98,17 +98,17 @@ class PlainLoop:
         self.generator.power_iteration()
         return self.generator(torch.randn(count, self.generator.latent_dim, device=self.device), label, noise)
 
-    def _judge(self, images: Tensor, label: Tensor) -> Tensor:
+    def _discriminate(self, images: Tensor, label: Tensor) -> Tensor:
         self.discriminator.power_iteration()
         return self.discriminator(images, label).logits
 
     def _step_d(self, real: Tensor, label: Tensor) -> float:
         self.generator.requires_grad_(False)
         self.discriminator.requires_grad_(True)
-        penalised = self.r1 > 0 or self.r2 > 0
-        real.requires_grad_(penalised)
-        fake = self._generator_pass(label).detach().requires_grad_(penalised)
-        real_logits, fake_logits = self._judge(real, label), self._judge(fake, label)
+        penalized = self.r1 > 0 or self.r2 > 0
+        real.requires_grad_(penalized)
+        fake = self._generator_pass(label).detach().requires_grad_(penalized)
+        real_logits, fake_logits = self._discriminate(real, label), self._discriminate(fake, label)
         loss = _loss_d(self.chosen.objective, real_logits, fake_logits)
         for weight, logits, images in ((self.r1, real_logits, real), (self.r2, fake_logits, fake)):
             if weight:
@@ -119,8 +119,8 @@ class PlainLoop:
     def _step_g(self, real: Tensor, label: Tensor) -> float:
         self.generator.requires_grad_(True)
         self.discriminator.requires_grad_(False)
-        fake_logits = self._judge(self._generator_pass(label), label)
-        real_logits = self._judge(real, label) if self.chosen.objective == "relativistic" else None
+        fake_logits = self._discriminate(self._generator_pass(label), label)
+        real_logits = self._discriminate(real, label) if self.chosen.objective == "relativistic" else None
         loss = -fake_logits.mean() if real_logits is None else softplus(real_logits - fake_logits).mean()
         if self.chosen.objective == "nonsaturating":
             loss = softplus(-fake_logits).mean()

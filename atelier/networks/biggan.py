@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atelier.networks.biggan_settings import Settings
-from atelier.networks.layers import ClassEmbedding, Discriminator, ImageShape, Verdict, resolutions
+from atelier.networks.layers import ClassEmbedding, Discriminator, DiscriminatorOutput, ImageShape, resolutions
 from atelier.networks.residual import ResidualDiscriminator, ResidualGenerator, orthogonal, spectral
 
 THRESHOLD = 2.0  # beyond which truncation 1 would cut, did it not leave everything as it is
@@ -80,12 +80,12 @@ class BigGANDiscriminator(Discriminator):
         each = [critic.stages() for critic in self.critics]  # type: ignore[operator]
         return [nn.ModuleList(stages[k] for stages in each if k < len(stages)) for k in range(len(each[0]))]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         logits = []
         for critic in self.critics:
             logits.append(critic(images, label).logits)
             images = F.avg_pool2d(images, 2)
-        return Verdict(logits[0] if len(logits) == 1 else torch.stack(logits, dim=1))
+        return DiscriminatorOutput(logits[0] if len(logits) == 1 else torch.stack(logits, dim=1))
 
 
 NETWORKS = BigGANGenerator, BigGANDiscriminator

@@ -12,12 +12,12 @@ from atelier.networks.layers import (
     SLOPE,
     BatchNorm,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LabelledLatent,
     LatentGenerator,
     Maps,
-    Verdict,
     leaving,
     resolutions,
     scaled_init,
@@ -84,7 +84,7 @@ class DCGANDiscriminator(Discriminator):
     def stages(self) -> list[nn.Module]:
         return list(self.layers)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         features = self.coloured(images, label)
         for layer in self.layers:
             features = self.checkpointed(layer, features)

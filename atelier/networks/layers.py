@@ -37,7 +37,7 @@ class ImageShape:
     classes: int
 
 
-class Verdict(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator says of N images: logits [N], positive for real, or [N, scales] where it judges at several scales.
 
     `classes` are the scores [N, classes] of an auxiliary classifier (Odena et al. 2017), None without one.
@@ -76,7 +76,7 @@ class Network(nn.Module):
         """Called before each step with the share of the training that is over, in [0, 1)."""
 
     def power_iteration(self) -> None:
-        """Updates the vectors of the spectral norms, if any: called before each forward pass in training, outside torch.compile."""
+        """Updates the vectors of spectral norms: called before each forward pass in training, outside torch.compile."""
 
 
 class Generator(Network):
@@ -151,7 +151,7 @@ class LatentGenerator(Generator):
 
 
 class Discriminator(Network):
-    """Images to verdicts: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> Verdict.
+    """Images to logits: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> DiscriminatorOutput.
 
     `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError
     without them. Where the label is concatenated, `coloured` adds it to the images, which then have `colours` channels.
@@ -284,7 +284,7 @@ def leaving(maps: Tensor) -> Tensor:
 
 
 class Head(nn.Module):
-    """Features [N, width] to a Verdict: a linear unit, and what `conditioning` adds to it where there are classes.
+    """Features [N, width] to a DiscriminatorOutput: a linear unit, and what `conditioning` adds to it where there are classes.
 
     projection: the features projected on the label's embedding, logit = v(y) . f(x) + psi(f(x)) (Miyato and Koyama 2018,
     equation 3). auxiliary: the scores v(k) . f(x) of all classes k (Odena et al. 2017). concatenation: nothing, since the label
@@ -300,13 +300,13 @@ class Head(nn.Module):
         embedded = classes if conditioning != "concatenation" else 0
         self.embedding = wrap(scaled_init(ClassEmbedding(classes, width))) if embedded else None
 
-    def forward(self, features: Tensor, label: Tensor | None) -> Verdict:
+    def forward(self, features: Tensor, label: Tensor | None) -> DiscriminatorOutput:
         logits = self.linear(features).squeeze(1)
         if self.embedding is None:
-            return Verdict(logits)
+            return DiscriminatorOutput(logits)
         if self.auxiliary:
-            return Verdict(logits, F.linear(features, self.embedding.weight))  # type: ignore[arg-type]
-        return Verdict(logits + (features * self.embedding(label)).sum(dim=1))
+            return DiscriminatorOutput(logits, F.linear(features, self.embedding.weight))  # type: ignore[arg-type]
+        return DiscriminatorOutput(logits + (features * self.embedding(label)).sum(dim=1))
 
 
 def resolutions(resolution: int) -> list[int]:

@@ -6,7 +6,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.networks.layers import SLOPE, Discriminator, Head, ImageShape, LabelledLatent, LatentGenerator, Verdict
+from atelier.networks.layers import SLOPE, Discriminator, DiscriminatorOutput, Head, ImageShape, LabelledLatent, LatentGenerator
 from atelier.networks.mlp_settings import Settings
 
 
@@ -41,7 +41,7 @@ class MLPDiscriminator(Discriminator):
     def stages(self) -> list[nn.Module]:
         return list(self.layers)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         features = self.coloured(images, label).flatten(1)
         for layer in self.layers:
             features = layer(features)

@@ -18,13 +18,13 @@ from atelier.networks.equalised import MinibatchStd, equalised, pixel_norm, widt
 from atelier.networks.layers import (
     SLOPE,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LabelledLatent,
     LatentGenerator,
     Maps,
     Network,
-    Verdict,
     leaving,
     resolutions,
 )
@@ -143,7 +143,7 @@ class ProGANDiscriminator(Growing, Discriminator):
         later = zip(self.pixels[1:], self.blocks[1:], strict=True)
         return [nn.ModuleList(parts) for parts in (*reversed(list(later)), last)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         images, growth = self.coloured(images, label), self.growth
         x = self._entered(images, growth.stage)
         for index in range(growth.stage, 0, -1):

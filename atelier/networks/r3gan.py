@@ -19,12 +19,12 @@ from atelier.networks.layers import (
     SLOPE,
     ClassEmbedding,
     Discriminator,
+    DiscriminatorOutput,
     ImageShape,
     LabelledLatent,
     LatentGenerator,
     Network,
     NetworkError,
-    Verdict,
     channels_last,
     downsample,
     leaving,
@@ -133,14 +133,14 @@ class R3GANDiscriminator(Staged, Discriminator):
     def stages(self) -> list[nn.Module]:
         return [nn.ModuleList([entry, stage]) for entry, stage in zip(self.entries, self.blocks, strict=True)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         x = self._staged(0, self.entries[0](images))
         for index, entry in enumerate(self.entries[1:], start=1):
             x = self._staged(index, entry(downsample(x)))
         features = self.basis(x)
         if self.embedding is None:
-            return Verdict(features.squeeze(1))
-        return Verdict((features * self.embedding(label)).sum(dim=1))
+            return DiscriminatorOutput(features.squeeze(1))
+        return DiscriminatorOutput((features * self.embedding(label)).sum(dim=1))
 
 
 def blocks(width: int, settings: Settings, depth: int) -> nn.Sequential:

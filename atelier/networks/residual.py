@@ -25,10 +25,10 @@ from atelier.networks.layers import (
     BatchNorm,
     ClassEmbedding,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LatentGenerator,
-    Verdict,
     channels_last,
     resolutions,
 )
@@ -296,7 +296,7 @@ class ResidualDiscriminator(Discriminator):
     def stages(self) -> list[nn.Module]:
         return list(self.layers)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         x = self.coloured(images, label)
         for layer in self.layers:
             x = self.checkpointed(layer, x)

@@ -17,10 +17,10 @@ from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, 
 from atelier.networks.layers import (
     ClassEmbedding,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LatentGenerator,
-    Verdict,
     downsample,
     leaving,
     resolutions,
@@ -202,7 +202,7 @@ class StyleGAN2Discriminator(Discriminator):
         each = [*self.blocks, last]
         return [nn.ModuleList([*self.pixels[index : index + 1], stage]) for index, stage in enumerate(each)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         images = self.coloured(images, label)
         x = leaky(self.pixels[0](images))
         for index, block in enumerate(self.blocks, start=1):

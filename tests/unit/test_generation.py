@@ -10,7 +10,7 @@ import torch
 from atelier.config import settings
 from atelier.config.section import SettingsError
 from atelier.losses import augment
-from atelier.networks.layers import ImageShape, Network, Verdict
+from atelier.networks.layers import DiscriminatorOutput, ImageShape, Network
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from tests.support.small import PARAMS
@@ -30,8 +30,8 @@ class Linear(Network):
         super().__init__()
         self.scale = torch.nn.Parameter(torch.tensor(scale))
 
-    def forward(self, x: torch.Tensor, label: torch.Tensor | None) -> Verdict:
-        return Verdict((self.scale * x.flatten(1).sum(dim=1)) ** 2)
+    def forward(self, x: torch.Tensor, label: torch.Tensor | None) -> DiscriminatorOutput:
+        return DiscriminatorOutput((self.scale * x.flatten(1).sum(dim=1)) ** 2)
 
 
 class Flat(torch.nn.Module):
@@ -47,7 +47,7 @@ def test_discriminator_loss_by_hand() -> None:
     """One real image of 0.5, one fake of -0.25: each term on its own side, gamma / 2 before each penalty."""
     task = generation("train.objective=relativistic", "train.regularizers.r1=6.0", "train.regularizers.r2=10.0")
     scale, n = 0.01, 784
-    task.discriminator = task._see = Linear(scale)  # type: ignore[assignment]
+    task.discriminator = task._discriminator_pass = Linear(scale)  # type: ignore[assignment]
     task._generator_pass = Flat()
     images = torch.full((1, 1, 28, 28), 0.5)
     none = augment.POLICIES["none"]

@@ -12,7 +12,7 @@ N = 8
 
 
 @pytest.mark.parametrize("family", architectures())
-def test_compiled_networks_paint_and_judge_alike(family: str) -> None:
+def test_compiled_networks_generate_and_judge_alike(family: str) -> None:
     """Traced as a whole, gradients included; what the compiler makes of the graph is PyTorch's affair."""
     torch._dynamo.reset()
     generator, discriminator = networks(family, True, 28, 1)

@@ -39,7 +39,7 @@ def test_every_family_moves(family: str, side: int) -> None:
 
 
 @pytest.mark.parametrize("family", FILTERED)
-def test_families_with_filters_paint_and_judge(family: str) -> None:
+def test_families_with_filters_generate_and_judge(family: str) -> None:
     """At 1024 px, where a whole step of them takes a minute on a core."""
     torch.manual_seed(0)
     generator, discriminator = zoo.build(small(family, 1024), ImageShape(1024, 1, 0))

@@ -38,12 +38,12 @@ def test_bfloat16_is_near_float32(family: str) -> None:
     z, label = torch.randn(N, LATENT), torch.arange(N) % 5
     generator.eval(), discriminator.eval()
     exact = generator(z, label)
-    verdict = discriminator(exact, label).overall
+    output = discriminator(exact, label).overall
     with torch.autocast("cpu", torch.bfloat16):
         images = generator(z, label)
         logits = discriminator(exact, label).overall
     assert (images.float() - exact).square().mean().sqrt() < 0.03 * exact.std()
-    assert (logits.float() - verdict).square().mean().sqrt() < 0.05 * verdict.std() + 0.02 * verdict.abs().mean()
+    assert (logits.float() - output).square().mean().sqrt() < 0.05 * output.std() + 0.02 * output.abs().mean()
 
 
 def combinations() -> Iterator[tuple[str, str, list[str]]]:

@@ -186,12 +186,12 @@ def test_several_scales_judge_means_of_pixels() -> None:
     )
     discriminator = BigGANDiscriminator(settings, ImageShape(64, 3, 5), "projection").eval()
     images, label = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([1, 4])
-    verdict = discriminator(images, label)
-    assert verdict.logits.shape == (2, 3) and verdict.overall.shape == (2,)
+    output = discriminator(images, label)
+    assert output.logits.shape == (2, 3) and output.overall.shape == (2,)
     for scale, critic in enumerate(discriminator.critics):
         side = 64 // 2**scale
         smaller = torch.from_numpy(images.numpy().reshape(2, 3, side, 2**scale, side, 2**scale).mean(axis=(3, 5)))
-        torch.testing.assert_close(verdict.logits[:, scale], critic(smaller, label).logits)
+        torch.testing.assert_close(output.logits[:, scale], critic(smaller, label).logits)
     assert len(discriminator.stages()) == 5
     frozen = sum(numbers(stage) for stage in discriminator.stages())
     heads = sum(numbers(critic.get_submodule("head")) for critic in discriminator.critics)

@@ -14,7 +14,7 @@ import torch
 
 from atelier.data.packed import PackedDataset
 from atelier.models.model import from_uint8
-from atelier.networks.layers import Discriminator, ImageShape, Verdict
+from atelier.networks.layers import Discriminator, DiscriminatorOutput, ImageShape
 from atelier.tasks.generation.probe import COMPARED, GenerationProbe, ordered
 from atelier.tasks.generation.task import Generation
 from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds
@@ -74,10 +74,10 @@ class Knows(Discriminator):
     def stages(self) -> list[torch.nn.Module]:
         return []
 
-    def forward(self, images: torch.Tensor, label: torch.Tensor | None = None) -> Verdict:
+    def forward(self, images: torch.Tensor, label: torch.Tensor | None = None) -> DiscriminatorOutput:
         assert not self.training and label is None
         self.judged.append(len(images))
-        return Verdict(torch.tensor([float(image.numpy().tobytes() in self.known) for image in images]))
+        return DiscriminatorOutput(torch.tensor([float(image.numpy().tobytes() in self.known) for image in images]))
 
 
 def test_a_critic_that_knows_its_images_by_heart_is_seen_through(digits: PackedDataset) -> None:
