@@ -1,8 +1,8 @@
 """The training loop of mimicry (Lee and Town 2020), a public library of GANs, around the networks of Atelier.
 
-Losses, moves, optimiser steps and logging are its own, with its defaults but for one critic step a generator step. It knows
-neither labels in this form, nor penalties, nor a moving average; it computes gradients of the critic's weights while the
-generator moves.
+Losses, updates, optimizer steps and logging are its own, with its defaults but for one discriminator step a generator step. It
+knows neither labels in this form, nor penalties, nor a moving average; it computes gradients of the discriminator's weights
+in the generator's step.
 `make bench-train` installs it beside .venv (benchmarks/peers.txt).
 """
 

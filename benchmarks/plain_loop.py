@@ -1,6 +1,6 @@
 """A GAN's training as public code bases write it: a DataLoader with PIL transforms, one forward pass after the other, no layouts.
 
-It follows the common skeleton of PyTorch's DCGAN tutorial, mimicry's and R3GAN's trainers: every move takes new images from the
+It follows the common skeleton of PyTorch's DCGAN tutorial, mimicry's and R3GAN's trainers: every update takes new images from the
 loader, both networks' losses are read with .item(), the moving average is a loop over parameters. Networks, batch, objective,
 R1 and R2 are those of the settings that it is given; rates and weights do not change while it trains.
 """
@@ -76,7 +76,7 @@ class PlainLoop:
             self.seconds = time.monotonic() - began
 
     def step(self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> None:
-        """Both networks' moves, each with images and labels of its own."""
+        """The updates of both networks, each with images and labels of its own."""
         losses = self._step_d(*first), self._step_g(*second)
         if not all(math.isfinite(loss) for loss in losses):
             raise RuntimeError(f"diverged after {self.images} images: {losses}")

@@ -70,7 +70,7 @@ from atelier.tracking.step_run import step_run
 from atelier.training.checkpoint import SUMMARY, Start, read_history
 from atelier.training.diagnosis import remarks
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
-from atelier.training.history import told
+from atelier.training.history import alarm_text
 from atelier.training.run import run, run_key, with_precision
 from atelier.training.states import RunFolder
 from components import cli, resume
@@ -226,7 +226,7 @@ def report(output: Path, info: GeneratorInfo) -> None:
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
         history = read_history(output)
         for alarm in history["alarms"]:
-            print(f"  {told(alarm)}")
+            print(f"  {alarm_text(alarm)}")
         for remark in remarks(history["points"]):
             print(f"  {remark.text}")
 

@@ -36,6 +36,13 @@ NETWORKS, NETWORKS_BEFORE = "networks.safetensors", "players.safetensors"  # the
 SUMMARY = "summary.json"
 SHOWN = 10  # class names in a message
 FIRST_COLUMNS = ("images", "step")
+CURVES_BEFORE = {  # names of curves until November 2026
+    "separation": "auc_real_fake",
+    "separation_held_out": "auc_heldout_fake",
+    "overfitting": "auc_train_heldout",
+    "kinds": "mode_coverage",
+    "critic_rate": "discriminator_rate",
+}
 
 
 def export(best: Path, infos: Mapping[str, GeneratorInfo], history: dict[str, Any], grids: Path, output: Path) -> None:
@@ -217,6 +224,7 @@ def read_history(folder: Path) -> dict[str, Any]:
     A measurement has its images, step, distance ("value"), the seconds that it took, other metrics and identities.
     An alarm has its images, kind, text and what was done. "compute" is what the training has cost (seconds on each kind of
     hardware, see clock.Clock). A checkpoint that was written before training recorded one of the last two has no such part.
+    Curves have the names of today.
     Raises OSError, and ValueError saying which part is not as training writes it.
     """
     values = read_json(Path(folder) / "history.json")
@@ -224,4 +232,5 @@ def read_history(folder: Path) -> dict[str, Any]:
         _History.model_validate(values)
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
-    return values
+    points = [{CURVES_BEFORE.get(name, name): value for name, value in point.items()} for point in values["points"]]
+    return {**values, "points": points}

@@ -61,7 +61,7 @@ def test_discriminator_loss_by_hand() -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     signals = task.signals(UPDATES["discriminator"], shown)
     assert signals["loss_discriminator"].item() == pytest.approx(math.log1p(math.exp(-(real - fake))), rel=1e-5)
-    assert signals["real_accuracy"] == signals["fake_accuracy"] == signals["ada_signal"] == signals["separation"] == 1
+    assert signals["real_accuracy"] == signals["fake_accuracy"] == signals["ada_signal"] == signals["auc_real_fake"] == 1
     assert signals["realism"].item() == pytest.approx(1 / (1 + math.exp((real - fake) / 2)), rel=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_more_frozen_stages_than_there_are_is_refused() -> None:
 
 @pytest.mark.parametrize("objective", ["relativistic", "wasserstein"])
 def test_a_constant_for_each_label_changes_no_signal(objective: str) -> None:
-    """These critics are free to add one, which makes logits of different labels incomparable."""
+    """These discriminators are free to add one, which makes logits of different labels incomparable."""
     task = generation(f"train.objective={objective}", "train.regularizers={gradient_penalty: 10.0}")
     real, fake = torch.randn(2, 64, dtype=torch.float64)
     constant = 100.0 * torch.randint(0, 3, (64,))
@@ -91,4 +91,4 @@ def test_a_constant_for_each_label_changes_no_signal(objective: str) -> None:
     moved = task.signals(UPDATES["discriminator"], {"real_logits": real + constant, "fake_logits": fake + constant})
     for name, value in plain.items():
         assert moved[name].item() == pytest.approx(value.item(), abs=1e-9), name
-    assert plain["separation"].item() == pytest.approx((real > fake).double().mean().item())
+    assert plain["auc_real_fake"].item() == pytest.approx((real > fake).double().mean().item())

@@ -63,7 +63,7 @@ def combinations() -> Iterator[tuple[str, str, list[str]]]:
 
 @pytest.mark.parametrize(("family", "name", "train"), combinations(), ids=lambda part: part if isinstance(part, str) else "")
 def test_whatever_makes_sense_together_moves(family: str, name: str, train: list[str]) -> None:
-    """Two moves of each network are finite and reach every parameter; what makes no sense is refused with a reason."""
+    """Two updates of each network are finite and reach every parameter; what makes no sense is refused with a reason."""
     small = model(family, True, 28).model_dump()[family]
     tiny = [f"model.{family}.{key}={value}" for key, value in small.items()]
     way = [f"model.conditioning={name}"] if name in ("concatenation", "auxiliary") else []

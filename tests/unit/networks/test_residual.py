@@ -56,7 +56,7 @@ def test_spectral_norm_is_the_largest_singular_value(bfloat16: bool) -> None:
     assert (gradient * original).sum().item() == pytest.approx((weight * original).sum().item(), rel=1e-4)  # type: ignore[operator]
 
 
-def test_every_layer_of_these_critics_has_spectral_norm() -> None:
+def test_every_layer_of_these_discriminators_has_spectral_norm() -> None:
     for family in ("resnet", "sagan", "biggan"):
         generator, discriminator = networks(family, True, 32, 3)
         for network, normed in ((discriminator, True), (generator, family != "resnet")):
@@ -188,13 +188,13 @@ def test_several_scales_judge_means_of_pixels() -> None:
     images, label = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([1, 4])
     output = discriminator(images, label)
     assert output.logits.shape == (2, 3) and output.overall.shape == (2,)
-    for scale, critic in enumerate(discriminator.critics):
+    for scale, one in enumerate(discriminator.critics):
         side = 64 // 2**scale
         smaller = torch.from_numpy(images.numpy().reshape(2, 3, side, 2**scale, side, 2**scale).mean(axis=(3, 5)))
-        torch.testing.assert_close(output.logits[:, scale], critic(smaller, label).logits)
+        torch.testing.assert_close(output.logits[:, scale], one(smaller, label).logits)
     assert len(discriminator.stages()) == 5
     frozen = sum(numbers(stage) for stage in discriminator.stages())
-    heads = sum(numbers(critic.get_submodule("head")) for critic in discriminator.critics)
+    heads = sum(numbers(one.get_submodule("head")) for one in discriminator.critics)
     assert frozen == numbers(discriminator) - heads
 
 

@@ -69,7 +69,7 @@ class Counted(torch.nn.Module):
 
 @pytest.mark.parametrize(("family", "group"), [("dcgan", 1), ("stylegan2", 2), ("progan", 5)])
 def test_what_is_watched_is_painted_and_judged_in_parts(family: str, group: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of other sizes than 1 the group of a critic is filled by neighbours; without groups the parts give what the whole gives."""
+    """Groups of a discriminator are filled by neighbors; without groups the parts give what the whole gives."""
     chosen = model(family, False, 32, **SMALL[family] | ({"group": group} if group > 1 else {}))
     torch.manual_seed(0)
     task = Generation(chosen, tiny("model.conditional=false").train, ImageShape(32, 1, 0))
@@ -86,7 +86,7 @@ def test_what_is_watched_is_painted_and_judged_in_parts(family: str, group: int,
     assert generator.counts == [step] * (COMPARED // step) + [COMPARED % step] * (COMPARED % step > 0)
     drawn_whole, drawn_parts = (np.asarray(Image.open(io.BytesIO(png))).astype(int) for png in (sheet, probe.preview(averages)))
     assert drawn_whole.shape == drawn_parts.shape and np.abs(drawn_whole - drawn_parts).max() <= 1, "but for rounding"
-    assert {"diversity", "kinds", "overfitting"} < whole.keys() == parts.keys()
+    assert {"diversity", "mode_coverage", "auc_train_heldout"} < whole.keys() == parts.keys()
     if group == 1:
         assert parts == pytest.approx(whole, rel=1e-4)
 

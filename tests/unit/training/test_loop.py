@@ -160,9 +160,9 @@ def test_checkpoint_holds_curves_pictures_and_a_loadable_generator(digits: Packe
         "realism",
         "ada_signal",
         "augment_p",
-        "separation",
-        "separation_held_out",
-        "overfitting",
+        "auc_real_fake",
+        "auc_heldout_fake",
+        "auc_train_heldout",
     }
     names |= {"grad_norm_discriminator", "grad_norm_generator", "diversity", "images_per_second"}
     assert all(names <= point.keys() for point in history["points"]) and len(history["points"]) == 8
@@ -243,7 +243,7 @@ def test_freeze_discriminator_holds_the_lower_stages(digits: PackedDataset, tmp_
     )
     held = {name for name in before if name.startswith("discriminator.layers.0.")}
     moved = {name for name in before if name.startswith(("discriminator.head", "generator."))}
-    moved.discard("discriminator.head.linear.bias")  # a relativistic critic is blind to a constant
+    moved.discard("discriminator.head.linear.bias")  # a relativistic discriminator is blind to a constant
     assert held and all(torch.equal(before[name], after[name]) for name in held)
     assert all(not torch.equal(before[name], after[name]) for name in moved)
 

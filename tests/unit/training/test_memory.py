@@ -40,8 +40,8 @@ def kept_bytes(work: Callable[[], Any]) -> int:
     return sum(kept.values())
 
 
-def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor], int]:
-    """Gradients and states of both networks after a move of each, with all penalties; and what a generator's pass keeps."""
+def updated(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor], int]:
+    """Gradients and states of both networks after an update of each, with all penalties; and what a generator's pass keeps."""
     settings = tiny(*overrides, f"train.checkpointing={str(checkpointing).lower()}", f"train.batch={COUNT}")
     torch.manual_seed(0)
     task = Generation(settings.model, settings.train, SHAPE)
@@ -66,8 +66,8 @@ def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor],
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_computed_again_is_the_same_to_the_bit(family: str) -> None:
-    kept, memory = moved(FAMILIES[family], False)
-    again, less = moved(FAMILIES[family], True)
+    kept, memory = updated(FAMILIES[family], False)
+    again, less = updated(FAMILIES[family], True)
     assert kept.keys() == again.keys() and any(key.endswith(".grad") for key in kept)
     for key, value in kept.items():
         assert torch.equal(value, again[key]), key
@@ -91,12 +91,12 @@ def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
     digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = ["train.images=1280", "train.augment=none"]
-    moves, loss = 0, Generation.loss
+    updates, loss = 0, Generation.loss
 
     def short(self: Generation, *args: Any) -> Any:
-        nonlocal moves
-        moves += 1
-        if moves == 30:
+        nonlocal updates
+        updates += 1
+        if updates == 30:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return loss(self, *args)
 
@@ -110,7 +110,7 @@ def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
     train(tiny(*whole, "train.checkpointing=true", "train.accumulate=2"), digits, tmp_path)
     assert "began with accumulate = 1 and goes on with 2" in caplog.text and "those set accumulate: 1" in caplog.text
     assert [point["images"] for point in read_history(tmp_path / "model")["points"]] == list(range(160, 1281, 160))
-    assert moves == 30 + 2 * 2 * (1280 - 320) // 32
+    assert updates == 30 + 2 * 2 * (1280 - 320) // 32
 
 
 def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tmp_path: Path) -> None:

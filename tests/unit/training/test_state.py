@@ -104,7 +104,7 @@ def test_what_a_run_costs_adds_up_over_its_interruptions(
     third = resumed()
     at(6001)
     third._save()
-    here, there = third.chronicle.history["compute"]
+    here, there = third.history.values["compute"]
     assert (here["seconds"], there["seconds"]) == (16, 1)
     assert there == {**here, "device": "Another CPU 3000", "seconds": 1}
     assert here == {
@@ -129,9 +129,9 @@ def test_a_state_from_before_costs_were_counted_goes_on(digits: PackedDataset, t
     (newest / "state.json").write_text(json.dumps(values))
     restored = trainer("mlp", 1, digits, tmp_path, "cpu")
     restored._restore(newest)
-    assert restored.step == 1 and restored.chronicle.history == {"points": [], "evaluations": [], "alarms": [], "compute": []}
+    assert restored.step == 1 and restored.history.values == {"points": [], "evaluations": [], "alarms": [], "compute": []}
     restored._save()
-    assert len(restored.chronicle.history["compute"]) == 1
+    assert len(restored.history.values["compute"]) == 1
 
 
 @pytest.mark.parametrize(
