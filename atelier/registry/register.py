@@ -46,7 +46,7 @@ DESCRIPTION_LIMIT = 5000  # of characters in MLflow's column; PostgreSQL refuses
 class Registration:
     """A version of a registered generator. `created` is False when this checkpoint had been registered before.
 
-    `verdict` and `reason` are the gate's, and `aliases` what the version has since; "" and [] before.
+    `outcome` and `reason` are the gate's, and `aliases` what the version has since; "" and [] before.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Registration:
     created: bool
     sha256: str
     measurements: list[Measurement]
-    verdict: str = ""
+    outcome: str = ""
     reason: str = ""
     aliases: list[str] = field(default_factory=list)
 
@@ -103,7 +103,7 @@ def register(
 
 
 def write_summary(path: Path, registrations: Sequence[Registration]) -> None:
-    """registration.json: {"generators": [...]}, each with its version, verdict, aliases and measurements."""
+    """registration.json: {"generators": [...]}, each with its version, the gate's outcome, aliases and measurements."""
     atomic_write(path, canonical_json({"generators": [asdict(registration) for registration in registrations]}))
 
 

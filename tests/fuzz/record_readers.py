@@ -65,7 +65,7 @@ class History(Target):
             {
                 "history.json": canonical_json(
                     {
-                        "points": [{"images": n * 8, "step": n, "loss_generator": 0.5, "separation": 0.7} for n in range(1, 9)],
+                        "points": [{"images": n * 8, "step": n, "loss_generator": 0.5, "kinds": 0.7} for n in range(1, 9)],
                         "evaluations": [measured, {**measured, "images": 32}],
                         "alarms": [{"images": 24, "kind": "collapse", "text": "it repeats itself", "done": "rolled back"}],
                         "compute": [
@@ -122,7 +122,7 @@ class Registry:
 
 
 class EvaluationFolder(Target):
-    names = ("metrics.json", "verdict.json")
+    names = ("metrics.json", "acceptance.json")
 
     def build(self) -> list[Files]:
         from atelier.metrics import acceptance
@@ -130,7 +130,7 @@ class EvaluationFolder(Target):
         self.checkpoint = checkpoint(self.folder / "model")
         Registry.evaluation().write(self.folder / "metrics.json")
         acceptance.write(self.folder, "too far away")
-        return [{name: (self.folder / name).read_bytes() for name in ("metrics.json", "verdict.json")}]
+        return [{name: (self.folder / name).read_bytes() for name in ("metrics.json", "acceptance.json")}]
 
     def read(self, case: Path) -> None:
         from atelier.metrics import acceptance
