@@ -36,7 +36,7 @@ what the paths hold:
   --data     a packed dataset (components.prepare)
   --base     the checkpoint that "base" stands for
   --output   the checkpoint: generator.safetensors and generator.json (the best by the evaluation metric, not the last),
-             players.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
+             networks.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
              time), summary.json
   --states   a folder for each run with its last saves; keep it where a retry finds it again, or give --mirror
   --cache    statistics of the real images, by content hash; may be deleted at any time
@@ -71,7 +71,7 @@ from atelier.tracking.step_run import step_run
 from atelier.training.checkpoint import SUMMARY, Start, read_history
 from atelier.training.diagnosis import remarks
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
-from atelier.training.history import told
+from atelier.training.history import alarm_text
 from atelier.training.run import run, run_key, with_precision
 from atelier.training.states import RunFolder
 from components import cli, resume
@@ -241,7 +241,7 @@ def report(output: Path, info: GeneratorInfo) -> None:
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
         history = read_history(output)
         for alarm in history["alarms"]:
-            print(f"  {told(alarm)}")
+            print(f"  {alarm_text(alarm)}")
         for remark in remarks(history["points"]):
             print(f"  {remark.text}")
 

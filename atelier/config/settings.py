@@ -113,7 +113,7 @@ class Settings(Section):
 
     def _check_training(self, name: str, train: TrainSettings) -> None:
         """Refuses what the family and the regularisers cannot do together. Raises ValueError."""
-        model, penalised = self.model, train.penalises_gradients
+        model, penalised = self.model, train.penalizes_gradients
         model.family.check_training(name, train)
         if train.clip > 0 and model.family.spectral_norm:
             raise ValueError(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from atelier.config.model import ModelSettings
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import Player
+from atelier.networks.layers import Network
 from atelier.tasks.sampling import Sampling, SeededSampler
 
 Batch = dict[str, Tensor]
@@ -108,7 +108,7 @@ class Task(ABC):
     """
 
     sets: ClassVar[tuple[str, ...]] = ("data",)  # that it learns from
-    networks: dict[str, Player]
+    networks: dict[str, Network]
     updates: tuple[Update, ...]
     products: tuple[Product, ...]
     sampling: ClassVar[Sampling] = SeededSampler  # what is measured of a product

@@ -27,7 +27,9 @@ def clone_fixture(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (clone.folder / "Makefile").write_text(makefile.replace("new: $(STAMP)", "new:"), encoding="utf-8")
     for recipe, name in (("fashion", "shoes"), ("emoji-people", "faces")):
-        done = subprocess.run(["make", "-s", "new", f"RECIPE={recipe}", f"NAME={name}"], cwd=clone.folder, capture_output=True, text=True)
+        done = subprocess.run(
+            ["make", "-s", "new", f"RECIPE={recipe}", f"NAME={name}"], cwd=clone.folder, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f"projects/{name}: cd there")
         _made_small(clone.folder / "projects" / name)
@@ -76,7 +78,10 @@ def test_a_project_of_two(clone: Clone) -> None:
     output = _in(clone, "faces", "python", "-m", "dvc", "repro")
     assert "faces version 1" in output and "faces-twemoji version 1" in output
     parent = json.loads((clone.folder / "projects/faces/models/twemoji/generator.json").read_text())["parent"]
-    assert parent["sha256"] == json.loads((clone.folder / "projects/faces/registration/noto/registration.json").read_text())[0]["sha256"]
+    assert (
+        parent["sha256"]
+        == json.loads((clone.folder / "projects/faces/registration/noto/registration.json").read_text())[0]["sha256"]
+    )
 
 
 def test_as_a_pipeline_from_the_repository(clone: Clone) -> None:
