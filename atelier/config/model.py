@@ -33,13 +33,13 @@ STAGES = {
 class FamilySettings(Section):
     """An architecture's own section. Each of its keys has a default, so that params.yaml may leave the section out.
 
-    `title` is what people read, with the source. `normalised` by batch norm, it sees each micro-batch by itself, which changes
+    `title` is what people read, with the source. `normalized` by batch norm, it sees each micro-batch by itself, which changes
     more than rounding. `spectral_norm` bounds the slope of its discriminator. `projects`: labels come in by projection alone.
     `styles`: the generator has a space between latents and images in which path lengths can be measured.
     """
 
     title: ClassVar[str]
-    normalised: ClassVar[bool] = False
+    normalized: ClassVar[bool] = False
     spectral_norm: ClassVar[bool] = False
     projects: ClassVar[bool] = False
     styles: ClassVar[bool] = False
@@ -95,7 +95,7 @@ class ModelSettings(Section):
     architecture: Architecture = Field(description="family of networks, whose own keys are in the section of its name")
     conditional: bool = Field(description="condition both networks on the class label")
     conditioning: Literal["projection", "concatenation", "auxiliary"] = Field(
-        description="how the discriminator takes the label: projection (on its embedding), concatenation (as one more colour of "
+        description="how the discriminator takes the label: projection (on its embedding), concatenation (as one more color of "
         "the image) or auxiliary (it also has to name the class); some architectures project only"
     )
     latent_dim: PositiveInt = Field(description="dimensions of the latent z")

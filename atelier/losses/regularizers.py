@@ -302,7 +302,7 @@ class Perceptual(Regularizer):
 
 
 class Classification(Regularizer):
-    """AC-GAN (Odena et al. 2017, eq. 3): D names the classes of real and of generated images, G's images are to be recognised."""
+    """AC-GAN (Odena et al. 2017, eq. 3): D names the classes of real and of generated images, G's images are to be recognized."""
 
     key, roles, needs = "classification", ("discriminator", "generator"), "auxiliary classifier"
 

@@ -111,7 +111,7 @@ def test_path_lengths_are_compared_with_their_running_mean() -> None:
     assert update.task.memory["path_length"] == pytest.approx(0.99 * 3 + 0.01 * lengths.mean().item(), rel=1e-5)
 
 
-def test_orthogonal_regularisation() -> None:
+def test_orthogonal_regularization() -> None:
     update = UpdateLoss("generator", "train.regularizers.orthogonal=0.01")
     assert update.added == pytest.approx(0.01 * penalties.orthogonal(update.task.generator).item(), rel=1e-3)
 
@@ -158,7 +158,7 @@ def test_losses_are_summed_in_the_order_of_the_classes() -> None:
 
 
 def test_terms_that_are_off_draw_nothing() -> None:
-    """Else a seed would give other bytes in every version that adds a regulariser."""
+    """Else a seed would give other bytes in every version that adds a regularizer."""
     task = generation()
     torch.manual_seed(3)
     off = task.draw(UPDATES["discriminator"], N)
