@@ -22,9 +22,9 @@ from torch.nn.functional import relu, softplus
 
 @dataclass(frozen=True)
 class Objective:
-    """Both networks' losses, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
+    """The losses of both networks, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
 
-    `compares`: G's loss reads the logits of real images, paired by position; where it does not, they may be None.
+    `compares`: the generator's loss reads the logits of real images, paired by position; where it does not, they may be None.
     `shift_invariant`: adding a constant to all logits changes nothing, so that 0 is no border between real and fake.
     """
 

@@ -108,7 +108,7 @@ def _gather(images: Tensor, index: Tensor) -> Tensor:
 
 
 class AdaController:
-    """Holds the share by which D is surer of real images than of chance, by moving p (Karras et al. 2020, section 3.1).
+    """Holds the mean sign of the logits on real images at its target, by changing p (Karras et al. 2020, section 3.1).
 
     r = E[sign D(x)] over real images; p falls or rises at 1 for `images_per_unit` images as r is under or over `target`, and
     stays within [0, p_max].

@@ -86,7 +86,7 @@ def test_first_and_second_derivatives(policy: str) -> None:
 
 @BOTH
 def test_gradient_flows_on_average(policy: str) -> None:
-    """No place of the image is out of D's reach: the mean gradient of the mean pixel is positive nearly everywhere."""
+    """No place of the image is out of reach: the mean gradient of the mean pixel is positive nearly everywhere."""
     images = smooth(512, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(augmented(policy, images, 0.5).sum(), images)
     assert (gradient.mean(dim=0) > 0.02).all()

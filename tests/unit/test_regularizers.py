@@ -57,7 +57,7 @@ class UpdateLoss:
         return self.task.discriminator(images, self.batch["label"]).overall
 
     def slope(self, images: Tensor) -> Tensor:
-        """Norm of D's gradient at each image."""
+        """Norm of the discriminator's gradient at each image."""
         images = images.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(self.discriminate(images).sum(), images)
         return gradient.flatten(1).norm(dim=1)
@@ -125,7 +125,7 @@ def test_perceptual_loss_compares_with_the_real_images_of_the_batch() -> None:
 
 
 def test_auxiliary_classifier() -> None:
-    """D names real and generated images, G is named by D. Three times the weight adds twice the errors."""
+    """Real and generated images are named in the discriminator's loss. Three times the weight adds twice the errors."""
     common = ["model.conditioning=auxiliary", "train.regularizers.classification=1.0", "finetune.regularizers.classification=1.0"]
     for role in ("discriminator", "generator"):
         update = UpdateLoss(role, *common, "train.regularizers.classification=3.0")
