@@ -33,13 +33,14 @@ STAGES = {
 class FamilySettings(Section):
     """An architecture's own section. Each of its keys has a default, so that params.yaml may leave the section out.
 
-    `title` is what people read, with the source. `normalised` by batch norm, it sees each micro-batch by itself, which changes
+    `title` is what people read, with the source. `normalized` by batch norm, it sees each micro-batch by itself, which changes
     more than rounding. `spectral_norm` bounds the slope of its discriminator. `projects`: labels come in by projection alone.
-    `latent`: its generator starts from noise. `styles`: the generator has a space between latents and images in which path lengths can be measured.
+    `latent`: its generator starts from noise. `styles`: it has a space between latents and images in which path lengths can be
+    measured.
     """
 
     title: ClassVar[str]
-    normalised: ClassVar[bool] = False
+    normalized: ClassVar[bool] = False
     spectral_norm: ClassVar[bool] = False
     projects: ClassVar[bool] = False
     latent: ClassVar[bool] = True
@@ -97,7 +98,7 @@ class ModelSettings(Section):
     conditional: bool = Field(default=False, description="condition both networks on the class label")
     conditioning: Literal["projection", "concatenation", "auxiliary"] = Field(
         default="projection",
-        description="how the discriminator takes the label: projection (on its embedding), concatenation (as one more colour of "
+        description="how the discriminator takes the label: projection (on its embedding), concatenation (as one more color of "
         "the image) or auxiliary (it also has to name the class); some architectures project only",
     )
     latent_dim: PositiveInt | None = Field(

@@ -11,7 +11,7 @@ from atelier.networks.layers import Discriminator, Generator, ImageShape, Latent
 
 
 def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Discriminator]:
-    """Generator and discriminator of the chosen family, initialised from torch's global random generator.
+    """Generator and discriminator of the chosen family, initialized from torch's global random generator.
 
     `NETWORKS` of atelier/networks/ARCHITECTURE.py names their classes; no other family is imported. Unless `model.conditional`,
     the networks are built without labels (their `shape.classes` is 0).
