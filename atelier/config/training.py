@@ -27,7 +27,8 @@ class RegularizerSettings(Section):
     """A regularizer's settings, and what the rest has to know of it; atelier/losses/regularizers.py adds its equation.
 
     `key` names it in params.yaml, where a number alone is its weight. `gradient_norm` is that to which it pulls the
-    discriminator's gradients by its images, None where it does not. `needs` is what the networks must have (ModelSettings.offers).
+    discriminator's gradients by its images, None where it does not. `needs` is what the networks must have
+    (ModelSettings.offers).
     """
 
     short: ClassVar[str] = "weight"
