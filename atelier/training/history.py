@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from atelier.io.files import atomic_write
+from atelier.io.progress import Progress
 from atelier.training.diagnosis import in_hundred, remarks
 
 log = logging.getLogger("atelier.training")
@@ -36,7 +35,7 @@ class Observer:
 
 
 class Chronicle:
-    """The history of a run, told to observers, the log and the progress bar by the first rank.
+    """The history of a run, told to observers, the log and the bar by the first rank.
 
     `history` is {"points": the curves, "evaluations": the measurements, "alarms": what went wrong and what was done, "compute":
     what it has cost, see clock.Clock}; `best` is the evaluation with the lowest distance.
@@ -57,7 +56,7 @@ class Chronicle:
         for observer in self.observers:
             observer.started(self.history)
 
-    def point(self, point: dict[str, float], shown: tqdm) -> None:
+    def point(self, point: dict[str, float], shown: Progress) -> None:
         """A point of the curves."""
         self.history["points"].append(point)
         shown.set_postfix_str(self._in_short(point))
@@ -98,7 +97,7 @@ class Chronicle:
             observer.picture(path, images)
 
     def _in_short(self, point: dict[str, float]) -> str:
-        """A point for the progress bar: losses, how often the critic is right, the best distance so far."""
+        """A point for the bar: losses, how often the critic is right, the best distance so far."""
         losses = {name: value for name, value in point.items() if name.startswith("loss_")}
         parts = [f"{name.removeprefix('loss_')[0].upper()}={value:.3f}" for name, value in losses.items()]
         if "separation" in point:
