@@ -41,7 +41,7 @@ class TrainJob:
         from kubeflow.trainer.constants import constants
         from kubernetes.config import ConfigException
 
-        # It warns, with all of the server's answer, where a ConfigMap of another namespace may not be read that nothing here needs.
+        # It warns, with all of the server's answer, where a ConfigMap may not be read that nothing here needs.
         logging.getLogger("kubeflow.trainer.backends.kubernetes.backend").setLevel(logging.ERROR)
         self.name = name
         self.there = False
