@@ -42,7 +42,7 @@ ATTEMPTS = 20  # of this node, before its container ends and counts as failed
 JOIN_SECONDS = 7200  # that nodes wait for one that is missing
 PAUSE_SECONDS = 2.0
 LOOK_SECONDS, ABANDONED_SECONDS = 60.0, 1800.0  # a retry of the task may have to wait for a place
-QUIET = {"LOGLEVEL": "ERROR", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # for torchrun, whose warnings of a lost node are C++ frames
+QUIET = {"LOGLEVEL": "CRITICAL", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # of torchrun: a lost node is no matter for its log
 
 
 class NodeError(AtelierError):
@@ -158,7 +158,7 @@ def rank(uri: str, work: Path) -> None:
         raise
     except RuntimeError as error:  # torch's errors about a lost rank are RuntimeErrors, and so are some about a GPU
         if _of_another_rank(error):
-            raise RankLost(f"another rank is lost, so this one ends ({str(error).splitlines()[0]})") from error
+            raise RankLost(f"another rank is lost, and what takes its place is waited for ({_first_sentence(error)})") from error
         raise
     except Exception as error:
         message = str(error) if isinstance(error, AtelierError) else f"{type(error).__name__}: {error}"
@@ -166,6 +166,10 @@ def rank(uri: str, work: Path) -> None:
         raise
     while files.note(CHECKPOINT) is None:
         time.sleep(PAUSE_SECONDS)
+
+
+def _first_sentence(error: RuntimeError) -> str:
+    return str(error).partition("\n")[0].partition(". ")[0]
 
 
 def _of_another_rank(error: RuntimeError) -> bool:
