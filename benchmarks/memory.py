@@ -1,6 +1,6 @@
 """How much memory does a model of 256 px need? Micro-batches and activations that are computed again, one process for each.
 
-A step of both players of a family at --resolution, penalties included, on images that are drawn here. Memory is the peak of the
+A step of both networks of a family at --resolution, penalties included, on images that are drawn here. Memory is the peak of the
 process on a CPU, with what PyTorch itself takes, and that of PyTorch's allocator on a GPU; the time is that of the second step.
 
     .venv/bin/python -m benchmarks.memory                             a quarter of an hour on 2 cores
@@ -59,7 +59,7 @@ def step(family: str, data: PackedDataset, accumulate: int, checkpointing: bool)
                 torch.cuda.synchronize()
         seconds = time.perf_counter() - since
     peak = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak_megabytes()
-    parameters = sum(p.numel() for player in trained.task.networks.values() for p in player.parameters())
+    parameters = sum(p.numel() for network in trained.task.networks.values() for p in network.parameters())
     return {"megabytes": peak, "seconds": seconds, "parameters": parameters}
 
 

@@ -109,8 +109,8 @@ With classes each tile keeps one class, one after the other. The suffix of --out
 PROJECT = """Looks for the latent whose image is nearest to a given one, as a network and the pixels judge it.
 
 Writes a folder: picture.png (the image, and what the generator makes of it), code.safetensors, and projection.json with the
-label, the distances, and the latent where the code is one (a served generator paints it again, POST /generate). What a
-generator has not seen it can hardly paint: a large distance says so."""
+label, the distances, and the latent where the code is one (a served generator generates it again, POST /generate). What a
+generator has not seen it can hardly generate: a large distance says so."""
 
 
 def _later(name: str) -> Callable[[argparse.Namespace], None]:

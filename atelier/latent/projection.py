@@ -53,7 +53,7 @@ def project(
         optimiser.param_groups[0]["lr"] = RATE * _schedule(progress)
         noise = torch.randn(code.shape, generator=random).to(code.device)
         strength = NOISE * max(0.0, 1 - progress / QUIET_AFTER) ** 2
-        image = generator.paint(code + strength * spread * noise, labels)
+        image = generator.synthesize(code + strength * spread * noise, labels)
         loss = _loss(image, target, perceive, wanted)
         optimiser.zero_grad()
         loss.backward()
@@ -61,7 +61,7 @@ def project(
             best, best_loss = code.detach().clone(), loss.item()
         optimiser.step()
     with torch.inference_mode():
-        image = generator.paint(best, labels)
+        image = generator.synthesize(best, labels)
         apart = distance(perceive(image), wanted).item()
         pixels = F.mse_loss(image[0], target).sqrt().item()
     return Projection(best[0], chosen, apart, pixels)
@@ -86,7 +86,7 @@ def _nearest(
     found = []
     for start in range(0, TRIED, CHUNK):
         rows = slice(start, start + CHUNK)
-        images = generator.paint(codes[rows], None if labels is None else labels[rows])
+        images = generator.synthesize(codes[rows], None if labels is None else labels[rows])
         found.append(_loss(images, target, perceive, wanted))
     best = int(torch.cat(found).argmin())
     return codes[best : best + 1], None if labels is None else int(labels[best]), codes.std()

@@ -22,7 +22,7 @@ from torch.nn.functional import relu, softplus
 
 @dataclass(frozen=True)
 class Objective:
-    """Both players' losses, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
+    """Both networks' losses, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
 
     `compares`: G's loss reads the logits of real images, paired by position; where it does not, they may be None.
     `shift_invariant`: adding a constant to all logits changes nothing, so that 0 is no border between real and fake.

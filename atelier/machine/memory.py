@@ -58,5 +58,5 @@ def _cuts(settings: TrainSettings, parts: int) -> bool:
 
 
 def of_a_measurement(batch: int) -> str:
-    """The remedy for a measurement of a generator that paints `batch` images at once."""
+    """The remedy for a measurement of a generator that makes `batch` images at once."""
     return f"not enough memory to measure the generator on {batch} images at once; set evaluate.batch: {max(batch // 2, 1)}"

@@ -208,7 +208,7 @@ def from_uint8(images: torch.Tensor) -> torch.Tensor:
 
 
 def at_once(resolution: int, most: int = 64) -> int:
-    """How many images of this side are painted at once: `most` up to 256 px, and beyond as many as fill the same memory."""
+    """How many images of this side are generated at once: `most` up to 256 px, and beyond as many as fill the same memory."""
     return max(1, most * 256**2 // max(resolution, 256) ** 2)
 
 

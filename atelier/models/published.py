@@ -42,7 +42,7 @@ from atelier.networks.layers import ImageShape
 Tensors = dict[str, Tensor]
 IGNORED = re.compile(r"resample_filter$|Resampler\.Kernel$|mapping\.w_avg$")  # constants, and a mean that is computed anew
 ORIGINAL = "parametrizations.{}.original"
-TRAINED_WITH = {"mixing": 0.9, "discriminator": "residual", "group": 4}  # of stylegan2; nothing that is painted depends on it
+TRAINED_WITH = {"mixing": 0.9, "discriminator": "residual", "group": 4}  # of stylegan2; nothing that is generated depends on it
 
 
 class PublishedError(AtelierError):

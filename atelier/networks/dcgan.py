@@ -12,12 +12,12 @@ from atelier.networks.layers import (
     SLOPE,
     BatchNorm,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LabelledLatent,
     LatentGenerator,
     Maps,
-    Verdict,
     leaving,
     resolutions,
     scaled_init,
@@ -46,10 +46,10 @@ class DCGANGenerator(LatentGenerator):
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], shape.channels, 4, 2, 1), nn.Tanh())
         self.apply(initialise)
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = self.first(self.input(code[:, 0], label))
         for start in range(0, len(self.layers), 3):  # each with its norm and rectifier
-            x = self.passing(self.layers[start : start + 3], x)
+            x = self.checkpointed(self.layers[start : start + 3], x)
         return x
 
 
@@ -84,10 +84,10 @@ class DCGANDiscriminator(Discriminator):
     def stages(self) -> list[nn.Module]:
         return list(self.layers)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         features = self.coloured(images, label)
         for layer in self.layers:
-            features = self.passing(layer, features)
+            features = self.checkpointed(layer, features)
         return self.head(leaving(features).flatten(1), label)
 
 

@@ -1,4 +1,4 @@
-"""What every family shares: the two players' interface, label conditioning, resampling and scaled initialisation."""
+"""What every family shares: the interface of the two networks, label conditioning, resampling and scaled initialisation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from atelier.config.model import STAGES
 from atelier.errors import AtelierError
 from atelier.networks.inputs import Takes, of_latents
-from atelier.networks.modes import AGAIN, Again, is_on
+from atelier.networks.modes import RECOMPUTED, Recomputation, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
 LEAKY_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # He et al. 2015, section 2.2: keeps the variance through a leaky rectifier
@@ -36,7 +36,7 @@ class ImageShape:
     classes: int
 
 
-class Verdict(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator says of N images: logits [N], positive for real, or [N, scales] where it judges at several scales.
 
     `classes` are the scores [N, classes] of an auxiliary classifier (Odena et al. 2017), None without one.
@@ -51,34 +51,34 @@ class Verdict(NamedTuple):
         return self.logits if self.logits.ndim == 1 else self.logits.mean(dim=1)
 
 
-class Player(nn.Module):
-    """A network that learns: it hears of the progress, and may compute activations again instead of keeping them."""
+class Network(nn.Module):
+    """A network of a task: generator, discriminator or another. It may trade activations for computation."""
 
-    recomputed = False  # whether `passing` saves memory
+    activation_checkpointing = False
 
-    def passing(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
-        """part(*args), a stretch of the way through the network.
+    def checkpointed(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
+        """part(*args), a part of the forward pass.
 
-        With `recomputed` its activations are not kept for the backward pass but computed again there (Chen et al. 2016).
+        With `activation_checkpointing` the backward pass computes its activations again (Chen et al. 2016).
         """
-        if not (self.recomputed and torch.is_grad_enabled()):
+        if not (self.activation_checkpointing and torch.is_grad_enabled()):
             return part(*args)
-        contexts = nullcontext(), Again(self.as_now())
+        contexts = nullcontext(), Recomputation(self.frozen_spectral_state())
         found: Tensor = checkpoint(part, *args, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
         return found
 
-    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
-        """Makes what brings back, around a pass that is computed again, what `renew` has changed since now."""
+    def frozen_spectral_state(self) -> Callable[[], AbstractContextManager[None]]:
+        """Returns a maker of contexts in which the spectral norms have the vectors of now, for recomputation."""
         return nullcontext
 
     def advance(self, progress: float) -> None:
-        """Hears how much of the training is over, in [0, 1), before each step."""
+        """Called before each step with the share of the training that is over, in [0, 1)."""
 
-    def renew(self) -> None:
-        """Does before each pass in training what a compiled pass must not do: change what the pass before still needs."""
+    def power_iteration(self) -> None:
+        """Updates the vectors of spectral norms: called before each forward pass in training, outside torch.compile."""
 
 
-class Generator(Player):
+class Generator(Network):
     """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class."""
 
     info: Any  # what a loaded model says about itself; set by atelier.models.model
@@ -100,16 +100,16 @@ class Generator(Player):
 
 
 class LatentGenerator(Generator):
-    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, chance | None) -> [N, C, H, W], about [-1, 1].
+    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, noise | None) -> [N, C, H, W], about [-1, 1].
 
     The way is z -> code -> image. The code is what truncation, mixing and projection work on: the latent as it is, or what a
-    mapping or a cut into parts makes of it. `chance` [N, self.chance] are standard normal numbers that vary an image beside its
+    mapping or a cut into parts makes of it. `noise` [N, self.noise_dim] are standard normal numbers that vary an image beside its
     latent while training (noise, dropout, a second latent to mix with); without them the image is a function of latent and label.
 
     `shape.classes` is 0 for an unconditional generator, which ignores labels; a conditional one raises NetworkError without them.
     """
 
-    chance = 0
+    noise_dim = 0
 
     def __init__(self, latent_dim: int, shape: ImageShape) -> None:
         super().__init__()
@@ -124,16 +124,16 @@ class LatentGenerator(Generator):
         noise, label = inputs["noise"], inputs.get("label")
         if truncation is None:
             return self(noise, label)  # type: ignore[no-any-return]
-        return self.paint(self.truncate(self.code(noise, label), label, truncation[:, None, None]), label)
+        return self.synthesize(self.truncate(self.code(noise, label), label, truncation[:, None, None]), label)
 
-    def forward(self, z: Tensor, label: Tensor | None = None, chance: Tensor | None = None) -> Tensor:
-        return self.paint(self.code(z, label), label, chance)
+    def forward(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        return self.synthesize(self.code(z, label), label, noise)
 
     def code(self, z: Tensor, label: Tensor | None) -> Tensor:
         """[N, latent_dim] -> [N, parts, width]: a part for each group of layers, from the smallest feature map up."""
         return z[:, None]
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         """A code [N, parts, width] -> [N, C, H, W]."""
         raise NotImplementedError
 
@@ -144,13 +144,13 @@ class LatentGenerator(Generator):
         """
         return code * psi
 
-    def as_painted(self, images: Tensor) -> Tensor:
-        """Real images [N, C, H, W] with as much detail as the generator can paint now."""
+    def fade_real(self, images: Tensor) -> Tensor:
+        """Real images [N, C, H, W] with as much detail as the generator gives now: while a stage fades in, so do its pixels."""
         return images
 
 
-class Discriminator(Player):
-    """Images to verdicts: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> Verdict.
+class Discriminator(Network):
+    """Images to logits: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> DiscriminatorOutput.
 
     `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError
     without them. Where the label is concatenated, `coloured` adds it to the images, which then have `colours` channels.
@@ -219,7 +219,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
-            if self.training and is_on(AGAIN):  # the statistics have this batch already
+            if self.training and is_on(RECOMPUTED):  # the statistics have this batch already
                 mean, variance = self.running_mean.clone(), self.running_var.clone()  # type: ignore[union-attr]
                 return F.batch_norm(input, mean, variance, self.weight, self.bias, True, 0.0, self.eps)
             return super().forward(input)
@@ -227,7 +227,7 @@ class BatchNorm(nn.BatchNorm2d):
         mean = sum_of_ranks(x.mean(dim=(0, 2, 3))) / world
         centred = x - mean[:, None, None]
         variance = sum_of_ranks(centred.square().mean(dim=(0, 2, 3))) / world
-        if not is_on(AGAIN):
+        if not is_on(RECOMPUTED):
             self._remember(mean, variance, world * x.numel() // x.shape[1])
         normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
@@ -302,7 +302,7 @@ def leaving(maps: Tensor) -> Tensor:
 
 
 class Head(nn.Module):
-    """Features [N, width] to a Verdict: a linear unit, and what `conditioning` adds to it where there are classes.
+    """Features [N, width] to a DiscriminatorOutput: a linear unit, and what `conditioning` adds to it where there are classes.
 
     projection: the features projected on the label's embedding, logit = v(y) . f(x) + psi(f(x)) (Miyato and Koyama 2018,
     equation 3). auxiliary: the scores v(k) . f(x) of all classes k (Odena et al. 2017). concatenation: nothing, since the label
@@ -318,13 +318,13 @@ class Head(nn.Module):
         embedded = classes if conditioning != "concatenation" else 0
         self.embedding = wrap(scaled_init(ClassEmbedding(classes, width))) if embedded else None
 
-    def forward(self, features: Tensor, label: Tensor | None) -> Verdict:
+    def forward(self, features: Tensor, label: Tensor | None) -> DiscriminatorOutput:
         logits = self.linear(features).squeeze(1)
         if self.embedding is None:
-            return Verdict(logits)
+            return DiscriminatorOutput(logits)
         if self.auxiliary:
-            return Verdict(logits, F.linear(features, self.embedding.weight))  # type: ignore[arg-type]
-        return Verdict(logits + (features * self.embedding(label)).sum(dim=1))
+            return DiscriminatorOutput(logits, F.linear(features, self.embedding.weight))  # type: ignore[arg-type]
+        return DiscriminatorOutput(logits + (features * self.embedding(label)).sum(dim=1))
 
 
 def resolutions(resolution: int) -> list[int]:
@@ -334,7 +334,7 @@ def resolutions(resolution: int) -> list[int]:
         sides.insert(0, sides[0] // 2)
     if sides[0] not in (4, 7):
         allowed = ", ".join(map(str, STAGES))
-        raise NetworkError(f"data.resolution {resolution} is not 4 or 7 times a power of two; choose among {allowed}")
+        raise NetworkError(f"resolution {resolution} is not 4 or 7 times a power of two; choose among {allowed}")
     return sides
 
 

@@ -1,7 +1,7 @@
 """Progressive growing: Karras, Aila, Laine and Lehtinen 2018.
 
-Both players begin with the smallest feature map and grow by a stage at a time, each of which fades in. Here growth is a schedule
-of the training (`advance`); the level that is reached is part of the networks' state. The generator always paints images of
+Both networks begin with the smallest feature map and grow by a stage at a time, each of which fades in. Here growth is a schedule
+of the training (`advance`); the level that is reached is part of the networks' state. The generator always makes images of
 the full size, whose detail is that of its level; the discriminator averages them down to where it has grown.
 """
 
@@ -18,13 +18,13 @@ from atelier.networks.equalised import MinibatchStd, equalised, pixel_norm, widt
 from atelier.networks.layers import (
     SLOPE,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LabelledLatent,
     LatentGenerator,
     Maps,
-    Player,
-    Verdict,
+    Network,
     leaving,
     resolutions,
 )
@@ -34,7 +34,7 @@ GAIN = math.sqrt(2)  # He et al. 2015, as in section 4.1
 
 
 class Growth(nn.Module):
-    """How far a player has grown: `level` stages beyond the smallest, a fraction while one fades in. A new one is fully grown.
+    """How far a network has grown: `level` stages beyond the smallest, a fraction while one fades in. A new one is fully grown.
 
     The tensor is what a save holds; `stage` (the last that is computed) and `fading` follow from it and decide what is computed.
     """
@@ -69,8 +69,8 @@ class Growth(nn.Module):
         return self.level - (self.stage - 1)
 
 
-class Growing(Player):
-    """A player with a `growth`."""
+class Growing(Network):
+    """A network with a `growth`."""
 
     growth: Growth
 
@@ -94,25 +94,25 @@ class ProGANGenerator(Growing, LatentGenerator):
             self.stages.append(nn.ModuleList([convolution(inner, outer), convolution(outer, outer)]))
         self.pixels = nn.ModuleList(equalised(nn.Conv2d(width, shape.channels, 1)) for width in each)
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = normed(self.first, pixel_norm(self.input(code[:, 0], label)))
         growth, before = self.growth, x
         for index, stage in enumerate(self.stages[: growth.stage + 1]):
             before = x
             x = F.interpolate(x, scale_factor=2, mode="nearest") if index else x
             for layer in stage:  # type: ignore[attr-defined]
-                x = self.passing(normed, layer, x)
+                x = self.checkpointed(normed, layer, x)
         images = self._full_size(self.pixels[growth.stage](x))
         if growth.fading:
             images = torch.lerp(self._full_size(self.pixels[growth.stage - 1](before)), images, growth.fade.to(images.dtype))
         return images
 
-    def as_painted(self, images: Tensor) -> Tensor:
+    def fade_real(self, images: Tensor) -> Tensor:
         growth = self.growth
-        painted = self._full_size(_mean(images, self.sides[growth.stage]))
+        faded = self._full_size(_mean(images, self.sides[growth.stage]))
         if growth.fading:
-            painted = torch.lerp(self._full_size(_mean(images, self.sides[growth.stage - 1])), painted, growth.fade)
-        return painted
+            faded = torch.lerp(self._full_size(_mean(images, self.sides[growth.stage - 1])), faded, growth.fade)
+        return faded
 
     def _full_size(self, images: Tensor) -> Tensor:
         factor = self.shape.resolution // images.shape[3]
@@ -143,12 +143,12 @@ class ProGANDiscriminator(Growing, Discriminator):
         later = zip(self.pixels[1:], self.blocks[1:], strict=True)
         return [nn.ModuleList(parts) for parts in (*reversed(list(later)), last)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         images, growth = self.coloured(images, label), self.growth
         x = self._entered(images, growth.stage)
         for index in range(growth.stage, 0, -1):
             for layer in self.blocks[index]:  # type: ignore[attr-defined]
-                x = self.passing(leaky, layer, x)
+                x = self.checkpointed(leaky, layer, x)
             x = F.avg_pool2d(x, 2)
             if growth.fading and index == growth.stage:
                 x = torch.lerp(self._entered(images, index - 1), x, growth.fade.to(x.dtype))

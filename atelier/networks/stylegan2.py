@@ -17,10 +17,10 @@ from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, 
 from atelier.networks.layers import (
     ClassEmbedding,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LatentGenerator,
-    Verdict,
     downsample,
     leaving,
     resolutions,
@@ -119,40 +119,40 @@ class StyleGAN2Generator(LatentGenerator):
         self.around = nn.ModuleList(
             equalised(nn.Conv2d(a, b, 1, bias=False)) for a, b in itertools.pairwise(each) if not self.skips
         )
-        painting = each if self.skips else each[-1:]
-        self.pixels = nn.ModuleList(ModulatedConv(a, shape.channels, 1, latent_dim, demodulate=False) for a in painting)
-        self.biases = nn.ParameterList(torch.zeros(shape.channels) for _ in painting)
+        to_pixels = each if self.skips else each[-1:]
+        self.pixels = nn.ModuleList(ModulatedConv(a, shape.channels, 1, latent_dim, demodulate=False) for a in to_pixels)
+        self.biases = nn.ParameterList(torch.zeros(shape.channels) for _ in to_pixels)
         self.parts = 2 * len(sides)
         self.mixing = settings.mixing
         self.noises = [side * side for side in (sides[0], *(side for side in sides[1:] for _ in range(2)))]
-        self.chance = (latent_dim + 2 if self.mixing else 0) + sum(self.noises)
+        self.noise_dim = (latent_dim + 2 if self.mixing else 0) + sum(self.noises)
 
-    def forward(self, z: Tensor, label: Tensor | None = None, chance: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         code = self.code(z, label)
-        if chance is not None and self.mixing:
-            code = self._mixed(code, label, chance)
-        return self.paint(code, label, chance)
+        if noise is not None and self.mixing:
+            code = self._mixed(code, label, noise)
+        return self.synthesize(code, label, noise)
 
     def code(self, z: Tensor, label: Tensor | None) -> Tensor:
         return self.mapping(z, label)[:, None].expand(-1, self.parts, -1)
 
-    def _mixed(self, code: Tensor, label: Tensor | None, chance: Tensor) -> Tensor:
+    def _mixed(self, code: Tensor, label: Tensor | None, noise: Tensor) -> Tensor:
         """With probability `mixing` another latent's style from a random layer on (Karras et al. 2019, section 3.1)."""
-        whether, where = torch.special.ndtr(chance[:, self.latent_dim : self.latent_dim + 2]).unbind(1)  # uniform
+        whether, where = torch.special.ndtr(noise[:, self.latent_dim : self.latent_dim + 2]).unbind(1)  # uniform
         first = torch.where(whether < self.mixing, 1 + (where * (self.parts - 1)).floor(), self.parts)
         own = torch.arange(self.parts, device=code.device) < first[:, None]
-        return torch.where(own[:, :, None], code, self.code(chance[:, : self.latent_dim], label))
+        return torch.where(own[:, :, None], code, self.code(noise[:, : self.latent_dim], label))
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
-        noises = [None] * len(self.noises) if chance is None else chance[:, -sum(self.noises) :].split(self.noises, dim=1)
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
+        noises = [None] * len(self.noises) if noise is None else noise[:, -sum(self.noises) :].split(self.noises, dim=1)
         styles = code.unbind(1)
         start = self.start.expand(code.shape[0], -1, -1, -1)  # of len(code) a trace would make a constant
-        x = self.passing(self.layers[0], start, styles[0], noises[0])
+        x = self.checkpointed(self.layers[0], start, styles[0], noises[0])
         images = self._pixels(0, x, styles[1]) if self.skips else None
         for stage in range(1, self.parts // 2):
             first, second = 2 * stage - 1, 2 * stage
-            y = self.passing(self.layers[first], x, styles[first], noises[first])
-            y = self.passing(self.layers[second], y, styles[second], noises[second])
+            y = self.checkpointed(self.layers[first], x, styles[first], noises[first])
+            y = self.checkpointed(self.layers[second], y, styles[second], noises[second])
             if images is not None:
                 x, images = y, upsample(images) + self._pixels(stage, y, styles[second + 1])
             else:
@@ -202,11 +202,11 @@ class StyleGAN2Discriminator(Discriminator):
         each = [*self.blocks, last]
         return [nn.ModuleList([*self.pixels[index : index + 1], stage]) for index, stage in enumerate(each)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         images = self.coloured(images, label)
         x = leaky(self.pixels[0](images))
         for index, block in enumerate(self.blocks, start=1):
-            x = self.passing(block, x)
+            x = self.checkpointed(block, x)
             if self.skips:
                 images = downsample(images)
                 x = x + leaky(self.pixels[index](images))

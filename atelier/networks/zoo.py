@@ -17,7 +17,7 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Dis
     Raises NetworkError when labels are wanted but absent, or the family cannot make this shape.
     """
     if model.conditional and shape.classes < 1:
-        raise NetworkError("model.conditional needs a data set with labels; set data.labels, or model.conditional: false")
+        raise NetworkError("model.conditional needs a data set with labels; set data.NAME.labels, or model.conditional: false")
     if not model.conditional:
         shape = replace(shape, classes=0)
     generator, discriminator = import_module(modules(model.architecture)[0]).NETWORKS

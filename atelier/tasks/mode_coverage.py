@@ -1,4 +1,4 @@
-"""How much images vary: their mean distance, and their modes, the cells of a partition of real images into alike ones."""
+"""Variety of images: their mean distance, and their modes, the cells of a partition of real images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LEARNT, COUNTED = 8, 4  # batches of real images that the cells are made of, and
 SIDE = 16  # images are compared as thumbnails of at most so many pixels a side
 
 
-class Kinds:
+class ModeCoverage:
     """Cells of real images by k-means on thumbnails, the bins of Richardson and Weiss 2018 (section 3).
 
-    Images of few modes fall into few cells, however much they differ within these. Pixels tell kinds apart well enough for
-    that: of one digit of ten is left a fifth of the kinds, of all that train well are more than half.
+    Images of few modes fall into few cells, however much they differ within these. Pixels are enough for that: one digit of ten
+    covers a fifth of the modes, every healthy run more than half.
     """
 
     def __init__(self, real: Iterable[Tensor]) -> None:
@@ -29,7 +29,7 @@ class Kinds:
         self.typical = float(np.mean([self._effective(batch) for batch in batches[LEARNT:]]))
 
     def share(self, images: Tensor) -> float:
-        """The kinds of these images [N,C,H,W] over those of as many real images."""
+        """The effective number of modes of these images [N,C,H,W], over that of as many real images."""
         return self._effective(_thumbnails(images)) / self.typical
 
     def _effective(self, thumbnails: Tensor) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 STATE, REASON = "atelier.pipeline_state", "atelier.pipeline_reason"
-OBJECTION = "atelier.objection"  # of a run that measured a generator: why it is rejected
+REJECTION = "atelier.objection"  # tag of a run that measured a generator: why it is rejected
 TAG_LENGTH = 5000  # MLflow's limit
 # The words of kfp.local, and those of Kubeflow Pipelines 2.17, which are the metadata store's (GetLastKnownState in resolve.go).
 STATUS = {
@@ -75,7 +75,7 @@ def _ending(state: str, steps: dict[str, Run], last: Collection[str]) -> tuple[s
     status = STATUS.get(state, "")
     failed = [name for name, run in steps.items() if run.info.status == "FAILED"]
     lost = [name for name, run in steps.items() if run.info.status in ("RUNNING", "KILLED")]
-    closed = [f"{name} found {run.data.tags[OBJECTION]}" for name, run in steps.items() if OBJECTION in run.data.tags]
+    closed = [f"{name} found {run.data.tags[REJECTION]}" for name, run in steps.items() if REJECTION in run.data.tags]
     if status == "KILLED":
         return status, "canceled" + (f" in {', '.join(lost)}" if lost else "")
     if status == "FAILED" or (not status and failed):

@@ -51,7 +51,7 @@ class Points:
         return self.points[index]
 
 
-def duel(kind: str, folder: Path, *overrides: str) -> tuple[nn.Module, dict[str, Any]]:
+def train_gaussians(kind: str, folder: Path, *overrides: str) -> tuple[nn.Module, dict[str, Any]]:
     """The averaged generator and the history of a run over points. Raises TrainingStopped."""
     chosen = tiny("model.conditional=false", "train.batch=64", "train.augment=none", "train.evaluate_every=1000000", *overrides)
     torch.manual_seed(chosen.train.seed)

@@ -1,4 +1,4 @@
-"""ONNX export: what is in the file, that it paints what PyTorch paints, and what is refused."""
+"""ONNX export: what is in the file, that it gives what PyTorch gives, and what is refused."""
 
 from __future__ import annotations
 

@@ -54,11 +54,11 @@ def test_the_pipelines_run_ends_as_the_pipeline_did(client: MlflowClient, state:
     assert client.get_run(step).info.status == "KILLED"
 
 
-def ended(name: str, objection: str = "", fails: bool = False) -> None:
-    """A step that has ended, well or with an error; `objection` is what measuring found."""
+def ended(name: str, rejection: str = "", fails: bool = False) -> None:
+    """A step that has ended, well or with an error; `rejection` is why the generator is rejected."""
     with contextlib.suppress(RuntimeError), step_run(name, "closing", {}, required=True) as run:
-        if objection:
-            run.set_tags({closing.OBJECTION: objection})
+        if rejection:
+            run.set_tags({closing.REJECTION: rejection})
         if fails:
             raise RuntimeError
 
@@ -68,7 +68,7 @@ def test_where_kubeflow_has_no_word_the_steps_say_how_it_ended(client: MlflowCli
     ended("evaluate_base")
     unknown = closing.close_pipeline("closing", "RUNNING")
     assert unknown.status == "FAILED" and unknown.text.startswith("ended in state RUNNING, and no step says why")
-    ended("evaluate_finetuned", objection="fid is 500, above evaluate.max_distance = 400")
+    ended("evaluate_finetuned", rejection="fid is 500, above evaluate.max_distance = 400")
     closed = closing.close_pipeline("closing", "RUNNING")
     assert closed.status == "FINISHED" and closed.text == (
         "a gate closed, since a generator is rejected: evaluate_finetuned found fid is 500, above evaluate.max_distance = 400"
@@ -83,7 +83,7 @@ def test_where_kubeflow_has_no_word_the_steps_say_how_it_ended(client: MlflowCli
 
 def test_the_first_of_two_registrations_is_not_the_end(client: MlflowClient) -> None:
     last = ("register_base", "register_finetuned")
-    ended("evaluate_finetuned", objection="fid is 500")
+    ended("evaluate_finetuned", rejection="fid is 500")
     ended("register_base")
     closed = closing.close_pipeline("closing", "RUNNING", last=last)
     assert (closed.status, closed.text) == (

@@ -31,7 +31,7 @@ def served(make_checkpoint: Callable[..., Path]) -> ServedGenerator:
 
 @pytest.fixture
 def predict(make_checkpoint: Callable[..., Path], tmp_path: Path) -> Callable[[Any], np.ndarray]:
-    """The same generator as users get it: MLflow holds the input to the signature before it paints."""
+    """The same generator as users get it: MLflow holds the input to the signature before it generates."""
     place = tmp_path / "model"
     save(make_checkpoint("logged"), place)
     model = mlflow.pyfunc.load_model(str(place))
