@@ -88,6 +88,10 @@ class Argument:
         """Whether a caller may leave it out."""
         return self.default is not inspect.Parameter.empty
 
+    def numbered(self, place: int) -> str:
+        """The name of one of many in a task of a cluster, which takes each by itself."""
+        return f"{self.name}_{place}"
+
     @property
     def flag(self) -> str:
         """Its name on the command line."""

@@ -220,7 +220,7 @@ def _line(registration: Registration, found: Evaluation, images: str, evaluation
         version=registration.version,
         sha256=registration.sha256,
         aliases=", ".join(registration.aliases),
-        gate=registration.verdict,
+        gate=registration.outcome,
         reason=registration.reason,
         measured_on=images,
         values=[],

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
 from components import cli
 from components.contract import ORIGIN, Argument, Component, Direction
-from pipelines import form
-from pipelines.environment import CACHE, STATES, TASK, TRACKING
+from pipelines import environment, form
+from pipelines.attempts import Attempts
+from pipelines.environment import CACHE, RETRIES, STATES, TASK, TRACKING
 from pipelines.project import SECTIONS
 
 PLACES = ("states", "cache", "mirror")  # arguments that the runner fills
@@ -77,6 +79,7 @@ class Bound:
         """The task as KFP wants it: a function whose annotations are KFP's. `given` are the inputs besides settings."""
         types: dict[str, Any] = dict(self.channels)
         types |= {name: _input(one) for name, one in self.component.arguments.items() if name in given}
+        types |= {name: _artifact(one) for one in self.component.arguments.values() for name in _numbered(one, given)}
         types |= {name: {TRIAL: dict, TASK_ID: str}[name] for name in (TRIAL, TASK_ID) if name in given}
         outputs = self.component.artifacts(Direction.OUT).values()
         types |= {one.artifact.name: dsl.Output[getattr(dsl, one.artifact.type)] for one in outputs if one.artifact}
@@ -101,11 +104,9 @@ class Bound:
         """Runs the component; with a gate, whether its output may go further. An expected error is one line and an exit code."""
         cli.configure_logging()
         try:
+            environment.take_login()
             if not os.environ.get(TRACKING):
-                raise StepError(
-                    f"{TRACKING} is not set, so the records of this step would vanish with its container; submit with "
-                    "--tracking-uri, or turn on the MLflow plugin of Kubeflow Pipelines"
-                )
+                raise StepError(environment.untracked())
             return self._execute(arrived)
         except AtelierError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -116,6 +117,9 @@ class Bound:
         outputs = {name: one.artifact.name for name, one in component.artifacts(Direction.OUT).items() if one.artifact}
         folders = {name: Path(arrived[output].path) for name, output in outputs.items()}
         given = {name: _plain(arrived[name]) for name in component.arguments if name in arrived} | folders
+        for name, one in component.arguments.items():
+            if several := _numbered(one, arrived):
+                given[name] = [_plain(arrived[each]) for each in several]
         given |= {"step": self.step} if "step" in component.arguments else {}
         given |= {"section": self.section} if self.section else {}
         os.environ |= {TASK: arrived[TASK_ID]} if TASK_ID in arrived else {}
@@ -127,6 +131,7 @@ class Bound:
 
             result: Any = launch.run(self.section, settings, cluster, given["data"], given["output"], base=given.get("base"))
         else:
+            environment.check_volume()
             places = {name: self._place(name, cluster) for name in PLACES if name in component.arguments}
             result = component(**settings, **given, **places)
         return self._show(arrived, result, [arrived[output] for output in outputs.values()])
@@ -147,7 +152,9 @@ class Bound:
             numbers, notes = component.numbers(folder)
             for metric, value in numbers.items():
                 arrived[METRICS].log_metric(metric, value)
-            arrived[METRICS].metadata.update(notes)
+            outputs[-1].metadata.update(
+                notes
+            )  # not at the metrics, where Kubeflow's MLflow plugin takes every entry for a number
         if not component.reason:
             return None
         reason = component.reason(folder)
@@ -186,7 +193,18 @@ def _input(argument: Argument) -> Any:
     if not argument.artifact:
         return list if argument.many else argument.type
     artifact = getattr(dsl, argument.artifact.type)
-    return dsl.Input[list[artifact] if argument.many else artifact]  # type: ignore[valid-type]
+    return dsl.Input[list[artifact]] if argument.many else _artifact(argument)  # type: ignore[valid-type]
+
+
+def _artifact(argument: Argument) -> Any:
+    assert argument.artifact
+    return dsl.Input[getattr(dsl, argument.artifact.type)]
+
+
+def _numbered(argument: Argument, given: Collection[str]) -> list[str]:
+    """The names of many artifacts that come one by one, in their order."""
+    names = takewhile(lambda name: name in given, map(argument.numbered, count()))
+    return list(names) if argument.many else []
 
 
 def _plain(value: Any) -> Any:
@@ -209,6 +227,8 @@ def _model_of(checkpoint: Path, model: ModelSettings, settings: FinetuneSettings
 
 def main() -> None:
     """What a container runs."""
+    if retries := int(os.environ.pop(RETRIES, "0")):
+        raise SystemExit(Attempts([sys.executable, "-m", __spec__.name, *sys.argv[1:]], retries).run())
     parser = argparse.ArgumentParser(prog="python3 -m pipelines.task", description="Runs a component as a task of Kubeflow.")
     parser.add_argument("component", help="MODULE:FUNCTION")
     parser.add_argument("--step", required=True)

@@ -59,12 +59,12 @@ class Settings(Section):
         for name, training in self.trainings.items():
             self._check_sets(name, training)
             self._check_training(name, training)
-        self._check_products()
         used = {name: self.data[name] for training in self.trainings.values() for name in training.sets.values()}
         for name, data in used.items():
             if self.model.conditional and not data.labels:
                 raise ValueError(f"model.conditional needs labels; set data.{name}.labels: true, or model.conditional: false")
             self.model.family.check(data.resolution)
+        self._check_products()
         for needed, why, otherwise in self._measured_for_gate():
             if needed not in self.evaluate.metrics:
                 raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set {otherwise}")
@@ -113,7 +113,7 @@ class Settings(Section):
 
     def _check_training(self, name: str, train: TrainSettings) -> None:
         """Refuses what the family and the regularisers cannot do together. Raises ValueError."""
-        model, penalised = self.model, train.penalises_gradients
+        model, penalised = self.model, train.penalizes_gradients
         model.family.check_training(name, train)
         if train.clip > 0 and model.family.spectral_norm:
             raise ValueError(

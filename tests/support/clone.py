@@ -22,16 +22,17 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Clone:
-    """The repository in `folder`, and commands in it."""
+    """The repository in `folder`, or a project in it whose repository is `root`, and commands there."""
 
     folder: Path
+    root: Path | None = None
 
     def run(self, *command: str, fails: bool = False) -> str:
         """stdout and stderr of a command in the clone."""
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder),
+            "PYTHONPATH": str(self.root or self.folder),
             "OMP_NUM_THREADS": "1",
             "HOME": "/proc/none",
         }

@@ -94,7 +94,7 @@ def recipe(version: ModelVersion, folder: Path) -> Recipe:
     with tempfile.TemporaryDirectory() as scratch, explained():
         file = client().download_artifacts(version.run_id or "", parameters_at, scratch)
         parameters = read_json(Path(file))
-        info = read_info(load_checkpoint(where, Path(scratch) / "checkpoint", players=False))
+        info = read_info(load_checkpoint(where, Path(scratch) / "checkpoint", networks=False))
     project = _Project.of(parameters, version.name, tuned=bool(info.parent))
     commands = [["git", "worktree", "add", "--detach", str(folder), commit]]
     training = [*project.training, "--data", project.packed, "--output", MADE, "--states", "states", "--device", "cpu"]

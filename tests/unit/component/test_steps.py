@@ -218,7 +218,7 @@ def test_the_same_run_again_ends_with_the_same_bytes(made: Made) -> None:
     from_nothing = _train(made.settings, "anew", states="other-states")
     for folder in (from_the_finished_state, from_nothing):
         after = folder_hash(folder)
-        for name in ("generator.safetensors", "players.safetensors"):
+        for name in ("generator.safetensors", "networks.safetensors"):
             assert after[name] == before[name]
 
 

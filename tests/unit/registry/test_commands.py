@@ -54,7 +54,7 @@ def run(tracking: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def add(tracking: Path, make_checkpoint: Callable[..., Path]) -> Callable[..., Registration]:
-    """`add(name, seed, distance, ...)`: a registered generator with the gate's verdict."""
+    """`add(name, seed, distance, ...)`: a registered generator with the gate's outcome."""
     parameters = load(ROOT / "params.yaml").model_dump(mode="json")
 
     def made(name: str, seed: int, distance: float, parent: Registration | None = None, **others: Any) -> Registration:
@@ -223,7 +223,7 @@ def test_with_a_verify_key_only_what_is_signed_is_promoted(run: Run, add: Callab
     told = run("promote", "unsigned/2", "--reason", "nicer", code=1)
     assert "models:/unsigned/2: its signature is missing, and ATELIER_VERIFY_KEY asks for one" in told
     signed = add("unsigned", 20, 10.0)
-    assert signed.verdict == "promoted"
+    assert signed.outcome == "promoted"
     run("rollback", "unsigned", "--reason", "to the one before")
     assert "champion is version 3" in run("promote", "unsigned/3", "--reason", "signed")
     keys.verify_with("theirs")
