@@ -85,17 +85,17 @@ def in_its_folder(made: Made, quiet: None, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def _train(settings: Settings, output: str = "model", states: str = "states", resume: Path | None = None) -> Path:
-    folders: dict[str, Any] = {"data": Path("base"), "output": Path(output), "states": Path(states), "cache": Path("cache")}
+    folders: dict[str, Any] = {"data": [Path("base")], "output": Path(output), "states": Path(states), "cache": Path("cache")}
     train(settings.model, settings.train, settings.evaluate, "atelier", **folders, device="cpu", resume_run=resume)
     return Path(output)
 
 
 def _finetune(settings: Settings, output: str = "tuned", resume: Path | None = None) -> None:
-    folders: dict[str, Any] = {"data": Path("target"), "output": Path(output), "states": Path("tuning"), "cache": Path("cache")}
+    folders: dict[str, Any] = {"data": [Path("target")], "output": Path(output), "states": Path("tuning"), "cache": Path("cache")}
     base = None if resume else Path("model")
     train(
-        settings.model, settings.trainings["finetune"], settings.evaluate, "atelier", **folders, section="finetune", base=base, device="cpu",
-        resume_run=resume,
+        settings.model, settings.trainings["finetune"], settings.evaluate, "atelier", **folders, section="finetune", base=base,
+        device="cpu", resume_run=resume,
     )  # fmt: skip
 
 
