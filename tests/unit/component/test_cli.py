@@ -80,7 +80,7 @@ def test_resume_and_init_from_exclude_each_other(section: str, capsys: pytest.Ca
 def test_register_names_the_arguments_that_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("register", "--checkpoint", "models/base") == 2
     error = capsys.readouterr().err
-    assert "give --evaluation, --data, --output (or --show FOLDER)" in error
+    assert "give --evaluation, --data, --output, --product (or --show FOLDER)" in error
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,8 +147,9 @@ def test_images_of_another_size_are_refused_before_anything_is_measured(made: Ma
         with pytest.raises(GeneratorError, match=said):
             evaluate(made.settings.evaluate, "atelier", Path(checkpoint), Path("larger"), kept, cache, device="cpu")
     assert not kept.exists() and not cache.exists()
-    settings = _changed(made.settings, "data", resolution=32)
-    with pytest.raises(DataError, match=r"base: data\.resolution is 32, but it was packed with 28"):
+    other = made.settings.data["base"].model_copy(update={"resolution": 32})
+    settings = made.settings.model_copy(update={"data": {**made.settings.data, "base": other}})
+    with pytest.raises(DataError, match=r"base: data\.base\.resolution is 32, but it was packed with 28"):
         _register(settings, "other-registration")
 
 
