@@ -25,6 +25,7 @@ from components import cli
 from components.contract import Component, Reading
 from pipelines import form, steps
 from pipelines.project import ProjectSettings
+from pipelines.task import take_tracking
 
 PROJECT, PAGE = "project", "settings"
 STATES = "cluster.states"
@@ -75,6 +76,7 @@ class Check:
         """The values of the outputs. An expected error is one line and an exit code."""
         cli.configure_logging()
         try:
+            take_tracking()
             project, overrides = arrived[PROJECT], arrived[form.OVERRIDES]
             settings = form.merged(project, {key: arrived[form.parameter(key)] for key in self.fields}, overrides)
             steps.check(settings)

@@ -49,6 +49,13 @@ class StepError(AtelierError):
     """A task cannot run where it was placed."""
 
 
+def take_tracking() -> None:
+    """Takes the login of MLflow that the task was given. Raises StepError where no MLflow is named."""
+    environment.take_login()
+    if not os.environ.get(TRACKING):
+        raise StepError(environment.untracked())
+
+
 @dataclass(frozen=True)
 class Bound:
     """A component with what is fixed of it in a task: the `section` that it reads where it has a choice, and the `step` it is."""
@@ -104,9 +111,7 @@ class Bound:
         """Runs the component; with a gate, whether its output may go further. An expected error is one line and an exit code."""
         cli.configure_logging()
         try:
-            environment.take_login()
-            if not os.environ.get(TRACKING):
-                raise StepError(environment.untracked())
+            take_tracking()
             return self._execute(arrived)
         except AtelierError as error:
             print(f"error: {error}", file=sys.stderr)
