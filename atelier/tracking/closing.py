@@ -1,4 +1,4 @@
-"""The end of a pipeline, told to MLflow by whoever runs last."""
+"""Closes the MLflow run of a pipeline, at its end."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def run(
 def _describe(
     task: Task, product: Product, model: ModelSettings, images: PackedDataset, start: Start | None, common: dict[str, Any]
 ) -> GeneratorInfo:
-    """What generator.json says of a product that imitates `images`."""
+    """generator.json of a product that imitates `images`."""
     network = task.networks[product.network]
     assert isinstance(network, Generator)
     labeled = any(isinstance(kind, Label) for kind in network.takes.values())
