@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kfp import dsl, kubernetes
+from kfp.dsl import pipeline_channel
 
 from atelier.errors import AtelierError
 from components.contract import Component
@@ -38,8 +39,8 @@ class Cluster:
     `image` trains and measures, `data_image` fetches and packs; both hold this project and are pinned by a digest. `claim` names
     a PersistentVolumeClaim for training states and reference statistics, an alternative to cluster.states. `tracking` is MLflow's
     URI, for clusters on which KFP does not inject it. `reuse` lets Kubeflow skip what an earlier run has made. `imports` maps
-    "data" or "target" to the address of the images in DVC's remote. `partitions` is the number of tasks that pack a set. `trials`
-    are settings of model and train to try out, each a mapping of keys to values; of several the best is taken.
+    a set ("data.base") to the address of its images in DVC's remote. `partitions` is the number of tasks that pack a set.
+    `trials` are settings of model and train to try out, each a mapping of keys to values; of several the best is taken.
     `hours` is how long a task that computes with networks may take, all others an hour each time. `retries`: tasks that fail are
     started again.
     """
@@ -83,7 +84,7 @@ class Cluster:
         return self.data_image if component.light else self.image
 
     def place(self, task: dsl.PipelineTask, component: Component[..., Any], parameters: Mapping[str, Any]) -> None:
-        """Gives a task its environment, retries and resources. `parameters` are the pipeline's, by the keys of params.yaml."""
+        """Gives a task its environment, retries and resources. `parameters` are by key the form's fields, or values."""
         kubernetes.use_field_path_as_env(task, environment.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
         if self.has_images:  # kfp.local, which needs none, would hand the placeholder to the registry
             task.set_env_variable(environment.IMAGE, self.image_of(component))
@@ -99,9 +100,12 @@ class Cluster:
 
     def _place_computing(self, task: dsl.PipelineTask, parameters: Mapping[str, Any]) -> None:
         accelerator, accelerators, cpu, memory = (parameters[f"cluster.{key}"] for key in RESOURCES)
-        task.set_accelerator_type(accelerator).set_accelerator_limit(accelerators).set_cpu_request(cpu).set_memory_request(memory)
+        task.set_cpu_request(cpu).set_memory_request(memory)
+        if accelerators != "0":
+            task.set_accelerator_type(accelerator).set_accelerator_limit(accelerators)
         # KFP hands a group of tasks what they are known to take, and does not count these.
-        task.register_pipeline_channels([accelerator, accelerators, cpu, memory])
+        asked = [one for one in (accelerator, accelerators, cpu, memory) if isinstance(one, pipeline_channel.PipelineChannel)]
+        task.register_pipeline_channels(asked)
         kubernetes.add_node_selector_json(task, parameters["cluster.node_selector"])
         kubernetes.add_toleration_json(task, parameters["cluster.tolerations"])
         kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=SHARED_MEMORY)

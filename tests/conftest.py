@@ -123,7 +123,7 @@ def _alive(home: Path) -> int | None:
 @pytest.fixture(scope="session")
 def data_settings() -> Callable[..., DataSettings]:
     """`data_settings(source=…)`: the data section of params.yaml with some values changed."""
-    values = settings.load(ROOT / "params.yaml").data.model_dump()
+    values = settings.load(ROOT / "params.yaml").data["base"].model_dump()
     return lambda **changes: DataSettings.model_validate({**values, **changes})
 
 

@@ -97,6 +97,10 @@ class TrainSettings(Section):
     A key has a default if it counts only where another one chooses it.
     """
 
+    data: str | dict[str, str] = Field(
+        description="set of images, by its name in section data; of a task that learns from several sets which is which "
+        "({a: horses, b: zebras})"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         description="seed of the initial weights, latents, augmentation and the order of images"
     )
@@ -225,13 +229,18 @@ class TrainSettings(Section):
         return self
 
     @property
+    def sets(self) -> dict[str, str]:
+        """Names of the sets by what the task calls them; "data" where there is one."""
+        return self.data if isinstance(self.data, dict) else {"data": self.data}
+
+    @property
     def penalizes_gradients(self) -> list[str]:
         """Keys of the penalties in use on the discriminator's gradients by its images."""
         return self.regularizers.pulling(0) + self.regularizers.pulling(1)
 
 
 class FinetuneSettings(TrainSettings):
-    """The same on the target images, from a trained generator, its discriminator and its EMA."""
+    """The same on other images, from a trained generator, its discriminator and its EMA."""
 
     init_from: Annotated[str, Field(min_length=1)] = Field(
         description="base (the generator of this pipeline), a checkpoint folder, or models:/NAME@ALIAS or models:/NAME/VERSION "

@@ -62,7 +62,7 @@ def memorization(generated: np.ndarray, training: np.ndarray, held_out: np.ndarr
     _check(training, generated)
     _check(training, held_out)
     if not (len(generated) and len(training) and len(held_out)):
-        raise MetricError("memorised needs generated, training and held-out images; raise data.holdout (or target.holdout)")
+        raise MetricError("memorised needs generated, training and held-out images; raise data.NAME.holdout")
     limit = np.quantile(_nearest(held_out, training), RARE, method="lower")
     return _share(_nearest(generated, training) < limit)
 

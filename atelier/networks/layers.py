@@ -316,7 +316,7 @@ def resolutions(resolution: int) -> list[int]:
         sides.insert(0, sides[0] // 2)
     if sides[0] not in (4, 7):
         allowed = ", ".join(map(str, STAGES))
-        raise NetworkError(f"data.resolution {resolution} is not 4 or 7 times a power of two; choose among {allowed}")
+        raise NetworkError(f"resolution {resolution} is not 4 or 7 times a power of two; choose among {allowed}")
     return sides
 
 

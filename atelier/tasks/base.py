@@ -102,11 +102,12 @@ class Probe(Protocol):
 class Task(ABC):
     """Networks and losses of what is learnt. Networks are initialized from torch's global generator.
 
-    `updates` happen in this order. `memory` (running means) and `pools` (tensors by name, such as images of earlier steps) are,
-    with the networks, all that a loss depends on; they are saved with the run, and equal on all ranks. `undecided` is the loss of
-    a discriminator that says nothing, 0 where there is no such scale.
+    `sets` are named in train.data where there are several. `updates` happen in this order. `memory` (running means) and `pools`
+    (tensors by name, such as images of earlier steps) are, with the networks, all that a loss depends on; they are saved with the
+    run, and equal on all ranks. `undecided` is the loss of a discriminator that says nothing, 0 where there is no such scale.
     """
 
+    sets: ClassVar[tuple[str, ...]] = ("data",)  # that it learns from
     networks: dict[str, Network]
     updates: tuple[Update, ...]
     products: tuple[Product, ...]

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +16,6 @@ import kfp_server_api as api
 from rich.console import Console
 from rich.table import Table
 
-from components import cli
 from pipelines import form, options
 from pipelines.client import calls, help_texts, pods
 from pipelines.client.connection import Absent, Server, secret
@@ -32,7 +30,8 @@ PLAIN = argparse.RawDescriptionHelpFormatter
 def add(commands: Any) -> None:
     """Adds the verbs to the subparsers of the command line."""
     submitting = _verb(commands, "submit", "start a run on a cluster", help_texts.SUBMIT, _submit)
-    cli.add_settings(submitting)
+    options.add_project(submitting)
+    options.add_set(submitting)
     options.add_cluster(submitting)
     _add_experiment(submitting)
     submitting.add_argument("--name", help="of the run (default: the pipeline's and the time)")
@@ -41,6 +40,7 @@ def add(commands: Any) -> None:
     _add_timeout(submitting)
 
     uploading = _verb(commands, "upload", "keep the pipeline on a cluster, as a version", help_texts.UPLOAD, _upload)
+    options.add_project(uploading)
     options.add_cluster(uploading)
     uploading.add_argument("--name", help="of the version (default: git commit and a hash of the YAML)")
     uploading.add_argument("--description", default="", metavar="TEXT", help="of the version")
@@ -67,7 +67,8 @@ def add(commands: Any) -> None:
 
 def _add_schedule(verbs: Any) -> None:
     creating = _verb(verbs, "create", "repeat a run", help_texts.SCHEDULE, _schedule)
-    cli.add_settings(creating)
+    options.add_project(creating)
+    options.add_set(creating)
     options.add_cluster(creating)
     _add_experiment(creating)
     creating.add_argument("--name", help="of the schedule (default: the pipeline's and when it runs)")
@@ -108,10 +109,14 @@ def _verb(commands: Any, name: str, about: str, description: str, command: Any) 
         "--namespace", default=os.environ.get("KFP_NAMESPACE") or "kubeflow", metavar="NAME",
         help="of your profile (or KFP_NAMESPACE; default: kubeflow, which is right where Kubeflow has no users)",
     )  # fmt: skip
-    group.add_argument("--token-file", type=Path, metavar="FILE", help="bearer token; read anew for each request (or KFP_TOKEN)")
-    group.add_argument("--session-file", type=Path, metavar="FILE", help="cookie of a login, as NAME=VALUE (or KFP_SESSION)")
     group.add_argument(
-        "--ca-file", type=Path, default=os.environ.get("SSL_CERT_FILE"), metavar="FILE",
+        "--token-file", type=options.here, metavar="FILE", help="bearer token; read anew for each request (or KFP_TOKEN)"
+    )
+    group.add_argument(
+        "--session-file", type=options.here, metavar="FILE", help="cookie of a login, as NAME=VALUE (or KFP_SESSION)"
+    )
+    group.add_argument(
+        "--ca-file", type=options.here, default=os.environ.get("SSL_CERT_FILE"), metavar="FILE",
         help="certificates to trust, PEM (or SSL_CERT_FILE)",
     )  # fmt: skip
     return result
@@ -126,21 +131,21 @@ def _add_timeout(parser: argparse.ArgumentParser) -> None:
 
 
 def _submit(args: argparse.Namespace) -> None:
-    settings = load(args.params, args.set)
+    settings, project = options.entered(args)
     cluster = options.cluster(args, settings)
     server, experiment = _server(args), args.experiment or settings.registry.experiment
     if args.dry_run:
-        entry = calls.run_entry(settings, cluster, f"<id of experiment {experiment}>", args.name)
-        return _show_requests(server, experiment, entry, settings)
+        entry = calls.run_entry(settings, project, cluster, f"<id of experiment {experiment}>", args.name)
+        return _show_requests(server, experiment, entry, project)
     calls.refuse_what_a_cluster_cannot_see(settings, cluster)
     to = calls.Client(server)
-    run = to.submit(calls.run_entry(settings, cluster, to.experiment_made(experiment).experiment_id, args.name))
+    run = to.submit(calls.run_entry(settings, project, cluster, to.experiment_made(experiment).experiment_id, args.name))
     print(server.page(f"runs/details/{run}"))
     if args.wait:
         _follow(to, run, args.timeout)
 
 
-def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, settings: ProjectSettings) -> None:
+def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, project: ProjectSettings) -> None:
     """What `submit` would send, on stdout; what stands out in it, on stderr."""
     to = calls.Client(server)
     base = f"{server.host}/apis/v2beta1"
@@ -152,7 +157,7 @@ def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, setti
         print(line)
         if body is not None:
             print(json.dumps(to.api.sanitize_for_serialization(body), indent=2, ensure_ascii=False))
-    given, defaults = form.filled(settings), {leaf.name: leaf.default for leaf in form.leaves().values()}
+    given, defaults = entry.runtime_config.parameters, form.filled(project, project)
     changed = [f"{name}: {defaults[name]!r} -> {value!r}" for name, value in given.items() if value != defaults[name]]
     specification = json.dumps(entry.pipeline_spec)
     images = sorted(set(re.findall(r"[\w./:-]+@sha256:[0-9a-f]{64}", specification)))
@@ -170,23 +175,23 @@ def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, setti
 
 
 def _upload(args: argparse.Namespace) -> None:
-    server, settings = _server(args), load(form.PARAMS)
+    server, (settings, project) = _server(args), options.entered(args)
     cluster = options.cluster(args, settings)
     calls.refuse_what_a_cluster_cannot_see(settings, cluster)
-    version = calls.Client(server).upload(calls.compiled(cluster), _commit(), args.name, args.description)
+    version = calls.Client(server).upload(calls.compiled(cluster, project), _commit(), args.name, args.description)
     print(f"{'uploaded' if version.new else 'is there already, byte for byte'}: version {version.name}")
     print(server.page(f"pipelines/details/{version.pipeline_id}/version/{version.version_id}"))
 
 
 def _commit() -> str:
-    """The short commit of this project's clone, "+" after it when files differ; "no-git" in a copy without history."""
+    """The short commit of the project's clone, "+" after it when files differ; "no-git" in a copy without history."""
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, cwd=form.PARAMS.parent, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else "no-git"
 
 
 def _schedule(args: argparse.Namespace) -> None:
-    settings = load(args.params, args.set)
+    settings, project = options.entered(args)
     cluster = options.cluster(args, settings)
     calls.refuse_what_a_cluster_cannot_see(settings, cluster)
     if args.start and args.end and args.end <= args.start:
@@ -199,7 +204,9 @@ def _schedule(args: argparse.Namespace) -> None:
     server = _server(args)
     to = calls.Client(server)
     experiment = to.experiment_made(args.experiment or settings.registry.experiment).experiment_id
-    entry = calls.recurring_entry(settings, cluster, experiment, args.name, trigger, args.max_concurrency, args.no_catch_up)
+    entry = calls.recurring_entry(
+        settings, project, cluster, experiment, args.name, trigger, args.max_concurrency, args.no_catch_up
+    )
     made = to.schedule(entry)
     print(f"{entry.display_name}: {calls.rhythm(trigger)}{' (UTC unless the cluster says otherwise)' if args.cron else ''}")
     print(server.page(f"recurringrun/details/{made}"))
@@ -302,7 +309,7 @@ def _server(args: argparse.Namespace) -> Server:
 
 
 def _experiment(args: argparse.Namespace) -> str:
-    return args.experiment or load(form.PARAMS).registry.experiment
+    return args.experiment or load().registry.experiment
 
 
 def _id(given: str) -> str:

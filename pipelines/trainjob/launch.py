@@ -40,21 +40,21 @@ LONGEST_SECONDS = 7 * 24 * 3600
 
 def run(
     step: str,
-    sections: dict[str, Any],
-    data: Path,
+    settings: dict[str, Any],
+    cluster: ClusterSettings,
+    data: list[Path],
     output: Path,
     *,
     base: Path | None = None,
     timeout: float = LONGEST_SECONDS,
 ) -> GeneratorInfo:
-    """Trains (`step` "train" or "finetune") on the packed images of `data` and writes the checkpoint folder `output`.
+    """Trains (`step` "train" or "finetune") on the packed images of `data`, a folder for each set, and writes the folder `output`.
 
-    `sections` are validated: model, train or finetune, cluster, and mappings of what is read of evaluate and registry. `base` is
-    the checkpoint that finetune.init_from "base" means. `timeout` in seconds. Raises TrainJobError, TrainJobLost, StorageError.
+    `settings` are the component's parameters of params.yaml. `base` is the checkpoint that finetune.init_from "base" means.
+    `timeout` in seconds. Raises TrainJobError, TrainJobLost, StorageError.
     """
     check_output(output, INFO)
-    cluster: ClusterSettings = sections["cluster"]
-    nodes = sections[step].nodes
+    nodes = settings["settings"].nodes
     if cluster.states == "none":
         raise TrainJobError(
             f"{step}.nodes is {nodes}, and nodes exchange their work through S3; set cluster.states to an s3:// prefix, or "
@@ -63,10 +63,11 @@ def run(
     image = os.environ.get(IMAGE)
     if not image:
         raise TrainJobError(f"{IMAGE} is not set, so it is not known what the nodes should run; submit with --image")
-    from_base = step == "finetune" and sections[step].init_from == FROM_BASE
-    folders = {DATA: data, **({BASE: base} if from_base and base else {})}
+    from_base = step == "finetune" and settings["settings"].init_from == FROM_BASE
+    sets = {f"{DATA}_{place}": folder for place, folder in enumerate(data)}
+    folders = {**sets, **({BASE: base} if from_base and base else {})}
     indexes = {folder: index(path) for folder, path in folders.items()}
-    job = describe(step, sections, indexes)
+    job = describe(step, settings, cluster, indexes, [*sets])
     name = f"atelier-{step}-{fingerprint([job, image, pipeline_key()])[:20]}"
     files = JobFiles(f"{cluster.states.rstrip('/')}/jobs/{name}")
     with node.sigterm_exits():
@@ -85,10 +86,15 @@ def run(
     return info
 
 
-def describe(step: str, sections: dict[str, Any], indexes: dict[str, Index]) -> dict[str, Any]:
-    """The note from which a node knows what to train. `sections` as in `run`, `indexes` of the folders that it needs."""
-    read = {section: _plain(sections[section]) for section in ("model", step, "evaluate", "registry")}
-    return {"step": step, "sections": read, "mirror": sections["cluster"].states, **indexes}
+def describe(
+    step: str, settings: dict[str, Any], cluster: ClusterSettings, indexes: dict[str, Index], sets: list[str]
+) -> dict[str, Any]:
+    """The note from which a node knows what to train. `settings` as in `run`, `indexes` of the folders that it needs.
+
+    `sets` are those folders that hold packed images, in the order of the task's sets.
+    """
+    plain = {name: one.model_dump(mode="json") if isinstance(one, Section) else one for name, one in settings.items()}
+    return {"step": step, "settings": plain, "mirror": cluster.states, "sets": sets, **indexes}
 
 
 def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: str, timeout: float) -> dict[str, Any]:
@@ -149,10 +155,6 @@ def _environment(secret: str) -> list[dict[str, Any]]:
     return [{"name": key, "value": value} for key, value in sorted(plain.items())] + [
         {"name": key, "valueFrom": {"secretKeyRef": reference}} for key, reference in secrets.items()
     ]
-
-
-def _plain(section: Section | dict[str, Any]) -> dict[str, Any]:
-    return section.model_dump(mode="json") if isinstance(section, Section) else section
 
 
 def _train(name: str, wanted: dict[str, Any], files: JobFiles, timeout: float) -> None:

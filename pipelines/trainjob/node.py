@@ -27,15 +27,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from atelier.config.section import parse
-from atelier.config.settings import SECTIONS
 from atelier.errors import AtelierError
 from atelier.io.storage import StorageAway, StorageError
 from atelier.models.model import GeneratorInfo
 from atelier.training.preemption import Preempted
 from components import cli
-from components.contract import ORIGIN
-from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
+from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, FAILED, JOB, JobFiles, index
 
 NODES, NODE, RANKS, ADDRESS, PORT = "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE", "PET_MASTER_ADDR", "PET_MASTER_PORT"
 ATTEMPTS = 20  # of this node, before its container ends and counts as failed
@@ -159,26 +156,24 @@ def rank(uri: str, work: Path) -> None:
 def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
     from components.train import train
 
-    step, sections = job["step"], dict(job["sections"])
-    for section in ("model", step):
-        sections[section] = parse(sections[section], SECTIONS[section], origin=ORIGIN, prefix=section)
+    step = job["step"]
+    settings = {name: train.readings[name].received(value, step) for name, value in job["settings"].items()}
     places: dict[str, Any] = {
-        "data": work / DATA,
+        "data": [work / name for name in job["sets"]],
         "output": work / CHECKPOINT,
         "states": work / "states",
         "cache": work / "cache",
         "mirror": job["mirror"],
     }
     base = work / BASE if BASE in job else None
-    return train(**train.settings(sections, step), **places, section=step, base=base)
+    return train(**settings, **places, section=step, base=base)
 
 
 def _fetch(files: JobFiles, work: Path) -> None:
     """Brings what the job needs to this node."""
     job = _job(files)
-    for name in (DATA, BASE):
-        if name in job:
-            files.download(name, job[name], work / name)
+    for name in (*job["sets"], *([BASE] if BASE in job else [])):
+        files.download(name, job[name], work / name)
 
 
 def _refuse_failed(files: JobFiles) -> None:

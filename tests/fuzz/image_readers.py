@@ -92,7 +92,7 @@ def settings(**changes: Any) -> DataSettings:
 
 @cache
 def _of_the_repository() -> dict[str, Any]:
-    return load(ROOT / "params.yaml").data.model_dump()
+    return load(ROOT / "params.yaml").data["base"].model_dump()
 
 
 def read_source(**changes: Any) -> None:

@@ -292,7 +292,7 @@ class DvcLock(Target):
 
 
 class DvcAddress(Target):
-    names = ("data.path", "DVC remote", "uri")
+    names = ("data.base.path", "DVC remote", "uri")
 
     def build(self) -> list[Files]:
         address = f"/remote/files/md5/{'0' * 2}/{'1' * 30}.dir"

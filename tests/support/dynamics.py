@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def few_digits(folder: Path, holdout: float) -> PackedDataset:
-    pack(settings.load(PARAMS, [f"target.holdout={holdout}"]).target, folder, workers=1, progress=False)
+    pack(settings.load(PARAMS, [f"data.target.holdout={holdout}"]).data["target"], folder, workers=1, progress=False)
     return PackedDataset(folder)
 
 

@@ -55,7 +55,7 @@ def measured() -> Callable[..., EvaluateSettings]:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 1,797 UCI digits, packed at 28 px with a fifth held out."""
     folder = tmp_path_factory.mktemp("digits") / "packed"
-    target = settings.load(PARAMS).target.model_copy(update={"holdout": 0.2})
+    target = settings.load(PARAMS).data["target"].model_copy(update={"holdout": 0.2})
     pack(target, folder, workers=1, progress=False)
     return folder
 
@@ -70,7 +70,7 @@ def held_out(digits: Path) -> np.ndarray:
 @pytest.fixture(scope="session")
 def pack_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., PackedDataset]:
     """`pack_images({class: [uint8 [H,W,3], …]}, resolution=32)`: a packed dataset of them, color, nothing held out."""
-    values = settings.load(PARAMS).data.model_dump()
+    values = settings.load(PARAMS).data["base"].model_dump()
 
     def make(images: dict[str, list[np.ndarray]], **changes: Any) -> PackedDataset:
         root = tmp_path_factory.mktemp("images")

@@ -59,7 +59,7 @@ def sections_of(settings: ProjectSettings, step: str) -> dict[str, Any]:
 def data(workspace: Path) -> Path:
     """The small base images, packed."""
     folder = workspace / "packed"
-    prepare(load("params.yaml").data, folder, "atelier", "data", "prepare_base")
+    prepare(load("params.yaml").data["base"], folder, "atelier", "data.base")
     return folder
 
 

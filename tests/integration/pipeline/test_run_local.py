@@ -149,7 +149,7 @@ def ended(workspace: Path) -> MlflowRun:
 
 
 def test_a_failed_step_fails_the_run_and_mlflow_hears_of_it(workspace: Path) -> None:
-    done = run_local(workspace, "--set", "data.path=nowhere")
+    done = run_local(workspace, "--set", "data.base.path=nowhere")
     assert done.returncode == 1
     assert "nowhere" in done.stdout  # the step's own line, among its messages
     assert done.stderr.splitlines()[-1].startswith("error: step prepare-base failed: data.path 'nowhere'")
@@ -195,6 +195,6 @@ def test_a_folder_of_the_users_survives_kfp_local(workspace: Path) -> None:
     for name in ("workspace", "pipeline-runs", "states", "cache"):
         (workspace / name).mkdir()
         (workspace / name / "mine.txt").write_text("mine")
-    assert run_local(workspace, "--set", "data.path=nowhere").returncode == 1
+    assert run_local(workspace, "--set", "data.base.path=nowhere").returncode == 1
     for name in ("workspace", "pipeline-runs", "states", "cache"):
         assert (workspace / name / "mine.txt").read_text() == "mine"

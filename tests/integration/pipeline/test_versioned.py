@@ -31,7 +31,7 @@ def repository(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_the_address_is_that_of_the_content(repository: Path, tmp_path: Path) -> None:
-    chosen = settings("data.source=folder", "data.path=data/raw/digits")
+    chosen = settings("data.base.source=folder", "data.base.path=data/raw/digits")
     dvc(repository, "add", "-q", "data/raw/digits")
     with pytest.raises(PipelineError, match="not in DVC's remote yet; `dvc push`"):
         versioned.addresses(chosen)
@@ -52,11 +52,11 @@ def test_what_dvc_does_not_have_is_said_with_the_remedy(repository: Path, tmp_pa
     outside = tmp_path_factory.mktemp("no-repository")
     for path in ("data/raw/digits", "data/raw/nowhere", str(outside)):
         with pytest.raises(PipelineError, match=r"data\.path .* is on this machine.*dvc add.*source: s3"):
-            versioned.addresses(settings("data.source=folder", f"data.path={path}"))
+            versioned.addresses(settings("data.base.source=folder", f"data.base.path={path}"))
 
 
 def test_a_remote_that_refuses_is_said(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dvc(repository, "add", "-q", "data/raw/digits")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(PipelineError, match=r"data\.path .* DVC's remote cannot be read; s3://.*AWS_SECRET_ACCESS_KEY"):
-        versioned.addresses(settings("data.source=folder", "data.path=data/raw/digits"))
+        versioned.addresses(settings("data.base.source=folder", "data.base.path=data/raw/digits"))

@@ -168,7 +168,7 @@ def test_the_recipe_of_a_version(run: Run, add: Callable[..., Registration]) -> 
     assert lines[-1] == f"echo '{base.sha256}  models/base/generator.safetensors' | sha256sum --check"
     for line in ("git worktree add --detach reproduce-made-1 abc123", "make setup", "dvc pull data/raw/flowers"):
         assert line in lines
-    assert any(line.endswith("components.prepare --section data --output data/base") for line in lines)
+    assert any(line.endswith("components.prepare --section data.base --output data/base") for line in lines)
     assert any("components.train --data data/base --output models/base" in line for line in lines)
     written = YAML(typ="safe", pure=True).load(script.split("<<'END'\n")[1].split("\nEND\n")[0])
     expected = load(ROOT / "params.yaml").model_dump(mode="json")
@@ -191,7 +191,7 @@ def test_a_recipe_is_followed_and_checked(
     def commands(manifest: str, weights: str) -> list[list[str]]:
         prepare = f"mkdir -p data/base && echo {shlex.quote(manifest)} > data/base/manifest.json"
         train = f"mkdir -p models/base && printf %s {weights} > models/base/generator.safetensors"
-        named = ["sh", "-c", prepare, "--section", "data", "--output", "data/base"]
+        named = ["sh", "-c", prepare, "--section", "data.base", "--output", "data/base"]
         return [["mkdir", "-p", "again"], ["cd", str(tmp_path / "again")], named, ["sh", "-c", train]]
 
     right = json.dumps({"content_hash": "d" * 64})

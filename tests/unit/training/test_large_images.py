@@ -43,7 +43,7 @@ def test_from_files_to_a_generator(
     assert pack(chosen, tmp_path / "packed", 1, progress=False).count == 4
     data = PackedDataset(tmp_path / "packed")
     assert data.images(np.arange(4)).shape == (4, 1, 512, 512)
-    small = ["data.resolution=512", "target.resolution=512", "model.architecture=dcgan", "model.dcgan.width=1"]
+    small = ["data.base.resolution=512", "data.target.resolution=512", "model.architecture=dcgan", "model.dcgan.width=1"]
     train = tiny(
         *small, "train.images=4", "train.batch=2", "train.augment=none", "train.evaluate_every=4", "model.conditional=false"
     )
@@ -137,14 +137,14 @@ def test_a_reduced_sheet_shows_means() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.resolution=2048", "28, 32, 64, 128, 256, 512 or 1024"),
+        ("data.base.resolution=2048", "28, 32, 64, 128, 256, 512 or 1024"),
         ("model.architecture=r3gan", "has 3 widths, but 1024 px need 9"),
         ("model.architecture=sagan model.sagan.attention=1", "a feature map of 512 px, whose attention takes 69 GB an image"),
         ("model.architecture=biggan model.biggan.attention=2", "a feature map of 256 px.*: choose 3 to 7"),
     ],
 )
 def test_refusals_say_what_is_possible(override: str, message: str) -> None:
-    large = ["data.resolution=1024", "target.resolution=1024"]
+    large = ["data.base.resolution=1024", "data.target.resolution=1024"]
     with pytest.raises(SettingsError, match=message):
         settings.load(PARAMS, [*large, *override.split()])
     for family in ("sagan", "biggan"):
