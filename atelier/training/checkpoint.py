@@ -90,7 +90,7 @@ def _csv(points: list[dict[str, float]]) -> str:
     return buffer.getvalue()
 
 
-class Start:
+class PretrainedModel:
     """The checkpoint from which a fine-tuning run starts: all networks, and the averages of the products."""
 
     def __init__(self, folder: Path) -> None:
