@@ -24,7 +24,9 @@ what the paths hold:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +38,7 @@ from atelier.io.files import check_output
 from atelier.tracking.step_run import StepRun, step_run
 from components import cli
 from components.contract import STEP, Dataset, Fetched, In, Option, Out, Part, component
-from components.fetch import IMAGES
+from components.fetch import unpacked
 
 Section = Annotated[str, Option("which images: data.NAME of params.yaml", metavar="data.NAME")]
 Raw = Annotated[In[Fetched] | None, Option("images that components.fetch fetched, instead of those of the section's path")]
@@ -70,9 +72,9 @@ def prepare(
     `workers` are processes, 0 for as many as there are cores. Raises DataError, StorageError or WriteError.
     """
     check_output(output, NAME)
-    settings = fetched(settings, raw)
-    with step_run(step or step_of(section), experiment, {section: settings.model_dump(mode="json")}) as run:
-        manifest = pack(settings, output, workers, section=section)
+    named: dict[str, Any] = {section: settings.model_dump(mode="json")}
+    with fetched(settings, raw) as found, step_run(step or step_of(section), experiment, named) as run:
+        manifest = pack(found, output, workers, section=section)
         _log(run, manifest, output)
     return manifest
 
@@ -94,10 +96,10 @@ def prepare_part(
     Everything else is as in `prepare`.
     """
     check_output(output, PART)
-    settings = fetched(settings, raw)
+    named: dict[str, Any] = {section: settings.model_dump(mode="json")}
     tags = {"atelier.part": f"{part}/{parts}"}
-    with step_run(step or step_of(section), experiment, {section: settings.model_dump(mode="json")}, tags) as run:
-        info = pack_part(settings, part, parts, output, workers, section=section)
+    with fetched(settings, raw) as found, step_run(step or step_of(section), experiment, named, tags) as run:
+        info = pack_part(found, part, parts, output, workers, section=section)
         run.log_metrics({"images": info.count, "rejected": len(info.rejected)})
     return info.count
 
@@ -127,9 +129,11 @@ def step_of(section: str) -> str:
     return f"prepare_{section.rpartition('.')[2]}"
 
 
-def fetched(settings: DataSettings, raw: Path | None) -> DataSettings:
-    """The settings of a set of images that was fetched into the folder `raw`, if it was."""
-    return settings.model_copy(update={"path": str(raw / IMAGES)}) if raw else settings
+@contextlib.contextmanager
+def fetched(settings: DataSettings, raw: Path | None) -> Iterator[DataSettings]:
+    """The settings of a set of images; of one that was fetched into the folder `raw` while it is unpacked."""
+    with unpacked(raw) if raw else contextlib.nullcontext(settings.path) as path:
+        yield settings.model_copy(update={"path": str(path)})
 
 
 def _log(run: StepRun, manifest: Manifest, output: Path) -> None:

@@ -11,7 +11,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl import pipeline_channel
 
 from atelier.errors import AtelierError
-from components.contract import Component
+from components.contract import Component, Direction
 from pipelines import environment
 from pipelines.environment import SECRETS, SHARED_MEMORY
 
@@ -41,8 +41,8 @@ class Cluster:
     URI, for clusters on which KFP does not inject it. `reuse` lets Kubeflow skip what an earlier run has made. `imports` maps
     a set ("data.base") to the address of its images in DVC's remote. `partitions` is the number of tasks that pack a set.
     `trials` are settings of model and train to try out, each a mapping of keys to values; of several the best is taken.
-    `hours` is how long a task that computes with networks may take, all others an hour each time. `retries`: tasks that fail are
-    started again.
+    `hours` is how long a pod may take that computes with networks or handles images, all others an hour. `retries`: tasks that
+    fail are started again; those that keep states are so inside their pod, too.
     """
 
     image: str = IMAGE
@@ -90,13 +90,17 @@ class Cluster:
             task.set_env_variable(environment.IMAGE, self.image_of(component))
         if self.tracking:
             task.set_env_variable(environment.TRACKING, self.tracking)
-        secrets = {name: name for name in SECRETS}
-        kubernetes.use_secret_as_env(task, parameters["cluster.secret"], secrets, optional=True)
+        kubernetes.use_secret_as_env(task, parameters["cluster.secret"], SECRETS, optional=True)
         if component.retries and self.retries:
             task.set_retry(component.retries, FIRST_WAIT, WAIT_FACTOR, RETRY_WINDOW)
-        kubernetes.set_timeout(task, 3600 * (self.hours if component.computes else 1))
+        makes = {one.artifact.type for one in component.artifacts(Direction.OUT).values() if one.artifact}
+        kubernetes.set_timeout(task, 3600 * (self.hours if component.computes or "Dataset" in makes else 1))
         if component.computes:
             self._place_computing(task, parameters)
+        if component.computes and "states" in component.arguments:
+            kubernetes.use_field_path_as_env(task, environment.SERVICE_ACCOUNT, "spec.serviceAccountName")
+            if self.retries:
+                task.set_env_variable(environment.RETRIES, str(component.retries))
 
     def _place_computing(self, task: dsl.PipelineTask, parameters: Mapping[str, Any]) -> None:
         accelerator, accelerators, cpu, memory = (parameters[f"cluster.{key}"] for key in RESOURCES)

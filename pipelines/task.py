@@ -35,8 +35,9 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
 from components import cli
 from components.contract import ORIGIN, Argument, Component, Direction
-from pipelines import form
-from pipelines.environment import CACHE, STATES, TASK, TRACKING
+from pipelines import environment, form
+from pipelines.attempts import Attempts
+from pipelines.environment import CACHE, RETRIES, STATES, TASK, TRACKING
 from pipelines.project import SECTIONS
 
 PLACES = ("states", "cache", "mirror")  # arguments that the runner fills
@@ -103,11 +104,9 @@ class Bound:
         """Runs the component; with a gate, whether its output may go further. An expected error is one line and an exit code."""
         cli.configure_logging()
         try:
+            environment.take_login()
             if not os.environ.get(TRACKING):
-                raise StepError(
-                    f"{TRACKING} is not set, so the records of this step would vanish with its container; submit with "
-                    "--tracking-uri, or turn on the MLflow plugin of Kubeflow Pipelines"
-                )
+                raise StepError(environment.untracked())
             return self._execute(arrived)
         except AtelierError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -132,6 +131,7 @@ class Bound:
 
             result: Any = launch.run(self.section, settings, cluster, given["data"], given["output"], base=given.get("base"))
         else:
+            environment.check_volume()
             places = {name: self._place(name, cluster) for name in PLACES if name in component.arguments}
             result = component(**settings, **given, **places)
         return self._show(arrived, result, [arrived[output] for output in outputs.values()])
@@ -152,7 +152,9 @@ class Bound:
             numbers, notes = component.numbers(folder)
             for metric, value in numbers.items():
                 arrived[METRICS].log_metric(metric, value)
-            arrived[METRICS].metadata.update(notes)
+            outputs[-1].metadata.update(
+                notes
+            )  # not at the metrics, where Kubeflow's MLflow plugin takes every entry for a number
         if not component.reason:
             return None
         reason = component.reason(folder)
@@ -225,6 +227,8 @@ def _model_of(checkpoint: Path, model: ModelSettings, settings: FinetuneSettings
 
 def main() -> None:
     """What a container runs."""
+    if retries := int(os.environ.pop(RETRIES, "0")):
+        raise SystemExit(Attempts([sys.executable, "-m", __spec__.name, *sys.argv[1:]], retries).run())
     parser = argparse.ArgumentParser(prog="python3 -m pipelines.task", description="Runs a component as a task of Kubeflow.")
     parser.add_argument("component", help="MODULE:FUNCTION")
     parser.add_argument("--step", required=True)

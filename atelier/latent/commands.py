@@ -17,7 +17,7 @@ from atelier.data.process import Recipe, process
 from atelier.extractors.perceptual import load_perception
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_file, check_output
 from atelier.io.pictures import grid, png
-from atelier.io.progress import bar
+from atelier.io.progress import each
 from atelier.latent import edits
 from atelier.latent.projection import project as projected
 from atelier.models.model import GeneratorError, load_latent_generator, to_uint8
@@ -73,7 +73,7 @@ def walk(args: argparse.Namespace) -> None:
     device = next(generator.parameters()).device
     steps = edits.walk(generator, stops.to(device), None if labels is None else labels.to(device), frames)
     columns = min(args.tiles, 5)
-    shown = bar("walk", frames * args.stops, unit=" pictures", iterable=steps)
+    shown = each(steps, "walk", frames * args.stops, "pictures")
     pictures = [_enlarged(grid(images, columns, scale=1)) for images in shown]
     buffer = io.BytesIO()
     kept = {"append_images": pictures[1:], "duration": round(1000 / args.rate), "loop": 0}

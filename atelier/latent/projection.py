@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atelier.extractors.perceptual import Perception, distance
-from atelier.io.progress import bar
+from atelier.io.progress import each
 from atelier.models.model import draw_latents
 from atelier.networks.layers import LatentGenerator
 
@@ -48,7 +48,7 @@ def project(
     code = code.clone().requires_grad_()
     optimizer = torch.optim.Adam([code], lr=RATE)
     best, best_loss = code.detach().clone(), math.inf
-    for step in bar("project", steps, unit=" steps", iterable=range(steps)):
+    for step in each(range(steps), "project", steps, "steps"):
         progress = step / steps
         optimizer.param_groups[0]["lr"] = RATE * _schedule(progress)
         noise = torch.randn(code.shape, generator=random).to(code.device)

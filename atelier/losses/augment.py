@@ -48,7 +48,7 @@ def diffaugment(images: Tensor, draws: Draws, p: float) -> Tensor:
     """Color, translation and cutout, each with probability `p` for each image. [N, C, H, W] -> the same shape.
 
     Color: plus U(-0.5, 0.5), saturation times U(0, 2), contrast times U(0.5, 1.5), means per image. Translation: up to 1/8 of
-    the side, zeros come in. Cutout: a square of half the side, centerd anywhere, becomes zero.
+    the side, zeros come in. Cutout: a square of half the side, centered anywhere, becomes zero.
     """
     numbers = iter(draws.uniform.to(images.device, images.dtype, non_blocking=True)[:, :, None, None, None].unbind(1))
     images = torch.where(next(numbers) < p, _color(images, numbers), images)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -193,6 +192,25 @@ def class_rows(network: nn.Module) -> list[str]:
     return [key for name in names for part in parts if (key := f"{name}.{part}") in network.state_dict()]
 
 
+class _SumOfRanks(torch.autograd.Function):
+    """The sum over all ranks, and of the gradients likewise. PyTorch's own is deprecated; what replaces it there is private."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return sum_of_ranks(gradients[0])
+
+
+def sum_of_ranks(tensor: Tensor) -> Tensor:
+    """The sum of this tensor over all ranks; differentiable more than once, as gradient penalties need."""
+    return _SumOfRanks.apply(tensor)  # type: ignore[no-any-return]
+
+
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm whose statistics are those of the batch of all ranks, so that ranks change rounding only.
 
@@ -206,12 +224,12 @@ class BatchNorm(nn.BatchNorm2d):
                 return F.batch_norm(input, mean, variance, self.weight, self.bias, True, 0.0, self.eps)
             return super().forward(input)
         x, world = input.float(), dist.get_world_size()
-        mean = all_reduce(x.mean(dim=(0, 2, 3))) / world
-        centerd = x - mean[:, None, None]
-        variance = all_reduce(centerd.square().mean(dim=(0, 2, 3))) / world
+        mean = sum_of_ranks(x.mean(dim=(0, 2, 3))) / world
+        centered = x - mean[:, None, None]
+        variance = sum_of_ranks(centered.square().mean(dim=(0, 2, 3))) / world
         if not is_on(RECOMPUTED):
             self._remember(mean, variance, world * x.numel() // x.shape[1])
-        normed = centerd * torch.rsqrt(variance + self.eps)[:, None, None]
+        normed = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             normed = normed * self.weight[:, None, None] + self.bias[:, None, None]
         return normed.to(input.dtype)
@@ -331,7 +349,7 @@ def upsample(images: Tensor) -> Tensor:
 
 
 def downsample(images: Tensor) -> Tensor:
-    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centerd between pixels, zeros outside."""
+    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centered between pixels, zeros outside."""
     height, width = (_filter(side, 2, images) for side in images.shape[2:])
     return _along_both(height, width, images)
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from atelier.io.files import atomic_write
+from atelier.io.progress import Progress
 from atelier.training.diagnosis import remarks
 
 log = logging.getLogger("atelier.training")
@@ -57,7 +56,7 @@ class History:
         for observer in self.observers:
             observer.started(self.values)
 
-    def point(self, point: dict[str, float], progress: tqdm) -> None:
+    def point(self, point: dict[str, float], progress: Progress) -> None:
         """A point of the curves."""
         self.values["points"].append(point)
         progress.set_postfix_str(self._in_short(point))

@@ -16,12 +16,10 @@ from typing import Any, NoReturn
 
 import torch
 from torch import nn
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.io.progress import bar
+from atelier.io.progress import Progress, above_bars, bar
 from atelier.losses.augment import AdaController
 from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_step
 from atelier.tasks.base import Logged, StepWeights, Task, Update
@@ -102,10 +100,10 @@ class Trainer:
             if self.settings.on_alarm == "roll_back" and self.ranks.first:
                 states.write(self.folder.start, *self._state())
         since, seconds = self.seen, time.monotonic()
-        with logging_redirect_tqdm(), self._progress() as progress:
+        with above_bars(), self._progress() as progress:
             while True:
                 if self._measurement_pending():
-                    if self._evaluate(progress, stop):
+                    if self._evaluate(stop):
                         self._save()
                     since, seconds = self.seen, time.monotonic()
                 if self.step == self.steps:
@@ -158,9 +156,8 @@ class Trainer:
         due = (ready and self._due(self.settings.evaluate_every)) or self.step == self.steps
         return due and [one["step"] for one in self.history.values["evaluations"][-1:]] != [self.step]
 
-    def _progress(self) -> tqdm:
-        total, smoothing = self.steps * self.settings.batch, 0.05
-        return bar("train", total, self.ranks.first, initial=self.seen, unit_scale=True, smoothing=smoothing)
+    def _progress(self) -> Progress:
+        return bar("train", self.steps * self.settings.batch, self.ranks.first, initial=self.seen)
 
     # --- a step
 
@@ -219,7 +216,7 @@ class Trainer:
 
     # --- watching and measuring
 
-    def _point(self, images_per_second: float, progress: tqdm) -> None:
+    def _point(self, images_per_second: float, progress: Progress) -> None:
         """Adds a point to the curves, and raises or acts on an alarm."""
         means = self.meter.means()
         self.meter.reset()
@@ -280,14 +277,13 @@ class Trainer:
         curves = self.probe.measure(self.averages) if self.ranks.first else dict.fromkeys(self.probe.curves, 0.0)
         return {name: self.ranks.from_first(value, self.device) for name, value in curves.items()}
 
-    def _evaluate(self, progress: tqdm, stop: StopSignal) -> bool:
+    def _evaluate(self, stop: StopSignal) -> bool:
         """Measures the averages; True if it is the best so far (the first of equals is).
 
         A signal meanwhile saves at once and raises Preempted: the time that is granted may be shorter than a measurement.
         """
         self._refuse_divergence()
         before = states.random_state(self.device)
-        progress.set_postfix_str("measuring")
         self.ranks.same_start(self.averages.values())  # running statistics differ: the first rank's are those that are saved
         watching = [one.register_forward_pre_hook(partial(_leave_when_stopped, stop)) for one in self.averages.values()]
         details: dict[str, Any] = {}

@@ -25,13 +25,16 @@ from atelier.io.storage import StorageError
 from atelier.models.model import INFO, GeneratorInfo, read_info
 from atelier.tracking.provenance import pipeline_key
 from components.train import BASE as FROM_BASE
-from pipelines.environment import IMAGE, SECRETS, SHARED_MEMORY, TRACKING
+from pipelines import environment
+from pipelines.environment import IMAGE, LOGIN, SECRETS, SERVICE_ACCOUNT, SHARED_MEMORY, TRACKING
 from pipelines.trainjob import node
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, Index, JobFiles, index
 from pipelines.trainjob.job import POLL_SECONDS, TrainJob, TrainJobError, TrainJobLost
 
-PASSED_ON = re.compile(r"ATELIER_(?!STATES$|CACHE$)\w+|MLFLOW_(TRACKING_URI|RUN_ID|EXPERIMENT_ID|EXPERIMENT_NAME)")
-LOGIN = re.compile(r"://[^/]*@")
+PASSED_ON = re.compile(
+    r"ATELIER_(?!STATES$|CACHE$|SERVICE_ACCOUNT$)\w+|MLFLOW_(TRACKING_(URI|AUTH)|RUN_ID|EXPERIMENT_ID|EXPERIMENT_NAME|WORKSPACE)"
+)
+WITH_LOGIN = re.compile(r"://[^/]*@")
 WORK = "/atelier"
 MANAGER = "trainer.kubeflow.org/atelier"
 GRACE_SECONDS = 60  # for a node that is told to stop: its ranks save
@@ -48,7 +51,7 @@ def run(
     base: Path | None = None,
     timeout: float = LONGEST_SECONDS,
 ) -> GeneratorInfo:
-    """Trains (`step` "train" or "finetune") on the packed images of `data`, a folder for each set, and writes the folder `output`.
+    """Trains (`step` "train" or "finetune") on the packed images in `data`, a folder a set, and writes the folder `output`.
 
     `settings` are the component's parameters of params.yaml. `base` is the checkpoint that finetune.init_from "base" means.
     `timeout` in seconds. Raises TrainJobError, TrainJobLost, StorageError.
@@ -105,7 +108,7 @@ def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: s
     """
     accelerators = int(cluster.accelerators)
     devices = {cluster.accelerator: cluster.accelerators} if accelerators else {}
-    pod = {
+    pod: dict[str, Any] = {
         "nodeSelector": cluster.node_selector,
         "tolerations": cluster.tolerations,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -120,6 +123,8 @@ def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: s
             }
         ],
     }
+    if account := os.environ.get(SERVICE_ACCOUNT):  # whose pull secrets and rights of the cloud are the task's
+        pod["serviceAccountName"] = account
     # Istio's proxy would never end, and with it the job; Kubeflow Pipelines leaves it out of its own pods too.
     template = {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}, "spec": pod}
     patch = {"template": {"spec": {"replicatedJobs": [{"name": "node", "template": {"spec": {"template": template}}}]}}}
@@ -145,13 +150,14 @@ def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: s
 def _environment(secret: str) -> list[dict[str, Any]]:
     """What of the task's environment the nodes get as it is, and what they get from the Secret."""
     plain = {key: value for key, value in os.environ.items() if PASSED_ON.fullmatch(key)}
-    if LOGIN.search(plain.get(TRACKING, "")):
+    if WITH_LOGIN.search(plain.get(TRACKING, "")):
         raise TrainJobError(
             f"{TRACKING} holds a login, which would stand in the TrainJob for all to read; put MLFLOW_TRACKING_USERNAME "
             f"and MLFLOW_TRACKING_PASSWORD into Secret {secret}"
         )
     plain |= {"TMPDIR": WORK, "PYTHONUNBUFFERED": "1"}
-    secrets = {key: {"name": secret, "key": key, "optional": True} for key in SECRETS if key not in plain}
+    secrets = {key: {"name": secret, "key": key, "optional": True} for key in SECRETS if key not in LOGIN}
+    secrets |= environment.login_of_nodes(secret)
     return [{"name": key, "value": value} for key, value in sorted(plain.items())] + [
         {"name": key, "valueFrom": {"secretKeyRef": reference}} for key, reference in secrets.items()
     ]

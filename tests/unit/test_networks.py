@@ -247,7 +247,7 @@ def test_resampling_is_a_transposed_pair() -> None:
 
 
 def test_resampling_has_no_direction() -> None:
-    """A filter that is not centerd would shift the image by half a pixel a stage."""
+    """A filter that is not centered would shift the image by half a pixel a stage."""
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64)
     for change in (upsample, downsample):
         torch.testing.assert_close(change(x).flip(3), change(x.flip(3)))

@@ -113,7 +113,7 @@ def test_parameters_reach_their_step(run: Run) -> None:
 def test_metrics_are_numbers_that_kubeflow_shows(run: Run) -> None:
     given = json.loads((run.tasks / "evaluate-finetuned" / "executor_output.json").read_text())
     shown = given["artifacts"]["metrics"]["artifacts"][0]["metadata"]
-    identities = json.loads(shown.pop("identity"))
+    identities = json.loads(given["artifacts"]["evaluation"]["artifacts"][0]["metadata"]["identity"])
     measured = json.loads((run.tasks / "evaluate-finetuned" / "evaluation" / "metrics.json").read_text())
     assert shown == dict(form.flat(measured))
     assert "baseline.frechet_efficientnet_lite0" in shown

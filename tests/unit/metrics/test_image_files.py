@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from torch_fidelity.datasets import ImagesPathDataset
-from tqdm import tqdm
 
 from atelier.data import image_files
 from atelier.data.errors import DataError
 from atelier.data.image_files import ImageFiles, open_images
+from atelier.io import progress
 from atelier.io.storage import Entry, LocalStorage
 
 Encode = Callable[..., bytes]
@@ -289,14 +289,17 @@ def test_ctrl_c_ends_the_opening(photos: dict[str, bytes], tmp_path: Path, monke
 
     monkeypatch.setattr(image_files, "BLOCK", 4)
     monkeypatch.setattr(LocalStorage, "read", slowly)
-    monkeypatch.setattr(tqdm, "update", interrupted)
+    monkeypatch.setattr(progress.Silent, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         opened(folder)
     assert 0 < len(read) < 300
     assert not any(thread.is_alive() for thread in workers - {threading.current_thread()})
 
 
-def test_a_progress_bar_counts_the_files(photos: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_counts_the_files(
+    photos: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     open_images(write(tmp_path / "photos", photos))
     captured = capsys.readouterr()
-    assert "opening photos: 100%" in captured.err and "10/10" in captured.err and captured.out == ""
+    assert "opening photos: 10 of 10 images" in captured.err and captured.out == ""

@@ -35,7 +35,9 @@ def run(folder: Path, filled: Outputs, project: ProjectSettings = PROJECT, readi
     return check.Check(tuple(project.cluster.form), readings).execute({**arrived, **page})
 
 
-@pytest.mark.parametrize("overrides", [[], ["train.nodes=2", "cluster.states=s3://bucket/states", "train.seed=7", "train.beta1=0.5"]])
+@pytest.mark.parametrize(
+    "overrides", [[], ["train.nodes=2", "cluster.states=s3://bucket/states", "train.seed=7", "train.beta1=0.5"]]
+)
 def test_each_task_gets_what_its_command_line_would_read(overrides: list[str], tmp_path: Path) -> None:
     outputs, wanted = floated(execute(tmp_path, *overrides)), load(PARAMS, overrides)
     assert {*outputs} == {form.channel(text) for text in READINGS}
@@ -51,7 +53,9 @@ def test_a_training_by_itself_knows_of_its_machines_where_it_keeps_its_states(tm
     """Else Kubeflow, which compares inputs, would train again on a machine with more memory."""
     alone = execute(tmp_path, "cluster.memory=16Gi", "cluster.states=s3://bucket/states")["settings_cluster"]
     assert alone == {"states": "s3://bucket/states"}
-    several = execute(tmp_path, "cluster.memory=16Gi", "cluster.states=s3://bucket/states", "finetune.nodes=2")["settings_cluster"]
+    several = execute(tmp_path, "cluster.memory=16Gi", "cluster.states=s3://bucket/states", "finetune.nodes=2")[
+        "settings_cluster"
+    ]
     assert several["memory"] == "16Gi" and several["tolerations"] == PROJECT.cluster.tolerations and "form" not in several
 
 
@@ -124,7 +128,9 @@ def test_a_project_without_finetuning_is_checked_in_its_container(tmp_path: Path
     project = load(folder / "params.yaml")
     task = compiled(dag.Cluster(), folder)["check"]
     filled = form.filled(load(folder / "params.yaml", ["train.seed=7", "train.beta1=0.5"]), project)
-    found = as_a_container(tmp_path, task.container["command"], {"project": floated(task.parameters["project"][1]), **floated(filled)})
+    found = as_a_container(
+        tmp_path, task.container["command"], {"project": floated(task.parameters["project"][1]), **floated(filled)}
+    )
     assert {*found} == {*task.component["outputDefinitions"]["parameters"]}
     assert found["settings_registry_experiment"] == "atelier" and found["settings_train"]["beta1"] == 0.5
     assert found["settings_train"]["seed"] == 7 and isinstance(found["settings_train"]["seed"], int)

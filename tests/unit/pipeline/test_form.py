@@ -58,7 +58,9 @@ def at(values: Any, key: str) -> Any:
 
 
 def test_the_form_asks_for_the_keys_that_the_project_names(parameters: Parameters) -> None:
-    computed, placed = (YAML(typ="safe").load((ROOT / name).read_text(encoding="utf-8")) for name in ("params.yaml", "cluster.yaml"))
+    computed, placed = (
+        YAML(typ="safe").load((ROOT / name).read_text(encoding="utf-8")) for name in ("params.yaml", "cluster.yaml")
+    )
     written = {**computed, "cluster": placed}
     expected = {key.replace(".", "_"): at(written, key) for key in placed["form"]}
     assert {name: parameter["defaultValue"] for name, parameter in parameters.items()} == {**expected, "overrides": {}}
