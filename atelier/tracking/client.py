@@ -1,4 +1,4 @@
-"""Which MLflow is talked to, whether it answers, and what must never be sent to it."""
+"""The client of MLflow: its address, whether it answers, and what is never sent to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a pipeline, told to MLflow by its last task, or by whoever looks after a pipeline that lost its last task."""
+"""Closes the MLflow run of a pipeline: called by its last task, or by hand where that was lost."""
 
 from __future__ import annotations
 
