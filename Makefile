@@ -25,6 +25,7 @@ PEERS := .tools/peers/.installed
 BASE := data/base/manifest.json
 SETS := data/fashion/manifest.json data/emoji/manifest.json
 DONE := registration
+PROJECT ?= .
 
 PYTEST := OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0 -q
 
@@ -55,7 +56,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types hooks ui serve compile report clean
+.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types hooks ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -67,6 +68,17 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 	@python -m atelier.machine.room
 	@dvc repro
 	@python -m components.register --show $(DONE)
+
+new: $(STAMP) ## copy a recipe into projects/NAME, a project of your own (RECIPE=fashion NAME=shoes)
+	@[ -n "$(RECIPE)" ] && [ -d "recipes/$(RECIPE)" ] || \
+		{ echo "give a recipe: make new RECIPE=... NAME=...; there are $$(ls recipes | tr '\n' ' ')" >&2; exit 1; }
+	@echo "$(NAME)" | grep -Eqx '[A-Za-z0-9][A-Za-z0-9_-]*' || { echo "give it a name of letters, digits, - and _: NAME=..." >&2; exit 1; }
+	@[ ! -e "projects/$(NAME)" ] || { echo "projects/$(NAME) is there already; choose another NAME, or remove it" >&2; exit 1; }
+	@mkdir -p "projects/.$(NAME).tmp"
+	@find "recipes/$(RECIPE)" -maxdepth 1 -type f ! -name dvc.lock ! -name '*mlflow.db*' -exec cp {} "projects/.$(NAME).tmp/" ';'
+	@sed -E "s/((experiment|name): )$(RECIPE)/\1$(NAME)/" "recipes/$(RECIPE)/params.yaml" > "projects/.$(NAME).tmp/params.yaml"
+	@mv "projects/.$(NAME).tmp" "projects/$(NAME)"
+	@echo "projects/$(NAME): cd there; python get_images.py; dvc repro   (or edit params.yaml first; README.md says what is what)"
 
 test: $(STAMP) ## the quick tests, each in one process (3 minutes)
 	@$(PYTEST) tests/unit
@@ -138,19 +150,19 @@ types: $(STAMP) ## static types
 hooks: $(STAMP) ## have git run ruff and mypy on what a commit changes
 	@pre-commit install
 
-ui: $(STAMP) ## MLflow's pages on the runs of this folder, at http://127.0.0.1:5000 (PORT=...)
+ui: $(STAMP) ## MLflow's pages on the runs of this folder, or of PROJECT=projects/..., at http://127.0.0.1:5000 (PORT=...)
 	@[ -z "$$MLFLOW_TRACKING_URI" ] || \
 		{ echo "MLFLOW_TRACKING_URI is set: the runs are on the pages of $$MLFLOW_TRACKING_URI" >&2; exit 1; }
-	@[ ! -f mlflow.db ] || python -m atelier.registry relocate
-	@mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
+	@cd "$(PROJECT)" && { [ ! -f mlflow.db ] || python -m atelier.registry relocate; } && \
+		mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port $(PORT) --workers 1
 
 serve: PORT := 8080
-serve: $(STAMP) ## serve a registered generator and whoever is promoted after it, at http://127.0.0.1:8080 (NAME=..., PORT=...)
+serve: $(STAMP) ## serve a registered generator and whoever is promoted after it, at http://127.0.0.1:8080 (NAME=..., PORT=..., PROJECT=...)
 	@[ -n "$(NAME)" ] || { echo "give a name: make serve NAME=digits (python -m atelier.registry list shows them)" >&2; exit 1; }
-	@exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT)
+	@cd "$(PROJECT)" && exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT)
 
-compile: $(STAMP) ## write the pipeline of Kubeflow Pipelines into a file (OUTPUT=pipeline.yaml)
-	@python -m pipelines compile --output "$(OUTPUT)"
+compile: $(STAMP) ## write the pipeline of Kubeflow Pipelines into a file (OUTPUT=pipeline.yaml, PROJECT=...)
+	@python -m pipelines compile "$(PROJECT)" --output "$(OUTPUT)"
 
 images: ## build the images of the steps and print tag, id and size (BASE_IMAGE=..., IMAGE_PREFIX=registry.example.org/team/)
 	@docker/images.sh data train
@@ -161,8 +173,8 @@ services: $(STAMP) ## S3 store, PostgreSQL and MLflow on this machine without Do
 services-stop: $(STAMP) ## stop them; what they stored stays
 	@python services stop
 
-report: $(STAMP) ## show the table again and open the reports in a browser
-	@python -m components.register --show $(DONE) --open
+report: $(STAMP) ## show the table again and open the reports in a browser (PROJECT=...)
+	@cd "$(PROJECT)" && python -m components.register --show $(DONE) --open
 
 clean: ## remove what the pipeline made in this folder; DVC's cache, MLflow's runs and the environment stay
 	rm -rf data/base data/target models evaluations registration states cache pipeline-runs dvc_plots
@@ -190,7 +202,7 @@ $(PEERS): benchmarks/peers.txt | $(STAMP) $(UV)
 	@touch $@
 
 $(BASE): | $(STAMP)
-	@python -m components.prepare --section data --output data/base
+	@python -m components.prepare --section data.base --output data/base
 
 $(SETS) &: | $(STAMP)
 	@python -m benchmarks.sets

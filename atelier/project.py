@@ -36,12 +36,6 @@ from atelier.training.checkpoint import Start
 from atelier.training.distributed import choose_device, ranks
 from atelier.training.run import run
 
-SETS = {"data": "base", "target": "target"}  # sections of params.yaml and their folders below data/
-MODELS = {
-    "train": ("data", "base"),
-    "finetune": ("target", "finetuned"),
-}  # sections, their images and their folders below models/
-
 
 class Project:
     """The folder of a project, with its settings. Runs where an interrupted call stopped, since saves are kept in states/."""
@@ -55,27 +49,26 @@ class Project:
         folder = Path(folder)
         return cls(folder, load(folder / "params.yaml", list(overrides)))
 
-    def prepare(self, section: str = "data", workers: int = 0) -> PackedDataset:
-        """Packs the images of a section, "data" or "target", and returns them. Raises DataError."""
-        settings = getattr(self.settings, section)
-        if settings.path and "://" not in settings.path:
-            settings = settings.model_copy(update={"path": str(self.folder / settings.path)})
-        pack(settings, self._images(section), workers, section=section)
-        return PackedDataset(self._images(section))
+    def prepare(self, workers: int = 0) -> dict[str, PackedDataset]:
+        """Packs every set of images and returns them by their names. Raises DataError."""
+        for name, settings in self.settings.data.items():
+            if "://" not in settings.path:
+                settings = settings.model_copy(update={"path": str(self.folder / settings.path)})
+            pack(settings, self._packed(name), workers, section=f"data.{name}")
+        return {name: PackedDataset(self._packed(name)) for name in self.settings.data}
 
     def train(self, section: str = "train", device: str = "auto") -> GeneratorInfo:
         """Trains by section "train" or, from the generator that it names, by "finetune"; returns what generator.json says.
 
         Raises Preempted after a signal, TrainingStopped on an alarm, DataError before `prepare`.
         """
-        settings = getattr(self.settings, section)
-        of, name = MODELS[section]
-        sets, chosen, task = {"data": PackedDataset(self._images(of))}, choose_device(device), find(self.settings.model.task)
+        settings, chosen, task = self.settings.trainings[section], choose_device(device), find(self.settings.model.task)
+        sets = {role: PackedDataset(self._packed(name)) for role, name in settings.sets.items()}
         with ranks(chosen) as these:
             watched = watching(self.settings.evaluate, settings)
             measure, measured_by = measure_by_distance(task, sets, watched, self.folder / "cache", these, chosen)
             infos = run(
-                task, self.settings.model, settings, sets, self.folder / "models" / name,
+                task, self.settings.model, settings, sets, self._model(section),
                 self.folder / "states" / section, measure, measured_by, chosen, these, git_state(),
                 start=Start(self._beginning(settings)) if isinstance(settings, FinetuneSettings) else None,
             )  # fmt: skip
@@ -83,22 +76,27 @@ class Project:
 
     def evaluate(self, section: str = "train", device: str = "auto") -> Evaluation:
         """Measures the generator of a section against its images by section "evaluate". Raises GeneratorError, MetricError."""
-        of, name = MODELS[section]
-        images = PackedDataset(self._images(of))
+        images = PackedDataset(self._packed(self.settings.measured_on(self._product(section))))
         evaluator = Evaluator(images, self.settings.evaluate, self.folder / "cache", choose_device(device), keep=True)
-        generator = load_generator(self.folder / "models" / name, evaluator.device)
+        generator = load_generator(self._model(section), evaluator.device)
         return evaluator.measure(generator, generator.info.classes, sampling_of(generator))
 
     def sample(self, count: int, seed: int = 0, section: str = "train") -> Image.Image:
         """`count` images of a section's generator in a grid: the first of the seed. Raises GeneratorError."""
-        generator = load_generator(self.folder / "models" / MODELS[section][1])
+        generator = load_generator(self._model(section))
         images = np.concatenate(list(sample(generator, count, seed)))
         return grid(images, math.ceil(math.sqrt(count)))
 
     def _beginning(self, settings: FinetuneSettings) -> Path:
         """The checkpoint from which fine-tuning begins, which "base" says is the project's own."""
-        own = self.folder / "models" / MODELS["train"][1]
-        return own if settings.init_from == "base" else located(settings.init_from, self.folder / "cache")
+        return self._model("train") if settings.init_from == "base" else located(settings.init_from, self.folder / "cache")
 
-    def _images(self, section: str) -> Path:
-        return self.folder / "data" / SETS[section]
+    def _product(self, section: str) -> str:
+        """The first product that a section trains."""
+        return next(key for key, one in self.settings.products.items() if one.trained_by == section)
+
+    def _model(self, section: str) -> Path:
+        return self.folder / "models" / self._product(section)
+
+    def _packed(self, name: str) -> Path:
+        return self.folder / "data" / name

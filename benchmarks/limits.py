@@ -1,7 +1,7 @@
 """What does this machine allow, and what takes the rest? Arithmetic and time of training steps beside measured peaks.
 
 The peaks are a product of two matrices in each precision and a copy: of 2048 x 2048 and of 256 MB on a CPU, of 8192 x 8192 and of
-1 GiB on a GPU, which smaller ones would not fill. A step is one of both players, of the recipe of zoo.yaml, without the images'
+1 GiB on a GPU, which smaller ones would not fill. A step is one of both networks, of the recipe of zoo.yaml, without the images'
 way from the disk (which `make bench-train` has). Its arithmetic is counted operator by operator: convolutions and matrix
 products; a step with penalties has more of it than others, here is their mean. The shares are of the time of the main thread in a
 profile of its own: `between` is Python, dispatch and waiting.
@@ -45,7 +45,7 @@ ROUNDS = 6
 KINDS = {
     "convolutions, products": ("conv", "mkldnn", "mm", "addmm", "bmm", "linear", "matmul", "cudnn"),
     "copies, layouts": ("copy", "clone", "contiguous", "fill", "zero", "cat", "index", "empty", "embedding"),
-    "optimiser": ("adam", "foreach", "lerp"),
+    "optimizer": ("adam", "foreach", "lerp"),
 }
 REST, BETWEEN = "other operators", "between"
 

@@ -1,6 +1,6 @@
 """How much memory does a model of 256 px need? Micro-batches and activations that are computed again, one process for each.
 
-A step of both players of a family at --resolution, penalties included, on images that are drawn here. Memory is the peak of the
+A step of both networks of a family at --resolution, penalties included, on images that are drawn here. Memory is the peak of the
 process on a CPU, with what PyTorch itself takes, and that of PyTorch's allocator on a GPU; the time is that of the second step.
 
     .venv/bin/python -m benchmarks.memory                             a quarter of an hour on 2 cores
@@ -38,7 +38,7 @@ WAYS = ((1, False), (1, True), (4, False), (4, True))
 
 
 def packed(images: Path, resolution: int, folder: Path) -> PackedDataset:
-    """A folder of images in colour, packed at a resolution."""
+    """A folder of images in color, packed at a resolution."""
     values = {"source": "folder", "path": str(images), "licence": "none", "resolution": resolution, "channels": 3}
     both = {f"{part}.{key}": values[key] for part in ("data", "target") for key in ("resolution", "channels")}
     chosen = both | {f"data.{key}": value for key, value in values.items()}
@@ -59,7 +59,7 @@ def step(family: str, data: PackedDataset, accumulate: int, checkpointing: bool)
                 torch.cuda.synchronize()
         seconds = time.perf_counter() - since
     peak = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else peak_megabytes()
-    parameters = sum(p.numel() for player in trained.task.networks.values() for p in player.parameters())
+    parameters = sum(p.numel() for network in trained.task.networks.values() for p in network.parameters())
     return {"megabytes": peak, "seconds": seconds, "parameters": parameters}
 
 
@@ -83,7 +83,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     yield from table(["family", "parameters", "accumulate", "checkpointing", "peak, MB", "s a step"], rows)
     yield ""
     precision = native(choose_device("auto"))
-    yield f"{args.resolution} px in colour, batches of {BATCH}, {precision}, each step with penalties where the recipe has any."
+    yield f"{args.resolution} px in color, batches of {BATCH}, {precision}, each step with penalties where the recipe has any."
 
 
 def main() -> None:

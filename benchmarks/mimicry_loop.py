@@ -1,8 +1,8 @@
 """The training loop of mimicry (Lee and Town 2020), a public library of GANs, around the networks of Atelier.
 
-Losses, moves, optimiser steps and logging are its own, with its defaults but for one critic step a generator step. It knows
-neither labels in this form, nor penalties, nor a moving average; it computes gradients of the critic's weights while the
-generator moves.
+Losses, updates, optimizer steps and logging are its own, with its defaults but for one discriminator step a generator step. It
+knows neither labels in this form, nor penalties, nor a moving average; it computes gradients of the discriminator's weights
+in the generator's step.
 `make bench-train` installs it beside .venv (benchmarks/peers.txt).
 """
 
@@ -58,8 +58,8 @@ class MimicryLoop:
             raise ValueError(f"mimicry's loop knows neither labels nor regularizers, and of the objectives {', '.join(LOSSES)}")
         torch.manual_seed(chosen.seed)
         networks = zoo.build(settings.model, ImageShape(data.resolution, data.channels, 0))
-        for player in networks:
-            player.to(device)
+        for network in networks:
+            network.to(device)
         self.average: LatentGenerator = networks[0]
         self.netG, self.netD = _wrapped(*networks, LOSSES[chosen.objective])
         betas = (chosen.beta1, chosen.beta2)
@@ -99,9 +99,9 @@ def _wrapped(generator: LatentGenerator, discriminator: torch.nn.Module, loss: s
             self.network = generator
 
         def forward(self, z: Tensor) -> Tensor:
-            generator.renew()
-            chance = torch.randn(len(z), generator.chance, device=z.device) if generator.chance else None
-            return generator(z, None, chance)  # type: ignore[no-any-return]
+            generator.power_iteration()
+            noise = torch.randn(len(z), generator.noise_dim, device=z.device) if generator.noise_dim else None
+            return generator(z, None, noise)  # type: ignore[no-any-return]
 
     class NetD(gan.BaseDiscriminator):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -109,7 +109,7 @@ def _wrapped(generator: LatentGenerator, discriminator: torch.nn.Module, loss: s
             self.network = discriminator
 
         def forward(self, images: Tensor) -> Tensor:
-            discriminator.renew()  # type: ignore[operator]
+            discriminator.power_iteration()  # type: ignore[operator]
             return discriminator(images).logits[:, None]  # type: ignore[no-any-return]
 
     return NetG(), NetD()

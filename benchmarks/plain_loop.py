@@ -1,7 +1,7 @@
 """A GAN's training as public code bases write it: a DataLoader with PIL transforms, one forward pass after the other, no layouts.
 
-It follows the common skeleton of PyTorch's DCGAN tutorial, mimicry's and R3GAN's trainers: every move takes new images from the
-loader, both players' losses are read with .item(), the moving average is a loop over parameters. Networks, batch, objective,
+It follows the common skeleton of PyTorch's DCGAN tutorial, mimicry's and R3GAN's trainers: every update takes new images from the
+loader, both networks' losses are read with .item(), the moving average is a loop over parameters. Networks, batch, objective,
 R1 and R2 are those of the settings that it is given; rates and weights do not change while it trains.
 """
 
@@ -56,8 +56,8 @@ class PlainLoop:
         torch.manual_seed(chosen.seed)
         shape = ImageShape(data.resolution, data.channels, len(data.classes))
         self.generator, self.discriminator = zoo.build(settings.model, shape)
-        for player in (self.generator, self.discriminator):
-            player.to(device)
+        for network in (self.generator, self.discriminator):
+            network.to(device)
         self.average: LatentGenerator = copy.deepcopy(self.generator).eval()
         betas = (chosen.beta1, chosen.beta2)
         self.adam_g = torch.optim.Adam(self.generator.parameters(), lr=chosen.lr_generator, betas=betas)
@@ -76,7 +76,7 @@ class PlainLoop:
             self.seconds = time.monotonic() - began
 
     def step(self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> None:
-        """Both players' moves, each with images and labels of its own."""
+        """The updates of both networks, each with images and labels of its own."""
         losses = self._step_d(*first), self._step_g(*second)
         if not all(math.isfinite(loss) for loss in losses):
             raise RuntimeError(f"diverged after {self.images} images: {losses}")
@@ -92,23 +92,23 @@ class PlainLoop:
             for images, labels in self.loader:
                 yield images.to(self.device), labels.to(self.device)
 
-    def _paint(self, label: Tensor) -> Tensor:
-        count, chance = self.chosen.batch, self.generator.chance
-        noise = torch.randn(count, chance, device=self.device) if chance else None
-        self.generator.renew()
+    def _generator_pass(self, label: Tensor) -> Tensor:
+        count, noise_dim = self.chosen.batch, self.generator.noise_dim
+        noise = torch.randn(count, noise_dim, device=self.device) if noise_dim else None
+        self.generator.power_iteration()
         return self.generator(torch.randn(count, self.generator.latent_dim, device=self.device), label, noise)
 
-    def _judge(self, images: Tensor, label: Tensor) -> Tensor:
-        self.discriminator.renew()
+    def _discriminate(self, images: Tensor, label: Tensor) -> Tensor:
+        self.discriminator.power_iteration()
         return self.discriminator(images, label).logits
 
     def _step_d(self, real: Tensor, label: Tensor) -> float:
         self.generator.requires_grad_(False)
         self.discriminator.requires_grad_(True)
-        penalised = self.r1 > 0 or self.r2 > 0
-        real.requires_grad_(penalised)
-        fake = self._paint(label).detach().requires_grad_(penalised)
-        real_logits, fake_logits = self._judge(real, label), self._judge(fake, label)
+        penalized = self.r1 > 0 or self.r2 > 0
+        real.requires_grad_(penalized)
+        fake = self._generator_pass(label).detach().requires_grad_(penalized)
+        real_logits, fake_logits = self._discriminate(real, label), self._discriminate(fake, label)
         loss = _loss_d(self.chosen.objective, real_logits, fake_logits)
         for weight, logits, images in ((self.r1, real_logits, real), (self.r2, fake_logits, fake)):
             if weight:
@@ -119,18 +119,18 @@ class PlainLoop:
     def _step_g(self, real: Tensor, label: Tensor) -> float:
         self.generator.requires_grad_(True)
         self.discriminator.requires_grad_(False)
-        fake_logits = self._judge(self._paint(label), label)
-        real_logits = self._judge(real, label) if self.chosen.objective == "relativistic" else None
+        fake_logits = self._discriminate(self._generator_pass(label), label)
+        real_logits = self._discriminate(real, label) if self.chosen.objective == "relativistic" else None
         loss = -fake_logits.mean() if real_logits is None else softplus(real_logits - fake_logits).mean()
         if self.chosen.objective == "nonsaturating":
             loss = softplus(-fake_logits).mean()
         return self._descend(self.adam_g, loss)
 
     @staticmethod
-    def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
-        optimiser.zero_grad()
+    def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return loss.item()
 
 

@@ -1,6 +1,6 @@
 """How long does it take to pack images, and in how much memory? Atelier beside the loop that public code bases write.
 
-The loop: list the files, open each with Pillow, crop its centre, resize it, save it as PNG into a zip. It neither checks nor
+The loop: list the files, open each with Pillow, crop its center, resize it, save it as PNG into a zip. It neither checks nor
 drops duplicates, and one process does it. Ours checks every file, drops what occurs twice, splits and writes shards with hashes;
 it does so twice here, with all cores and with one, whose bytes have to be equal. The images are JPEG files of 256 x 192 pixels,
 drawn here, a hundredth of them twice. Memory is the peak of the largest process; a tenth of the images shows what it depends on.
@@ -105,8 +105,8 @@ def ours(name: str, images: Path, output: Path, workers: int) -> Watched:
     """Packs the folder with components.prepare."""
     settings = {"source": "folder", "path": str(images), "licence": "none", "resolution": SIDE, "channels": 3}
     changed = [part for key, value in settings.items() for part in ("--set", f"data.{key}={json.dumps(value)}")]
-    changed += ["--set", f"target.resolution={SIDE}", "--set", "target.channels=3"]
-    command = ["-m", "components.prepare", "--section", "data", "--output", str(output), "--workers", str(workers), *changed]
+    changed += ["--set", f"data.target.resolution={SIDE}", "--set", "data.target.channels=3"]
+    command = ["-m", "components.prepare", "--section", "data.base", "--output", str(output), "--workers", str(workers), *changed]
     return watched(name, command)
 
 

@@ -46,8 +46,8 @@ def packed(count: int, folder: Path) -> PackedDataset:
     (files / "images-idx3-ubyte").write_bytes(header + pixels.tobytes())
     labels = (np.arange(count) % 10).astype(np.uint8)
     (files / "labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, count) + labels.tobytes())
-    values = {"data.source": "idx", "data.path": str(files), "data.resolution": SIDE}
-    values |= {"target.resolution": SIDE}
+    values = {"data.base.source": "idx", "data.base.path": str(files), "data.base.resolution": SIDE}
+    values |= {"data.target.resolution": SIDE}
     settings = load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()])
     pack(settings.data, folder / "packed", section="data")
     return PackedDataset(folder / "packed")

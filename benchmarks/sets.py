@@ -1,6 +1,6 @@
-"""Fetches and packs the sets of the benchmarks that are no part of the repository: Fashion-MNIST and emoji in colour, of 32 px.
+"""Fetches and packs the sets of the benchmarks that are no part of the repository: Fashion-MNIST and emoji in color, of 32 px.
 
-Fashion-MNIST (70,000 grey images of ten kinds of clothes, MIT) is Debian's package dataset-fashion-mnist, which apt-get fetches
+Fashion-MNIST (70,000 gray images of ten kinds of clothes, MIT) is Debian's package dataset-fashion-mnist, which apt-get fetches
 and dpkg-deb unpacks without installing it; elsewhere put its four IDX files into data/raw/fashion-mnist. The emoji (3,786 of ten
 categories, Noto Emoji by Google, Apache-2.0) are npm's package emoji-datasource-google. A set that is there is left as it is.
 
@@ -12,43 +12,33 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
-import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from atelier.config.settings import load
+from atelier.data import packages
 from atelier.data.manifest import NAME
 from atelier.data.pack import pack
-from atelier.errors import AtelierError
 from components import cli
 
 IDX = "usr/share/datasets/fashion-mnist"  # of Debian's package
 BY_HAND = Path("data/raw/fashion-mnist")
-EMOJI = "emoji-datasource-google@16.0.0"
+EMOJI = "emoji-datasource-google@16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"
 
 
 def fashion(scratch: Path) -> dict[str, Any]:
     """Section `data` for Fashion-MNIST."""
-    found = next((place for place in (BY_HAND, Path("/") / IDX) if place.is_dir()), None)
-    if found is None:
-        _call(["apt-get", "download", "-q", "dataset-fashion-mnist"], scratch)
-        (package,) = scratch.glob("*.deb")
-        _call(["dpkg-deb", "-x", package.name, "."], scratch)
-        found = scratch / IDX
+    found = BY_HAND if BY_HAND.is_dir() else packages.debian("dataset-fashion-mnist", IDX, scratch)
     return {"source": "idx", "path": str(found), "licence": "MIT", "channels": 1}
 
 
 def emoji(scratch: Path) -> dict[str, Any]:
     """Section `data` for the emoji, which are laid out in folders by category."""
-    _call(["npm", "pack", "--silent", EMOJI], scratch)
-    (package,) = scratch.glob("*.tgz")
-    with tarfile.open(package) as file:
-        file.extractall(scratch, filter="data")
-    pictures, folders = scratch / "package/img/google/64", scratch / "emoji"
-    for one in json.loads((scratch / "package/emoji.json").read_text(encoding="utf-8")):
+    package, folders = packages.npm(*EMOJI, scratch), scratch / "emoji"
+    pictures = package / "img/google/64"
+    for one in json.loads((package / "emoji.json").read_text(encoding="utf-8")):
         category = "-".join(re.findall("[a-z]+", one["category"].lower()))
         (folders / category).mkdir(parents=True, exist_ok=True)
         for drawn in (one, *one.get("skin_variations", {}).values()):
@@ -57,16 +47,6 @@ def emoji(scratch: Path) -> dict[str, Any]:
 
 
 SETS: dict[Path, Callable[[Path], dict[str, Any]]] = {Path("data/fashion"): fashion, Path("data/emoji"): emoji}
-
-
-def _call(command: Sequence[str], scratch: Path) -> None:
-    """Runs a command of the system there."""
-    try:
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise AtelierError(f"{command[0]} is not installed, which fetches a set; see python -m benchmarks.sets --help") from None
-    if done.returncode:
-        raise AtelierError(f"{' '.join(command)} failed: {done.stderr.strip()}; see python -m benchmarks.sets --help")
 
 
 def main() -> None:
@@ -78,7 +58,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             chosen = fetched(Path(scratch)) | {"resolution": 32}
             values = {f"data.{key}": value for key, value in chosen.items()}
-            values |= {"target.resolution": 32, "target.channels": chosen["channels"]}
+            values |= {"data.target.resolution": 32, "data.target.channels": chosen["channels"]}
             settings = load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()])
             manifest = pack(settings.data, output)
         print(f"{output}: {manifest.count} images of {manifest.resolution} px, {len(manifest.classes)} classes")

@@ -18,8 +18,8 @@ class Trained:
     evaluation: Evaluation
     images: int
     seconds: float
-    painter: int
-    critic: int
+    generator_parameters: int
+    discriminator_parameters: int
 
     @property
     def images_per_second(self) -> float:

@@ -1,4 +1,4 @@
-"""Ten years of generators, one after the other, at equal minutes on one data set; then each critic judges each painter.
+"""Ten years of generators, one after the other, at equal minutes on one data set; then each discriminator judges each generator.
 
 Every family is trained by its recipe (benchmarks/zoo.yaml) for as many images as this machine manages in --minutes, which a
 short run finds out first. What is done is kept in --folder and not done again: an interrupted run goes on from its last save.
@@ -45,7 +45,7 @@ from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
 from atelier.training.run import run
 from benchmarks import zoo_page
-from benchmarks.tournament import load_critic, matrix
+from benchmarks.tournament import load_discriminator, matrix
 from benchmarks.trained import Trained
 from components import cli
 
@@ -56,7 +56,7 @@ SEVERAL_SEEDS = ("mlp", "mlp_deep", "dcgan")
 SPEED_STEPS = 96  # of the run that finds out how fast a family is here; fewer told up to a third too much or little
 ROUND = 1000  # images, to which a budget is rounded down
 SHOWN, COLUMNS = 60, 10
-JUDGED = 448  # images a painter shows each critic
+JUDGED = 448  # images of each generator that each discriminator judges
 
 
 class Speed(Observer):
@@ -122,7 +122,7 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
         picture = next(sample(generator, SHOWN, 0, SHOWN, labels=shown))
         atomic_write(folder / "grid.png", png(grid(picture, COLUMNS)))
     seconds = sum(part["seconds"] for part in read_history(folder)["compute"])
-    sizes = [sum(p.numel() for p in player.parameters()) for player in (generator, load_critic(folder))]
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (generator, load_discriminator(folder))]
     return Trained(family, seed, folder, read_evaluation(measured), images, seconds, *sizes)
 
 
@@ -153,7 +153,7 @@ def _train(
 
 
 def tournament(runs: list[Trained], data: Path, folder: Path) -> np.ndarray:
-    """The matrix of verdicts of the first seed of each family, on images that no critic was trained with."""
+    """The tournament's matrix of the first seed of each family, on images that no discriminator was trained with."""
     first = [one.folder for one in runs if one.seed == 0]
     kept, names = folder / "tournament.json", [path.name for path in first]
     if kept.exists() and (told := json.loads(kept.read_text()))["names"] == names:
@@ -191,8 +191,8 @@ def main() -> None:
             console.print(
                 f"{family}-{seed}: {one.images} images in {one.seconds / 60:.1f} min, {distance.name} {distance.value:.1f}"
             )
-    verdicts = tournament(runs, args.data, args.folder)
-    zoo_page.write(args.docs, args.page, runs, verdicts, data)
+    rates = tournament(runs, args.data, args.folder)
+    zoo_page.write(args.docs, args.page, runs, rates, data)
     console.print(f"{args.docs / args.page}.md and .html ({(time.monotonic() - began) / 60:.0f} min)")
 
 

@@ -23,12 +23,13 @@ from benchmarks.trained import Trained
 BEGIN, END = "<!-- results: make zoo writes what follows -->\n", "<!-- end of results -->\n"
 COLUMNS = ("family", "distance", "interval or spread", "recall", "precision", "read", "G", "D", "images", "images/s", "minutes")
 HOW_TO_READ = (
-    "Each row is a critic, each column a painter: how often the critic takes the painter's image for more real than a real one "
-    "of the same class that it was not trained with. 0.50 is chance, the equilibrium; 0.00 is a painter that it never falls for."
+    "Each row is a discriminator, each column a generator: how often the discriminator finds a generated image more real than a "
+    "real one of the same class that it was not trained with. 0.50 is chance, the equilibrium; 0.00 is a generator that never "
+    "fools it."
 )
 
 
-def write(docs: Path, page: str, runs: Sequence[Trained], verdicts: np.ndarray, data: PackedDataset) -> None:
+def write(docs: Path, page: str, runs: Sequence[Trained], rates: np.ndarray, data: PackedDataset) -> None:
     """Writes both pages and a picture for each family; docs/`page`.md keeps what is around its markers.
 
     Raises ValueError if it has lost them.
@@ -42,7 +43,7 @@ def write(docs: Path, page: str, runs: Sequence[Trained], verdicts: np.ndarray, 
     if BEGIN not in text or END not in text:
         raise ValueError(f"{path}: the line {BEGIN.strip()} or {END.strip()} is missing; put them back")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    atomic_write(path, before + BEGIN + _markdown(page, about, rows, names, verdicts) + END + after)
+    atomic_write(path, before + BEGIN + _markdown(page, about, rows, names, rates) + END + after)
     pictures = {one.family: base64.b64encode((one.folder / "grid.png").read_bytes()).decode() for one in first}
     template = Environment(loader=PackageLoader("benchmarks", "."), undefined=StrictUndefined, autoescape=True).get_template(
         "zoo.html.j2"
@@ -54,7 +55,7 @@ def write(docs: Path, page: str, runs: Sequence[Trained], verdicts: np.ndarray, 
         columns=COLUMNS,
         rows=rows,
         names=names,
-        verdicts=verdicts.tolist(),
+        rates=rates.tolist(),
         how=HOW_TO_READ,
         pictures=pictures,
     )
@@ -80,7 +81,7 @@ def _rows(first: Sequence[Trained], runs: Sequence[Trained]) -> list[list[str]]:
         low, high = (min(values), max(values)) if len(values) > 1 else distance.interval or (math.nan, math.nan)
         around = f"{low:.1f} … {high:.1f}" + (f" ({len(values)} seeds)" if len(values) > 1 else "")
         shares = [_share(one.evaluation, kind) for kind in ("recall", "precision", "classifier_confident")]
-        sizes = [f"{size / 1e6:.2f} M" for size in (one.painter, one.critic)]
+        sizes = [f"{size / 1e6:.2f} M" for size in (one.generator_parameters, one.discriminator_parameters)]
         speed = [f"{one.images:,}", number_text(one.images_per_second), f"{one.seconds / 60:.1f}"]
         rows.append([one.family, f"{statistics.mean(values):.1f}", around, *shares, *sizes, *speed])
     return rows
@@ -91,11 +92,16 @@ def _share(evaluation: Evaluation, kind: str) -> str:
     return f"{found.value:.0%}" if found else "–"
 
 
-def _markdown(page: str, about: str, rows: list[list[str]], names: list[str], verdicts: np.ndarray) -> str:
+def _markdown(page: str, about: str, rows: list[list[str]], names: list[str], rates: np.ndarray) -> str:
     lines = ["\n" + about + "\n", _line(COLUMNS), _line(["---"] * len(COLUMNS)), *map(_line, rows), ""]
     lines += [f"**{name}**\n\n![images of {name}](images/{page}-{name}.png)\n" for name in names]
-    lines += ["### The tournament\n", HOW_TO_READ + "\n", _line(["critic \\ painter", *names]), _line(["---"] * (len(names) + 1))]
-    lines += [_line([name, *(f"{value:.2f}" for value in row)]) for name, row in zip(names, verdicts, strict=True)]
+    lines += [
+        "### The tournament\n",
+        HOW_TO_READ + "\n",
+        _line(["discriminator \\ generator", *names]),
+        _line(["---"] * (len(names) + 1)),
+    ]
+    lines += [_line([name, *(f"{value:.2f}" for value in row)]) for name, row in zip(names, rates, strict=True)]
     return "\n".join(lines) + "\n\n"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from atelier.command_line import configure_logging, run
-from atelier.config.settings import SECTIONS, Settings, load
+from atelier.config.settings import Settings, load
 from components.contract import Argument, Component
 
 __all__ = ["add_settings", "call", "configure_logging", "parser", "run", "settings"]
@@ -73,5 +73,5 @@ def call(component: Component[..., R], args: argparse.Namespace, whole: Settings
     given = {name: value for name, value in vars(args).items() if name in component.arguments} | more
     if component.reads:
         whole = whole or settings(args)
-        given |= component.settings({name: getattr(whole, name) for name in SECTIONS}, getattr(args, "section", ""))
+        given |= component.settings(whole.named(), getattr(args, "section", ""))
     return component(**given)

@@ -4,10 +4,9 @@
     def train(settings: TrainSettings, experiment: str, data: Annotated[In[Dataset], "the packed images"], output: Out[Model]) ...
 
 `reads` says for each parameter that comes from params.yaml what it is there: a section ("train"), one of several, which the
-argument `section` chooses ("train|finetune"), some keys of a section ("evaluate.seed,batch"), a single value
-("registry.experiment"), or all of it ("*"). A task of a cluster may read "cluster" beside it, a file of its own. In and Out mark
-folders that components hand to each other. Of the other parameters those with a help text are options of the command line; the
-rest is for callers in Python.
+argument `section` chooses ("train|finetune"), the entry that it chooses ("data.NAME"), some keys of a section
+("evaluate.seed,batch"), a single value ("registry.experiment"), or all of it ("*"). In and Out mark folders that components hand
+to each other. Of the other parameters those with a help text are options of the command line; the rest is for callers in Python.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from atelier.config.reference import DESCRIBED
-from atelier.config.section import parse
-from atelier.config.settings import SECTIONS, Settings
+from atelier.config.section import Section, SettingsError, parse
+from atelier.config.settings import NAMED, SECTIONS, Settings, nested
 from atelier.io.workspace import lasting
 
 P = ParamSpec("P")
@@ -89,6 +88,10 @@ class Argument:
         """Whether a caller may leave it out."""
         return self.default is not inspect.Parameter.empty
 
+    def numbered(self, place: int) -> str:
+        """The name of one of many in a task of a cluster, which takes each by itself."""
+        return f"{self.name}_{place}"
+
     @property
     def flag(self) -> str:
         """Its name on the command line."""
@@ -97,7 +100,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a parameter is in params.yaml: one of the `sections`, or all of them together (`whole`).
+    """What a parameter is in params.yaml: one of the `sections`, an entry of one (`entry`), or all of them together (`whole`).
 
     Of a section the `keys` alone, where there are any; a `single` key is a plain value.
     """
@@ -105,30 +108,56 @@ class Reading:
     sections: tuple[str, ...]
     keys: tuple[str, ...] = ()
     whole: bool = False
+    entry: bool = False
     single: bool = False
 
     @classmethod
     def of(cls, text: str) -> Reading:
         """The reading that a contract states as text."""
         if text == "*":
-            return cls(tuple(SECTIONS), whole=True)
+            return cls((), whole=True)
         sections, _, keys = text.partition(".")
+        if sections in NAMED:
+            return cls((sections,), entry=True)
         return cls(tuple(sections.split("|")), tuple(keys.split(",")) if keys else (), single=bool(keys) and "," not in keys)
 
-    def chosen(self, section: str) -> tuple[str, ...]:
-        """The sections that are read where `section` is the choice: that one if it is among them, else the first."""
-        return self.sections if self.whole else (section if section in self.sections else self.sections[0],)
-
-    def value(self, sections: Mapping[str, Any], section: str) -> Any:
-        """The parameter, of `sections` by name: instances, or mappings of the keys that are read. Raises SettingsError."""
+    def text(self, section: str) -> str:
+        """The reading as a contract states it, with `section` as the choice: "*", "train", "data.base", "evaluate.seed,batch"."""
         if self.whole:
-            return parse({name: sections[name].model_dump(mode="json") for name in self.sections}, Settings, origin=ORIGIN)
-        (name,) = self.chosen(section)
-        values = sections[name]
+            return "*"
+        name = section if self.entry or section in self.sections else self.sections[0]
+        return f"{name}.{','.join(self.keys)}" if self.keys else name
+
+    def plain(self, sections: Mapping[str, Section], section: str) -> Any:
+        """What is read, of sections by name (`Settings.named`), as values of JSON. Raises SettingsError."""
+        if self.whole:
+            values = {
+                name: one.model_dump(mode="json", exclude_none=True)
+                for name, one in sections.items()
+                if name.partition(".")[0] in SECTIONS
+            }
+            return nested(values)
+        name, _, _ = self.text(section).partition(".") if self.keys else (self.text(section), "", "")
+        if name not in sections:
+            raise SettingsError(f"{name}: params.yaml has no such section, but {', '.join(sections)}; name one of them")
+        values = sections[name].model_dump(mode="json", exclude_none=True)
         if self.single:
-            return values[self.keys[0]] if isinstance(values, Mapping) else getattr(values, self.keys[0])
-        # Of a section that is read in part nothing else is there: reading more than the contract says is an AttributeError.
-        return DESCRIBED[name].model_construct(**values) if isinstance(values, Mapping) else values
+            return values[self.keys[0]]
+        return {key: values[key] for key in self.keys} if self.keys else values
+
+    def received(self, value: Any, section: str) -> Any:
+        """The parameter that a function takes for what `plain` has given. Raises SettingsError.
+
+        Of a section that is read in part nothing else is there: reading more than the contract says is an AttributeError.
+        """
+        if self.single:
+            return value
+        if self.whole:
+            return parse(value, Settings, origin=ORIGIN)
+        name = self.text(section)
+        if self.keys:
+            return DESCRIBED[self.sections[0]].model_construct(**value)
+        return parse(value, DESCRIBED[name.partition(".")[0]], origin=ORIGIN, prefix=name)
 
 
 @dataclass(frozen=True)
@@ -187,13 +216,9 @@ class Component(Generic[P, R]):
         """The folders that it reads or writes."""
         return {name: one for name, one in self.arguments.items() if one.direction is direction}
 
-    def sections(self, section: str) -> dict[str, tuple[str, ...]]:
-        """The sections of params.yaml that it reads, each with the keys (none for all). `section` is its choice of one."""
-        return {name: one.keys for one in self.readings.values() for name in one.chosen(section)}
-
-    def settings(self, sections: Mapping[str, Any], section: str) -> dict[str, Any]:
-        """Its parameters of params.yaml, as `Reading.value`. Raises SettingsError."""
-        return {name: one.value(sections, section) for name, one in self.readings.items()}
+    def settings(self, sections: Mapping[str, Section], section: str) -> dict[str, Any]:
+        """Its parameters of params.yaml, whose sections are given by name. Raises SettingsError."""
+        return {name: one.received(one.plain(sections, section), section) for name, one in self.readings.items()}
 
 
 def component(reads: Mapping[str, str], **contract: Any) -> Callable[[Callable[P, R]], Component[P, R]]:

@@ -18,7 +18,7 @@ example:
 what the paths hold:
   --checkpoint  the generator (components.train); --baseline the one to set beside it
   --data        the packed real images
-  --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), verdict.json (whether
+  --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), acceptance.json (whether
                 evaluate.max_distance and min_class_share accept it), report.html, grid.png, class_shares.csv,
                 manifest.json of the images; baseline.json and baseline.png with --baseline
   --generated   images to measure, --reference the real ones: a folder with its sub-folders, or a zip
@@ -54,7 +54,7 @@ from atelier.report.gallery import Neighbors, neighbors, picture, rows
 from atelier.report.html import MAX_NEIGHBORS, write_report
 from atelier.report.page import page
 from atelier.tasks.find import sampling_of
-from atelier.tracking.closing import OBJECTION
+from atelier.tracking.closing import REJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
 from components import cli
@@ -129,7 +129,7 @@ def evaluate(
             reason = acceptance.reason(evaluation, settings)
             acceptance.write(folder, reason)
             if reason:
-                run.set_tags({OBJECTION: reason})
+                run.set_tags({REJECTION: reason})
             atomic_write(folder / SHARES, _shares(evaluation, images))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = rows(generator, images, settings.seed)

@@ -84,7 +84,7 @@ def generate(
 
     check_output(output, MANIFEST)
     check_folders(cache)
-    folder = located(model, cache, players=False)
+    folder = located(model, cache, networks=False)
     served = _served(folder, str(choose_device(device)))
     records = _records(served.info, count, seed, classes, truncation, inputs or [])
     _read(
@@ -279,7 +279,7 @@ def main() -> None:
         from atelier.models.model import read_info
         from atelier.registry.fetch import located
 
-        print(takes(read_info(located(args.model, args.cache, players=False))))
+        print(takes(read_info(located(args.model, args.cache, networks=False))))
         return
     made = cli.call(generate, args)
     print(f"{args.output}: {len(made)} images")

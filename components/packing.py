@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atelier.config.data import DataSettings
+from atelier.config.settings import Settings
 from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 
+ALIKE = ("resolution", "channels")  # in all sets
 DECISIVE = ("resolution", "channels", "labels")  # what networks are built from, and the settings of networks are checked against
-ALIKE = ("resolution", "channels")  # in both sections
 
 
-def packed_otherwise(manifest: Manifest, folder: Path, settings: DataSettings, section: str) -> str:
-    """How the set in `folder` was packed otherwise than `settings`, the part `section` (data or target) of params.yaml, say.
+def packed_otherwise(manifest: Manifest, folder: Path, settings: Settings, name: str) -> str:
+    """How the set in `folder` was packed otherwise than `settings` say of the set of that name.
 
     "" where nothing differs. Raises DataError where its size, channels or labels are others; all else is for people to know.
     """
@@ -28,14 +28,14 @@ def packed_otherwise(manifest: Manifest, folder: Path, settings: DataSettings, s
         "licence": manifest.source.get("licence"),
         **manifest.processing,
     }
-    told = settings.model_dump(mode="json")
+    told, section = settings.data[name].model_dump(mode="json"), f"data.{name}"
     differing = {key: value for key, value in packed.items() if key in told and told[key] != value}
     said = "; ".join(
         f"{section}.{key} is {_yaml(told[key])}, but it was packed with {_yaml(value)}" for key, value in differing.items()
     )
     if wrong := [key for key in DECISIVE if key in differing]:
-        sections = {key: ("data", "target") if key in ALIKE else (section,) for key in wrong}
-        sets = " ".join(f"--set {place}.{key}={_yaml(differing[key])}" for key in wrong for place in sections[key])
+        places = {key: settings.data if key in ALIKE else (name,) for key in wrong}
+        sets = " ".join(f"--set data.{place}.{key}={_yaml(differing[key])}" for key in wrong for place in places[key])
         raise DataError(
             f"{folder}: {said}; pack it again (`dvc repro`, or python -m components.prepare --section {section} --output "
             f"{folder}), or say what it is: {sets}"

@@ -1,6 +1,6 @@
 """Packs a set of images: decodes, checks, resizes, drops duplicates, splits, and writes shards with a manifest.
 
-Reads section `data` (the base images) or `target` (the images of fine-tuning) of params.yaml. Equal images give equal bytes,
+A set is an entry of section `data` of params.yaml (--section data.NAME). Equal images give equal bytes,
 whatever their order, file times or machine; broken ones are listed by name and reason in the manifest. --output is replaced where
 it is an earlier packed set, and refused where it is anything else.
 
@@ -8,11 +8,11 @@ Many machines can share the work: each processes one part of the source (--part)
 that one machine writes (--merge). The merge reads no images but those of the parts.
 
 example:
-  python -m components.prepare --section data --output data/base
-  python -m components.prepare --section data --output data/base --set data.source=folder --set data.path=data/raw/flowers
-  python -m components.prepare --section data --part 1/2 --output parts/1
-  python -m components.prepare --section data --part 2/2 --output parts/2
-  python -m components.prepare --section data --merge parts/1 parts/2 --output data/base
+  python -m components.prepare --section data.base --output data/base
+  python -m components.prepare --section data.base --output data/base --set data.base.path=data/raw/flowers
+  python -m components.prepare --section data.base --part 1/2 --output parts/1
+  python -m components.prepare --section data.base --part 2/2 --output parts/2
+  python -m components.prepare --section data.base --merge parts/1 parts/2 --output data/base
 
 what the paths hold:
   --raw      what components.fetch wrote
@@ -24,9 +24,11 @@ what the paths hold:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from atelier.config.data import DataSettings
 from atelier.data.manifest import NAME, Manifest
@@ -36,14 +38,13 @@ from atelier.io.files import check_output
 from atelier.tracking.step_run import StepRun, step_run
 from components import cli
 from components.contract import STEP, Dataset, Fetched, In, Option, Out, Part, component
-from components.fetch import IMAGES
+from components.fetch import unpacked
 
-Section = Annotated[Literal["data", "target"], "which images (default: data)"]
+Section = Annotated[str, Option("which images: data.NAME of params.yaml", metavar="data.NAME")]
 Raw = Annotated[In[Fetched] | None, Option("images that components.fetch fetched, instead of those of the section's path")]
 Step = Annotated[str, STEP]
 Workers = Annotated[int, Option("processes (default: as many as there are cores)", metavar="N")]
-STEPS = {"data": "prepare_base", "target": "prepare_target"}  # names of their MLflow runs
-READS = {"settings": "data|target", "experiment": "registry.experiment"}
+READS = {"settings": "data.NAME", "experiment": "registry.experiment"}
 
 
 def _describe(manifest: Manifest) -> dict[str, Any]:
@@ -60,20 +61,20 @@ def prepare(
     settings: DataSettings,
     output: Annotated[Out[Dataset], "where the packed images go, or the part"],
     experiment: str,
-    section: Section = "data",
+    section: Section,
     step: Step = "",
     workers: Workers = 0,
     raw: Raw = None,
 ) -> Manifest:
     """Packs what `settings` name into the folder `output` and returns its manifest.
 
-    `section` is the part of params.yaml that messages point to, `step` the name of the MLflow run in `experiment`; `workers`
-    are processes, 0 for as many as there are cores. Raises DataError, StorageError or WriteError.
+    `section` is the part of params.yaml that messages point to ("data.base"), `step` the name of the MLflow run in `experiment`;
+    `workers` are processes, 0 for as many as there are cores. Raises DataError, StorageError or WriteError.
     """
     check_output(output, NAME)
-    settings = fetched(settings, raw)
-    with step_run(step or STEPS[section], experiment, {section: settings.model_dump(mode="json")}) as run:
-        manifest = pack(settings, output, workers, section=section)
+    named: dict[str, Any] = {section: settings.model_dump(mode="json")}
+    with fetched(settings, raw) as found, step_run(step or step_of(section), experiment, named) as run:
+        manifest = pack(found, output, workers, section=section)
         _log(run, manifest, output)
     return manifest
 
@@ -85,7 +86,7 @@ def prepare_part(
     parts: int,
     output: Out[Part],
     experiment: str,
-    section: Section = "data",
+    section: Section,
     step: Step = "",
     workers: Workers = 0,
     raw: Raw = None,
@@ -95,10 +96,10 @@ def prepare_part(
     Everything else is as in `prepare`.
     """
     check_output(output, PART)
-    settings = fetched(settings, raw)
+    named: dict[str, Any] = {section: settings.model_dump(mode="json")}
     tags = {"atelier.part": f"{part}/{parts}"}
-    with step_run(step or STEPS[section], experiment, {section: settings.model_dump(mode="json")}, tags) as run:
-        info = pack_part(settings, part, parts, output, workers, section=section)
+    with fetched(settings, raw) as found, step_run(step or step_of(section), experiment, named, tags) as run:
+        info = pack_part(found, part, parts, output, workers, section=section)
         run.log_metrics({"images": info.count, "rejected": len(info.rejected)})
     return info.count
 
@@ -109,7 +110,7 @@ def merge_parts(
     parts: list[In[Part]],
     output: Out[Dataset],
     experiment: str,
-    section: Section = "data",
+    section: Section,
     step: Step = "",
 ) -> Manifest:
     """Packs the folders `parts`, all parts of one source in any order, into the folder `output`: what `prepare` would write.
@@ -117,15 +118,22 @@ def merge_parts(
     The source itself is not read. Refuses, with DataError, parts that do not belong together or to these settings.
     """
     check_output(output, NAME)
-    with step_run(step or STEPS[section], experiment, {section: settings.model_dump(mode="json")}) as run:
+    with step_run(step or step_of(section), experiment, {section: settings.model_dump(mode="json")}) as run:
         manifest = merge(settings, parts, output, section=section)
         _log(run, manifest, output)
     return manifest
 
 
-def fetched(settings: DataSettings, raw: Path | None) -> DataSettings:
-    """The settings of a set of images that was fetched into the folder `raw`, if it was."""
-    return settings.model_copy(update={"path": str(raw / IMAGES)}) if raw else settings
+def step_of(section: str) -> str:
+    """Name of the MLflow run that packs a set: data.base -> prepare_base."""
+    return f"prepare_{section.rpartition('.')[2]}"
+
+
+@contextlib.contextmanager
+def fetched(settings: DataSettings, raw: Path | None) -> Iterator[DataSettings]:
+    """The settings of a set of images; of one that was fetched into the folder `raw` while it is unpacked."""
+    with unpacked(raw) if raw else contextlib.nullcontext(settings.path) as path:
+        yield settings.model_copy(update={"path": str(path)})
 
 
 def _log(run: StepRun, manifest: Manifest, output: Path) -> None:

@@ -30,7 +30,7 @@ import webbrowser
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -60,8 +60,6 @@ if TYPE_CHECKING:
 
 SUMMARY, IMAGES = "summary.json", "images.json"
 TITLE_WIDTH, VALUE_WIDTH = 22, 16  # so that three columns fit on 80 characters
-SETS = {"base": "data", "finetuned": "target"}  # section of params.yaml, which the images of a product are of
-MEASURED_ON = {"base": "base images", "finetuned": "target images"}
 GONE = "not in the registry"
 AGAIN = "`dvc repro --single-item --force` with the names of the stages that register"
 
@@ -106,7 +104,7 @@ def register(
     data: Annotated[In[Dataset], "the packed images of that evaluation"],
     output: Annotated[Out[Registered], "where version, card and table go"],
     cache: Annotated[Path, CACHE],
-    product: Annotated[Literal["base", "finetuned"], "which generator, by its name in registry (default: base)"] = "base",
+    product: Annotated[str, Option("which generator: a name in section products", metavar="NAME")],
     parent: Annotated[In[Registered] | None, "the registration of the generator that it comes from"] = None,
     device: Annotated[str, DEVICE] = "auto",
     step: Annotated[str, Option("name of the MLflow run (default: register)", metavar="NAME", flag="--stage")] = "register",
@@ -145,20 +143,24 @@ def register(
             f"{evaluation}: the {product} generator is rejected ({reason}), so it is not registered; train it better "
             "(its report shows how it went), or change that limit in params.yaml"
         )
-    if said := packed_otherwise(load_manifest(data), data, getattr(settings, SETS[product]), SETS[product]):
+    if product not in settings.products:
+        known = ", ".join(settings.products)
+        raise RegistrationError(f"--product {product}: section products of params.yaml has {known}; name one of them")
+    images_of = settings.measured_on(product)
+    if said := packed_otherwise(load_manifest(data), data, settings, images_of):
         print(said, file=sys.stderr)
 
     images = {load_manifest(data).content_hash: dvc_record(data) or _raw(data_address)}
     images |= read_json(parent / IMAGES) if parent else {}
-    parameters, name = settings.model_dump(mode="json"), getattr(settings.registry, product)
-    shown = {section: parameters[section] for section in ("registry", "gate")}
+    parameters, name = settings.model_dump(mode="json"), settings.products[product].name
+    shown = {section: parameters[section] for section in ("registry", "products", "gate")}
     with step_run(step, settings.registry.experiment, shown, required=True) as run:
         with atomic_folder(output, SUMMARY) as folder:
             manifest = load_manifest(evaluation)
             card = model_card(checkpoint, measured, manifest, name, baseline, BASELINE_NAME)
             made = register_generator(run, name, checkpoint, measured.measurements, card, Origin(parameters, images))
             made = judged(run, made, settings.gate, _measure_again(run, data, settings.evaluate, cache, device))
-            measured_on = f"{MEASURED_ON[product]} ({manifest.source['kind']})"
+            measured_on = f"{images_of} images ({manifest.source['kind']})"
             lines = [_about(beside, baseline, measured_on, evaluation)] if beside and baseline else []
             lines.append(_line(made, measured, measured_on, evaluation))
             atomic_write(folder / f"{product}.md", card)
@@ -218,7 +220,7 @@ def _line(registration: Registration, found: Evaluation, images: str, evaluation
         version=registration.version,
         sha256=registration.sha256,
         aliases=", ".join(registration.aliases),
-        gate=registration.verdict,
+        gate=registration.outcome,
         reason=registration.reason,
         measured_on=images,
         values=[],
@@ -326,7 +328,7 @@ def main() -> None:
         for report in dict.fromkeys(line.report for line in lines) if args.open else ():
             webbrowser.open(Path(report).resolve().as_uri())
         return
-    needed = [one for one in register.arguments.values() if one.artifact and not one.optional]
+    needed = [one for one in register.arguments.values() if one.option and not one.optional and not one.option.default]
     if missing := [one.flag for one in needed if getattr(args, one.name) is None]:
         parser.error(f"give {', '.join(missing)} (or --show FOLDER)")
     lines = cli.call(register, args)

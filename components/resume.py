@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from atelier.config.model import ModelSettings
 from atelier.config.training import TrainSettings
+from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.tasks.base import Task
 from atelier.tasks.find import name_of
@@ -22,7 +23,7 @@ def describe(
     task: type[Task],
     model: ModelSettings,
     settings: TrainSettings,
-    content_hash: str,
+    sets: Mapping[str, PackedDataset],
     measured_by: dict[str, Any],
     init_from: str | None,
     start: Start | None,
@@ -32,7 +33,7 @@ def describe(
         "task": name_of(task),
         "model": model.identity(),
         "settings": settings.model_dump(mode="json"),
-        "data": content_hash,
+        "data": {name: images.content_hash for name, images in sets.items()},
         "measured_by": measured_by,
         "init_from": init_from,
         "parent": start.sha256 if start else None,

@@ -36,7 +36,7 @@ what the paths hold:
   --data     a packed dataset (components.prepare)
   --base     the checkpoint that "base" stands for
   --output   the checkpoint: generator.safetensors and generator.json (the best by the evaluation metric, not the last),
-             players.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
+             networks.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
              time), summary.json
   --states   a folder for each run with its last saves; keep it where a retry finds it again, or give --mirror
   --cache    statistics of the real images, by content hash; may be deleted at any time
@@ -52,10 +52,10 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
+from atelier.config.settings import Settings
 from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
@@ -63,14 +63,15 @@ from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import GeneratorInfo
 from atelier.registry.fetch import REGISTRY, copy_of, load_checkpoint
 from atelier.registry.versions import resolve
-from atelier.tasks.find import find
+from atelier.tasks.base import Task
+from atelier.tasks.find import find, name_of
 from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.provenance import git_state
 from atelier.tracking.step_run import step_run
 from atelier.training.checkpoint import SUMMARY, Start, read_history
 from atelier.training.diagnosis import remarks
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
-from atelier.training.history import told
+from atelier.training.history import alarm_text
 from atelier.training.run import run, run_key, with_precision
 from atelier.training.states import RunFolder
 from components import cli, resume
@@ -78,7 +79,6 @@ from components.contract import CACHE, DEVICE, STEP, Dataset, In, Model, Option,
 from components.packing import packed_otherwise
 
 BASE = "base"
-SECTIONS = {"train": "data", "finetune": "target"}  # of params.yaml, which the images of a step are of
 PREEMPTIONS = 10  # of a training, after each of which it goes on
 
 
@@ -111,7 +111,7 @@ def train(
     settings: TrainSettings,
     evaluate: EvaluateSettings,
     experiment: str,
-    data: Annotated[In[Dataset], "the packed images"],
+    data: Annotated[list[In[Dataset]], "the packed images; of a task that learns from several sets each of them, in its order"],
     output: Annotated[Out[Model], "where the checkpoint goes"],
     states: Annotated[Path, Option("saves of runs (default: states)", default=lambda: Path("states"))],
     cache: Annotated[Path, CACHE],
@@ -125,16 +125,16 @@ def train(
     base: Annotated[In[Model] | None, 'the checkpoint that init_from "base" means'] = None,
     step: Annotated[str, STEP] = "",
     mirror: Annotated[str | None, Option("s3://bucket/prefix that saves go to as well (default: none)", metavar="S3")] = None,
-    packing: DataSettings | None = None,
+    packing: Settings | None = None,
 ) -> GeneratorInfo:
-    """Trains on the packed images of `data` and writes the checkpoint folder `output`.
+    """Trains on the packed images of `data`, a folder for each of the task's sets, and writes the checkpoint folder `output`.
 
     `settings` are those of `section`. Of `evaluate` only what `watching` keeps matters: it chooses the best checkpoint.
     `init_from` is a checkpoint folder or models:/NAME@ALIAS; without it fine-tuning begins where its settings say, "base" being
     the folder `base`. `resume_run` is a run's folder of saves, and stands for `states` and `init_from`. `step` is the name of the
     MLflow run in `experiment`. `mirror` is an s3:// prefix for copies of the saves. `packing` says how the images should have
-    been packed; None where that is known. Raises Preempted (state saved, run again), TrainingStopped, StateError, DataError,
-    StorageError and others.
+    been packed; None where they are known to be. Raises Preempted (state saved, run again), TrainingStopped, StateError,
+    DataError, StorageError and others.
     """
     if init_from is None and isinstance(settings, FinetuneSettings):
         if settings.init_from == BASE and base is None and resume_run is None:
@@ -155,12 +155,13 @@ def train(
                 RunFolder(resume_run.parent, resume_run.name, mirror).fetch()
             these.any(False, chosen)
             states, init_from = resume_run.parent, resume.started_with(resume_run)["init_from"]
-        images = PackedDataset(data)
-        task, sets = find(model.task), {"data": images}
+        task = find(model.task)
+        sets = _sets(task, settings, data, section)
         if packing:
-            differing = packed_otherwise(images.manifest, data, packing, SECTIONS[section])
-            if differing and these.first:
-                print(differing, file=sys.stderr)
+            for name, images in sets.items():
+                differing = packed_otherwise(images.manifest, images.folder, packing, settings.sets[name])
+                if differing and these.first:
+                    print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
         start = Start(parent) if parent else None
         measure, measured_by = measure_by_distance(task, sets, watching(evaluate, settings), cache, these, chosen)
@@ -170,7 +171,7 @@ def train(
 
         settings = with_precision(settings, chosen, these, folder, section)
         key = folder(settings).key
-        started = resume.describe(task, model, settings, images.content_hash, measured_by, init_from, start)
+        started = resume.describe(task, model, settings, sets, measured_by, init_from, start)
         if these.first:
             resume.check(resume_run, states, key, started)
             tracked = stack.enter_context(step_run(step or section, experiment, started, run_key=key))
@@ -191,6 +192,20 @@ def train(
             mirror=mirror,
         )
         return next(iter(infos.values()))
+
+
+def _sets(task: type[Task], settings: TrainSettings, folders: list[Path], section: str) -> dict[str, PackedDataset]:
+    """The sets that a task learns from, by its names for them. Raises SettingsError, DataError."""
+    wanted = ", ".join(task.sets)
+    if {*settings.sets} != {*task.sets}:
+        raise SettingsError(
+            f"{section}.data names {', '.join(settings.sets)}, but task {name_of(task)} learns from {wanted}; name these"
+        )
+    if len(folders) != len(task.sets):
+        raise SettingsError(
+            f"--data: {len(folders)} sets, but task {name_of(task)} learns from {wanted}; give a folder for each, in this order"
+        )
+    return dict(zip(task.sets, map(PackedDataset, folders), strict=True))
 
 
 def _fetched(where: str, cache: Path, these: Ranks, device: torch.device) -> tuple[Path, str]:
@@ -216,7 +231,7 @@ def main() -> None:
         args.set.append(f"finetune.init_from={args.init_from}")
         args.init_from = None
     settings = cli.settings(args)
-    report(args.output, cli.call(train, args, settings, packing=getattr(settings, SECTIONS[args.section])))
+    report(args.output, cli.call(train, args, settings, packing=settings))
 
 
 def report(output: Path, info: GeneratorInfo) -> None:
@@ -226,7 +241,7 @@ def report(output: Path, info: GeneratorInfo) -> None:
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
         history = read_history(output)
         for alarm in history["alarms"]:
-            print(f"  {told(alarm)}")
+            print(f"  {alarm_text(alarm)}")
         for remark in remarks(history["points"]):
             print(f"  {remark.text}")
 

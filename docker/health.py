@@ -30,7 +30,6 @@ NEEDED = {
         "mlflow.pyfunc",
         "kubeflow.trainer",
         "components.train",
-        "components.finetune",
         "components.evaluate",
         "components.register",
         "atelier.registry.register",

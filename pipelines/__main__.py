@@ -1,10 +1,11 @@
 """The pipeline for Kubeflow Pipelines (v2): compiled, run on this machine without a cluster, or run on one.
 
-It is made from dvc.yaml, over the same component functions. Its run form has one parameter for each value of params.yaml
-(train.seed is train_seed) with that value as its default, its description and its choices as a list.
+It is made from a project's dvc.yaml, over the same component functions. Its run form asks for the values that cluster.yaml names
+(train.seed is train_seed), and for overrides, which takes any other key of params.yaml.
 
 examples:
   python -m pipelines run-local --set train.images=2000     run all steps as processes in this environment
+  python -m pipelines run-local projects/mine               those of another project
   python -m pipelines compile --output pipeline.yaml        write it as a file, for the UI
   python -m pipelines submit --help                         what a cluster needs, and how to start a run on it
   python -m pipelines status                                its last runs; then logs RUN TASK, wait RUN, terminate RUN
@@ -19,9 +20,8 @@ from rich.console import Console
 
 from components import cli
 from components.register import read_lines, show
-from pipelines import dag, form, options, runners
+from pipelines import dag, options, runners
 from pipelines.client import help_texts, verbs
-from pipelines.project import load
 
 
 def main() -> None:
@@ -31,15 +31,17 @@ def main() -> None:
 
 
 def _compile(args: argparse.Namespace) -> None:
-    cluster = options.cluster(args, load(form.PARAMS))
-    runners.write(cluster, args.output)
+    settings, project = options.entered(args)
+    cluster = options.cluster(args, settings)
+    runners.write(cluster, project, args.output)
     image = cluster.image if cluster.has_images else "no image yet: it cannot run on a cluster"
     print(f"{args.output}: pipeline {dag.NAME!r}, {image}")
 
 
 def _run_local(args: argparse.Namespace) -> None:
-    settings = load(args.params, args.set, placed=False)
-    root = runners.run_local(settings, args.output, args.states, args.cache, options.local(args, settings))
+    settings, project = options.entered(args, placed=False)
+    cluster = options.local(args, settings)
+    root = runners.run_local(settings, project, args.output, args.states, args.cache, cluster)
     show([line for folder in sorted(root.glob("*/*/registration")) for line in read_lines(folder)], Console())
     print(f"all outputs: {root}")
 
@@ -53,24 +55,30 @@ def _parser() -> argparse.ArgumentParser:
         "compile", help="write the pipeline as YAML", description=help_texts.COMPILE, formatter_class=plain
     )
     compiling.add_argument(
-        "--output", type=Path, default=Path("pipeline.yaml"), metavar="FILE", help="default: pipeline.yaml, in this folder"
+        "--output",
+        type=options.here,
+        default=Path("pipeline.yaml"),
+        metavar="FILE",
+        help="default: pipeline.yaml, in the project's folder",
     )
+    options.add_project(compiling)
     options.add_cluster(compiling)
     compiling.set_defaults(command=_compile)
 
     running = commands.add_parser(
         "run-local", help="run it on this machine, without a cluster", description=help_texts.RUN_LOCAL, formatter_class=plain
     )
-    cli.add_settings(running)
+    options.add_project(running)
+    options.add_set(running)
     running.add_argument(
-        "--output", type=Path, default=Path("pipeline-runs"), metavar="FOLDER",
+        "--output", type=options.here, default=Path("pipeline-runs"), metavar="FOLDER",
         help="each run gets a folder in it, with a folder for each step (default: pipeline-runs)",
     )  # fmt: skip
     running.add_argument(
-        "--states", type=Path, default=Path("states"), metavar="FOLDER", help="saves of training runs (default: states)"
+        "--states", type=options.here, default=Path("states"), metavar="FOLDER", help="saves of training runs (default: states)"
     )
     running.add_argument(
-        "--cache", type=Path, default=Path("cache"), metavar="FOLDER", help="reference statistics (default: cache)"
+        "--cache", type=options.here, default=Path("cache"), metavar="FOLDER", help="reference statistics (default: cache)"
     )
     options.add_local(running)
     running.set_defaults(command=_run_local)

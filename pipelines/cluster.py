@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kfp import dsl, kubernetes
+from kfp.dsl import pipeline_channel
 
 from atelier.errors import AtelierError
-from components.contract import Component
+from components.contract import Component, Direction
 from pipelines import environment
 from pipelines.environment import SECRETS, SHARED_MEMORY
 
@@ -38,10 +39,10 @@ class Cluster:
     `image` trains and measures, `data_image` fetches and packs; both hold this project and are pinned by a digest. `claim` names
     a PersistentVolumeClaim for training states and reference statistics, an alternative to cluster.states. `tracking` is MLflow's
     URI, for clusters on which KFP does not inject it. `reuse` lets Kubeflow skip what an earlier run has made. `imports` maps
-    "data" or "target" to the address of the images in DVC's remote. `partitions` is the number of tasks that pack a set. `trials`
-    are settings of model and train to try out, each a mapping of keys to values; of several the best is taken.
-    `hours` is how long a task that computes with networks may take, all others an hour each time. `retries`: tasks that fail are
-    started again.
+    a set ("data.base") to the address of its images in DVC's remote. `partitions` is the number of tasks that pack a set.
+    `trials` are settings of model and train to try out, each a mapping of keys to values; of several the best is taken.
+    `hours` is how long a pod may take that computes with networks or handles images, all others an hour. `retries`: tasks that
+    fail are started again; those that keep states are so inside their pod, too.
     """
 
     image: str = IMAGE
@@ -83,25 +84,32 @@ class Cluster:
         return self.data_image if component.light else self.image
 
     def place(self, task: dsl.PipelineTask, component: Component[..., Any], parameters: Mapping[str, Any]) -> None:
-        """Gives a task its environment, retries and resources. `parameters` are the pipeline's, by the keys of params.yaml."""
+        """Gives a task its environment, retries and resources. `parameters` are by key the form's fields, or values."""
         kubernetes.use_field_path_as_env(task, environment.PIPELINE_RUN, "metadata.labels['pipeline/runid']")
         if self.has_images:  # kfp.local, which needs none, would hand the placeholder to the registry
             task.set_env_variable(environment.IMAGE, self.image_of(component))
         if self.tracking:
             task.set_env_variable(environment.TRACKING, self.tracking)
-        secrets = {name: name for name in SECRETS}
-        kubernetes.use_secret_as_env(task, parameters["cluster.secret"], secrets, optional=True)
+        kubernetes.use_secret_as_env(task, parameters["cluster.secret"], SECRETS, optional=True)
         if component.retries and self.retries:
             task.set_retry(component.retries, FIRST_WAIT, WAIT_FACTOR, RETRY_WINDOW)
-        kubernetes.set_timeout(task, 3600 * (self.hours if component.computes else 1))
+        makes = {one.artifact.type for one in component.artifacts(Direction.OUT).values() if one.artifact}
+        kubernetes.set_timeout(task, 3600 * (self.hours if component.computes or "Dataset" in makes else 1))
         if component.computes:
             self._place_computing(task, parameters)
+        if component.computes and "states" in component.arguments:
+            kubernetes.use_field_path_as_env(task, environment.SERVICE_ACCOUNT, "spec.serviceAccountName")
+            if self.retries:
+                task.set_env_variable(environment.RETRIES, str(component.retries))
 
     def _place_computing(self, task: dsl.PipelineTask, parameters: Mapping[str, Any]) -> None:
         accelerator, accelerators, cpu, memory = (parameters[f"cluster.{key}"] for key in RESOURCES)
-        task.set_accelerator_type(accelerator).set_accelerator_limit(accelerators).set_cpu_request(cpu).set_memory_request(memory)
+        task.set_cpu_request(cpu).set_memory_request(memory)
+        if accelerators != "0":
+            task.set_accelerator_type(accelerator).set_accelerator_limit(accelerators)
         # KFP hands a group of tasks what they are known to take, and does not count these.
-        task.register_pipeline_channels([accelerator, accelerators, cpu, memory])
+        asked = [one for one in (accelerator, accelerators, cpu, memory) if isinstance(one, pipeline_channel.PipelineChannel)]
+        task.register_pipeline_channels(asked)
         kubernetes.add_node_selector_json(task, parameters["cluster.node_selector"])
         kubernetes.add_toleration_json(task, parameters["cluster.tolerations"])
         kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=SHARED_MEMORY)

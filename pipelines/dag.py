@@ -14,7 +14,7 @@ that kfp.local can test, too. Whatever happens, the exit handler tells MLflow ho
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +22,34 @@ from google.protobuf.struct_pb2 import Value
 from kfp import dsl
 from kfp.dsl import base_component, component_factory, python_component, structures
 
-from atelier.config.settings import load
 from pipelines import form, steps
+from pipelines.check import PROJECT, Check
 from pipelines.cluster import DATA_IMAGE, IMAGE, Cluster, PipelineError
 from pipelines.graph import Graph, Item, Loop, Parameter, Source, Task, behind, gates, last, read
+from pipelines.project import ProjectSettings
 from pipelines.task import DECISION, TASK_ID, Bound
 from pipelines.transformations import TRIALS, fetched, imported, parted, swept
 
 __all__ = ["DATA_IMAGE", "IMAGE", "NAME", "Cluster", "PipelineError", "graph", "pipeline"]
 
 NAME = "atelier"
-STAGES = "dvc.yaml"  # beside params.yaml
+STAGES = Path("dvc.yaml")  # of the project in this folder
 
 
-def graph(cluster: Cluster, params: Path = form.PARAMS) -> Graph:
-    """The graph of the project of `params` as the cluster wants it. Raises PipelineError."""
-    found = read(params.parent / STAGES, load(params).model_dump(mode="json"))
-    found = fetched(found, cluster.imports)
+def graph(cluster: Cluster, project: ProjectSettings, stages: Path = STAGES) -> Graph:
+    """The graph of a project as the cluster wants it. Raises PipelineError."""
+    found = fetched(read(stages, project.model_dump(mode="json", exclude_none=True)), cluster.imports)
     if cluster.partitions > 1:
         found = parted(found, cluster.partitions)
     return swept(found) if cluster.trials else found
 
 
-def pipeline(cluster: Cluster | None = None, params: Path = form.PARAMS) -> base_component.BaseComponent:
-    """The pipeline, with one typed parameter for each value of `params` and that value as its default."""
-    cluster = cluster or Cluster()
-    leaves = form.leaves(params)
+def pipeline(cluster: Cluster, project: ProjectSettings, stages: Path = STAGES) -> base_component.BaseComponent:
+    """The pipeline of a project: `project` are its values, `stages` is its dvc.yaml. Raises PipelineError."""
+    leaves = form.leaves(project)
     signature = [_parameter(leaf.name, leaf.default, leaf.type) for leaf in leaves.values()]
-    described = {leaf.name: leaf.description for leaf in leaves.values()}
+    signature.append(_parameter(form.OVERRIDES, {}, dict))
+    described = {leaf.name: leaf.description for leaf in leaves.values()} | {form.OVERRIDES: form.OVERRIDES_TEXT}
     for section, uri in cluster.imports.items():
         signature.append(_parameter(imported(section), uri, str))
         described[imported(section)] = f"address of the images of {section} in DVC's remote, which names their content"
@@ -58,9 +58,8 @@ def pipeline(cluster: Cluster | None = None, params: Path = form.PARAMS) -> base
         described[TRIALS] = "what to try out: a list of settings of model and train, of which the best generator is taken"
 
     def build(*values: Any) -> None:
-        by_key = dict(zip(leaves, values, strict=False))
-        extra = dict(zip([one.name for one in signature[len(leaves) :]], values[len(leaves) :], strict=True))
-        _Build(graph(cluster, params), by_key, extra, cluster).all()
+        given = dict(zip([one.name for one in signature], values, strict=True))
+        _Build(graph(cluster, project, stages), project, leaves, given, cluster).all()
 
     build.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     build.__doc__ = "\n".join(
@@ -86,20 +85,37 @@ def _add_choices(pipeline: base_component.BaseComponent, leaves: dict[str, form.
 
 
 class _Build:
-    """Tells KFP the tasks of a graph. `parameters` are the pipeline's by the keys of params.yaml, `extra` its others by name."""
+    """Tells KFP the tasks of a graph of `project`. `given` are the pipeline's parameters by name, `leaves` those of the form."""
 
-    def __init__(self, graph: Graph, parameters: Mapping[str, Any], extra: Mapping[str, Any], cluster: Cluster) -> None:
-        self.graph, self.parameters, self.extra, self.cluster = graph, parameters, extra, cluster
+    def __init__(
+        self, graph: Graph, project: ProjectSettings, leaves: Mapping[str, form.Leaf], given: Mapping[str, Any], cluster: Cluster
+    ) -> None:
+        self.graph, self.project, self.leaves, self.given, self.cluster = graph, project, leaves, given, cluster
         self.gates = gates(graph)
         self.made: dict[str, Any] = {}
+        values = project.model_dump(mode="json", exclude_none=True)
+        placement = [f"cluster.{key}" for key in values["cluster"]]
+        self.parameters = {
+            key: given[leaves[key].name] if key in leaves else form.value_at(values, key) for key in (form.EXPERIMENT, *placement)
+        }
 
     def all(self) -> None:
         """Every task, between the check and the exit handler."""
-        with dsl.ExitHandler(
-            self.task(Task("finish", steps.finish, step="finish", values={"last": last(self.graph)})), name="pipeline"
-        ):
-            self.task(Task("check", steps.check, step="check"))
+        finish = Task("finish", steps.finish, step="finish", values={"last": last(self.graph)})
+        with dsl.ExitHandler(self.task(finish), name="pipeline"):
+            self.check()
             self.behind_gates(list(self.graph.values()), ())
+
+    def check(self) -> None:
+        """The task that all others wait for, and get their settings from."""
+        readings = dict.fromkeys(text for task in self.graph.values() for text in bound(task).readings.values())
+        check = Check(tuple(self.leaves), tuple(readings))
+        values = self.project.model_dump(mode="json", exclude_none=True)
+        given = {PROJECT: values, form.OVERRIDES: self.given[form.OVERRIDES]}
+        given |= {leaf.name: self.given[leaf.name] for leaf in self.leaves.values()}
+        function = check.function([*given], {leaf.name: leaf.type for leaf in self.leaves.values()})
+        made = component(check.step, function, check.command, self.cluster.image_of(check.component))(**given)
+        self.place(made, Task(check.step, check.component, step=check.step))
 
     def behind_gates(self, tasks: list[Task], opened: tuple[str, ...]) -> None:
         """Tasks whose gates begin with those that are open: what needs no other one, then a condition for each next one."""
@@ -114,7 +130,7 @@ class _Build:
 
     def loop(self, loop: Loop) -> None:
         """The tasks of a loop. KFP collects their outputs where it ends."""
-        items = self.extra[loop.items.name] if isinstance(loop.items, Parameter) else list(loop.items)
+        items = self.given[loop.items.name] if isinstance(loop.items, Parameter) else list(loop.items)
         with dsl.ParallelFor(items, name=loop.name) as item:
             for task in self.graph.values():
                 if task.loop == loop:
@@ -124,18 +140,30 @@ class _Build:
         """One task, with all that it is given and where it is placed."""
         given = {name: self.output(source) for name, source in task.inputs.items()}
         for name, value in task.values.items():
-            given[name] = self.extra[value.name] if isinstance(value, Parameter) else item if isinstance(value, Item) else value
+            given[name] = self.given[value.name] if isinstance(value, Parameter) else item if isinstance(value, Item) else value
         if not may_be_reused(task) and task.name in self.graph:  # an earlier run's outputs cannot know the id of this task
             given[TASK_ID] = dsl.PIPELINE_TASK_ID_PLACEHOLDER
-        bound = Bound(task.component, task.step, task.section)
-        settings = {form.parameter(key): self.parameters[key] for key in bound.keys}
-        made = component(task.name, bound, self.cluster.image_of(task.component), frozenset(given))(**settings, **given)
+        told = {name for name, one in task.component.arguments.items() if one.type is dsl.PipelineTaskFinalStatus}  # by KFP
+        settings = {name: self.setting(name) for name in bound(task).channels}
+        function = bound(task).function({*given, *told})
+        made = component(task.name, function, bound(task).command, self.cluster.image_of(task.component))(**settings, **given)
+        self.place(made, task)
+        if not task.inputs and task.name in self.graph:
+            made.after(self.made["check"])
+        return made
+
+    def place(self, made: dsl.PipelineTask, task: Task) -> None:
+        """Where a task runs, how it is called, and whether Kubeflow may take it from an earlier run."""
         self.cluster.place(made, task.component, self.parameters)
         made.set_caching_options(self.reusable(task)).set_display_name(task.name.replace("_", " ").capitalize())
-        if not task.inputs and "check" in self.made:
-            made.after(self.made["check"])
         self.made[task.name] = made
-        return made
+
+    def setting(self, channel: str) -> Any:
+        """What the check gives to tasks. The exit handler, which runs without it too, is told its own by the form."""
+        if "check" in self.made:
+            return self.made["check"].outputs[channel]
+        assert channel == form.channel(form.EXPERIMENT)
+        return self.parameters[form.EXPERIMENT]
 
     def output(self, source: Source) -> Any:
         """What KFP calls an output of a task."""
@@ -144,7 +172,7 @@ class _Build:
 
     def reusable(self, task: Task) -> bool:
         """Whether Kubeflow may take the outputs from an earlier run: they follow from what it compares."""
-        if not may_be_reused(task):
+        if task.name not in self.graph or not may_be_reused(task):
             return False
         before = [self.graph[name] for name in behind(self.graph, task.name)]
         return self.cluster.reuse or all("raw" in one.inputs for one in before if "raw" in one.component.arguments)
@@ -156,14 +184,17 @@ def may_be_reused(task: Task) -> bool:
     return task.component.reusable in (True, task.section or None) and not aliased
 
 
-def component(name: str, bound: Bound, image: str, given: frozenset[str]) -> base_component.BaseComponent:
-    """The KFP component of a task, of its inputs `given` besides settings: its function's interface, and a command."""
-    told = {name for name, one in bound.component.arguments.items() if one.type is dsl.PipelineTaskFinalStatus}  # by KFP
-    function = bound.function(given | told)
+def bound(task: Task) -> Bound:
+    """The task as a container runs it."""
+    return Bound(task.component, task.step, task.section)
+
+
+def component(name: str, function: Callable[..., Any], command: list[str], image: str) -> base_component.BaseComponent:
+    """The KFP component of a task: the interface of its function, and a command."""
     spec = component_factory.extract_component_interface(function, name=name)
     spec.implementation = structures.Implementation(
         container=structures.ContainerSpecImplementation(
-            image=image, command=bound.command, args=["--executor_input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
+            image=image, command=command, args=["--executor_input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER]
         )
     )
     return python_component.PythonComponent(spec, function)

@@ -1,7 +1,8 @@
 """Writes into dvc.yaml what code each stage depends on: the import closure of its command for the chosen task and family.
 
-  python -m pipelines.dependencies            after a change of imports, or of the architecture
-  python -m pipelines.dependencies --check    exits with 1 if dvc.yaml has other lists
+  python -m pipelines.dependencies                  after a change of imports
+  python -m pipelines.dependencies recipes/fashion  of another project than that of this folder
+  python -m pipelines.dependencies --check          exits with 1 if dvc.yaml has other lists
 
 What is found by its name counts too: the architecture, the task that is trained, the metrics. What no result depends on is left
 out (settings' classes: a stage's params name the values that count; how a component is called); of what keeps records only the
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -66,12 +68,15 @@ def _listed(file: Path) -> str:
     return folder if folder in WHOLE or (depth == 3 and len(path.parts) > depth) else path.as_posix()
 
 
-def with_code(graph: Any, model: ModelSettings) -> Any:
-    """dvc.yaml's content with these lists; what is no code stays where it is."""
+def with_code(graph: Any, model: ModelSettings, project: Path = ROOT.parent) -> Any:
+    """The content of a project's dvc.yaml with these lists; what is no code stays where it is."""
+    above = os.path.relpath(ROOT.parent, project.resolve())
+    prefix = "" if above == "." else f"{above}/"
     for stage in graph["stages"].values():
         stage = stage.get("do", stage)  # of a `foreach`
-        inputs = [path for path in stage["deps"] if not path.startswith(("atelier/", "components/"))]
-        stage["deps"][:] = [*inputs, *code(stage["cmd"], model)]  # in place, which keeps comments
+        inputs = [path for path in stage["deps"] if not path.startswith((f"{prefix}atelier/", f"{prefix}components/"))]
+        found = [f"{prefix}{path}" for path in code(stage["cmd"], model)]
+        stage["deps"][:] = [*inputs, *found]  # in place, which keeps comments
     return graph
 
 
@@ -80,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m pipelines.dependencies", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--project", type=Path, default=Path(), help="folder with dvc.yaml and params.yaml (default: .)")
+    parser.add_argument("project", nargs="?", type=Path, default=Path(), help="folder with dvc.yaml and params.yaml (default: .)")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the lists differ")
     args = parser.parse_args()
     file = args.project / "dvc.yaml"
@@ -88,7 +93,7 @@ def main() -> None:
     yaml.width = 1000
     yaml.indent(mapping=2, sequence=4, offset=2)
     before = file.read_text(encoding="utf-8")
-    yaml.dump(with_code(yaml.load(before), load(args.project / "params.yaml").model), written)
+    yaml.dump(with_code(yaml.load(before), load(args.project / "params.yaml").model, args.project), written)
     if written.getvalue() == before:
         return
     if args.check:

@@ -1,18 +1,80 @@
-"""What a task learns from its environment, by the names that every runner sets."""
+"""What a task learns from its environment, by the names that every runner sets, and what it makes of it before it begins."""
 
 from __future__ import annotations
 
-TRACKING = "MLFLOW_TRACKING_URI"
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from atelier.errors import AtelierError
+from atelier.io.files import parse_json
+
+TRACKING, AUTH = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_AUTH"
 PIPELINE_RUN, IMAGE, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "ATELIER_STATES", "ATELIER_CACHE"
-TASK = "ATELIER_TASK"
-SECRETS = (  # keys of the Secret that become the environment of a task
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_DEFAULT_REGION",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-)
+TASK, RETRIES, SERVICE_ACCOUNT = "ATELIER_TASK", "ATELIER_RETRIES", "ATELIER_SERVICE_ACCOUNT"
+PLUGIN, PLUGIN_SECRET = "KFP_MLFLOW_CONFIG", "kfp-mlflow-credentials"  # of Kubeflow's own MLflow plugin
+LOGIN = {  # MLflow's variables, with the key by which the plugin's settings say where in its Secret each one stands
+    "MLFLOW_TRACKING_USERNAME": "usernameKey",
+    "MLFLOW_TRACKING_PASSWORD": "passwordKey",
+    "MLFLOW_TRACKING_TOKEN": "tokenKey",
+}
+SECRETS = {  # keys of the Secret, and the variables of a task that they become
+    "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN": "AWS_SESSION_TOKEN",
+    "AWS_ENDPOINT_URL_S3": "AWS_ENDPOINT_URL_S3",
+    "AWS_DEFAULT_REGION": "AWS_DEFAULT_REGION",
+    # Not by MLflow's own names: Kubernetes would merge ours into the entries that the plugin has written for the same container,
+    # and the launcher, which logs in by them, would find none.
+    **{key: f"SECRET_{key}" for key in LOGIN},
+}
 SHARED_MEMORY = "2Gi"  # of /dev/shm, through which NCCL's processes talk; a container has 64 MiB
+
+
+class VolumeError(AtelierError):
+    """A task may not write where it has to keep something."""
+
+
+def take_login() -> None:
+    """Logs in to MLflow by the Secret, unless the runner has given this task another login."""
+    if not any(os.environ.get(name) for name in (*LOGIN, AUTH)):
+        os.environ |= {key: os.environ[SECRETS[key]] for key in LOGIN if os.environ.get(SECRETS[key])}
+
+
+def login_of_nodes(secret: str) -> dict[str, dict[str, Any]]:
+    """References to the Secret by which other pods log in to MLflow as this task does, by variable."""
+    named: Mapping[str, str] = parse_json(os.environ.get(PLUGIN) or "{}").get("credentialSecretRef") or {}  # type: ignore[union-attr]
+    if os.environ.get("MLFLOW_RUN_ID") and named:
+        return {name: {"name": PLUGIN_SECRET, "key": named[key]} for name, key in LOGIN.items() if named.get(key)}
+    return {} if os.environ.get(AUTH) else {name: {"name": secret, "key": name, "optional": True} for name in LOGIN}
+
+
+def untracked() -> str:
+    """Why there is no address of MLflow, and what to do."""
+    lost = f"{TRACKING} is not set, so the records of this step would vanish with its container"
+    if os.environ.get(PLUGIN):
+        return (
+            f"{lost}: the MLflow plugin of Kubeflow Pipelines is on, but hands its address to no task; set "
+            "injectUserEnvVars: true in plugins.mlflow.settings, or submit with --tracking-uri"
+        )
+    return (
+        f"{lost}; submit with --tracking-uri, or turn on the MLflow plugin of Kubeflow Pipelines, with "
+        "injectUserEnvVars: true in its settings"
+    )
+
+
+def check_volume() -> None:
+    """Raises VolumeError unless this task may write to the folders of its volume, if it has one."""
+    for folder in (Path(os.environ[name]) for name in (STATES, CACHE) if name in os.environ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise VolumeError(
+                f"{folder} cannot be written by user {os.getuid()}, group {os.getgid()} ({error.strerror}), and what is trained "
+                "would be lost; give the root of the volume that --state-claim names to that group, once: "
+                f"chgrp {os.getgid()} and chmod g+rwx (docs/production.md shows the pod that does it)"
+            ) from error

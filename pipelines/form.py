@@ -1,30 +1,34 @@
-"""params.yaml as the run form of Kubeflow Pipelines: one typed parameter for each value of the file.
+"""The run form of Kubeflow Pipelines, and how what it says reaches the tasks.
 
-Names are the key's path joined by "_" (train.seed -> train_seed), defaults are the file's values; descriptions, types and
-choices are those of the settings' classes. Nothing is written twice.
+The form asks for the keys that `cluster.form` names, each with its type, description and choices from the settings' classes, and
+for `overrides`, which takes any other key of params.yaml ({"train.beta1": 0.5}). Names are the key's path joined by "_"
+(train.seed -> train_seed). The task `check` merges both with the project's own values; a task gets each section that it reads as
+one value from there (`channel`), so it sees no field of the form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from atelier.config.section import Section, SettingsError, fields, parse, replaced
-from pipelines.project import SECTIONS, ProjectSettings, load
+from atelier.config.section import Section, SettingsError, below, parse, replaced
+from components.contract import Reading
+from pipelines.project import SECTIONS, ProjectSettings
 
 TRIED = ("model", "train")
-FAMILY = "family"  # key of the form for the section of the chosen architecture, whichever that is
-PARAMS = Path(__file__).resolve().parent.parent / "params.yaml"
+OVERRIDES = "overrides"
+OVERRIDES_TEXT = 'any other keys of params.yaml by their dotted paths, such as {"train.beta1": 0.5}'
+EXPERIMENT = "registry.experiment"
+MOST = 24  # fields that people still read
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One value of params.yaml: `key` is its path ("train.seed"), `choices` is empty where any value of `type` is taken."""
+    """A field of the form: `key` is its path ("train.seed"), `choices` is empty where any value of `type` is taken."""
 
     key: str
     type: type
@@ -43,117 +47,131 @@ def parameter(key: str) -> str:
     return key.replace(".", "_")
 
 
-@lru_cache
-def leaves(params: Path = PARAMS) -> dict[str, Leaf]:
-    """Every value of params.yaml by its key, in the order of the settings' classes. Raises SettingsError if it is not valid."""
-    settings = load(params, placed=False)
-    return {key: _leaf(key, _field(key, settings), value) for key, value in _values(settings).items()}
+def channel(reading: str) -> str:
+    """Name under which a task gets what it reads (`Reading.text`): train -> settings_train, * -> settings_all."""
+    return "settings_all" if reading == "*" else f"settings_{re.sub('[^a-z0-9]', '_', reading)}"
 
 
-def _field(key: str, settings: ProjectSettings) -> FieldInfo:
-    section, _, name = key.partition(".")
-    if name == FAMILY:
-        title = f"settings of {settings.model.architecture} (another architecture has others); what is left out has its default"
-        return FieldInfo(annotation=dict[str, Any], description=title)
-    return SECTIONS[section].model_fields[name]
-
-
-def _leaf(key: str, field: FieldInfo, value: Any) -> Leaf:
-    return Leaf(key, _type(field.annotation), value, field.description or "", _choices(field.annotation))
-
-
-def filled(settings: ProjectSettings) -> dict[str, Any]:
-    """The form with the values of `settings`: parameter name -> value."""
-    return {parameter(key): value for key, value in _values(settings).items()}
-
-
-def _values(settings: ProjectSettings) -> dict[str, Any]:
-    """The values of the form by its keys."""
-    values = settings.model_dump(mode="json")
-    values["model"][FAMILY] = settings.model.family.model_dump(mode="json")
-    return {f"{section}.{key}": values[section][key] for section in SECTIONS for key in keys(section)}
-
-
-def kind(key: str) -> type:
-    """Type of a key's pipeline parameter, such as int for train.seed."""
-    section, _, name = key.partition(".")
-    return dict if name == FAMILY else _type(SECTIONS[section].model_fields[name].annotation)
-
-
-def keys(section: str, allowed: tuple[str, ...] = ()) -> list[str]:
-    """Keys of a section in the form ("train" -> "seed", "images", ...), all or the `allowed` ones."""
-    found = [*SECTIONS[section].model_fields, *([FAMILY] if section == "model" else [])]
-    return [key for key in found if not allowed or key in allowed]
-
-
-def plain(section: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Nested plain values of a section from `given`, which maps its dotted keys to what a pipeline parameter carried.
-
-    Whatever arrives that is not of the setting's type stays as it is, for the validation to refuse.
-    """
-    annotations = _annotations(SECTIONS[section])
-    result: dict[str, Any] = {}
-    for key, value in given.items():
-        *parents, leaf = key.split(".")
-        place = result
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = _natural(annotations.get(key), value)
-    if section == "model" and FAMILY in result:
-        family, own = result["architecture"], result.pop(FAMILY)
-        natural = {key: _natural(annotations.get(f"{family}.{key}"), value) for key, value in dict(own).items()}
-        result[family] = natural
-    return result
-
-
-def tried(settings: dict[str, Any], trial: dict[str, Any]) -> dict[str, Any]:
-    """The sections with those of a trial of a sweep ({"train.seed": 1}) in their place. Raises SettingsError."""
-    values = {section: settings[section].model_dump(mode="json") for section in TRIED}
-    annotations = _annotations(ProjectSettings)
-    for key, value in trial.items():
-        section, *path = key.split(".")
-        if section not in TRIED or not path:
-            raise SettingsError(f"trial {key}: no such key; a sweep varies what is in {' and '.join(TRIED)}, such as train.seed")
-        values = replaced(values, [section, *path], _natural(annotations.get(key), value))
-    parsed = {name: parse(values[name], SECTIONS[name], origin="the trial", prefix=name) for name in TRIED}
-    return {**settings, **parsed}
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of nested mappings; lists are values."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-@lru_cache
-def _annotations(section: type[Section]) -> dict[str, Any]:
-    return {key: field.annotation for key, field in fields(section)}
-
-
-def _choices(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
-
-
-def _type(annotation: Any) -> type:
+def kind(reading: str) -> type:
+    """The type of what a task gets for a reading."""
+    one = Reading.of(reading)
+    if not one.single:
+        return dict
+    annotation = SECTIONS[one.sections[0]].model_fields[one.keys[0]].annotation
     if get_origin(annotation) is Literal:
         return type(get_args(annotation)[0])
-    kind = get_origin(annotation) or annotation
-    return dict if issubclass(kind, Section) else kind
+    found: Any = get_origin(annotation) or annotation
+    return dict if issubclass(found, Section) else found
 
 
-def _natural(annotation: Any, value: Any) -> Any:
-    """KFP hands every number in a list or a mapping over as a float: whole ones become integers where the setting is one."""
-    if isinstance(value, list) and _is_list_of_int(annotation):
-        return [_natural(int, item) for item in value]
-    return int(value) if annotation is int and isinstance(value, float) and value.is_integer() else value
+def leaves(settings: ProjectSettings) -> dict[str, Leaf]:
+    """The fields of a project's form by their keys, in the order of `cluster.form`. Raises SettingsError."""
+    chosen = settings.cluster.form
+    if len(chosen) >= MOST:
+        raise SettingsError(
+            f"cluster.form: {len(chosen)} keys and {OVERRIDES}, more than the {MOST} fields that people still read"
+        )
+    return {key: _leaf(key, settings) for key in chosen}
 
 
-def _is_list_of_int(annotation: Any) -> bool:
-    """Whether the setting is a list of (bounded) integers: list[Annotated[int, ...]]."""
-    if get_origin(annotation) is not list:
-        return False
-    (item,) = get_args(annotation)
-    return (get_args(item)[0] if hasattr(item, "__metadata__") else item) is int
+def _leaf(key: str, settings: ProjectSettings) -> Leaf:
+    *path, name = key.split(".")
+    section: Any = settings
+    for part in path:
+        section = section.get(part) if isinstance(section, dict) else getattr(section, part, None)
+    field = type(section).model_fields.get(name) if isinstance(section, Section) else None
+    if field is None or getattr(section, name) is None or below(field.annotation)[0]:
+        raise SettingsError(
+            f"cluster.form: {key} is no value of params.yaml or cluster.yaml; `python -m atelier.config explain {key}`"
+        )
+    value = value_at(settings.model_dump(mode="json", exclude_none=True), key)
+    return Leaf(key, type(value), value, field.description or "", _choices(field))
+
+
+def value_at(values: Any, key: str) -> Any:
+    """The value of a dotted key in nested mappings."""
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def filled(settings: ProjectSettings, project: ProjectSettings) -> dict[str, Any]:
+    """The form by which a run of `project` has `settings`: parameter name -> value."""
+    wanted, own = settings.model_dump(mode="json", exclude_none=True), project.model_dump(mode="json", exclude_none=True)
+    asked = {parameter(key): value_at(wanted, key) for key in leaves(project)}
+    return {**asked, OVERRIDES: {key: value for key, value, _ in differences(wanted, own) if key not in project.cluster.form}}
+
+
+def differences(wanted: Any, own: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys and values of `wanted` that are others in `own`, with those (None where it has none)."""
+    if not (isinstance(wanted, dict) and isinstance(own, dict) and own.keys() <= wanted.keys()):
+        yield from [(prefix, wanted, own)] if wanted != own else []
+        return
+    for key, value in wanted.items():
+        yield from differences(value, own.get(key), f"{prefix}.{key}" if prefix else key)
+
+
+def merged(project: Mapping[str, Any], form: Mapping[str, Any], overrides: Mapping[str, Any]) -> ProjectSettings:
+    """The settings of a run: the project's values with those of the form and the overrides, by keys. Raises SettingsError."""
+    values: Any = dict(project)
+    for key, value in {**form, **overrides}.items():
+        asked = next((one for one in form if f"{one}.".startswith(f"{key}.")), None) if key in overrides else None
+        if asked:
+            raise SettingsError(f"{OVERRIDES}: {asked} is a field of the form, {parameter(asked)}; say it there, not in {key}")
+        placement = key == "cluster" or (key.startswith("cluster.") and key != "cluster.states")
+        if key not in form and (placement or f"{EXPERIMENT}.".startswith(f"{key}.")):
+            raise SettingsError(
+                f"{OVERRIDES}: {key} is compiled into the pipeline; set it in the project's file and compile it again"
+            )
+        try:
+            values = replaced(values, key.split("."), value)
+        except KeyError:
+            raise SettingsError(f"{OVERRIDES}: {key} is no key of params.yaml; write SECTION.KEY, such as train.beta1") from None
+    return parse(natural(ProjectSettings, values), ProjectSettings, origin="the run's parameters")
+
+
+def natural(section: type[Section], values: Any) -> Any:
+    """Plain values as their settings want them: KFP hands every number in a mapping over as a float.
+
+    What is not of the setting's type stays as it is, for the validation to refuse.
+    """
+    if not isinstance(values, Mapping):
+        return _whole(section.model_fields[section.short].annotation, values) if section.short else values
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        field, others = section.model_fields.get(key), section.found()
+        held, named = below(field.annotation) if field else (others.get(key), False)
+        if held and named and isinstance(value, Mapping):
+            found[key] = {name: natural(held, one) for name, one in value.items()}
+        elif held:
+            found[key] = natural(held, value)
+        else:
+            found[key] = _whole(field.annotation, value) if field else value
+    return found
+
+
+def tried(section: str, values: dict[str, Any], trial: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain values of a section with those of a trial of a sweep ({"train.seed": 1}) in their place. Raises SettingsError."""
+    for key, value in trial.items():
+        name, *path = key.split(".")
+        if name not in TRIED or not path:
+            raise SettingsError(f"trial {key}: no such key; a sweep varies what is in {' and '.join(TRIED)}, such as train.seed")
+        if name == section:
+            values = replaced(values, path, value)
+    changed = natural(SECTIONS[section], values)
+    parse(changed, SECTIONS[section], origin="the trial", prefix=section)
+    return dict(changed)
+
+
+def _choices(field: FieldInfo) -> tuple[Any, ...]:
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+
+
+def _whole(annotation: Any, value: Any) -> Any:
+    """A whole number as an integer where the setting is one, or one of several."""
+    if isinstance(value, list) and get_origin(annotation) is list:
+        return [_whole(get_args(annotation)[0], item) for item in value]
+    kind = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    wanted = kind is int or (choices and all(isinstance(one, int) for one in choices))
+    return int(value) if wanted and isinstance(value, float) and value.is_integer() else value

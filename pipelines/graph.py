@@ -195,14 +195,23 @@ def _task(name: str, component: Component[..., Any], options: dict[str, list[str
     values: dict[str, Any] = {}
     for argument in component.arguments.values():
         given = options.get(argument.flag)
+        if not given and argument.option and not argument.optional and not argument.option.default:
+            raise PipelineError(
+                f"dvc.yaml: stage {name}: {argument.flag} is missing; `python -m {component.reference.partition(':')[0]} --help`"
+            )
         if argument.direction is Direction.OUT or not given or argument.name in PLACES:
             continue
         if argument.direction is None:
             values[argument.name] = argument.type(given[0])
-        elif given[0] in makers:
-            inputs[argument.name] = makers[given[0]]
-        else:
-            raise PipelineError(f"dvc.yaml: stage {name}: no stage makes {given[0]} ({argument.flag}); add it to the outs of one")
+            continue
+        if unmade := [path for path in given if path not in makers]:
+            raise PipelineError(
+                f"dvc.yaml: stage {name}: no stage makes {unmade[0]} ({argument.flag}); add it to the outs of one"
+            )
+        sources = [makers[path] for path in given]
+        inputs |= (
+            {argument.numbered(place): one for place, one in enumerate(sources)} if argument.many else {argument.name: sources[0]}
+        )
     choice = component.arguments.get("section")
     section = values.pop("section", choice.default if choice else "")
     return Task(name, component, section, values.pop("step", name), inputs, values)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -12,8 +14,38 @@ from atelier.config.settings import Settings
 from pipelines import cluster as clusters
 from pipelines import form, versioned
 from pipelines.cluster import Cluster, PipelineError
+from pipelines.project import ProjectSettings, load
 
 MOST_TRIALS = 100
+
+
+def here(text: str) -> Path:
+    """A path of the command line, which stays where it is when the project's folder is entered."""
+    return Path(text).absolute()
+
+
+def add_project(parser: argparse.ArgumentParser) -> None:
+    """Adds the folder of a project."""
+    parser.add_argument(
+        "project", nargs="?", type=Path, default=Path(), metavar="PROJECT",
+        help="folder with params.yaml, cluster.yaml and dvc.yaml, such as projects/mine (default: this folder)",
+    )  # fmt: skip
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Adds --set."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
+        help="override one value of params.yaml or cluster.yaml, for example --set train.seed=1; may be repeated",
+    )  # fmt: skip
+
+
+def entered(args: argparse.Namespace, placed: bool = True) -> tuple[ProjectSettings, ProjectSettings]:
+    """Goes into the project's folder; its settings with what --set overrides, and without. Raises SettingsError."""
+    if not args.project.is_dir():
+        raise PipelineError(f"{args.project}: no such folder; name one with params.yaml and dvc.yaml (`make new` makes one)")
+    os.chdir(args.project)
+    return load(overrides=getattr(args, "set", []), placed=placed), load(placed=placed)
 
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +83,7 @@ def add_local(parser: argparse.ArgumentParser) -> None:
     _add_shape(parser)
     parser.add_argument(
         "--from-dvc", action="store_true",
-        help="fetch images that DVC tracks from its remote, as a cluster does, rather than read data.path and target.path",
+        help="fetch images that DVC tracks from its remote, as a cluster does, rather than read the paths of section data",
     )  # fmt: skip
     parser.add_argument(
         "--image", default=clusters.IMAGE, metavar="ID",
@@ -116,7 +148,7 @@ def trials(sweeps: list[str], settings: Settings) -> tuple[dict[str, Any], ...]:
     combinations = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())] if choices else []
     if len(combinations) > MOST_TRIALS:
         raise PipelineError(f"--sweep: {len(combinations)} trials, more than {MOST_TRIALS}; sweep fewer values")
-    sections = {"model": settings.model, "train": settings.train}
     for trial in combinations:
-        form.tried(sections, trial)
+        for section in form.TRIED:
+            form.tried(section, getattr(settings, section).model_dump(mode="json"), trial)
     return tuple(combinations)

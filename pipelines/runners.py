@@ -31,18 +31,20 @@ from pipelines.transcript import Transcript
 from pipelines.versioned import LOCAL_SOURCES
 
 
-def compiled(cluster: Cluster, params: Path = form.PARAMS) -> str:
-    """The pipeline as YAML for Kubeflow Pipelines; equal inputs give equal text."""
+def compiled(cluster: Cluster, project: ProjectSettings) -> str:
+    """The pipeline of the project in this folder as YAML for Kubeflow Pipelines; equal inputs give equal text."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "pipeline.yaml"
-        compiler.Compiler().compile(dag.pipeline(cluster, params), str(file))
+        compiler.Compiler().compile(dag.pipeline(cluster, project), str(file))
         # KFP's comments at the top repeat the form, and list the keys of a mapping in an order that changes from run to run.
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         return "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
 
 
-def run_local(settings: ProjectSettings, output: Path, states: Path, cache: Path, cluster: Cluster | None = None) -> Path:
-    """Runs the pipeline of `cluster` on this machine and returns the folder of the run, a new one below `output`.
+def run_local(
+    settings: ProjectSettings, project: ProjectSettings, output: Path, states: Path, cache: Path, cluster: Cluster | None = None
+) -> Path:
+    """Runs the pipeline of `project`, in this folder, by `settings` on this machine; returns a new folder below `output`.
 
     Each task is a process of this environment, or where the cluster names images a container of its image.
     kfp.local may call a pipeline a success whose steps were skipped, so what each step should have left is looked for.
@@ -75,11 +77,11 @@ def run_local(settings: ProjectSettings, output: Path, states: Path, cache: Path
         # kfp.local takes for Python only what names KFP's executor in its command; pipelines.task calls that.
         stack.enter_context(mock.patch.object(SubprocessTaskHandler, "validate_not_container_component"))
         try:
-            dag.pipeline(cluster)(**form.filled(settings))
+            dag.pipeline(cluster, project)(**form.filled(settings, project))
         except RuntimeError as error:
             failed, reason = transcript.failure
             raise PipelineError(f"step {failed} failed: {reason} (see above; what was made until then is in {root})") from error
-    _check_outputs(root, transcript.tasks, dag.graph(cluster))
+    _check_outputs(root, transcript.tasks, dag.graph(cluster, project))
     return root
 
 
@@ -90,13 +92,12 @@ def _for_containers(settings: ProjectSettings, cluster: Cluster, places: dict[Pa
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
     changed = {}
-    for section in ("data", "target"):
-        chosen = getattr(settings, section)
-        if chosen.source in LOCAL_SOURCES and section not in cluster.imports:
+    for name, chosen in settings.data.items():
+        if chosen.source in LOCAL_SOURCES and f"data.{name}" not in cluster.imports:
             path = Path(chosen.path).resolve()
             places[path] = "ro"
-            changed[section] = chosen.model_copy(update={"path": str(path)})
-    return settings.model_copy(update=changed)
+            changed[name] = chosen.model_copy(update={"path": str(path)})
+    return settings.model_copy(update={"data": {**settings.data, **changed}})
 
 
 def _check_outputs(root: Path, executed: list[str], graph: Graph) -> None:
@@ -129,7 +130,7 @@ def task_name(name: str) -> str:
     return name.replace("_", "-")
 
 
-def write(cluster: Cluster, output: Path) -> None:
+def write(cluster: Cluster, project: ProjectSettings, output: Path) -> None:
     """Compiles into a file."""
     check_file(output)
-    atomic_write(output, compiled(cluster))
+    atomic_write(output, compiled(cluster, project))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from kfp.dsl import PipelineTaskFinalStatus
 
-from atelier.config.cluster import ClusterSettings
-from atelier.config.settings import Settings
 from atelier.tracking.closing import Ending, close_pipeline
 from components.contract import Page, component
+from pipelines.project import ProjectSettings
 from pipelines.task import StepError
 
 
-# Commands validate the whole of params.yaml when they start. A task sees only the settings that its component reads.
-@component({"settings": "*", "cluster": "cluster"}, light=True, retries=0)
-def check(settings: Settings, cluster: ClusterSettings) -> None:
-    """Every section was validated on the way here, and their combinations; what is left is what a cluster needs besides."""
-    if max(settings.train.nodes, settings.finetune.nodes) > 1 and cluster.states == "none":
-        raise StepError("several nodes exchange their work through S3; set cluster.states to an s3:// prefix, or nodes to 1")
+@component({}, light=True, retries=0)
+def check(settings: ProjectSettings) -> None:
+    """Tries what a run will need besides valid settings, before anything is computed."""
+    nodes = {name: training.nodes for name, training in settings.trainings.items() if training.nodes > 1}
+    if nodes and settings.cluster.states == "none":
+        raise StepError(
+            f"several nodes exchange their work through S3; set cluster.states to an s3:// prefix, or "
+            f"{'.nodes and '.join(nodes)}.nodes to 1"
+        )
 
 
 def _summary(ending: Ending) -> str:

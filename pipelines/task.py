@@ -4,8 +4,8 @@ KFP builds a component from a function's signature and ships the function's sour
 so there is no source to ship: `Bound.function` carries the signature, from which `pipelines.dag` takes the interface, and the
 container runs `python3 -m pipelines.task MODULE:FUNCTION`, which hands the same function to KFP's own executor.
 
-KFP fills a mapping from pipeline parameters by pasting text, which loses types and breaks on a quote. So a task takes its
-settings as single typed parameters, exactly those that its component reads. It needs neither params.yaml nor a repository.
+A task takes each part of params.yaml that its component reads as one value (`pipelines.form.channel`), which the task `check` has
+merged and validated. It needs neither params.yaml nor a repository.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,19 @@ from kfp.dsl import executor
 from atelier.config.cluster import ClusterSettings
 from atelier.config.model import ModelSettings
 from atelier.config.section import parse
+from atelier.config.settings import Settings
 from atelier.config.training import FinetuneSettings
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
 from components import cli
 from components.contract import ORIGIN, Argument, Component, Direction
-from pipelines import form
-from pipelines.environment import CACHE, STATES, TASK, TRACKING
+from pipelines import environment, form
+from pipelines.attempts import Attempts
+from pipelines.environment import CACHE, RETRIES, STATES, TASK, TRACKING
 from pipelines.project import SECTIONS
 
 PLACES = ("states", "cache", "mirror")  # arguments that the runner fills
+CLUSTER = "cluster"
 METRICS, TRIAL, TASK_ID, DECISION = "metrics", "trial", "task_id", "Output"
 
 
@@ -54,16 +58,16 @@ class Bound:
     section: str = ""
 
     @property
-    def sections(self) -> dict[str, tuple[str, ...]]:
-        """The sections of params.yaml that the task is given, each with its keys (none for all)."""
+    def readings(self) -> dict[str, str]:
+        """What the task is given of params.yaml and cluster.yaml, as contracts state it, by the component's parameters."""
+        found = {name: one.text(self.section) for name, one in self.component.readings.items()}
         # What keeps states must know where they go, and what the machines are like that it asks for.
-        cluster: dict[str, tuple[str, ...]] = {"cluster": ()} if "states" in self.component.arguments else {}
-        return self.component.sections(self.section) | cluster
+        return found | ({CLUSTER: CLUSTER} if "states" in self.component.arguments else {})
 
     @property
-    def keys(self) -> list[str]:
-        """Every key of params.yaml that the task is given, such as train.seed."""
-        return [f"{section}.{key}" for section, allowed in self.sections.items() for key in form.keys(section, allowed)]
+    def channels(self) -> dict[str, type]:
+        """The inputs of the task that hold settings, with their types."""
+        return {form.channel(text): form.kind(text) for text in self.readings.values()}
 
     @property
     def command(self) -> list[str]:
@@ -73,8 +77,9 @@ class Bound:
 
     def function(self, given: Collection[str]) -> Callable[..., Any]:
         """The task as KFP wants it: a function whose annotations are KFP's. `given` are the inputs besides settings."""
-        types: dict[str, Any] = {form.parameter(key): form.kind(key) for key in self.keys}
+        types: dict[str, Any] = dict(self.channels)
         types |= {name: _input(one) for name, one in self.component.arguments.items() if name in given}
+        types |= {name: _artifact(one) for one in self.component.arguments.values() for name in _numbered(one, given)}
         types |= {name: {TRIAL: dict, TASK_ID: str}[name] for name in (TRIAL, TASK_ID) if name in given}
         outputs = self.component.artifacts(Direction.OUT).values()
         types |= {one.artifact.name: dsl.Output[getattr(dsl, one.artifact.type)] for one in outputs if one.artifact}
@@ -99,33 +104,36 @@ class Bound:
         """Runs the component; with a gate, whether its output may go further. An expected error is one line and an exit code."""
         cli.configure_logging()
         try:
+            environment.take_login()
             if not os.environ.get(TRACKING):
-                raise StepError(
-                    f"{TRACKING} is not set, so the records of this step would vanish with its container; submit with "
-                    "--tracking-uri, or turn on the MLflow plugin of Kubeflow Pipelines"
-                )
+                raise StepError(environment.untracked())
             return self._execute(arrived)
         except AtelierError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(error.exit_code) from error
 
     def _execute(self, arrived: Mapping[str, Any]) -> bool | None:
-        component, sections = self.component, self._settings(arrived)
+        component, settings = self.component, self._settings(arrived)
         outputs = {name: one.artifact.name for name, one in component.artifacts(Direction.OUT).items() if one.artifact}
         folders = {name: Path(arrived[output].path) for name, output in outputs.items()}
         given = {name: _plain(arrived[name]) for name in component.arguments if name in arrived} | folders
+        for name, one in component.arguments.items():
+            if several := _numbered(one, arrived):
+                given[name] = [_plain(arrived[each]) for each in several]
         given |= {"step": self.step} if "step" in component.arguments else {}
         given |= {"section": self.section} if self.section else {}
         os.environ |= {TASK: arrived[TASK_ID]} if TASK_ID in arrived else {}
-        if "model" in component.reads and "base" in given:
-            sections["model"] = _model_of(given["base"], sections["model"], sections[self.section])
-        if self.section in sections and getattr(sections[self.section], "nodes", 1) > 1:
+        cluster = settings.pop(CLUSTER, None)
+        if "model" in settings and "base" in given:
+            settings["model"] = _model_of(given["base"], settings["model"], settings["settings"])
+        if cluster and settings["settings"].nodes > 1:
             from pipelines.trainjob import launch
 
-            result: Any = launch.run(self.section, sections, given["data"], given["output"], base=given.get("base"))
+            result: Any = launch.run(self.section, settings, cluster, given["data"], given["output"], base=given.get("base"))
         else:
-            places = {name: self._place(name, sections) for name in PLACES if name in component.arguments}
-            result = component(**component.settings(sections, self.section), **given, **places)
+            environment.check_volume()
+            places = {name: self._place(name, cluster) for name in PLACES if name in component.arguments}
+            result = component(**settings, **given, **places)
         return self._show(arrived, result, [arrived[output] for output in outputs.values()])
 
     def _show(self, arrived: Mapping[str, Any], result: Any, outputs: list[dsl.Artifact]) -> bool | None:
@@ -144,7 +152,9 @@ class Bound:
             numbers, notes = component.numbers(folder)
             for metric, value in numbers.items():
                 arrived[METRICS].log_metric(metric, value)
-            arrived[METRICS].metadata.update(notes)
+            outputs[-1].metadata.update(
+                notes
+            )  # not at the metrics, where Kubeflow's MLflow plugin takes every entry for a number
         if not component.reason:
             return None
         reason = component.reason(folder)
@@ -153,20 +163,25 @@ class Bound:
         return not reason
 
     def _settings(self, arrived: Mapping[str, Any]) -> dict[str, Any]:
-        """Validated sections; of a section that is read in part, a plain mapping of the keys that are."""
+        """The component's parameters of params.yaml, with those of a trial in their place, and where tasks are placed."""
         found: dict[str, Any] = {}
-        for section, allowed in self.sections.items():
-            values = form.plain(
-                section, {key: arrived[form.parameter(f"{section}.{key}")] for key in form.keys(section, allowed)}
-            )
-            found[section] = values if allowed else parse(values, SECTIONS[section], origin=ORIGIN, prefix=section)
-        return form.tried(found, arrived[TRIAL]) if arrived.get(TRIAL) else found
+        for name, text in self.readings.items():
+            value = arrived[form.channel(text)]
+            section = Settings if text == "*" else SECTIONS[text.partition(".")[0]]
+            value = form.natural(section, value) if isinstance(value, Mapping) else value
+            if text in form.TRIED and arrived.get(TRIAL):
+                value = form.tried(text, value, arrived[TRIAL])
+            if name == CLUSTER:
+                found[name] = parse(value, ClusterSettings, origin=ORIGIN, prefix=CLUSTER)
+            else:
+                found[name] = self.component.readings[name].received(value, self.section)
+        return found
 
-    def _place(self, name: str, sections: Mapping[str, Any]) -> Path | str | None:
+    def _place(self, name: str, cluster: ClusterSettings | None) -> Path | str | None:
         scratch = Path(tempfile.gettempdir())
         if name == "cache":
             return Path(os.environ.get(CACHE, scratch / "atelier-cache"))
-        cluster: ClusterSettings = sections["cluster"]
+        assert cluster  # of what keeps states
         if name == "mirror":
             return None if cluster.states == "none" else cluster.states
         if STATES not in os.environ and cluster.states == "none":
@@ -178,7 +193,18 @@ def _input(argument: Argument) -> Any:
     if not argument.artifact:
         return list if argument.many else argument.type
     artifact = getattr(dsl, argument.artifact.type)
-    return dsl.Input[list[artifact] if argument.many else artifact]  # type: ignore[valid-type]
+    return dsl.Input[list[artifact]] if argument.many else _artifact(argument)  # type: ignore[valid-type]
+
+
+def _artifact(argument: Argument) -> Any:
+    assert argument.artifact
+    return dsl.Input[getattr(dsl, argument.artifact.type)]
+
+
+def _numbered(argument: Argument, given: Collection[str]) -> list[str]:
+    """The names of many artifacts that come one by one, in their order."""
+    names = takewhile(lambda name: name in given, map(argument.numbered, count()))
+    return list(names) if argument.many else []
 
 
 def _plain(value: Any) -> Any:
@@ -201,6 +227,8 @@ def _model_of(checkpoint: Path, model: ModelSettings, settings: FinetuneSettings
 
 def main() -> None:
     """What a container runs."""
+    if retries := int(os.environ.pop(RETRIES, "0")):
+        raise SystemExit(Attempts([sys.executable, "-m", __spec__.name, *sys.argv[1:]], retries).run())
     parser = argparse.ArgumentParser(prog="python3 -m pipelines.task", description="Runs a component as a task of Kubeflow.")
     parser.add_argument("component", help="MODULE:FUNCTION")
     parser.add_argument("--step", required=True)

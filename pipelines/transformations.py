@@ -17,7 +17,7 @@ TRIALS = "sweep_trials"
 
 def imported(section: str) -> str:
     """Name of the pipeline parameter that holds the address of a section's images in DVC's remote."""
-    return f"{section}_dvc_uri"
+    return f"{section.replace('.', '_')}_dvc_uri"
 
 
 def fetched(graph: Graph, sections: Collection[str]) -> Graph:

@@ -9,18 +9,16 @@ from atelier.io.storage import S3Storage, StorageError
 from components.fetch import tracked
 from pipelines.cluster import PipelineError
 
-LOCAL_SOURCES = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb")  # that read data.path on this machine
+LOCAL_SOURCES = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb")  # that read a path on this machine
 
 
 def addresses(settings: Settings) -> dict[str, str]:
-    """For each section ("data", "target") whose images lie on this machine, where its content is in DVC's remote.
+    """For each set ("data.base") whose images lie on this machine, where its content is in DVC's remote.
 
     Raises PipelineError for images that DVC does not track, or that were not pushed.
     """
     return {
-        section: address(section, getattr(settings, section).path)
-        for section in ("data", "target")
-        if getattr(settings, section).source in LOCAL_SOURCES
+        f"data.{name}": address(f"data.{name}", one.path) for name, one in settings.data.items() if one.source in LOCAL_SOURCES
     }
 
 

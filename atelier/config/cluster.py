@@ -40,3 +40,8 @@ class ClusterSettings(Section):
         default="none",
         description="s3:// prefix to which training saves go too, where a task that lost its node finds them; or none",
     )
+    form: list[str] = Field(
+        default=[],
+        description="keys of params.yaml and of this file that the run form in Kubeflow's UI asks for, at most 23; its field "
+        "overrides takes all others",
+    )

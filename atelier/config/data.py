@@ -1,4 +1,4 @@
-"""The sections `data` and `target` of params.yaml."""
+"""Section `data` of params.yaml: the sets of images, by their names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, or a sp
 
 
 class DataSettings(Section):
-    """Where images come from and how they become a packed dataset."""
+    """A set of images: where they come from and how they become a packed dataset."""
 
     source: str = Field(
         description="mnist-5k (embedded), digits-1797 (embedded), folder, zip, idx, parquet, webdataset, lmdb, s3, or "

@@ -27,8 +27,8 @@ class Need(Enum):
     REAL_FEATURES = "the features of each real image", "choose an extractor"
     LOGITS = "a network with classes after its last layer", "choose inception with layer default, or efficientnet_lite0"
     CLASSES = "images of the same labelled classes on both sides", "pack with labels and train with model.conditional: true"
-    LABELS = "a packed set with labels", "set data.labels and target.labels, and pack again"
-    HELD_OUT = "images held out from training", "raise data.holdout (or target.holdout) and pack again"
+    LABELS = "a packed set with labels", "set data.NAME.labels, and pack again"
+    HELD_OUT = "images held out from training", "raise data.NAME.holdout and pack again"
     TARGET = "a target for each generated image", "measure a task that has targets"
     MODEL = "the generator itself", "measure a generator"
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from atelier.config.cluster import ClusterSettings
-from atelier.config.section import Section, SettingsError, fields
-from atelier.config.settings import SECTIONS
+from atelier.config.section import NAME, Section, SettingsError, fields
+from atelier.config.settings import NAMED, SECTIONS
 
 HEAD = """# Parameters
 
@@ -21,19 +23,26 @@ project of `make demo`, or the default of a key that they leave out.
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list", dict: "mapping"}
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}  # as pydantic names bounds
 DESCRIBED: dict[str, type[Section]] = {**SECTIONS, "cluster": ClusterSettings}
-LIKE = {"target": "data", "finetune": "train"}  # sections whose keys another one explains
+LIKE = {"finetune": "train"}  # sections whose keys another one explains
+
+
+@dataclass(frozen=True)
+class Several:
+    """The values that a key has in several entries, as text."""
+
+    values: tuple[str, ...]
 
 
 def explain(key: str, values: Mapping[str, Any]) -> str:
     """What a key means, what it may be and what it is in `values` (dotted keys), in a few lines. Raises SettingsError."""
     known = all_keys()
-    if key in known:
-        field = known[key]
+    if (declared := _declared(key)) in known:
+        field = known[declared]
         return f"{key}: {field.description}\nallowed: {allowed(field)}\nhere: {shown(_value(values, key, field))}"
     section, _, leaf = key.partition(".")
     if len(short := [name for name in known if leaf and name.startswith(f"{section}.") and name.endswith(f".{leaf}")]) == 1:
         return explain(short[0], values)
-    below = [name for name in known if name.startswith(f"{key}.")]
+    below = [name for name in known if name.startswith(f"{declared}.")]
     if below:
         return "\n".join(f"{name}: {known[name].description}" for name in below)
     near = [name for name in known if name.rpartition(".")[2] == key][:3] or difflib.get_close_matches(key, known, 3)
@@ -43,7 +52,19 @@ def explain(key: str, values: Mapping[str, Any]) -> str:
 
 def all_keys() -> dict[str, FieldInfo]:
     """Every key of both files, with its type, bounds and description."""
-    return {f"{name}.{key}": field for name, section in DESCRIBED.items() for key, field in fields(section)}
+    return {f"{name}.{key}": field for name in DESCRIBED for key, field in _fields(name)}
+
+
+def _fields(section: str) -> Iterator[tuple[str, FieldInfo]]:
+    """The keys below a section; NAME stands for the name of an entry."""
+    prefix = f"{NAME}." if section in NAMED else ""
+    return ((f"{prefix}{key}", field) for key, field in fields(DESCRIBED[section]))
+
+
+def _declared(key: str) -> str:
+    """A key as it is declared: data.base.source -> data.NAME.source."""
+    section, *rest = key.split(".")
+    return ".".join([section, NAME, *rest[1:]]) if section in NAMED and rest else key
 
 
 def page(values: Mapping[str, Any]) -> str:
@@ -57,7 +78,7 @@ def _section(name: str, section: type[Section], values: Mapping[str, Any]) -> st
     if like:
         lines.append(f"\nThe other keys are those of [{like}](#{like}); these differ, or are its own:")
     lines += ["\n| key | value | allowed | what it is |", "|---|---|---|---|"]
-    for key, field in fields(section):
+    for key, field in _fields(name):
         value = _value(values, f"{name}.{key}", field)
         if not like or value != _value(values, f"{like}.{key}", field):
             lines.append(f"| `{key}` | `{shown(value)}` | {allowed(field)} | {field.description} |")
@@ -65,9 +86,12 @@ def _section(name: str, section: type[Section], values: Mapping[str, Any]) -> st
 
 
 def _value(values: Mapping[str, Any], key: str, field: FieldInfo) -> Any:
-    """The value of a key, its default where params.yaml leaves it out, None for what is off."""
+    """The value of a key, its default where params.yaml leaves it out, None for what is off; of NAME those of all entries."""
     default = None if field.is_required() else field.get_default(call_default_factory=True)
-    return values.get(key, default)
+    if NAME not in key.split("."):
+        return values.get(key, default)
+    entries = [value for name, value in values.items() if _declared(name) == key]
+    return Several(tuple(dict.fromkeys(map(shown, entries)))) if entries else default
 
 
 def allowed(field: FieldInfo) -> str:
@@ -81,6 +105,8 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
         return _type(annotation, [*metadata, *more])
     if get_origin(annotation) is Literal:
         return ", ".join(str(choice) for choice in get_args(annotation))
+    if get_origin(annotation) in (UnionType, Union):
+        return " or ".join(_type(one, []) for one in get_args(annotation) if one is not type(None))
     kind = get_origin(annotation) or annotation
     word = WORDS[kind]
     if kind is list:
@@ -98,6 +124,8 @@ def _bounds(metadata: list[Any]) -> Iterator[str]:
 
 def shown(value: Any) -> str:
     """A value as YAML has it in one line."""
+    if isinstance(value, Several):
+        return " or ".join(value.values)
     if value is None:
         return "not set"
     if isinstance(value, bool):

@@ -1,10 +1,10 @@
-"""Sections `registry` and `gate` of params.yaml."""
+"""Sections `registry`, `products` and `gate` of params.yaml."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model
 
 from atelier.config.metrics import Value, deciding, limits
 from atelier.config.section import Section, Share, Weight
@@ -16,21 +16,21 @@ else:
 
 
 class RegistrySettings(Section):
-    """Names under which runs and generators are kept in MLflow."""
+    """Where runs and generators are kept in MLflow."""
 
     experiment: Annotated[str, Field(min_length=1)] = Field(description="MLflow experiment of the runs")
-    base: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
-        description="registered name of the base generator: letters, digits, _ and -"
-    )
-    finetuned: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
-        description="registered name of the fine-tuned generator, another than base"
-    )
 
-    @model_validator(mode="after")
-    def _two_names(self) -> Self:
-        if self.base == self.finetuned:
-            raise ValueError(f"base and finetuned are both {self.base}; give each generator a name of its own")
-        return self
+
+class ProductSettings(Section):
+    """A generator that is measured and registered."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
+        description="its name in the registry, another for each product: letters, digits, _ and -"
+    )
+    trained_by: Literal["train", "finetune"] = Field(description="section by which it is trained: train or finetune")
+    data: str | None = Field(
+        default=None, description="set that it is measured against; needed where that training is on several, else its own"
+    )
 
 
 class GateSettings(Section):

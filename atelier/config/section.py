@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -20,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 SEEDS = range(-(2**63), 2**63)  # of images: the integers of 64 bits with a sign, MLflow's type of that column
 SEEDS_TEXT = f"a whole number from {SEEDS.start} to {SEEDS.stop - 1}"
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # of a set or a product: it is part of names of stages and parameters
+NAME = "NAME"  # stands in a key for the name of any entry
 
 
 class SettingsError(AtelierError):
@@ -42,11 +44,23 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
+def below(annotation: Any) -> tuple[type[Section] | None, bool]:
+    """The section that a field holds, None where it holds a value, and whether it has one for each of several names."""
+    named = get_origin(annotation) is dict
+    inner = get_args(annotation)[1] if named else annotation
+    held = next((one for one in (inner, *get_args(inner)) if isinstance(one, type) and issubclass(one, Section)), None)
+    return held, named and held is not None
+
+
 def fields(section: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every key below a section ("dcgan.width"), with its type, bounds and description: the declared ones, then the found."""
+    """Every key below a section ("dcgan.width"), with its type, bounds and description: the declared ones, then the found.
+
+    Those of a section with an entry for each name have NAME in its place ("data.NAME.source").
+    """
     for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from fields(field.annotation, f"{prefix}{name}.")
+        held, named = below(field.annotation)
+        if held:
+            yield from fields(held, f"{prefix}{name}.{NAME}." if named else f"{prefix}{name}.")
         else:
             yield _key(section, prefix, name), field
     for name, found in section.found().items():
@@ -58,7 +72,10 @@ def values_of(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in section:
         if isinstance(value, Section):
             yield from values_of(value, f"{prefix}{name}.")
-        else:
+        elif below(type(section).model_fields[name].annotation)[1]:
+            for entry, held in value.items():
+                yield from values_of(held, f"{prefix}{name}.{entry}.")
+        elif value is not None:
             yield _key(type(section), prefix, name), value
 
 
@@ -94,6 +111,8 @@ def _explain(item: Any, section: type[Section], origin: str, prefix: str) -> str
         near = deeper or difflib.get_close_matches(path[-1], known, 1)
         meant = f"did you mean {near[0]}? " if near else ""
         return f"{where}: unknown key; {meant}allowed here: {', '.join(known)}"
+    if path[-1:] == ["[key]"]:
+        return f"{where.removesuffix('.[key]')}: is no name; write small letters, digits and _, and begin with a letter"
     if kind == "missing":
         return f"{where}: missing; add it (git show HEAD:params.yaml has an example)"
     if kind == "value_error":
@@ -116,12 +135,15 @@ def _siblings(section: type[Section], path: list[str]) -> list[str]:
 
 def _at(section: type[Section], path: list[str]) -> type[Section]:
     """The section in which the last part of a path is a key."""
-    for part in path[:-1]:
+    parts = iter(path[:-1])
+    for part in parts:
         field, found = section.model_fields.get(part), section.found()
-        below = field.annotation if field else found.get(part)
-        if not (isinstance(below, type) and issubclass(below, Section)):
+        held, named = below(field.annotation) if field else (found.get(part), False)
+        if named and next(parts, None) is None:  # the last part is the name of an entry
             break
-        section = below
+        if held is None:
+            break
+        section = held
     return section
 
 

@@ -9,60 +9,111 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 from ruamel.yaml import YAML, YAMLError
 
 from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import LABELED, deciding, limits, metrics
 from atelier.config.model import AUXILIARY, ModelSettings
-from atelier.config.registry import GateSettings, RegistrySettings
-from atelier.config.section import Section, SettingsError, parse, replaced
+from atelier.config.registry import GateSettings, ProductSettings, RegistrySettings
+from atelier.config.section import Name, Section, SettingsError, below, parse, replaced
 from atelier.config.training import FinetuneSettings, TrainSettings
 
 
 class Settings(Section):
-    """The whole of params.yaml."""
+    """The whole of params.yaml. A project without `finetune` trains from scratch alone."""
 
-    data: DataSettings
-    target: DataSettings
+    data: Annotated[dict[Name, DataSettings], Field(min_length=1)]
     model: SerializeAsAny[ModelSettings]
     train: TrainSettings
-    finetune: FinetuneSettings
+    finetune: FinetuneSettings | None = None
     evaluate: EvaluateSettings
     registry: RegistrySettings
+    products: Annotated[dict[Name, ProductSettings], Field(min_length=1)]
     gate: GateSettings
+
+    @property
+    def trainings(self) -> dict[str, TrainSettings]:
+        """The sections by which it is trained."""
+        return {"train": self.train, **({"finetune": self.finetune} if self.finetune else {})}
+
+    def measured_on(self, product: str) -> str:
+        """Name of the set that a product is measured against."""
+        one = self.products[product]
+        return one.data or next(iter(self.trainings[one.trained_by].sets.values()))
+
+    def named(self) -> dict[str, Section]:
+        """Every section by its name; one with an entry for each name is its entries ("data.base")."""
+        found: dict[str, Section] = {}
+        for name, value in self:
+            found |= {f"{name}.{entry}": one for entry, one in value.items()} if isinstance(value, dict) else {name: value}
+        return {name: value for name, value in found.items() if value is not None}
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
-        for key in ("resolution", "channels"):
-            base, target = getattr(self.data, key), getattr(self.target, key)
-            if base != target:
-                raise ValueError(
-                    f"target.{key} is {target} but data.{key} is {base}; fine-tuning keeps the networks: set both alike"
-                )
-        for name in ("train", "finetune"):
-            self._check_training(name, getattr(self, name))
-        if self.model.conditional and not (self.data.labels and self.target.labels):
-            raise ValueError("model.conditional needs labels; set data.labels and target.labels, or model.conditional: false")
-        for name in self.evaluate.metrics:
-            if metrics()[name].needs & LABELED and not (self.data.labels and self.target.labels):
-                raise ValueError(
-                    f"evaluate.metrics: {name} needs labels; set data.labels and target.labels, or {metrics()[name].removal}"
-                )
+        for name, training in self.trainings.items():
+            self._check_sets(name, training)
+            self._check_training(name, training)
+        used = {name: self.data[name] for training in self.trainings.values() for name in training.sets.values()}
+        for name, data in used.items():
+            if self.model.conditional and not data.labels:
+                raise ValueError(f"model.conditional needs labels; set data.{name}.labels: true, or model.conditional: false")
+            self.model.family.check(data.resolution)
+        self._check_products()
         for needed, why, otherwise in self._measured_for_gate():
             if needed not in self.evaluate.metrics:
                 raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set {otherwise}")
-        self.model.family.check(self.data.resolution)
         return self
+
+    def _check_sets(self, section: str, training: TrainSettings) -> None:
+        """Refuses sets that there are not, and those of fine-tuning that the networks were not made for. Raises ValueError."""
+        for role, name in training.sets.items():
+            if name not in self.data:
+                raise ValueError(f"{section}.data is {name}, but section data has {', '.join(self.data)}; name one of these")
+            first = self.train.sets.get(role)
+            if first is None:
+                raise ValueError(f"{section}.data names no {role}, as train.data does; name the same kinds of sets in both")
+            for key in ("resolution", "channels"):
+                here, there = getattr(self.data[name], key), getattr(self.data[first], key)
+                if here != there:
+                    raise ValueError(
+                        f"data.{name}.{key} is {here} but data.{first}.{key} is {there}; fine-tuning keeps the networks: "
+                        "set both alike"
+                    )
+
+    def _check_products(self) -> None:
+        """Refuses products that nothing trains, two of one name, and metrics that need labels. Raises ValueError."""
+        registered: dict[str, str] = {}
+        for key, product in self.products.items():
+            if product.trained_by not in self.trainings:
+                raise ValueError(
+                    f"products.{key}.trained_by is finetune, but there is no section finetune; add it, or take {key} out"
+                )
+            if product.name in registered:
+                raise ValueError(
+                    f"products.{key} and products.{registered[product.name]} are both {product.name}; give each a name of its own"
+                )
+            registered[product.name] = key
+            if product.data is None and len(self.trainings[product.trained_by].sets) > 1:
+                raise ValueError(f"products.{key}.data is missing, and {product.trained_by}.data names several sets; say which")
+            if (measured := self.measured_on(key)) not in self.data:
+                raise ValueError(
+                    f"products.{key}.data is {measured}, but section data has {', '.join(self.data)}; name one of these"
+                )
+            for name in self.evaluate.metrics:
+                if metrics()[name].needs & LABELED and not self.data[measured].labels:
+                    raise ValueError(
+                        f"evaluate.metrics: {name} needs labels; set data.{measured}.labels: true, or {metrics()[name].removal}"
+                    )
 
     def _check_training(self, name: str, train: TrainSettings) -> None:
         """Refuses what the family and the regularisers cannot do together. Raises ValueError."""
-        model, penalised = self.model, train.penalises_gradients
+        model, penalised = self.model, train.penalizes_gradients
         model.family.check_training(name, train)
         if train.clip > 0 and model.family.spectral_norm:
             raise ValueError(
@@ -98,7 +149,22 @@ class Settings(Section):
                 yield metric.name, f"gate.{value.limit} {side} {unlimited}", f"gate.{value.limit}: {value.open_limit}"
 
 
-SECTIONS: dict[str, type[Section]] = {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]
+SECTIONS: dict[str, type[Section]] = {name: below(field.annotation)[0] for name, field in Settings.model_fields.items()}  # type: ignore[misc]
+NAMED = frozenset(
+    name for name, field in Settings.model_fields.items() if below(field.annotation)[1]
+)  # with an entry for each name
+
+
+def nested(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """What `named` has taken apart: entries below the section that they are of."""
+    found: dict[str, Any] = {}
+    for name, value in sections.items():
+        section, _, entry = name.partition(".")
+        if entry:
+            found.setdefault(section, {})[entry] = value
+        else:
+            found[section] = value
+    return found
 
 
 def fingerprint(value: Any) -> str:
@@ -116,6 +182,12 @@ def load(path: Path | str = "params.yaml", overrides: list[str] | None = None) -
         values = overridden(values, override)
     if isinstance(values, dict) and "cluster" in values:
         raise SettingsError(f"{path}: cluster has a file of its own; move what is below it to cluster.yaml, beside this file")
+    if isinstance(values, dict) and "target" in values:
+        raise SettingsError(
+            f"{path}: sets of images have names now; move what is below data to data.base and what is below target to "
+            "data.target, set train.data: base and finetune.data: target, and name the generators in section products "
+            "(git show HEAD:params.yaml)"
+        )
     return parse(values, Settings, origin=str(path))
 
 

@@ -26,8 +26,9 @@ REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<ver
 class RegularizerSettings(Section):
     """A regularizer's settings, and what the rest has to know of it; atelier/losses/regularizers.py adds its equation.
 
-    `key` names it in params.yaml, where a number alone is its weight. `gradient_norm` is that to which it pulls the gradients of
-    D by its images, None where it does not. `needs` is what the networks must have (ModelSettings.offers).
+    `key` names it in params.yaml, where a number alone is its weight. `gradient_norm` is that to which it pulls the
+    discriminator's gradients by its images, None where it does not. `needs` is what the networks must have
+    (ModelSettings.offers).
     """
 
     short: ClassVar[str] = "weight"
@@ -63,7 +64,7 @@ class Regularizers(Section):
         return [getattr(self, key) for key in type(self).model_fields]
 
     def pulling(self, norm: int) -> list[str]:
-        """Keys of those that pull the norms of D's gradients by its images to this one."""
+        """Keys of those that pull the norms of the discriminator's gradients by its images to this one."""
         return [one.key for one in self.chosen() if one.gradient_norm == norm]
 
     @model_validator(mode="wrap")
@@ -97,6 +98,10 @@ class TrainSettings(Section):
     A key has a default if it counts only where another one chooses it.
     """
 
+    data: str | dict[str, str] = Field(
+        description="set of images, by its name in section data; of a task that learns from several sets which is which "
+        "({a: horses, b: zebras})"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         description="seed of the initial weights, latents, augmentation and the order of images"
     )
@@ -132,7 +137,7 @@ class TrainSettings(Section):
         "critic_steps, by a factor of 8 at most), so that the discriminator is right in balance_target of pairs"
     )
     balance_target: Annotated[float, Field(gt=0.5, lt=1)] = Field(
-        default=0.85, description="that share (curve separation), between 0.5 (the equilibrium) and 1 (it has won)"
+        default=0.85, description="that share (curve auc_real_fake), between 0.5 (the equilibrium) and 1 (it has won)"
     )
     balance_images: PositiveInt = Field(default=20000, description="images in which rate or steps are halved or doubled")
     lr_generator: Rate = Field(description="the generator's learning rate at the start")
@@ -175,8 +180,8 @@ class TrainSettings(Section):
     min_diversity: Share = Field(
         description="mean pairwise distance of a fixed batch, relative to real images, under which the run has collapsed"
     )
-    min_kinds: Share = Field(
-        description="kinds of images in a fixed batch, relative to real images, under which the run has collapsed"
+    min_mode_coverage: Share = Field(
+        description="effective number of modes in a fixed batch, relative to real images, under which the run has collapsed"
     )
     on_alarm: Literal["stop", "roll_back", "warn"] = Field(
         description="what follows on divergence, collapse or non-convergence: stop (the best checkpoint is kept), roll_back (to "
@@ -206,32 +211,37 @@ class TrainSettings(Section):
                 f"balance: steps); set log_every to at least {most}"
             )
         if self.augment == "ada" and self.objective == "minimax":
-            raise ValueError("ada reads the sign of D's logits on real images, which minimax saturates; use nonsaturating")
+            raise ValueError("ada reads the sign of the logits on real images, which minimax saturates; use nonsaturating")
         for one in self.regularizers.chosen():
             one.check(self)
         to_one, to_zero = (self.regularizers.pulling(norm) for norm in (1, 0))
         if to_one and to_zero:
             raise ValueError(
-                f"{to_one[0]} pulls the norms of D's gradients to 1, but {' and '.join(to_zero)} to 0; take one or the other out "
-                "of regularizers"
+                f"{to_one[0]} pulls the discriminator's gradient norms to 1, but {' and '.join(to_zero)} to 0; take one or the "
+                "other out of regularizers"
             )
         if self.clip > 0 and self.objective != "wasserstein":
             raise ValueError(f"clip keeps a Wasserstein critic Lipschitz, {self.objective} has none; set clip: 0.0")
-        if self.clip > 0 and self.penalises_gradients:
+        if self.clip > 0 and self.penalizes_gradients:
             raise ValueError(
-                f"clip and a penalty on D's gradients both hold its slope; set clip: 0.0, or take "
-                f"{' and '.join(self.penalises_gradients)} out of regularizers"
+                f"clip and a penalty on the discriminator's gradients both hold its slope; set clip: 0.0, or take "
+                f"{' and '.join(self.penalizes_gradients)} out of regularizers"
             )
         return self
 
     @property
-    def penalises_gradients(self) -> list[str]:
-        """Keys of the penalties in use on the gradients of D by its images."""
+    def sets(self) -> dict[str, str]:
+        """Names of the sets by what the task calls them; "data" where there is one."""
+        return self.data if isinstance(self.data, dict) else {"data": self.data}
+
+    @property
+    def penalizes_gradients(self) -> list[str]:
+        """Keys of the penalties in use on the discriminator's gradients by its images."""
         return self.regularizers.pulling(0) + self.regularizers.pulling(1)
 
 
 class FinetuneSettings(TrainSettings):
-    """The same on the target images, from a trained generator, its discriminator and its EMA."""
+    """The same on other images, from a trained generator, its discriminator and its EMA."""
 
     init_from: Annotated[str, Field(min_length=1)] = Field(
         description="base (the generator of this pipeline), a checkpoint folder, or models:/NAME@ALIAS or models:/NAME/VERSION "

@@ -32,7 +32,7 @@ from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_
 from atelier.io.progress import bar
 
 SHOWN = 5  # rejected images that an error lists
-LOCAL = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb", "torchvision")  # sources that read data.path on this machine
+LOCAL = ("folder", "zip", "idx", "parquet", "webdataset", "lmdb", "torchvision")  # sources that read a path on this machine
 
 
 def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool = True, section: str = "data") -> Manifest:

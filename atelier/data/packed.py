@@ -47,7 +47,7 @@ class PackedDataset:
                 f"{self.folder}: the shards hold {len(self)} images of split {split!r}, the manifest {expected}; {REMEDY}"
             )
         if not len(self):
-            raise DataError(f"{self.folder}: its split {split!r} is empty; raise data.holdout (or target.holdout) and pack again")
+            raise DataError(f"{self.folder}: its split {split!r} is empty; raise data.NAME.holdout and pack again")
 
     def __len__(self) -> int:
         return int(self._starts[-1])

@@ -20,7 +20,7 @@ from safetensors import torch as safetensors
 
 from atelier.extractors.base import ExtractorError
 from atelier.io.files import atomic_write
-from atelier.io.progress import bar
+from atelier.io.progress import BYTES, bar
 from atelier.io.storage import Entry, S3Storage, StorageAway, StorageError
 
 FETCH_TIMEOUT_S = 60
@@ -82,7 +82,7 @@ def _fetched(url: str, path: Path, sha256: str, setting: str) -> bytes:
     try:
         with (
             urllib.request.urlopen(url, timeout=FETCH_TIMEOUT_S) as response,
-            bar(f"fetching {path.name}", response.length, unit="B", unit_scale=True) as shown,
+            bar(f"fetching {path.name}", response.length, unit=BYTES) as shown,
         ):
             while part := response.read(1 << 20):
                 content += part

@@ -1,4 +1,4 @@
-"""The verbs of `python -m atelier.latent`: each paints, and writes what people look at."""
+"""The verbs of `python -m atelier.latent`: each generates, and writes what people look at."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from atelier.data.process import Recipe, process
 from atelier.extractors.perceptual import load_perception
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_file, check_output
 from atelier.io.pictures import grid, png
-from atelier.io.progress import bar
-from atelier.latent import moves
+from atelier.io.progress import each
+from atelier.latent import edits
 from atelier.latent.projection import project as projected
 from atelier.models.model import GeneratorError, load_latent_generator, to_uint8
 from atelier.networks.layers import LatentGenerator
@@ -32,27 +32,27 @@ def truncate(args: argparse.Namespace) -> None:
     """A row for each seed, a column for each psi."""
     check_file(args.output)
     generator, label = _generator(args)
-    of = moves.points(generator, _flat(args.seeds), label)
-    _write(args.output, grid(moves.truncated(generator, of, args.psi), len(args.psi)))
+    of = edits.points(generator, _flat(args.seeds), label)
+    _write(args.output, grid(edits.truncated(generator, of, args.psi), len(args.psi)))
 
 
 def interpolate(args: argparse.Namespace) -> None:
-    """A row for each two neighbours among the seeds."""
+    """A row for each two neighbors among the seeds."""
     check_file(args.output)
     generator, label = _generator(args)
-    of = moves.points(generator, _flat(args.seeds), label)
+    of = edits.points(generator, _flat(args.seeds), label)
     if len(of.latents) < 2:
         raise GeneratorError("--seeds: an interpolation needs two seeds at least, such as --seeds 3 8")
-    _write(args.output, grid(moves.between(generator, of, args.steps), args.steps))
+    _write(args.output, grid(edits.between(generator, of, args.steps), args.steps))
 
 
 def mix(args: argparse.Namespace) -> None:
     """The seeds' own images at the left and on top, what becomes of both where they meet."""
     check_file(args.output)
     generator, label = _generator(args)
-    coarse, fine = (moves.points(generator, _flat(seeds), label) for seeds in (args.rows, args.columns))
-    left, top = (moves.truncated(generator, of, [1.0]) for of in (coarse, fine))
-    inside = np.split(moves.mixed(generator, coarse, fine, args.parts), len(left))
+    coarse, fine = (edits.points(generator, _flat(seeds), label) for seeds in (args.rows, args.columns))
+    left, top = (edits.truncated(generator, of, [1.0]) for of in (coarse, fine))
+    inside = np.split(edits.mixed(generator, coarse, fine, args.parts), len(left))
     corner = np.full_like(left[:1], 255)
     rows = [np.concatenate([own[None], mixtures]) for own, mixtures in zip(left, inside, strict=True)]
     _write(args.output, grid(np.concatenate([corner, top, *rows]), len(top) + 1))
@@ -71,9 +71,9 @@ def walk(args: argparse.Namespace) -> None:
     stops = torch.randn(args.tiles, args.stops, generator.latent_dim, generator=random)
     frames = max(1, round(args.seconds * args.rate / args.stops))
     device = next(generator.parameters()).device
-    steps = moves.walk(generator, stops.to(device), None if labels is None else labels.to(device), frames)
+    steps = edits.walk(generator, stops.to(device), None if labels is None else labels.to(device), frames)
     columns = min(args.tiles, 5)
-    shown = bar("walk", frames * args.stops, unit=" pictures", iterable=steps)
+    shown = each(steps, "walk", frames * args.stops, "pictures")
     pictures = [_enlarged(grid(images, columns, scale=1)) for images in shown]
     buffer = io.BytesIO()
     kept = {"append_images": pictures[1:], "duration": round(1000 / args.rate), "loop": 0}
@@ -93,7 +93,7 @@ def project(args: argparse.Namespace) -> None:
     info = generator.info
     with torch.inference_mode():
         labels = None if found.label is None else torch.tensor([found.label], device=device)
-        image = generator.paint(found.code[None], labels)
+        image = generator.synthesize(found.code[None], labels)
     about = {
         "image": args.image.name,
         "weights": generator.sha256,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from atelier.extractors.perceptual import Perception, distance
-from atelier.io.progress import bar
+from atelier.io.progress import each
 from atelier.models.model import draw_latents
 from atelier.networks.layers import LatentGenerator
 
@@ -46,22 +46,22 @@ def project(
     labels = None if chosen is None else torch.tensor([chosen], device=target.device)
     random = torch.Generator().manual_seed(seed)
     code = code.clone().requires_grad_()
-    optimiser = torch.optim.Adam([code], lr=RATE)
+    optimizer = torch.optim.Adam([code], lr=RATE)
     best, best_loss = code.detach().clone(), math.inf
-    for step in bar("project", steps, unit=" steps", iterable=range(steps)):
+    for step in each(range(steps), "project", steps, "steps"):
         progress = step / steps
-        optimiser.param_groups[0]["lr"] = RATE * _schedule(progress)
+        optimizer.param_groups[0]["lr"] = RATE * _schedule(progress)
         noise = torch.randn(code.shape, generator=random).to(code.device)
         strength = NOISE * max(0.0, 1 - progress / QUIET_AFTER) ** 2
-        image = generator.paint(code + strength * spread * noise, labels)
+        image = generator.synthesize(code + strength * spread * noise, labels)
         loss = _loss(image, target, perceive, wanted)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         if strength == 0 and loss.item() < best_loss:
             best, best_loss = code.detach().clone(), loss.item()
-        optimiser.step()
+        optimizer.step()
     with torch.inference_mode():
-        image = generator.paint(best, labels)
+        image = generator.synthesize(best, labels)
         apart = distance(perceive(image), wanted).item()
         pixels = F.mse_loss(image[0], target).sqrt().item()
     return Projection(best[0], chosen, apart, pixels)
@@ -86,7 +86,7 @@ def _nearest(
     found = []
     for start in range(0, TRIED, CHUNK):
         rows = slice(start, start + CHUNK)
-        images = generator.paint(codes[rows], None if labels is None else labels[rows])
+        images = generator.synthesize(codes[rows], None if labels is None else labels[rows])
         found.append(_loss(images, target, perceive, wanted))
     best = int(torch.cat(found).argmin())
     return codes[best : best + 1], None if labels is None else int(labels[best]), codes.std()

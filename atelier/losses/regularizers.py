@@ -25,44 +25,44 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atelier.extractors.perceptual import Perception
-    from atelier.networks.layers import LatentGenerator, Verdict
+    from atelier.networks.layers import DiscriminatorOutput, LatentGenerator
 
 LECAM_DECAY, PATH_DECAY = 0.99, 0.99  # Tseng et al. 2021, section 4.1; Karras et al. 2020, appendix B
 Memory = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A player's move on a part of the batch: N images, and how further ones come about.
+class LossContext:
+    """An update on a part of the batch: N images, and functions for further ones.
 
-    Real and fake images [N, C, H, W] require gradients where a term asks for it. In the generator's move D has not judged `real`.
-    `paint` takes other latents [N, latent_dim], `judge` other images, both with the labels and the chance of this part.
-    `penalty` is the weight that the schedule gives to lazy terms now. `shown` takes what the curves or the memory want.
+    Real and fake images [N, C, H, W] require gradients where one asks for it; the generator's update has no `real_output`.
+    `generate` takes other latents [N, latent_dim], `discriminate` other images, both with the labels and the noise of this part.
+    `penalty` is the weight of lazy regularizers now. `logged` takes what the curves or the memory want.
     """
 
     generator: LatentGenerator
     labels: Tensor | None
     latents: Tensor
-    chance: Tensor | None
+    noise: Tensor | None
     real: Tensor
     fake: Tensor
-    real_verdict: Verdict | None
-    fake_verdict: Verdict
-    paint: Callable[[Tensor], Tensor]
-    judge: Callable[[Tensor], Verdict]
+    real_output: DiscriminatorOutput | None
+    fake_output: DiscriminatorOutput
+    generate: Callable[[Tensor], Tensor]
+    discriminate: Callable[[Tensor], DiscriminatorOutput]
     penalty: float
     memory: Memory
-    shown: dict[str, Tensor]
+    logged: dict[str, Tensor]
 
 
 class Regularizer(RegularizerSettings):
-    """A regularizer of the losses of `players`.
+    """A regularizer of the losses of the updates in `roles`.
 
-    `by_real`, `by_fake`: it differentiates the verdict by these images. `lazy`: it is due every penalty_every steps alone, with
+    `by_real`, `by_fake`: it differentiates the logits by these images. `lazy`: it is due every penalty_every steps alone, with
     so much more weight, and follows penalty_final.
     """
 
-    players: ClassVar[tuple[str, ...]] = ("discriminator",)
+    roles: ClassVar[tuple[str, ...]] = ("discriminator",)
     by_real: ClassVar[bool] = False
     by_fake: ClassVar[bool] = False
     lazy: ClassVar[bool] = False
@@ -73,12 +73,12 @@ class Regularizer(RegularizerSettings):
 
         return torch.empty(count, 0)
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
-        """What is added to the player's loss, weighted, a scalar; `drawn` is this part of what `draw` has drawn."""
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
+        """The weighted scalar that is added to the adversarial loss; `drawn` is this part of what `draw` has drawn."""
         raise NotImplementedError
 
-    def remember(self, memory: Memory, shown: dict[str, Tensor]) -> None:
-        """Takes into the memory what a whole move, of all ranks, has shown."""
+    def remember(self, memory: Memory, logged: dict[str, Tensor]) -> None:
+        """Updates the memory with what a whole update, of all ranks, has logged."""
 
 
 def chosen(train: TrainSettings) -> list[Regularizer]:
@@ -91,11 +91,11 @@ class R1(Regularizer):
 
     weight: Weight = Field(description="weight gamma of the R1 penalty (on real images) at the start")
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
 
-        assert seen.real_verdict is not None
-        return self.weight * seen.penalty / 2 * penalties.gradient_penalty(seen.real_verdict.overall, seen.real).mean()
+        assert context.real_output is not None
+        return self.weight * context.penalty / 2 * penalties.gradient_penalty(context.real_output.overall, context.real).mean()
 
 
 class R2(Regularizer):
@@ -103,10 +103,10 @@ class R2(Regularizer):
 
     weight: Weight = Field(description="weight gamma of the R2 penalty (on generated images) at the start")
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
 
-        return self.weight * seen.penalty / 2 * penalties.gradient_penalty(seen.fake_verdict.overall, seen.fake).mean()
+        return self.weight * context.penalty / 2 * penalties.gradient_penalty(context.fake_output.overall, context.fake).mean()
 
 
 class GradientPenalty(Regularizer):
@@ -121,11 +121,11 @@ class GradientPenalty(Regularizer):
 
         return torch.rand(count)
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
 
-        point = penalties.between(seen.real.detach(), seen.fake.detach(), drawn).requires_grad_()
-        return self.weight * seen.penalty * penalties.lipschitz_penalty(seen.judge(point).overall, point).mean()
+        point = penalties.between(context.real.detach(), context.fake.detach(), drawn).requires_grad_()
+        return self.weight * context.penalty * penalties.lipschitz_penalty(context.discriminate(point).overall, point).mean()
 
 
 class DRAGAN(Regularizer):
@@ -141,12 +141,12 @@ class DRAGAN(Regularizer):
         side = generator.shape.resolution
         return torch.rand(count, 1 + generator.shape.channels * side * side)
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
 
-        real = seen.real.detach()
+        real = context.real.detach()
         point = penalties.near(real, drawn[:, 1:].view_as(real), drawn[:, 0]).requires_grad_()
-        return self.weight * seen.penalty * penalties.lipschitz_penalty(seen.judge(point).overall, point).mean()
+        return self.weight * context.penalty * penalties.lipschitz_penalty(context.discriminate(point).overall, point).mean()
 
 
 class LatentConsistency(Regularizer):
@@ -165,31 +165,31 @@ class LatentConsistency(Regularizer):
 
         return torch.randn(count, generator.latent_dim)
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         import torch
 
         from atelier.losses import penalties
 
         with torch.no_grad():
-            moved = seen.paint(seen.latents + self.sigma * drawn)
-        return self.weight * penalties.mean_square_difference(seen.fake_verdict.logits, seen.judge(moved).logits)
+            moved = context.generate(context.latents + self.sigma * drawn)
+        return self.weight * penalties.mean_square_difference(context.fake_output.logits, context.discriminate(moved).logits)
 
 
 class LatentVariety(LatentConsistency):
     """The generator's half of zCR."""
 
-    key, players = "zcr_generator", ("generator",)
+    key, roles = "zcr_generator", ("generator",)
 
     weight: Weight = Field(
         description="latent consistency (zCR), generator: weight of the mean square difference of these images, which is to be "
         "large, usually 0.5"
     )
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
 
-        moved = seen.paint(seen.latents + self.sigma * drawn)
-        return -self.weight * penalties.mean_square_difference(seen.fake, moved)
+        moved = context.generate(context.latents + self.sigma * drawn)
+        return -self.weight * penalties.mean_square_difference(context.fake, moved)
 
 
 class LeCam(Regularizer):
@@ -203,26 +203,26 @@ class LeCam(Regularizer):
     def check(self, train: TrainSettings) -> None:
         if train.objective in ("wasserstein", "relativistic"):
             raise ValueError(
-                f"lecam compares D's logits with their running means, but {train.objective} leaves them free to drift together; "
+                f"lecam compares the logits with their running means, but {train.objective} leaves them free to drift together; "
                 "take lecam out of regularizers, or set objective: nonsaturating or hinge"
             )
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
 
-        assert seen.real_verdict is not None
-        real, fake = seen.real_verdict.overall, seen.fake_verdict.overall
-        if "lecam_real" not in seen.memory:  # the first step has nothing to compare with
+        assert context.real_output is not None
+        real, fake = context.real_output.overall, context.fake_output.overall
+        if "lecam_real" not in context.memory:  # the first step has nothing to compare with
             return real.new_zeros(())
-        return self.weight * penalties.lecam(real, fake, seen.memory["lecam_real"], seen.memory["lecam_fake"])
+        return self.weight * penalties.lecam(real, fake, context.memory["lecam_real"], context.memory["lecam_fake"])
 
-    def remember(self, memory: Memory, shown: dict[str, Tensor]) -> None:
+    def remember(self, memory: Memory, logged: dict[str, Tensor]) -> None:
         for side in ("real", "fake"):
-            remember(memory, f"lecam_{side}", shown[f"{side}_logits"], LECAM_DECAY)
+            remember(memory, f"lecam_{side}", logged[f"{side}_logits"], LECAM_DECAY)
 
 
 class PathLength(Regularizer):
-    key, players, lazy, needs = "path_length", ("generator",), True, "styles"
+    key, roles, lazy, needs = "path_length", ("generator",), True, "styles"
 
     weight: Weight = Field(description="weight of StyleGAN2's path length penalty at the start, usually 2")
 
@@ -232,41 +232,41 @@ class PathLength(Regularizer):
         side = generator.shape.resolution
         return torch.randn(count, generator.shape.channels, side, side)
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
 
-        code = seen.generator.code(seen.latents, seen.labels)
-        images = seen.generator.paint(code, seen.labels, seen.chance).float()
+        code = context.generator.code(context.latents, context.labels)
+        images = context.generator.synthesize(code, context.labels, context.noise).float()
         lengths = penalties.path_lengths(images, code, drawn)
-        seen.shown["path_length"] = lengths.detach()
-        mean = seen.memory.get("path_length", lengths.mean().detach())  # the first step has its own alone
-        return self.weight * seen.penalty * (lengths - mean).square().mean()
+        context.logged["path_length"] = lengths.detach()
+        mean = context.memory.get("path_length", lengths.mean().detach())  # the first step has its own alone
+        return self.weight * context.penalty * (lengths - mean).square().mean()
 
-    def remember(self, memory: Memory, shown: dict[str, Tensor]) -> None:
-        if "path_length" in shown:
-            remember(memory, "path_length", shown["path_length"], PATH_DECAY)
+    def remember(self, memory: Memory, logged: dict[str, Tensor]) -> None:
+        if "path_length" in logged:
+            remember(memory, "path_length", logged["path_length"], PATH_DECAY)
 
 
 class Orthogonal(Regularizer):
-    key, players = "orthogonal", ("generator",)
+    key, roles = "orthogonal", ("generator",)
 
     weight: Weight = Field(
         description="weight of the orthogonal regularization of the generator's weights, usually 0.0001 (biggan)"
     )
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         import torch
 
         from atelier.losses import penalties
 
-        with torch.autocast(seen.fake.device.type, enabled=False):
-            return self.weight * penalties.orthogonal(seen.generator)
+        with torch.autocast(context.fake.device.type, enabled=False):
+            return self.weight * penalties.orthogonal(context.generator)
 
 
 class Perceptual(Regularizer):
     """Generated and real images are to look alike, on the whole, to a pretrained network; each rank's part by itself."""
 
-    key, players = "perceptual", ("generator",)
+    key, roles = "perceptual", ("generator",)
 
     weight: Weight = Field(
         description="weight of the perceptual loss: how far a pretrained network's mean features of a batch of generated images "
@@ -290,38 +290,38 @@ class Perceptual(Regularizer):
             )
         return self
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         import torch
 
         from atelier.extractors import perceptual
 
-        perceive = _perception(self.network, self.weights, seen.fake.device)
+        perceive = _perception(self.network, self.weights, context.fake.device)
         with torch.no_grad():
-            wanted = perceive(seen.real)
-        return self.weight * perceptual.mean_difference(perceive(seen.fake), wanted)
+            wanted = perceive(context.real)
+        return self.weight * perceptual.mean_difference(perceive(context.fake), wanted)
 
 
 class Classification(Regularizer):
-    """AC-GAN (Odena et al. 2017, eq. 3): D names the classes of real and of generated images, G's images are to be recognised."""
+    """AC-GAN (Odena et al. 2017, eq. 3): the discriminator learns the classes, the generator to be recognized."""
 
-    key, players, needs = "classification", ("discriminator", "generator"), "auxiliary classifier"
+    key, roles, needs = "classification", ("discriminator", "generator"), "auxiliary classifier"
 
     weight: Weight = Field(
         description="weight of the auxiliary classifier's cross-entropy (model.conditioning: auxiliary), usually 1"
     )
 
-    def loss(self, seen: Seen, drawn: Tensor) -> Tensor:
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         import torch
 
-        verdicts = [verdict for verdict in (seen.real_verdict, seen.fake_verdict) if verdict is not None]
-        return self.weight * torch.stack([self._error(verdict, seen.labels) for verdict in verdicts]).sum()
+        outputs = [output for output in (context.real_output, context.fake_output) if output is not None]
+        return self.weight * torch.stack([self._error(output, context.labels) for output in outputs]).sum()
 
     @staticmethod
-    def _error(verdict: Verdict, labels: Tensor | None) -> Tensor:
+    def _error(output: DiscriminatorOutput, labels: Tensor | None) -> Tensor:
         from torch.nn.functional import cross_entropy
 
-        assert verdict.classes is not None and labels is not None
-        return cross_entropy(verdict.classes, labels)
+        assert output.classes is not None and labels is not None
+        return cross_entropy(output.classes, labels)
 
 
 @cache

@@ -11,7 +11,7 @@ from atelier.metrics.bias import FRECHET, of_real
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Measurement, MetricError
 
-FILE = "verdict.json"
+FILE, FILE_BEFORE = "acceptance.json", "verdict.json"  # the second until November 2026
 
 
 def distance(evaluation: Evaluation) -> Measurement | None:
@@ -35,18 +35,18 @@ def reason(evaluation: Evaluation, settings: EvaluateSettings) -> str:
 
 
 def write(folder: Path, reason: str) -> None:
-    """Writes verdict.json, with the reason to reject the generator or "", into an evaluation folder."""
-    atomic_write(folder / FILE, canonical_json({"usable": not reason, "objection": reason}))
+    """Writes acceptance.json into an evaluation folder; `reason` rejects the generator, "" accepts it."""
+    atomic_write(folder / FILE, canonical_json({"accepted": not reason, "reason": reason}))
 
 
 def read(folder: Path) -> str:
     """The reason in an evaluation folder, "" for an accepted generator. Raises MetricError for a missing or damaged file."""
+    before = not (folder / FILE).exists() and (folder / FILE_BEFORE).exists()
+    file, key = (folder / FILE_BEFORE, "objection") if before else (folder / FILE, "reason")
     try:
-        why = read_json(folder / FILE)["objection"]
+        why = read_json(file)[key]
         if not isinstance(why, str):
-            raise TypeError(f"objection is {reprlib.repr(why)}")
+            raise TypeError(f"{key} is {reprlib.repr(why)}")
         return why
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MetricError(
-            f"{folder / FILE}: cannot be read ({error}); evaluate again (dvc repro, or components.evaluate)"
-        ) from error
+        raise MetricError(f"{file}: cannot be read ({error}); evaluate again (dvc repro, or components.evaluate)") from error

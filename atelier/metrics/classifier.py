@@ -70,7 +70,7 @@ def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bo
     if len(dataset.classes) < 2:
         raise MetricError(
             f"evaluate.metrics: classifier needs images of at least two labelled classes and {dataset.folder} has "
-            f"{len(dataset.classes)}; take classifier out, or pack with data.labels: true"
+            f"{len(dataset.classes)}; take classifier out, or pack with data.NAME.labels: true"
         )
     test = dataset.manifest.splits["test"].count if dataset.split == "train" else 0
     held_out = f"{test} images of the test split" if test else f"1 in {CARVED} of {dataset.split}, drawn with seed {seed}"

@@ -27,7 +27,7 @@ class Shares:
 def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBORS) -> Shares:
     """Precision, recall, density and coverage of generated features [N, d] among real ones [M, d].
 
-    An image's ball reaches to its k-th nearest neighbour in its own set, and what lies on its rim is outside, as in the package
+    An image's ball reaches to its k-th nearest neighbor in its own set, and what lies on its rim is outside, as in the package
     prdc; but equal images are always inside, or a set with more than k copies of an image would not cover itself. Which pairs
     tie is the same on every machine (atelier.metrics.distances). The values depend on N and M: compare equal ones only. Raises
     MetricError on k images or fewer, or other widths.
@@ -62,7 +62,7 @@ def memorization(generated: np.ndarray, training: np.ndarray, held_out: np.ndarr
     _check(training, generated)
     _check(training, held_out)
     if not (len(generated) and len(training) and len(held_out)):
-        raise MetricError("memorised needs generated, training and held-out images; raise data.holdout (or target.holdout)")
+        raise MetricError("memorised needs generated, training and held-out images; raise data.NAME.holdout")
     limit = np.quantile(_nearest(held_out, training), RARE, method="lower")
     return _share(_nearest(generated, training) < limit)
 

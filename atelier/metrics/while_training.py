@@ -44,10 +44,7 @@ def measure_by_distance(
     of the first product) and "metrics" by name; of several products each name begins with its own.
     """
     imitated = {product.name: product.imitates for product in task.products}
-    evaluators = {
-        name: Evaluator(data[name], settings, cache, device, progress=False, ranks=ranks)
-        for name in dict.fromkeys(imitated.values())
-    }
+    evaluators = {name: Evaluator(data[name], settings, cache, device, ranks=ranks) for name in dict.fromkeys(imitated.values())}
     extractor = next(iter(evaluators.values())).extractor
     assert extractor is not None  # the distance needs one
     measured_by = {

@@ -179,7 +179,7 @@ def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generato
     settings = model_settings(info, folder)
     try:
         with torch.random.fork_rng(devices=[]):
-            generator, _ = zoo.build(settings, info.shape)
+            generator = zoo.generator(settings, info.shape, info.takes)
     except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"
         raise GeneratorError(f"{folder / INFO}: no network can be built from what it says ({why}); {REMEDY}") from error
@@ -208,7 +208,7 @@ def from_uint8(images: torch.Tensor) -> torch.Tensor:
 
 
 def at_once(resolution: int, most: int = 64) -> int:
-    """How many images of this side are painted at once: `most` up to 256 px, and beyond as many as fill the same memory."""
+    """How many images of this side are generated at once: `most` up to 256 px, and beyond as many as fill the same memory."""
     return max(1, most * 256**2 // max(resolution, 256) ** 2)
 
 

@@ -1,4 +1,4 @@
-"""A generator as one ONNX file that any ONNX runtime paints with, without PyTorch and without this package."""
+"""A generator as one ONNX file that any ONNX runtime runs, without PyTorch and without this package."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOW_TO_USE = (
 
 
 class ExportError(AtelierError):
-    """The generator cannot be written as ONNX, or what was written does not paint what PyTorch paints."""
+    """The generator cannot be written as ONNX, or what was written does not give what PyTorch gives."""
 
 
 class Clipped(nn.Module):
@@ -76,7 +76,7 @@ def export_onnx(checkpoint: Path, output: Path) -> float:
     deviation = _deviation(content, generator)
     if not deviation <= LARGEST_DEVIATION:  # neither does NaN pass
         raise ExportError(
-            f"{checkpoint}: ONNX Runtime paints values that differ from PyTorch's by {deviation:.1e}, more than "
+            f"{checkpoint}: ONNX Runtime gives values that differ from PyTorch's by {deviation:.1e}, more than "
             f"{LARGEST_DEVIATION:.0e}; check the checkpoint's weights (evaluate it), or use the checkpoint itself"
         )
     atomic_write(output, content)
@@ -146,8 +146,8 @@ def _deviation(content: bytes, generator: Generator) -> float:
         with torch.inference_mode():
             expected = Clipped(generator)(*inputs).numpy()
         given = {name: value.numpy() for name, value in zip(input_names(generator), inputs, strict=True)}
-        (painted,) = session.run([IMAGES], given)
-        found.append(np.abs(painted - expected).max())
+        (images,) = session.run([IMAGES], given)
+        found.append(np.abs(images - expected).max())
     return float(np.max(found))
 
 

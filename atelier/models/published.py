@@ -42,7 +42,7 @@ from atelier.networks.layers import ImageShape
 Tensors = dict[str, Tensor]
 IGNORED = re.compile(r"resample_filter$|Resampler\.Kernel$|mapping\.w_avg$")  # constants, and a mean that is computed anew
 ORIGINAL = "parametrizations.{}.original"
-TRAINED_WITH = {"mixing": 0.9, "discriminator": "residual", "group": 4}  # of stylegan2; nothing that is painted depends on it
+TRAINED_WITH = {"mixing": 0.9, "discriminator": "residual", "group": 4}  # of stylegan2; nothing that is generated depends on it
 
 
 class PublishedError(AtelierError):
@@ -222,7 +222,7 @@ def main() -> None:
     args = parser.parse_args()
     info = convert(args.weights, args.output, args.classes)
     labels = f", {len(info.classes)} classes" if info.conditional else ""
-    print(f"{args.output}: {info.model['architecture']}, {info.resolution} px, {info.channels} colours{labels}")
+    print(f"{args.output}: {info.model['architecture']}, {info.resolution} px, {info.channels} colors{labels}")
 
 
 if __name__ == "__main__":

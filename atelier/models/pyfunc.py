@@ -115,8 +115,8 @@ class ServedGenerator:
             if not _is_whole(seed) or int(seed) not in SEEDS:
                 raise _invalid(f"row {number}: seed is {_shown(seed)}; give {SEEDS_TEXT}")
             about[SEED] = int(seed)
-            chance = {name: kind for name, kind in self.info.takes.items() if kind.random}
-            drawn = {name: values[0] for name, values in draw(chance, 1, int(seed)).items()}
+            random = {name: kind for name, kind in self.info.takes.items() if kind.random}
+            drawn = {name: values[0] for name, values in draw(random, 1, int(seed)).items()}
         read: dict[str, torch.Tensor] = {}
         for name, kind in self.info.takes.items():
             column = kind.column(name)

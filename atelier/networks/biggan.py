@@ -1,4 +1,4 @@
-"""BigGAN: Brock, Donahue and Simonyan 2019; with a critic that judges at several scales (Wang et al. 2018, section 3.2).
+"""BigGAN: Brock, Donahue and Simonyan 2019; with a discriminator of several scales (Wang et al. 2018, section 3.2).
 
 The latent is cut into a part for the first layer and one for each block (hierarchical latents, section 3). A block's batch norms
 are conditioned by its part beside an embedding of the label that all blocks share. Every layer has spectral norm, and begins
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atelier.networks.biggan_settings import Settings
-from atelier.networks.layers import ClassEmbedding, Discriminator, ImageShape, Verdict, resolutions
+from atelier.networks.layers import ClassEmbedding, Discriminator, DiscriminatorOutput, ImageShape, resolutions
 from atelier.networks.residual import ResidualDiscriminator, ResidualGenerator, orthogonal, spectral
 
 THRESHOLD = 2.0  # beyond which truncation 1 would cut, did it not leave everything as it is
@@ -66,26 +66,27 @@ class BigGANGenerator(ResidualGenerator):
 
 
 class BigGANDiscriminator(Discriminator):
-    """A critic with weights of its own for each scale: the image, its half, its quarter. logits [N], or [N, scales]."""
+    """A discriminator with weights of its own for each scale: the image, its half, its quarter. logits [N], or [N, scales]."""
 
     def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         attention = shape.resolution // 2**settings.attention
         shapes = [ImageShape(shape.resolution // 2**scale, shape.channels, shape.classes) for scale in range(settings.scales)]
         width, widest = settings.width_discriminator, settings.widest_discriminator
+        # the name in files of weights
         self.critics = nn.ModuleList(ResidualDiscriminator(one, conditioning, width, widest, normed, attention) for one in shapes)
 
-    def stages(self) -> list[nn.Module]:
-        """Stage k of the critic of a smaller scale sees maps of half the side; they are frozen together."""
-        each = [critic.stages() for critic in self.critics]  # type: ignore[operator]
+    def freezable_stages(self) -> list[nn.Module]:
+        """Stages k of all scales, whose maps have half the side at each smaller one, are frozen together."""
+        each = [one.freezable_stages() for one in self.critics]  # type: ignore[operator]
         return [nn.ModuleList(stages[k] for stages in each if k < len(stages)) for k in range(len(each[0]))]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         logits = []
-        for critic in self.critics:
-            logits.append(critic(images, label).logits)
+        for one in self.critics:
+            logits.append(one(images, label).logits)
             images = F.avg_pool2d(images, 2)
-        return Verdict(logits[0] if len(logits) == 1 else torch.stack(logits, dim=1))
+        return DiscriminatorOutput(logits[0] if len(logits) == 1 else torch.stack(logits, dim=1))
 
 
 NETWORKS = BigGANGenerator, BigGANDiscriminator

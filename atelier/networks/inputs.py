@@ -59,7 +59,7 @@ class Given(BaseModel, ABC):
 
     @abstractmethod
     def draw(self, count: int, rng: torch.Generator, weights: np.ndarray | None = None) -> Tensor:
-        """[count, ...] of this input by chance; `weights` [classes] say how often each class comes."""
+        """[count, ...] of this input at random; `weights` [classes] say how often each class comes."""
 
     def said(self, tensor: Tensor, names: Sequence[str]) -> Any:
         """How a drawn value is told to the caller, None where the seed says it all."""

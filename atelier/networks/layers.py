@@ -1,4 +1,4 @@
-"""What every family shares: the two players' interface, label conditioning, resampling and scaled initialisation."""
+"""What every family shares: the interface of the two networks, label conditioning, resampling and scaled initialization."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from atelier.config.model import STAGES
 from atelier.errors import AtelierError
 from atelier.networks.inputs import Takes, of_latents
-from atelier.networks.modes import AGAIN, Again, is_on
+from atelier.networks.modes import RECOMPUTED, Recomputation, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
 LEAKY_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # He et al. 2015, section 2.2: keeps the variance through a leaky rectifier
@@ -30,14 +29,14 @@ class NetworkError(AtelierError):
 
 @dataclass(frozen=True)
 class ImageShape:
-    """Square images of `resolution` pixels a side and `channels` colours; `classes` labels, 0 for none."""
+    """Square images of `resolution` pixels a side and `channels` colors; `classes` labels, 0 for none."""
 
     resolution: int
     channels: int
     classes: int
 
 
-class Verdict(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator says of N images: logits [N], positive for real, or [N, scales] where it judges at several scales.
 
     `classes` are the scores [N, classes] of an auxiliary classifier (Odena et al. 2017), None without one.
@@ -52,34 +51,34 @@ class Verdict(NamedTuple):
         return self.logits if self.logits.ndim == 1 else self.logits.mean(dim=1)
 
 
-class Player(nn.Module):
-    """A network that learns: it hears of the progress, and may compute activations again instead of keeping them."""
+class Network(nn.Module):
+    """A network of a task: generator, discriminator or another. It may trade activations for computation."""
 
-    recomputed = False  # whether `passing` saves memory
+    activation_checkpointing = False
 
-    def passing(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
-        """part(*args), a stretch of the way through the network.
+    def checkpointed(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
+        """part(*args), a part of the forward pass.
 
-        With `recomputed` its activations are not kept for the backward pass but computed again there (Chen et al. 2016).
+        With `activation_checkpointing` the backward pass computes its activations again (Chen et al. 2016).
         """
-        if not (self.recomputed and torch.is_grad_enabled()):
+        if not (self.activation_checkpointing and torch.is_grad_enabled()):
             return part(*args)
-        contexts = nullcontext(), Again(self.as_now())
+        contexts = nullcontext(), Recomputation(self.frozen_spectral_state())
         found: Tensor = checkpoint(part, *args, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
         return found
 
-    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
-        """Makes what brings back, around a pass that is computed again, what `renew` has changed since now."""
+    def frozen_spectral_state(self) -> Callable[[], AbstractContextManager[None]]:
+        """Returns a maker of contexts in which the spectral norms have the vectors of now, for recomputation."""
         return nullcontext
 
     def advance(self, progress: float) -> None:
-        """Hears how much of the training is over, in [0, 1), before each step."""
+        """Called before each step with the share of the training that is over, in [0, 1)."""
 
-    def renew(self) -> None:
-        """Does before each pass in training what a compiled pass must not do: change what the pass before still needs."""
+    def power_iteration(self) -> None:
+        """Updates the vectors of spectral norms: called before each forward pass in training, outside torch.compile."""
 
 
-class Generator(Player):
+class Generator(Network):
     """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class."""
 
     info: Any  # what a loaded model says about itself; set by atelier.models.model
@@ -101,16 +100,16 @@ class Generator(Player):
 
 
 class LatentGenerator(Generator):
-    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, chance | None) -> [N, C, H, W], about [-1, 1].
+    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, noise | None) -> [N, C, H, W], about [-1, 1].
 
     The way is z -> code -> image. The code is what truncation, mixing and projection work on: the latent as it is, or what a
-    mapping or a cut into parts makes of it. `chance` [N, self.chance] are standard normal numbers that vary an image beside its
+    mapping or a cut into parts makes of it. `noise` [N, self.noise_dim] are standard normal numbers that vary an image beside its
     latent while training (noise, dropout, a second latent to mix with); without them the image is a function of latent and label.
 
     `shape.classes` is 0 for an unconditional generator, which ignores labels; a conditional one raises NetworkError without them.
     """
 
-    chance = 0
+    noise_dim = 0
 
     def __init__(self, latent_dim: int, shape: ImageShape) -> None:
         super().__init__()
@@ -125,16 +124,16 @@ class LatentGenerator(Generator):
         noise, label = inputs["noise"], inputs.get("label")
         if truncation is None:
             return self(noise, label)  # type: ignore[no-any-return]
-        return self.paint(self.truncate(self.code(noise, label), label, truncation[:, None, None]), label)
+        return self.synthesize(self.truncate(self.code(noise, label), label, truncation[:, None, None]), label)
 
-    def forward(self, z: Tensor, label: Tensor | None = None, chance: Tensor | None = None) -> Tensor:
-        return self.paint(self.code(z, label), label, chance)
+    def forward(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        return self.synthesize(self.code(z, label), label, noise)
 
     def code(self, z: Tensor, label: Tensor | None) -> Tensor:
         """[N, latent_dim] -> [N, parts, width]: a part for each group of layers, from the smallest feature map up."""
         return z[:, None]
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         """A code [N, parts, width] -> [N, C, H, W]."""
         raise NotImplementedError
 
@@ -145,16 +144,16 @@ class LatentGenerator(Generator):
         """
         return code * psi
 
-    def as_painted(self, images: Tensor) -> Tensor:
-        """Real images [N, C, H, W] with as much detail as the generator can paint now."""
+    def fade_real(self, images: Tensor) -> Tensor:
+        """Real images [N, C, H, W] with as much detail as the generator gives now: while a stage fades in, so do its pixels."""
         return images
 
 
-class Discriminator(Player):
-    """Images to verdicts: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> Verdict.
+class Discriminator(Network):
+    """Images to logits: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> DiscriminatorOutput.
 
     `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError
-    without them. Where the label is concatenated, `coloured` adds it to the images, which then have `colours` channels.
+    without them. Where the label is concatenated, `append_label_plane` makes it one of `in_channels` channels.
     """
 
     group = 1  # batches must be multiples of it
@@ -163,13 +162,13 @@ class Discriminator(Player):
         super().__init__()
         self.shape = shape
         self.plane = ClassPlane(shape) if shape.classes and conditioning == "concatenation" else None
-        self.colours = shape.channels + (self.plane is not None)
+        self.in_channels = shape.channels + (self.plane is not None)
 
-    def coloured(self, images: Tensor, label: Tensor | None) -> Tensor:
-        """[N, C, H, W] -> [N, colours, H, W]."""
+    def append_label_plane(self, images: Tensor, label: Tensor | None) -> Tensor:
+        """[N, C, H, W] -> [N, in_channels, H, W]."""
         return images if self.plane is None else torch.cat([images, self.plane(label).to(images.dtype)], dim=1)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         """The feature stages from the image side up, without the head: what FreezeD freezes (Mo et al. 2020, section 3)."""
         raise NotImplementedError
 
@@ -193,25 +192,44 @@ def class_rows(network: nn.Module) -> list[str]:
     return [key for name in names for part in parts if (key := f"{name}.{part}") in network.state_dict()]
 
 
+class _SumOfRanks(torch.autograd.Function):
+    """The sum over all ranks, and of the gradients likewise. PyTorch's own is deprecated; what replaces it there is private."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        return sum_of_ranks(gradients[0])
+
+
+def sum_of_ranks(tensor: Tensor) -> Tensor:
+    """The sum of this tensor over all ranks; differentiable more than once, as gradient penalties need."""
+    return _SumOfRanks.apply(tensor)  # type: ignore[no-any-return]
+
+
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm whose statistics are those of the batch of all ranks, so that ranks change rounding only.
 
-    The parts of gradient accumulation are normalised one by one, as everywhere. nn.SyncBatchNorm has no CPU.
+    The parts of gradient accumulation are normalized one by one, as everywhere. nn.SyncBatchNorm has no CPU.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
-            if self.training and is_on(AGAIN):  # the statistics have this batch already
+            if self.training and is_on(RECOMPUTED):  # the statistics have this batch already
                 mean, variance = self.running_mean.clone(), self.running_var.clone()  # type: ignore[union-attr]
                 return F.batch_norm(input, mean, variance, self.weight, self.bias, True, 0.0, self.eps)
             return super().forward(input)
         x, world = input.float(), dist.get_world_size()
-        mean = all_reduce(x.mean(dim=(0, 2, 3))) / world
-        centred = x - mean[:, None, None]
-        variance = all_reduce(centred.square().mean(dim=(0, 2, 3))) / world
-        if not is_on(AGAIN):
+        mean = sum_of_ranks(x.mean(dim=(0, 2, 3))) / world
+        centered = x - mean[:, None, None]
+        variance = sum_of_ranks(centered.square().mean(dim=(0, 2, 3))) / world
+        if not is_on(RECOMPUTED):
             self._remember(mean, variance, world * x.numel() // x.shape[1])
-        normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        normed = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             normed = normed * self.weight[:, None, None] + self.bias[:, None, None]
         return normed.to(input.dtype)
@@ -240,7 +258,7 @@ class LabelledLatent(nn.Module):
 
 
 class ClassPlane(nn.Module):
-    """label int64 [N] -> [N, 1, H, W]: a learned image for each class, seen as one more colour (Mirza and Osindero 2014)."""
+    """label int64 [N] -> [N, 1, H, W]: a learned image for each class, seen as one more color (Mirza and Osindero 2014)."""
 
     def __init__(self, shape: ImageShape) -> None:
         super().__init__()
@@ -268,7 +286,7 @@ def channels_last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-class Maps(nn.Unflatten):
+class Unflatten2d(nn.Unflatten):
     """[N, width * side * side] -> [N, width, side, side]."""
 
     def __init__(self, width: int, side: int) -> None:
@@ -278,13 +296,13 @@ class Maps(nn.Unflatten):
         return channels_last(super().forward(vectors))
 
 
-def leaving(maps: Tensor) -> Tensor:
+def channels_last_grad(maps: Tensor) -> Tensor:
     """Feature maps [N, C, H, W] on their way into a vector, so that their gradients return as `channels_last`, too."""
     return _Reversing.apply(maps)  # type: ignore[no-any-return]
 
 
 class Head(nn.Module):
-    """Features [N, width] to a Verdict: a linear unit, and what `conditioning` adds to it where there are classes.
+    """Features [N, width] to a DiscriminatorOutput: a linear unit, and what `conditioning` adds to it where there are classes.
 
     projection: the features projected on the label's embedding, logit = v(y) . f(x) + psi(f(x)) (Miyato and Koyama 2018,
     equation 3). auxiliary: the scores v(k) . f(x) of all classes k (Odena et al. 2017). concatenation: nothing, since the label
@@ -300,13 +318,13 @@ class Head(nn.Module):
         embedded = classes if conditioning != "concatenation" else 0
         self.embedding = wrap(scaled_init(ClassEmbedding(classes, width))) if embedded else None
 
-    def forward(self, features: Tensor, label: Tensor | None) -> Verdict:
+    def forward(self, features: Tensor, label: Tensor | None) -> DiscriminatorOutput:
         logits = self.linear(features).squeeze(1)
         if self.embedding is None:
-            return Verdict(logits)
+            return DiscriminatorOutput(logits)
         if self.auxiliary:
-            return Verdict(logits, F.linear(features, self.embedding.weight))  # type: ignore[arg-type]
-        return Verdict(logits + (features * self.embedding(label)).sum(dim=1))
+            return DiscriminatorOutput(logits, F.linear(features, self.embedding.weight))  # type: ignore[arg-type]
+        return DiscriminatorOutput(logits + (features * self.embedding(label)).sum(dim=1))
 
 
 def resolutions(resolution: int) -> list[int]:
@@ -316,14 +334,14 @@ def resolutions(resolution: int) -> list[int]:
         sides.insert(0, sides[0] // 2)
     if sides[0] not in (4, 7):
         allowed = ", ".join(map(str, STAGES))
-        raise NetworkError(f"data.resolution {resolution} is not 4 or 7 times a power of two; choose among {allowed}")
+        raise NetworkError(f"resolution {resolution} is not 4 or 7 times a power of two; choose among {allowed}")
     return sides
 
 
 def upsample(images: Tensor) -> Tensor:
     """[N, C, H, W] -> [N, C, 2H, 2W]: zeros inserted, then the filter [1, 3, 3, 1] / 4 along both axes, zeros outside.
 
-    That is bilinear interpolation between pixel centres (Huang et al. 2024, section 3.2; their code convolves the [1, 2, 1] it
+    That is bilinear interpolation between pixel centers (Huang et al. 2024, section 3.2; their code convolves the [1, 2, 1] it
     names with [1, 1]), and the transpose of `downsample` but for a factor of 4.
     """
     height, width = (2 * _filter(2 * side, 2, images).T for side in images.shape[2:])
@@ -331,19 +349,19 @@ def upsample(images: Tensor) -> Tensor:
 
 
 def downsample(images: Tensor) -> Tensor:
-    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centred between pixels, zeros outside."""
+    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centered between pixels, zeros outside."""
     height, width = (_filter(side, 2, images) for side in images.shape[2:])
     return _along_both(height, width, images)
 
 
 def smooth(images: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, C, H - 1, W - 1]: the filter of `downsample` between all neighbours."""
+    """[N, C, H, W] -> [N, C, H - 1, W - 1]: the filter of `downsample` between all neighbors."""
     height, width = (_filter(side, 1, images) for side in images.shape[2:])
     return _along_both(height, width, images)
 
 
 def _filter(side: int, step: int, like: Tensor) -> Tensor:
-    """[(side - 1) / step rounded up, side]: a row for each new pixel, a triangle around its centre between two old ones."""
+    """[(side - 1) / step rounded up, side]: a row for each new pixel, a triangle around its center between two old ones."""
     old, new = torch.arange(side, device=like.device), torch.arange(0, side - 1, step, device=like.device)
     return ((2 - (old - new[:, None] - 0.5).abs()).clamp(min=0) / 4).to(like.dtype)
 

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: the two players of Goodfellow et al. 2014, with leaky rectifiers for maxout and dropout."""
+"""Multilayer perceptrons: the two networks of Goodfellow et al. 2014, with leaky rectifiers for maxout and dropout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.networks.layers import SLOPE, Discriminator, Head, ImageShape, LabelledLatent, LatentGenerator, Verdict
+from atelier.networks.layers import SLOPE, Discriminator, DiscriminatorOutput, Head, ImageShape, LabelledLatent, LatentGenerator
 from atelier.networks.mlp_settings import Settings
 
 
@@ -22,7 +22,7 @@ class MLPGenerator(LatentGenerator):
             layers += [nn.Linear(inner, outer), nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], shape.channels * shape.resolution**2), nn.Tanh())
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         pixels = self.layers(self.input(code[:, 0], label))
         return pixels.unflatten(1, (self.shape.channels, self.shape.resolution, self.shape.resolution))
 
@@ -32,17 +32,17 @@ class MLPDiscriminator(Discriminator):
 
     def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
-        widths = [self.colours * shape.resolution**2, *reversed(settings.hidden)]
+        widths = [self.in_channels * shape.resolution**2, *reversed(settings.hidden)]
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Linear(inner, outer), nn.LeakyReLU(SLOPE)) for inner, outer in itertools.pairwise(widths)
         )
         self.head = Head(widths[-1], shape.classes, conditioning)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         return list(self.layers)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
-        features = self.coloured(images, label).flatten(1)
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
+        features = self.append_label_plane(images, label).flatten(1)
         for layer in self.layers:
             features = layer(features)
         return self.head(features, label)

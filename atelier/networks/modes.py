@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-TWICE, IMAGES_ALONE, AGAIN = "differentiated twice", "no weight gradients", "computed again"
+TWICE, IMAGES_ALONE, RECOMPUTED = "differentiated twice", "no weight gradients", "computed again"
 _on: set[str] = set()  # of the process: CUDA's backward passes run in threads of their own
 
 
@@ -35,22 +35,22 @@ def no_weight_gradients() -> AbstractContextManager[None]:
     return _while_on(IMAGES_ALONE)
 
 
-class Again(AbstractContextManager[None]):
-    """Around a pass that the backward pass computes again, once or, where gradients are differentiated, twice.
+class Recomputation(AbstractContextManager[None]):
+    """Around the recomputation of a pass, once or, where gradients are differentiated, twice.
 
-    It takes the way of the first pass: in its mode, and in what `as_then` brings about. (Of autocast torch.utils.checkpoint
-    takes care.)
+    The pass runs in the mode of the first one and in the context that `restored` makes. (torch.utils.checkpoint restores
+    autocast.)
     """
 
-    def __init__(self, as_then: Callable[[], AbstractContextManager[None]]) -> None:
-        self.twice, self.as_then = is_on(TWICE), as_then
+    def __init__(self, restored: Callable[[], AbstractContextManager[None]]) -> None:
+        self.twice, self.restored = is_on(TWICE), restored
         self.stack = ExitStack()
 
     def __enter__(self) -> None:
-        self.stack.enter_context(_while_on(AGAIN))
+        self.stack.enter_context(_while_on(RECOMPUTED))
         if self.twice:
             self.stack.enter_context(differentiated_twice())
-        self.stack.enter_context(self.as_then())
+        self.stack.enter_context(self.restored())
 
     def __exit__(self, *error: object) -> None:
         self.stack.close()

@@ -1,7 +1,7 @@
 """Progressive growing: Karras, Aila, Laine and Lehtinen 2018.
 
-Both players begin with the smallest feature map and grow by a stage at a time, each of which fades in. Here growth is a schedule
-of the training (`advance`); the level that is reached is part of the networks' state. The generator always paints images of
+Both networks begin with the smallest feature map and grow by a stage at a time, each of which fades in. Here growth is a schedule
+of the training (`advance`); the level that is reached is part of the networks' state. The generator always makes images of
 the full size, whose detail is that of its level; the discriminator averages them down to where it has grown.
 """
 
@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.networks.equalised import MinibatchStd, equalised, pixel_norm, widths
+from atelier.networks.equalized import MinibatchStd, equalized, pixel_norm, widths
 from atelier.networks.layers import (
     SLOPE,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LabelledLatent,
     LatentGenerator,
-    Maps,
-    Player,
-    Verdict,
-    leaving,
+    Network,
+    Unflatten2d,
+    channels_last_grad,
     resolutions,
 )
 from atelier.networks.progan_settings import Settings
@@ -34,7 +34,7 @@ GAIN = math.sqrt(2)  # He et al. 2015, as in section 4.1
 
 
 class Growth(nn.Module):
-    """How far a player has grown: `level` stages beyond the smallest, a fraction while one fades in. A new one is fully grown.
+    """How far a network has grown: `level` stages beyond the smallest, a fraction while one fades in. A new one is fully grown.
 
     The tensor is what a save holds; `stage` (the last that is computed) and `fading` follow from it and decide what is computed.
     """
@@ -69,8 +69,8 @@ class Growth(nn.Module):
         return self.level - (self.stage - 1)
 
 
-class Growing(Player):
-    """A player with a `growth`."""
+class Growing(Network):
+    """A network with a `growth`."""
 
     growth: Growth
 
@@ -79,7 +79,7 @@ class Growing(Player):
 
 
 class ProGANGenerator(Growing, LatentGenerator):
-    """normed latent -> linear, 3x3 -> (nearest neighbours doubled, 3x3, 3x3) a stage -> 1x1 to pixels; pixel norm after each."""
+    """normed latent -> linear, 3x3 -> (nearest neighbors doubled, 3x3, 3x3) a stage -> 1x1 to pixels; pixel norm after each."""
 
     def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:
         super().__init__(latent_dim, shape)
@@ -87,32 +87,32 @@ class ProGANGenerator(Growing, LatentGenerator):
         each = widths(self.sides, settings.width, settings.widest)
         self.growth = Growth(len(self.sides), settings.grown)
         self.input = LabelledLatent(latent_dim, shape.classes)
-        first = equalised(nn.Linear(self.input.width, each[0] * self.sides[0] ** 2), GAIN / 4)  # the authors' code divides by 4
-        self.first = nn.Sequential(first, Maps(each[0], self.sides[0]))
+        first = equalized(nn.Linear(self.input.width, each[0] * self.sides[0] ** 2), GAIN / 4)  # the authors' code divides by 4
+        self.first = nn.Sequential(first, Unflatten2d(each[0], self.sides[0]))
         self.stages = nn.ModuleList([nn.ModuleList([convolution(each[0], each[0])])])
         for inner, outer in itertools.pairwise(each):
             self.stages.append(nn.ModuleList([convolution(inner, outer), convolution(outer, outer)]))
-        self.pixels = nn.ModuleList(equalised(nn.Conv2d(width, shape.channels, 1)) for width in each)
+        self.pixels = nn.ModuleList(equalized(nn.Conv2d(width, shape.channels, 1)) for width in each)
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = normed(self.first, pixel_norm(self.input(code[:, 0], label)))
         growth, before = self.growth, x
         for index, stage in enumerate(self.stages[: growth.stage + 1]):
             before = x
             x = F.interpolate(x, scale_factor=2, mode="nearest") if index else x
             for layer in stage:  # type: ignore[attr-defined]
-                x = self.passing(normed, layer, x)
+                x = self.checkpointed(normed, layer, x)
         images = self._full_size(self.pixels[growth.stage](x))
         if growth.fading:
             images = torch.lerp(self._full_size(self.pixels[growth.stage - 1](before)), images, growth.fade.to(images.dtype))
         return images
 
-    def as_painted(self, images: Tensor) -> Tensor:
+    def fade_real(self, images: Tensor) -> Tensor:
         growth = self.growth
-        painted = self._full_size(_mean(images, self.sides[growth.stage]))
+        faded = self._full_size(_mean(images, self.sides[growth.stage]))
         if growth.fading:
-            painted = torch.lerp(self._full_size(_mean(images, self.sides[growth.stage - 1])), painted, growth.fade)
-        return painted
+            faded = torch.lerp(self._full_size(_mean(images, self.sides[growth.stage - 1])), faded, growth.fade)
+        return faded
 
     def _full_size(self, images: Tensor) -> Tensor:
         factor = self.shape.resolution // images.shape[3]
@@ -129,40 +129,40 @@ class ProGANDiscriminator(Growing, Discriminator):
         each = widths(self.sides, settings.width, settings.widest)
         self.growth = Growth(len(self.sides), settings.grown)
         # From the smallest map up, as they grow.
-        self.pixels = nn.ModuleList(equalised(nn.Conv2d(self.colours, width, 1), GAIN) for width in each)
+        self.pixels = nn.ModuleList(equalized(nn.Conv2d(self.in_channels, width, 1), GAIN) for width in each)
         self.deviation = MinibatchStd(settings.group)
         last = nn.ModuleList([convolution(each[0] + 1, each[0])])
         self.blocks = nn.ModuleList([last])
         for outer, inner in itertools.pairwise(each):
             self.blocks.append(nn.ModuleList([convolution(inner, inner), convolution(inner, outer)]))
-        self.last = equalised(nn.Linear(each[0] * self.sides[0] ** 2, each[0]), GAIN)
-        self.head = Head(each[0], shape.classes, conditioning, equalised)
+        self.last = equalized(nn.Linear(each[0] * self.sides[0] ** 2, each[0]), GAIN)
+        self.head = Head(each[0], shape.classes, conditioning, equalized)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         last = [self.pixels[0], self.blocks[0], self.last]
         later = zip(self.pixels[1:], self.blocks[1:], strict=True)
         return [nn.ModuleList(parts) for parts in (*reversed(list(later)), last)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
-        images, growth = self.coloured(images, label), self.growth
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
+        images, growth = self.append_label_plane(images, label), self.growth
         x = self._entered(images, growth.stage)
         for index in range(growth.stage, 0, -1):
             for layer in self.blocks[index]:  # type: ignore[attr-defined]
-                x = self.passing(leaky, layer, x)
+                x = self.checkpointed(leaky, layer, x)
             x = F.avg_pool2d(x, 2)
             if growth.fading and index == growth.stage:
                 x = torch.lerp(self._entered(images, index - 1), x, growth.fade.to(x.dtype))
         for layer in self.blocks[0]:  # type: ignore[attr-defined]
             x = leaky(layer, self.deviation(x))
-        return self.head(leaky(self.last, leaving(x).flatten(1)), label)
+        return self.head(leaky(self.last, channels_last_grad(x).flatten(1)), label)
 
     def _entered(self, images: Tensor, stage: int) -> Tensor:
         return leaky(self.pixels[stage], _mean(images, self.sides[stage]))
 
 
 def convolution(inner: int, outer: int) -> nn.Module:
-    """3x3, equalised."""
-    return equalised(nn.Conv2d(inner, outer, 3, padding=1), GAIN)
+    """3x3, equalized."""
+    return equalized(nn.Conv2d(inner, outer, 3, padding=1), GAIN)
 
 
 def leaky(layer: nn.Module, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """R3GAN: Huang, Gokaslan, Kuleshov and Tompkin 2024, "The GAN is dead; long live the GAN!", section 3 and appendix.
 
-A residual network without normalisation for either player, mirror images of each other. The stage of the smallest feature map
+Two residual networks without normalization, mirror images of each other. The stage of the smallest feature map
 grows from a learned basis, scaled by a linear map of the latent; each next stage begins with a resampling. Class embeddings are
-initialised as the paper's code does: as linear maps of one-hot vectors, hence with a fan in of the number of classes.
+initialized as the paper's code does: as linear maps of one-hot vectors, hence with a fan in of the number of classes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from atelier.networks.layers import (
     SLOPE,
     ClassEmbedding,
     Discriminator,
+    DiscriminatorOutput,
     ImageShape,
     LabelledLatent,
     LatentGenerator,
+    Network,
     NetworkError,
-    Player,
-    Verdict,
     channels_last,
+    channels_last_grad,
     downsample,
-    leaving,
     resolutions,
     scaled_init,
     upsample,
@@ -77,17 +77,17 @@ class DiscriminativeBasis(nn.Module):
         self.linear = scaled_init(nn.Linear(width, out, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear((leaving(features) * self.basis).sum(dim=(2, 3)))
+        return self.linear((channels_last_grad(features) * self.basis).sum(dim=(2, 3)))
 
 
-class Staged(Player):
-    """A player with residual blocks a stage."""
+class Staged(Network):
+    """A network with residual blocks a stage."""
 
     blocks: nn.ModuleList
 
     def _staged(self, stage: int, x: Tensor) -> Tensor:
         for block in self.blocks[stage]:  # type: ignore[attr-defined]
-            x = self.passing(block, x)
+            x = self.checkpointed(block, x)
         return x
 
 
@@ -104,7 +104,7 @@ class R3GANGenerator(Staged, LatentGenerator):
         self.blocks = nn.ModuleList(blocks(width, settings, depth) for width in widths)
         self.pixels = scaled_init(nn.Conv2d(widths[-1], shape.channels, 1, bias=False))
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = self._staged(0, self.basis(self.input(code[:, 0], label)))
         for index, change in enumerate(self.transitions, start=1):
             x = self._staged(index, upsample(change(x)))
@@ -130,17 +130,17 @@ class R3GANDiscriminator(Staged, Discriminator):
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, std=(shape.classes * embedded) ** -0.5)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         return [nn.ModuleList([entry, stage]) for entry, stage in zip(self.entries, self.blocks, strict=True)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
         x = self._staged(0, self.entries[0](images))
         for index, entry in enumerate(self.entries[1:], start=1):
             x = self._staged(index, entry(downsample(x)))
         features = self.basis(x)
         if self.embedding is None:
-            return Verdict(features.squeeze(1))
-        return Verdict((features * self.embedding(label)).sum(dim=1))
+            return DiscriminatorOutput(features.squeeze(1))
+        return DiscriminatorOutput((features * self.embedding(label)).sum(dim=1))
 
 
 def blocks(width: int, settings: Settings, depth: int) -> nn.Sequential:

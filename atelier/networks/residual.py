@@ -1,8 +1,8 @@
-"""Residual players with pre-activation blocks, as `resnet`, `sagan` and `biggan` have them.
+"""Residual networks with pre-activation blocks, as `resnet`, `sagan` and `biggan` have them.
 
 Miyato et al. 2018, appendix B.4 (blocks), spectral norm (section 2.1); Zhang et al. 2019, section 3 (self-attention); Miyato and
 Koyama 2018, appendix A (class-conditional batch norm). A family says how a layer begins, which layers have spectral norm, what
-conditions the batch norms and where the players attend.
+conditions the batch norms and where the networks attend.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from atelier.networks.layers import (
     BatchNorm,
     ClassEmbedding,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LatentGenerator,
-    Verdict,
     channels_last,
     resolutions,
 )
@@ -40,9 +40,9 @@ Condition = Callable[[int], nn.Module] | None
 
 
 class SpectralNorm(nn.Module):
-    """PyTorch's parametrisation, left alone by autocast: in bfloat16 the power iteration would not find the norm.
+    """PyTorch's parametrization, left alone by autocast: in bfloat16 the power iteration would not find the norm.
 
-    The vectors are renewed between the passes, not in them, and never in place: compiled, two passes before one backward pass
+    The vectors are updated between the passes, not in them, and never in place: compiled, two passes before one backward pass
     (of real and generated images) would share them.
     """
 
@@ -56,7 +56,7 @@ class SpectralNorm(nn.Module):
             return self.norm(weight)
 
     @torch.no_grad()
-    def renew(self, weight: Tensor) -> None:
+    def power_iteration(self, weight: Tensor) -> None:
         """One step of power iteration in training."""
         self.norm._u, self.norm._v = self.norm._u.clone(), self.norm._v.clone()
         self.norm.n_power_iterations = 1
@@ -67,7 +67,7 @@ class SpectralNorm(nn.Module):
 def spectral(layer: nn.Module) -> nn.Module:
     """Divides the layer's weight, a matrix of one row for each output, by its largest singular value (Miyato et al. 2018, eq. 8).
 
-    One step of power iteration before each pass in training (`renew`). It reads the weight alone: all ranks find the same.
+    `power_iteration` makes one step before each pass in training. It reads the weight alone: all ranks find the same.
     """
     parametrizations.spectral_norm(layer)
     stack: Any = layer.parametrizations["weight"]  # type: ignore[index]
@@ -75,20 +75,20 @@ def spectral(layer: nn.Module) -> nn.Module:
     return layer
 
 
-def renew(network: nn.Module) -> None:
-    """Renews the vectors of all spectral norms of a network."""
+def power_iteration(network: nn.Module) -> None:
+    """One step of power iteration for all spectral norms of a network."""
     for norm, weight in _norms(network):
-        norm.renew(weight)
+        norm.power_iteration(weight)
 
 
-def as_now(network: nn.Module) -> Callable[[], AbstractContextManager[None]]:
-    """Makes what has a pass see the vectors of now: it is computed again when those of another pass are in their place."""
-    then = [(norm.norm, norm.norm._u, norm.norm._v) for norm, _ in _norms(network)]
+def frozen_spectral_state(network: nn.Module) -> Callable[[], AbstractContextManager[None]]:
+    """Returns a maker of contexts in which a network's spectral norms have the vectors of now, for recomputation."""
+    frozen = [(norm.norm, norm.norm._u, norm.norm._v) for norm, _ in _norms(network)]
 
     @contextmanager
-    def seen() -> Iterator[None]:
-        since = [(norm, norm._u, norm._v) for norm, *_ in then]
-        for norm, u, v in then:
+    def restored() -> Iterator[None]:
+        since = [(norm, norm._u, norm._v) for norm, *_ in frozen]
+        for norm, u, v in frozen:
             norm._u, norm._v = u, v
         try:
             yield
@@ -96,7 +96,7 @@ def as_now(network: nn.Module) -> Callable[[], AbstractContextManager[None]]:
             for norm, u, v in since:
                 norm._u, norm._v = u, v
 
-    return seen
+    return restored
 
 
 def _norms(network: nn.Module) -> Iterator[tuple[SpectralNorm, Tensor]]:
@@ -152,9 +152,9 @@ def by_class(classes: int) -> Condition:
 
 
 class UpBlock(nn.Module):
-    """[N, inner, H, W] -> [N, outer, 2H, 2W]: two 3x3 convolutions beside a 1x1, nearest neighbours repeated.
+    """[N, inner, H, W] -> [N, outer, 2H, 2W]: two 3x3 convolutions beside a 1x1, nearest neighbors repeated.
 
-    While training, `chance` [N, outer] leaves out channels before the second convolution with probability `dropout`.
+    While training, `noise` [N, outer] leaves out channels before the second convolution with probability `dropout`.
     """
 
     def __init__(self, inner: int, outer: int, condition: Condition, layer: Layer, dropout: float = 0.0) -> None:
@@ -165,11 +165,11 @@ class UpBlock(nn.Module):
         self.skip = layer(Convolution(inner, outer, 1))
         self.dropout, self.threshold = dropout, NormalDist().inv_cdf(dropout) if dropout else -math.inf
 
-    def forward(self, x: Tensor, condition: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None, noise: Tensor | None = None) -> Tensor:
         y = self.first(_twice(F.relu(self.norms[0](x, condition))))
         y = F.relu(self.norms[1](y, condition))
-        if chance is not None:
-            y = y * ((chance > self.threshold) / (1 - self.dropout))[:, :, None, None].to(y.dtype)
+        if noise is not None:
+            y = y * ((noise > self.threshold) / (1 - self.dropout))[:, :, None, None].to(y.dtype)
         return self.second(y) + _twice(self.skip(x))
 
 
@@ -243,28 +243,28 @@ class ResidualGenerator(LatentGenerator):
         self.norm = BatchNorm(widths[-1])
         self.pixels = layer(Convolution(widths[-1], shape.channels, 3, padding=1))
         self.side, self.widths = sides[0], widths[1:]
-        self.chance = sum(self.widths) if dropout else 0
+        self.noise_dim = sum(self.widths) if dropout else 0
 
-    def renew(self) -> None:
+    def power_iteration(self) -> None:
         """Of the spectral norms."""
-        renew(self)
+        power_iteration(self)
 
-    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
+    def frozen_spectral_state(self) -> Callable[[], AbstractContextManager[None]]:
         """Of the spectral norms."""
-        return as_now(self)
+        return frozen_spectral_state(self)
 
     def conditions(self, code: Tensor, label: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
         """What enters the first layer, [N, entry], and what conditions the norms of each block."""
         return code[:, 0], [label] * len(self.blocks)
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         entry, conditions = self.conditions(code, label)
-        chances = [None] * len(self.widths) if chance is None else chance.split(self.widths, dim=1)
+        noises = [None] * len(self.widths) if noise is None else noise.split(self.widths, dim=1)
         x = channels_last(self.first(entry).unflatten(1, (-1, self.side, self.side)))
-        for index, (block, condition, part) in enumerate(zip(self.blocks, conditions, chances, strict=True)):
-            x = self.passing(block, x, condition, part)
+        for index, (block, condition, part) in enumerate(zip(self.blocks, conditions, noises, strict=True)):
+            x = self.checkpointed(block, x, condition, part)
             if self.attention is not None and index == self.attending:
-                x = self.passing(self.attention, x)
+                x = self.checkpointed(self.attention, x)
         return torch.tanh(self.pixels(F.relu(self.norm(x))))
 
 
@@ -279,27 +279,27 @@ class ResidualDiscriminator(Discriminator):
         sides = resolutions(shape.resolution)[-2::-1]
         widths = [min(width * 2**step, widest) for step in range(len(sides))]
         self.layers = nn.ModuleList()
-        for index, (inner, outer, side) in enumerate(zip([self.colours, *widths], widths, sides, strict=False)):
+        for index, (inner, outer, side) in enumerate(zip([self.in_channels, *widths], widths, sides, strict=False)):
             block = DownBlock(inner, outer, layer, pixels=index == 0)
             self.layers.append(nn.Sequential(block, SelfAttention(outer, layer)) if side == attention else block)
         self.layers.append(DownBlock(widths[-1], widths[-1], layer, halve=False))
         self.head = Head(widths[-1], shape.classes, conditioning, layer)
 
-    def renew(self) -> None:
+    def power_iteration(self) -> None:
         """Of the spectral norms."""
-        renew(self)
+        power_iteration(self)
 
-    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
+    def frozen_spectral_state(self) -> Callable[[], AbstractContextManager[None]]:
         """Of the spectral norms."""
-        return as_now(self)
+        return frozen_spectral_state(self)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         return list(self.layers)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
-        x = self.coloured(images, label)
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
+        x = self.append_label_plane(images, label)
         for layer in self.layers:
-            x = self.passing(layer, x)
+            x = self.checkpointed(layer, x)
         return self.head(F.relu(x).sum(dim=(2, 3)), label)
 
 

@@ -1,4 +1,4 @@
-"""SNGAN's residual players: Miyato et al. 2018, appendix B.4, with class-conditional batch norm (Miyato and Koyama 2018).
+"""SNGAN's residual networks: Miyato et al. 2018, appendix B.4, with class-conditional batch norm (Miyato and Koyama 2018).
 
 Spectral norm is in the discriminator alone. Dropout of the generator's channels varies its images in training.
 """

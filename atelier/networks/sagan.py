@@ -1,4 +1,4 @@
-"""SAGAN: Zhang, Goodfellow, Metaxas and Odena 2019. Self-attention and spectral norm in both players."""
+"""SAGAN: Zhang, Goodfellow, Metaxas and Odena 2019. Self-attention and spectral norm in both networks."""
 
 from __future__ import annotations
 

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, pixel_norm, widths
+from atelier.networks.equalized import EPSILON, MinibatchStd, equalized, leaky, pixel_norm, widths
 from atelier.networks.layers import (
     ClassEmbedding,
     Discriminator,
+    DiscriminatorOutput,
     Head,
     ImageShape,
     LatentGenerator,
-    Verdict,
+    channels_last_grad,
     downsample,
-    leaving,
     resolutions,
     smooth,
     upsample,
@@ -37,13 +37,13 @@ SHRINK = math.sqrt(0.5)  # of the sum of two branches, which keeps the variance
 
 
 class Mapping(nn.Module):
-    """z [N, dim] and label -> style w [N, dim]: both normalised, then leaky layers that learn slowly."""
+    """z [N, dim] and label -> style w [N, dim]: both normalized, then leaky layers that learn slowly."""
 
     def __init__(self, dim: int, classes: int, layers: int) -> None:
         super().__init__()
-        self.embedding = equalised(ClassEmbedding(classes, dim), gain=math.sqrt(dim)) if classes else None
+        self.embedding = equalized(ClassEmbedding(classes, dim), gain=math.sqrt(dim)) if classes else None
         inputs = [dim * (2 if classes else 1), *[dim] * (layers - 1)]
-        self.layers = nn.ModuleList(equalised(nn.Linear(inner, dim), rate=MAPPING_RATE) for inner in inputs)
+        self.layers = nn.ModuleList(equalized(nn.Linear(inner, dim), rate=MAPPING_RATE) for inner in inputs)
 
     def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
         x = pixel_norm(z)
@@ -63,9 +63,9 @@ class ModulatedConv(nn.Module):
 
     def __init__(self, inner: int, outer: int, side: int, dim: int, up: bool = False, demodulate: bool = True) -> None:
         super().__init__()
-        self.style = equalised(nn.Linear(dim, inner))
+        self.style = equalized(nn.Linear(dim, inner))
         nn.init.ones_(self.style.bias)
-        self.convolution = equalised(nn.Conv2d(inner, outer, side, padding=side // 2, bias=False))
+        self.convolution = equalized(nn.Conv2d(inner, outer, side, padding=side // 2, bias=False))
         self.up, self.demodulate = up, demodulate
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
@@ -117,42 +117,42 @@ class StyleGAN2Generator(LatentGenerator):
             self.layers.append(StyledLayer(outer, outer, side, latent_dim, False, random))
         self.skips = settings.generator == "skip"
         self.around = nn.ModuleList(
-            equalised(nn.Conv2d(a, b, 1, bias=False)) for a, b in itertools.pairwise(each) if not self.skips
+            equalized(nn.Conv2d(a, b, 1, bias=False)) for a, b in itertools.pairwise(each) if not self.skips
         )
-        painting = each if self.skips else each[-1:]
-        self.pixels = nn.ModuleList(ModulatedConv(a, shape.channels, 1, latent_dim, demodulate=False) for a in painting)
-        self.biases = nn.ParameterList(torch.zeros(shape.channels) for _ in painting)
+        to_pixels = each if self.skips else each[-1:]
+        self.pixels = nn.ModuleList(ModulatedConv(a, shape.channels, 1, latent_dim, demodulate=False) for a in to_pixels)
+        self.biases = nn.ParameterList(torch.zeros(shape.channels) for _ in to_pixels)
         self.parts = 2 * len(sides)
         self.mixing = settings.mixing
         self.noises = [side * side for side in (sides[0], *(side for side in sides[1:] for _ in range(2)))]
-        self.chance = (latent_dim + 2 if self.mixing else 0) + sum(self.noises)
+        self.noise_dim = (latent_dim + 2 if self.mixing else 0) + sum(self.noises)
 
-    def forward(self, z: Tensor, label: Tensor | None = None, chance: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         code = self.code(z, label)
-        if chance is not None and self.mixing:
-            code = self._mixed(code, label, chance)
-        return self.paint(code, label, chance)
+        if noise is not None and self.mixing:
+            code = self._mixed(code, label, noise)
+        return self.synthesize(code, label, noise)
 
     def code(self, z: Tensor, label: Tensor | None) -> Tensor:
         return self.mapping(z, label)[:, None].expand(-1, self.parts, -1)
 
-    def _mixed(self, code: Tensor, label: Tensor | None, chance: Tensor) -> Tensor:
+    def _mixed(self, code: Tensor, label: Tensor | None, noise: Tensor) -> Tensor:
         """With probability `mixing` another latent's style from a random layer on (Karras et al. 2019, section 3.1)."""
-        whether, where = torch.special.ndtr(chance[:, self.latent_dim : self.latent_dim + 2]).unbind(1)  # uniform
+        whether, where = torch.special.ndtr(noise[:, self.latent_dim : self.latent_dim + 2]).unbind(1)  # uniform
         first = torch.where(whether < self.mixing, 1 + (where * (self.parts - 1)).floor(), self.parts)
         own = torch.arange(self.parts, device=code.device) < first[:, None]
-        return torch.where(own[:, :, None], code, self.code(chance[:, : self.latent_dim], label))
+        return torch.where(own[:, :, None], code, self.code(noise[:, : self.latent_dim], label))
 
-    def paint(self, code: Tensor, label: Tensor | None, chance: Tensor | None = None) -> Tensor:
-        noises = [None] * len(self.noises) if chance is None else chance[:, -sum(self.noises) :].split(self.noises, dim=1)
+    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
+        noises = [None] * len(self.noises) if noise is None else noise[:, -sum(self.noises) :].split(self.noises, dim=1)
         styles = code.unbind(1)
         start = self.start.expand(code.shape[0], -1, -1, -1)  # of len(code) a trace would make a constant
-        x = self.passing(self.layers[0], start, styles[0], noises[0])
+        x = self.checkpointed(self.layers[0], start, styles[0], noises[0])
         images = self._pixels(0, x, styles[1]) if self.skips else None
         for stage in range(1, self.parts // 2):
             first, second = 2 * stage - 1, 2 * stage
-            y = self.passing(self.layers[first], x, styles[first], noises[first])
-            y = self.passing(self.layers[second], y, styles[second], noises[second])
+            y = self.checkpointed(self.layers[first], x, styles[first], noises[first])
+            y = self.checkpointed(self.layers[second], y, styles[second], noises[second])
             if images is not None:
                 x, images = y, upsample(images) + self._pixels(stage, y, styles[second + 1])
             else:
@@ -190,28 +190,28 @@ class StyleGAN2Discriminator(Discriminator):
         each = widths(sides, settings.width, settings.widest)[::-1]
         self.skips = settings.discriminator == "skip"
         entering = each if self.skips else each[:1]
-        self.pixels = nn.ModuleList(equalised(nn.Conv2d(self.colours, width, 1)) for width in entering)
+        self.pixels = nn.ModuleList(equalized(nn.Conv2d(self.in_channels, width, 1)) for width in entering)
         self.blocks = nn.ModuleList(DownBlock(a, b, residual=not self.skips) for a, b in itertools.pairwise(each))
         self.deviation = MinibatchStd(settings.group)
-        self.convolution = equalised(nn.Conv2d(each[-1] + 1, each[-1], 3, padding=1))
-        self.linear = equalised(nn.Linear(each[-1] * sides[0] ** 2, each[-1]))
-        self.head = Head(each[-1], shape.classes, conditioning, equalised)
+        self.convolution = equalized(nn.Conv2d(each[-1] + 1, each[-1], 3, padding=1))
+        self.linear = equalized(nn.Linear(each[-1] * sides[0] ** 2, each[-1]))
+        self.head = Head(each[-1], shape.classes, conditioning, equalized)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         last = nn.ModuleList([self.convolution, self.linear])
         each = [*self.blocks, last]
         return [nn.ModuleList([*self.pixels[index : index + 1], stage]) for index, stage in enumerate(each)]
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
-        images = self.coloured(images, label)
+    def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
+        images = self.append_label_plane(images, label)
         x = leaky(self.pixels[0](images))
         for index, block in enumerate(self.blocks, start=1):
-            x = self.passing(block, x)
+            x = self.checkpointed(block, x)
             if self.skips:
                 images = downsample(images)
                 x = x + leaky(self.pixels[index](images))
         x = leaky(self.convolution(self.deviation(x)))
-        return self.head(leaky(self.linear(leaving(x).flatten(1))), label)
+        return self.head(leaky(self.linear(channels_last_grad(x).flatten(1))), label)
 
 
 class DownBlock(nn.Module):
@@ -219,9 +219,9 @@ class DownBlock(nn.Module):
 
     def __init__(self, inner: int, outer: int, residual: bool) -> None:
         super().__init__()
-        self.first = equalised(nn.Conv2d(inner, inner, 3, padding=1))
-        self.second = equalised(nn.Conv2d(inner, outer, 3, stride=2))
-        self.around = equalised(nn.Conv2d(inner, outer, 1, bias=False)) if residual else None
+        self.first = equalized(nn.Conv2d(inner, inner, 3, padding=1))
+        self.second = equalized(nn.Conv2d(inner, outer, 3, stride=2))
+        self.around = equalized(nn.Conv2d(inner, outer, 1, bias=False)) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = leaky(self.second(smooth(F.pad(leaky(self.first(x)), (1, 1, 1, 1)))))

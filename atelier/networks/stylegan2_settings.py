@@ -20,7 +20,7 @@ class Settings(EqualizedSettings):
 
     mapping_layers: PositiveInt = Field(default=2, description="layers from the latent to the style")
     mixing: Share = Field(
-        default=0.0, description="share of the images that are painted with the styles of two latents, in training"
+        default=0.0, description="share of the images that are generated with the styles of two latents, in training"
     )
     generator: Form = Field(default="skip", description="form of the generator: skip (each stage adds to the image) or residual")
     discriminator: Form = Field(

@@ -42,12 +42,12 @@ class Origin:
 
     def parameters_of(self, info: GeneratorInfo) -> dict[str, Any]:
         """The parameters that rebuild a generator: where a sweep has tried others, those that it was really trained with."""
-        values = {section: dict(keys) for section, keys in self.parameters.items()}
+        values = {section: dict(keys) for section, keys in self.parameters.items() if keys is not None}
         if not values:
             return {}
         generation: dict[str, Any] | None = info.model_dump(mode="json")
         while generation:
-            section = "finetune" if generation.get("parent") else "train"
+            section = "finetune" if generation.get("parent") and "finetune" in values else "train"
             values["model"] |= generation["model"]
             values[section] |= generation["settings"]
             generation = None if section == "train" else _of_this_pipeline(generation["parent"])

@@ -16,8 +16,8 @@ from atelier.registry.versions import (
     ARTIFACT,
     GENERATOR_HASH,
     INFO_HASH,
-    PLAYERS_AT,
-    PLAYERS_HASH,
+    NETWORKS_AT,
+    NETWORKS_HASH,
     NotRegisteredError,
     check_ours,
     resolve,
@@ -26,13 +26,13 @@ from atelier.registry.versions import uri as uri_of
 from atelier.tracking import artifacts
 from atelier.tracking.client import client, explained, mask
 from atelier.tracking.place import TrackingError, database, store_is_missing, tracking_uri
-from atelier.training.checkpoint import PLAYERS
+from atelier.training.checkpoint import NETWORKS, NETWORKS_BEFORE
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 REGISTRY = "models:/"
-HASHES = {WEIGHTS: GENERATOR_HASH, INFO: INFO_HASH, PLAYERS: PLAYERS_HASH}
+HASHES = {WEIGHTS: GENERATOR_HASH, INFO: INFO_HASH, NETWORKS: NETWORKS_HASH, NETWORKS_BEFORE: NETWORKS_HASH}
 
 
 def copy_of(uri: str, cache: Path) -> Path:
@@ -40,19 +40,19 @@ def copy_of(uri: str, cache: Path) -> Path:
     return cache / "registered" / uri.removeprefix(REGISTRY).replace("/", "@")
 
 
-def located(where: Path | str, cache: Path, players: bool = True) -> Path:
+def located(where: Path | str, cache: Path, networks: bool = True) -> Path:
     """The folder of a checkpoint: `where` itself, or the copy of a registered generator (models:/...), fetched if it has to be.
 
     Raises as `load_checkpoint`.
     """
     uri = str(where)
-    return load_checkpoint(uri, copy_of(uri, cache), players) if uri.startswith(REGISTRY) else Path(where)
+    return load_checkpoint(uri, copy_of(uri, cache), networks) if uri.startswith(REGISTRY) else Path(where)
 
 
-def load_checkpoint(uri: str, output: Path, players: bool = True) -> Path:
-    """Fetches a registered generator with its players as the checkpoint folder `output`, and returns that.
+def load_checkpoint(uri: str, output: Path, networks: bool = True) -> Path:
+    """Fetches a registered generator with its networks as the checkpoint folder `output`, and returns that.
 
-    `uri` is models:/NAME@ALIAS or models:/NAME/VERSION. Without `players` the generator alone comes, which is all that sampling
+    `uri` is models:/NAME@ALIAS or models:/NAME/VERSION. Without `networks` the generator alone comes, which is all that sampling
     needs. Every file must have the hash that the registry noted and, where a verify key is configured, the signature of that key;
     before, nothing is at `output`. When it holds these files already they are checked, and nothing but the signature is fetched.
     Of what was logged only weights and JSON are taken, never its code. Raises TrackingError, SignatureError and WriteError.
@@ -60,7 +60,7 @@ def load_checkpoint(uri: str, output: Path, players: bool = True) -> Path:
     output = Path(output)
     version = resolve(uri)
     check_ours(version)
-    files = signing.WHOLE if players else signing.PAIR
+    files = _whole(version) if networks else signing.PAIR
     if all(_as_registered(version, file, output / file) for file in files):
         _verify(version, output, files, uri)
         return output
@@ -99,6 +99,11 @@ def check_signature(version: ModelVersion) -> None:
             load_checkpoint(uri_of(version), Path(scratch) / "checkpoint")
 
 
+def _whole(version: ModelVersion) -> tuple[str, ...]:
+    """The files of a version's checkpoint: its networks keep the name that they were registered and signed with."""
+    return signing.WHOLE_BEFORE if Path(version.tags[NETWORKS_AT]).name == NETWORKS_BEFORE else signing.WHOLE
+
+
 def _as_registered(version: ModelVersion, file: str, path: Path) -> bool:
     return path.is_file() and sha256_file(path) == version.tags[HASHES[file]]
 
@@ -135,8 +140,8 @@ def _download(version: ModelVersion, folder: Path, files: tuple[str, ...]) -> di
         _check_files(version)
         pair = Path(mlflow.artifacts.download_artifacts(f"{uri_of(version)}/data/{ARTIFACT}", dst_path=str(folder / "model")))
         paths = {file: pair / file for file in signing.PAIR}
-        if PLAYERS in files:
-            paths[PLAYERS] = _artifact(version, version.tags[PLAYERS_AT], folder / "training")
+        for file in set(files) - paths.keys():
+            paths[file] = _artifact(version, version.tags[NETWORKS_AT], folder / "training")
     return paths
 
 

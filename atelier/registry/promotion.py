@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from atelier.registry.register import Registration
     from atelier.tracking.step_run import StepRun
 
-VERDICT, REASON, WITHDRAWN, BY_HAND = "gate.verdict", "gate.reason", "gate.withdrawn", "gate.promoted_by_hand"
+OUTCOME, REASON, WITHDRAWN, BY_HAND = "gate.verdict", "gate.reason", "gate.withdrawn", "gate.promoted_by_hand"
 
 Measure = Callable[["ModelVersion"], None]
 
@@ -43,7 +43,7 @@ def judged(run: StepRun, registration: Registration, settings: GateSettings, mea
         check_signature(ledger.client.get_model_version(registration.name, str(registration.version)))
         decision = judge(ledger, registration.version, settings, measure_again)
         aliases = ledger.client.get_model_version(registration.name, str(registration.version)).aliases
-    return replace(registration, verdict=decision.outcome, reason=decision.reason, aliases=sorted(aliases))
+    return replace(registration, outcome=decision.outcome, reason=decision.reason, aliases=sorted(aliases))
 
 
 def judge(ledger: Ledger, number: int, settings: GateSettings, measure_again: Measure) -> Decision:
@@ -65,7 +65,7 @@ def judge(ledger: Ledger, number: int, settings: GateSettings, measure_again: Me
                 decision = decide(candidate, champion, settings)
                 if decision.outcome != "kept":
                     inputs = _inputs(candidate, champion, settings, decision, tried)
-                    tags = {VERDICT: decision.outcome, REASON: decision.reason}
+                    tags = {OUTCOME: decision.outcome, REASON: decision.reason}
                     moved = _moved(decision, candidate.version, aliases)
                     action = "promote" if decision.outcome == "promoted" else "refuse"
                     carry_out(ledger)(turn.record(action, candidate.version, decision.reason, moved, tags, inputs))

@@ -25,14 +25,14 @@ from atelier.registry.versions import (
     INFO_HASH,
     MEASUREMENT,
     MODEL_ID,
+    NETWORKS_AT,
+    NETWORKS_HASH,
     PARAMETERS_AT,
-    PLAYERS_AT,
-    PLAYERS_HASH,
     SERVED_CODE_HASH,
 )
 from atelier.tracking.client import check_reachable, client, explained, flatten
 from atelier.tracking.step_run import StepRun
-from atelier.training.checkpoint import PLAYERS
+from atelier.training.checkpoint import networks_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +46,7 @@ DESCRIPTION_LIMIT = 5000  # of characters in MLflow's column; PostgreSQL refuses
 class Registration:
     """A version of a registered generator. `created` is False when this checkpoint had been registered before.
 
-    `verdict` and `reason` are the gate's, and `aliases` what the version has since; "" and [] before.
+    `outcome` and `reason` are the gate's, and `aliases` what the version has since; "" and [] before.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Registration:
     created: bool
     sha256: str
     measurements: list[Measurement]
-    verdict: str = ""
+    outcome: str = ""
     reason: str = ""
     aliases: list[str] = field(default_factory=list)
 
@@ -103,17 +103,18 @@ def register(
 
 
 def write_summary(path: Path, registrations: Sequence[Registration]) -> None:
-    """registration.json: {"generators": [...]}, each with its version, verdict, aliases and measurements."""
+    """registration.json: {"generators": [...]}, each with its version, the gate's outcome, aliases and measurements."""
     atomic_write(path, canonical_json({"generators": [asdict(registration) for registration in registrations]}))
 
 
 def _hashes(checkpoint: Path, info: GeneratorInfo) -> dict[str, str]:
     """Tags by which a version is known again: its files and the code that serves it. Raises GeneratorError for damaged files."""
     hashes = {SERVED_CODE_HASH: bundle.code_hash(info.model["architecture"])}
-    for tag, file in ((GENERATOR_HASH, WEIGHTS), (INFO_HASH, INFO), (PLAYERS_HASH, PLAYERS)):
-        if not (checkpoint / file).is_file():
-            raise GeneratorError(f"{checkpoint / file}: missing; the registry keeps whole checkpoints (dvc pull, or train again)")
-        hashes[tag] = sha256_file(checkpoint / file) if file == INFO else check_weights(checkpoint / file, info)
+    files = {GENERATOR_HASH: checkpoint / WEIGHTS, INFO_HASH: checkpoint / INFO, NETWORKS_HASH: networks_in(checkpoint)}
+    for tag, file in files.items():
+        if not file.is_file():
+            raise GeneratorError(f"{file}: missing; the registry keeps whole checkpoints (dvc pull, or train again)")
+        hashes[tag] = sha256_file(file) if file.name == INFO else check_weights(file, info)
     return hashes
 
 
@@ -128,13 +129,14 @@ def _find(ledger: Ledger, hashes: dict[str, str]) -> ModelVersion | None:
 def _create(
     ledger: Ledger, run: StepRun, checkpoint: Path, info: GeneratorInfo, hashes: dict[str, str], origin: Origin
 ) -> tuple[ModelVersion, bool]:
-    """Logs model, players and parameters in the run and makes a version of them, with its tags from the first moment on.
+    """Logs model, networks and parameters in the run and makes a version of them, with its tags from the first moment on.
 
     Returns False with the version of another process that has registered the same checkpoint meanwhile.
     """
     client, name, short = ledger.client, ledger.name, hashes[GENERATOR_HASH][:12]
-    tags = {**ancestry.tags(client, run, checkpoint, info, origin), **hashes, PLAYERS_AT: f"training/{name}-{short}/{PLAYERS}"}
-    client.log_artifact(run.opened_id, str(checkpoint / PLAYERS), f"training/{name}-{short}")
+    networks, place = networks_in(checkpoint), f"training/{name}-{short}"
+    tags = {**ancestry.tags(client, run, checkpoint, info, origin), **hashes, NETWORKS_AT: f"{place}/{networks.name}"}
+    client.log_artifact(run.opened_id, str(networks), place)
     if parameters := origin.parameters_of(info):
         tags[PARAMETERS_AT] = f"parameters/{name}-{short}.json"
         client.log_text(run.opened_id, canonical_json(parameters), tags[PARAMETERS_AT])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from atelier.errors import AtelierError
 from atelier.io.files import read_json
 from atelier.models.model import INFO, WEIGHTS
-from atelier.training.checkpoint import PLAYERS
+from atelier.training.checkpoint import NETWORKS, NETWORKS_BEFORE, networks_in
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 SIGNING_KEY, PASSWORD, VERIFY_KEY = "ATELIER_SIGNING_KEY", "ATELIER_SIGNING_KEY_PASSWORD", "ATELIER_VERIFY_KEY"
 SIGNATURE_AT = "atelier.signature_at"  # tag: the folder of both signatures among the artifacts of the version's run
-PAIR, WHOLE = (WEIGHTS, INFO), (WEIGHTS, INFO, PLAYERS)
-# Two signatures, so that what serves a generator need not fetch its players; the second holds all three together.
-NAMES = {PAIR: "generator.sig", WHOLE: "checkpoint.sig"}
+PAIR, WHOLE, WHOLE_BEFORE = (WEIGHTS, INFO), (WEIGHTS, INFO, NETWORKS), (WEIGHTS, INFO, NETWORKS_BEFORE)
+# Two signatures, so that what serves a generator need not fetch its networks; the second holds all three together.
+NAMES = {PAIR: "generator.sig", WHOLE: "checkpoint.sig", WHOLE_BEFORE: "checkpoint.sig"}
 LONGEST_PATH = 150  # of a key; the shortest private key without its PEM lines is longer
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 MAKE_KEY = "make one with `openssl ecparam -name prime256v1 -genkey -noout -out key.pem`"
@@ -73,8 +73,8 @@ def signer() -> str | None:
 def sign(folder: Path, output: Path) -> list[Path]:
     """Signs the three files of a checkpoint folder and returns the signatures in `output`; [] without a signing key.
 
-    generator.sig signs generator.safetensors and generator.json, checkpoint.sig these with players.safetensors. They are Sigstore
-    bundles, which `model_signing verify key` reads as well. Raises SignatureError for a key that cannot be used.
+    generator.sig signs generator.safetensors and generator.json, checkpoint.sig these with networks.safetensors. They are
+    Sigstore bundles, which `model_signing verify key` reads as well. Raises SignatureError for a key that cannot be used.
     """
     if signer() is None:
         return []
@@ -82,9 +82,10 @@ def sign(folder: Path, output: Path) -> list[Path]:
 
     # The library hands the password on as it is, and bytes are what is needed there.
     config = Config().use_elliptic_key_signer(private_key=os.environ[SIGNING_KEY], password=_password())  # type: ignore[arg-type]
-    for files, name in NAMES.items():
-        config.set_hashing_config(_exactly(files)).sign(folder, output / name)
-    return [output / name for name in NAMES.values()]
+    signed = {output / NAMES[files]: files for files in (PAIR, (*PAIR, networks_in(folder).name))}
+    for signature, files in signed.items():
+        config.set_hashing_config(_exactly(files)).sign(folder, signature)
+    return list(signed)
 
 
 def attach(client: MlflowClient, version: ModelVersion, checkpoint: Path) -> None:
@@ -106,7 +107,7 @@ def attach(client: MlflowClient, version: ModelVersion, checkpoint: Path) -> Non
 def verify(folder: Path, signature: Path, files: tuple[str, ...], origin: str) -> None:
     """Raises SignatureError unless `signature` is the configured key's for exactly these files of the folder as they are.
 
-    `files` is PAIR or WHOLE, `origin` what an error calls the checkpoint. Other files in the folder are not verified.
+    `files` is PAIR, WHOLE or WHOLE_BEFORE, `origin` the checkpoint's name in an error. Other files of the folder are ignored.
     """
     from cryptography.exceptions import InvalidSignature
     from model_signing.verifying import Config

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-GENERATOR_HASH, PLAYERS_HASH, INFO_HASH = "atelier.generator_sha256", "atelier.players_sha256", "atelier.info_sha256"
+# Tags keep the names that the first versions have, by which versions are searched for.
+GENERATOR_HASH, NETWORKS_HASH, INFO_HASH = "atelier.generator_sha256", "atelier.players_sha256", "atelier.info_sha256"
 SERVED_CODE_HASH, CARD_HASH = "atelier.served_code_sha256", "atelier.card_sha256"
-PLAYERS_AT, MODEL_ID = "atelier.players_at", "atelier.model_id"
+NETWORKS_AT, MODEL_ID = "atelier.players_at", "atelier.model_id"
 PARAMETERS_AT = "atelier.parameters_at"
 ARTIFACT = "generator"  # folder of the generator's two files in a logged model
 MEASUREMENT = "measurement."  # + name: the number with its standard error and identity, as JSON
@@ -83,7 +84,7 @@ def existing(client: MlflowClient, name: str, number: int) -> ModelVersion | Non
 
 def check_ours(version: ModelVersion) -> None:
     """Raises TrackingError for a version that something else has registered."""
-    if not {GENERATOR_HASH, INFO_HASH, PLAYERS_HASH, PLAYERS_AT} <= version.tags.keys():
+    if not {GENERATOR_HASH, INFO_HASH, NETWORKS_HASH, NETWORKS_AT} <= version.tags.keys():
         raise TrackingError(
             f"{uri(version)} was not registered by Atelier: its hashes are not noted in its tags, "
             "so its weights cannot be checked"

@@ -64,12 +64,12 @@ PANELS = [
         (0, 1),
     ),
     Panel(
-        "What the critic tells apart",
-        "shares of pairs that it orders rightly, 0.5 is chance; training above held-out images: what it has memorised",
+        "AUC of the discriminator",
+        "shares of pairs that it orders rightly, 0.5 is chance; training above held-out images: what it has memorized",
         {
-            "separation": "real, generated",
-            "separation_held_out": "held-out, generated",
-            "overfitting": "training, held-out",
+            "auc_real_fake": "real, generated",
+            "auc_heldout_fake": "held-out, generated",
+            "auc_train_heldout": "training, held-out",
         },
         (0, 1),
     ),
@@ -82,8 +82,8 @@ PANELS = [
     ),
     Panel(
         "Balance",
-        "how the critic is held where it should be: less of its rate where it runs ahead, more steps where it falls behind",
-        {"critic_rate": "part of its rate", "critic_steps": "its steps for one of the generator"},
+        "how the discriminator is held at its target: a lower rate where it runs ahead, more steps where it falls behind",
+        {"discriminator_rate": "part of its rate", "critic_steps": "its steps for one of the generator"},
     ),
     Panel(
         "Gradient norms",
@@ -93,8 +93,8 @@ PANELS = [
     ),
     Panel(
         "Variety of a fixed batch",
-        "relative to real images, towards 0 it has collapsed: how much the images differ, of how many kinds they are",
-        {"diversity": "diversity", "kinds": "kinds"},
+        "relative to real images, towards 0 it has collapsed: how much the images differ, how many modes they cover",
+        {"diversity": "diversity", "mode_coverage": "mode coverage"},
     ),
     Panel("Speed", "images a second", {"images_per_second": "images a second"}),
 ]

@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("version", type=_version, metavar="VERSION", help="NAME@ALIAS or NAME/NUMBER, with or without models:/")
     made.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine alone)")
     made.add_argument("--port", type=_port, default=8080, help="default: 8080; 0 takes a free one")
-    made.add_argument("--device", default="cpu", help="where to paint: cpu, cuda, cuda:1, ... (default: cpu)")
+    made.add_argument("--device", default="cpu", help="device that generates: cpu, cuda, cuda:1, ... (default: cpu)")
     made.add_argument(
         "--poll", type=_positive, default=5.0, metavar="S", help="seconds between two looks at the registry (default: 5)"
     )
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     limits.add_argument(
         "--queue", type=_count, default=32, metavar="N",
-        help="requests that are painted or wait for it; beyond, 503 (default: 32)",
+        help="requests that run or wait; beyond, 503 (default: 32)",
     )  # fmt: skip
     limits.add_argument(
         "--body", type=_count, default=2**20, metavar="BYTES", help="length of a request; more is answered 413 (default: 1048576)"

@@ -20,7 +20,7 @@ from atelier.serving import requests, responses
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
 from atelier.serving.metrics import Measured, Metrics
-from atelier.serving.painter import Painter
+from atelier.serving.worker import ImageWorker
 
 BODY_SECONDS = 30.0  # in which a body has to arrive
 WAIT_SECONDS = 5  # after which a server without a model is worth another try
@@ -28,7 +28,7 @@ PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def application(follower: Follower, limits: Limits, metrics: Metrics) -> FastAPI:
-    """The ASGI application that paints with whatever version the follower has in use."""
+    """The ASGI application that generates with whatever version the follower has in use."""
     service = _Service(follower, limits, metrics)
     app = FastAPI(title="Atelier", openapi_url=None)  # its page of documentation loads scripts from elsewhere
     routes: dict[str, Callable[..., Any]] = {
@@ -50,7 +50,7 @@ def application(follower: Follower, limits: Limits, metrics: Metrics) -> FastAPI
 class _Service:
     def __init__(self, follower: Follower, limits: Limits, metrics: Metrics) -> None:
         self._follower, self._limits, self._metrics = follower, limits, metrics
-        self._painter = Painter(limits, metrics)
+        self._worker = ImageWorker(limits, metrics)
         environment = Environment(loader=PackageLoader("atelier.serving", "."), autoescape=True, undefined=StrictUndefined)
         self._page = environment.get_template("page.html.j2")
 
@@ -84,7 +84,7 @@ class _Service:
     async def image(self, request: Request) -> Response:
         champion = self._champion(request)
         (row,) = _rows(champion, [requests.of_query(request.query_params, champion.generator.info.classes)])
-        content = await self._painter.paint(1, lambda: responses.one(champion, row))
+        content = await self._worker.run(1, lambda: responses.one(champion, row))
         return _images(champion, content, requests.PNG)
 
     async def generate(self, request: Request) -> Response:
@@ -92,7 +92,7 @@ class _Service:
         champion = self._champion(request)
         form = requests.form(request.headers.get("accept", ""))
         rows = _rows(champion, requests.of_body(body, self._limits.images, champion.generator.columns))
-        content = await self._painter.paint(len(rows), lambda: responses.answer(champion, rows, form))
+        content = await self._worker.run(len(rows), lambda: responses.answer(champion, rows, form))
         return _images(champion, content, form)
 
     async def refused(self, request: Request, error: Any) -> Response:

@@ -33,7 +33,7 @@ LEAVING_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Champion:
-    """A version that is loaded and has painted: its address models:/NAME/VERSION, and `examples`, each PNG with its row."""
+    """A loaded version: its address models:/NAME/VERSION, and `examples`, each PNG with its row."""
 
     uri: str
     generator: ServedGenerator
@@ -122,7 +122,7 @@ class Follower:
         check_ours(version)
         uri = f"models:/{version.name}/{version.version}"
         folder = self._folder / f"{version.version}-{version.tags[GENERATOR_HASH][:12]}"
-        generator = ServedGenerator(load_checkpoint(uri, folder, players=False), self._device)
+        generator = ServedGenerator(load_checkpoint(uri, folder, networks=False), self._device)
         before, self.current = self.current, Champion(uri, generator, _examples(uri, generator))
         self._metrics.use(version.name, version.version, generator.generator.sha256)
         log.info("serving %s (weights %s)%s", uri, generator.generator.sha256[:12], f", was {before.uri}" if before else "")

@@ -28,8 +28,8 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self.images = Counter("atelier_images", "Images painted for requests", registry=self._registry)
-        self.inside = Gauge("atelier_requests_inside", "Requests that wait or are painted", registry=self._registry)
+        self.images = Counter("atelier_images", "Images generated for requests", registry=self._registry)
+        self.inside = Gauge("atelier_requests_inside", "Requests that wait or run", registry=self._registry)
         self.rejected = Counter(
             "atelier_rejected", "Requests answered without images, by reason", ["reason"], registry=self._registry
         )

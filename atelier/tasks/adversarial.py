@@ -34,7 +34,7 @@ class AdversarialTask(Task):
         return means | {
             "real_accuracy": (real > middle).float().mean(),
             "fake_accuracy": (fake < middle).float().mean(),
-            "separation": (torch.sign(real - fake).mean() + 1) / 2,
+            "auc_real_fake": (torch.sign(real - fake).mean() + 1) / 2,
             "realism": torch.sigmoid(fake - middle).mean(),
             "ada_signal": torch.sign(real - middle).mean(),
         }

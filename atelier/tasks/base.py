@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from atelier.config.model import ModelSettings
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import Player
+from atelier.networks.layers import Network
 from atelier.tasks.sampling import Sampling, SeededSampler
 
 Batch = dict[str, Tensor]
@@ -102,12 +102,13 @@ class Probe(Protocol):
 class Task(ABC):
     """Networks and losses of what is learnt. Networks are initialized from torch's global generator.
 
-    `updates` happen in this order. `memory` (running means) and `pools` (tensors by name, such as images of earlier steps) are,
-    with the networks, all that a loss depends on; they are saved with the run, and equal on all ranks. `undecided` is the loss of
-    a discriminator that says nothing, 0 where there is no such scale.
+    `sets` are named in train.data where there are several. `updates` happen in this order. `memory` (running means) and `pools`
+    (tensors by name, such as images of earlier steps) are, with the networks, all that a loss depends on; they are saved with the
+    run, and equal on all ranks. `undecided` is the loss of a discriminator that says nothing, 0 where there is no such scale.
     """
 
-    networks: dict[str, Player]
+    sets: ClassVar[tuple[str, ...]] = ("data",)  # that it learns from
+    networks: dict[str, Network]
     updates: tuple[Update, ...]
     products: tuple[Product, ...]
     sampling: ClassVar[Sampling] = SeededSampler  # what is measured of a product

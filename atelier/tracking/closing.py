@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 STATE, REASON = "atelier.pipeline_state", "atelier.pipeline_reason"
-OBJECTION = "atelier.objection"  # of a run that measured a generator: why it is rejected
+REJECTION = "atelier.objection"  # of a run that measured a generator: why it is rejected
 TAG_LENGTH = 5000  # MLflow's limit
 EXPERIMENTS = 1000  # that are searched for a pipeline's run; more than MLflow gives on one page
 # The words of kfp.local and of a run in Kubeflow's API, and those that the last task of a pipeline hears from Kubeflow Pipelines
@@ -143,5 +143,5 @@ def _ending(state: str, steps: dict[str, Run], last: Collection[str] | None) -> 
 
 def _closed(steps: dict[str, Run]) -> str:
     """The gate that kept the pipeline from its end, and why; empty where no generator is rejected."""
-    found = [f"{name} found {run.data.tags[OBJECTION]}" for name, run in steps.items() if OBJECTION in run.data.tags]
+    found = [f"{name} found {run.data.tags[REJECTION]}" for name, run in steps.items() if REJECTION in run.data.tags]
     return f"a gate closed, since a generator is rejected: {'; '.join(found)}" if found else ""

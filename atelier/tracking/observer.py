@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from atelier.tracking.step_run import StepRun
-from atelier.training.history import Observer, told
+from atelier.training.history import Observer, alarm_text
 
 ALARM = "atelier.alarm"
 
@@ -31,7 +31,7 @@ class MlflowObserver(Observer):
 
     def alarmed(self, alarm: dict[str, Any]) -> None:
         """What went wrong, as a tag of the run: the newest counts."""
-        self.run.set_tags({ALARM: told(alarm)})
+        self.run.set_tags({ALARM: alarm_text(alarm)})
 
     def picture(self, path: Path, images: int) -> None:
         """A grid of the fixed latents."""

@@ -1,4 +1,4 @@
-"""What does not come good by itself, rightly named: divergence, collapse and non-convergence."""
+"""Alarms: divergence, collapse and non-convergence, told from the curves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from atelier.config.training import TrainSettings
 from atelier.errors import AtelierError
-from atelier.training.diagnosis import FEW_KINDS, LATEST, MORE_VARIETY, SCATTERED, WON, in_hundred, latest
+from atelier.training.diagnosis import FEW_MODES, LATEST, MORE_VARIETY, SCATTERED, WON, latest
 
-HALF = 0.5  # share of the run so far over which a critic has to be wrong, or right, before it counts
+HALF = 0.5  # share of the run so far over which a discriminator has to be wrong, or right, before it counts
 POINTS = 8  # of the curves, before anything is made of their means
-HOPELESS = 5.0  # times the loss of an undecided critic
+HOPELESS = 5.0  # times the loss of an undecided discriminator
 WORSE = 1.5  # times the best distance, twice in a row
 BOTH = ("discriminator", "generator")
 SLOWER = "lower the learning rates"
@@ -29,7 +29,7 @@ class TrainingStopped(AtelierError):
 class Alarm:
     """Why a run will come to nothing. `kind` is its name; `fatal` if there is no sense in going on as it is.
 
-    `slower` are the players that would better learn at a lower rate.
+    `slower` are the roles of the updates whose learning rates had better be lower.
     """
 
     kind: str
@@ -46,15 +46,15 @@ def not_finite(name: str, value: float) -> Alarm:
 class Watch:
     """Looks for reasons to end a run in its history.
 
-    Divergence: gradients above `max_grad_norm`, a critic that does far worse than one that says nothing, or images that differ
-    more than real ones, as saturated ones do. Collapse: diversity under `min_diversity`, or kinds of images under `min_kinds`.
-    Non-convergence: a critic that keeps winning against a generator that has learnt little, or a distance that grows. What an
-    untrained network shows as well is judged from `armed_from` images on, and nothing for a tenth of the budget after an alarm.
-    The first reason found names it: a generator that a winning critic teaches nothing has few kinds too.
+    Divergence: gradients above `max_grad_norm`, a discriminator far worse than one whose logits are all 0, or images that differ
+    more than real ones, as saturated ones do. Collapse: diversity under `min_diversity`, or coverage under `min_mode_coverage`.
+    Non-convergence: a discriminator that keeps winning while the generator covers few modes, or a distance that grows. Curves
+    that look alike for untrained networks count from `armed_from` images on, and none for a tenth of the budget after an alarm.
+    The first reason names the alarm: a generator that learns nothing from a winning discriminator covers few modes too.
     """
 
     def __init__(self, settings: TrainSettings, undecided: float) -> None:
-        """`undecided` is the loss of a critic that says nothing; 0 where an objective has no scale (wasserstein)."""
+        """`undecided` is the loss of a discriminator whose logits are all 0; 0 where an objective has no scale (wasserstein)."""
         self.settings, self.undecided = settings, undecided
         self.armed_from = int(settings.evaluate_from * settings.images)
 
@@ -80,7 +80,7 @@ class Watch:
             or self._scattered(points)
             or self._lacks(points, "diversity", "differ {:.1%} as much as real ones")
             or self._won(points)
-            or self._lacks(points, "kinds", "are of {:.0%} as many kinds as real ones")
+            or self._lacks(points, "mode_coverage", "cover {:.0%} as many modes as real ones")
             or self._worse(measured[-2:], best)
         )
 
@@ -88,7 +88,9 @@ class Watch:
         loss = latest(points, "loss_discriminator", HALF)
         if loss is None or not loss > HOPELESS * self.undecided > 0:
             return None
-        text = f"the critic's loss is {loss:.3g}, though saying nothing would cost {self.undecided:.3g}: its steps are too long"
+        text = (
+            f"the discriminator's loss is {loss:.3g}, with logits of 0 it would be {self.undecided:.3g}: its steps are too long"
+        )
         return Alarm("divergence", f"{text}; {SLOWER}")
 
     def _scattered(self, points: Points) -> Alarm | None:
@@ -98,18 +100,18 @@ class Watch:
         text = f"the images of a fixed batch differ {value:.0%} as much as real ones, as noise and saturated images do"
         return Alarm("divergence", f"{text}; {SLOWER}")
 
-    def _lacks(self, points: Points, name: str, told: str) -> Alarm | None:
+    def _lacks(self, points: Points, name: str, observed: str) -> Alarm | None:
         value, least = latest(points, name), getattr(self.settings, f"min_{name}")
         if value is None or value >= least:
             return None
-        text = f"the images of a fixed batch {told.format(value)}, under min_{name} {least:g}"
+        text = f"the images of a fixed batch {observed.format(value)}, under min_{name} {least:g}"
         return Alarm("collapse", f"{text}; {MORE_VARIETY}")
 
     def _won(self, points: Points) -> Alarm | None:
-        value, kinds = latest(points, "separation", HALF), latest(points, "kinds")
-        if value is None or kinds is None or value <= WON or kinds >= FEW_KINDS:
+        value, coverage = latest(points, "auc_real_fake", HALF), latest(points, "mode_coverage")
+        if value is None or coverage is None or value <= WON or coverage >= FEW_MODES:
             return None
-        text = f"for half of the run the critic was right in {in_hundred(value)} pairs, and images are of few kinds ({kinds:.0%})"
+        text = f"for half of the run the discriminator was right in {value:.0%} of pairs, and mode coverage is {coverage:.0%}"
         return Alarm("non-convergence", f"{text}; lower lr_discriminator, or raise r1 and r2", slower=("discriminator",))
 
     def _worse(self, last: Sequence[float], best: float) -> Alarm | None:

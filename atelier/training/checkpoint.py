@@ -32,16 +32,23 @@ from atelier.networks.layers import class_rows
 from atelier.tasks.base import Task
 from atelier.training.learner import AVERAGE
 
-PLAYERS = "players.safetensors"
+NETWORKS, NETWORKS_BEFORE = "networks.safetensors", "players.safetensors"  # the second until November 2026
 SUMMARY = "summary.json"
 SHOWN = 10  # class names in a message
 FIRST_COLUMNS = ("images", "step")
+CURVES_BEFORE = {  # names of curves until November 2026
+    "separation": "auc_real_fake",
+    "separation_held_out": "auc_heldout_fake",
+    "overfitting": "auc_train_heldout",
+    "kinds": "mode_coverage",
+    "critic_rate": "discriminator_rate",
+}
 
 
 def export(best: Path, infos: Mapping[str, GeneratorInfo], history: dict[str, Any], grids: Path, output: Path) -> None:
     """Writes the checkpoint folder atomically from the best save of a run; of several products, a folder with the name of each.
 
-    generator.safetensors holds the moving average; players.safetensors the networks as they were at that moment, which
+    generator.safetensors holds the moving average; networks.safetensors the networks as they were at that moment, which
     fine-tuning goes on from. history.json holds the curves of the whole run, its measurements with their identity, and what
     it has cost; history.csv and evaluations.csv the same as tables, grids/ its pictures.
     """
@@ -50,12 +57,18 @@ def export(best: Path, infos: Mapping[str, GeneratorInfo], history: dict[str, An
             folder = aside if len(infos) == 1 else aside / name
             folder.mkdir(exist_ok=True)
             shutil.copyfile(best / f"{AVERAGE}{name}.safetensors", folder / WEIGHTS)
-            shutil.copyfile(best / "networks.safetensors", folder / PLAYERS)
+            shutil.copyfile(best / NETWORKS, folder / NETWORKS)
             write_info(folder, info)
             _write_history(folder, history, grids)
         info = next(iter(infos.values()))
         summary = {info.metric["identity"]["metric"]: info.metric["value"], "images_seen": info.images_seen}
         (aside / SUMMARY).write_text(canonical_json(summary), encoding="utf-8")
+
+
+def networks_in(folder: Path) -> Path:
+    """The file of all networks in a checkpoint folder, by the name that it has there."""
+    before = Path(folder) / NETWORKS_BEFORE
+    return before if before.is_file() else Path(folder) / NETWORKS
 
 
 def _write_history(folder: Path, history: dict[str, Any], grids: Path) -> None:
@@ -89,11 +102,11 @@ class Start:
         self.info = self._infos[0]
         hashes = []
         for one, info in zip(self._folders, self._infos, strict=True):
-            for name in (WEIGHTS, PLAYERS):
-                if not (one / name).is_file():
-                    raise GeneratorError(f"{one / name}: missing; fine-tuning needs the whole checkpoint folder (dvc pull)")
+            for file in (one / WEIGHTS, networks_in(one)):
+                if not file.is_file():
+                    raise GeneratorError(f"{file}: missing; fine-tuning needs the whole checkpoint folder (dvc pull)")
             hashes.append(check_weights(one / WEIGHTS, info))
-            check_weights(one / PLAYERS, info)
+            check_weights(networks_in(one), info)
         self._sha256 = dict(zip((one.name for one in self._folders), hashes, strict=True))
         self.sha256 = hashes[0] if len(hashes) == 1 else fingerprint(hashes)
 
@@ -115,7 +128,7 @@ class Start:
             if (images.resolution, images.channels) != (self.info.resolution, self.info.channels):
                 raise GeneratorError(
                     f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {self.folder} "
-                    f"paints {self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and "
+                    f"makes {self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and "
                     "channels"
                 )
 
@@ -125,7 +138,7 @@ class Start:
         Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row.
         Returns a remark where there are such new classes.
         """
-        networks = read_weights(self._folders[0] / PLAYERS)
+        networks = read_weights(networks_in(self._folders[0]))
         classes = next(iter(data.values())).classes
         for name, network in task.networks.items():
             own = {key.removeprefix(f"{name}."): v for key, v in networks.items() if key.startswith(f"{name}.")}
@@ -211,6 +224,7 @@ def read_history(folder: Path) -> dict[str, Any]:
     A measurement has its images, step, distance ("value"), the seconds that it took, other metrics and identities.
     An alarm has its images, kind, text and what was done. "compute" is what the training has cost (seconds on each kind of
     hardware, see clock.Clock). A checkpoint that was written before training recorded one of the last two has no such part.
+    Curves have the names of today.
     Raises OSError, and ValueError saying which part is not as training writes it.
     """
     values = read_json(Path(folder) / "history.json")
@@ -218,4 +232,5 @@ def read_history(folder: Path) -> dict[str, Any]:
         _History.model_validate(values)
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
-    return values
+    points = [{CURVES_BEFORE.get(name, name): value for name, value in point.items()} for point in values["points"]]
+    return {**values, "points": points}

@@ -1,4 +1,4 @@
-"""What a run tells of itself: its history, and all who hear of it."""
+"""The history of a run: curves, measurements and alarms, and the observers that are told of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from atelier.io.files import atomic_write
-from atelier.training.diagnosis import in_hundred, remarks
+from atelier.io.progress import Progress
+from atelier.training.diagnosis import remarks
 
 log = logging.getLogger("atelier.training")
 
 
 class Observer:
-    """Hears of what happens; every method may be left as it is."""
+    """Is called with the events of a run; every method does nothing by default."""
 
     def started(self, history: dict[str, Any]) -> None:
         """Training begins, or goes on with the history that it has."""
@@ -35,40 +34,40 @@ class Observer:
         """A picture (PNG) of the fixed latents was written."""
 
 
-class Chronicle:
-    """The history of a run, told to observers, the log and the progress bar by the first rank.
+class History:
+    """Keeps the history of a run; the first rank passes events on to observers, the log and the progress bar.
 
-    `history` is {"points": the curves, "evaluations": the measurements, "alarms": what went wrong and what was done, "compute":
+    `values` is {"points": the curves, "evaluations": the measurements, "alarms": what went wrong and what was done, "compute":
     what it has cost, see clock.Clock}; `best` is the evaluation with the lowest distance.
     """
 
     def __init__(self, grids: Path, observers: Sequence[Observer], first: bool) -> None:
         self.grids, self.observers, self.first = grids, observers if first else (), first
-        self.history: dict[str, Any] = {"points": [], "evaluations": [], "alarms": [], "compute": []}
+        self.values: dict[str, Any] = {"points": [], "evaluations": [], "alarms": [], "compute": []}
         self.best: dict[str, Any] | None = None
         self._warned: set[str] = set()
 
     def restore(self, history: dict[str, Any], best: dict[str, Any] | None) -> None:
         """Goes on with what a save has; histories of older saves have fewer parts."""
-        self.history, self.best = {**self.history, **history}, best
+        self.values, self.best = {**self.values, **history}, best
 
     def started(self) -> None:
         """Training begins or goes on."""
         for observer in self.observers:
-            observer.started(self.history)
+            observer.started(self.values)
 
-    def point(self, point: dict[str, float], shown: tqdm) -> None:
+    def point(self, point: dict[str, float], progress: Progress) -> None:
         """A point of the curves."""
-        self.history["points"].append(point)
-        shown.set_postfix_str(self._in_short(point))
+        self.values["points"].append(point)
+        progress.set_postfix_str(self._in_short(point))
         for observer in self.observers:
             observer.point(point)
 
     def warn(self) -> None:
-        """Logs what should be heeded, once of each kind."""
-        for remark in remarks(self.history["points"]) if self.first else []:
+        """Logs the remarks that warn, once of each kind."""
+        for remark in remarks(self.values["points"]) if self.first else []:
             if remark.warns and remark.about not in self._warned:
-                log.warning(f"{remark.text} ({self.history['points'][-1]['images']} images)")
+                log.warning(f"{remark.text} ({self.values['points'][-1]['images']} images)")
                 self._warned.add(remark.about)
 
     def evaluated(self, evaluation: dict[str, Any]) -> bool:
@@ -76,7 +75,7 @@ class Chronicle:
         improved = self.best is None or evaluation["value"] < self.best["value"]
         if improved:
             self.best = evaluation
-        self.history["evaluations"].append(evaluation)
+        self.values["evaluations"].append(evaluation)
         for observer in self.observers:
             observer.evaluated(evaluation)
         return improved
@@ -84,32 +83,32 @@ class Chronicle:
     def alarmed(self, images: int, kind: str, text: str, done: str) -> None:
         """An alarm, and what was done about it."""
         alarm = {"images": images, "kind": kind, "text": text, "done": done}
-        self.history["alarms"].append(alarm)
+        self.values["alarms"].append(alarm)
         if self.first:
-            log.warning(told(alarm))
+            log.warning(alarm_text(alarm))
         for observer in self.observers:
             observer.alarmed(alarm)
 
     def picture(self, images: int, png: bytes) -> None:
-        """What the fixed batch looks like now."""
+        """Keeps a preview."""
         path = self.grids / f"{images:09d}.png"
         atomic_write(path, png)
         for observer in self.observers:
             observer.picture(path, images)
 
     def _in_short(self, point: dict[str, float]) -> str:
-        """A point for the progress bar: losses, how often the critic is right, the best distance so far."""
+        """A point for the progress bar: losses, the AUC of real and generated images, the best distance so far."""
         losses = {name: value for name, value in point.items() if name.startswith("loss_")}
         parts = [f"{name.removeprefix('loss_')[0].upper()}={value:.3f}" for name, value in losses.items()]
-        if "separation" in point:
-            parts.append(f"D right in {in_hundred(point['separation'])}")
+        if "auc_real_fake" in point:
+            parts.append(f"AUC={point['auc_real_fake']:.2f}")
         if self.best:
             parts.append(f"distance {self.best['value']:.4g}")
         return ", ".join(parts)
 
 
-def told(alarm: dict[str, Any]) -> str:
-    """An alarm of the history in a line."""
+def alarm_text(alarm: dict[str, Any]) -> str:
+    """An alarm of the history as one line."""
     return f"{alarm['kind']} at {alarm['images']} images: {alarm['text']} ({alarm['done']})"
 
 

@@ -58,7 +58,7 @@ def run_key(
 
     What saves memory and changes rounding alone is no part of it, so that a run that did not fit goes on with less.
     """
-    saving = {"checkpointing"} if model.family.normalised else {"checkpointing", "accumulate"}
+    saving = {"checkpointing"} if model.family.normalized else {"checkpointing", "accumulate"}
     return fingerprint(
         {
             "task": name_of(task),
@@ -233,12 +233,12 @@ def _export(folder: RunFolder, best: Path, infos: dict[str, GeneratorInfo], hist
 
 def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str, Any]], dict[str, GeneratorInfo]]) -> str:
     """Exports the best checkpoint of a run that was stopped, and says where it is."""
-    best = trainer.chronicle.best
+    best = trainer.history.best
     if best is None:
         return "there was no measured checkpoint yet"
     kept = folder.path / "best"
     if trainer.ranks.first:
-        history = trainer.chronicle.history
+        history = trainer.history.values
         trainer.clock.add_to(history["compute"])
         _export(folder, folder.step(best["step"]), describe(best), history, kept)
     return f"its best checkpoint ({best['images']} images, distance {best['value']:.4g}) is kept in {kept}"

@@ -16,12 +16,10 @@ from typing import Any, NoReturn
 
 import torch
 from torch import nn
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.io.progress import bar
+from atelier.io.progress import Progress, above_bars, bar
 from atelier.losses.augment import AdaController
 from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_step
 from atelier.tasks.base import Logged, StepWeights, Task, Update
@@ -31,7 +29,7 @@ from atelier.training.balance import Balance
 from atelier.training.batches import Batches, FixedExamples
 from atelier.training.clock import Clock
 from atelier.training.distributed import Elsewhere, Ranks
-from atelier.training.history import Chronicle, Finished, Observer
+from atelier.training.history import Finished, History, Observer
 from atelier.training.learner import Learner
 from atelier.training.meters import Meter, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
@@ -39,7 +37,7 @@ from atelier.training.schedules import cosine
 
 log = logging.getLogger("atelier.training")
 
-CONTROL_STEPS, CONTROLLING = 4, ("ada_signal", "separation")
+CONTROL_STEPS, CONTROLLING = 4, ("ada_signal", "auc_real_fake")
 STOP_STEPS = 16
 ROLL_BACKS = 3
 WARNED_FROM = 128  # images, before which the curves say little
@@ -76,7 +74,7 @@ class Trainer:
         assert settings.precision != "auto"  # atelier.training.precision decides before the run has its key
         self.task, self.settings, self.folder = task, settings, folder
         self.measure, self.device, self.ranks = measure, device, ranks
-        self.chronicle = Chronicle(folder.grids, observers, ranks.first)
+        self.history = History(folder.grids, observers, ranks.first)
         self.learner = Learner(task, settings, device, ranks)
         self.batches = Batches(data, settings.seed, device)
         self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
@@ -96,35 +94,35 @@ class Trainer:
         newest = self.folder.newest()
         if newest is not None:
             self._restore(newest)
-        self.chronicle.started()
+        self.history.started()
         if newest is None:
-            self._picture()
+            self._preview()
             if self.settings.on_alarm == "roll_back" and self.ranks.first:
                 states.write(self.folder.start, *self._state())
         since, seconds = self.seen, time.monotonic()
-        with logging_redirect_tqdm(), self._progress() as shown:
+        with above_bars(), self._progress() as progress:
             while True:
                 if self._measurement_pending():
-                    if self._evaluate(shown, stop):
+                    if self._evaluate(stop):
                         self._save()
                     since, seconds = self.seen, time.monotonic()
                 if self.step == self.steps:
                     break
                 with naming_remedy(lambda: of_a_step(self.settings, self.task.normalized, self.folder.progress)):
                     self._step()
-                shown.update(self.settings.batch)
+                progress.update(self.settings.batch)
                 if self._due(self.settings.log_every):
                     speed = (self.seen - since) / (time.monotonic() - seconds)
-                    self._point(speed, shown)
+                    self._point(speed, progress)
                     since, seconds = self.seen, time.monotonic()
-                asked = self.ranks.world == 1 or self.step % STOP_STEPS == 0  # asking the others costs a wait for the GPU
-                stopping = asked and self.ranks.any(stop.received is not None, self.device)
+                together = self.ranks.world == 1 or self.step % STOP_STEPS == 0  # asking the others costs a wait for the GPU
+                stopping = together and self.ranks.any(stop.received is not None, self.device)
                 if stopping:
                     self._stop(stop)
                 if self._due(self.settings.save_every):
                     self._save()
                     since, seconds = self.seen, time.monotonic()
-        best, history = self.chronicle.best, self.chronicle.history
+        best, history = self.history.best, self.history.values
         assert best is not None  # the last step always measures
         self.clock.add_to(history["compute"])
         return Finished(self.folder.step(best["step"]), best, history)
@@ -146,7 +144,7 @@ class Trainer:
 
     @property
     def seen(self) -> int:
-        """Real images that the discriminator has been shown."""
+        """Real images that the training has seen."""
         return self.step * self.settings.batch
 
     def _due(self, every: int) -> bool:
@@ -156,11 +154,10 @@ class Trainer:
         """True where a measurement is due and was not made yet, be it by a run that was interrupted meanwhile."""
         ready = self.step > 0 and self.seen >= self.settings.evaluate_from * self.settings.images
         due = (ready and self._due(self.settings.evaluate_every)) or self.step == self.steps
-        return due and [one["step"] for one in self.chronicle.history["evaluations"][-1:]] != [self.step]
+        return due and [one["step"] for one in self.history.values["evaluations"][-1:]] != [self.step]
 
-    def _progress(self) -> tqdm:
-        total, smoothing = self.steps * self.settings.batch, 0.05
-        return bar("train", total, self.ranks.first, initial=self.seen, unit_scale=True, smoothing=smoothing)
+    def _progress(self) -> Progress:
+        return bar("train", self.steps * self.settings.batch, self.ranks.first, initial=self.seen)
 
     # --- a step
 
@@ -181,11 +178,11 @@ class Trainer:
             self.signal.reset()
 
     def _control(self, signals: dict[str, float], images: int) -> None:
-        """What the last steps say moves the augmentation and the balance, if chosen and if the task has such signals."""
+        """Updates the controllers of augmentation and balance by the signals of the last steps, where the task has them."""
         if self.settings.augment == "ada" and "ada_signal" in signals:
             self.ada.update(signals["ada_signal"], images)
-        if "separation" in signals:
-            self.balance.update(signals["separation"], images)
+        if "auc_real_fake" in signals:
+            self.balance.update(signals["auc_real_fake"], images)
 
     def _update(self, update: Update, stream: int, weights: StepWeights) -> None:
         """One optimizer step on the global batch: this rank's share of each of `accumulate` parts."""
@@ -219,8 +216,8 @@ class Trainer:
 
     # --- watching and measuring
 
-    def _point(self, images_per_second: float, shown: tqdm) -> None:
-        """Adds a point to the curves, and heeds what they show."""
+    def _point(self, images_per_second: float, progress: Progress) -> None:
+        """Adds a point to the curves, and raises or acts on an alarm."""
         means = self.meter.means()
         self.meter.reset()
         point = {
@@ -229,18 +226,18 @@ class Trainer:
             **means,
             "augment_p": self.augment_p if self.settings.augment != "none" else 0.0,
             **self.balance.point,
-            **self._look(),
+            **self._probed(),
             "images_per_second": images_per_second,
         }
         for name, value in point.items():
             if not math.isfinite(value):
                 self._heed(not_finite(name, value))
                 return
-        self.chronicle.point(point, shown)
-        if failing := self.watch.check(self.chronicle.history):
+        self.history.point(point, progress)
+        if failing := self.watch.check(self.history.values):
             self._heed(failing)
         elif self.seen >= max(self.watch.armed_from, WARNED_FROM):
-            self.chronicle.warn()
+            self.history.warn()
 
     def _heed(self, alarm: Alarm) -> None:
         """Does as `on_alarm` says. Raises TrainingStopped if the run is to end."""
@@ -248,9 +245,9 @@ class Trainer:
         done = "stopped"
         if action == "warn" and not alarm.fatal:
             done = "went on, as on_alarm says"
-        elif action == "roll_back" and len(self.chronicle.history["alarms"]) < ROLL_BACKS:
+        elif action == "roll_back" and len(self.history.values["alarms"]) < ROLL_BACKS:
             done = self._roll_back(alarm.slower) or done
-        self.chronicle.alarmed(self.seen, alarm.kind, alarm.text, done)
+        self.history.alarmed(self.seen, alarm.kind, alarm.text, done)
         if done == "stopped":
             raise TrainingStopped(f"{alarm.kind} at {self.seen} images: {alarm.text}")
 
@@ -260,7 +257,7 @@ class Trainer:
         The run goes on from there with what is left of its images: the step counts on, so that saves and schedules stay in order.
         Optimizers begin anew, as do the running means of regularizers.
         """
-        best = self.chronicle.best
+        best = self.history.best
         save = self.folder.step(best["step"]) if best else self.folder.start
         if not self.ranks.any(self.ranks.first and save.is_dir(), self.device):
             return ""
@@ -275,25 +272,24 @@ class Trainer:
         rates = " and ".join(f"lr_{role} at {factor:g} of what params.yaml says" for role, factor in scale.items())
         return f"rolled back to {best['images'] if best else 0} images, with {rates}"
 
-    def _look(self) -> dict[str, float]:
-        """What the first rank sees of the fixed images, on all ranks."""
-        found = self.probe.measure(self.averages) if self.ranks.first else dict.fromkeys(self.probe.curves, 0.0)
-        return {name: self.ranks.from_first(value, self.device) for name, value in found.items()}
+    def _probed(self) -> dict[str, float]:
+        """The probe's curves as the first rank measures them, on all ranks."""
+        curves = self.probe.measure(self.averages) if self.ranks.first else dict.fromkeys(self.probe.curves, 0.0)
+        return {name: self.ranks.from_first(value, self.device) for name, value in curves.items()}
 
-    def _evaluate(self, shown: tqdm, stop: StopSignal) -> bool:
+    def _evaluate(self, stop: StopSignal) -> bool:
         """Measures the averages; True if it is the best so far (the first of equals is).
 
         A signal meanwhile saves at once and raises Preempted: the time that is granted may be shorter than a measurement.
         """
         self._refuse_divergence()
         before = states.random_state(self.device)
-        shown.set_postfix_str("measuring")
         self.ranks.same_start(self.averages.values())  # running statistics differ: the first rank's are those that are saved
         watching = [one.register_forward_pre_hook(partial(_leave_when_stopped, stop)) for one in self.averages.values()]
-        found: dict[str, Any] = {}
+        details: dict[str, Any] = {}
         began = time.monotonic()
         try:
-            value, found = self.measure(self.averages)
+            value, details = self.measure(self.averages)
         except (_Left, Elsewhere):
             value = LEFT
         except OutOfMemory:
@@ -308,17 +304,17 @@ class Trainer:
         if value == LEFT:
             self._stop(stop)
         if self.ranks.first:
-            self._picture()
+            self._preview()
         if not math.isfinite(value):
             self._heed(not_finite("the measured distance", value))
             return False
         seconds = time.monotonic() - began
-        evaluation = {"images": self.seen, "step": self.step, "value": value, "seconds": seconds, **found}
-        return self.chronicle.evaluated(evaluation)
+        evaluation = {"images": self.seen, "step": self.step, "value": value, "seconds": seconds, **details}
+        return self.history.evaluated(evaluation)
 
-    def _picture(self) -> None:
-        """What the fixed batch looks like now."""
-        self.chronicle.picture(self.seen, self.probe.preview(self.averages))
+    def _preview(self) -> None:
+        """Keeps a preview of the fixed inputs."""
+        self.history.picture(self.seen, self.probe.preview(self.averages))
 
     # --- the state
 
@@ -330,7 +326,7 @@ class Trainer:
 
     def _state(self) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
         """All tensors by group, and all values."""
-        self.clock.add_to(self.chronicle.history["compute"])
+        self.clock.add_to(self.history.values["compute"])
         tensors = {**self.learner.tensors(), "random": states.random_state(self.device)}
         if self.task.pools:
             tensors["pools"] = self.task.pools
@@ -339,8 +335,8 @@ class Trainer:
             "rounding": states.rounding(self.settings.accumulate, self.device),
             "step": self.step,
             "images": self.seen,
-            "best": self.chronicle.best,
-            "history": self.chronicle.history,
+            "best": self.history.best,
+            "history": self.history.values,
             "lr_scale": self.learner.lr_scale,
             "ada": self.ada.state_dict(),
             "balance": self.balance.level,
@@ -362,7 +358,7 @@ class Trainer:
         self.learner.restore(tensors)
         states.restore_random_state(tensors["random"], self.device)
         self.step, self.learner.lr_scale = values["step"], values["lr_scale"]
-        self.chronicle.restore(values["history"], values["best"])
+        self.history.restore(values["history"], values["best"])
         self.ada.load_state_dict(values["ada"])
         self.balance.level = values["balance"]
         self.task.memory.update(values["memory"])

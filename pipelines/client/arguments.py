@@ -6,10 +6,9 @@ import argparse
 import datetime
 import os
 import re
-from pathlib import Path
 from typing import Any
 
-from pipelines import form
+from pipelines import options
 from pipelines.client.connection import Server, secret
 from pipelines.cluster import PipelineError
 from pipelines.project import load
@@ -28,10 +27,14 @@ def verb(commands: Any, name: str, about: str, description: str, command: Any) -
         "--namespace", default=os.environ.get("KFP_NAMESPACE") or "kubeflow", metavar="NAME",
         help="of your profile (or KFP_NAMESPACE; default: kubeflow, which is right where Kubeflow has no users)",
     )  # fmt: skip
-    group.add_argument("--token-file", type=Path, metavar="FILE", help="bearer token; read anew for each request (or KFP_TOKEN)")
-    group.add_argument("--session-file", type=Path, metavar="FILE", help="cookie of a login, as NAME=VALUE (or KFP_SESSION)")
     group.add_argument(
-        "--ca-file", type=Path, default=os.environ.get("SSL_CERT_FILE"), metavar="FILE",
+        "--token-file", type=options.here, metavar="FILE", help="bearer token; read anew for each request (or KFP_TOKEN)"
+    )
+    group.add_argument(
+        "--session-file", type=options.here, metavar="FILE", help="cookie of a login, as NAME=VALUE (or KFP_SESSION)"
+    )
+    group.add_argument(
+        "--ca-file", type=options.here, default=os.environ.get("SSL_CERT_FILE"), metavar="FILE",
         help="certificates to trust, PEM (or SSL_CERT_FILE)",
     )  # fmt: skip
     return result
@@ -55,7 +58,7 @@ def server_of(args: argparse.Namespace) -> Server:
 
 def experiment_name(args: argparse.Namespace) -> str:
     """The experiment in Kubeflow."""
-    return args.experiment or load(form.PARAMS).registry.experiment
+    return args.experiment or load().registry.experiment
 
 
 def id_of(given: str) -> str:

@@ -215,13 +215,16 @@ class Client:
             time.sleep(POLL_SECONDS)
 
 
-def run_entry(settings: ProjectSettings, cluster: Cluster, experiment_id: str, name: str | None) -> api.V2beta1Run:
-    """The run of the pipeline of `cluster` with the values of `settings`, as it is sent. Raises PipelineError."""
-    return api.V2beta1Run(**_job(settings, cluster, experiment_id, name))
+def run_entry(
+    settings: ProjectSettings, project: ProjectSettings, cluster: Cluster, experiment_id: str, name: str | None
+) -> api.V2beta1Run:
+    """The run of a project's pipeline on `cluster` with the values of `settings`, as it is sent. Raises PipelineError."""
+    return api.V2beta1Run(**_job(settings, project, cluster, experiment_id, name))
 
 
 def recurring_entry(
     settings: ProjectSettings,
+    project: ProjectSettings,
     cluster: Cluster,
     experiment_id: str,
     name: str | None,
@@ -231,7 +234,7 @@ def recurring_entry(
 ) -> api.V2beta1RecurringRun:
     """The recurring run of the pipeline, as it is sent. Raises PipelineError."""
     return api.V2beta1RecurringRun(
-        **_job(settings, cluster, experiment_id, name or f"{dag.NAME} {rhythm(trigger)}"),
+        **_job(settings, project, cluster, experiment_id, name or f"{dag.NAME} {rhythm(trigger)}"),
         trigger=trigger,
         mode=api.RecurringRunMode.ENABLE,
         max_concurrency=str(max_concurrency),
@@ -239,13 +242,15 @@ def recurring_entry(
     )
 
 
-def _job(settings: ProjectSettings, cluster: Cluster, experiment_id: str, name: str | None) -> dict[str, Any]:
+def _job(
+    settings: ProjectSettings, project: ProjectSettings, cluster: Cluster, experiment_id: str, name: str | None
+) -> dict[str, Any]:
     refuse_what_cannot_run(settings, cluster)
     return {
         "experiment_id": experiment_id,
         "display_name": name or f"{dag.NAME} {datetime.datetime.now():%Y-%m-%d %H-%M-%S}",
-        "pipeline_spec": specification(compiled(cluster)),
-        "runtime_config": api.V2beta1RuntimeConfig(parameters=form.filled(settings)),
+        "pipeline_spec": specification(compiled(cluster, project)),
+        "runtime_config": api.V2beta1RuntimeConfig(parameters=form.filled(settings, project)),
     }
 
 
@@ -309,12 +314,12 @@ def refuse_what_a_cluster_cannot_see(settings: ProjectSettings, cluster: Cluster
             "the cluster reads, and name them as NAME@sha256:... (docs/kubeflow.md says how). `run-local` needs none"
         )
     here: dict[str, Any] = {}
-    for section in ("data", "target"):
-        chosen = getattr(settings, section)
-        if chosen.source in LOCAL_SOURCES and section not in cluster.imports:
-            here[f"{section}.path"] = (chosen.path, f"put the images in a bucket and set {section}.source: s3")
-    if settings.finetune.init_from != "base" and not settings.finetune.init_from.startswith("models:/"):
-        here["finetune.init_from"] = (settings.finetune.init_from, "register it and write models:/NAME@alias")
+    for name, chosen in settings.data.items():
+        if chosen.source in LOCAL_SOURCES and f"data.{name}" not in cluster.imports:
+            here[f"data.{name}.path"] = (chosen.path, f"put the images in a bucket and set data.{name}.source: s3")
+    start = settings.finetune.init_from if settings.finetune else "base"
+    if start != "base" and not start.startswith("models:/"):
+        here["finetune.init_from"] = (start, "register it and write models:/NAME@alias")
     if settings.evaluate.weights not in ("packaged", "published"):
         here["evaluate.weights"] = (settings.evaluate.weights, "use packaged or published")
     if here:

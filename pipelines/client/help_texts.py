@@ -16,7 +16,7 @@ It ends with the table of registered generators, their reports, and the folder t
 
 examples:
   python -m pipelines run-local
-  python -m pipelines run-local --set data.source=folder --set data.path=data/raw/flowers
+  python -m pipelines run-local --set data.base.source=folder --set data.base.path=data/raw/flowers
 """
 
 SUBMIT = """\
@@ -42,9 +42,9 @@ examples:
 
 UPLOAD = """\
 Keeps the pipeline of your cluster there as a version, from which the UI starts runs (Pipelines, atelier, Create run) with the
-form that params.yaml gives. The first time it creates the pipeline. A version is what its YAML is: when the cluster has that very
-text, nothing is sent and its name is told. The default name is the git commit (with + after it when files differ from it) and
-the first eight digits of the YAML's SHA-256; both are the version's tags too.
+form that cluster.yaml asks for. The first time it creates the pipeline. A version is what its YAML is: when the cluster has
+that very text, nothing is sent and its name is told. The default name is the git commit (with + after it when files differ from
+it) and the first eight digits of the YAML's SHA-256; both are the version's tags too.
 
 example:
   python -m pipelines upload --host http://localhost:8080 --image registry.example/atelier@sha256:... --name 2026-12

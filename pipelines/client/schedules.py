@@ -8,13 +8,11 @@ from typing import Any
 
 import kfp_server_api as api
 
-from components import cli
 from pipelines import options
 from pipelines.client import arguments, calls, endings, help_texts, shown
 from pipelines.client.connection import ClusterError
 from pipelines.client.tasks import FINISHED, word
 from pipelines.cluster import PipelineError
-from pipelines.project import load
 
 STOP_SECONDS = 300.0  # that runs are given to end before their schedule is removed; a pod has 30 s
 
@@ -22,7 +20,8 @@ STOP_SECONDS = 300.0  # that runs are given to end before their schedule is remo
 def add(verbs: Any) -> None:
     """Adds the verbs to the subparsers of `schedule`."""
     creating = arguments.verb(verbs, "create", "repeat a run", help_texts.SCHEDULE, _create)
-    cli.add_settings(creating)
+    options.add_project(creating)
+    options.add_set(creating)
     options.add_cluster(creating)
     arguments.add_experiment(creating)
     creating.add_argument("--name", help="of the schedule (default: the pipeline's and when it runs)")
@@ -64,7 +63,7 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
 
 
 def _create(args: argparse.Namespace) -> None:
-    settings = load(args.params, args.set)
+    settings, project = options.entered(args)
     cluster = options.cluster(args, settings)
     calls.refuse_what_cannot_run(settings, cluster)
     if args.start and args.end and args.end <= args.start:
@@ -77,7 +76,9 @@ def _create(args: argparse.Namespace) -> None:
     server = arguments.server_of(args)
     to = calls.Client(server)
     experiment = to.experiment_made(args.experiment or settings.registry.experiment).experiment_id
-    entry = calls.recurring_entry(settings, cluster, experiment, args.name, trigger, args.max_concurrency, args.no_catch_up)
+    entry = calls.recurring_entry(
+        settings, project, cluster, experiment, args.name, trigger, args.max_concurrency, args.no_catch_up
+    )
     made = to.schedule(entry)
     print(f"{entry.display_name}: {calls.rhythm(trigger)}{' (UTC unless the cluster says otherwise)' if args.cron else ''}")
     print(server.page(f"recurringrun/details/{made}"))

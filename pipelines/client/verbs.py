@@ -13,12 +13,11 @@ from urllib.parse import urlencode
 
 import kfp_server_api as api
 
-from components import cli
 from pipelines import form, options
 from pipelines.client import arguments, calls, endings, help_texts, pods, schedules, shown, tasks
 from pipelines.client.connection import Absent, ClusterError, Server
 from pipelines.cluster import PipelineError
-from pipelines.project import ProjectSettings, load
+from pipelines.project import ProjectSettings
 
 
 class RunFailed(ClusterError):
@@ -28,7 +27,8 @@ class RunFailed(ClusterError):
 def add(commands: Any) -> None:
     """Adds the verbs to the subparsers of the command line."""
     submitting = arguments.verb(commands, "submit", "start a run on a cluster", help_texts.SUBMIT, _submit)
-    cli.add_settings(submitting)
+    options.add_project(submitting)
+    options.add_set(submitting)
     options.add_cluster(submitting)
     arguments.add_experiment(submitting)
     submitting.add_argument("--name", help="of the run (default: the pipeline's and the time)")
@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     _add_timeout(submitting)
 
     uploading = arguments.verb(commands, "upload", "keep the pipeline on a cluster, as a version", help_texts.UPLOAD, _upload)
+    options.add_project(uploading)
     options.add_cluster(uploading)
     uploading.add_argument("--name", help="of the version (default: git commit and a hash of the YAML)")
     uploading.add_argument("--description", default="", metavar="TEXT", help="of the version")
@@ -70,21 +71,21 @@ def _add_timeout(parser: argparse.ArgumentParser) -> None:
 
 
 def _submit(args: argparse.Namespace) -> None:
-    settings = load(args.params, args.set)
+    settings, project = options.entered(args)
     cluster = options.cluster(args, settings)
     server, experiment = arguments.server_of(args), args.experiment or settings.registry.experiment
     if args.dry_run:
-        entry = calls.run_entry(settings, cluster, f"<id of experiment {experiment}>", args.name)
-        return _show_requests(server, experiment, entry, settings)
+        entry = calls.run_entry(settings, project, cluster, f"<id of experiment {experiment}>", args.name)
+        return _show_requests(server, experiment, entry, project)
     calls.refuse_what_cannot_run(settings, cluster)
     to = calls.Client(server)
-    run = to.submit(calls.run_entry(settings, cluster, to.experiment_made(experiment).experiment_id, args.name))
+    run = to.submit(calls.run_entry(settings, project, cluster, to.experiment_made(experiment).experiment_id, args.name))
     print(server.page(f"runs/details/{run}"))
     if args.wait:
         _follow(to, run, args.timeout)
 
 
-def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, settings: ProjectSettings) -> None:
+def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, project: ProjectSettings) -> None:
     """What `submit` would send, on stdout; what stands out in it, on stderr."""
     to = calls.Client(server)
     base = f"{server.host}/apis/v2beta1"
@@ -96,7 +97,7 @@ def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, setti
         print(line)
         if body is not None:
             print(json.dumps(to.api.sanitize_for_serialization(body), indent=2, ensure_ascii=False))
-    given, defaults = form.filled(settings), {leaf.name: leaf.default for leaf in form.leaves().values()}
+    given, defaults = entry.runtime_config.parameters, form.filled(project, project)
     changed = [f"{name}: {defaults[name]!r} -> {value!r}" for name, value in given.items() if value != defaults[name]]
     specification = json.dumps(entry.pipeline_spec)
     images = sorted(set(re.findall(r"[\w./:-]+@sha256:[0-9a-f]{64}", specification)))
@@ -114,18 +115,18 @@ def _show_requests(server: Server, experiment: str, entry: api.V2beta1Run, setti
 
 
 def _upload(args: argparse.Namespace) -> None:
-    server, settings = arguments.server_of(args), load(form.PARAMS)
+    server, (settings, project) = arguments.server_of(args), options.entered(args)
     cluster = options.cluster(args, settings)
     calls.refuse_what_cannot_run(settings, cluster)
-    version = calls.Client(server).upload(calls.compiled(cluster), _commit(), args.name, args.description)
+    version = calls.Client(server).upload(calls.compiled(cluster, project), _commit(), args.name, args.description)
     print(f"{'uploaded' if version.new else 'is there already, byte for byte'}: version {version.name}")
     print(server.page(f"pipelines/details/{version.pipeline_id}/version/{version.version_id}"))
 
 
 def _commit() -> str:
-    """The short commit of this project's clone, "+" after it when files differ; "no-git" in a copy without history."""
+    """The short commit of the project's clone, "+" after it when files differ; "no-git" in a copy without history."""
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, cwd=form.PARAMS.parent, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else "no-git"
 
 

@@ -1,9 +1,9 @@
 """The files of a TrainJob in S3: what the launching task and the nodes, which share no disk, hand to each other.
 
-Below the job's prefix are the folders `data`, `base` (of fine-tuning) and `checkpoint`, and notes in JSON: `job` says what to
-train and indexes the first two, `alive` changes as long as somebody waits for the end, `failed` holds the error that ended the
-training, `checkpoint` indexes the folder of that name and is written last. An index maps a file's path in its folder to its size
-in bytes and its sha256.
+Below the job's prefix are the folders `data_0` (and so on, of several sets), `base` (of fine-tuning) and `checkpoint`, and notes
+in JSON: `job` says what to train and indexes all but the last, `alive` changes as long as somebody waits for the end, `failed`
+holds the error that ended the training, `checkpoint` indexes the folder of that name and is written last. An index maps a file's
+path in its folder to its size in bytes and its sha256.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -40,6 +41,8 @@ class TrainJob:
         from kubeflow.trainer.constants import constants
         from kubernetes.config import ConfigException
 
+        # It warns, with all of the server's answer, where a ConfigMap may not be read that nothing here needs.
+        logging.getLogger("kubeflow.trainer.backends.kubernetes.backend").setLevel(logging.ERROR)
         self.name = name
         self.there = False
         self._constants = constants

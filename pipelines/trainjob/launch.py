@@ -25,13 +25,16 @@ from atelier.io.storage import StorageError
 from atelier.models.model import INFO, GeneratorInfo, read_info
 from atelier.tracking.provenance import pipeline_key
 from components.train import BASE as FROM_BASE
-from pipelines.environment import IMAGE, SECRETS, SHARED_MEMORY, TRACKING
+from pipelines import environment
+from pipelines.environment import IMAGE, LOGIN, SECRETS, SERVICE_ACCOUNT, SHARED_MEMORY, TRACKING
 from pipelines.trainjob import node
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, Index, JobFiles, index
 from pipelines.trainjob.job import POLL_SECONDS, TrainJob, TrainJobError, TrainJobLost
 
-PASSED_ON = re.compile(r"ATELIER_(?!STATES$|CACHE$)\w+|MLFLOW_(TRACKING_URI|RUN_ID|EXPERIMENT_ID|EXPERIMENT_NAME)")
-LOGIN = re.compile(r"://[^/]*@")
+PASSED_ON = re.compile(
+    r"ATELIER_(?!STATES$|CACHE$|SERVICE_ACCOUNT$)\w+|MLFLOW_(TRACKING_(URI|AUTH)|RUN_ID|EXPERIMENT_ID|EXPERIMENT_NAME|WORKSPACE)"
+)
+WITH_LOGIN = re.compile(r"://[^/]*@")
 WORK = "/atelier"
 MANAGER = "trainer.kubeflow.org/atelier"
 GRACE_SECONDS = 60  # for a node that is told to stop: its ranks save
@@ -40,21 +43,21 @@ LONGEST_SECONDS = 7 * 24 * 3600
 
 def run(
     step: str,
-    sections: dict[str, Any],
-    data: Path,
+    settings: dict[str, Any],
+    cluster: ClusterSettings,
+    data: list[Path],
     output: Path,
     *,
     base: Path | None = None,
     timeout: float = LONGEST_SECONDS,
 ) -> GeneratorInfo:
-    """Trains (`step` "train" or "finetune") on the packed images of `data` and writes the checkpoint folder `output`.
+    """Trains (`step` "train" or "finetune") on the packed images in `data`, a folder a set, and writes the folder `output`.
 
-    `sections` are validated: model, train or finetune, cluster, and mappings of what is read of evaluate and registry. `base` is
-    the checkpoint that finetune.init_from "base" means. `timeout` in seconds. Raises TrainJobError, TrainJobLost, StorageError.
+    `settings` are the component's parameters of params.yaml. `base` is the checkpoint that finetune.init_from "base" means.
+    `timeout` in seconds. Raises TrainJobError, TrainJobLost, StorageError.
     """
     check_output(output, INFO)
-    cluster: ClusterSettings = sections["cluster"]
-    nodes = sections[step].nodes
+    nodes = settings["settings"].nodes
     if cluster.states == "none":
         raise TrainJobError(
             f"{step}.nodes is {nodes}, and nodes exchange their work through S3; set cluster.states to an s3:// prefix, or "
@@ -63,10 +66,11 @@ def run(
     image = os.environ.get(IMAGE)
     if not image:
         raise TrainJobError(f"{IMAGE} is not set, so it is not known what the nodes should run; submit with --image")
-    from_base = step == "finetune" and sections[step].init_from == FROM_BASE
-    folders = {DATA: data, **({BASE: base} if from_base and base else {})}
+    from_base = step == "finetune" and settings["settings"].init_from == FROM_BASE
+    sets = {f"{DATA}_{place}": folder for place, folder in enumerate(data)}
+    folders = {**sets, **({BASE: base} if from_base and base else {})}
     indexes = {folder: index(path) for folder, path in folders.items()}
-    job = describe(step, sections, indexes)
+    job = describe(step, settings, cluster, indexes, [*sets])
     name = f"atelier-{step}-{fingerprint([job, image, pipeline_key()])[:20]}"
     files = JobFiles(f"{cluster.states.rstrip('/')}/jobs/{name}")
     with node.sigterm_exits():
@@ -85,10 +89,15 @@ def run(
     return info
 
 
-def describe(step: str, sections: dict[str, Any], indexes: dict[str, Index]) -> dict[str, Any]:
-    """The note from which a node knows what to train. `sections` as in `run`, `indexes` of the folders that it needs."""
-    read = {section: _plain(sections[section]) for section in ("model", step, "evaluate", "registry")}
-    return {"step": step, "sections": read, "mirror": sections["cluster"].states, **indexes}
+def describe(
+    step: str, settings: dict[str, Any], cluster: ClusterSettings, indexes: dict[str, Index], sets: list[str]
+) -> dict[str, Any]:
+    """The note from which a node knows what to train. `settings` as in `run`, `indexes` of the folders that it needs.
+
+    `sets` are those folders that hold packed images, in the order of the task's sets.
+    """
+    plain = {name: one.model_dump(mode="json") if isinstance(one, Section) else one for name, one in settings.items()}
+    return {"step": step, "settings": plain, "mirror": cluster.states, "sets": sets, **indexes}
 
 
 def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: str, timeout: float) -> dict[str, Any]:
@@ -99,7 +108,7 @@ def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: s
     """
     accelerators = int(cluster.accelerators)
     devices = {cluster.accelerator: cluster.accelerators} if accelerators else {}
-    pod = {
+    pod: dict[str, Any] = {
         "nodeSelector": cluster.node_selector,
         "tolerations": cluster.tolerations,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -114,6 +123,8 @@ def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: s
             }
         ],
     }
+    if account := os.environ.get(SERVICE_ACCOUNT):  # whose pull secrets and rights of the cloud are the task's
+        pod["serviceAccountName"] = account
     # Istio's proxy would never end, and with it the job; Kubeflow Pipelines leaves it out of its own pods too.
     template = {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}, "spec": pod}
     patch = {"template": {"spec": {"replicatedJobs": [{"name": "node", "template": {"spec": {"template": template}}}]}}}
@@ -139,20 +150,17 @@ def manifest(name: str, nodes: int, cluster: ClusterSettings, image: str, uri: s
 def _environment(secret: str) -> list[dict[str, Any]]:
     """What of the task's environment the nodes get as it is, and what they get from the Secret."""
     plain = {key: value for key, value in os.environ.items() if PASSED_ON.fullmatch(key)}
-    if LOGIN.search(plain.get(TRACKING, "")):
+    if WITH_LOGIN.search(plain.get(TRACKING, "")):
         raise TrainJobError(
             f"{TRACKING} holds a login, which would stand in the TrainJob for all to read; put MLFLOW_TRACKING_USERNAME "
             f"and MLFLOW_TRACKING_PASSWORD into Secret {secret}"
         )
     plain |= {"TMPDIR": WORK, "PYTHONUNBUFFERED": "1"}
-    secrets = {key: {"name": secret, "key": key, "optional": True} for key in SECRETS if key not in plain}
+    secrets = {key: {"name": secret, "key": key, "optional": True} for key in SECRETS if key not in LOGIN}
+    secrets |= environment.login_of_nodes(secret)
     return [{"name": key, "value": value} for key, value in sorted(plain.items())] + [
         {"name": key, "valueFrom": {"secretKeyRef": reference}} for key, reference in secrets.items()
     ]
-
-
-def _plain(section: Section | dict[str, Any]) -> dict[str, Any]:
-    return section.model_dump(mode="json") if isinstance(section, Section) else section
 
 
 def _train(name: str, wanted: dict[str, Any], files: JobFiles, timeout: float) -> None:

@@ -27,25 +27,29 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from atelier.config.section import parse
-from atelier.config.settings import SECTIONS
 from atelier.errors import AtelierError
 from atelier.io.storage import StorageAway, StorageError
 from atelier.models.model import GeneratorInfo
 from atelier.training.preemption import Preempted
 from components import cli
-from components.contract import ORIGIN
-from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB, JobFiles, index
+from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, FAILED, JOB, JobFiles, index
 
 NODES, NODE, RANKS, ADDRESS, PORT = "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE", "PET_MASTER_ADDR", "PET_MASTER_PORT"
 ATTEMPTS = 20  # of this node, before its container ends and counts as failed
 JOIN_SECONDS = 7200  # that nodes wait for one that is missing
 PAUSE_SECONDS = 2.0
 LOOK_SECONDS, ABANDONED_SECONDS = 60.0, 1800.0  # a retry of the task may have to wait for a place
+QUIET = {"LOGLEVEL": "CRITICAL", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # of torchrun: a lost node is no matter for its log
 
 
 class NodeError(AtelierError):
     """A node cannot take part in the training."""
+
+
+class RankLost(AtelierError):
+    """A rank of another node is gone; what takes its place is waited for."""
+
+    exit_code = Preempted.exit_code
 
 
 def node(uri: str, work: Path) -> None:
@@ -76,12 +80,13 @@ def node(uri: str, work: Path) -> None:
 def _torchrun(*command: str) -> int:
     """Runs a command as every rank of this node; its exit code. SIGTERM goes to the ranks, which save."""
     host = str(os.environ[NODE] == "0").lower()
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={os.environ[NODES]}"]
+    torchrun = [sys.executable, "-m", f"{__package__}.torchrun", f"--nnodes={os.environ[NODES]}"]
     torchrun += [f"--nproc-per-node={os.environ[RANKS]}", "--rdzv-backend=c10d", f"--rdzv-id={os.environ[ADDRESS]}"]
     torchrun += [f"--rdzv-endpoint={os.environ[ADDRESS]}:{os.environ[PORT]}", "--max-restarts=0"]
     # c10d, not the static rendezvous that the PET_* variables alone would give: that one never waits for a replacement.
     torchrun += [f"--rdzv-conf=is_host={host},join_timeout={JOIN_SECONDS}"]
-    process = subprocess.Popen([*torchrun, *command], env={k: v for k, v in os.environ.items() if not k.startswith("PET_")})
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PET_")}
+    process = subprocess.Popen([*torchrun, *command], env=QUIET | inherited)
     try:
         return process.wait()
     finally:
@@ -146,7 +151,11 @@ def rank(uri: str, work: Path) -> None:
             made = index(work / CHECKPOINT)
             files.upload(work / CHECKPOINT, CHECKPOINT, made)
             files.write(CHECKPOINT, made)
-    except (Preempted, StorageAway, RuntimeError):  # torch's errors about a lost rank are RuntimeErrors
+    except (Preempted, StorageAway):
+        raise
+    except RuntimeError as error:  # torch's errors about a lost rank are RuntimeErrors, and so are some about a GPU
+        if _of_another_rank(error):
+            raise RankLost(f"another rank is lost, and what takes its place is waited for ({_first_sentence(error)})") from error
         raise
     except Exception as error:
         message = str(error) if isinstance(error, AtelierError) else f"{type(error).__name__}: {error}"
@@ -156,29 +165,38 @@ def rank(uri: str, work: Path) -> None:
         time.sleep(PAUSE_SECONDS)
 
 
+def _first_sentence(error: RuntimeError) -> str:
+    return str(error).partition("\n")[0].partition(". ")[0]
+
+
+def _of_another_rank(error: RuntimeError) -> bool:
+    """Whether it is the connection to another rank that failed. Gloo's errors have no class of their own."""
+    from torch import distributed as dist
+
+    return isinstance(error, dist.DistError) or "/gloo/transport/" in str(error)
+
+
 def _train(job: dict[str, Any], work: Path) -> GeneratorInfo:
     from components.train import train
 
-    step, sections = job["step"], dict(job["sections"])
-    for section in ("model", step):
-        sections[section] = parse(sections[section], SECTIONS[section], origin=ORIGIN, prefix=section)
+    step = job["step"]
+    settings = {name: train.readings[name].received(value, step) for name, value in job["settings"].items()}
     places: dict[str, Any] = {
-        "data": work / DATA,
+        "data": [work / name for name in job["sets"]],
         "output": work / CHECKPOINT,
         "states": work / "states",
         "cache": work / "cache",
         "mirror": job["mirror"],
     }
     base = work / BASE if BASE in job else None
-    return train(**train.settings(sections, step), **places, section=step, base=base)
+    return train(**settings, **places, section=step, base=base)
 
 
 def _fetch(files: JobFiles, work: Path) -> None:
     """Brings what the job needs to this node."""
     job = _job(files)
-    for name in (DATA, BASE):
-        if name in job:
-            files.download(name, job[name], work / name)
+    for name in (*job["sets"], *([BASE] if BASE in job else [])):
+        files.download(name, job[name], work / name)
 
 
 def _refuse_failed(files: JobFiles) -> None:

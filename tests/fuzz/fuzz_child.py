@@ -56,9 +56,9 @@ def _write(case: Path, name: str, number: int, told: dict[str, Any], target: rea
         shutil.copytree(told["repeat"], case)
         return
     case.mkdir(parents=True)
-    chance = random.Random(f"{told['seed']} {name} {number}")
-    seed = chance.choice(target.inputs)
-    for file, content in (seed if number == 0 else damaged(seed, chance)).items():
+    rng = random.Random(f"{told['seed']} {name} {number}")
+    seed = rng.choice(target.inputs)
+    for file, content in (seed if number == 0 else damaged(seed, rng)).items():
         (case / file).parent.mkdir(parents=True, exist_ok=True)
         (case / file).write_bytes(content)
 

@@ -30,95 +30,95 @@ YAML_LINES = (
 )  # fmt: skip
 
 
-def damaged(files: Files, chance: random.Random) -> Files:
+def damaged(files: Files, rng: random.Random) -> Files:
     """The files of an input, of which one is damaged, in a way that fits its kind or in any other; seldom two, or one is gone."""
     files, touched = dict(files), set()
-    for _ in range(chance.choice((1, 1, 1, 2))):
-        name = chance.choice(sorted(files))
-        if chance.random() < 0.03:
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        name = rng.choice(sorted(files))
+        if rng.random() < 0.03:
             files[name] = b""
             touched.add(name)
             continue
         own = [ways for end, ways in OF_KIND.items() if name.endswith(end) and name not in touched]
-        files[name] = chance.choice(own[0] if own and chance.random() < 0.75 else OF_BYTES)(files[name], chance)
+        files[name] = rng.choice(own[0] if own and rng.random() < 0.75 else OF_BYTES)(files[name], rng)
         touched.add(name)
     return files
 
 
-def _flip(content: bytes, chance: random.Random) -> bytes:
+def _flip(content: bytes, rng: random.Random) -> bytes:
     changed = bytearray(content)
-    for _ in range(chance.choice((1, 1, 2, 4, 16))):
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
         if changed:
-            changed[_place(content, chance)] ^= 1 << chance.randrange(8)
+            changed[_place(content, rng)] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
 
-def _cut(content: bytes, chance: random.Random) -> bytes:
-    return content[: chance.randrange(len(content) + 1)]
+def _cut(content: bytes, rng: random.Random) -> bytes:
+    return content[: rng.randrange(len(content) + 1)]
 
 
-def _take_out(content: bytes, chance: random.Random) -> bytes:
-    start, length = _place(content, chance), chance.choice((1, 2, 7, 64, 1000))
+def _take_out(content: bytes, rng: random.Random) -> bytes:
+    start, length = _place(content, rng), rng.choice((1, 2, 7, 64, 1000))
     return content[:start] + content[start + length :]
 
 
-def _insert(content: bytes, chance: random.Random) -> bytes:
-    start = chance.randrange(len(content) + 1)
-    return content[:start] + chance.randbytes(chance.choice((1, 3, 8, 100, 5000))) + content[start:]
+def _insert(content: bytes, rng: random.Random) -> bytes:
+    start = rng.randrange(len(content) + 1)
+    return content[:start] + rng.randbytes(rng.choice((1, 3, 8, 100, 5000))) + content[start:]
 
 
-def _splice(content: bytes, chance: random.Random) -> bytes:
+def _splice(content: bytes, rng: random.Random) -> bytes:
     """A piece of the file, put somewhere else in it."""
-    start, length, target = _place(content, chance), chance.randrange(1, 200), _place(content, chance)
-    return content[:target] + content[start : start + length] + content[target + chance.choice((0, length)) :]
+    start, length, target = _place(content, rng), rng.randrange(1, 200), _place(content, rng)
+    return content[:target] + content[start : start + length] + content[target + rng.choice((0, length)) :]
 
 
-def _field(content: bytes, chance: random.Random) -> bytes:
+def _field(content: bytes, rng: random.Random) -> bytes:
     """A length, a count or an offset that is not true."""
-    form = chance.choice(FIELDS)
+    form = rng.choice(FIELDS)
     size = struct.calcsize(form)
-    start = _place(content, chance)
-    value = chance.choice(NUMBERS) & (256**size - 1)
+    start = _place(content, rng)
+    value = rng.choice(NUMBERS) & (256**size - 1)
     return content[:start] + struct.pack(form, value) + content[start + size :]
 
 
-def _zero(content: bytes, chance: random.Random) -> bytes:
-    start, length = _place(content, chance), chance.choice((4, 64, 512, 4096))
+def _zero(content: bytes, rng: random.Random) -> bytes:
+    start, length = _place(content, rng), rng.choice((4, 64, 512, 4096))
     return content[:start] + bytes(len(content[start : start + length])) + content[start + length :]
 
 
-def _place(content: bytes, chance: random.Random) -> int:
+def _place(content: bytes, rng: random.Random) -> int:
     """A position, half of the time in the head or at the end, where formats keep what they say of themselves."""
     size = max(1, len(content))
-    near = chance.randrange(64)
-    return chance.choice((min(near, size - 1), max(0, size - 1 - near), chance.randrange(size), chance.randrange(size)))
+    near = rng.randrange(64)
+    return rng.choice((min(near, size - 1), max(0, size - 1 - near), rng.randrange(size), rng.randrange(size)))
 
 
-def changed(value: Any, chance: random.Random) -> Any:
+def changed(value: Any, rng: random.Random) -> Any:
     """A copy of plain values of which one is of another type or size, is gone, doubled, renamed, or nested deeply."""
     value = copy.deepcopy(value)
     places = list(_places(value))
     if not places:
-        return chance.choice(VALUES)
-    for _ in range(chance.choice((1, 1, 2))):
-        holder, key = chance.choice(places)
-        way = chance.randrange(6)
+        return rng.choice(VALUES)
+    for _ in range(rng.choice((1, 1, 2))):
+        holder, key = rng.choice(places)
+        way = rng.randrange(6)
         try:
             if way == 0:
                 del holder[key]
             elif way == 1 and isinstance(holder, dict):
-                holder[chance.choice(("", "extra", str(key).upper(), f"{key} "))] = holder.get(key)
+                holder[rng.choice(("", "extra", str(key).upper(), f"{key} "))] = holder.get(key)
             elif way == 1:
                 holder.append(holder[key])
             elif way == 2:
-                holder[key] = [holder[key]] if chance.random() < 0.5 else {"value": holder[key]}
+                holder[key] = [holder[key]] if rng.random() < 0.5 else {"value": holder[key]}
             elif way == 3:
-                _, other = chance.choice(places)
+                _, other = rng.choice(places)
                 holder[key] = other
             elif way == 4 and isinstance(holder[key], str | int | float) and not isinstance(holder[key], bool):
                 holder[key] = str(holder[key]) if not isinstance(holder[key], str) else len(holder[key])
             else:
-                holder[key] = copy.deepcopy(chance.choice(VALUES))
+                holder[key] = copy.deepcopy(rng.choice(VALUES))
         except (KeyError, IndexError):  # a change before has removed it
             continue
     return value
@@ -131,47 +131,47 @@ def _places(value: Any) -> Any:
         yield from _places(value[key])
 
 
-def _json(content: bytes, chance: random.Random) -> bytes:
-    return json.dumps(changed(json.loads(content), chance)).encode()
+def _json(content: bytes, rng: random.Random) -> bytes:
+    return json.dumps(changed(json.loads(content), rng)).encode()
 
 
-def _deep(content: bytes, chance: random.Random) -> bytes:
-    depth = chance.choice((100, 2000, 200_000))
-    opening, closing = chance.choice(((b"[", b"]"), (b'{"a":', b"}")))
-    return opening * depth + b"1" + closing * depth * chance.randrange(2)
+def _deep(content: bytes, rng: random.Random) -> bytes:
+    depth = rng.choice((100, 2000, 200_000))
+    opening, closing = rng.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    return opening * depth + b"1" + closing * depth * rng.randrange(2)
 
 
-def _twice(content: bytes, chance: random.Random) -> bytes:
+def _twice(content: bytes, rng: random.Random) -> bytes:
     """A key that is there twice, or the value twice."""
-    return chance.choice((content + content, content.replace(b"{", b'{"format": 1, "format": 2,', 1), b"\xef\xbb\xbf" + content))
+    return rng.choice((content + content, content.replace(b"{", b'{"format": 1, "format": 2,', 1), b"\xef\xbb\xbf" + content))
 
 
-def _yaml(content: bytes, chance: random.Random) -> bytes:
+def _yaml(content: bytes, rng: random.Random) -> bytes:
     stream = io.StringIO()
-    YAML(typ="safe", pure=True).dump(changed(YAML(typ="safe", pure=True).load(content.decode()), chance), stream)
+    YAML(typ="safe", pure=True).dump(changed(YAML(typ="safe", pure=True).load(content.decode()), rng), stream)
     return stream.getvalue().encode("utf-8", "surrogatepass")
 
 
-def _yaml_lines(content: bytes, chance: random.Random) -> bytes:
+def _yaml_lines(content: bytes, rng: random.Random) -> bytes:
     lines = content.splitlines(keepends=True)
-    lines.insert(chance.randrange(len(lines) + 1), chance.choice(YAML_LINES).encode())
+    lines.insert(rng.randrange(len(lines) + 1), rng.choice(YAML_LINES).encode())
     return b"".join(lines)
 
 
-def _yaml_value(content: bytes, chance: random.Random) -> bytes:
+def _yaml_value(content: bytes, rng: random.Random) -> bytes:
     lines = content.splitlines(keepends=True)
-    number = chance.randrange(len(lines))
+    number = rng.randrange(len(lines))
     key = lines[number].partition(b":")[0]
-    written = json.dumps(chance.choice(VALUES)) if chance.random() < 0.7 else chance.choice(ODD)
+    written = json.dumps(rng.choice(VALUES)) if rng.random() < 0.7 else rng.choice(ODD)
     lines[number] = key + b": " + written.encode() + b"\n"
     return b"".join(lines)
 
 
-def _tensors(content: bytes, chance: random.Random) -> bytes:
+def _tensors(content: bytes, rng: random.Random) -> bytes:
     """The header of a safetensors file: its length in 8 bytes, then JSON."""
     (size,) = struct.unpack("<Q", content[:8])
-    header = _json(content[8 : 8 + size], chance)
-    stated = chance.choice((len(header), len(header), len(header), *NUMBERS)) & (2**64 - 1)
+    header = _json(content[8 : 8 + size], rng)
+    stated = rng.choice((len(header), len(header), len(header), *NUMBERS)) & (2**64 - 1)
     return struct.pack("<Q", stated) + header + content[8 + size :]
 
 

@@ -21,18 +21,18 @@ def checkpoint(folder: Path, family: str = "mlp") -> Path:
     from safetensors.torch import load_file, save_file
 
     from atelier.models.model import WEIGHTS, read_info, write_info
-    from atelier.training.checkpoint import PLAYERS
+    from atelier.training.checkpoint import NETWORKS
     from tests.support import small_models
 
     small_models.make_checkpoint(folder, family)
-    save_file({f"generator.{name}": value for name, value in load_file(folder / WEIGHTS).items()}, folder / PLAYERS)
+    save_file({f"generator.{name}": value for name, value in load_file(folder / WEIGHTS).items()}, folder / NETWORKS)
     write_info(folder, read_info(folder))
     (folder / "history.json").write_text(canonical_json({"points": [], "evaluations": []}))
     return folder
 
 
 class Checkpoint(Target):
-    names = ("generator.json", "generator.safetensors", "players.safetensors", "history.json")
+    names = ("generator.json", "generator.safetensors", "networks.safetensors", "history.json")
 
     def build(self) -> list[Files]:
         made = []
@@ -46,11 +46,11 @@ class Checkpoint(Target):
     def read(self, case: Path) -> None:
         from atelier.models.model import load_generator, read_weights, sample
         from atelier.report.card import model_card
-        from atelier.training.checkpoint import PLAYERS, Start
+        from atelier.training.checkpoint import NETWORKS, Start
 
         generator = load_generator(case)
         next(iter(sample(generator, 2, seed=0)))
-        read_weights(Start(case).folder / PLAYERS)
+        read_weights(Start(case).folder / NETWORKS)
         model_card(case, Registry.evaluation(), Registry.packed(self.folder), "digits")
 
 
@@ -65,7 +65,7 @@ class History(Target):
             {
                 "history.json": canonical_json(
                     {
-                        "points": [{"images": n * 8, "step": n, "loss_generator": 0.5, "separation": 0.7} for n in range(1, 9)],
+                        "points": [{"images": n * 8, "step": n, "loss_generator": 0.5, "kinds": 0.7} for n in range(1, 9)],
                         "evaluations": [measured, {**measured, "images": 32}],
                         "alarms": [{"images": 24, "kind": "collapse", "text": "it repeats itself", "done": "rolled back"}],
                         "compute": [
@@ -122,7 +122,7 @@ class Registry:
 
 
 class EvaluationFolder(Target):
-    names = ("metrics.json", "verdict.json")
+    names = ("metrics.json", "acceptance.json")
 
     def build(self) -> list[Files]:
         from atelier.metrics import acceptance
@@ -130,7 +130,7 @@ class EvaluationFolder(Target):
         self.checkpoint = checkpoint(self.folder / "model")
         Registry.evaluation().write(self.folder / "metrics.json")
         acceptance.write(self.folder, "too far away")
-        return [{name: (self.folder / name).read_bytes() for name in ("metrics.json", "verdict.json")}]
+        return [{name: (self.folder / name).read_bytes() for name in ("metrics.json", "acceptance.json")}]
 
     def read(self, case: Path) -> None:
         from atelier.metrics import acceptance
@@ -292,7 +292,7 @@ class DvcLock(Target):
 
 
 class DvcAddress(Target):
-    names = ("data.path", "DVC remote", "uri")
+    names = ("data.base.path", "DVC remote", "uri")
 
     def build(self) -> list[Files]:
         address = f"/remote/files/md5/{'0' * 2}/{'1' * 30}.dir"

@@ -1,4 +1,4 @@
-"""ONNX export of every family: what is in the file, and that it paints what PyTorch paints, here and in a process without it."""
+"""ONNX export of every family: what is in the file, and that it gives what PyTorch gives, here and in a process without it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from atelier.models.model import WEIGHTS, GeneratorInfo, Gives, model_settings, 
 from atelier.networks import zoo
 from atelier.networks.inputs import of_latents
 from atelier.networks.layers import ImageShape
-from atelier.training.checkpoint import PLAYERS
+from atelier.training.checkpoint import NETWORKS
 
 
 def write_checkpoint(
@@ -41,9 +41,9 @@ def write_checkpoint(
         parent=parent,
     )
     torch.manual_seed(seed)
-    players = zoo.build(model_settings(info, folder), ImageShape(28, 1, len(classes)))
-    save_file(players[0].state_dict(), folder / WEIGHTS)
-    named = zip(("generator", "discriminator"), players, strict=True)
-    save_file({f"{player}.{key}": v for player, net in named for key, v in net.state_dict().items()}, folder / PLAYERS)
+    networks = zoo.build(model_settings(info, folder), ImageShape(28, 1, len(classes)))
+    save_file(networks[0].state_dict(), folder / WEIGHTS)
+    named = zip(("generator", "discriminator"), networks, strict=True)
+    save_file({f"{network}.{key}": v for network, net in named for key, v in net.state_dict().items()}, folder / NETWORKS)
     write_info(folder, info)
     return folder

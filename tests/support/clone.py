@@ -15,23 +15,24 @@ from tests.support.small import ROOT, write_images, write_params
 
 NAME = "-it's mine & yours (no. 1 [a] $x)"  # ASCII alone: DVC's queue writes its folder's name as such
 STAGES = (
-    "prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register_base",
+    "prepare@base", "train", "evaluate_base", "prepare@target", "finetune", "evaluate_finetuned", "register_base",
     "register_finetuned",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Clone:
-    """The repository in `folder`, and commands in it."""
+    """The repository in `folder`, or a project in it whose repository is `root`, and commands there."""
 
     folder: Path
+    root: Path | None = None
 
     def run(self, *command: str, fails: bool = False) -> str:
         """stdout and stderr of a command in the clone."""
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.folder),
+            "PYTHONPATH": str(self.root or self.folder),
             "OMP_NUM_THREADS": "1",
             "HOME": "/proc/none",
         }

@@ -20,7 +20,7 @@ def painted_by_torch(checkpoint: Path, latents: np.ndarray, labels: np.ndarray |
 
 
 def check_export(folder: Path, family: str, conditional: bool, resolution: int, channels: int) -> None:
-    """Exports a small generator into `folder`/out: the file paints what PyTorch paints, for every number of images."""
+    """Exports a small generator into `folder`/out: the file gives what PyTorch gives, for every number of images."""
     checkpoint = make_checkpoint(folder / "checkpoint", family, conditional, resolution, channels)
     output = folder / "out" / "generator.onnx"
     deviation = export_onnx(checkpoint, output)
@@ -36,8 +36,8 @@ def check_export(folder: Path, family: str, conditional: bool, resolution: int, 
         latents = np.random.default_rng(batch).standard_normal((batch, LATENT), np.float32)
         labels = np.arange(batch, dtype=np.int64) % 5 if conditional else None
         feed = {"latent": latents} | ({"label": labels} if conditional else {})
-        (painted,) = session.run(["images"], feed)
+        (generated,) = session.run(["images"], feed)
         expected = painted_by_torch(checkpoint, latents, labels)
-        assert painted.shape == (batch, channels, resolution, resolution) and np.abs(painted).max() <= 1
-        assert np.abs(painted - expected).max() <= 1e-4 < 0.05 < painted.std()
+        assert generated.shape == (batch, channels, resolution, resolution) and np.abs(generated).max() <= 1
+        assert np.abs(generated - expected).max() <= 1e-4 < 0.05 < generated.std()
         assert (np.abs(expected) < 1).mean() > 0.25  # what is clipped tells nothing

@@ -14,15 +14,15 @@ from atelier.io.pictures import png
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.penalties import gradient_penalty
 from atelier.models.model import to_uint8
-from atelier.networks.layers import Player
+from atelier.networks.layers import Network
 from atelier.tasks.adversarial import AdversarialTask
 from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Update
-from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds, pairwise_distance
+from atelier.tasks.mode_coverage import COUNTED, LEARNT, ModeCoverage, pairwise_distance
 
 LATENT, WIDTH, SHOWN = 16, 64, 128
 
 
-class Dense(Player):
+class Dense(Network):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         hidden = nn.Sequential(nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
@@ -33,7 +33,7 @@ class Dense(Player):
 
 
 class Gaussians(AdversarialTask):
-    updates = (Update("critic", ("critic",), "discriminator"), Update("points", ("points",), "generator"))
+    updates = (Update("discriminator", ("discriminator",), "discriminator"), Update("points", ("points",), "generator"))
     products = (Product("points", "points", imitates="data"),)
     train: Any
 
@@ -41,7 +41,7 @@ class Gaussians(AdversarialTask):
     def build(cls, model: Any, train: Any, data: Any) -> Self:
         task = cls()
         task.train, task.objective = train, OBJECTIVES[train.objective]
-        task.networks = {"critic": Dense(2, 1), "points": Dense(LATENT, 2)}
+        task.networks = {"discriminator": Dense(2, 1), "points": Dense(LATENT, 2)}
         return task
 
     def draw(self, update: Update, count: int) -> Tensor:
@@ -49,7 +49,7 @@ class Gaussians(AdversarialTask):
 
     def loss(self, update: Update, batch: Batch, draws: Tensor, weights: StepWeights) -> Loss:
         real, fake = batch["image"].requires_grad_(), self.networks["points"](draws).requires_grad_()
-        judged = [self.networks["critic"](images).flatten() for images in (real, fake)]
+        judged = [self.networks["discriminator"](images).flatten() for images in (real, fake)]
         loss = getattr(self.objective, update.role)(*judged)
         logged = {f"loss_{update.role}": loss.detach()}
         if update.role == "discriminator":
@@ -64,15 +64,18 @@ class Gaussians(AdversarialTask):
 
 
 class Plane:
-    curves = ("diversity", "kinds")
+    curves = ("diversity", "mode_coverage")
 
     def __init__(self, real: list[Tensor]) -> None:
-        self.kinds, self.real_distance = Kinds(real[1:]), pairwise_distance(real[0], None)
+        self.mode_coverage, self.real_distance = ModeCoverage(real[1:]), pairwise_distance(real[0], None)
         self.latents = torch.randn(SHOWN, LATENT, generator=torch.Generator().manual_seed(0))
 
     def measure(self, averages: Any) -> dict[str, float]:
         points = averages["points"](self.latents).detach()
-        return {"diversity": pairwise_distance(points, None) / self.real_distance, "kinds": self.kinds.share(points)}
+        return {
+            "diversity": pairwise_distance(points, None) / self.real_distance,
+            "mode_coverage": self.mode_coverage.share(points),
+        }
 
     def preview(self, averages: Any) -> bytes:
         drawn = np.zeros((256, 256), np.uint8)

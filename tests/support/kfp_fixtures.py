@@ -69,9 +69,12 @@ def run_verb(kfp: KfpServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return call
 
 
-def compiled(cluster: Any) -> str:
-    """Compiling takes a second: once for each cluster."""
-    return TEXTS.setdefault(repr(cluster), runners.compiled(cluster))
+def compiled(cluster: Any, project: Any) -> str:
+    """Compiling takes a second: once for each cluster and project."""
+    key = repr((cluster, project))
+    if key not in TEXTS:
+        TEXTS[key] = runners.compiled(cluster, project)
+    return TEXTS[key]
 
 
 @pytest.fixture(name="started")

@@ -55,7 +55,7 @@ def measured() -> Callable[..., EvaluateSettings]:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The 1,797 UCI digits, packed at 28 px with a fifth held out."""
     folder = tmp_path_factory.mktemp("digits") / "packed"
-    target = settings.load(PARAMS).target.model_copy(update={"holdout": 0.2})
+    target = settings.load(PARAMS).data["target"].model_copy(update={"holdout": 0.2})
     pack(target, folder, workers=1, progress=False)
     return folder
 
@@ -69,8 +69,8 @@ def held_out(digits: Path) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def pack_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., PackedDataset]:
-    """`pack_images({class: [uint8 [H,W,3], …]}, resolution=32)`: a packed dataset of them, colour, nothing held out."""
-    values = settings.load(PARAMS).data.model_dump()
+    """`pack_images({class: [uint8 [H,W,3], …]}, resolution=32)`: a packed dataset of them, color, nothing held out."""
+    values = settings.load(PARAMS).data["base"].model_dump()
 
     def make(images: dict[str, list[np.ndarray]], **changes: Any) -> PackedDataset:
         root = tmp_path_factory.mktemp("images")
@@ -87,14 +87,14 @@ def pack_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Packe
 
 @pytest.fixture(scope="session")
 def photographs(asset: Callable[[str], Path]) -> list[Image.Image]:
-    """40 grey medical images of 64 px, of all classes."""
+    """40 gray medical images of 64 px, of all classes."""
     with zipfile.ZipFile(asset("data/mednist-64-subset.zip")) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith((".jpeg", ".jpg")))[::300]
         return [Image.open(io.BytesIO(archive.read(name))).copy() for name in names]
 
 
 class Means(nn.Module):
-    """Mean of each of the 16 squares of an image, over its colours."""
+    """Mean of each of the 16 squares of an image, over its colors."""
 
     passes = 0
 

@@ -10,7 +10,7 @@ from typing import Any
 from atelier.metrics.identity import Measurement
 from atelier.registry.ledger import Ledger
 from atelier.registry.promotion import judge
-from atelier.registry.versions import GENERATOR_HASH, INFO_HASH, MEASUREMENT, PLAYERS_AT, PLAYERS_HASH
+from atelier.registry.versions import GENERATOR_HASH, INFO_HASH, MEASUREMENT, NETWORKS_AT, NETWORKS_HASH
 from atelier.tracking.client import client, experiment_id
 from tests.support.gate_cases import GATE
 
@@ -25,7 +25,7 @@ class Name:
     def add(self, measured: Sequence[Measurement], sha256: str | None = None) -> int:
         """Number of a new version with these numbers."""
         tags = {f"{MEASUREMENT}{one.name}": json.dumps(one.to_dict()) for one in measured}
-        known = {GENERATOR_HASH: sha256 or "pending", INFO_HASH: "i" * 64, PLAYERS_HASH: "p" * 64, PLAYERS_AT: "training"}
+        known = {GENERATOR_HASH: sha256 or "pending", INFO_HASH: "i" * 64, NETWORKS_HASH: "p" * 64, NETWORKS_AT: "training"}
         run = self.ledger.run_id
         source = f"{client().get_run(run).info.artifact_uri}/model"
         version = client().create_model_version(self.name, source, run, tags={**tags, **known})

@@ -47,10 +47,10 @@ def model(
     return parse(shared | values, ModelSettings, origin="a test")
 
 
-def players(
+def networks(
     family: str, conditional: bool, resolution: int, channels: int, conditioning: str = "projection"
 ) -> tuple[LatentGenerator, Discriminator]:
-    """Both players, the same ones each time."""
+    """Both networks, the same ones each time."""
     torch.manual_seed(0)
     return zoo.build(model(family, conditional, resolution, conditioning), ImageShape(resolution, channels, len(CLASSES)))
 
@@ -58,7 +58,7 @@ def players(
 def make_checkpoint(folder: Path, family: str, conditional: bool = True, resolution: int = 28, channels: int = 1) -> Path:
     """A checkpoint of a generator in which every layer matters: no weights near zero, batch statistics of its own images."""
     folder.mkdir()
-    generator, _ = players(family, conditional, resolution, channels)
+    generator, _ = networks(family, conditional, resolution, channels)
     with torch.no_grad():
         for parameter in generator.parameters():
             if parameter.ndim > 1 and parameter.std() < 0.1:

@@ -12,5 +12,5 @@ from tests.support.small import PARAMS
 def digits(tmp_path_factory: pytest.TempPathFactory) -> PackedDataset:
     """The embedded UCI digits, packed at 28 px."""
     folder = tmp_path_factory.mktemp("data") / "digits"
-    pack(settings.load(PARAMS).target, folder, workers=1, progress=False)
+    pack(settings.load(PARAMS).data["target"], folder, workers=1, progress=False)
     return PackedDataset(folder)

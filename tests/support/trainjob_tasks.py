@@ -20,7 +20,7 @@ from pipelines.trainjob import job, launch
 from tests.support.fake_kubernetes import Kubernetes
 
 IMAGE = "registry.example/atelier@sha256:" + 64 * "a"
-PLAYERS = "players.safetensors"
+NETWORKS = "networks.safetensors"
 TWO_NODES = ["train.nodes=2", "train.precision=float32", "train.images=64"]
 
 
@@ -59,7 +59,7 @@ def sections_of(settings: ProjectSettings, step: str) -> dict[str, Any]:
 def data(workspace: Path) -> Path:
     """The small base images, packed."""
     folder = workspace / "packed"
-    prepare(load("params.yaml").data, folder, "atelier", "data", "prepare_base")
+    prepare(load("params.yaml").data["base"], folder, "atelier", "data.base")
     return folder
 
 
@@ -103,9 +103,9 @@ def when(condition: Callable[[], Any], act: Callable[[], Any]) -> threading.Thre
 
 
 def assert_near(folder: Path, other: Path) -> None:
-    """Both players have the same weights but for rounding."""
-    expected = load_file(other / PLAYERS)
-    for name, tensor in load_file(folder / PLAYERS).items():
+    """Both networks have the same weights but for rounding."""
+    expected = load_file(other / NETWORKS)
+    for name, tensor in load_file(folder / NETWORKS).items():
         torch.testing.assert_close(tensor, expected[name], rtol=2e-3, atol=2e-4)
 
 

@@ -11,14 +11,14 @@ from safetensors.torch import load_file, save_file
 from atelier.io.files import sha256_file
 from atelier.models.model import INFO, WEIGHTS, GeneratorError, load_generator, read_info, write_info
 from atelier.models.onnx import export_onnx
-from atelier.training.checkpoint import PLAYERS, Start
+from atelier.training.checkpoint import NETWORKS, Start
 from tests.support.small_models import make_checkpoint
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     folder = make_checkpoint(tmp_path / "model", "mlp")
-    save_file({f"generator.{name}": value for name, value in load_file(folder / WEIGHTS).items()}, folder / PLAYERS)
+    save_file({f"generator.{name}": value for name, value in load_file(folder / WEIGHTS).items()}, folder / NETWORKS)
     write_info(folder, read_info(folder))
     return folder
 
@@ -30,7 +30,7 @@ def flip(path: Path) -> None:
 
 
 def test_generator_json_names_the_weights_beside_it(checkpoint: Path) -> None:
-    assert read_info(checkpoint).weights == {name: sha256_file(checkpoint / name) for name in (WEIGHTS, PLAYERS)}
+    assert read_info(checkpoint).weights == {name: sha256_file(checkpoint / name) for name in (WEIGHTS, NETWORKS)}
     assert load_generator(checkpoint).sha256 == Start(checkpoint).sha256 == sha256_file(checkpoint / WEIGHTS)
 
 
@@ -47,10 +47,10 @@ def test_a_flipped_bit_is_refused_with_file_hashes_and_remedy(checkpoint: Path, 
         export_onnx(checkpoint, tmp_path / "model.onnx")
 
 
-def test_finetuning_checks_the_players_too(checkpoint: Path) -> None:
-    flip(checkpoint / PLAYERS)
+def test_finetuning_checks_the_networks_too(checkpoint: Path) -> None:
+    flip(checkpoint / NETWORKS)
     load_generator(checkpoint)  # which needs the average alone
-    with pytest.raises(GeneratorError, match=rf"{PLAYERS}: damaged or replaced"):
+    with pytest.raises(GeneratorError, match=rf"{NETWORKS}: damaged or replaced"):
         Start(checkpoint)
 
 
@@ -60,6 +60,15 @@ def test_a_checkpoint_of_before_still_loads(checkpoint: Path) -> None:
     (checkpoint / INFO).write_text(json.dumps(values))
     assert read_info(checkpoint).weights == {}
     assert load_generator(checkpoint).sha256 == Start(checkpoint).sha256
+
+
+def test_networks_have_the_name_of_before_where_they_had_it(checkpoint: Path) -> None:
+    networks = (checkpoint / NETWORKS).rename(checkpoint / "players.safetensors")
+    write_info(checkpoint, read_info(checkpoint))
+    assert Start(checkpoint).sha256 == sha256_file(checkpoint / WEIGHTS)
+    flip(networks)
+    with pytest.raises(GeneratorError, match=r"players\.safetensors: damaged or replaced"):
+        Start(checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,17 @@ def test_a_history_of_another_form_says_which_part(part: str, value: Any, where:
     whole = {"points": [{"images": 1, "loss": 0.5}], "evaluations": [], "alarms": [], "compute": [SPENT]}
     (tmp_path / "history.json").write_text(canonical_json(whole))
     assert read_history(tmp_path) == whole
+    before = {"images": 1, "separation": 0.9, "separation_held_out": 0.8, "overfitting": 0.7, "kinds": 0.6, "critic_rate": 0.5}
+    (tmp_path / "history.json").write_text(canonical_json({**whole, "points": [before]}))
+    (point,) = read_history(tmp_path)["points"]
+    assert point == {
+        "images": 1,
+        "auc_real_fake": 0.9,
+        "auc_heldout_fake": 0.8,
+        "auc_train_heldout": 0.7,
+        "mode_coverage": 0.6,
+        "discriminator_rate": 0.5,
+    }
     (tmp_path / "history.json").write_text(canonical_json({**whole, part: value}))
     with pytest.raises(ValueError, match=rf"^{where}: "):
         read_history(tmp_path)
@@ -96,8 +107,8 @@ def test_metrics_and_a_verdict_of_other_types_are_refused(tmp_path: Path) -> Non
         (tmp_path / "metrics.json").write_text(json.dumps(values | changed))
         with pytest.raises(MetricError, match=r"metrics\.json: not the metrics of this version .*evaluate again"):
             read_evaluation(tmp_path / "metrics.json")
-    (tmp_path / acceptance.FILE).write_text('{"objection": ["x"]}')
-    with pytest.raises(MetricError, match=r"verdict\.json: cannot be read \(objection is \['x'\]\)"):
+    (tmp_path / acceptance.FILE).write_text('{"reason": ["x"]}')
+    with pytest.raises(MetricError, match=r"acceptance\.json: cannot be read \(reason is \['x'\]\)"):
         acceptance.read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""ONNX export: what is in the file, that it paints what PyTorch paints, and what is refused."""
+"""ONNX export: what is in the file, that it gives what PyTorch gives, and what is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.small_models import CLASSES, LATENT, make_checkpoint
 
 @pytest.mark.parametrize("family", ["mlp", "dcgan"])
 def test_onnx_paints_what_pytorch_paints(tmp_path: Path, family: str) -> None:
-    """The other families, sizes and colours: tests/integration."""
+    """The other families, sizes and colors: tests/integration."""
     check_export(tmp_path, family, True, 28, 1)
 
 

@@ -10,7 +10,7 @@ import torch
 from atelier.config import settings
 from atelier.config.section import SettingsError
 from atelier.losses import augment
-from atelier.networks.layers import ImageShape, Player, Verdict
+from atelier.networks.layers import DiscriminatorOutput, ImageShape, Network
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from tests.support.small import PARAMS
@@ -23,15 +23,15 @@ def generation(*overrides: str) -> Generation:
     return Generation(chosen.model, chosen.train, ImageShape(28, 1, 0))
 
 
-class Linear(Player):
+class Linear(Network):
     """D(x) = scale times the sum of the pixels, squared: its gradient is 2 scale^2 (sum of x) in every pixel."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = torch.nn.Parameter(torch.tensor(scale))
 
-    def forward(self, x: torch.Tensor, label: torch.Tensor | None) -> Verdict:
-        return Verdict((self.scale * x.flatten(1).sum(dim=1)) ** 2)
+    def forward(self, x: torch.Tensor, label: torch.Tensor | None) -> DiscriminatorOutput:
+        return DiscriminatorOutput((self.scale * x.flatten(1).sum(dim=1)) ** 2)
 
 
 class Flat(torch.nn.Module):
@@ -39,7 +39,7 @@ class Flat(torch.nn.Module):
 
     latent_dim = 1
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor | None, chance: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None, noise: torch.Tensor | None) -> torch.Tensor:
         return z[:, :1, None, None].expand(-1, 1, 28, 28)
 
 
@@ -47,8 +47,8 @@ def test_discriminator_loss_by_hand() -> None:
     """One real image of 0.5, one fake of -0.25: each term on its own side, gamma / 2 before each penalty."""
     task = generation("train.objective=relativistic", "train.regularizers.r1=6.0", "train.regularizers.r2=10.0")
     scale, n = 0.01, 784
-    task.discriminator = task._see = Linear(scale)  # type: ignore[assignment]
-    task._paint = Flat()
+    task.discriminator = task._discriminator_pass = Linear(scale)  # type: ignore[assignment]
+    task._generator_pass = Flat()
     images = torch.full((1, 1, 28, 28), 0.5)
     none = augment.POLICIES["none"]
     nothing = torch.empty(1, 0)
@@ -61,7 +61,7 @@ def test_discriminator_loss_by_hand() -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     signals = task.signals(UPDATES["discriminator"], shown)
     assert signals["loss_discriminator"].item() == pytest.approx(math.log1p(math.exp(-(real - fake))), rel=1e-5)
-    assert signals["real_accuracy"] == signals["fake_accuracy"] == signals["ada_signal"] == signals["separation"] == 1
+    assert signals["real_accuracy"] == signals["fake_accuracy"] == signals["ada_signal"] == signals["auc_real_fake"] == 1
     assert signals["realism"].item() == pytest.approx(1 / (1 + math.exp((real - fake) / 2)), rel=1e-5)
 
 
@@ -71,7 +71,7 @@ def test_painted_images_are_float32_under_autocast() -> None:
     none = augment.POLICIES["none"]
     draws = GenerationDraws(torch.randn(4, task.generator.latent_dim), none.draw(4), none.draw(4))
     with torch.autocast("cpu", torch.bfloat16):
-        assert task._paint(draws.latents, None).dtype == torch.bfloat16
+        assert task._generator_pass(draws.latents, None).dtype == torch.bfloat16
         assert task._generate(draws.latents, None, None).dtype == torch.float32
 
 
@@ -83,7 +83,7 @@ def test_more_frozen_stages_than_there_are_is_refused() -> None:
 
 @pytest.mark.parametrize("objective", ["relativistic", "wasserstein"])
 def test_a_constant_for_each_label_changes_no_signal(objective: str) -> None:
-    """These critics are free to add one, which makes logits of different labels incomparable."""
+    """These discriminators are free to add one, which makes logits of different labels incomparable."""
     task = generation(f"train.objective={objective}", "train.regularizers={gradient_penalty: 10.0}")
     real, fake = torch.randn(2, 64, dtype=torch.float64)
     constant = 100.0 * torch.randint(0, 3, (64,))
@@ -91,4 +91,4 @@ def test_a_constant_for_each_label_changes_no_signal(objective: str) -> None:
     moved = task.signals(UPDATES["discriminator"], {"real_logits": real + constant, "fake_logits": fake + constant})
     for name, value in plain.items():
         assert moved[name].item() == pytest.approx(value.item(), abs=1e-9), name
-    assert plain["separation"].item() == pytest.approx((real > fake).double().mean().item())
+    assert plain["auc_real_fake"].item() == pytest.approx((real > fake).double().mean().item())

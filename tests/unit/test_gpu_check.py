@@ -102,7 +102,7 @@ def test_what_is_trained_on_a_gpu_has_the_sizes_of_the_papers(name: str) -> None
     settings = recipe(workload.family, data, {}, [*workload.overrides, "model.conditional=false"])
     with torch.device("meta"):
         task = Generation(settings.model, settings.train, ImageShape(workload.resolution, 3, 0))
-    millions = {player: sum(p.numel() for p in one.parameters()) / 1e6 for player, one in task.networks.items()}
+    millions = {network: sum(p.numel() for p in one.parameters()) / 1e6 for network, one in task.networks.items()}
     published = {  # Huang et al. 2024, table of FFHQ-256 and CIFAR-10; Karras et al. 2020 (ADA) with --cbase=16384 --map-depth=2
         "r3gan, 32 px": (20, 22),
         "r3gan, 256 px": (22, 24),

@@ -1,4 +1,4 @@
-"""The families: shapes, conditioning, second derivatives, initialisation; resampling against an independent convolution."""
+"""The families: shapes, conditioning, second derivatives, initialization; resampling against an independent convolution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from atelier.networks.layers import (
 )
 from atelier.networks.r3gan import ResidualBlock
 from atelier.networks.r3gan_settings import Settings as R3GANSettings
-from tests.support.small_models import LATENT, model, players
+from tests.support.small_models import LATENT, model, networks
 
 
 def wake(network: torch.nn.Module) -> None:
@@ -36,7 +36,7 @@ def wake(network: torch.nn.Module) -> None:
 @pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize("family", architectures())
 def test_shapes_and_every_parameter_used(family: str, conditional: bool, resolution: int, channels: int) -> None:
-    generator, discriminator = players(family, conditional, resolution, channels)
+    generator, discriminator = networks(family, conditional, resolution, channels)
     label = torch.tensor([0, 4, 2, 2]) if conditional else None
     images = generator(torch.randn(4, LATENT), label)
     logits = discriminator(images, label).overall
@@ -45,17 +45,17 @@ def test_shapes_and_every_parameter_used(family: str, conditional: bool, resolut
     assert generator.latent_dim == LATENT
     assert generator.shape == discriminator.shape == ImageShape(resolution, channels, 5 if conditional else 0)
     for progress in np.linspace(0, 1, 17):  # what grows uses its parts one after the other
-        for player in (generator, discriminator):
-            player.advance(progress)
+        for network in (generator, discriminator):
+            network.advance(progress)
         discriminator(generator(torch.randn(4, LATENT), label), label).overall.sum().backward()
-    unused = [name for player in (generator, discriminator) for name, p in player.named_parameters() if p.grad is None]
+    unused = [name for network in (generator, discriminator) for name, p in network.named_parameters() if p.grad is None]
     assert unused == []  # DistributedDataParallel would wait for them
 
 
 @pytest.mark.parametrize("resolution", [128, 256])
 @pytest.mark.parametrize("family", ["dcgan", "r3gan"])
 def test_large_images(family: str, resolution: int) -> None:
-    generator, discriminator = players(family, False, resolution, 3)
+    generator, discriminator = networks(family, False, resolution, 3)
     images = generator(torch.randn(2, LATENT), None)
     assert images.shape == (2, 3, resolution, resolution)
     assert discriminator(images, None).overall.shape == (2,)
@@ -66,10 +66,10 @@ def test_large_images(family: str, resolution: int) -> None:
 @pytest.mark.parametrize("family", architectures())
 def test_penalty_reaches_the_weights(family: str, bfloat16: bool, layout: torch.memory_format) -> None:
     """The gradient of R1 by a weight equals its finite difference; in bfloat16 it is near the float32 one."""
-    _, discriminator = players(family, True, 28, 1)
+    _, discriminator = networks(family, True, 28, 1)
     wake(discriminator)
     discriminator.eval()  # the power iteration of spectral norm would move between two passes
-    weight = next(p for p in discriminator.stages()[0].parameters() if p.ndim > 1)
+    weight = next(p for p in discriminator.freezable_stages()[0].parameters() if p.ndim > 1)
     images, label = torch.randn(8, 1, 28, 28), torch.arange(8) % 5
 
     def penalty(network: Discriminator, images: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def test_penalty_reaches_the_weights(family: str, bfloat16: bool, layout: torch.
 
 @pytest.mark.parametrize("family", architectures())
 def test_the_label_changes_the_picture_and_the_verdict(family: str) -> None:
-    generator, discriminator = players(family, True, 28, 1)
+    generator, discriminator = networks(family, True, 28, 1)
     wake(generator)
     z, zeros, ones = torch.randn(16, LATENT), torch.zeros(16, dtype=torch.long), torch.ones(16, dtype=torch.long)
     generator.eval()
@@ -111,18 +111,18 @@ def test_the_label_changes_the_picture_and_the_verdict(family: str) -> None:
     images = torch.cat([torch.full((16, 1, 28, 28), -0.8), torch.full((16, 1, 28, 28), 0.8)])
     images = images + torch.randn_like(images) * 0.1
     label = torch.cat([zeros, ones])
-    optimiser = torch.optim.Adam(discriminator.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 3e-3)
     for _ in range(12):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         right, wrong = discriminator(images, label).overall, discriminator(images, 1 - label).overall
         OBJECTIVES["nonsaturating"].discriminator(right, wrong).backward()
-        optimiser.step()
+        optimizer.step()
     assert (discriminator(images, label).overall > discriminator(images, 1 - label).overall).all()
 
 
 @pytest.mark.parametrize("family", architectures())
 def test_conditional_networks_ask_for_labels(family: str) -> None:
-    generator, discriminator = players(family, True, 28, 1)
+    generator, discriminator = networks(family, True, 28, 1)
     with pytest.raises(NetworkError, match="labels"):
         generator(torch.randn(2, LATENT), None)
     with pytest.raises(NetworkError, match="labels"):
@@ -134,7 +134,7 @@ def test_conditional_networks_ask_for_labels(family: str) -> None:
 @pytest.mark.parametrize("family", architectures())
 def test_classes_enter_through_one_kind_of_module(family: str) -> None:
     """Another number of classes changes the shape of ClassEmbedding rows alone."""
-    for five, seven in zip(players(family, True, 28, 1), zoo.build(model(family), ImageShape(28, 1, 7)), strict=True):
+    for five, seven in zip(networks(family, True, 28, 1), zoo.build(model(family), ImageShape(28, 1, 7)), strict=True):
         rows = set(class_rows(five))
         other = seven.state_dict()
         assert {name for name, value in five.state_dict().items() if value.shape != other[name].shape} == rows
@@ -143,7 +143,7 @@ def test_classes_enter_through_one_kind_of_module(family: str) -> None:
 
 @pytest.mark.parametrize("family", architectures())
 def test_same_seed_same_networks(family: str) -> None:
-    for first, second in zip(players(family, True, 28, 1), players(family, True, 28, 1), strict=True):
+    for first, second in zip(networks(family, True, 28, 1), networks(family, True, 28, 1), strict=True):
         for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
             assert torch.equal(a, b), name
 
@@ -183,14 +183,14 @@ def test_grouped_convolution_sees_its_group_alone() -> None:
 def test_parameter_counts() -> None:
     """Counted by hand: w = 8 channels, 16 inside in groups of 4, three stages, latent 6, embedding 6, 5 classes."""
     block = (8 * 16 + 16) + (16 * 4 * 9 + 16) + 16 * 8
-    generator, discriminator = players("r3gan", True, 28, 1)
+    generator, discriminator = networks("r3gan", True, 28, 1)
     assert count(generator) == 5 * 6 + (8 * 7 * 7 + 12 * 8) + 3 * block + 8
     assert count(discriminator) == 8 + 3 * block + (8 * 7 * 7 + 8 * 8) + 5 * 8
-    generator, discriminator = players("dcgan", True, 28, 1)
+    generator, discriminator = networks("dcgan", True, 28, 1)
     assert count(generator) == 5 * 6 + 12 * 8 * 49 + 2 * 8 + 8 * 4 * 16 + 2 * 4 + 4 * 16 + 1
     features = 8 * 49
     assert count(discriminator) == (16 * 4 + 4) + (4 * 8 * 16 + 8) + (features + 1) + 5 * features
-    generator, discriminator = players("mlp_deep", False, 28, 1)
+    generator, discriminator = networks("mlp_deep", False, 28, 1)
     assert count(generator) == (6 + 1) * 16 + (16 + 1) * 24 + (24 + 1) * 784
     assert count(discriminator) == (784 + 1) * 24 + (24 + 1) * 16 + (16 + 1)
 
@@ -201,17 +201,17 @@ def count(network: torch.nn.Module) -> int:
 
 def test_batch_norm_is_in_every_dcgan_stage_but_the_first() -> None:
     _, discriminator = zoo.build(model("dcgan", batch_norm=True), ImageShape(64, 3, 5))
-    normed = [any(isinstance(m, torch.nn.BatchNorm2d) for m in stage.modules()) for stage in discriminator.stages()]
+    normed = [any(isinstance(m, torch.nn.BatchNorm2d) for m in stage.modules()) for stage in discriminator.freezable_stages()]
     assert normed == [False, True, True, True]
 
 
 @pytest.mark.parametrize("family", architectures())
 def test_stages_run_from_the_image_up(family: str) -> None:
     """Freezing them all leaves the head alone; the first takes the image's channels."""
-    _, discriminator = players(family, True, 32, 3)
-    first = next(m for m in discriminator.stages()[0].modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear))
+    _, discriminator = networks(family, True, 32, 3)
+    first = next(m for m in discriminator.freezable_stages()[0].modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear))
     assert first.weight.shape[1] in (3, 3 * 32 * 32)
-    for stage in discriminator.stages():
+    for stage in discriminator.freezable_stages():
         stage.requires_grad_(False)
     left = {name for name, p in discriminator.named_parameters() if p.requires_grad}
     assert left and all(set(name.split(".")) & {"head", "basis", "embedding"} for name in left)
@@ -241,13 +241,13 @@ def test_resampling_equals_the_written_out_convolution() -> None:
 
 
 def test_resampling_is_a_transposed_pair() -> None:
-    """<up x, y> = 4 <x, down y>: what R3GAN's two players mirror."""
+    """<up x, y> = 4 <x, down y>: what R3GAN's two networks mirror."""
     x, y = torch.randn(1, 1, 5, 5, dtype=torch.float64), torch.randn(1, 1, 10, 10, dtype=torch.float64)
     assert float((upsample(x) * y).sum()) == pytest.approx(4 * float((x * downsample(y)).sum()))
 
 
 def test_resampling_has_no_direction() -> None:
-    """A filter that is not centred would shift the image by half a pixel a stage."""
+    """A filter that is not centered would shift the image by half a pixel a stage."""
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64)
     for change in (upsample, downsample):
         torch.testing.assert_close(change(x).flip(3), change(x.flip(3)))

@@ -15,7 +15,7 @@ def leaf(values: np.ndarray) -> Tensor:
     return torch.tensor(values, dtype=torch.float64, requires_grad=True)
 
 
-def test_penalty_of_a_linear_critic() -> None:
+def test_penalty_of_a_linear_discriminator() -> None:
     """D(x) = a . x: the squared gradient norm is |a|^2 for every image."""
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(2, 4, 3))
@@ -24,8 +24,8 @@ def test_penalty_of_a_linear_critic() -> None:
     np.testing.assert_allclose(penalty.detach(), np.full(5, (weight**2).sum()), rtol=1e-12)
 
 
-def test_penalty_of_a_quadratic_critic_and_its_gradients() -> None:
-    """D(x) = x' A x / 2, A symmetric: the penalty is |A x|^2, by x 2 A A x, by A x' A' + A x x' (symmetrised by the critic)."""
+def test_penalty_of_a_quadratic_discriminator_and_its_gradients() -> None:
+    """D(x) = x' A x / 2, A symmetric: the penalty is |A x|^2, by x 2 A A x, by A x' A' + A x x' (symmetrized by D)."""
     rng = np.random.default_rng(1)
     half = rng.normal(size=(6, 6))
     matrix, points = half + half.T, rng.normal(size=(3, 6))
@@ -46,7 +46,7 @@ def test_penalty_of_bfloat16_is_summed_in_float32() -> None:
     assert penalty.tolist() == [1024.0, 1024.0]
 
 
-def test_lipschitz_penalty_of_a_quadratic_critic() -> None:
+def test_lipschitz_penalty_of_a_quadratic_discriminator() -> None:
     """D(x) = |x|^2 / 2 has the slope x: (|x| - 1)^2 a point, by x 2 (|x| - 1) x / |x|."""
     points = np.random.default_rng(2).normal(size=(4, 3, 2, 2))
     x = leaf(points)
@@ -57,7 +57,7 @@ def test_lipschitz_penalty_of_a_quadratic_critic() -> None:
     np.testing.assert_allclose(by_x, (2 * (norms - 1) / norms)[:, None, None, None] * points, rtol=1e-10)
 
 
-def test_lipschitz_penalty_is_differentiable_where_the_critic_is_flat() -> None:
+def test_lipschitz_penalty_is_differentiable_where_the_discriminator_is_flat() -> None:
     x = torch.zeros(2, 1, 2, 2, requires_grad=True)
     penalty = penalties.lipschitz_penalty(x.square().sum(dim=(1, 2, 3)), x)
     assert penalty.tolist() == [1.0, 1.0]
@@ -94,15 +94,15 @@ def test_path_lengths_equal_the_whole_jacobian() -> None:
     layer = nn.Linear(2 * 3, 1 * 4 * 4).double()
     code, noise = torch.randn(3, 2, 3, dtype=torch.float64), torch.randn(3, 1, 4, 4, dtype=torch.float64)
 
-    def paint(one: Tensor) -> Tensor:
+    def generate(one: Tensor) -> Tensor:
         return layer(one.flatten(1)).tanh().view(-1, 1, 4, 4)
 
     def lengths() -> Tensor:
         leaf = code.clone().requires_grad_()
-        return penalties.path_lengths(paint(leaf), leaf, noise)
+        return penalties.path_lengths(generate(leaf), leaf, noise)
 
     for index, found in enumerate(lengths()):
-        jacobian = torch.autograd.functional.jacobian(lambda one: paint(one[None])[0], code[index])  # [1, 4, 4, 2, 3]
+        jacobian = torch.autograd.functional.jacobian(lambda one: generate(one[None])[0], code[index])  # [1, 4, 4, 2, 3]
         pulled = torch.einsum("chw,chwpd->pd", noise[index], jacobian) / 4
         assert found.item() == pytest.approx(pulled.square().sum(dim=1).mean().sqrt().item(), rel=1e-6)
     (by_weight,) = torch.autograd.grad(lengths().sum(), layer.weight)

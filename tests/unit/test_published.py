@@ -1,7 +1,7 @@
-"""Published generators: what the authors' own code painted with the same numbers, and what has no place is refused.
+"""Published generators: what the authors' own code generated with the same numbers, and what has no place is refused.
 
 published_networks.json holds small networks of stylegan2-ada-pytorch (commit d72cc7d) and R3GAN (commit 19a7ddf): the shapes of
-their tensors, and what their code, run on a CPU in float32 with constant noise on 2026-11-27, painted when the tensor of the
+their tensors, and what their code, run on a CPU in float32 with constant noise on 2026-11-27, generated when the tensor of the
 i-th name was filled with default_rng(i).normal(), those of R3GAN's main layers with a third of it.
 """
 

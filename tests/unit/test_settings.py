@@ -40,14 +40,14 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("train.images=1", "train", "less than one batch"),
         ("model.architecture=vae", "model.architecture", "'sagan' or 'stylegan2'"),
         ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
-        ("data.resolution=30", "data.resolution", "28, 32, 64, 128, 256, 512 or 1024"),
-        ("data.margin=14", "data", "leaves nothing of resolution 28"),
-        ("data.source=kaggle", "data.source", "choose mnist-5k, "),
-        ("data.source=torchvision:a/b", "data.source", "torchvision:NAME"),
-        ("data.path=''", "data.path", "at least 1 character"),
-        ("data.channels=true", "data.channels", "whole number"),
-        ("data.resolution=28.0", "data.resolution", "whole number"),
-        ("data.background=", "data.background", "quote it"),
+        ("data.base.resolution=30", "data.base.resolution", "28, 32, 64, 128, 256, 512 or 1024"),
+        ("data.base.margin=14", "data", "leaves nothing of resolution 28"),
+        ("data.base.source=kaggle", "data.base.source", "choose mnist-5k, "),
+        ("data.base.source=torchvision:a/b", "data.base.source", "torchvision:NAME"),
+        ("data.base.path=''", "data.base.path", "at least 1 character"),
+        ("data.base.channels=true", "data.base.channels", "whole number"),
+        ("data.base.resolution=28.0", "data.base.resolution", "whole number"),
+        ("data.base.background=", "data.base.background", "quote it"),
         ("train.regularizers.r1=.inf", "train.regularizers.r1", "finite"),
         ("train.regularizers.r2=.nan", "train.regularizers.r2", "finite"),
         ("train.r1=2.0", "train.r1", "unknown key; did you mean regularizers.r1?"),
@@ -86,13 +86,13 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("evaluate.metrics=[kernel,kernel]", "evaluate.metrics", "once"),
         ("evaluate.extractor=inception", "evaluate", "set published"),
         ("evaluate.weights=published", "evaluate", "set packaged"),
-        ("model.conditional=false data.labels=false", "evaluate.metrics", "classifier needs labels"),
-        ("target.channels=3", "target.channels", "set both alike"),
+        ("model.conditional=false data.base.labels=false", "evaluate.metrics", "classifier needs labels"),
+        ("data.target.channels=3", "data.target.channels", "set both alike"),
         ("registry.base=digits.v2", "registry.base", "match pattern"),
         ("registry.finetuned=digits", "registry", "a name of its own"),
-        ("data.background=black", "data.background", "#"),
-        ("target.resolution=64", "target.resolution", "set both alike"),
-        ("target.labels=false", "model.conditional", "needs labels"),
+        ("data.base.background=black", "data.base.background", "#"),
+        ("data.target.resolution=64", "data.target.resolution", "set both alike"),
+        ("data.target.labels=false", "model.conditional", "needs labels"),
         ("model.dcgan.batch_norm=true", "r1 and r2 of train", "set batch_norm: false, or take them out of train.regularizers"),
         ("evaluate.metrics=[]", "evaluate.metrics", "at least 1"),
         ("registry.base=a/b", "registry.base", "match pattern"),
@@ -108,7 +108,7 @@ def test_what_cannot_be_is_refused_with_key_and_remedy(override: str, key: str, 
 def test_missing_key_missing_file_and_broken_yaml(tmp_path: Path) -> None:
     copy = tmp_path / "params.yaml"
     copy.write_text(PARAMS.read_text().replace("  holdout: 0.1", "  #", 1))
-    with pytest.raises(SettingsError, match=r"data.holdout: missing"):
+    with pytest.raises(SettingsError, match=r"data.base.holdout: missing"):
         settings.load(copy)
     copy.write_text("data: [1,\n")
     with pytest.raises(SettingsError, match="not valid YAML"):
@@ -129,7 +129,7 @@ def test_a_section_that_has_a_file_of_its_own_now_is_told(tmp_path: Path) -> Non
 
 def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
-        settings.load(PARAMS, ["target.resolution=64"])
+        settings.load(PARAMS, ["data.target.resolution=64"])
     assert str(refused.value).startswith(f"{PARAMS}: target.resolution is 64 but data.resolution is 28; ")
     copy = tmp_path / "params.yaml"
     copy.write_text("just text\n")
@@ -141,8 +141,8 @@ def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
         settings.load(PARAMS, ["model.mlp=3"])
 
 
-def test_a_colour_in_an_override_is_no_comment() -> None:
-    assert settings.load(PARAMS, ["data.background=#ffffff"]).data.background == "#ffffff"
+def test_a_color_in_an_override_is_no_comment() -> None:
+    assert settings.load(PARAMS, ["data.base.background=#ffffff"]).data["base"].background == "#ffffff"
 
 
 @pytest.mark.parametrize(

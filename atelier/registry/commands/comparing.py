@@ -1,4 +1,4 @@
-"""compare: two versions beside each other, in numbers, in parameters, and painted from the same latents."""
+"""compare: two versions beside each other, in numbers, in parameters, and in images of the same latents."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def remarks(first: Side, second: Side) -> list[str]:
 
 
 def _side(version: ModelVersion, folder: Path, seed: int) -> Side:
-    checkpoint = load_checkpoint(uri(version), folder, players=False)
+    checkpoint = load_checkpoint(uri(version), folder, networks=False)
     generator = load_generator(checkpoint)
     info: GeneratorInfo = generator.info
     classes = len(info.classes) if info.conditional else 0

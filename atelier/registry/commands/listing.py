@@ -15,7 +15,7 @@ from atelier.io.files import parse_json
 from atelier.metrics.bias import FRECHET
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
 from atelier.registry.ledger import CHAMPION, IN_ORDER, Entry, Ledger
-from atelier.registry.promotion import BY_HAND, REASON, VERDICT, WITHDRAWN
+from atelier.registry.promotion import BY_HAND, OUTCOME, REASON, WITHDRAWN
 from atelier.registry.versions import CARD_HASH, GENERATOR_HASH, MEASUREMENT, MODEL_ID, address, measurements, resolve, uri
 from atelier.report.compute import spent
 from atelier.report.facts import interval_text, metric_title, text
@@ -71,7 +71,7 @@ def show_one(args: argparse.Namespace) -> None:
     table.add_column(overflow="fold")
     tags = version.tags
     table.add_row("alias", ", ".join(sorted(version.aliases)) or "none")
-    for tag, name in ((VERDICT, "gate"), (REASON, ""), (BY_HAND, "promoted by hand"), (WITHDRAWN, "rolled back")):
+    for tag, name in ((OUTCOME, "gate"), (REASON, ""), (BY_HAND, "promoted by hand"), (WITHDRAWN, "rolled back")):
         if tags.get(tag):
             table.add_row(name, tags[tag])
     table.add_row("registered", _when(version.creation_timestamp))
@@ -196,7 +196,7 @@ def _versions(mlflow: MlflowClient, name: str) -> None:
         table.add_row(
             str(one.version),
             ", ".join(sorted(aliases.get(str(one.version), ()), key=_rank)),
-            "rolled back" if tags.get(WITHDRAWN) else "by hand" if tags.get(BY_HAND) else tags.get(VERDICT, "not asked"),
+            "rolled back" if tags.get(WITHDRAWN) else "by hand" if tags.get(BY_HAND) else tags.get(OUTCOME, "not asked"),
             _distance_text(one),
             _when(one.creation_timestamp),
             tags.get(GENERATOR_HASH, "not ours")[:12],

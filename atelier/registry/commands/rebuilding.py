@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PARAMS = "params.yaml"
+MADE, BEFORE = "models/made", "models/parent"
 
 
 class ReproduceError(AtelierError):
@@ -47,10 +48,30 @@ class Recipe:
     parameters: dict[str, Any]
     data_hash: str
     packed: str
-    output: str
     sha256: str
     environment: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Project:
+    """What the project's commit calls its parts: the section and folder of the images, and the command that trains."""
+
+    section: str
+    packed: str
+    training: list[str]
+
+    @classmethod
+    def of(cls, parameters: dict[str, Any], name: str, tuned: bool) -> _Project:
+        """Those of a version's parameters; before sets had names there were two of them."""
+        step = "finetune" if tuned else "train"
+        if "products" not in parameters:
+            section, images = ("target", "target") if tuned else ("data", "base")
+            return cls(section, f"data/{images}", [f"components.{step}"])
+        product = next((one for one in parameters["products"].values() if one["name"] == name), {"trained_by": step})
+        images = parameters[product["trained_by"]]["data"]
+        training = ["components.train", "--section", product["trained_by"]]
+        return cls(f"data.{images}", f"data/{images}", training)
 
 
 def reproduce(args: argparse.Namespace) -> None:
@@ -73,11 +94,10 @@ def recipe(version: ModelVersion, folder: Path) -> Recipe:
     with tempfile.TemporaryDirectory() as scratch, explained():
         file = client().download_artifacts(version.run_id or "", parameters_at, scratch)
         parameters = read_json(Path(file))
-        info = read_info(load_checkpoint(where, Path(scratch) / "checkpoint", players=False))
-    section, packed, step = ("target", "data/target", "finetune") if info.parent else ("data", "data/base", "train")
-    output, states = f"models/{'finetuned' if info.parent else 'base'}", f"states/{step}"
+        info = read_info(load_checkpoint(where, Path(scratch) / "checkpoint", networks=False))
+    project = _Project.of(parameters, version.name, tuned=bool(info.parent))
     commands = [["git", "worktree", "add", "--detach", str(folder), commit]]
-    training = ["--data", packed, "--output", output, "--states", states, "--device", "cpu"]
+    training = [*project.training, "--data", project.packed, "--output", MADE, "--states", "states", "--device", "cpu"]
     if info.parent:
         parent = tags.get(PARENT, "")
         if not parent.startswith("models:/"):
@@ -85,13 +105,13 @@ def recipe(version: ModelVersion, folder: Path) -> Recipe:
                 f"{where}: the generator that it was fine-tuned from (weights {info.parent['sha256'][:12]}) is not registered; "
                 "register that one, then this one again"
             )
-        pulled = ["--output", str(folder / "models" / "base")]
+        pulled = ["--output", str(folder / BEFORE)]
         commands.append(["python", "-m", "atelier.registry", "pull", parent.removeprefix("models:/"), *pulled])
-        training += ["--init-from", "models/base"]
-    commands += [["cd", str(folder)], ["make", "setup"], *_images(version, section, packed)]
-    commands.append(["python", "-m", f"components.{step}", *training])
+        training += ["--init-from", BEFORE]
+    commands += [["cd", str(folder)], ["make", "setup"], *_images(version, project.section, project.packed)]
+    commands.append(["python", "-m", *training])
     return Recipe(
-        where, commands, parameters, str(info.data.get("content_hash", "")), packed, output, tags[GENERATOR_HASH],
+        where, commands, parameters, str(info.data.get("content_hash", "")), project.packed, tags[GENERATOR_HASH],
         _environment(version), _remarks(version, info),
     )  # fmt: skip
 
@@ -108,7 +128,7 @@ def text(found: Recipe) -> str:
         [
             *lines,
             f"grep -q {found.data_hash} {found.packed}/manifest.json && echo the images are the same",
-            f"echo '{found.sha256}  {found.output}/{WEIGHTS}' | sha256sum --check",
+            f"echo '{found.sha256}  {MADE}/{WEIGHTS}' | sha256sum --check",
         ]
     )
 
@@ -136,13 +156,13 @@ def follow(found: Recipe, folder: Path) -> None:
             )
         if found.packed in command and "--section" in command:
             _same_images(found, here)
-    made = sha256_file(here / found.output / WEIGHTS)
+    made = sha256_file(here / MADE / WEIGHTS)
     if made != found.sha256:
         raise ReproduceError(
-            f"{here / found.output / WEIGHTS}: sha256 {made[:12]}, but {found.version} has {found.sha256[:12]}; "
+            f"{here / MADE / WEIGHTS}: sha256 {made[:12]}, but {found.version} has {found.sha256[:12]}; "
             f"what can differ: {'; '.join(found.remarks) or 'the processor, or the build of PyTorch'}"
         )
-    print(f"reproduced: {folder / found.output / WEIGHTS} is {found.version}, bit for bit ({found.sha256})")
+    print(f"reproduced: {folder / MADE / WEIGHTS} is {found.version}, bit for bit ({found.sha256})")
 
 
 def _run(command: list[str], here: Path, environment: dict[str, str]) -> int:

@@ -26,5 +26,5 @@ def export(args: argparse.Namespace) -> None:
     check_file(args.output)
     version = resolve(address(args.version))
     with tempfile.TemporaryDirectory() as scratch:
-        deviation = export_onnx(load_checkpoint(uri(version), Path(scratch) / "checkpoint", players=False), args.output)
+        deviation = export_onnx(load_checkpoint(uri(version), Path(scratch) / "checkpoint", networks=False), args.output)
     print(f"{args.output}: {uri(version)}, at most {deviation:.1e} from PyTorch's values in [-1, 1]")

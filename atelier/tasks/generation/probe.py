@@ -1,4 +1,4 @@
-"""Fixed images by which a training is watched: the average's picture over time, its variety, and the discriminator's memory."""
+"""A probe of fixed images: the average's preview over time, its variety, and the discriminator's memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from atelier.io.pictures import grid, png
 from atelier.models.model import at_once, draw_latents, from_uint8, to_uint8
 from atelier.networks.layers import Discriminator, LatentGenerator
 from atelier.tasks.base import Batch, Examples
-from atelier.tasks.mode_coverage import COUNTED, LEARNT, Kinds, pairwise_distance
+from atelier.tasks.mode_coverage import COUNTED, LEARNT, ModeCoverage, pairwise_distance
 
-COMPARED = 128  # images between which distances are taken, and that the critic judges
+COMPARED = 128  # images between which distances are taken, and that the discriminator judges
 DISTANCE_SIDE = 256  # pixels a side up to which distances are taken in every pixel
 ROWS, COLUMNS = 8, 10  # of the picture
 
@@ -33,9 +33,9 @@ class GenerationProbe:
         training = examples.training(COMPARED)
         real, held_out = next(training), examples.held_out(COMPARED)
         self.real, self.held_out = _stored(real), None if held_out is None else _stored(held_out)
-        self.kinds = Kinds(batch["image"] for batch in itertools.islice(training, LEARNT + COUNTED))
-        always = ("diversity", "kinds")
-        self.curves = always if held_out is None else (*always, "overfitting", "separation_held_out")
+        self.mode_coverage = ModeCoverage(batch["image"] for batch in itertools.islice(training, LEARNT + COUNTED))
+        always = ("diversity", "mode_coverage")
+        self.curves = always if held_out is None else (*always, "auc_train_heldout", "auc_heldout_fake")
         classes = generator.shape.classes
         self.columns = min(classes, COLUMNS) or COLUMNS
         count, device = max(COMPARED, ROWS * self.columns), real["image"].device
@@ -47,12 +47,11 @@ class GenerationProbe:
 
     @torch.no_grad()
     def measure(self, averages: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Where the training stands; changes nothing.
+        """The curves at this moment; changes nothing.
 
-        diversity: the mean distance between the generator's images of the batch, over that between real images. kinds: the
-        effective number of modes that they are of, over that of real images. Then shares of pairs, of which 0.5 is
-        chance. overfitting: in which the discriminator finds a training image more real than a held-out one.
-        separation_held_out: in which it finds a held-out image more real than a generated one; nothing is augmented.
+        diversity: mean distance between generated images, over that between real images. mode_coverage: their effective number
+        of modes, over that of real images. auc_train_heldout: share of pairs in which the discriminator finds a training image
+        more real than a held-out one, auc_heldout_fake: a held-out image more real than a generated one; nothing is augmented.
         """
         (generator,) = averages.values()
         labels = None if self.labels is None else self.labels[:COMPARED]
@@ -65,12 +64,12 @@ class GenerationProbe:
         images = torch.cat(small)
         found = {
             "diversity": pairwise_distance(images, labels) / self.real_distance,
-            "kinds": self.kinds.share(images),
+            "mode_coverage": self.mode_coverage.share(images),
         }
         if self.held_out is not None:
-            known, held_out = (self._judged(one) for one in (self.real, self.held_out))
-            found["overfitting"] = ordered(*known, *held_out)
-            found["separation_held_out"] = ordered(*held_out, *_labelled(torch.cat(logits), labels))
+            known, held_out = (self._judge(one) for one in (self.real, self.held_out))
+            found["auc_train_heldout"] = ordered(*known, *held_out)
+            found["auc_heldout_fake"] = ordered(*held_out, *_labelled(torch.cat(logits), labels))
         return found
 
     @torch.no_grad()
@@ -93,11 +92,11 @@ class GenerationProbe:
             step = COMPARED
         return [slice(first, min(first + step, COMPARED)) for first in range(0, COMPARED, step)]
 
-    def _judged(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    def _judge(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """The discriminator's logits of the batch as it sees it now, and their labels."""
         labels = None if self.labels is None else batch["label"]
         logits = [
-            self._logits(self.generator.as_painted(from_uint8(batch["image"][part])), None if labels is None else labels[part])
+            self._logits(self.generator.fade_real(from_uint8(batch["image"][part])), None if labels is None else labels[part])
             for part in self._parts
         ]
         return _labelled(torch.cat(logits), labels)
@@ -136,7 +135,7 @@ def ordered(higher: Tensor, higher_labels: Tensor | None, lower: Tensor, lower_l
     """The share of pairs in which a value of `higher` [N] exceeds one of `lower` [M], a tie counting half.
 
     The area under the ROC curve, by Mann and Whitney's U (1947): 0.5 where nothing tells the two apart, 1 where all does. Pairs
-    share a label where any do, since a critic may be free to add a constant for each.
+    share a label where any do, since a discriminator may be free to add a constant for each.
     """
     order = (torch.sign(higher[:, None].double() - lower[None, :].double()) + 1) / 2
     if higher_labels is not None and lower_labels is not None:

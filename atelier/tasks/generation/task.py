@@ -15,9 +15,9 @@ from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
-from atelier.losses.regularizers import Regularizer, Seen, chosen
+from atelier.losses.regularizers import LossContext, Regularizer, chosen
 from atelier.networks import zoo
-from atelier.networks.layers import ImageShape, Player, Verdict
+from atelier.networks.layers import DiscriminatorOutput, ImageShape, Network
 from atelier.networks.modes import differentiated_twice
 from atelier.tasks.adversarial import AdversarialTask
 from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
@@ -31,24 +31,24 @@ SET = "data"
 class GenerationDraws:
     """The randomness of an update: latents [N, latent_dim], and the augmentation of real and of generated images.
 
-    `chance` [N, generator.chance] is what varies an image beside its latent, None where nothing does; `terms` is what the
-    regularizers have drawn, by their keys.
+    `noise` [N, generator.noise_dim] varies an image beside its latent, None where nothing does; `regularizers` holds the draws of
+    regularizers by their keys.
     """
 
     latents: Tensor
     real: augment.Draws
     fake: augment.Draws
-    chance: Tensor | None = None
-    terms: dict[str, Tensor] = field(default_factory=dict)
+    noise: Tensor | None = None
+    regularizers: dict[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, part: slice) -> GenerationDraws:
-        chance = None if self.chance is None else self.chance[part]
-        terms = {key: drawn[part] for key, drawn in self.terms.items()}
-        return GenerationDraws(self.latents[part], self.real[part], self.fake[part], chance, terms)
+        noise = None if self.noise is None else self.noise[part]
+        regularizers = {key: drawn[part] for key, drawn in self.regularizers.items()}
+        return GenerationDraws(self.latents[part], self.real[part], self.fake[part], noise, regularizers)
 
 
 class Generation(AdversarialTask):
-    """The discriminator moves first; the average of the generator is the product."""
+    """The discriminator is updated first; the average of the generator is the product."""
 
     updates = (
         Update("discriminator", ("discriminator",), "discriminator"),
@@ -67,17 +67,19 @@ class Generation(AdversarialTask):
         self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
-        self.normalized = model.family.normalised
-        if self.frozen > (stages := len(self.discriminator.stages())):
+        self.normalized = model.family.normalized
+        if self.frozen > (stages := len(self.discriminator.freezable_stages())):
             raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
-        self.networks: dict[str, Player] = {"discriminator": self.discriminator, "generator": self.generator}
+        self.networks: dict[str, Network] = {"discriminator": self.discriminator, "generator": self.generator}
         for part in (*self.generator.modules(), *self.discriminator.modules()):
-            if isinstance(part, Player):
-                part.recomputed = train.checkpointing
+            if isinstance(part, Network):
+                part.activation_checkpointing = train.checkpointing
         self.objective = OBJECTIVES[train.objective]
-        self.terms = chosen(train)
-        self._paint: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
-        self._see: Callable[..., Verdict] = compiled(self.discriminator) if train.compile else self.discriminator
+        self.regularizers = chosen(train)
+        self._generator_pass: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
+        self._discriminator_pass: Callable[..., DiscriminatorOutput] = (
+            compiled(self.discriminator) if train.compile else self.discriminator
+        )
 
     def check_share(self, count: int) -> None:
         """Raises SettingsError if a rank's share of a micro-batch does not suit the discriminator."""
@@ -90,15 +92,15 @@ class Generation(AdversarialTask):
     def activate(self, update: Update) -> None:
         """Frozen stages of the discriminator never take gradients (FreezeD, Mo et al. 2020, section 3)."""
         super().activate(update)
-        for stage in self.discriminator.stages()[: self.frozen]:
+        for stage in self.discriminator.freezable_stages()[: self.frozen]:
             stage.requires_grad_(False)
 
     def draw(self, update: Update, count: int) -> GenerationDraws:
         policy = augment.POLICIES[self.train.augment]
         latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
-        chance = torch.randn(count, self.generator.chance) if self.generator.chance else None
-        terms = {term.key: term.draw(count, self.generator) for term in self.terms if update.role in term.players}
-        return GenerationDraws(latents, real, fake, chance, terms)
+        noise = torch.randn(count, self.generator.noise_dim) if self.generator.noise_dim else None
+        drawn = {one.key: one.draw(count, self.generator) for one in self.regularizers if update.role in one.roles}
+        return GenerationDraws(latents, real, fake, noise, drawn)
 
     def probe(self, examples: Examples) -> GenerationProbe:
         return GenerationProbe(self.generator, self.discriminator, self.train.seed, examples)
@@ -110,100 +112,103 @@ class Generation(AdversarialTask):
 
     def after(self, update: Update, logged: Logged) -> None:
         """Running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""
-        for term in self.terms:
-            if update.role in term.players:
-                term.remember(self.memory, logged)
+        for regularizer in self.regularizers:
+            if update.role in regularizer.roles:
+                regularizer.remember(self.memory, logged)
         if self.train.clip > 0 and update.role == "discriminator":
             with torch.no_grad():
                 for parameter in self.discriminator.parameters():
                     parameter.clamp_(-self.train.clip, self.train.clip)
 
     def _discriminator_loss(self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights) -> Loss:
-        terms = self._due("discriminator", at)
-        real = self.generator.as_painted(images).requires_grad_(any(term.by_real for term in terms))
+        regularizers = self._due("discriminator", at)
+        real = self.generator.fade_real(images).requires_grad_(any(one.by_real for one in regularizers))
         with torch.no_grad():
-            fake = self._generate(draws.latents, labels, draws.chance)
-        fake = fake.detach().requires_grad_(any(term.by_fake for term in terms))
-        real_verdict = self._judge(real, labels, draws.real, at, penalised=real.requires_grad)
-        fake_verdict = self._judge(fake, labels, draws.fake, at, penalised=fake.requires_grad)
-        adversarial = self.objective.discriminator(real_verdict.logits, fake_verdict.logits)
+            fake = self._generate(draws.latents, labels, draws.noise)
+        fake = fake.detach().requires_grad_(any(one.by_fake for one in regularizers))
+        real_output = self._discriminate(real, labels, draws.real, at, penalized=real.requires_grad)
+        fake_output = self._discriminate(fake, labels, draws.fake, at, penalized=fake.requires_grad)
+        adversarial = self.objective.discriminator(real_output.logits, fake_output.logits)
         logged = {
             "loss_discriminator": adversarial.detach(),
-            "real_logits": real_verdict.overall.detach(),
-            "fake_logits": fake_verdict.overall.detach(),
+            "real_logits": real_output.overall.detach(),
+            "fake_logits": fake_output.overall.detach(),
         }
-        seen = self._seen(labels, draws, at, real, fake, fake_verdict, logged, real_verdict)
-        return Loss(self._regularized(adversarial, terms, draws, seen), logged)
+        context = self._context(labels, draws, at, real, fake, fake_output, logged, real_output)
+        return Loss(self._regularized(adversarial, regularizers, draws, context), logged)
 
     def _generator_loss(self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights) -> Loss:
-        terms = self._due("generator", at)
-        fake = self._generate(draws.latents, labels, draws.chance)
-        fake_verdict = self._judge(fake, labels, draws.fake, at)
-        real, real_logits = self.generator.as_painted(images), None
+        regularizers = self._due("generator", at)
+        fake = self._generate(draws.latents, labels, draws.noise)
+        fake_output = self._discriminate(fake, labels, draws.fake, at)
+        real, real_logits = self.generator.fade_real(images), None
         if self.objective.compares:
             with torch.no_grad():
-                real_logits = self._judge(real, labels, draws.real, at).logits
-        adversarial = self.objective.generator(real_logits, fake_verdict.logits)
+                real_logits = self._discriminate(real, labels, draws.real, at).logits
+        adversarial = self.objective.generator(real_logits, fake_output.logits)
         logged = {"loss_generator": adversarial.detach()}
-        seen = self._seen(labels, draws, at, real, fake, fake_verdict, logged)
-        return Loss(self._regularized(adversarial, terms, draws, seen), logged)
+        context = self._context(labels, draws, at, real, fake, fake_output, logged)
+        return Loss(self._regularized(adversarial, regularizers, draws, context), logged)
 
-    def _due(self, player: str, at: StepWeights) -> list[Regularizer]:
-        return [term for term in self.terms if player in term.players and (at.penalty > 0 or not term.lazy)]
+    def _due(self, role: str, at: StepWeights) -> list[Regularizer]:
+        return [one for one in self.regularizers if role in one.roles and (at.penalty > 0 or not one.lazy)]
 
-    def _seen(
+    def _context(
         self,
         labels: Tensor | None,
         draws: GenerationDraws,
         at: StepWeights,
         real: Tensor,
         fake: Tensor,
-        fake_verdict: Verdict,
+        fake_output: DiscriminatorOutput,
         logged: Logged,
-        real_verdict: Verdict | None = None,
-    ) -> Seen:
-        return Seen(
+        real_output: DiscriminatorOutput | None = None,
+    ) -> LossContext:
+        return LossContext(
             generator=self.generator,
             labels=labels,
             latents=draws.latents.to(fake.device, non_blocking=True),
-            chance=None if draws.chance is None else draws.chance.to(fake.device, non_blocking=True),
+            noise=None if draws.noise is None else draws.noise.to(fake.device, non_blocking=True),
             real=real,
             fake=fake,
-            real_verdict=real_verdict,
-            fake_verdict=fake_verdict,
-            paint=lambda latents: self._generate(latents, labels, draws.chance),
-            judge=lambda images: self._judge(images, labels, draws.fake, at, penalised=images.requires_grad),
+            real_output=real_output,
+            fake_output=fake_output,
+            generate=lambda latents: self._generate(latents, labels, draws.noise),
+            discriminate=lambda images: self._discriminate(images, labels, draws.fake, at, penalized=images.requires_grad),
             penalty=at.penalty,
             memory=self.memory,
-            shown=logged,
+            logged=logged,
         )
 
-    def _regularized(self, adversarial: Tensor, terms: list[Regularizer], draws: GenerationDraws, seen: Seen) -> Tensor:
+    def _regularized(
+        self, adversarial: Tensor, regularizers: list[Regularizer], draws: GenerationDraws, context: LossContext
+    ) -> Tensor:
         loss = adversarial
-        for term in terms:
-            loss = loss + term.loss(seen, draws.terms[term.key].to(adversarial.device, non_blocking=True))
+        for regularizer in regularizers:
+            drawn = draws.regularizers[regularizer.key].to(adversarial.device, non_blocking=True)
+            loss = loss + regularizer.loss(context, drawn)
         return loss
 
-    def _generate(self, latents: Tensor, labels: Tensor | None, chance: Tensor | None) -> Tensor:
+    def _generate(self, latents: Tensor, labels: Tensor | None, noise: Tensor | None) -> Tensor:
         device = next(self.generator.parameters()).device
         latents = latents.to(device, non_blocking=True)
-        chance = None if chance is None else chance.to(device, non_blocking=True)
-        self.generator.renew()
+        noise = None if noise is None else noise.to(device, non_blocking=True)
+        self.generator.power_iteration()
         # float32 like real images: in bfloat16 the augmentation would treat the two differently
-        return self._paint(latents, labels, chance).float()
+        return self._generator_pass(latents, labels, noise).float()
 
-    def _judge(
-        self, images: Tensor, labels: Tensor | None, draws: augment.Draws, at: StepWeights, penalised: bool = False
-    ) -> Verdict:
-        """D's verdict on what the augmentation leaves; `penalised` is not compiled, which could not be differentiated twice."""
-        seen = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
-        self.discriminator.renew()
-        if penalised:
+    def _discriminate(
+        self, images: Tensor, labels: Tensor | None, draws: augment.Draws, at: StepWeights, penalized: bool = False
+    ) -> DiscriminatorOutput:
+        """The output for augmented images; `penalized`: uncompiled, since compiled code cannot be differentiated twice."""
+        augmented = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
+        self.discriminator.power_iteration()
+        if penalized:
             with differentiated_twice():
-                verdict = self.discriminator(seen, labels)
+                output = self.discriminator(augmented, labels)
         else:
-            verdict = self._see(seen, labels)
-        return Verdict(verdict.logits.float(), None if verdict.classes is None else verdict.classes.float())
+            output = self._discriminator_pass(augmented, labels)
+        return DiscriminatorOutput(output.logits.float(), None if output.classes is None else output.classes.float())
 
 
 TASK = Generation

@@ -201,7 +201,7 @@ def registered(services: Services, commit: str) -> None:
     login = {name.lower(): services.client[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
     store = boto3.client("s3", endpoint_url=services.client["AWS_ENDPOINT_URL_S3"], region_name="us-east-1", **login)
     keys = [item["Key"] for page in store.get_paginator("list_objects_v2").paginate(Bucket="mlflow") for item in page["Contents"]]
-    for end in ("generator.safetensors", "players.safetensors", "report.html", "base.md"):
+    for end in ("generator.safetensors", "networks.safetensors", "report.html", "base.md"):
         assert any(key.endswith(end) for key in keys), end
     assert any("/images/samples" in key and key.endswith(".png") for key in keys)
 

@@ -126,7 +126,7 @@ def test_every_task_left_its_outputs(run: Run) -> None:
     assert packed["count"] == 48 and packed["classes"] == ["bright", "dark"]
 
 
-def test_the_registry_has_generators_that_paint(run: Run, images: dict[str, Image]) -> None:
+def test_the_registry_has_generators_that_generator_pass(run: Run, images: dict[str, Image]) -> None:
     client = mlflow.MlflowClient()
     for name in (BASE, TUNED):
         version = client.get_model_version_by_alias(name, "champion")
@@ -135,8 +135,8 @@ def test_the_registry_has_generators_that_paint(run: Run, images: dict[str, Imag
         assert tags["atelier.image"] == images["train"].id
         assert len(tags["atelier.git_commit"].removesuffix("-dirty")) == 40
     model = mlflow.pyfunc.load_model(f"models:/{TUNED}@champion")
-    painted = model.predict(pandas.DataFrame({"seed": [1, 2], "class": ["dark", "bright"]}))
-    assert painted.shape == (2, 28, 28, 1) and painted.std() > 0
+    generated = model.predict(pandas.DataFrame({"seed": [1, 2], "class": ["dark", "bright"]}))
+    assert generated.shape == (2, 28, 28, 1) and generated.std() > 0
 
 
 def test_the_pictures_are_in_the_store(run: Run, services: Services) -> None:

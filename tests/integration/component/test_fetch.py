@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from components.fetch import IMAGES, FetchError, fetch
+from atelier.io import progress
+from atelier.io.files import read_json
+from components import fetch as component
+from components.fetch import ARCHIVE, FetchError, fetch, unpacked
+from components.prepare import prepare, prepare_part
+from tests.support.repository_settings import settings
 from tests.support.small import write_images
 
 
@@ -42,12 +48,46 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_folder_and_a_file_come_back_as_they_were(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/nonexistent")  # as for a user whom the container does not know
-    found = fetch(address(repository, "digits"), tmp_path / "fetched")
-    assert found == tmp_path / "fetched" / IMAGES
-    assert contents(found) == contents(repository / "digits")
-    assert {path.name for path in (tmp_path / "fetched").iterdir()} == {IMAGES, "fetched.txt"}
-    file = fetch(address(repository, "one.zip"), tmp_path / "fetched")  # what was there is replaced
-    assert file.read_bytes() == b"not really a zip"
+    folder = tmp_path / "fetched"
+    assert fetch(address(repository, "digits"), folder) == folder / ARCHIVE
+    with unpacked(folder) as found:
+        assert contents(found) == contents(repository / "digits")
+    assert not found.exists()
+    assert {path.name for path in folder.iterdir()} == {ARCHIVE, "fetched.txt"}  # however many images there are
+    before = (folder / ARCHIVE).read_bytes()
+    fetch(address(repository, "digits"), folder)
+    assert (folder / ARCHIVE).read_bytes() == before
+    fetch(address(repository, "one.zip"), folder)  # what was there is replaced
+    with unpacked(folder) as found:
+        assert found.read_bytes() == b"not really a zip"
+
+
+def test_fetching_is_told(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(component, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    fetch(address(repository, "digits"), tmp_path / "fetched")
+    told = capsys.readouterr().err
+    assert "fetch: 6 of 6 files, " in told and "archive: 6 of 6 files, " in told
+
+
+def test_an_archive_that_points_outside_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / ARCHIVE, "w:") as archive:
+        archive.addfile(tarfile.TarInfo("../outside"))
+    with pytest.raises(tarfile.OutsideDestinationError), unpacked(tmp_path):
+        pass
+
+
+def test_what_was_fetched_is_packed_as_what_was_not(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    fetch(address(repository, "digits"), tmp_path / "fetched")
+    here = settings("data.source=folder", f"data.path={repository / 'digits'}").data
+    prepare(here, tmp_path / "here", "atelier", "data")
+    elsewhere = here.model_copy(update={"path": "data/raw/digits"})
+    prepare(elsewhere, tmp_path / "there", "atelier", "data", raw=tmp_path / "fetched")
+    assert prepare_part(elsewhere, 1, 1, tmp_path / "part", "atelier", "data", raw=tmp_path / "fetched") == 6
+    assert read_json(tmp_path / "here/manifest.json")["shards"] == read_json(tmp_path / "there/manifest.json")["shards"]
 
 
 def test_the_command_says_where_the_images_are(repository: Path, tmp_path: Path) -> None:
@@ -62,7 +102,7 @@ def test_the_command_says_where_the_images_are(repository: Path, tmp_path: Path)
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).read_bytes() == b"not really a zip"
+    assert done.stdout.strip() == str(tmp_path / "out" / ARCHIVE)
 
 
 def test_a_damaged_object_is_refused(repository: Path, s3: Any, tmp_path: Path) -> None:

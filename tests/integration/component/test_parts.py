@@ -24,11 +24,11 @@ def command(*arguments: str, code: str | None = None) -> subprocess.CompletedPro
 
 def test_the_commands_in_any_order_make_what_one_makes(workspace: Path) -> None:
     for part in (3, 1, 2):
-        done = command("--section", "target", "--part", f"{part}/3", "--output", f"parts/{part}")
+        done = command("--section", "data.target", "--part", f"{part}/3", "--output", f"parts/{part}")
         assert (done.returncode, done.stderr.count("error")) == (0, 0), done.stderr
         assert done.stdout.startswith(f"parts/{part}: part {part} of 3, 1") and done.stdout.endswith(" images\n")
-    merged = command("--section", "target", "--merge", "parts/2", "parts/3", "parts/1", "--output", "merged")
-    single = command("--section", "target", "--output", "single")
+    merged = command("--section", "data.target", "--merge", "parts/2", "parts/3", "parts/1", "--output", "merged")
+    single = command("--section", "data.target", "--output", "single")
     assert (merged.returncode, single.returncode) == (0, 0), merged.stderr + single.stderr
     assert merged.stdout == single.stdout.replace("single", "merged")
     assert folder_hash(workspace / "merged") == folder_hash(workspace / "single")
@@ -40,9 +40,17 @@ def test_the_commands_in_any_order_make_what_one_makes(workspace: Path) -> None:
         (["--part", "2"], 2, "'2' is no part; write I/N, for example 2/4"),
         (["--part", "1/2", "--merge", "parts/1"], 2, "not allowed with argument"),
         (["--part", "3/2"], 1, "error: part 3 of 2: there is no such part"),
-        (["--section", "target", "--part", "1/2", "--set", "target.path=nowhere"], 1, "error: target.path 'nowhere': no such"),
-        (["--section", "target", "--merge", "nowhere"], 1, "error: nowhere/part.json: missing, so nowhere is no part of a set; "),
-        (["--section", "target", "--merge", "nowhere"], 1, "components.prepare --section target --part I/N"),
+        (
+            ["--section", "data.target", "--part", "1/2", "--set", "data.target.path=nowhere"],
+            1,
+            "error: data.target.path 'nowhere': no such",
+        ),
+        (
+            ["--section", "data.target", "--merge", "nowhere"],
+            1,
+            "error: nowhere/part.json: missing, so nowhere is no part of a set; ",
+        ),
+        (["--section", "data.target", "--merge", "nowhere"], 1, "components.prepare --section data.target --part I/N"),
     ],
 )
 @pytest.mark.usefixtures("workspace")
@@ -53,10 +61,10 @@ def test_wrong_commands_name_the_remedy(arguments: list[str], code: int, said: s
 
 
 def test_parts_and_merge_are_runs_of_one_pipeline(workspace: Path) -> None:
-    settings = load(workspace / "params.yaml").data
+    settings = load(workspace / "params.yaml").data["base"]
     counts = [prepare_part(settings, part, 2, Path(f"parts/{part}"), "atelier", step="prepare_base_part") for part in (1, 2)]
     manifest = merge_parts(settings, [Path("parts/2"), Path("parts/1")], Path("merged"), "atelier")
-    assert counts == [24, 24] and manifest == prepare(settings, Path("single"), "atelier", step="single")
+    assert counts == [24, 24] and manifest == prepare(settings, Path("single"), "atelier", "data.base", step="single")
     client = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("atelier")
     assert experiment
@@ -78,8 +86,8 @@ import sys
 from pathlib import Path
 from atelier.config.settings import load
 from components.prepare import merge_parts, prepare, prepare_part
-data = load("params.yaml", sys.argv[1:]).data
-prepare(data, Path("packed"), "atelier")
+data = load("params.yaml", sys.argv[1:]).data["base"]
+prepare(data, Path("packed"), "atelier", "data.base")
 prepare_part(data, 1, 1, Path("part"), "atelier")
 merge_parts(data, [Path("part")], Path("merged"), "atelier")
 print(sorted({"torch", "torchvision"} & set(sys.modules)))
@@ -89,7 +97,7 @@ print(sorted({"torch", "torchvision"} & set(sys.modules)))
 @pytest.mark.usefixtures("workspace")
 @pytest.mark.parametrize("source", ["folder", "digits-1797"])
 def test_neither_torch_nor_torchvision_is_imported(source: str) -> None:
-    done = command(f"data.source={source}", code=WITHOUT_TORCH)
+    done = command(f"data.base.source={source}", code=WITHOUT_TORCH)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
 
@@ -97,7 +105,7 @@ def test_neither_torch_nor_torchvision_is_imported(source: str) -> None:
 @pytest.mark.usefixtures("workspace")
 def test_torchvision_that_is_not_installed_is_named() -> None:
     missing = "import sys; sys.modules['torchvision'] = None\nfrom components import cli, prepare\ncli.run(prepare.main)"
-    done = command("--output", "packed", "--set", "data.source=torchvision:MNIST", code=missing)
+    done = command("--output", "packed", "--set", "data.base.source=torchvision:MNIST", code=missing)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
         "error: data.source torchvision:MNIST: torchvision is not in this image or environment"

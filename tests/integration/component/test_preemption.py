@@ -47,7 +47,7 @@ LONG = "train.images=4000000"
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded UCI digits, packed."""
     folder = tmp_path_factory.mktemp("digits") / "packed"
-    pack(settings.load(ROOT / "params.yaml").target, folder, workers=1, progress=False)
+    pack(settings.load(ROOT / "params.yaml").data["target"], folder, workers=1, progress=False)
     return folder
 
 
@@ -300,7 +300,7 @@ def command(workspace: Path, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> C
     """`command(module, ...)`: runs the command line of a component in this process and returns its exit code."""
     for name, value in nodes.store.environment.items():
         monkeypatch.setenv(name, value)
-    prepare(settings.load("params.yaml").data, Path("base"), "atelier")
+    prepare(settings.load("params.yaml").data["base"], Path("base"), "atelier", "data.base")
 
     def run(module: Any, *arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["x", *arguments, "--device", "cpu"])

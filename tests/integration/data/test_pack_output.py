@@ -20,7 +20,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         pytest.skip("this machine lets nobody mount a file system in a namespace")
     script = (
         "import sys; from pathlib import Path; from atelier.config import settings; from atelier.data.pack import pack\n"
-        "data = settings.load('params.yaml', ['data.source=mnist-5k']).data\n"
+        "data = settings.load('params.yaml', ['data.base.source=mnist-5k']).data['base']\n"
         "try: pack(data, Path(sys.argv[1]) / 'packed', progress=False)\n"
         "except Exception as error: print(error)\n"
         "print(list(Path(sys.argv[1]).iterdir()))"

@@ -26,7 +26,7 @@ SETTINGS = [
 ]
 
 
-class Painter(LatentGenerator):
+class Drawing(LatentGenerator):
     """Blurred noise, brighter for higher labels; with `broken`, one that fails at its second batch."""
 
     def __init__(self, broken: bool) -> None:
@@ -34,11 +34,11 @@ class Painter(LatentGenerator):
         self.broken, self.batches = broken, 0
         self.scale = torch.nn.Parameter(torch.tensor(0.2))
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor | None = None, chance: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None = None, noise: torch.Tensor | None = None) -> torch.Tensor:
         assert label is not None
         self.batches += 1
         if self.broken and self.batches == 2:
-            raise RuntimeError("the painter has dropped his brush")
+            raise RuntimeError("the generator has failed")
         noise = torch.nn.functional.avg_pool2d(z.reshape(-1, 1, 28, 28), 5, 1, 2)
         return (noise + self.scale * (label.reshape(-1, 1, 1, 1) - 5)).clamp(-1, 1)
 
@@ -50,8 +50,8 @@ def main(data: str, cache: str, output: str, broken: str) -> None:
     with ranks(cpu) as these:
         settings = load(PARAMS, SETTINGS).evaluate
         evaluator = Evaluator(images, settings, Path(cache), cpu, progress=False, ranks=these)
-        painter = Painter(broken == "broken" and these.rank == 1)
-        found = evaluator.measure(painter, images.classes)
+        generator = Drawing(broken == "broken" and these.rank == 1)
+        found = evaluator.measure(generator, images.classes)
         assert found.features is not None
         np.save(f"{output}.{these.rank}.npy", found.features)
         values = [found.flat, found.class_shares, found.class_distances]
@@ -83,7 +83,7 @@ def test_two_ranks_give_the_bytes_of_one(digits: Path, cache: Path, tmp_path: Pa
 
 def test_where_one_rank_fails_the_other_does_not_wait(digits: Path, cache: Path, tmp_path: Path) -> None:
     done = start(2, str(digits), str(cache), str(tmp_path / "never"), "broken")
-    assert done.returncode != 0 and "the painter has dropped his brush" in done.stderr
+    assert done.returncode != 0 and "the generator has failed" in done.stderr
     assert not list(tmp_path.glob("never*"))
 
 

@@ -1,4 +1,4 @@
-"""What holds for every family: compiled code and bfloat16 paint and judge alike, and whatever makes sense together moves."""
+"""What holds for every family: compiled code and bfloat16 generate and judge alike, and whatever makes sense together moves."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import pytest
 import torch
 
 from atelier.config.model import architectures
-from tests.support.small_models import LATENT, players
+from tests.support.small_models import LATENT, networks
 
 N = 8
 
 
 @pytest.mark.parametrize("family", architectures())
-def test_compiled_players_paint_and_judge_alike(family: str) -> None:
+def test_compiled_networks_generate_and_judge_alike(family: str) -> None:
     """Traced as a whole, gradients included; what the compiler makes of the graph is PyTorch's affair."""
     torch._dynamo.reset()
-    generator, discriminator = players(family, True, 28, 1)
+    generator, discriminator = networks(family, True, 28, 1)
     z, label = torch.randn(N, LATENT), torch.arange(N) % 5
-    chance = torch.randn(N, generator.chance) if generator.chance else None
+    noise = torch.randn(N, generator.noise_dim) if generator.noise_dim else None
     generator.eval(), discriminator.eval()
-    compiled = [torch.compile(player, backend="aot_eager", fullgraph=True) for player in (generator, discriminator)]
+    compiled = [torch.compile(network, backend="aot_eager", fullgraph=True) for network in (generator, discriminator)]
     results = []
-    for paint, judge in ((generator, discriminator), compiled):
-        images = paint(z, label, chance)
+    for generate, judge in ((generator, discriminator), compiled):
+        images = generate(z, label, noise)
         logits = judge(images, label).overall
         gradients = torch.autograd.grad(logits.sum(), [p for p in generator.parameters() if p.requires_grad], allow_unused=True)
         results.append([images, logits, *(g for g in gradients if g is not None)])

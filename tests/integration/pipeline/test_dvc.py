@@ -121,10 +121,10 @@ def test_plots_compare_revisions(committed: Reproduced) -> None:
     [
         ("train.seed", "1", {"train", "finetune"}),  # which has it from train
         ("finetune.images", "96", {"finetune"}),
-        ("data.fit", "pad", {"prepare_base", "prepare_target"}),
+        ("data.base.fit", "pad", {"prepare_base", "prepare_target"}),
         ("evaluate.samples", "20", {"evaluate_base", "evaluate_finetuned"}),
         ("evaluate.seed", "1", {"train", "evaluate_base", "finetune", "evaluate_finetuned"}),
-        ("target.margin", "3", {"prepare_target"}),
+        ("data.target.margin", "3", {"prepare_target"}),
         ("registry.base", "other", set()),
     ],
 )

@@ -113,7 +113,7 @@ def test_parameters_reach_their_step(run: Run) -> None:
 def test_metrics_are_numbers_that_kubeflow_shows(run: Run) -> None:
     given = json.loads((run.tasks / "evaluate-finetuned" / "executor_output.json").read_text())
     shown = given["artifacts"]["metrics"]["artifacts"][0]["metadata"]
-    identities = json.loads(shown.pop("identity"))
+    identities = json.loads(given["artifacts"]["evaluation"]["artifacts"][0]["metadata"]["identity"])
     measured = json.loads((run.tasks / "evaluate-finetuned" / "evaluation" / "metrics.json").read_text())
     assert shown == dict(form.flat(measured))
     assert "baseline.frechet_efficientnet_lite0" in shown
@@ -149,7 +149,7 @@ def ended(workspace: Path) -> MlflowRun:
 
 
 def test_a_failed_step_fails_the_run_and_mlflow_hears_of_it(workspace: Path) -> None:
-    done = run_local(workspace, "--set", "data.path=nowhere")
+    done = run_local(workspace, "--set", "data.base.path=nowhere")
     assert done.returncode == 1
     assert "nowhere" in done.stdout  # the step's own line, among its messages
     assert done.stderr.splitlines()[-1].startswith("error: step prepare-base failed: data.path 'nowhere'")
@@ -195,6 +195,6 @@ def test_a_folder_of_the_users_survives_kfp_local(workspace: Path) -> None:
     for name in ("workspace", "pipeline-runs", "states", "cache"):
         (workspace / name).mkdir()
         (workspace / name / "mine.txt").write_text("mine")
-    assert run_local(workspace, "--set", "data.path=nowhere").returncode == 1
+    assert run_local(workspace, "--set", "data.base.path=nowhere").returncode == 1
     for name in ("workspace", "pipeline-runs", "states", "cache"):
         assert (workspace / name / "mine.txt").read_text() == "mine"

@@ -62,6 +62,9 @@ def test_a_lost_node_is_replaced_and_training_goes_on(
     logs = {file.stem.rpartition("-node-0-")[2]: file.read_text() for file in machines.work.glob("*.log")}
     assert set(logs) == {"0-0", "1-0", f"{lost}-1"}  # the other node kept its container
     assert "goes on from s3://" in logs[f"{lost}-1"]
+    kept = logs[f"{1 - lost}-0"].splitlines()
+    assert any(line.startswith("error: another rank is lost, and what takes its place is waited for (") for line in kept)
+    assert len(kept) < 12 and not any("Traceback" in line or line.startswith("frame #") for line in kept)
     assert_near(tmp_path / "model", alone(sections, data, tmp_path / "alone"))
 
 

@@ -17,7 +17,7 @@ from atelier.networks.layers import ImageShape
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.register import register
 from atelier.tracking.step_run import step_run
-from atelier.training.checkpoint import PLAYERS
+from atelier.training.checkpoint import NETWORKS
 from tests.support.mlflow_servers import Server
 
 MEGABYTE = 10**6
@@ -31,10 +31,10 @@ def checkpoint(folder: Path) -> Path:
         data={"content_hash": "d" * 64}, settings={}, code={}, run_key="large", metric={}, parent=None,
     )  # fmt: skip
     torch.manual_seed(0)
-    players = zoo.build(model_settings(info, folder), ImageShape(28, 1, 0))
-    save_file(players[0].state_dict(), folder / "generator.safetensors")
-    named = zip(("generator", "discriminator"), players, strict=True)
-    save_file({f"{player}.{key}": value for player, net in named for key, value in net.state_dict().items()}, folder / PLAYERS)
+    networks = zoo.build(model_settings(info, folder), ImageShape(28, 1, 0))
+    save_file(networks[0].state_dict(), folder / "generator.safetensors")
+    named = zip(("generator", "discriminator"), networks, strict=True)
+    save_file({f"{network}.{key}": value for network, net in named for key, value in net.state_dict().items()}, folder / NETWORKS)
     write_info(folder, info)
     return folder
 

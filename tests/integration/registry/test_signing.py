@@ -17,5 +17,5 @@ def test_the_tool_of_others_verifies_it(signatures: Path, checkpoint: Path, keys
     command = [sys.executable, "-m", "model_signing", "verify", "key", str(checkpoint), "--ignore_unsigned_files"]
     command += ["--signature", str(signatures / "checkpoint.sig"), "--public_key", str(keys.make("ours")[1])]
     assert subprocess.run(command, capture_output=True, timeout=120).returncode == 0
-    flip(checkpoint / "players.safetensors")
+    flip(checkpoint / "networks.safetensors")
     assert subprocess.run(command, capture_output=True, timeout=120).returncode != 0

@@ -218,7 +218,7 @@ def test_other_addresses_are_told(server: Server) -> None:
 
 def test_metrics_count_what_was_asked(server: Server, weights: str) -> None:
     names = {
-        "painted": "atelier_images_total",
+        "generated": "atelier_images_total",
         "answered": 'atelier_requests_total{path="/generate",status="200"}',
         "wrong": 'atelier_requests_total{path="/generate",status="422"}',
         "many": 'atelier_rejected_total{reason="images"}',
@@ -230,7 +230,7 @@ def test_metrics_count_what_was_asked(server: Server, weights: str) -> None:
     assert server.post({"count": 9}).status == 422
     assert server.get("/nothing").status == 404
     grown = {name: server.metric(line) - before[name] for name, line in names.items()}
-    assert grown == {"painted": 5, "answered": 1, "wrong": 1, "many": 1, "timed": 2, "other": 1}
+    assert grown == {"generated": 5, "answered": 1, "wrong": 1, "many": 1, "timed": 2, "other": 1}
     assert server.metric(f'atelier_model_in_use{{name="answers",version="1",weights="{weights}"}}') == 1
     assert (server.metric("atelier_swaps_total"), server.metric("atelier_following")) == (1, 1)
     assert server.metric("atelier_requests_inside") == 0

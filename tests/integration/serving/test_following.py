@@ -46,7 +46,7 @@ def test_requests_go_on_while_versions_change(
     name: str, promote: Callable[[int], None], checkpoints: list[Path], tmp_path: Path
 ) -> None:
     weights = [sha256_file(checkpoint / WEIGHTS) for checkpoint in checkpoints]
-    painted = [ServedGenerator(checkpoint).predict(pd.DataFrame({"seed": [5, 6]})) for checkpoint in checkpoints]
+    generated = [ServedGenerator(checkpoint).predict(pd.DataFrame({"seed": [5, 6]})) for checkpoint in checkpoints]
     right: Counter[str] = Counter()
     wrong: list[str] = []
     end = threading.Event()
@@ -59,7 +59,7 @@ def test_requests_go_on_while_versions_change(
         number = int(named["model"].rsplit("/", 1)[1]) - 1
         files = [base64.b64decode(image["png"]) for image in answer.json["images"]]
         told = [{key: about(file)[key] for key in named} for file in files]
-        apart = max(np.abs(pixels(file) - image[..., 0]).max() for file, image in zip(files, painted[number], strict=True))
+        apart = max(np.abs(pixels(file) - image[..., 0]).max() for file, image in zip(files, generated[number], strict=True))
         if named["weights"] != weights[number] or told != [named, named] or apart > 1:
             wrong.append(f"{named} with images of {told}, {apart} apart")
         right[named["model"]] += 1

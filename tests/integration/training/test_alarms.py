@@ -1,4 +1,4 @@
-"""A duel that will come to nothing is named while there is time, and a healthy one is left alone."""
+"""A training that fails is named while there is time, and a healthy one is left alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atelier.training.alarms import TrainingStopped
 from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
 from tests.support.alarms import POINTS, digits_settings, train
-from tests.support.gaussians import MODES, covered, duel
+from tests.support.gaussians import MODES, covered, train_gaussians
 
 LEAST = {"ring": 8, "grid": 6}  # of 8 and 25 Gaussians; so soon a healthy run has 7 to 15 of the grid, a collapsed one 1 or 2
 HEALTHY = ("train.objective=relativistic", "train.regularizers.r1=0.1", "train.regularizers.r2=0.1")
@@ -29,7 +29,7 @@ HEALTHY = ("train.objective=relativistic", "train.regularizers.r1=0.1", "train.r
 @pytest.mark.parametrize("seed", range(5))
 def test_healthy_runs_raise_no_alarm(seed: int, digits: PackedDataset, tmp_path: Path) -> None:
     for kind in MODES:
-        generator, history = duel(kind, tmp_path / kind, f"train.seed={seed}", *HEALTHY, *POINTS)
+        generator, history = train_gaussians(kind, tmp_path / kind, f"train.seed={seed}", *HEALTHY, *POINTS)
         assert not history["alarms"] and covered(generator, kind) >= LEAST[kind]
     chosen = digits_settings(
         f"train.seed={seed}", "train.objective=nonsaturating", "train.regularizers.r1=0.1", "model.conditional=false"
@@ -75,13 +75,13 @@ def test_rolled_back_a_run_goes_on_at_lower_rates_and_ends_well(digits: PackedDa
         re.match(r"rolled back to \d+ images, with lr_discriminator at 0\.\d+ of", one["done"]) for one in history["alarms"]
     )
     last = history["points"][-1]
-    assert last["kinds"] > 0.5 and last["loss_discriminator"] < 2
+    assert last["mode_coverage"] > 0.5 and last["loss_discriminator"] < 2
     for _ in history["alarms"]:
         with pytest.raises(Preempted):
             train(chosen, digits, tmp_path / "halved", [Interrupted()])
     assert train(chosen, digits, tmp_path / "halved")["alarms"] == history["alarms"]
-    players = [(tmp_path / name / "model" / "players.safetensors").read_bytes() for name in ("whole", "halved")]
-    assert players[0] == players[1]
+    networks = [(tmp_path / name / "model" / "networks.safetensors").read_bytes() for name in ("whole", "halved")]
+    assert networks[0] == networks[1]
 
 
 def test_rolled_back_three_times_it_stops(digits: PackedDataset, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.forked import Driver
 
 
 def weights(model: Path) -> dict[str, bytes]:
-    return {name: (model / name).read_bytes() for name in ("generator.safetensors", "players.safetensors")}
+    return {name: (model / name).read_bytes() for name in ("generator.safetensors", "networks.safetensors")}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

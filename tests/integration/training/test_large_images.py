@@ -23,7 +23,7 @@ FILTERED = ("stylegan2", "r3gan")  # whose filters are products with matrices of
     [(family, side) for family in architectures() for side in (512, 1024) if side == 512 or family not in FILTERED],
 )
 def test_every_family_moves(family: str, side: int) -> None:
-    """One move of each player has finite gradients; the smaller side is augmented and penalised, too, which takes its time."""
+    """One update of each network has finite gradients; the smaller side is augmented and penalized, too."""
     more = ["train.augment=diffaugment"] if side == 512 else ["train.augment=none", "train.regularizers.r1=0.0"]
     train = tiny("train.penalty_every=1", "train.objective=nonsaturating", "train.regularizers.r2=0.0", *more).train
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def test_every_family_moves(family: str, side: int) -> None:
 
 
 @pytest.mark.parametrize("family", FILTERED)
-def test_families_with_filters_paint_and_judge(family: str) -> None:
+def test_families_with_filters_generate_and_judge(family: str) -> None:
     """At 1024 px, where a whole step of them takes a minute on a core."""
     torch.manual_seed(0)
     generator, discriminator = zoo.build(small(family, 1024), ImageShape(1024, 1, 0))

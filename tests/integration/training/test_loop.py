@@ -36,7 +36,7 @@ def test_compiled_networks_change_rounding_only(family: str, digits: PackedDatas
         folder = tmp_path / name
         code, _, err = Driver(digits.folder, folder / "model", folder / "states", *common, f"train.compile={name}").finish()
         assert code == 0, f"exit code {code}: {err[:3000]}"
-    moved = apart(*(weights(tmp_path / name, "players.safetensors") for name in ("false", "true")))
+    moved = apart(*(weights(tmp_path / name, "networks.safetensors") for name in ("false", "true")))
     assert moved < (0.01 if family in ROUNDING_GROWS else 1e-9)
 
 
@@ -49,7 +49,7 @@ def test_another_processor_compiles_anew(digits: PackedDataset, tmp_path: Path) 
         command = [sys.executable, driver.__file__, *map(str, places)]
         ended = subprocess.run([*command, *overrides], env={**os.environ, **cache, **capability}, capture_output=True, text=True)
         assert ended.returncode == 0, f"exit code {ended.returncode}: {ended.stderr[:3000]}"
-    assert apart(*(weights(tmp_path / name, "players.safetensors") for name in ("a", "b"))) < 1e-9
+    assert apart(*(weights(tmp_path / name, "networks.safetensors") for name in ("a", "b"))) < 1e-9
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -62,5 +62,5 @@ def test_two_ranks_change_rounding_only(family: str, digits: PackedDataset, tmp_
         environments = [together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
         ranks = [Driver(digits.folder, folder / "model", folder / "states", *overrides, environment=own) for own in environments]
         assert [rank.finish()[0] for rank in ranks] == [0] * world
-    one, two = (weights(tmp_path / name, "players.safetensors") for name in ("one", "two"))
+    one, two = (weights(tmp_path / name, "networks.safetensors") for name in ("one", "two"))
     assert apart(one, two) < (0.01 if family in ROUNDING_GROWS else 1e-9)

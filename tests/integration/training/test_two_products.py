@@ -53,7 +53,7 @@ def test_each_product_is_a_whole_checkpoint_of_its_own(model: Path) -> None:
     for name in TWINS:
         load_generator(model / name)
         point = read_history(model / name)["points"][-1]
-        assert {"apart", "loss_generator", "grad_norm_twins", "grad_norm_discriminator", "separation"} <= point.keys()
+        assert {"apart", "loss_generator", "grad_norm_twins", "grad_norm_discriminator", "auc_real_fake"} <= point.keys()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -36,7 +36,7 @@ def trained(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Fol
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.chdir(folder)
-        prepare(settings.data, folder / "images", "atelier")
+        prepare(settings.data["base"], folder / "images", "atelier", "data.base")
         for seed, rate in ((0, 0.001), (1, 0.004)):
             checkpoint, evaluation = folder / f"model-{seed}", folder / f"evaluation-{seed}"
             chosen = settings.train.model_copy(update={"seed": seed, "lr_generator": rate})

@@ -49,7 +49,7 @@ def test_a_wrong_setting_is_one_line_that_names_the_key(override: str, said: str
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["prepare", "--output", "packed", "--set", "data.path=nowhere"], "nowhere"),
+        (["prepare", "--output", "packed", "--set", "data.base.path=nowhere"], "nowhere"),
         (["train", "--data", "nowhere", "--output", "model"], "nowhere"),
         (["evaluate", "--checkpoint", "nowhere", "--data", "nowhere", "--output", "evaluation"], "nowhere"),
         (["train", "--section", "finetune", "--data", "nowhere", "--output", "model"], "--base"),

@@ -22,7 +22,7 @@ FINETUNE = ["components.train", "--section", "finetune", "--data", "nowhere", "-
 EVALUATE = ["components.evaluate", "--data", "nowhere", "--checkpoint", "nowhere"]
 FOLDERS = ["components.evaluate", "--generated", "nowhere", "--reference", "nowhere"]
 REGISTER = ["components.register", "--checkpoint", "nowhere", "--evaluation", "nowhere", "--data", "nowhere"]
-PREPARE = ["components.prepare", "--set", "data.source=folder", "--set", "data.path=nowhere"]
+PREPARE = ["components.prepare", "--set", "data.base.source=folder", "--set", "data.base.path=nowhere"]
 COMMANDS = {
     "fetch": ["components.fetch", "--uri", f"s3://nowhere/files/md5/aa/{'b' * 30}", "--output", "PLACE"],
     "prepare": [*PREPARE, "--output", "PLACE"],

@@ -18,37 +18,37 @@ PACKED = Path("packed")
 
 @pytest.fixture
 def packed(workspace: Path) -> Path:
-    pack(load().data, PACKED, workers=1, progress=False)
+    pack(load().data["base"], PACKED, workers=1, progress=False)
     return workspace
 
 
 def compared(*overrides: str) -> str:
-    return packed_otherwise(load_manifest(PACKED), PACKED, load(overrides=list(overrides)).data, "data")
+    return packed_otherwise(load_manifest(PACKED), PACKED, load(overrides=list(overrides)), "base")
 
 
 @pytest.mark.usefixtures("packed")
 def test_equal_settings_have_nothing_to_say() -> None:
-    assert compared() == compared("data.shard_mib=1", "data.max_rejected=7", "data.path=elsewhere") == ""
+    assert compared() == compared("data.base.shard_mib=1", "data.base.max_rejected=7", "data.base.path=elsewhere") == ""
 
 
 @pytest.mark.usefixtures("packed")
 def test_what_networks_are_built_from_is_refused() -> None:
     with pytest.raises(DataError) as refused:
-        compared("data.resolution=64", "target.resolution=64", "data.labels=false", "model.conditional=false")
+        compared("data.base.resolution=64", "data.target.resolution=64", "data.base.labels=false", "model.conditional=false")
     assert str(refused.value) == (
         "packed: data.resolution is 64, but it was packed with 28; data.labels is false, but it was packed with true; pack it "
-        "again (`dvc repro`, or python -m components.prepare --section data --output packed), or say what it is: --set "
-        "data.resolution=28 --set target.resolution=28 --set data.labels=true"
+        "again (`dvc repro`, or python -m components.prepare --section data.base --output packed), or say what it is: --set "
+        "data.base.resolution=28 --set data.target.resolution=28 --set data.base.labels=true"
     )
     with pytest.raises(DataError, match=r"--set data\.channels=1 --set target\.channels=1$"):
-        compared("data.channels=3", "target.channels=3")
+        compared("data.base.channels=3", "data.target.channels=3")
 
 
 @pytest.mark.usefixtures("packed")
 def test_all_else_is_said() -> None:
-    assert compared("data.margin=2", "data.source=zip", "data.holdout=0.5", "data.licence=CC0") == (
+    assert compared("data.base.margin=2", "data.base.source=zip", "data.base.holdout=0.5", "data.base.licence=CC0") == (
         "packed: data.source is zip, but it was packed with folder; data.licence is CC0, but it was packed with none; "
-        "data.holdout is 0.5, but it was packed with 0.1; data.margin is 2, but it was packed with 0; the images are taken as "
+        "data.base.holdout is 0.5, but it was packed with 0.1; data.margin is 2, but it was packed with 0; the images are taken as "
         "they were packed"
     )
 
@@ -56,7 +56,7 @@ def test_all_else_is_said() -> None:
 @pytest.mark.usefixtures("packed")
 @pytest.mark.parametrize("step", ["train", "finetune"])
 def test_training_by_hand(step: str, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--set", "data.resolution=32", "--set", "target.resolution=32"]
+    sizes = ["--set", "data.base.resolution=32", "--set", "data.target.resolution=32"]
     beginning, section = (["--base", "nowhere"], "target") if step == "finetune" else ([], "data")
     assert run("train", "--section", step, "--data", "packed", "--output", "model", "--device", "cpu", *beginning, *sizes) == 1
     error = capsys.readouterr().err
@@ -70,4 +70,4 @@ def test_a_set_of_an_older_version_lacks_newer_settings() -> None:
     """What its manifest does not know is not compared."""
     manifest = load_manifest(PACKED)
     older = {key: value for key, value in manifest.processing.items() if key != "split"}
-    assert packed_otherwise(manifest.model_copy(update={"processing": older}), PACKED, load().data, "data") == ""
+    assert packed_otherwise(manifest.model_copy(update={"processing": older}), PACKED, load(), "base") == ""

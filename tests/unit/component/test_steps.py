@@ -50,8 +50,8 @@ def made(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mad
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("OMP_NUM_THREADS", "1")
-        prepare(settings.data, Path("base"), "atelier")
-        prepare(settings.target, Path("target"), "atelier", "target", "prepare_target")
+        prepare(settings.data["base"], Path("base"), "atelier", "data.base")
+        prepare(settings.data["target"], Path("target"), "atelier", "data.target")
         _train(settings)
         _finetune(settings)
         evaluate(
@@ -139,7 +139,7 @@ def test_the_baseline_is_measured_with_the_same_identity(made: Made) -> None:
 
 
 def test_images_of_another_size_are_refused_before_anything_is_measured(made: Made) -> None:
-    larger = made.settings.data.model_copy(update={"resolution": 32, "channels": 3})
+    larger = made.settings.data["base"].model_copy(update={"resolution": 32, "channels": 3})
     pack(larger, Path("larger"), workers=1, progress=False)
     said = "^(model|tuned) generates 28 px with 1 channels, but larger holds 32 px with 3; give the images that it was trained on"
     kept, cache = Path("other-evaluation"), Path("no-cache")
@@ -218,7 +218,7 @@ def test_the_same_run_again_ends_with_the_same_bytes(made: Made) -> None:
     from_nothing = _train(made.settings, "anew", states="other-states")
     for folder in (from_the_finished_state, from_nothing):
         after = folder_hash(folder)
-        for name in ("generator.safetensors", "players.safetensors"):
+        for name in ("generator.safetensors", "networks.safetensors"):
             assert after[name] == before[name]
 
 

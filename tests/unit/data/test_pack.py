@@ -19,6 +19,7 @@ from PIL import Image
 from atelier.data.errors import DataError
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
+from atelier.io import progress
 from tests.support.packing import Make, images, quietly, tree
 
 Encode = Callable[..., bytes]
@@ -214,8 +215,11 @@ def test_a_false_suffix_is_no_reason(tmp_path: Path, data_settings: Make, encode
     assert quietly(data_settings(source="folder", path=str(tmp_path / "raw"), holdout=0.0), tmp_path / "packed").count == 4
 
 
-def test_progress_goes_to_stderr(raw: Path, tmp_path: Path, data_settings: Make, capsys: Any) -> None:
+def test_progress_goes_to_stderr(
+    raw: Path, tmp_path: Path, data_settings: Make, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     pack(data_settings(source="folder", path=str(raw)), tmp_path / "packed")
     captured = capsys.readouterr()
-    assert not captured.out and "pack: 100%" in captured.err and "30/30" in captured.err
+    assert not captured.out and "pack: 30 of 30 images" in captured.err and "write: 30 of 30" in captured.err
     assert json.loads((tmp_path / "packed" / "manifest.json").read_text())["count"] == 30

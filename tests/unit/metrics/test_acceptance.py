@@ -46,7 +46,14 @@ def test_a_reason_comes_back_as_it_was_written(tmp_path: Path) -> None:
         assert acceptance.read(tmp_path) == reason
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"usable": true}'])
+def test_what_was_said_before_is_read_until_it_is_said_anew(tmp_path: Path) -> None:
+    (tmp_path / "verdict.json").write_text('{"usable": false, "objection": "fid is 900"}')
+    assert acceptance.read(tmp_path) == "fid is 900"
+    acceptance.write(tmp_path, "")
+    assert acceptance.read(tmp_path) == ""
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"accepted": true}'])
 def test_a_missing_or_broken_file_accepts_nothing(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / acceptance.FILE).write_text(content)

@@ -128,14 +128,14 @@ def test_identity_names_what_moves_the_value(
     assert len(real.weights) == 64
 
 
-class Painter(LatentGenerator):
-    """Paints its label as a level of grey."""
+class Drawing(LatentGenerator):
+    """Paints its label as a level of gray."""
 
     def __init__(self, classes: int) -> None:
         super().__init__(2, ImageShape(28, 1, classes))
         self.scale = torch.nn.Parameter(torch.tensor(10.0))
 
-    def forward(self, z: torch.Tensor, label: torch.Tensor | None = None, chance: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, label: torch.Tensor | None = None, noise: torch.Tensor | None = None) -> torch.Tensor:
         level = torch.zeros(len(z)) if label is None else label
         return (level * self.scale / 127.5 - 1).reshape(-1, 1, 1, 1).expand(-1, 1, 28, 28)
 
@@ -149,7 +149,7 @@ def test_classes_are_drawn_as_often_as_they_occur(
     evaluator = Evaluator(dataset, measured(samples=1000, metrics=["frechet"]), tmp_path, progress=False)
 
     def shares(*classes: str) -> list[float]:
-        sampler = evaluator.sampler(Painter(len(classes)), classes)
+        sampler = evaluator.sampler(Drawing(len(classes)), classes)
         levels = np.concatenate([one.images for one in sampler(64)])[:, 0, 0, 0] // 10
         return [float((levels == index).mean()) for index in range(max(len(classes), 1))]
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from torch_fidelity.datasets import ImagesPathDataset
-from tqdm import tqdm
 
 from atelier.data import image_files
 from atelier.data.errors import DataError
 from atelier.data.image_files import ImageFiles, open_images
+from atelier.io import progress
 from atelier.io.storage import Entry, LocalStorage
 
 Encode = Callable[..., bytes]
@@ -47,7 +47,7 @@ def pack(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED
 
 @pytest.fixture
 def photos(pictures: Pictures, encode: Encode) -> dict[str, bytes]:
-    """Ten colour images of 40 px, PNG and JPEG, in no order of names."""
+    """Ten color images of 40 px, PNG and JPEG, in no order of names."""
     kinds = ["PNG", "JPEG"]
     return {f"{(7 * n) % 10}.{kinds[n % 2].lower()}": encode(pixels, kinds[n % 2]) for n, pixels in enumerate(pictures(10))}
 
@@ -60,13 +60,13 @@ def of_many_kinds(pictures: Pictures) -> dict[str, bytes]:
     clear.putalpha(Image.linear_gradient("L").resize(base.size))
     turned = Image.Exif()
     turned[0x0112] = 6
-    grey, palette = base.convert("L"), base.quantize(16)
+    gray, palette = base.convert("L"), base.quantize(16)
     palette.info["transparency"] = 3
     kinds: list[tuple[str, str, Image.Image, dict[str, object]]] = [
-        ("rgb.png", "PNG", base, {}), ("rgba.png", "PNG", clear, {}), ("grey.png", "PNG", grey, {}),
-        ("grey-clear.png", "PNG", clear.convert("LA"), {}), ("bits.png", "PNG", base.convert("1"), {}),
+        ("rgb.png", "PNG", base, {}), ("rgba.png", "PNG", clear, {}), ("gray.png", "PNG", gray, {}),
+        ("gray-clear.png", "PNG", clear.convert("LA"), {}), ("bits.png", "PNG", base.convert("1"), {}),
         ("palette.png", "PNG", palette, {"transparency": 3}), ("cmyk.jpg", "JPEG", base.convert("CMYK"), {}),
-        ("turned.jpg", "JPEG", base, {"exif": turned}), ("grey.jpg", "JPEG", grey, {}), ("lossy.webp", "WEBP", clear, {}),
+        ("turned.jpg", "JPEG", base, {"exif": turned}), ("gray.jpg", "JPEG", gray, {}), ("lossy.webp", "WEBP", clear, {}),
         ("still.gif", "GIF", base.quantize(16), {}), ("plain.bmp", "BMP", base, {}), ("plain.tif", "TIFF", base, {}),
     ]  # fmt: skip
     files = {}
@@ -95,13 +95,13 @@ def test_what_was_converted_is_said(of_many_kinds: dict[str, bytes], tmp_path: P
     notes = opened(write(tmp_path, {**of_many_kinds, **others, "moving.gif": moving})).notes
     assert notes == [
         "modes: 1 1, 1 CMYK, 2 L, 1 LA, 3 P, 4 RGB, 2 RGBA; all are read as RGB",
-        "4 of 14 images have transparency, which is dropped: grey-clear.png, lossy.webp, palette.png and 1 more",
+        "4 of 14 images have transparency, which is dropped: gray-clear.png, lossy.webp, palette.png and 1 more",
         "1 of 14 images has several pages, of which the first is read: moving.gif",
         "4 files are no images: a.txt, b.csv, c.json and 1 more",
     ]
 
 
-def test_plain_colour_images_need_no_note(photos: dict[str, bytes], tmp_path: Path) -> None:
+def test_plain_color_images_need_no_note(photos: dict[str, bytes], tmp_path: Path) -> None:
     assert opened(write(tmp_path, photos)).notes == []
 
 
@@ -289,14 +289,17 @@ def test_ctrl_c_ends_the_opening(photos: dict[str, bytes], tmp_path: Path, monke
 
     monkeypatch.setattr(image_files, "BLOCK", 4)
     monkeypatch.setattr(LocalStorage, "read", slowly)
-    monkeypatch.setattr(tqdm, "update", interrupted)
+    monkeypatch.setattr(progress.Silent, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         opened(folder)
     assert 0 < len(read) < 300
     assert not any(thread.is_alive() for thread in workers - {threading.current_thread()})
 
 
-def test_a_progress_bar_counts_the_files(photos: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_counts_the_files(
+    photos: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     open_images(write(tmp_path / "photos", photos))
     captured = capsys.readouterr()
-    assert "opening photos: 100%" in captured.err and "10/10" in captured.err and captured.out == ""
+    assert "opening photos: 10 of 10 images" in captured.err and captured.out == ""

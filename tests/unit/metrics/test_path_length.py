@@ -24,14 +24,14 @@ LATENT, SIDE = 12, 8
 
 
 class Linear(LatentGenerator):
-    """z times a matrix, as a grey picture whose values never reach -1 or 1."""
+    """z times a matrix, as a gray picture whose values never reach -1 or 1."""
 
     def __init__(self, classes: int = 0) -> None:
         super().__init__(LATENT, ImageShape(SIDE, 1, classes))
         rng = torch.Generator().manual_seed(0)
         self.matrix = nn.Parameter(0.02 * torch.randn(LATENT, SIDE * SIDE, generator=rng))
 
-    def paint(self, code: torch.Tensor, label: torch.Tensor | None, chance: torch.Tensor | None = None) -> torch.Tensor:
+    def synthesize(self, code: torch.Tensor, label: torch.Tensor | None, noise: torch.Tensor | None = None) -> torch.Tensor:
         return (code[:, 0] @ self.matrix).reshape(-1, 1, SIDE, SIDE)
 
 
@@ -47,9 +47,9 @@ class Smooth(LatentGenerator):
                 nn.Linear(LATENT, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 3 * SIDE * SIDE), nn.Tanh()
             )
             for layer in self.layers.parameters():
-                layer.data.mul_(3)  # as they are initialised, all images are nearly alike
+                layer.data.mul_(3)  # as they are initialized, all images are nearly alike
 
-    def paint(self, code: torch.Tensor, label: torch.Tensor | None, chance: torch.Tensor | None = None) -> torch.Tensor:
+    def synthesize(self, code: torch.Tensor, label: torch.Tensor | None, noise: torch.Tensor | None = None) -> torch.Tensor:
         moved = code[:, 0] if label is None else code[:, 0] + self.moved(label)
         return self.layers(moved).reshape(-1, 3, SIDE, SIDE)
 
@@ -115,7 +115,7 @@ def test_equals_torch_fidelity(classes: int, way: Way, name: str, pairs: int, se
     """
     generator, eyes = Smooth(classes), Eyes()
 
-    class Painter(nn.Module):
+    class Drawing(nn.Module):
         def forward(self, z: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
             return generator(z, label).clamp(-1, 1).add(1).mul(127.5)
 
@@ -130,7 +130,7 @@ def test_equals_torch_fidelity(classes: int, way: Way, name: str, pairs: int, se
     try:
         peer = calculate_ppl(
             1,
-            input1=GenerativeModelModuleWrapper(Painter(), LATENT, "normal", classes),
+            input1=GenerativeModelModuleWrapper(Drawing(), LATENT, "normal", classes),
             input1_model_num_samples=pairs,
             input1_model_num_classes=classes,
             ppl_sample_similarity="of-the-test",

@@ -1,4 +1,4 @@
-"""What holds for every family: compiled code and bfloat16 paint and judge alike, and whatever makes sense together moves."""
+"""What holds for every family: compiled code and bfloat16 generate and judge alike, and whatever makes sense together moves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from tests.support.small import PARAMS
-from tests.support.small_models import LATENT, model, players
+from tests.support.small_models import LATENT, model, networks
 from tests.support.updates import labeled
 
 N = 8
@@ -34,16 +34,16 @@ REGULARIZED = {
 
 @pytest.mark.parametrize("family", architectures())
 def test_bfloat16_is_near_float32(family: str) -> None:
-    generator, discriminator = players(family, True, 28, 1)
+    generator, discriminator = networks(family, True, 28, 1)
     z, label = torch.randn(N, LATENT), torch.arange(N) % 5
     generator.eval(), discriminator.eval()
     exact = generator(z, label)
-    verdict = discriminator(exact, label).overall
+    output = discriminator(exact, label).overall
     with torch.autocast("cpu", torch.bfloat16):
         images = generator(z, label)
         logits = discriminator(exact, label).overall
     assert (images.float() - exact).square().mean().sqrt() < 0.03 * exact.std()
-    assert (logits.float() - verdict).square().mean().sqrt() < 0.05 * verdict.std() + 0.02 * verdict.abs().mean()
+    assert (logits.float() - output).square().mean().sqrt() < 0.05 * output.std() + 0.02 * output.abs().mean()
 
 
 def combinations() -> Iterator[tuple[str, str, list[str]]]:
@@ -63,7 +63,7 @@ def combinations() -> Iterator[tuple[str, str, list[str]]]:
 
 @pytest.mark.parametrize(("family", "name", "train"), combinations(), ids=lambda part: part if isinstance(part, str) else "")
 def test_whatever_makes_sense_together_moves(family: str, name: str, train: list[str]) -> None:
-    """Two moves of each player are finite and reach every parameter; what makes no sense is refused with a reason."""
+    """Two updates of each network are finite and reach every parameter; what makes no sense is refused with a reason."""
     small = model(family, True, 28).model_dump()[family]
     tiny = [f"model.{family}.{key}={value}" for key, value in small.items()]
     way = [f"model.conditioning={name}"] if name in ("concatenation", "auxiliary") else []

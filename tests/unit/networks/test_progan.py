@@ -11,11 +11,11 @@ import torch
 from atelier.networks.layers import ImageShape
 from atelier.networks.progan import Growth, ProGANDiscriminator, ProGANGenerator
 from atelier.networks.progan_settings import Settings as ProGANSettings
-from tests.support.small_models import LATENT, players
+from tests.support.small_models import LATENT, networks
 
 
 def pair(resolution: int = 32) -> tuple[ProGANGenerator, ProGANDiscriminator]:
-    generator, discriminator = players("progan", True, resolution, 1)
+    generator, discriminator = networks("progan", True, resolution, 1)
     assert isinstance(generator, ProGANGenerator) and isinstance(discriminator, ProGANDiscriminator)
     return generator, discriminator
 
@@ -68,10 +68,10 @@ def test_a_fade_begins_and_ends_without_a_jump(stage: int) -> None:
     real = torch.rand(2, 1, 32, 32) * 2 - 1
 
     def at(level: float) -> tuple[torch.Tensor, ...]:
-        for player in (generator, discriminator):
-            player.growth.level.fill_(level)
-            player.growth.follow(player.growth.level.item())
-        return generator(z, label), generator.as_painted(real), discriminator(real, label).logits
+        for network in (generator, discriminator):
+            network.growth.level.fill_(level)
+            network.growth.follow(network.growth.level.item())
+        return generator(z, label), generator.fade_real(real), discriminator(real, label).logits
 
     for whole, nearly in ((stage - 1, stage - 1 + 1e-4), (stage, stage - 1e-4)):
         for a, b in zip(at(whole), at(nearly), strict=True):
@@ -90,14 +90,14 @@ def test_real_images_fade_alike() -> None:
 
     generator.growth.level.fill_(1.25)
     generator.growth.follow(1.25)
-    found = generator.as_painted(torch.from_numpy(real))
+    found = generator.fade_real(torch.from_numpy(real))
     np.testing.assert_allclose(found, 0.75 * coarse(8) + 0.25 * coarse(16), atol=1e-6)
 
 
 def test_a_save_within_a_fade_goes_on_there() -> None:
     generator, discriminator = pair()
-    for player in (generator, discriminator):
-        player.advance(0.31)
+    for network in (generator, discriminator):
+        network.advance(0.31)
     assert generator.growth.fading
     fresh = pair()
     z, label = torch.randn(2, LATENT), torch.tensor([1, 2])
@@ -118,7 +118,7 @@ def test_numbers_of_the_published_networks() -> None:
     settings = ProGANSettings(width=16, widest=512, grown=0.5, group=4)
     with torch.device("meta"):
         sizes = [
-            sum(p.numel() for p in player.parameters())
-            for player in (ProGANGenerator(settings, 512, shape), ProGANDiscriminator(settings, shape, "projection"))
+            sum(p.numel() for p in network.parameters())
+            for network in (ProGANGenerator(settings, 512, shape), ProGANDiscriminator(settings, shape, "projection"))
         ]
     assert [round(size / 1e6, 1) for size in sizes] == [23.1, 23.1]

@@ -9,7 +9,7 @@ from torch import nn
 from atelier.networks.layers import ImageShape
 from atelier.networks.r3gan import R3GANDiscriminator, R3GANGenerator, ResidualBlock
 from atelier.networks.r3gan_settings import Settings as R3GANSettings
-from tests.support.small_models import LATENT, players
+from tests.support.small_models import LATENT, networks
 
 Array = np.ndarray
 
@@ -59,7 +59,7 @@ def awake(network: nn.Module) -> nn.Module:
 
 
 def test_generator() -> None:
-    generator = awake(players("r3gan", True, 28, 1)[0])
+    generator = awake(networks("r3gan", True, 28, 1)[0])
     assert isinstance(generator, R3GANGenerator) and generator.input.embedding is not None
     z, label = torch.randn(2, LATENT, dtype=torch.float64), torch.tensor([3, 0])
     for image, latent, row in zip(generator(z, label).detach().numpy(), z.numpy(), label, strict=True):
@@ -76,7 +76,7 @@ def test_generator() -> None:
 
 
 def test_discriminator() -> None:
-    discriminator = awake(players("r3gan", True, 28, 1)[1])
+    discriminator = awake(networks("r3gan", True, 28, 1)[1])
     assert isinstance(discriminator, R3GANDiscriminator) and discriminator.embedding is not None
     images, label = torch.randn(2, 1, 28, 28, dtype=torch.float64), torch.tensor([3, 0])
     for logit, image, row in zip(discriminator(images, label).logits, images.numpy(), label, strict=True):

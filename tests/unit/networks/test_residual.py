@@ -12,10 +12,19 @@ from torch.nn import functional as F
 from atelier.networks.biggan import BigGANDiscriminator, BigGANGenerator
 from atelier.networks.biggan_settings import Settings as BigGANSettings
 from atelier.networks.layers import ImageShape
-from atelier.networks.residual import ConditionalBatchNorm, DownBlock, SelfAttention, UpBlock, by_class, glorot, renew, spectral
+from atelier.networks.residual import (
+    ConditionalBatchNorm,
+    DownBlock,
+    SelfAttention,
+    UpBlock,
+    by_class,
+    glorot,
+    power_iteration,
+    spectral,
+)
 from atelier.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from atelier.networks.resnet_settings import Settings as ResNetSettings
-from tests.support.small_models import LATENT, players
+from tests.support.small_models import LATENT, networks
 
 
 def numbers(network: nn.Module) -> int:
@@ -34,7 +43,7 @@ def test_spectral_norm_is_the_largest_singular_value(bfloat16: bool) -> None:
     x = torch.randn(2, 3, 4, 4)
     for _ in range(60):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            renew(layer)
+            power_iteration(layer)
             before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
             layer(x)
             assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())  # a pass moves nothing
@@ -47,11 +56,11 @@ def test_spectral_norm_is_the_largest_singular_value(bfloat16: bool) -> None:
     assert (gradient * original).sum().item() == pytest.approx((weight * original).sum().item(), rel=1e-4)  # type: ignore[operator]
 
 
-def test_every_layer_of_these_critics_has_spectral_norm() -> None:
+def test_every_layer_of_these_discriminators_has_spectral_norm() -> None:
     for family in ("resnet", "sagan", "biggan"):
-        generator, discriminator = players(family, True, 32, 3)
-        for player, normed in ((discriminator, True), (generator, family != "resnet")):
-            layers = [m for m in player.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        generator, discriminator = networks(family, True, 32, 3)
+        for network, normed in ((discriminator, True), (generator, family != "resnet")):
+            layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
             assert layers and all(hasattr(layer, "parametrizations") == normed for layer in layers)
 
 
@@ -113,29 +122,29 @@ def test_dropout_leaves_out_the_channels_that_chance_says() -> None:
     block = UpBlock(3, 1000, None, plain, dropout=0.1).eval()
     seen: list[Tensor] = []
     block.second.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    x, chance = torch.randn(2, 3, 4, 4), torch.randn(2, 1000)
-    block(x, None), block(x, None, chance)
+    x, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 1000)
+    block(x, None), block(x, None, noise)
     whole, part = seen
-    dropped = chance.numpy() < norm.ppf(0.1)
+    dropped = noise.numpy() < norm.ppf(0.1)
     assert 0.07 < dropped.mean() < 0.13
     kept = torch.from_numpy(~dropped)[:, :, None, None]
     torch.testing.assert_close(part, torch.where(kept, whole / 0.9, 0.0))
 
 
 def test_chance_varies_what_is_painted_in_training_alone() -> None:
-    generator, _ = players("resnet", True, 28, 1)
+    generator, _ = networks("resnet", True, 28, 1)
     z, label = torch.randn(4, LATENT), torch.arange(4)
     generator.eval()
     assert torch.equal(generator(z, label), generator(z, label))
-    assert not torch.equal(generator(z, label), generator(z, label, torch.full((4, generator.chance), -9.0)))
+    assert not torch.equal(generator(z, label), generator(z, label, torch.full((4, generator.noise_dim), -9.0)))
     assert torch.equal(
-        generator(z, label, torch.zeros(4, generator.chance)), generator(z, label, torch.ones(4, generator.chance))
+        generator(z, label, torch.zeros(4, generator.noise_dim)), generator(z, label, torch.ones(4, generator.noise_dim))
     )
-    assert players("sagan", True, 28, 1)[0].chance == 0
+    assert networks("sagan", True, 28, 1)[0].noise_dim == 0
 
 
 def test_truncation_is_that_of_a_truncated_normal() -> None:
-    generator, _ = players("biggan", True, 28, 1)
+    generator, _ = networks("biggan", True, 28, 1)
     code = torch.randn(50, 3, 2)
     for psi in (0.25, 0.5, 0.9):
         cut = truncnorm(-2 * psi, 2 * psi).ppf(norm.cdf(code.double().numpy()))
@@ -149,7 +158,7 @@ def test_truncation_is_that_of_a_truncated_normal() -> None:
 
 def test_latents_are_hierarchical() -> None:
     """A part of the latent reaches the blocks from its own on; what is missing to equal parts is filled with zeros."""
-    generator, _ = players("biggan", True, 32, 1)
+    generator, _ = networks("biggan", True, 32, 1)
     assert isinstance(generator, BigGANGenerator)
     generator.eval()
     code = generator.code(torch.randn(2, LATENT), None)
@@ -162,10 +171,10 @@ def test_latents_are_hierarchical() -> None:
         other = code.clone()
         other[:, changed] += 1
         entered[:] = [[]]
-        generator.paint(code, label)
+        generator.synthesize(code, label)
         before = entered[0]
         entered[:] = [[]]
-        generator.paint(other, label)
+        generator.synthesize(other, label)
         same = [torch.equal(a, b) for a, b in zip(before, entered[0], strict=True)]
         assert same == [index < changed for index in range(3)]
 
@@ -177,15 +186,15 @@ def test_several_scales_judge_means_of_pixels() -> None:
     )
     discriminator = BigGANDiscriminator(settings, ImageShape(64, 3, 5), "projection").eval()
     images, label = torch.rand(2, 3, 64, 64) * 2 - 1, torch.tensor([1, 4])
-    verdict = discriminator(images, label)
-    assert verdict.logits.shape == (2, 3) and verdict.overall.shape == (2,)
-    for scale, critic in enumerate(discriminator.critics):
+    output = discriminator(images, label)
+    assert output.logits.shape == (2, 3) and output.overall.shape == (2,)
+    for scale, one in enumerate(discriminator.critics):
         side = 64 // 2**scale
         smaller = torch.from_numpy(images.numpy().reshape(2, 3, side, 2**scale, side, 2**scale).mean(axis=(3, 5)))
-        torch.testing.assert_close(verdict.logits[:, scale], critic(smaller, label).logits)
-    assert len(discriminator.stages()) == 5
-    frozen = sum(numbers(stage) for stage in discriminator.stages())
-    heads = sum(numbers(critic.get_submodule("head")) for critic in discriminator.critics)
+        torch.testing.assert_close(output.logits[:, scale], one(smaller, label).logits)
+    assert len(discriminator.freezable_stages()) == 5
+    frozen = sum(numbers(stage) for stage in discriminator.freezable_stages())
+    heads = sum(numbers(one.get_submodule("head")) for one in discriminator.critics)
     assert frozen == numbers(discriminator) - heads
 
 

@@ -13,7 +13,7 @@ from atelier.networks import zoo
 from atelier.networks.layers import ImageShape, downsample, upsample
 from atelier.networks.stylegan2 import DownBlock, ModulatedConv, StyleGAN2Discriminator, StyleGAN2Generator, leaky
 from atelier.networks.stylegan2_settings import Settings as StyleGAN2Settings
-from tests.support.small_models import LATENT, model, players
+from tests.support.small_models import LATENT, model, networks
 
 
 def styled(generator: object) -> StyleGAN2Generator:
@@ -76,13 +76,13 @@ def test_variance_is_kept_by_demodulation() -> None:
 
 
 def test_noise_is_constant_outside_of_training_and_chance_within() -> None:
-    generator = styled(players("stylegan2", True, 28, 1)[0])
+    generator = styled(networks("stylegan2", True, 28, 1)[0])
     with torch.no_grad():
         for layer in generator.layers:
             layer.strength.fill_(0.5)  # type: ignore[operator, union-attr]
     z, label = torch.randn(2, LATENT), torch.tensor([0, 1])
     assert torch.equal(generator(z, label), generator(z, label))
-    assert generator.chance == 49 + 2 * 14 * 14 + 2 * 28 * 28
+    assert generator.noise_dim == 49 + 2 * 14 * 14 + 2 * 28 * 28
     constant = torch.cat([layer.noise.flatten() for layer in generator.layers]).expand(2, -1)  # type: ignore[operator, union-attr]
     torch.testing.assert_close(generator(z, label, constant), generator(z, label))
     other = constant.clone()
@@ -99,31 +99,31 @@ def test_mixing_takes_the_styles_of_a_second_latent_from_a_layer_on() -> None:
     own, others = generator.code(z, label), generator.code(second, label)
     assert own.shape == (3, 6, LATENT)
     decisions = torch.tensor([[2.0, 0.0], [-9.0, -9.0], [-9.0, 9.0]])  # 2: in 2 % of cases above 0.9, not mixed
-    chance = torch.cat([second, decisions, torch.zeros(3, generator.chance - LATENT - 2)], dim=1)
-    mixed = generator._mixed(own, label, chance)
+    noise = torch.cat([second, decisions, torch.zeros(3, generator.noise_dim - LATENT - 2)], dim=1)
+    mixed = generator._mixed(own, label, noise)
     assert torch.equal(mixed[0], own[0])
     assert torch.equal(mixed[1], torch.cat([own[1, :1], others[1, 1:]]))
     assert torch.equal(mixed[2], own[2]) or torch.equal(mixed[2], torch.cat([own[2, :5], others[2, 5:]]))
-    torch.testing.assert_close(generator(z, label, chance)[1], generator.paint(mixed, label, chance)[1])
-    assert torch.equal(generator(z, label), generator.paint(own, label))
+    torch.testing.assert_close(generator(z, label, noise)[1], generator.synthesize(mixed, label, noise)[1])
+    assert torch.equal(generator(z, label), generator.synthesize(own, label))
 
 
 def test_truncation_goes_to_the_mean_style_of_each_label() -> None:
-    generator = styled(players("stylegan2", True, 28, 1)[0])
+    generator = styled(networks("stylegan2", True, 28, 1)[0])
     label = torch.tensor([3, 0, 3])
     code = generator.code(torch.randn(3, LATENT), label)
     assert torch.equal(generator.truncate(code, label, 1.0), code)
-    centre = generator.truncate(code, label, 0.0)
+    center = generator.truncate(code, label, 0.0)
     many = generator.mapping(torch.randn(20_000, LATENT), torch.full((20_000,), 3)).mean(dim=0)
-    assert torch.equal(centre[0], centre[2]) and not torch.equal(centre[0], centre[1])
-    assert (centre[0, 0] - many).norm() < 0.15 * (code[0, 0] - many).norm()
-    torch.testing.assert_close(generator.truncate(code, label, 0.3), centre + 0.3 * (code - centre))
+    assert torch.equal(center[0], center[2]) and not torch.equal(center[0], center[1])
+    assert (center[0, 0] - many).norm() < 0.15 * (code[0, 0] - many).norm()
+    torch.testing.assert_close(generator.truncate(code, label, 0.3), center + 0.3 * (code - center))
     each = torch.tensor([0.0, 0.3, 1.0])[:, None, None]
     torch.testing.assert_close(generator.truncate(code, label, each)[1], generator.truncate(code, label, 0.3)[1])
 
 
 def test_truncation_reads_the_weights_of_now() -> None:
-    generator = styled(players("stylegan2", False, 28, 1)[0])
+    generator = styled(networks("stylegan2", False, 28, 1)[0])
     code = generator.code(torch.randn(1, LATENT), None)
     before = generator.truncate(code, None, 0.0)
     generator.load_state_dict({key: value * 1.5 for key, value in generator.state_dict().items()})
@@ -138,20 +138,20 @@ def test_both_forms_of_both_players(form: str) -> None:
     images = generator(torch.randn(4, LATENT), label)
     assert images.shape == (4, 3, 32, 32)
     discriminator(images, label).overall.sum().backward()
-    assert all(p.grad is not None for player in (generator, discriminator) for p in player.parameters())
+    assert all(p.grad is not None for network in (generator, discriminator) for p in network.parameters())
     pixel_layers = 4 if form == "skip" else 1
     assert len(styled(generator).pixels) == pixel_layers
 
 
 def test_path_derivative_is_that_of_a_finite_difference() -> None:
     torch.manual_seed(0)
-    generator = styled(players("stylegan2", True, 28, 1)[0]).double()
+    generator = styled(networks("stylegan2", True, 28, 1)[0]).double()
     label = torch.tensor([1])
     code = generator.code(torch.randn(1, LATENT, dtype=torch.float64), label).detach().requires_grad_()
     noise = torch.randn(1, 1, 28, 28, dtype=torch.float64)
 
     def along(at: Tensor) -> Tensor:
-        return (generator.paint(at, label) * noise).sum()
+        return (generator.synthesize(at, label) * noise).sum()
 
     (gradient,) = torch.autograd.grad(along(code), code, create_graph=True)
     step = 1e-6 * torch.randn_like(code)
@@ -170,7 +170,7 @@ def test_numbers_of_the_published_networks() -> None:
         width=32, widest=512, mapping_layers=8, mixing=0.9, generator="skip", discriminator="residual", group=4
     )
     sizes = [
-        sum(p.numel() for p in player.parameters())
-        for player in (StyleGAN2Generator(settings, 512, shape), StyleGAN2Discriminator(settings, shape, "projection"))
+        sum(p.numel() for p in network.parameters())
+        for network in (StyleGAN2Generator(settings, 512, shape), StyleGAN2Discriminator(settings, shape, "projection"))
     ]
     assert sizes == [30_370_060, 29_012_513]

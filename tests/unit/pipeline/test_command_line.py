@@ -87,7 +87,7 @@ def test_a_transcript_leaves_out_the_lists_of_inputs_and_finds_the_reason(size: 
     transcript = Transcript(shown)
     for start in range(0, len(LOCAL_RUN), size):
         transcript.write(LOCAL_RUN[start : start + size])
-    assert transcript.failure == ("prepare-base", "data.path 'nowhere': no such folder")
+    assert transcript.failure == ("prepare-base", "data.base.path 'nowhere': no such folder")
     assert transcript.tasks == ["check", "prepare-base"]
     left = shown.getvalue()
     assert "pack: 100%" in left and "a warning at the end" in left and left.count("Executing task") == 2

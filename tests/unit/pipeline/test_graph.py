@@ -249,14 +249,14 @@ def test_secrets_have_a_name_and_no_value(tasks: dict[str, Read]) -> None:
         (secret,) = task.platform["secretAsEnv"]
         named = task.scope[secret["secretNameParameter"]["componentInputParameter"]]
         assert named == ("parameter", "cluster_secret") and secret["optional"], name
-        assert {key["envVar"] for key in secret["keyToEnv"]} == {key["secretKey"] for key in secret["keyToEnv"]} == set(SECRETS)
+        assert {key["secretKey"]: key["envVar"] for key in secret["keyToEnv"]} == SECRETS
     assert not {"secret", "password", "token", "key"} & {leaf.key.split(".")[-1] for leaf in form.leaves().values()} - {"secret"}
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["data.source=folder"], "data.path 'data/raw' is on this machine"),
+        (["data.base.source=folder"], "data.base.path 'data/raw' is on this machine"),
         (["finetune.init_from=models/base"], "finetune.init_from 'models/base' is on this machine"),
         (["evaluate.extractor=inception", "evaluate.weights=inc.pth"], "evaluate.weights 'inc.pth' is on this machine"),
     ],
@@ -271,7 +271,7 @@ def test_submitting_refuses_what_no_node_can_read(overrides: list[str], said: st
 
 
 def test_images_that_dvc_has_are_no_reason_to_refuse() -> None:
-    settings = load(ROOT / "params.yaml", ["data.source=folder"])
+    settings = load(ROOT / "params.yaml", ["data.base.source=folder"])
     calls.refuse_what_a_cluster_cannot_see(settings, dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
 
 

@@ -124,8 +124,25 @@ def test_a_claim_is_a_choice() -> None:
 
 def test_tasks_end_in_time(tasks: dict[str, Read]) -> None:
     limits = {name: pod(task)["spec"]["activeDeadlineSeconds"] for name, task in tasks.items()}
-    assert {limit for name, limit in limits.items() if name in COMPUTING} == {5 * 3600}
-    assert {limit for name, limit in limits.items() if name not in COMPUTING} == {3600}
+    long = {*COMPUTING, *(name for name in limits if name.startswith("prepare"))}
+    assert {name for name, limit in limits.items() if limit == 5 * 3600} == long
+    assert {limit for name, limit in limits.items() if name not in long} == {3600}
+
+
+def test_a_task_that_keeps_states_makes_its_attempts_itself(tasks: dict[str, Read]) -> None:
+    for name, task in tasks.items():
+        (main,) = pod(task)["spec"]["containers"]
+        environment = {entry["name"]: entry for entry in main["env"]}
+        keeps = name in ("train", "finetune")
+        assert environment.get("ATELIER_RETRIES", {}).get("value") == (str(PREEMPTIONS) if keeps else None), name
+        assert ("ATELIER_SERVICE_ACCOUNT" in environment) == keeps, name
+    account = {entry["name"]: entry for entry in pod(tasks["train"])["spec"]["containers"][0]["env"]}["ATELIER_SERVICE_ACCOUNT"]
+    assert account["valueFrom"]["fieldRef"]["fieldPath"] == "spec.serviceAccountName"
+
+
+def test_here_no_attempt_is_made_twice() -> None:
+    told = [str(task.container.get("env")) for task in compiled(dag.Cluster(IMAGE, IMAGE, retries=False)).values()]
+    assert not any("ATELIER_RETRIES" in environment for environment in told)
 
 
 def test_a_new_attempt_is_made_where_it_can_help(tasks: dict[str, Read]) -> None:

@@ -43,7 +43,7 @@ def test_the_check_refuses_what_no_single_step_could(workspace: Path, capsys: py
     check = Bound(steps.check, "check")
     check.execute(given)
     for name, value, said in (
-        ("target_channels", 3, "target.channels is 3 but data.channels is 1"),
+        ("target_channels", 3, "data.target.channels is 3 but data.channels is 1"),
         ("train_images", 0, "train.images"),
     ):
         with pytest.raises(SystemExit) as stop:

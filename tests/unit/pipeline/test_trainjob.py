@@ -52,3 +52,14 @@ def test_kubernetes_takes_the_pods_of_the_nodes(accelerators: str) -> None:
     pod["spec"]["containers"][0]["volumeMounts"][0]["mountPaths"] = "/x"
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("account", ["", "pipeline-runner"])
+def test_nodes_run_as_the_tasks_service_account(account: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_SERVICE_ACCOUNT", account)
+    job = launch.manifest("atelier-train-0", 2, cluster(), IMAGE, "s3://b/jobs/n", 60)
+    job["spec"]["runtimeRef"] = {"name": "torch-distributed", "kind": "ClusterTrainingRuntime"}
+    assert objections(job) == "" and "ATELIER_SERVICE_ACCOUNT" not in str(job["spec"]["trainer"]["env"])
+    pod = pod_of_a_node(job)
+    assert pod["spec"].get("serviceAccountName", "") == account
+    kubernetes_validate.validate(pod, KUBERNETES, strict=True)

@@ -12,7 +12,7 @@ from tests.support.repository_settings import settings
 
 def test_images_that_every_node_sees_need_no_dvc() -> None:
     assert versioned.addresses(settings()) == {}
-    assert versioned.addresses(settings("data.source=s3", "data.path=s3://bucket/images")) == {}
+    assert versioned.addresses(settings("data.base.source=s3", "data.base.path=s3://bucket/images")) == {}
 
 
 @pytest.mark.parametrize(

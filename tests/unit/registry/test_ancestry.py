@@ -16,7 +16,7 @@ LOCK = """\
 schema: '2.0'
 stages:
   prepare_base:
-    cmd: python -m components.prepare --section data --output data/base
+    cmd: python -m components.prepare --section data.base --output data/base
     deps:
     - path: atelier/data
       hash: md5

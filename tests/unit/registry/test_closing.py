@@ -62,7 +62,7 @@ def ended(name: str, objection: str = "", error: type[Exception] | None = None) 
     """The id of the run of a step that has ended, well or with an error; `objection` is what measuring found."""
     with contextlib.suppress(RuntimeError, Preempted), step_run(name, "closing", {}, required=True) as run:
         if objection:
-            run.set_tags({closing.OBJECTION: objection})
+            run.set_tags({closing.REJECTION: objection})
         if error:
             raise error
     return run.opened_id

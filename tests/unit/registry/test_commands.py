@@ -54,7 +54,7 @@ def run(tracking: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def add(tracking: Path, make_checkpoint: Callable[..., Path]) -> Callable[..., Registration]:
-    """`add(name, seed, distance, ...)`: a registered generator with the gate's verdict."""
+    """`add(name, seed, distance, ...)`: a registered generator with the gate's outcome."""
     parameters = load(ROOT / "params.yaml").model_dump(mode="json")
 
     def made(name: str, seed: int, distance: float, parent: Registration | None = None, **others: Any) -> Registration:
@@ -168,7 +168,7 @@ def test_the_recipe_of_a_version(run: Run, add: Callable[..., Registration]) -> 
     assert lines[-1] == f"echo '{base.sha256}  models/base/generator.safetensors' | sha256sum --check"
     for line in ("git worktree add --detach reproduce-made-1 abc123", "make setup", "dvc pull data/raw/flowers"):
         assert line in lines
-    assert any(line.endswith("components.prepare --section data --output data/base") for line in lines)
+    assert any(line.endswith("components.prepare --section data.base --output data/base") for line in lines)
     assert any("components.train --data data/base --output models/base" in line for line in lines)
     written = YAML(typ="safe", pure=True).load(script.split("<<'END'\n")[1].split("\nEND\n")[0])
     expected = load(ROOT / "params.yaml").model_dump(mode="json")
@@ -191,7 +191,7 @@ def test_a_recipe_is_followed_and_checked(
     def commands(manifest: str, weights: str) -> list[list[str]]:
         prepare = f"mkdir -p data/base && echo {shlex.quote(manifest)} > data/base/manifest.json"
         train = f"mkdir -p models/base && printf %s {weights} > models/base/generator.safetensors"
-        named = ["sh", "-c", prepare, "--section", "data", "--output", "data/base"]
+        named = ["sh", "-c", prepare, "--section", "data.base", "--output", "data/base"]
         return [["mkdir", "-p", "again"], ["cd", str(tmp_path / "again")], named, ["sh", "-c", train]]
 
     right = json.dumps({"content_hash": "d" * 64})
@@ -223,7 +223,7 @@ def test_with_a_verify_key_only_what_is_signed_is_promoted(run: Run, add: Callab
     told = run("promote", "unsigned/2", "--reason", "nicer", code=1)
     assert "models:/unsigned/2: its signature is missing, and ATELIER_VERIFY_KEY asks for one" in told
     signed = add("unsigned", 20, 10.0)
-    assert signed.verdict == "promoted"
+    assert signed.outcome == "promoted"
     run("rollback", "unsigned", "--reason", "to the one before")
     assert "champion is version 3" in run("promote", "unsigned/3", "--reason", "signed")
     keys.verify_with("theirs")

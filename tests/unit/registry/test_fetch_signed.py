@@ -90,7 +90,7 @@ def names(folder: Path) -> set[str]:
 
 def test_a_signed_version_comes_back(signed: ModelVersion, tmp_path: Path) -> None:
     whole = load_checkpoint(uri(signed), tmp_path / "whole")
-    pair = load_checkpoint(uri(signed), tmp_path / "pair", players=False)
+    pair = load_checkpoint(uri(signed), tmp_path / "pair", networks=False)
     assert (names(whole), names(pair)) == (set(WHOLE), set(PAIR))
     for folder in (whole, pair):
         assert {file: sha256_file(folder / file) for file in names(folder)} == {
@@ -99,9 +99,9 @@ def test_a_signed_version_comes_back(signed: ModelVersion, tmp_path: Path) -> No
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("players", [True, False])
+@pytest.mark.parametrize("networks", [True, False])
 def test_only_what_is_needed_is_downloaded(
-    registered: Callable[..., ModelVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, players: bool
+    registered: Callable[..., ModelVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, networks: bool
 ) -> None:
     version, download = registered(), fetch._download
     downloaded: list[str] = []
@@ -112,8 +112,8 @@ def test_only_what_is_needed_is_downloaded(
         return paths
 
     monkeypatch.setattr(fetch, "_download", spy)
-    load_checkpoint(uri(version), tmp_path / "fetched", players=players)
-    assert sorted(downloaded) == sorted(WHOLE if players else PAIR)
+    load_checkpoint(uri(version), tmp_path / "fetched", networks=networks)
+    assert sorted(downloaded) == sorted(WHOLE if networks else PAIR)
 
 
 @pytest.mark.parametrize("file", WHOLE)
@@ -137,9 +137,9 @@ def test_who_changes_the_hash_too_is_found_by_the_signature_alone(
     assert not (tmp_path / "fetched").exists() and not list(tmp_path.glob(".*"))
     if file in PAIR:
         with refused:
-            load_checkpoint(uri(signed), tmp_path / "pair", players=False)
+            load_checkpoint(uri(signed), tmp_path / "pair", networks=False)
     else:
-        load_checkpoint(uri(signed), tmp_path / "pair", players=False)
+        load_checkpoint(uri(signed), tmp_path / "pair", networks=False)
     keys.verify_nothing()
     load_checkpoint(uri(signed), tmp_path / "fetched")
     keys.verify_with("ours")
@@ -147,13 +147,13 @@ def test_who_changes_the_hash_too_is_found_by_the_signature_alone(
         load_checkpoint(uri(signed), tmp_path / "fetched")
 
 
-def test_players_of_another_signed_version_are_refused(
+def test_networks_of_another_signed_version_are_refused(
     signed: ModelVersion, registered: Callable[..., ModelVersion], tmp_path: Path
 ) -> None:
     other = registered(seed=1)
     for name in ("atelier.players_at", "atelier.players_sha256"):
         tag(signed, name, other.tags[name])
-    with pytest.raises(SignatureError, match=r"players\.safetensors is not what was signed"):
+    with pytest.raises(SignatureError, match=r"networks\.safetensors is not what was signed"):
         load_checkpoint(uri(signed), tmp_path / "fetched")
 
 
@@ -180,7 +180,7 @@ def test_a_missing_signature_is_refused(signed: ModelVersion, tmp_path: Path, lo
 
 @pytest.mark.parametrize("name", [SIGNATURE_AT, "atelier.players_at"])
 def test_a_tag_does_not_lead_out_of_the_run(signed: ModelVersion, tmp_path: Path, name: str) -> None:
-    tag(signed, name, "../" * 8 + str(tmp_path / "base-0" / "players.safetensors"))
+    tag(signed, name, "../" * 8 + str(tmp_path / "base-0" / "networks.safetensors"))
     with pytest.raises(TrackingError, match=r"Invalid (artifact )?path"):
         load_checkpoint(uri(signed), tmp_path / "fetched")
 
@@ -189,7 +189,7 @@ def test_a_damaged_signature_is_refused(signed: ModelVersion, tmp_path: Path) ->
     file = artifacts(signed) / signed.tags[SIGNATURE_AT] / "generator.sig"
     file.write_text(json.dumps({"verificationMaterial": {}}))
     with pytest.raises(SignatureError, match=rf"^{uri(signed)}: its signature is damaged or forged"):
-        load_checkpoint(uri(signed), tmp_path / "fetched", players=False)
+        load_checkpoint(uri(signed), tmp_path / "fetched", networks=False)
 
 
 def test_another_key_is_refused(signed: ModelVersion, keys: Keys, tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_what_is_there_already_is_verified_without_fetching(
 ) -> None:
     folder = load_checkpoint(uri(signed), tmp_path / "fetched")
     monkeypatch.setattr(fetch, "_download", lambda *_: pytest.fail("it is there already"))
-    for players in (True, False):
-        assert load_checkpoint(uri(signed), folder, players=players) == folder
+    for networks in (True, False):
+        assert load_checkpoint(uri(signed), folder, networks=networks) == folder
 
 
 def test_a_key_that_comes_later_signs_what_is_there(
@@ -256,7 +256,7 @@ def test_an_interrupted_download_leaves_what_was_there(
 
     def broken(version: ModelVersion, path: str, folder: Path) -> Path:
         folder.mkdir()
-        (folder / "players.safetensors").write_bytes(b"half")
+        (folder / "networks.safetensors").write_bytes(b"half")
         raise ConnectionError("the line broke")
 
     with monkeypatch.context() as interrupted, pytest.raises(TrackingError, match="the line broke"):

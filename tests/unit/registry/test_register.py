@@ -65,7 +65,7 @@ def test_nothing_that_was_logged_is_a_pickle_or_a_path_of_this_machine(
     made = register(run, "clean", make_checkpoint("base"))
     files = [file for file in model_folder(made).rglob("*") if file.is_file()]
     assert {"generator.safetensors", "generator.json", "MLmodel", "requirements.txt"} <= {file.name for file in files}
-    assert not {"players.safetensors", "uv.lock", "pyproject.toml"} & {file.name for file in files}
+    assert not {"networks.safetensors", "uv.lock", "pyproject.toml"} & {file.name for file in files}
     for file in files:
         content = file.read_bytes()
         assert file.suffix not in (".pkl", ".pickle", ".pt", ".pth", ".joblib")
@@ -169,10 +169,10 @@ def test_a_retry_completes_what_was_left_half_registered(
     assert {(metric.key, metric.value) for metric in logged.metrics or []} == {("frechet", 3.0)}
 
 
-def test_two_names_for_the_players_of_two_generators(run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
+def test_two_names_for_the_networks_of_two_generators(run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
     made = [register(run, "shared", make_checkpoint(f"seed-{seed}", seed=seed)) for seed in (11, 12)]
     places = [client().get_model_version("shared", str(one.version)).tags["atelier.players_at"] for one in made]
-    assert places == [f"training/shared-{one.sha256[:12]}/players.safetensors" for one in made]
+    assert places == [f"training/shared-{one.sha256[:12]}/networks.safetensors" for one in made]
 
 
 def test_a_version_names_the_image_that_it_was_registered_in(
@@ -201,7 +201,7 @@ def test_a_registered_checkpoint_comes_back_whole(
     client().set_registered_model_alias("back", "champion", "1")
     for uri in ("models:/back@champion", "models:/back/1"):
         folder = load_checkpoint(uri, tmp_path / "fetched" / uri[-1])
-        for name in ("generator.safetensors", "generator.json", "players.safetensors"):
+        for name in ("generator.safetensors", "generator.json", "networks.safetensors"):
             assert (folder / name).read_bytes() == (checkpoint / name).read_bytes()
         assert len(list(folder.iterdir())) == 3
     monkeypatch.setattr("atelier.registry.fetch._download", lambda *_: pytest.fail("it is there already"))
@@ -242,13 +242,13 @@ def test_looking_for_a_version_makes_no_store(tracking: Path, tmp_path: Path, mo
 
 def test_an_incomplete_checkpoint_is_named(run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
     checkpoint = make_checkpoint("base")
-    (checkpoint / "players.safetensors").unlink()
-    with pytest.raises(GeneratorError, match=r"players.safetensors: missing"):
+    (checkpoint / "networks.safetensors").unlink()
+    with pytest.raises(GeneratorError, match=r"networks.safetensors: missing"):
         register(run, "incomplete", checkpoint)
     assert not client().search_registered_models("name = 'incomplete'")
 
 
-@pytest.mark.parametrize("name", ["generator.safetensors", "players.safetensors"])
+@pytest.mark.parametrize("name", ["generator.safetensors", "networks.safetensors"])
 def test_a_damaged_checkpoint_is_not_registered(name: str, run: StepRun, make_checkpoint: Callable[..., Path]) -> None:
     checkpoint = make_checkpoint("base")
     content = (checkpoint / name).read_bytes()

@@ -31,7 +31,7 @@ def served(make_checkpoint: Callable[..., Path]) -> ServedGenerator:
 
 @pytest.fixture
 def predict(make_checkpoint: Callable[..., Path], tmp_path: Path) -> Callable[[Any], np.ndarray]:
-    """The same generator as users get it: MLflow holds the input to the signature before it paints."""
+    """The same generator as users get it: MLflow holds the input to the signature before it generates."""
     place = tmp_path / "model"
     save(make_checkpoint("logged"), place)
     model = mlflow.pyfunc.load_model(str(place))
@@ -192,7 +192,7 @@ def test_what_is_shipped_needs_only_the_stated_packages() -> None:
     files = {file.relative_to(bundle.ROOT).as_posix() for file in shipped}
     assert {"__init__.py", "config/model.py", "models/model.py", "models/pyfunc.py", "networks/biggan.py"} <= files
     assert {"networks/biggan_settings.py", "networks/sections.py", "networks/residual.py"} <= files, "what those two import"
-    assert not {"networks/r3gan.py", "networks/sagan.py", "networks/equalised.py"} & files, "no other family's"
+    assert not {"networks/r3gan.py", "networks/sagan.py", "networks/equalized.py"} & files, "no other family's"
     assert not [file for file in files if file.startswith(("training/", "data/", "report/", "metrics/"))]
 
 

@@ -13,7 +13,7 @@ from model_signing.hashing import Config as Hashing
 from model_signing.signing import Config
 
 from atelier.registry import signing
-from atelier.registry.signing import PAIR, PASSWORD, SIGNING_KEY, VERIFY_KEY, WHOLE, SignatureError
+from atelier.registry.signing import PAIR, PASSWORD, SIGNING_KEY, VERIFY_KEY, WHOLE, WHOLE_BEFORE, SignatureError
 from tests.support.signatures import checkpoint_fixture, flip, signatures_fixture, verify
 from tests.support.signing_keys import Keys, write_private, write_public
 
@@ -45,15 +45,26 @@ def test_a_changed_file_is_named(signatures: Path, checkpoint: Path, name: str) 
         verify(checkpoint, signatures, PAIR)
 
 
-def test_the_pair_needs_no_players(signatures: Path, checkpoint: Path) -> None:
-    (checkpoint / "players.safetensors").unlink()
+def test_the_pair_needs_no_networks(signatures: Path, checkpoint: Path) -> None:
+    (checkpoint / "networks.safetensors").unlink()
     verify(checkpoint, signatures, PAIR)
 
 
-def test_one_signature_does_not_stand_for_the_other(signatures: Path, checkpoint: Path) -> None:
-    """Or players of another generator could be put beside a signed pair."""
-    (signatures / "generator.sig").rename(signatures / "checkpoint.sig")
+def test_a_checkpoint_of_before_is_signed_with_the_names_that_it_has(keys: Keys, checkpoint: Path, tmp_path: Path) -> None:
+    keys.sign_with("ours")
+    keys.verify_with("ours")
+    networks = (checkpoint / "networks.safetensors").rename(checkpoint / "players.safetensors")
+    signing.sign(checkpoint, tmp_path)
+    verify(checkpoint, tmp_path, WHOLE_BEFORE)
+    flip(networks)
     with pytest.raises(SignatureError, match=r"^here: players\.safetensors is not what was signed"):
+        verify(checkpoint, tmp_path, WHOLE_BEFORE)
+
+
+def test_one_signature_does_not_stand_for_the_other(signatures: Path, checkpoint: Path) -> None:
+    """Or networks of another generator could be put beside a signed pair."""
+    (signatures / "generator.sig").rename(signatures / "checkpoint.sig")
+    with pytest.raises(SignatureError, match=r"^here: networks\.safetensors is not what was signed"):
         verify(checkpoint, signatures)
     signing.sign(checkpoint, signatures)
     (signatures / "checkpoint.sig").replace(signatures / "generator.sig")

@@ -217,7 +217,7 @@ def test_a_class_that_the_images_lack_and_no_classes_at_all(
     assert sum(len(row.generated) for row in plain) == gallery.ROWS_WITHOUT_CLASSES * COLUMNS
 
 
-def test_a_copy_is_its_own_nearest_neighbour(neighbors: Neighbors, write: Callable[..., str]) -> None:
+def test_a_copy_is_its_own_nearest_neighbor(neighbors: Neighbors, write: Callable[..., str]) -> None:
     assert neighbors.distances.shape == (2, 2) and neighbors.real.shape == (2, 2, 1, 28, 28)
     assert (neighbors.distances[:, 0] == 0).all() and (neighbors.distances[:, 1] > 0).all()
     assert (neighbors.real[:, 0] == neighbors.generated).all()
@@ -271,17 +271,17 @@ def test_every_curve_has_a_color(write: Callable[..., str]) -> None:
         assert all(f".{kind}.s{number} {{" in page for kind in ("line", "key", "dot")) and page.count(f"--s{number}:") == 2
 
 
-def test_the_state_of_the_duel_is_said(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
+def test_the_state_of_the_training_is_said(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
     folder = make_checkpoint()
-    points = [{"images": n, "separation": 0.8, "separation_held_out": 0.7, "overfitting": 0.9} for n in (1, 2)]
-    alarm = {"images": 1, "kind": "collapse", "text": "few kinds <of> images", "done": "rolled back to 0 images"}
+    points = [{"images": n, "auc_real_fake": 0.8, "auc_heldout_fake": 0.7, "auc_train_heldout": 0.9} for n in (1, 2)]
+    alarm = {"images": 1, "kind": "collapse", "text": "few modes <of> images", "done": "rolled back to 0 images"}
     (folder / "history.json").write_text(json.dumps({"points": points, "evaluations": [], "alarms": [alarm]}))
     text = Page(page := write(folder)).text
-    assert "Collapse at 1 images: few kinds <of> images. What was done: rolled back to 0 images." in text
-    assert "The critic is ahead" in text and "in 80 of 100 pairs" in text
-    assert '<li class="bad">The critic has memorised the training images' in page
+    assert "Collapse at 1 images: few modes <of> images. What was done: rolled back to 0 images." in text
+    assert "The discriminator is ahead" in text and "in 80% of pairs" in text
+    assert '<li class="bad">The discriminator has memorized the training images' in page
     assert re.search(
-        r"What the critic tells apart.*real, generated 0.8.*held-out, generated 0.7.*training, held-out 0.9", text, re.S
+        r"AUC of the discriminator.*real, generated 0.8.*held-out, generated 0.7.*training, held-out 0.9", text, re.S
     )
 
 
@@ -299,10 +299,10 @@ def test_augmentation_is_shown_where_there_is_some(
     assert titles == (["Augmentation"] if shown else [])
 
 
-def test_how_the_critic_is_held_is_shown(
+def test_how_the_discriminator_is_held_is_shown(
     make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
 ) -> None:
-    points = [{"images": n, "critic_rate": 1 / (1 + n)} for n in range(3)]
+    points = [{"images": n, "discriminator_rate": 1 / (1 + n)} for n in range(3)]
     known = facts.gather(make_checkpoint(), make_evaluation(), dataset.manifest)
     (drawn,) = charts(replace(known, history={"points": points, "evaluations": []}))
     assert drawn.title == "Balance" and drawn.legend == [("part of its rate", "0.3333")]

@@ -9,7 +9,7 @@ import pytest
 
 from atelier.serving.limits import Bucket, Limits, Refused
 from atelier.serving.metrics import Metrics
-from atelier.serving.painter import Painter
+from atelier.serving.worker import ImageWorker
 
 
 def test_a_bucket_refills_at_its_rate_and_holds_no_more_than_it_can() -> None:
@@ -25,7 +25,7 @@ def test_a_bucket_refills_at_its_rate_and_holds_no_more_than_it_can() -> None:
 
 def test_who_finds_the_queue_full_is_refused_at_once_and_takes_nothing_from_the_bucket() -> None:
     metrics, go = Metrics(), threading.Event()
-    painter = Painter(Limits(body=1, images=4, rate=0.001, queue=2), metrics)
+    worker = ImageWorker(Limits(body=1, images=4, rate=0.001, queue=2), metrics)
     alive: list[str] = []
 
     def work(name: str) -> str:
@@ -34,17 +34,17 @@ def test_who_finds_the_queue_full_is_refused_at_once_and_takes_nothing_from_the_
         return name
 
     async def main() -> list[str]:
-        inside = [asyncio.create_task(painter.paint(1, lambda name=name: work(name))) for name in ("a", "b")]  # type: ignore[misc]
+        inside = [asyncio.create_task(worker.run(1, lambda name=name: work(name))) for name in ("a", "b")]  # type: ignore[misc]
         await asyncio.sleep(0.2)  # the loop goes on while the thread is busy
         with pytest.raises(Refused, match="2 requests are waiting") as full:
-            await painter.paint(2, lambda: work("c"))
+            await worker.run(2, lambda: work("c"))
         assert (full.value.status, full.value.reason, full.value.retry_after) == (503, "queue", 1)
-        assert len(alive) == 1, "one is painted, one waits"
+        assert len(alive) == 1, "one is generated, one waits"
         go.set()
         answers = await asyncio.gather(*inside)
-        answers.append(await painter.paint(2, lambda: work("d")))
+        answers.append(await worker.run(2, lambda: work("d")))
         with pytest.raises(Refused, match=r"no more than 0\.001 images/s") as fast:
-            await painter.paint(1, lambda: work("e"))
+            await worker.run(1, lambda: work("e"))
         assert (fast.value.status, fast.value.reason) == (429, "rate") and fast.value.retry_after is not None
         assert 900 < fast.value.retry_after <= 1000
         return answers
@@ -56,12 +56,12 @@ def test_who_finds_the_queue_full_is_refused_at_once_and_takes_nothing_from_the_
 
 
 def test_work_that_fails_leaves_the_queue() -> None:
-    painter = Painter(Limits(body=1, images=4, rate=100, queue=1), Metrics())
+    worker = ImageWorker(Limits(body=1, images=4, rate=100, queue=1), Metrics())
 
     async def main() -> int:
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                await painter.paint(1, lambda: 1 // 0)
-        return await painter.paint(1, lambda: 7)
+                await worker.run(1, lambda: 1 // 0)
+        return await worker.run(1, lambda: 7)
 
     assert asyncio.run(main()) == 7

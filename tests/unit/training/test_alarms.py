@@ -1,4 +1,4 @@
-"""A duel that will come to nothing is named while there is time, and a healthy one is left alone."""
+"""A training that fails is named while there is time, and a healthy one is left alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atelier.tasks.generation.task import Generation, GenerationDraws
 from atelier.training.alarms import TrainingStopped, Watch
 from tests.support.alarms import POINTS, digits_settings, train
 from tests.support.driver import tiny
-from tests.support.gaussians import duel
+from tests.support.gaussians import train_gaussians
 
 UNBOUND = ("train.objective=nonsaturating", "train.regularizers={}")
 STOP = "train.on_alarm=stop"
@@ -34,7 +34,7 @@ def named(stopped: pytest.ExceptionInfo[TrainingStopped], kind: str, budget: int
 @pytest.mark.parametrize("kind", ["ring", "grid"])
 def test_a_generator_of_few_gaussians_has_collapsed(kind: str, tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped) as stopped:
-        duel(kind, tmp_path, *UNBOUND, "train.lr_generator=0.01", *POINTS, STOP)
+        train_gaussians(kind, tmp_path, *UNBOUND, "train.lr_generator=0.01", *POINTS, STOP)
     assert named(stopped, "collapse", 80000)
 
 
@@ -51,7 +51,7 @@ def test_digits_with_one_class_left_have_collapsed(digits: PackedDataset, tmp_pa
     chosen = digits_settings("train.objective=nonsaturating", "train.regularizers.r1=0.1", "model.conditional=false", STOP)
     with pytest.raises(TrainingStopped) as stopped:
         train(chosen, digits, tmp_path, task=OneDigit)
-    assert named(stopped, "collapse", 32000) and "kinds" in str(stopped.value)
+    assert named(stopped, "collapse", 32000) and "mode_coverage" in str(stopped.value)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_rate_far_too_high_diverges(by: tuple[str, ...], digits: PackedDataset
     assert named(stopped, "divergence", 32000) and "lower the learning rates" in str(stopped.value)
 
 
-def test_a_critic_that_leaves_nothing_to_learn_from_does_not_converge(digits: PackedDataset, tmp_path: Path) -> None:
+def test_a_discriminator_that_leaves_nothing_to_learn_from_does_not_converge(digits: PackedDataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingStopped) as stopped:
         train(digits_settings(*UNBOUND, "train.lr_generator=1e-5", STOP), digits, tmp_path)
     assert named(stopped, "non-convergence", 32000)
@@ -85,7 +85,13 @@ def watch(*overrides: str, undecided: float = 0.7) -> Watch:
 
 def history_of(count: int = 50, evaluations: Sequence[float] = (), curves: Mapping[str, float] | None = None) -> dict[str, Any]:
     """`count` points, one each 10 images, of curves that are healthy but for those named."""
-    healthy = {"grad_norm_generator": 1.0, "loss_discriminator": 0.6, "separation": 0.8, "diversity": 0.9, "kinds": 0.9}
+    healthy = {
+        "grad_norm_generator": 1.0,
+        "loss_discriminator": 0.6,
+        "auc_real_fake": 0.8,
+        "diversity": 0.9,
+        "mode_coverage": 0.9,
+    }
     points = [{"images": 10 * n, **healthy, **(curves or {})} for n in range(1, count + 1)]
     measured = [{"images": 10 * n, "value": value} for n, value in enumerate(evaluations, 1)]
     return {"points": points, "evaluations": measured, "alarms": []}
@@ -95,11 +101,11 @@ def history_of(count: int = 50, evaluations: Sequence[float] = (), curves: Mappi
     ("curves", "kind", "said"),
     [
         ({"grad_norm_generator": 1e6}, "divergence", "max_grad_norm"),
-        ({"loss_discriminator": 4.0}, "divergence", "saying nothing would cost 0.7"),
+        ({"loss_discriminator": 4.0}, "divergence", "with logits of 0 it would be 0.7"),
         ({"diversity": 1.5}, "divergence", "150% as much"),
-        ({"diversity": 0.01, "separation": 1.0, "kinds": 0.1}, "collapse", "1.0% as much .* min_diversity"),
-        ({"kinds": 0.2}, "collapse", "20% as many kinds .* min_kinds"),
-        ({"kinds": 0.2, "separation": 0.999}, "non-convergence", "right in 100 of 100 pairs"),
+        ({"diversity": 0.01, "auc_real_fake": 1.0, "mode_coverage": 0.1}, "collapse", "1.0% as much .* min_diversity"),
+        ({"mode_coverage": 0.2}, "collapse", "20% as many modes .* min_mode_coverage"),
+        ({"mode_coverage": 0.2, "auc_real_fake": 0.999}, "non-convergence", "right in 100% of pairs"),
     ],
 )
 def test_each_failure_by_its_name(curves: dict[str, float], kind: str, said: str) -> None:
@@ -115,14 +121,14 @@ def test_a_distance_that_grows_twice_does_not_converge() -> None:
 
 def test_what_is_no_failure_raises_no_alarm() -> None:
     assert watch().check(history_of()) is None and watch().check({"points": [], "evaluations": [], "alarms": []}) is None
-    assert watch().check(history_of(curves={"separation": 0.999})) is None  # ahead, of a generator that learns
+    assert watch().check(history_of(curves={"auc_real_fake": 0.999})) is None  # ahead, of a generator that learns
     assert watch(undecided=0.0).check(history_of(curves={"loss_discriminator": 50.0})) is None  # wasserstein has no scale
-    few = {"kinds": 0.1, "diversity": 2.0, "separation": 1.0}
+    few = {"mode_coverage": 0.1, "diversity": 2.0, "auc_real_fake": 1.0}
     assert watch().check(history_of(30, curves=few)) is None  # an untrained generator
     assert watch().check(history_of(7, curves={"loss_discriminator": 9.0})) is None  # seven points of a curve
 
 
 def test_after_an_alarm_a_run_is_given_time() -> None:
-    failing = history_of(50, curves={"kinds": 0.1})
+    failing = history_of(50, curves={"mode_coverage": 0.1})
     assert watch().check({**failing, "alarms": [{"images": 400}]}) is not None
     assert watch().check({**failing, "alarms": [{"images": 410}]}) is None

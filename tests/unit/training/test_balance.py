@@ -12,7 +12,7 @@ from atelier.tasks.base import Update
 from atelier.tasks.generation.task import Generation
 from atelier.training.balance import Balance
 from tests.support.driver import tiny
-from tests.support.unequal_players import trained
+from tests.support.unequal_networks import trained
 
 
 def test_the_level_moves_at_constant_speed_towards_the_target_and_stays_within_its_octaves() -> None:
@@ -22,7 +22,7 @@ def test_the_level_moves_at_constant_speed_towards_the_target_and_stays_within_i
     balance.update(0.8, 500)
     assert balance.level == 0.5
     balance.update(0.99, 100000)
-    assert balance.rate == 1 / 8 and balance.point == {"critic_rate": 1 / 8}
+    assert balance.rate == 1 / 8 and balance.point == {"discriminator_rate": 1 / 8}
     balance.update(0.5, 200000)
     assert balance.level == -3 and balance.rate == 1.0 and balance.critic_steps == 1
 
@@ -50,16 +50,16 @@ def test_points_hold_a_step_of_the_generator() -> None:
         tiny("train.critic_steps=8")
 
 
-def test_the_generator_waits_for_the_critics_steps(
+def test_the_generator_waits_for_the_discriminators_steps(
     digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moves: dict[str, int] = {}
+    updates: dict[str, int] = {}
     loss = Generation.loss
 
     def counted(self: Generation, update: Update, *rest: object) -> object:
-        moves[update.name] = moves.get(update.name, 0) + 1
+        updates[update.name] = updates.get(update.name, 0) + 1
         return loss(self, update, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Generation, "loss", counted)
     trained(digits, tmp_path, "train.critic_steps=5", "train.images=3200")
-    assert moves == {"discriminator": 100, "generator": 20}
+    assert updates == {"discriminator": 100, "generator": 20}

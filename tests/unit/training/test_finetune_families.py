@@ -43,15 +43,15 @@ def test_finetuning_with_frozen_stages_and_other_classes(family: str, digits: Pa
     torch.manual_seed(5)
     assert isinstance(chosen.finetune, FinetuneSettings)
     task = Generation(chosen.model, chosen.finetune, start.info.shape)
-    fresh = {name: player.state_dict() for name, player in task.networks.items()}
+    fresh = {name: network.state_dict() for name, network in task.networks.items()}
     average = Generation(chosen.model, chosen.finetune, start.info.shape).generator
     (remark,) = start.load(task, {"generator": average}, {"data": other})
     assert remark.startswith("1 of 10 classes are new to the generator: new (it knows ")
-    saved = load_file(base / "players.safetensors")
-    for name, player in task.networks.items():
-        rows = class_rows(player)
-        assert bool(rows) == any(isinstance(module, ClassEmbedding) for module in player.modules()) and rows
-        for key, now in player.state_dict().items():
+    saved = load_file(base / "networks.safetensors")
+    for name, network in task.networks.items():
+        rows = class_rows(network)
+        assert bool(rows) == any(isinstance(module, ClassEmbedding) for module in network.modules()) and rows
+        for key, now in network.state_dict().items():
             then = saved[f"{name}.{key}"]
             if key not in rows:
                 assert torch.equal(now, then), key
@@ -72,8 +72,8 @@ def test_finetuning_with_frozen_stages_and_other_classes(family: str, digits: Pa
         git={},
         start=start,
     )
-    moved = load_file(child / "players.safetensors")
-    frozen = {id(p) for p in task.discriminator.stages()[0].parameters()}
+    moved = load_file(child / "networks.safetensors")
+    frozen = {id(p) for p in task.discriminator.freezable_stages()[0].parameters()}
     names = [f"discriminator.{name}" for name, p in task.discriminator.named_parameters() if id(p) in frozen]
     assert names and all(torch.equal(moved[name], saved[name]) for name in names)
     free = [f"discriminator.{name}" for name, p in task.discriminator.named_parameters() if id(p) not in frozen]

@@ -129,7 +129,7 @@ def trained(settings: Settings, data: PackedDataset, folder: Path, device: str) 
     """The networks at the end of a run, whose convolutions on a GPU are those of float32 and the same each time."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         train(settings, data, folder, device=torch.device(device))
-    return load_file(folder / "model" / "players.safetensors")
+    return load_file(folder / "model" / "networks.safetensors")
 
 
 def trainer(family: str, data: PackedDataset, folder: Path, device: str, *overrides: str) -> Trainer:

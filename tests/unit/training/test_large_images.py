@@ -32,7 +32,7 @@ from tests.support.small_models import model
 def test_from_files_to_a_generator(
     tmp_path: Path, data_settings: Callable[..., DataSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files that are larger, smaller and of other shapes become 512 px, and a real run trains, measures and paints them."""
+    """Files that are larger, smaller and of other shapes become 512 px, and a real run trains, measures and generates."""
     monkeypatch.setattr("atelier.tasks.generation.probe.COMPARED", 12)  # fewer are watched, to be quick
     random = np.random.default_rng(0)
     (tmp_path / "raw").mkdir()
@@ -43,7 +43,7 @@ def test_from_files_to_a_generator(
     assert pack(chosen, tmp_path / "packed", 1, progress=False).count == 4
     data = PackedDataset(tmp_path / "packed")
     assert data.images(np.arange(4)).shape == (4, 1, 512, 512)
-    small = ["data.resolution=512", "target.resolution=512", "model.architecture=dcgan", "model.dcgan.width=1"]
+    small = ["data.base.resolution=512", "data.target.resolution=512", "model.architecture=dcgan", "model.dcgan.width=1"]
     train = tiny(
         *small, "train.images=4", "train.batch=2", "train.augment=none", "train.evaluate_every=4", "model.conditional=false"
     )
@@ -69,7 +69,7 @@ class Counted(torch.nn.Module):
 
 @pytest.mark.parametrize(("family", "group"), [("dcgan", 1), ("stylegan2", 2), ("progan", 5)])
 def test_what_is_watched_is_painted_and_judged_in_parts(family: str, group: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of other sizes than 1 the group of a critic is filled by neighbours; without groups the parts give what the whole gives."""
+    """Groups of a discriminator are filled by neighbors; without groups the parts give what the whole gives."""
     chosen = model(family, False, 32, **SMALL[family] | ({"group": group} if group > 1 else {}))
     torch.manual_seed(0)
     task = Generation(chosen, tiny("model.conditional=false").train, ImageShape(32, 1, 0))
@@ -86,7 +86,7 @@ def test_what_is_watched_is_painted_and_judged_in_parts(family: str, group: int,
     assert generator.counts == [step] * (COMPARED // step) + [COMPARED % step] * (COMPARED % step > 0)
     drawn_whole, drawn_parts = (np.asarray(Image.open(io.BytesIO(png))).astype(int) for png in (sheet, probe.preview(averages)))
     assert drawn_whole.shape == drawn_parts.shape and np.abs(drawn_whole - drawn_parts).max() <= 1, "but for rounding"
-    assert {"diversity", "kinds", "overfitting"} < whole.keys() == parts.keys()
+    assert {"diversity", "mode_coverage", "auc_train_heldout"} < whole.keys() == parts.keys()
     if group == 1:
         assert parts == pytest.approx(whole, rel=1e-4)
 
@@ -129,22 +129,22 @@ def test_contact_sheets_stay_of_a_size_to_look_at(count: int, side: int, columns
 
 def test_a_reduced_sheet_shows_means() -> None:
     block = np.array([[0, 100, 200], [50, 60, 70], [110, 120, 100]], np.uint8)
-    colours = np.tile(np.stack([block, 255 - block, block.T]), (342, 342))[None]
-    sheet = np.asarray(grid(np.concatenate([colours] * 8), 8))
+    colors = np.tile(np.stack([block, 255 - block, block.T]), (342, 342))[None]
+    sheet = np.asarray(grid(np.concatenate([colors] * 8), 8))
     assert sheet.shape == (342, 8 * 343 - 1, 3) and set(map(tuple, sheet[:, :342].reshape(-1, 3).tolist())) == {(90, 165, 90)}
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.resolution=2048", "28, 32, 64, 128, 256, 512 or 1024"),
+        ("data.base.resolution=2048", "28, 32, 64, 128, 256, 512 or 1024"),
         ("model.architecture=r3gan", "has 3 widths, but 1024 px need 9"),
         ("model.architecture=sagan model.sagan.attention=1", "a feature map of 512 px, whose attention takes 69 GB an image"),
         ("model.architecture=biggan model.biggan.attention=2", "a feature map of 256 px.*: choose 3 to 7"),
     ],
 )
 def test_refusals_say_what_is_possible(override: str, message: str) -> None:
-    large = ["data.resolution=1024", "target.resolution=1024"]
+    large = ["data.base.resolution=1024", "data.target.resolution=1024"]
     with pytest.raises(SettingsError, match=message):
         settings.load(PARAMS, [*large, *override.split()])
     for family in ("sagan", "biggan"):

@@ -56,8 +56,8 @@ def test_micro_batches_change_rounding_only(augment: str, objective: str, digits
     common = ["train.images=160", f"train.augment={augment}", f"train.objective={objective}", "train.evaluate_from=1.0"]
     train(tiny(*common), digits, tmp_path / "whole")
     train(tiny(*common, "train.accumulate=4"), digits, tmp_path / "parts")
-    for name, tensor in weights(tmp_path / "whole", "players.safetensors").items():
-        torch.testing.assert_close(weights(tmp_path / "parts", "players.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
+    for name, tensor in weights(tmp_path / "whole", "networks.safetensors").items():
+        torch.testing.assert_close(weights(tmp_path / "parts", "networks.safetensors")[name], tensor, rtol=2e-3, atol=2e-4)
 
 
 def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path:
 
     for name, one in (("still", measure), ("draws", draws)):
         train(tiny("train.images=1280"), digits, tmp_path / name, one)
-    players = [(tmp_path / name / "model" / "players.safetensors").read_bytes() for name in ("still", "draws")]
-    assert players[0] == players[1]
+    networks = [(tmp_path / name / "model" / "networks.safetensors").read_bytes() for name in ("still", "draws")]
+    assert networks[0] == networks[1]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_signal_leaves_a_measurement_and_it_is_made_later(digits: PackedDatase
         train(chosen, digits, tmp_path / "left", stopped)
     train(chosen, digits, tmp_path / "left", stopped)
     assert calls == [3]
-    for name in ("generator.safetensors", "players.safetensors", "evaluations.csv"):
+    for name in ("generator.safetensors", "networks.safetensors", "evaluations.csv"):
         assert len({(tmp_path / one / "model" / name).read_bytes() for one in ("whole", "left")}) == 1, name
 
 
@@ -160,9 +160,9 @@ def test_checkpoint_holds_curves_pictures_and_a_loadable_generator(digits: Packe
         "realism",
         "ada_signal",
         "augment_p",
-        "separation",
-        "separation_held_out",
-        "overfitting",
+        "auc_real_fake",
+        "auc_heldout_fake",
+        "auc_train_heldout",
     }
     names |= {"grad_norm_discriminator", "grad_norm_generator", "diversity", "images_per_second"}
     assert all(names <= point.keys() for point in history["points"]) and len(history["points"]) == 8
@@ -179,7 +179,7 @@ def test_checkpoint_holds_curves_pictures_and_a_loadable_generator(digits: Packe
     assert images.shape == (10, 1, 28, 28) and images.dtype == np.uint8
     again = np.concatenate(list(sample(generator, 10, seed=1, batch=7)))
     assert np.abs(images.astype(int) - again).max() <= 1
-    assert set(generator.info.weights) == {"generator.safetensors", "players.safetensors"}
+    assert set(generator.info.weights) == {"generator.safetensors", "networks.safetensors"}
     assert generator.info.model_copy(update={"weights": {}}) == info and info.data["content_hash"] == digits.content_hash
 
 
@@ -238,12 +238,12 @@ def test_freeze_discriminator_holds_the_lower_stages(digits: PackedDataset, tmp_
     chosen = tiny("finetune.images=320", "finetune.batch=32", "finetune.freeze_discriminator=1")
     train(chosen, digits, tmp_path / "child", start=Start(tmp_path / "base" / "model"))
     before, after = (
-        weights(tmp_path / "base", "players.safetensors"),
-        weights(tmp_path / "child", "players.safetensors"),
+        weights(tmp_path / "base", "networks.safetensors"),
+        weights(tmp_path / "child", "networks.safetensors"),
     )
     held = {name for name in before if name.startswith("discriminator.layers.0.")}
     moved = {name for name in before if name.startswith(("discriminator.head", "generator."))}
-    moved.discard("discriminator.head.linear.bias")  # a relativistic critic is blind to a constant
+    moved.discard("discriminator.head.linear.bias")  # a relativistic discriminator is blind to a constant
     assert held and all(torch.equal(before[name], after[name]) for name in held)
     assert all(not torch.equal(before[name], after[name]) for name in moved)
 

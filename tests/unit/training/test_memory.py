@@ -40,13 +40,13 @@ def kept_bytes(work: Callable[[], Any]) -> int:
     return sum(kept.values())
 
 
-def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor], int]:
-    """Gradients and states of both players after a move of each, with all penalties; and what a generator's pass keeps."""
+def updated(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor], int]:
+    """Gradients and states of both networks after an update of each, with all penalties; and what a generator's pass keeps."""
     settings = tiny(*overrides, f"train.checkpointing={str(checkpointing).lower()}", f"train.batch={COUNT}")
     torch.manual_seed(0)
     task = Generation(settings.model, settings.train, SHAPE)
-    for player in task.networks.values():
-        player.advance(0.5)
+    for network in task.networks.values():
+        network.advance(0.5)
     batch = labeled(torch.rand(COUNT, 1, 28, 28) * 2 - 1, torch.arange(COUNT) % SHAPE.classes)
     found = dict[str, Tensor]()
     for name in ("discriminator", "generator", "discriminator"):
@@ -55,19 +55,19 @@ def moved(overrides: list[str], checkpointing: bool) -> tuple[dict[str, Tensor],
         with torch.autocast("cpu", torch.bfloat16, settings.train.precision == "bfloat16"):
             loss, _ = task.loss(UPDATES[name], batch, draws, StepWeights(1.0, 0.5))
         loss.backward()
-    for name, player in task.networks.items():
-        found |= {f"{name}.{key}": value for key, value in player.state_dict().items()}
-        found |= {f"{name}.{key}.grad": p.grad for key, p in player.named_parameters() if p.grad is not None}
+    for name, network in task.networks.items():
+        found |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        found |= {f"{name}.{key}.grad": p.grad for key, p in network.named_parameters() if p.grad is not None}
     task.activate(UPDATES["generator"])
     latents = torch.randn(COUNT, task.generator.latent_dim)
-    kept = kept_bytes(lambda: task._generate(latents, batch["label"], task.draw(UPDATES["generator"], COUNT).chance))
+    kept = kept_bytes(lambda: task._generate(latents, batch["label"], task.draw(UPDATES["generator"], COUNT).noise))
     return copy.deepcopy(found), kept
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_computed_again_is_the_same_to_the_bit(family: str) -> None:
-    kept, memory = moved(FAMILIES[family], False)
-    again, less = moved(FAMILIES[family], True)
+    kept, memory = updated(FAMILIES[family], False)
+    again, less = updated(FAMILIES[family], True)
     assert kept.keys() == again.keys() and any(key.endswith(".grad") for key in kept)
     for key, value in kept.items():
         assert torch.equal(value, again[key]), key
@@ -78,7 +78,7 @@ def test_what_is_computed_again_is_the_same_to_the_bit(family: str) -> None:
 def test_the_zoo_knows_whose_micro_batches_batch_norm_sees_one_by_one(family: str) -> None:
     settings = tiny(*FAMILIES[family])
     task = Generation(settings.model, settings.train, SHAPE)
-    normed = any(isinstance(part, nn.BatchNorm2d) for player in task.networks.values() for part in player.modules())
+    normed = any(isinstance(part, nn.BatchNorm2d) for network in task.networks.values() for part in network.modules())
     assert task.normalized == normed
 
 
@@ -91,12 +91,12 @@ def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
     digits: PackedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = ["train.images=1280", "train.augment=none"]
-    moves, loss = 0, Generation.loss
+    updates, loss = 0, Generation.loss
 
     def short(self: Generation, *args: Any) -> Any:
-        nonlocal moves
-        moves += 1
-        if moves == 30:
+        nonlocal updates
+        updates += 1
+        if updates == 30:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return loss(self, *args)
 
@@ -110,7 +110,7 @@ def test_a_run_that_does_not_fit_names_the_setting_and_goes_on_with_less(
     train(tiny(*whole, "train.checkpointing=true", "train.accumulate=2"), digits, tmp_path)
     assert "began with accumulate = 1 and goes on with 2" in caplog.text and "those set accumulate: 1" in caplog.text
     assert [point["images"] for point in read_history(tmp_path / "model")["points"]] == list(range(160, 1281, 160))
-    assert moves == 30 + 2 * 2 * (1280 - 320) // 32
+    assert updates == 30 + 2 * 2 * (1280 - 320) // 32
 
 
 def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tm
 
 def test_the_remedies_are_those_that_are_left() -> None:
     settings = tiny("train.batch=6", "train.accumulate=2", "train.checkpointing=true").train
-    told = of_a_step(settings, normalised=True, saved=-1)
+    told = of_a_step(settings, normalized=True, saved=-1)
     assert "on 3 images at once; set train.accumulate: 3 (its batch norm makes that a new run), or a smaller train.batch" in told
     assert told.endswith("from the beginning")
     assert "checkpointing" not in told

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import LatentGenerator, Player
+from atelier.networks.layers import LatentGenerator, Network
 from atelier.tasks.base import Update
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from atelier.training.batches import Batches
@@ -23,7 +23,7 @@ from tests.support.runs import train
 
 CPU = torch.device("cpu")
 STEPS, BATCH = 3, 16
-# What the plain loop knows: constant rates and weights, one step each, no augmentation, no regularisers but R1 and R2.
+# What the plain loop knows: constant rates and weights, one step each, no augmentation, no regularizers but R1 and R2.
 PLAIN = [
     *("precision=float32", "augment=none", f"batch={BATCH}", f"images={STEPS * BATCH}", "evaluate_from=1.0"),
     *("ema_ramp=0.0", "ema_half_life=50"),
@@ -44,7 +44,7 @@ CASES = {
 class Replay(PlainLoop):
     """The plain loop from the networks with which the engine began, on its images and latents."""
 
-    def __init__(self, settings: Settings, data: PackedDataset, began: dict[str, Player], draws: list[GenerationDraws]) -> None:
+    def __init__(self, settings: Settings, data: PackedDataset, began: dict[str, Network], draws: list[GenerationDraws]) -> None:
         super().__init__(settings, data, CPU)
         self.generator.load_state_dict(began["generator"].state_dict())
         self.discriminator.load_state_dict(began["discriminator"].state_dict())
@@ -56,17 +56,17 @@ class Replay(PlainLoop):
             first, second = ((batch["image"].contiguous(), batch["label"]) for batch in batches)
             self.step(first, second)
 
-    def _paint(self, label: Tensor) -> Tensor:
+    def _generator_pass(self, label: Tensor) -> Tensor:
         drawn = next(self.draws)
-        self.generator.renew()
-        return self.generator(drawn.latents, label, drawn.chance)
+        self.generator.power_iteration()
+        return self.generator(drawn.latents, label, drawn.noise)
 
 
 def engine(
     settings: Settings, data: PackedDataset, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[dict[str, Player], dict[str, Player], list[GenerationDraws]]:
-    """A run of the engine: the players and the average after it, the networks with which it began, and its draws."""
-    ended, began, drawn = dict[str, Player](), dict[str, Player](), list[GenerationDraws]()
+) -> tuple[dict[str, Network], dict[str, Network], list[GenerationDraws]]:
+    """A run of the engine: the networks and the average after it, the networks with which it began, and its draws."""
+    ended, began, drawn = dict[str, Network](), dict[str, Network](), list[GenerationDraws]()
     draw = Generation.draw
 
     def recorded(task: Generation, update: Update, count: int) -> GenerationDraws:
@@ -87,12 +87,12 @@ def engine(
 
 
 @torch.no_grad()
-def says(network: Player, drawn: GenerationDraws, data: PackedDataset) -> Tensor:
+def says(network: Network, drawn: GenerationDraws, data: PackedDataset) -> Tensor:
     """Images of a generator, or the logits of a discriminator on real images, on one batch. Batch norm goes by the batch."""
     shown = Batches({"data": data}, 1, CPU).batch(0, 0, BATCH, prefetch_start=0)
     network.train()
     if isinstance(network, LatentGenerator):
-        return network(drawn.latents, shown["label"], drawn.chance)
+        return network(drawn.latents, shown["label"], drawn.noise)
     return network(shown["image"], shown["label"]).logits
 
 

@@ -25,10 +25,10 @@ from tests.support.trainers import trainer
 
 def held(one: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Every tensor and every value that the next step reads, except what the settings say."""
-    players = one.task.networks
-    tensors = {f"{name}.{key}": value for name, net in players.items() for key, value in net.state_dict().items()}
+    networks = one.task.networks
+    tensors = {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in one.averages["generator"].state_dict().items()}
-    tensors |= {f"optimiser.{key}": value for key, value in one.learner.tensors()["optimizers"].items()}
+    tensors |= {f"optimizer.{key}": value for key, value in one.learner.tensors()["optimizers"].items()}
     tensors |= {f"random.{key}": value for key, value in states.random_state(one.device).items()}
     values = {"step": one.step, "ada": one.ada.state_dict(), "meters": [one.meter.state(), one.signal.state()]}
     return {key: value.detach().clone() for key, value in tensors.items()}, values
@@ -104,7 +104,7 @@ def test_what_a_run_costs_adds_up_over_its_interruptions(
     third = resumed()
     at(6001)
     third._save()
-    here, there = third.chronicle.history["compute"]
+    here, there = third.history.values["compute"]
     assert (here["seconds"], there["seconds"]) == (16, 1)
     assert there == {**here, "device": "Another CPU 3000", "seconds": 1}
     assert here == {
@@ -129,9 +129,9 @@ def test_a_state_from_before_costs_were_counted_goes_on(digits: PackedDataset, t
     (newest / "state.json").write_text(json.dumps(values))
     restored = trainer("mlp", 1, digits, tmp_path, "cpu")
     restored._restore(newest)
-    assert restored.step == 1 and restored.chronicle.history == {"points": [], "evaluations": [], "alarms": [], "compute": []}
+    assert restored.step == 1 and restored.history.values == {"points": [], "evaluations": [], "alarms": [], "compute": []}
     restored._save()
-    assert len(restored.chronicle.history["compute"]) == 1
+    assert len(restored.history.values["compute"]) == 1
 
 
 @pytest.mark.parametrize(

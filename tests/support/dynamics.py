@@ -1,4 +1,4 @@
-"""Critics that see few digits."""
+"""Discriminators that see few digits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def few_digits(folder: Path, holdout: float) -> PackedDataset:
-    pack(settings.load(PARAMS, [f"target.holdout={holdout}"]).target, folder, workers=1, progress=False)
+    pack(settings.load(PARAMS, [f"data.target.holdout={holdout}"]).data["target"], folder, workers=1, progress=False)
     return PackedDataset(folder)
 
 
@@ -30,5 +30,5 @@ def trained(data: PackedDataset, folder: Path, *overrides: str) -> list[dict[str
 
 
 def points(**curves: float) -> list[dict[str, float]]:
-    """Twenty points, of which only the last three are the state of the duel."""
+    """Twenty points, of which only the last three are the state of the training."""
     return [{"images": n, **{name: value if n >= 18 else 0.0 for name, value in curves.items()}} for n in range(1, 21)]

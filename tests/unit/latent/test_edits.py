@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from atelier.config.model import architectures
-from atelier.latent import moves
+from atelier.latent import edits
 from atelier.models.model import GeneratorError, load_latent_generator, sample, slerp
 from atelier.networks.layers import LatentGenerator
 from tests.support.small_models import CLASSES, make_checkpoint
@@ -43,58 +43,58 @@ def test_great_circle() -> None:
 
 
 def test_points_are_those_that_are_served(generator: LatentGenerator) -> None:
-    of = moves.points(generator, [7, 12])
-    images = moves.truncated(generator, of, [1.0])
+    of = edits.points(generator, [7, 12])
+    images = edits.truncated(generator, of, [1.0])
     assert near(images, np.stack([served(generator, 7), served(generator, 12)]))
-    given = moves.points(generator, [7, 12], label=3)
+    given = edits.points(generator, [7, 12], label=3)
     assert given.labels is not None and given.labels.tolist() == [3, 3] and torch.equal(given.latents, of.latents)
     with pytest.raises(GeneratorError, match="label 5 is none of the generator's 5"):
-        moves.points(generator, [7], label=len(CLASSES))
+        edits.points(generator, [7], label=len(CLASSES))
 
 
 def test_truncation_takes_variety_away(generator: LatentGenerator) -> None:
-    of = moves.points(generator, range(12), label=1)
-    images = moves.truncated(generator, of, [0.0, 0.5, 1.0]).reshape(12, 3, 28, 28).astype(float)
+    of = edits.points(generator, range(12), label=1)
+    images = edits.truncated(generator, of, [0.0, 0.5, 1.0]).reshape(12, 3, 28, 28).astype(float)
     spread = images.std(axis=0).mean(axis=(1, 2))
     assert spread[0] < 0.5 < spread[1] < spread[2]
 
 
 def test_interpolation_ends_at_the_points(generator: LatentGenerator) -> None:
-    of = moves.points(generator, [1, 2, 3])
-    images = moves.between(generator, of, 6)
-    own = moves.truncated(generator, of, [1.0])
+    of = edits.points(generator, [1, 2, 3])
+    images = edits.between(generator, of, 6)
+    own = edits.truncated(generator, of, [1.0])
     assert len(images) == 12
     assert near(images[[0, 5, 6, 11]], own[[0, 1, 1, 2]])
     assert not near(images[2], own[0]) and not near(images[2], own[1])
 
 
 def test_mixtures_take_their_label_and_coarse_parts_from_the_row(generator: LatentGenerator) -> None:
-    coarse, fine = moves.points(generator, [1, 2], label=0), moves.points(generator, [3, 4, 5], label=0)
-    images = moves.mixed(generator, coarse, fine, None)
+    coarse, fine = edits.points(generator, [1, 2], label=0), edits.points(generator, [3, 4, 5], label=0)
+    images = edits.mixed(generator, coarse, fine, None)
     assert images.shape == (6, 1, 28, 28)
     assert not near(images[0], images[1]) and not near(images[0], images[3])
     code = generator.code(coarse.latents, coarse.labels)
     if code.shape[1] == 1:
-        middle = moves.between(
-            generator, moves.Points(torch.stack([coarse.latents[1], fine.latents[2]]), torch.tensor([0, 0])), 3
+        middle = edits.between(
+            generator, edits.Points(torch.stack([coarse.latents[1], fine.latents[2]]), torch.tensor([0, 0])), 3
         )
         assert near(images[5], middle[1])
         with pytest.raises(GeneratorError, match="single part"):
-            moves.mixed(generator, coarse, fine, 1)
+            edits.mixed(generator, coarse, fine, 1)
         return
-    same = moves.mixed(generator, coarse, coarse, 1)
-    assert near(same[[0, 3]], moves.truncated(generator, coarse, [1.0]))
+    same = edits.mixed(generator, coarse, coarse, 1)
+    assert near(same[[0, 3]], edits.truncated(generator, coarse, [1.0]))
     with pytest.raises(GeneratorError, match=f"has {code.shape[1]} parts"):
-        moves.mixed(generator, coarse, fine, code.shape[1])
+        edits.mixed(generator, coarse, fine, code.shape[1])
 
 
 def test_a_walk_is_closed_and_passes_its_stops(generator: LatentGenerator) -> None:
     torch.manual_seed(0)
     stops, labels = torch.randn(2, 3, generator.latent_dim), torch.tensor([1, 4])
-    frames = list(moves.walk(generator, stops, labels, 4))
+    frames = list(edits.walk(generator, stops, labels, 4))
     assert len(frames) == 12 and frames[0].shape == (2, 1, 28, 28)
     for index in range(3):
-        own = moves.painted(generator, generator.code(stops[:, index], labels), labels)
+        own = edits.synthesized(generator, generator.code(stops[:, index], labels), labels)
         assert near(frames[4 * index], own)
     steps = [np.abs(a.astype(float) - b.astype(float)).mean() for a, b in zip(frames, [*frames[1:], frames[0]], strict=True)]
     jump = np.abs(frames[0].astype(float) - frames[6].astype(float)).mean()
@@ -103,11 +103,11 @@ def test_a_walk_is_closed_and_passes_its_stops(generator: LatentGenerator) -> No
 
 def test_generators_without_classes(tmp_path: Path) -> None:
     generator = load_latent_generator(make_checkpoint(tmp_path / "checkpoint", "mlp", conditional=False))
-    of = moves.points(generator, [1, 2])
+    of = edits.points(generator, [1, 2])
     assert of.labels is None
     assert (
-        moves.between(generator, of, 3).shape
-        == moves.mixed(generator, of, moves.points(generator, [3, 4, 5][:2]), None)[:3].shape
+        edits.between(generator, of, 3).shape
+        == edits.mixed(generator, of, edits.points(generator, [3, 4, 5][:2]), None)[:3].shape
     )
     with pytest.raises(GeneratorError, match="no classes"):
-        moves.points(generator, [1], label=0)
+        edits.points(generator, [1], label=0)

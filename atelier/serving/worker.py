@@ -1,4 +1,4 @@
-"""One thread that paints, and who may wait for it."""
+"""The thread that generates images, and the queue before it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Answer = TypeVar("Answer")
 FULL_SECONDS = 1  # after which a queue that was full is worth another try
 
 
-class Painter:
+class ImageWorker:
     """Runs work one after the other, aside from the event loop, within the limits."""
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._bucket = Bucket(limits.rate, max(limits.rate, limits.images))
-        self._thread = ThreadPoolExecutor(1, "painter")
+        self._thread = ThreadPoolExecutor(1, "images")
         self._inside = 0  # read and written by the event loop alone
 
-    async def paint(self, images: int, work: Callable[[], Answer]) -> Answer:
-        """What `work` returns, which paints that many images. Raises Refused: 503 where too many wait, 429 beyond the rate."""
+    async def run(self, images: int, work: Callable[[], Answer]) -> Answer:
+        """What `work` returns, which generates that many images. Raises Refused: 503 where too many wait, 429 beyond the rate."""
         if self._inside >= self._limits.queue:
             message = f"{self._inside} requests are waiting already; try again"
             raise Refused(503, "queue", message, FULL_SECONDS)
         if wait := self._bucket.take(images):
-            message = f"no more than {self._limits.rate:g} images/s are painted for all clients together; try again in {wait} s"
+            message = f"no more than {self._limits.rate:g} images/s are generated for all clients together; try again in {wait} s"
             raise Refused(429, "rate", message, wait)
         self._inside += 1
         self._metrics.inside.inc()

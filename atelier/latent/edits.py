@@ -1,4 +1,4 @@
-"""Ways through the latent space: less variety, the way between two images, mixtures of two, a walk."""
+"""Edits in the latent space: truncation, interpolation, mixing and walks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Points:
 
 
 def points(generator: LatentGenerator, seeds: Sequence[int], label: int | None = None) -> Points:
-    """The latent of each seed, with its own label or with the one that is given: what a served generator paints for the seed.
+    """The latent of each seed, with its own label or with the one that is given: what a served generator generates for the seed.
 
     Raises GeneratorError for a label that the generator does not have.
     """
@@ -39,13 +39,13 @@ def points(generator: LatentGenerator, seeds: Sequence[int], label: int | None =
 
 
 @torch.inference_mode()
-def painted(generator: LatentGenerator, codes: Tensor, labels: Tensor | None) -> np.ndarray:
+def synthesized(generator: LatentGenerator, codes: Tensor, labels: Tensor | None) -> np.ndarray:
     """uint8 images [N, C, H, W] of codes [N, parts, width], in batches."""
     parts = []
     step = at_once(generator.shape.resolution)
     for start in range(0, len(codes), step):
         rows = slice(start, start + step)
-        parts.append(to_uint8(generator.paint(codes[rows], None if labels is None else labels[rows])))
+        parts.append(to_uint8(generator.synthesize(codes[rows], None if labels is None else labels[rows])))
     return np.concatenate(parts)
 
 
@@ -55,7 +55,7 @@ def truncated(generator: LatentGenerator, of: Points, psis: Sequence[float]) -> 
         code = generator.code(of.latents, of.labels)
         steps = [generator.truncate(code, of.labels, psi) for psi in psis]
     labels = None if of.labels is None else of.labels.repeat_interleave(len(psis))
-    return painted(generator, torch.stack(steps, dim=1).flatten(0, 1), labels)
+    return synthesized(generator, torch.stack(steps, dim=1).flatten(0, 1), labels)
 
 
 def between(generator: LatentGenerator, of: Points, steps: int) -> np.ndarray:
@@ -95,7 +95,7 @@ def mixed(generator: LatentGenerator, coarse: Points, fine: Points, parts: int |
         other = generator.code(fine.latents, fine.labels)
         one, other = one.repeat_interleave(columns, dim=0), other.repeat(rows, 1, 1)
         codes = torch.cat([one[:, :cut], other[:, cut:]], dim=1)
-    return painted(generator, codes, labels)
+    return synthesized(generator, codes, labels)
 
 
 def walk(generator: LatentGenerator, stops: Tensor, labels: Tensor | None, frames: int) -> Iterator[np.ndarray]:
@@ -118,4 +118,4 @@ def _way(first: Tensor, second: Tensor, shares: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def _from_latents(generator: LatentGenerator, latents: Tensor, labels: Tensor | None) -> np.ndarray:
-    return painted(generator, generator.code(latents, labels), labels)
+    return synthesized(generator, generator.code(latents, labels), labels)

