@@ -53,7 +53,7 @@ TRAINING = [
 
 
 def draw(count: int, folder: Path) -> None:
-    """`count` pictures: four colours that run into one another and a rectangle, all of them from the seed."""
+    """`count` pictures: four colors that run into one another and a rectangle, all of them from the seed."""
     random = np.random.default_rng(0)
     places = [folder / f"class-{number}" for number in range(CLASSES)]
     for place in places:

@@ -45,7 +45,7 @@ ROUNDS = 6
 KINDS = {
     "convolutions, products": ("conv", "mkldnn", "mm", "addmm", "bmm", "linear", "matmul", "cudnn"),
     "copies, layouts": ("copy", "clone", "contiguous", "fill", "zero", "cat", "index", "empty", "embedding"),
-    "optimiser": ("adam", "foreach", "lerp"),
+    "optimizer": ("adam", "foreach", "lerp"),
 }
 REST, BETWEEN = "other operators", "between"
 

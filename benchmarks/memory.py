@@ -38,7 +38,7 @@ WAYS = ((1, False), (1, True), (4, False), (4, True))
 
 
 def packed(images: Path, resolution: int, folder: Path) -> PackedDataset:
-    """A folder of images in colour, packed at a resolution."""
+    """A folder of images in color, packed at a resolution."""
     values = {"source": "folder", "path": str(images), "licence": "none", "resolution": resolution, "channels": 3}
     both = {f"{part}.{key}": values[key] for part in ("data", "target") for key in ("resolution", "channels")}
     chosen = both | {f"data.{key}": value for key, value in values.items()}
@@ -83,7 +83,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     yield from table(["family", "parameters", "accumulate", "checkpointing", "peak, MB", "s a step"], rows)
     yield ""
     precision = native(choose_device("auto"))
-    yield f"{args.resolution} px in colour, batches of {BATCH}, {precision}, each step with penalties where the recipe has any."
+    yield f"{args.resolution} px in color, batches of {BATCH}, {precision}, each step with penalties where the recipe has any."
 
 
 def main() -> None:

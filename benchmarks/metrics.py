@@ -63,7 +63,7 @@ class Run:
 
 
 def digits(count: int, folder: Path) -> tuple[Path, Path]:
-    """Two folders of `count` PNG files each: MNIST digits, none in both, in seeded colours, drawn to 64 px."""
+    """Two folders of `count` PNG files each: MNIST digits, none in both, in seeded colors, drawn to 64 px."""
     random = np.random.default_rng(SEED)
     source = mnist_5k()
     (chunk,) = source.chunks(source.count, range(source.count))

@@ -127,10 +127,10 @@ class PlainLoop:
         return self._descend(self.adam_g, loss)
 
     @staticmethod
-    def _descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
-        optimiser.zero_grad()
+    def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return loss.item()
 
 

@@ -1,6 +1,6 @@
 """How long does it take to pack images, and in how much memory? Atelier beside the loop that public code bases write.
 
-The loop: list the files, open each with Pillow, crop its centre, resize it, save it as PNG into a zip. It neither checks nor
+The loop: list the files, open each with Pillow, crop its center, resize it, save it as PNG into a zip. It neither checks nor
 drops duplicates, and one process does it. Ours checks every file, drops what occurs twice, splits and writes shards with hashes;
 it does so twice here, with all cores and with one, whose bytes have to be equal. The images are JPEG files of 256 x 192 pixels,
 drawn here, a hundredth of them twice. Memory is the peak of the largest process; a tenth of the images shows what it depends on.

@@ -7,7 +7,7 @@ runs, in which the recipes take turns, say that these allow here, and measured w
     make recipes                                                                     two hours on 2 cores
     .venv/bin/python -m benchmarks.recipes --data data/base --minutes 0.5 --seeds 0  a rehearsal of a quarter of an hour
 
-The sets are the embedded MNIST digits and those that benchmarks.sets fetches and packs: Fashion-MNIST and emoji in colour.
+The sets are the embedded MNIST digits and those that benchmarks.sets fetches and packs: Fashion-MNIST and emoji in color.
 """
 
 from __future__ import annotations

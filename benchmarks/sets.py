@@ -1,6 +1,6 @@
-"""Fetches and packs the sets of the benchmarks that are no part of the repository: Fashion-MNIST and emoji in colour, of 32 px.
+"""Fetches and packs the sets of the benchmarks that are no part of the repository: Fashion-MNIST and emoji in color, of 32 px.
 
-Fashion-MNIST (70,000 grey images of ten kinds of clothes, MIT) is Debian's package dataset-fashion-mnist, which apt-get fetches
+Fashion-MNIST (70,000 gray images of ten kinds of clothes, MIT) is Debian's package dataset-fashion-mnist, which apt-get fetches
 and dpkg-deb unpacks without installing it; elsewhere put its four IDX files into data/raw/fashion-mnist. The emoji (3,786 of ten
 categories, Noto Emoji by Google, Apache-2.0) are npm's package emoji-datasource-google. A set that is there is left as it is.
 

@@ -1,4 +1,4 @@
-"""How should OpenMP's threads wait for each other: what does each choice cost alone, and beside busy neighbours?
+"""How should OpenMP's threads wait for each other: what does each choice cost alone, and beside busy neighbors?
 
 A waiting thread can spin, which is quick where its core is its own, or sleep, which leaves the core to others. Each choice trains
 steps of the demo's recipe in a process of its own, beside 0, 1 and 2 processes that do nothing but count; choices take turns. The
@@ -82,13 +82,13 @@ def report(args: argparse.Namespace) -> Iterator[str]:
             for name, environment in CHOICES.items():
                 with busy(count):
                     said = watched(
-                        f"{name}, {count} neighbours",
+                        f"{name}, {count} neighbors",
                         ["-m", "benchmarks.threads", "--data", str(args.data), "--one", "--seconds", str(args.seconds)],
                         environment,
                     )
                 found.setdefault((name, count), []).append(float(said.stdout.split()[0]))
     rows = [[name, *(f"{statistics.median(found[name, count]):.0f}" for count in NEIGHBOURS)] for name in CHOICES]
-    yield from table(["threads that wait", *(f"images/s, {count} neighbours" for count in NEIGHBOURS)], rows)
+    yield from table(["threads that wait", *(f"images/s, {count} neighbors" for count in NEIGHBOURS)], rows)
 
 
 def main() -> None:

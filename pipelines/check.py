@@ -46,7 +46,7 @@ class Check:
     @property
     def outputs(self) -> dict[str, type]:
         """What it gives to tasks, by the names of their inputs."""
-        return {form.channel(text): str if text == form.EXPERIMENT else dict for text in self.readings}
+        return {form.channel(text): form.kind(text) for text in self.readings}
 
     @property
     def command(self) -> list[str]:
@@ -79,12 +79,13 @@ class Check:
             settings = form.merged(project, {key: arrived[form.parameter(key)] for key in self.fields}, overrides)
             steps.check(settings)
             text = page(settings, form.natural(ProjectSettings, project))
+            outputs = {form.channel(reading): given(settings, reading) for reading in self.readings}
         except AtelierError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(error.exit_code) from error
         print(text.partition("\n## ")[0])
         atomic_write(Path(arrived[PAGE].path), text)
-        return {form.channel(reading): given(settings, reading) for reading in self.readings}
+        return outputs
 
 
 def given(settings: ProjectSettings, text: str) -> Any:
@@ -100,8 +101,8 @@ def given(settings: ProjectSettings, text: str) -> Any:
 def page(settings: ProjectSettings, project: Mapping[str, Any]) -> str:
     """What the run differs in from its project, and all that it computes with, as Markdown."""
     values = settings.model_dump(mode="json", exclude_none=True)
-    changed = list(form.differences(values, project))
-    rows = [f"| `{key}` | {json.dumps(value)} | {json.dumps(form.value_at(project, key))} |" for key, value in changed]
+    changed = form.differences(values, project)
+    rows = [f"| `{key}` | {json.dumps(value)} | {'not set' if own is None else json.dumps(own)} |" for key, value, own in changed]
     table = ["| key | here | in the project |", "|---|---|---|", *rows] if rows else ["All values are those of the project."]
     return "\n".join(
         ["# Settings of this run", "", *table, "", "## All of them", "", "```yaml", _yaml(values).rstrip(), "```", ""]

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from atelier.config.section import Section, SettingsError, below, parse, replaced
+from components.contract import Reading
 from pipelines.project import SECTIONS, ProjectSettings
 
 TRIED = ("model", "train")
@@ -51,6 +52,18 @@ def channel(reading: str) -> str:
     return "settings_all" if reading == "*" else f"settings_{re.sub('[^a-z0-9]', '_', reading)}"
 
 
+def kind(reading: str) -> type:
+    """The type of what a task gets for a reading."""
+    one = Reading.of(reading)
+    if not one.single:
+        return dict
+    annotation = SECTIONS[one.sections[0]].model_fields[one.keys[0]].annotation
+    if get_origin(annotation) is Literal:
+        return type(get_args(annotation)[0])
+    found: Any = get_origin(annotation) or annotation
+    return dict if issubclass(found, Section) else found
+
+
 def leaves(settings: ProjectSettings) -> dict[str, Leaf]:
     """The fields of a project's form by their keys, in the order of `cluster.form`. Raises SettingsError."""
     chosen = settings.cluster.form
@@ -67,7 +80,7 @@ def _leaf(key: str, settings: ProjectSettings) -> Leaf:
     for part in path:
         section = section.get(part) if isinstance(section, dict) else getattr(section, part, None)
     field = type(section).model_fields.get(name) if isinstance(section, Section) else None
-    if field is None or isinstance(getattr(section, name), Section):
+    if field is None or getattr(section, name) is None or below(field.annotation)[0]:
         raise SettingsError(
             f"cluster.form: {key} is no value of params.yaml or cluster.yaml; `python -m atelier.config explain {key}`"
         )
@@ -86,13 +99,13 @@ def filled(settings: ProjectSettings, project: ProjectSettings) -> dict[str, Any
     """The form by which a run of `project` has `settings`: parameter name -> value."""
     wanted, own = settings.model_dump(mode="json", exclude_none=True), project.model_dump(mode="json", exclude_none=True)
     asked = {parameter(key): value_at(wanted, key) for key in leaves(project)}
-    return {**asked, OVERRIDES: {key: value for key, value in differences(wanted, own) if key not in project.cluster.form}}
+    return {**asked, OVERRIDES: {key: value for key, value, _ in differences(wanted, own) if key not in project.cluster.form}}
 
 
-def differences(wanted: Any, own: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of `wanted` that are others in `own`."""
+def differences(wanted: Any, own: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted keys and values of `wanted` that are others in `own`, with those (None where it has none)."""
     if not (isinstance(wanted, dict) and isinstance(own, dict) and own.keys() <= wanted.keys()):
-        yield from [(prefix, wanted)] if wanted != own else []
+        yield from [(prefix, wanted, own)] if wanted != own else []
         return
     for key, value in wanted.items():
         yield from differences(value, own.get(key), f"{prefix}.{key}" if prefix else key)
@@ -102,9 +115,11 @@ def merged(project: Mapping[str, Any], form: Mapping[str, Any], overrides: Mappi
     """The settings of a run: the project's values with those of the form and the overrides, by keys. Raises SettingsError."""
     values: Any = dict(project)
     for key, value in {**form, **overrides}.items():
-        if key in form and key in overrides:
-            raise SettingsError(f"{OVERRIDES}: {key} is a field of the form, {parameter(key)}; say it there")
-        if key not in form and (key == EXPERIMENT or (key.startswith("cluster.") and key != "cluster.states")):
+        asked = next((one for one in form if f"{one}.".startswith(f"{key}.")), None) if key in overrides else None
+        if asked:
+            raise SettingsError(f"{OVERRIDES}: {asked} is a field of the form, {parameter(asked)}; say it there, not in {key}")
+        placement = key == "cluster" or (key.startswith("cluster.") and key != "cluster.states")
+        if key not in form and (placement or f"{EXPERIMENT}.".startswith(f"{key}.")):
             raise SettingsError(
                 f"{OVERRIDES}: {key} is compiled into the pipeline; set it in the project's file and compile it again"
             )

@@ -30,5 +30,8 @@ def _summary(ending: Ending) -> str:
     {"experiment": "registry.experiment"}, light=True, pages={"summary": Page("Markdown", lambda ending, _: _summary(ending))}
 )
 def finish(experiment: str, last: list[str], status: PipelineTaskFinalStatus) -> Ending:
-    """Closes the pipeline's run in MLflow, whose steps `last` end it, and says how it ended. Runs whatever happened before."""
+    """Closes the pipeline's run in MLflow, whose steps `last` end it, and says how it ended.
+
+    Runs whatever happened before, but for an end of Argo's own (a workflow too large), after which `status` and `wait` close it.
+    """
     return close_pipeline(experiment, status.state, status.error_message or "", last)

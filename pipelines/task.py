@@ -67,8 +67,7 @@ class Bound:
     @property
     def channels(self) -> dict[str, type]:
         """The inputs of the task that hold settings, with their types."""
-        single = {name: one.single for name, one in self.component.readings.items()}
-        return {form.channel(text): str if single.get(name) else dict for name, text in self.readings.items()}
+        return {form.channel(text): form.kind(text) for text in self.readings.values()}
 
     @property
     def command(self) -> list[str]:

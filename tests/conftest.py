@@ -141,7 +141,7 @@ def encode() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def pictures() -> Callable[..., list[np.ndarray]]:
-    """`pictures(n)`: n different colour images uint8 [40, 40, 3]."""
+    """`pictures(n)`: n different color images uint8 [40, 40, 3]."""
 
     def draw(count: int, seed: int = 0, shape: tuple[int, ...] = (40, 40, 3)) -> list[np.ndarray]:
         return list(np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8))

@@ -33,15 +33,17 @@ STAGES = {
 class FamilySettings(Section):
     """An architecture's own section. Each of its keys has a default, so that params.yaml may leave the section out.
 
-    `title` is what people read, with the source. `normalised` by batch norm, it sees each micro-batch by itself, which changes
+    `title` is what people read, with the source. `normalized` by batch norm, it sees each micro-batch by itself, which changes
     more than rounding. `spectral_norm` bounds the slope of its discriminator. `projects`: labels come in by projection alone.
-    `styles`: the generator has a space between latents and images in which path lengths can be measured.
+    `latent`: its generator starts from noise. `styles`: it has a space between latents and images in which path lengths can be
+    measured.
     """
 
     title: ClassVar[str]
-    normalised: ClassVar[bool] = False
+    normalized: ClassVar[bool] = False
     spectral_norm: ClassVar[bool] = False
     projects: ClassVar[bool] = False
+    latent: ClassVar[bool] = True
     styles: ClassVar[bool] = False
 
     @classmethod
@@ -93,12 +95,15 @@ class ModelSettings(Section):
 
     task: TaskName = Field(default=TASK, description="what is learnt: a folder of atelier/tasks/")
     architecture: Architecture = Field(description="family of networks, whose own keys are in the section of its name")
-    conditional: bool = Field(description="condition both networks on the class label")
+    conditional: bool = Field(default=False, description="condition both networks on the class label")
     conditioning: Literal["projection", "concatenation", "auxiliary"] = Field(
-        description="how the discriminator takes the label: projection (on its embedding), concatenation (as one more colour of "
-        "the image) or auxiliary (it also has to name the class); some architectures project only"
+        default="projection",
+        description="how the discriminator takes the label: projection (on its embedding), concatenation (as one more color of "
+        "the image) or auxiliary (it also has to name the class); some architectures project only",
     )
-    latent_dim: PositiveInt = Field(description="dimensions of the latent z")
+    latent_dim: PositiveInt | None = Field(
+        default=None, description="dimensions of the latent z, where the architecture's generator starts from noise"
+    )
 
     @classmethod
     def found(cls) -> dict[str, type[Section]]:
@@ -119,6 +124,8 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
+        if self.family.latent and self.latent_dim is None:
+            raise ValueError(f"latent_dim is missing, and {self.architecture} makes images of noise; set it, for example to 64")
         if self.conditional and self.family.projects and self.conditioning != "projection":
             raise ValueError(
                 f"conditioning {self.conditioning} is not for {self.architecture}, whose discriminator projects on the label's "
@@ -138,7 +145,7 @@ class ModelSettings(Section):
             "architecture": self.architecture,
             "conditional": self.conditional,
             **({"conditioning": self.conditioning} if self.conditional else {}),
-            "latent_dim": self.latent_dim,
+            **({"latent_dim": self.latent_dim} if self.latent_dim else {}),
             self.architecture: self.family.model_dump(mode="json"),
         }
 

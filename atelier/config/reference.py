@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -105,7 +105,7 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
         return _type(annotation, [*metadata, *more])
     if get_origin(annotation) is Literal:
         return ", ".join(str(choice) for choice in get_args(annotation))
-    if get_origin(annotation) is UnionType:
+    if get_origin(annotation) in (UnionType, Union):
         return " or ".join(_type(one, []) for one in get_args(annotation) if one is not type(None))
     kind = get_origin(annotation) or annotation
     word = WORDS[kind]

@@ -61,12 +61,12 @@ class Settings(Section):
         for name, training in self.trainings.items():
             self._check_sets(name, training)
             self._check_training(name, training)
-        self._check_products()
         used = {name: self.data[name] for training in self.trainings.values() for name in training.sets.values()}
         for name, data in used.items():
             if self.model.conditional and not data.labels:
                 raise ValueError(f"model.conditional needs labels; set data.{name}.labels: true, or model.conditional: false")
             self.model.family.check(data.resolution)
+        self._check_products()
         for needed, why, otherwise in self._measured_for_gate():
             if needed not in self.evaluate.metrics:
                 raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set {otherwise}")

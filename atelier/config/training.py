@@ -26,8 +26,9 @@ REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<ver
 class RegularizerSettings(Section):
     """A regularizer's settings, and what the rest has to know of it; atelier/losses/regularizers.py adds its equation.
 
-    `key` names it in params.yaml, where a number alone is its weight. `gradient_norm` is that to which it pulls the gradients of
-    D by its images, None where it does not. `needs` is what the networks must have (ModelSettings.offers).
+    `key` names it in params.yaml, where a number alone is its weight. `gradient_norm` is that to which it pulls the
+    discriminator's gradients by its images, None where it does not. `needs` is what the networks must have
+    (ModelSettings.offers).
     """
 
     short: ClassVar[str] = "weight"
@@ -63,7 +64,7 @@ class Regularizers(Section):
         return [getattr(self, key) for key in type(self).model_fields]
 
     def pulling(self, norm: int) -> list[str]:
-        """Keys of those that pull the norms of D's gradients by its images to this one."""
+        """Keys of those that pull the norms of the discriminator's gradients by its images to this one."""
         return [one.key for one in self.chosen() if one.gradient_norm == norm]
 
     @model_validator(mode="wrap")
@@ -210,20 +211,20 @@ class TrainSettings(Section):
                 f"balance: steps); set log_every to at least {most}"
             )
         if self.augment == "ada" and self.objective == "minimax":
-            raise ValueError("ada reads the sign of D's logits on real images, which minimax saturates; use nonsaturating")
+            raise ValueError("ada reads the sign of the logits on real images, which minimax saturates; use nonsaturating")
         for one in self.regularizers.chosen():
             one.check(self)
         to_one, to_zero = (self.regularizers.pulling(norm) for norm in (1, 0))
         if to_one and to_zero:
             raise ValueError(
-                f"{to_one[0]} pulls the norms of D's gradients to 1, but {' and '.join(to_zero)} to 0; take one or the other out "
-                "of regularizers"
+                f"{to_one[0]} pulls the discriminator's gradient norms to 1, but {' and '.join(to_zero)} to 0; take one or the "
+                "other out of regularizers"
             )
         if self.clip > 0 and self.objective != "wasserstein":
             raise ValueError(f"clip keeps a Wasserstein critic Lipschitz, {self.objective} has none; set clip: 0.0")
         if self.clip > 0 and self.penalizes_gradients:
             raise ValueError(
-                f"clip and a penalty on D's gradients both hold its slope; set clip: 0.0, or take "
+                f"clip and a penalty on the discriminator's gradients both hold its slope; set clip: 0.0, or take "
                 f"{' and '.join(self.penalizes_gradients)} out of regularizers"
             )
         return self
@@ -235,7 +236,7 @@ class TrainSettings(Section):
 
     @property
     def penalizes_gradients(self) -> list[str]:
-        """Keys of the penalties in use on the gradients of D by its images."""
+        """Keys of the penalties in use on the discriminator's gradients by its images."""
         return self.regularizers.pulling(0) + self.regularizers.pulling(1)
 
 

@@ -44,7 +44,7 @@ class _Conversion:
 def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Profile | None]:
     """The image with its colors as sRGB, of mode RGB or RGBA if it was converted, and by which profile; None for by none.
 
-    Transparency stays what it is. A grey image with a profile of colors is one of three equal values.
+    Transparency stays what it is. A gray image with a profile of colors is one of three equal values.
     """
     if profile is None:
         return image, None
@@ -72,10 +72,10 @@ def changes_colors(image: Image.Image) -> bool:
 
 
 def _fits(image: Image.Image, mode: str) -> bool:
-    grey = image.mode in ("1", "L", "LA")
+    gray = image.mode in ("1", "L", "LA")
     if mode == "RGB":
         return image.mode != "CMYK"
-    return grey if mode == "L" else image.mode == mode
+    return gray if mode == "L" else image.mode == mode
 
 
 @lru_cache(KEPT)
@@ -94,10 +94,10 @@ def _conversion(content: bytes) -> _Conversion | None:
 
 
 def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether no color that is tried moves by more than one level: 16 steps of each channel, and every grey."""
+    """Whether no color that is tried moves by more than one level: 16 steps of each channel, and every gray."""
     steps = np.arange(0, 256, 17, dtype=np.uint8)
     colors = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
-    greys = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    tried = greys if mode == "L" else np.concatenate([colors, greys], axis=1)
+    grays = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    tried = grays if mode == "L" else np.concatenate([colors, grays], axis=1)
     found = np.asarray(transform.apply(Image.fromarray(tried).convert(mode)))
     return bool(abs(found.astype(int) - tried).max() <= 1)

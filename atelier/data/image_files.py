@@ -1,7 +1,7 @@
 """Plain image files, in a folder or a zip, as a set that can be measured.
 
 Pixels are what torch-fidelity sees: Pillow's `convert("RGB")` of the file in the order of the names. Transparency is dropped, and
-neither EXIF rotation nor a colour profile is applied.
+neither EXIF rotation nor a color profile is applied.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def _refuse_deep(path: Path, images: Sequence[_File]) -> None:
         modes = ", ".join(sorted({image.mode for image in deep}))
         raise DataError(
             f"{path}: {_counted(len(deep), 'image', 'images')} of {len(images)} with pixels of mode {modes}, which no conversion "
-            f"to 8 bits RGB keeps (16 bits are cut at 255): {_named(deep)}; convert them to 8 bits grey or RGB, or pack the set"
+            f"to 8 bits RGB keeps (16 bits are cut at 255): {_named(deep)}; convert them to 8 bits gray or RGB, or pack the set"
         )
 
 

@@ -94,7 +94,7 @@ def process(content: bytes | Image.Image, recipe: Recipe) -> Square:
     # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
     embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
     image, profile = to_srgb(_plain(image), embedded)
-    return Square(_square(_coloured(image, recipe), recipe).tobytes(), profile)
+    return Square(_square(_colored(image, recipe), recipe).tobytes(), profile)
 
 
 @contextlib.contextmanager
@@ -143,14 +143,14 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         return _from_16_bits(image)
     if image.mode not in PLAIN_MODES:
-        raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or grey")
+        raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or gray")
     return image
 
 
-def _coloured(image: Image.Image, recipe: Recipe) -> Image.Image:
+def _colored(image: Image.Image, recipe: Recipe) -> Image.Image:
     """The image as L or RGB, laid over the background.
 
-    Composition comes before resizing. It is linear, so this equals resizing premultiplied colours: what lies under transparent
+    Composition comes before resizing. It is linear, so this equals resizing premultiplied colors: what lies under transparent
     pixels does not bleed.
     """
     mode = "L" if recipe.channels == 1 else "RGB"
@@ -172,11 +172,11 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
         kind = "with 0 as white" if bits == 16 else f"of {bits} bits a value"
         raise Rejected(f"a TIFF {kind} is not read faithfully; convert it to 8 or 16 bits with 0 as black")
     values = np.asarray(image).astype(np.uint32)
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    gray = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if "transparency" not in image.info:
-        return grey
+        return gray
     opaque = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
-    return Image.merge("LA", (grey, Image.fromarray(opaque)))
+    return Image.merge("LA", (gray, Image.fromarray(opaque)))
 
 
 def _square(image: Image.Image, recipe: Recipe) -> Image.Image:

@@ -1,6 +1,6 @@
 """The shards: WebDataset-compatible tar files whose bytes depend on images, labels and order alone.
 
-A sample is `000000000.pgm` (`.ppm` in colour) and, with labels, `000000000.cls`. Netpbm is used because it has no compressor
+A sample is `000000000.pgm` (`.ppm` in color) and, with labels, `000000000.cls`. Netpbm is used because it has no compressor
 whose bytes could vary, and because all samples then have one size: a shard is an array of records, read by index.
 """
 

@@ -44,7 +44,7 @@ class Extractor:
         self._network = network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [N,C,H,W] with C 1 or 3 -> float32 [N, dim]. Grey is repeated to RGB.
+        """uint8 [N,C,H,W] with C 1 or 3 -> float32 [N, dim]. Gray is repeated to RGB.
 
         A feature does not depend on the images that came with it (see in_chunks). Arithmetic is float32 without TF32:
         bfloat16 costs 1e-3 of the distance. Raises ExtractorError.
@@ -52,7 +52,7 @@ class Extractor:
         return self._look(images, np.uint8)
 
     def of_floats(self, images: np.ndarray) -> np.ndarray:
-        """`features` of images float32 [N,C,H,W] in 0 … 255 that were not rounded: for differences smaller than a grey level."""
+        """`features` of images float32 [N,C,H,W] in 0 … 255 that were not rounded: for differences smaller than a gray level."""
         return self._look(images, np.float32)
 
     def _look(self, images: np.ndarray, kind: type) -> np.ndarray:

@@ -76,7 +76,7 @@ def _as_pillow(images: torch.Tensor) -> torch.Tensor:
 def _resampled(positions: torch.Tensor) -> torch.Tensor:
     """Position embedding [1, 1 + 37 * 37, d] -> [1, 1 + 16 * 16, d], the class token's as it is.
 
-    The official models are published with interpolate_offset 0.1 and without antialiasing: bicubic (a = -0.75), centres 37 / 16.1
+    The official models are published with interpolate_offset 0.1 and without antialiasing: bicubic (a = -0.75), centers 37 / 16.1
     apart. timm would use 37 / 16 and antialiasing.
     """
     token, patches = positions[:, :1], positions[:, 1:]

@@ -71,7 +71,7 @@ class _Session(nn.Module):
         axes = [axis if isinstance(axis, int) else 0 for axis in self.input.shape]
         if len(axes) != 4 or axes[1] not in (0, 3):
             raise ExtractorError(
-                f"{origin}: its input {self.input.name} is {self.input.shape}; export the network for [N, 3, H, W] (grey images "
+                f"{origin}: its input {self.input.name} is {self.input.shape}; export the network for [N, 3, H, W] (gray images "
                 "come as three equal channels)"
             )
         self.batch, self.sides = axes[0], (axes[2], axes[3])
@@ -140,7 +140,7 @@ def _session(file: Weights, device: torch.device) -> tuple[onnxruntime.Inference
 
 
 def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
-    """Every tensor at any depth of a model: initialisers, constants, and those of its subgraphs and functions."""
+    """Every tensor at any depth of a model: initializers, constants, and those of its subgraphs and functions."""
     if isinstance(message, onnx.TensorProto):
         yield message
         return

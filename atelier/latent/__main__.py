@@ -97,7 +97,7 @@ Truncation gives up variety for images that are surer to look right (Brock et al
 mapping, as stylegan2, codes move towards its mean; else latents towards 0; biggan's lose their far values."""
 INTERPOLATE = """A row for each two seeds that follow one another: the images on the great circle between their latents.
 
-In a good generator every image on the way looks right and neighbours look alike. With classes the first half of a row has
+In a good generator every image on the way looks right and neighbors look alike. With classes the first half of a row has
 the first seed's class, the second the other's; --class keeps one."""
 MIX = """A table: every row's seed mixed with every column's. The seeds' own images are at the left and on top.
 

@@ -37,7 +37,7 @@ def truncate(args: argparse.Namespace) -> None:
 
 
 def interpolate(args: argparse.Namespace) -> None:
-    """A row for each two neighbours among the seeds."""
+    """A row for each two neighbors among the seeds."""
     check_file(args.output)
     generator, label = _generator(args)
     of = edits.points(generator, _flat(args.seeds), label)

@@ -46,20 +46,20 @@ def project(
     labels = None if chosen is None else torch.tensor([chosen], device=target.device)
     random = torch.Generator().manual_seed(seed)
     code = code.clone().requires_grad_()
-    optimiser = torch.optim.Adam([code], lr=RATE)
+    optimizer = torch.optim.Adam([code], lr=RATE)
     best, best_loss = code.detach().clone(), math.inf
     for step in each(range(steps), "project", steps, "steps"):
         progress = step / steps
-        optimiser.param_groups[0]["lr"] = RATE * _schedule(progress)
+        optimizer.param_groups[0]["lr"] = RATE * _schedule(progress)
         noise = torch.randn(code.shape, generator=random).to(code.device)
         strength = NOISE * max(0.0, 1 - progress / QUIET_AFTER) ** 2
         image = generator.synthesize(code + strength * spread * noise, labels)
         loss = _loss(image, target, perceive, wanted)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         if strength == 0 and loss.item() < best_loss:
             best, best_loss = code.detach().clone(), loss.item()
-        optimiser.step()
+        optimizer.step()
     with torch.inference_mode():
         image = generator.synthesize(best, labels)
         apart = distance(perceive(image), wanted).item()

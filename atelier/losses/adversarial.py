@@ -1,6 +1,6 @@
 """Adversarial losses. D(x) is a logit, positive for real; softplus(t) = log(1 + exp t), s(t) = 1 / (1 + exp -t).
 
-               D minimises                                     G minimises                    Source
+               D minimizes                                     G minimizes                    Source
 minimax        -E[log s(D(x))] - E[log(1 - s(D(G(z))))]        E[log(1 - s(D(G(z))))]         Goodfellow et al. 2014, eq. 1
 nonsaturating  the same                                        -E[log s(D(G(z)))]             the same, section 3
 least_squares  E[(D(x) - 1)^2] / 2 + E[(D(G(z)) + 1)^2] / 2    E[(D(G(z)) - 1)^2] / 2         Mao et al. 2017, eq. 2 (a = -1)
@@ -22,9 +22,9 @@ from torch.nn.functional import relu, softplus
 
 @dataclass(frozen=True)
 class Objective:
-    """Both networks' losses, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
+    """The losses of both networks, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
 
-    `compares`: G's loss reads the logits of real images, paired by position; where it does not, they may be None.
+    `compares`: the generator's loss reads the logits of real images, paired by position; where it does not, they may be None.
     `shift_invariant`: adding a constant to all logits changes nothing, so that 0 is no border between real and fake.
     """
 
@@ -35,12 +35,12 @@ class Objective:
 
 
 def logistic(real: Tensor, fake: Tensor) -> Tensor:
-    """What D minimises in minimax and nonsaturating: the cross-entropy of its sigmoid."""
+    """What D minimizes in minimax and nonsaturating: the cross-entropy of its sigmoid."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 
 def relativistic_generator(real: Tensor | None, fake: Tensor) -> Tensor:
-    """What G minimises in relativistic. Raises ValueError without real logits."""
+    """What G minimizes in relativistic. Raises ValueError without real logits."""
     if real is None:
         raise ValueError("the relativistic objective compares with real images; pass their logits")
     return softplus(real - fake).mean()

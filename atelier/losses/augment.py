@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-BRIGHTNESS, CONTRAST = 0.5, 0.5  # Zhao et al. 2020, section 3.3: ranges of the colour policy
+BRIGHTNESS, CONTRAST = 0.5, 0.5  # Zhao et al. 2020, section 3.3: ranges of the color policy
 SHIFT, HOLE = 1 / 8, 1 / 2  # largest translation and side of the cutout, as shares of the image's side
 
 
@@ -45,13 +45,13 @@ class Policy:
 
 
 def diffaugment(images: Tensor, draws: Draws, p: float) -> Tensor:
-    """Colour, translation and cutout, each with probability `p` for each image. [N, C, H, W] -> the same shape.
+    """Color, translation and cutout, each with probability `p` for each image. [N, C, H, W] -> the same shape.
 
-    Colour: plus U(-0.5, 0.5), saturation times U(0, 2), contrast times U(0.5, 1.5), means per image. Translation: up to 1/8 of
-    the side, zeros come in. Cutout: a square of half the side, centred anywhere, becomes zero.
+    Color: plus U(-0.5, 0.5), saturation times U(0, 2), contrast times U(0.5, 1.5), means per image. Translation: up to 1/8 of
+    the side, zeros come in. Cutout: a square of half the side, centered anywhere, becomes zero.
     """
     numbers = iter(draws.uniform.to(images.device, images.dtype, non_blocking=True)[:, :, None, None, None].unbind(1))
-    images = torch.where(next(numbers) < p, _colour(images, numbers), images)
+    images = torch.where(next(numbers) < p, _color(images, numbers), images)
     images = torch.where(next(numbers) < p, _translated(images, numbers), images)
     return torch.where(next(numbers) < p, _with_hole(images, numbers), images)
 
@@ -60,11 +60,11 @@ def _between(number: Tensor, low: float, high: float) -> Tensor:
     return number * (high - low) + low
 
 
-def _colour(images: Tensor, numbers: Iterator[Tensor]) -> Tensor:
+def _color(images: Tensor, numbers: Iterator[Tensor]) -> Tensor:
     images = images + _between(next(numbers), -BRIGHTNESS, BRIGHTNESS)
     saturation, contrast = _between(next(numbers), 0, 2), _between(next(numbers), 1 - CONTRAST, 1 + CONTRAST)
-    grey = images.mean(dim=1, keepdim=True)
-    images = (images - grey) * saturation + grey
+    gray = images.mean(dim=1, keepdim=True)
+    images = (images - gray) * saturation + gray
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return (images - mean) * contrast + mean
 
@@ -108,7 +108,7 @@ def _gather(images: Tensor, index: Tensor) -> Tensor:
 
 
 class AdaController:
-    """Holds the share by which D is surer of real images than of chance, by moving p (Karras et al. 2020, section 3.1).
+    """Holds the mean sign of the logits on real images at its target, by changing p (Karras et al. 2020, section 3.1).
 
     r = E[sign D(x)] over real images; p falls or rises at 1 for `images_per_unit` images as r is under or over `target`, and
     stays within [0, p_max].
@@ -132,22 +132,22 @@ class AdaController:
 
 
 def ada(images: Tensor, draws: Draws, p: float) -> Tensor:
-    """The blit, geometry and colour transforms of Karras et al. 2020 (appendix B), each with probability `p` for each image.
+    """The blit, geometry and color transforms of Karras et al. 2020 (appendix B), each with probability `p` for each image.
 
     [N, C, H, W] -> the same shape, C 1 or 3. Geometry in one bilinear warp with mirrored borders: turns by multiples of 90
     degrees, integer translation up to 1/8, isotropic scale 2^N(0, 0.2), rotation by any angle before and after anisotropic scale
-    2^N(0, 0.2), translation by N(0, 1/8). Colour as one affine map: brightness + N(0, 0.2), contrast 2^N(0, 0.5), luma flip (the
-    negative of a grey image), hue by any angle, saturation 2^N(0, 1) (both nothing to a grey image). Left out: the mirror image,
+    2^N(0, 0.2), translation by N(0, 1/8). Color as one affine map: brightness + N(0, 0.2), contrast 2^N(0, 0.5), luma flip (the
+    negative of a gray image), hue by any angle, saturation 2^N(0, 1) (both nothing to a gray image). Left out: the mirror image,
     as it makes a letter or digit another, and the wavelet antialiasing of the warp.
     """
     uniform, normal = iter(draws.uniform.unbind(1)), iter(draws.normal.unbind(1))
     # Places of pixels need more than bfloat16's 8 bits.
     with torch.autocast("cpu", enabled=False), torch.autocast(images.device.type, enabled=False):
-        return _recoloured(_warped(images, _geometry(images, uniform, normal, p)), _colour_map(uniform, normal, p))
+        return _recolored(_warped(images, _geometry(images, uniform, normal, p)), _color_map(uniform, normal, p))
 
 
 def _geometry(images: Tensor, uniform: Iterator[Tensor], normal: Iterator[Tensor], p: float) -> Tensor:
-    """[N, 3, 3]: from an output pixel's place to the place it is read at, in pixels from the centre (x right, y down)."""
+    """[N, 3, 3]: from an output pixel's place to the place it is read at, in pixels from the center (x right, y down)."""
     height, width = images.shape[2:]
     side = torch.tensor([width, height], dtype=torch.float)
 
@@ -209,31 +209,31 @@ def _warped(images: Tensor, place: Tensor) -> Tensor:
 
 
 def _mirrored(position: Tensor, side: int) -> Tensor:
-    """Positions folded back into [0, side - 1] at the centres of the border pixels."""
+    """Positions folded back into [0, side - 1] at the centers of the border pixels."""
     period = 2 * (side - 1)
     position = position.remainder(period)
     return torch.minimum(position, period - position)
 
 
-def _colour_map(uniform: Iterator[Tensor], normal: Iterator[Tensor], p: float) -> Tensor:
+def _color_map(uniform: Iterator[Tensor], normal: Iterator[Tensor], p: float) -> Tensor:
     """[N, 4, 4] on homogeneous RGB. Luma is the direction (1, 1, 1); a rotation about it is the hue."""
 
     def gated(values: Tensor, neutral: float) -> Tensor:
         return _gated(next(uniform) < p, values, neutral)
 
     luma = torch.full((3, 1), 1 / math.sqrt(3))
-    grey = torch.zeros(4, 4)
-    grey[:3, :3] = luma @ luma.T
+    gray = torch.zeros(4, 4)
+    gray[:3, :3] = luma @ luma.T
     one = torch.eye(4)
-    colour = _translation4(gated(next(normal) * 0.2, 0.0))
-    colour = _scaling4(gated(torch.exp2(next(normal) * 0.5), 1.0)) @ colour
+    color = _translation4(gated(next(normal) * 0.2, 0.0))
+    color = _scaling4(gated(torch.exp2(next(normal) * 0.5), 1.0)) @ color
     flip = gated((next(uniform) * 2).floor(), 0.0).view(-1, 1, 1)
-    colour = (one - 2 * flip * grey) @ colour
-    colour = _hue(gated(_between(next(uniform), -math.pi, math.pi), 0.0)) @ colour
+    color = (one - 2 * flip * gray) @ color
+    color = _hue(gated(_between(next(uniform), -math.pi, math.pi), 0.0)) @ color
     saturation = gated(torch.exp2(next(normal)), 1.0).view(-1, 1, 1)
-    keep = grey.clone()
+    keep = gray.clone()
     keep[3, 3] = 1
-    return (keep + (one - keep) * saturation) @ colour
+    return (keep + (one - keep) * saturation) @ color
 
 
 def _translation4(by: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ def _scaling4(by: Tensor) -> Tensor:
 
 
 def _hue(angle: Tensor) -> Tensor:
-    """Rotation about the grey axis: Rodrigues' formula."""
+    """Rotation about the gray axis: Rodrigues' formula."""
     axis = 1 / math.sqrt(3)
     cross = torch.tensor([[0, -axis, axis], [axis, 0, -axis], [-axis, axis, 0]])
     sin, cos = angle.sin().view(-1, 1, 1), angle.cos().view(-1, 1, 1)
@@ -256,15 +256,15 @@ def _hue(angle: Tensor) -> Tensor:
     return matrix
 
 
-def _recoloured(images: Tensor, colour: Tensor) -> Tensor:
-    """The affine colour map on [N, 3, H, W]; grey images [N, 1, H, W] take what it does to the mean of equal channels."""
-    colour = colour.to(images, non_blocking=True)
+def _recolored(images: Tensor, color: Tensor) -> Tensor:
+    """The affine color map on [N, 3, H, W]; gray images [N, 1, H, W] take what it does to the mean of equal channels."""
+    color = color.to(images, non_blocking=True)
     if images.shape[1] == 1:
-        scale = colour[:, :3, :3].sum(dim=2).mean(dim=1)
-        shift = colour[:, :3, 3].mean(dim=1)
+        scale = color[:, :3, :3].sum(dim=2).mean(dim=1)
+        shift = color[:, :3, 3].mean(dim=1)
         return images * scale.view(-1, 1, 1, 1) + shift.view(-1, 1, 1, 1)
-    mixed = torch.einsum("nij,njhw->nihw", colour[:, :3, :3], images)
-    return mixed + colour[:, :3, 3].view(-1, 3, 1, 1)
+    mixed = torch.einsum("nij,njhw->nihw", color[:, :3, :3], images)
+    return mixed + color[:, :3, 3].view(-1, 3, 1, 1)
 
 
 POLICIES = {

@@ -203,7 +203,7 @@ class LeCam(Regularizer):
     def check(self, train: TrainSettings) -> None:
         if train.objective in ("wasserstein", "relativistic"):
             raise ValueError(
-                f"lecam compares D's logits with their running means, but {train.objective} leaves them free to drift together; "
+                f"lecam compares the logits with their running means, but {train.objective} leaves them free to drift together; "
                 "take lecam out of regularizers, or set objective: nonsaturating or hinge"
             )
 
@@ -302,7 +302,7 @@ class Perceptual(Regularizer):
 
 
 class Classification(Regularizer):
-    """AC-GAN (Odena et al. 2017, eq. 3): D names the classes of real and of generated images, G's images are to be recognised."""
+    """AC-GAN (Odena et al. 2017, eq. 3): the discriminator learns the classes, the generator to be recognized."""
 
     key, roles, needs = "classification", ("discriminator", "generator"), "auxiliary classifier"
 

@@ -27,7 +27,7 @@ class Shares:
 def prdc(real: np.ndarray, generated: np.ndarray, k: int = NEIGHBORS) -> Shares:
     """Precision, recall, density and coverage of generated features [N, d] among real ones [M, d].
 
-    An image's ball reaches to its k-th nearest neighbour in its own set, and what lies on its rim is outside, as in the package
+    An image's ball reaches to its k-th nearest neighbor in its own set, and what lies on its rim is outside, as in the package
     prdc; but equal images are always inside, or a set with more than k copies of an image would not cover itself. Which pairs
     tie is the same on every machine (atelier.metrics.distances). The values depend on N and M: compare equal ones only. Raises
     MetricError on k images or fewer, or other widths.

@@ -113,7 +113,7 @@ def nearest(first: np.ndarray, second: np.ndarray, k: int) -> tuple[np.ndarray, 
     Equal distances go by row. Raises MetricError when k is not in 1 … M.
     """
     if not 1 <= k <= len(second):
-        raise MetricError(f"{k} nearest neighbours of {len(second)} images; choose 1 to {len(second)}")
+        raise MetricError(f"{k} nearest neighbors of {len(second)} images; choose 1 to {len(second)}")
     kept = _at_most(k, second)
     indices, squares = np.empty((len(first), k), np.int64), np.empty((len(first), k))
     for block in Pairs(first, second if len(kept) == len(second) else second[kept]).blocks():

@@ -29,7 +29,7 @@ def path_length(
 
     `features_of` takes float32 images [n,C,H,W] of 0 to 255, clipped as for display but not rounded, and gives f [n, d].
     Karras et al. take LPIPS, which needs VGG's weights, for the squared distance: name the number by the network that f is of.
-    Rounded images would move by whole grey levels or not at all: for a generator of digits, `efficientnet_lite0` and 1e-4 that
+    Rounded images would move by whole gray levels or not at all: for a generator of digits, `efficientnet_lite0` and 1e-4 that
     makes 524,000 of 13,071 (float64 also gives 13,071, so float32 without TF32 is enough).
 
     z0, z1 and then the labels, all classes equally likely, come from RandomState(seed), as in torch-fidelity. The way between

@@ -179,7 +179,7 @@ def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generato
     settings = model_settings(info, folder)
     try:
         with torch.random.fork_rng(devices=[]):
-            generator, _ = zoo.build(settings, info.shape)
+            generator = zoo.generator(settings, info.shape, info.takes)
     except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError) as error:
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.200}"
         raise GeneratorError(f"{folder / INFO}: no network can be built from what it says ({why}); {REMEDY}") from error

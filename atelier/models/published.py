@@ -222,7 +222,7 @@ def main() -> None:
     args = parser.parse_args()
     info = convert(args.weights, args.output, args.classes)
     labels = f", {len(info.classes)} classes" if info.conditional else ""
-    print(f"{args.output}: {info.model['architecture']}, {info.resolution} px, {info.channels} colours{labels}")
+    print(f"{args.output}: {info.model['architecture']}, {info.resolution} px, {info.channels} colors{labels}")
 
 
 if __name__ == "__main__":

@@ -76,9 +76,9 @@ class BigGANDiscriminator(Discriminator):
         # the name in files of weights
         self.critics = nn.ModuleList(ResidualDiscriminator(one, conditioning, width, widest, normed, attention) for one in shapes)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         """Stages k of all scales, whose maps have half the side at each smaller one, are frozen together."""
-        each = [one.stages() for one in self.critics]  # type: ignore[operator]
+        each = [one.freezable_stages() for one in self.critics]  # type: ignore[operator]
         return [nn.ModuleList(stages[k] for stages in each if k < len(stages)) for k in range(len(each[0]))]
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:

@@ -17,8 +17,8 @@ from atelier.networks.layers import (
     ImageShape,
     LabelledLatent,
     LatentGenerator,
-    Maps,
-    leaving,
+    Unflatten2d,
+    channels_last_grad,
     resolutions,
     scaled_init,
 )
@@ -36,7 +36,7 @@ class DCGANGenerator(LatentGenerator):
         self.input = LabelledLatent(latent_dim, shape.classes)
         self.first = nn.Sequential(
             nn.Linear(self.input.width, widths[0] * sides[0] ** 2, bias=False),
-            Maps(widths[0], sides[0]),
+            Unflatten2d(widths[0], sides[0]),
             BatchNorm(widths[0]),
             nn.ReLU(),
         )
@@ -44,7 +44,7 @@ class DCGANGenerator(LatentGenerator):
         for inner, outer in itertools.pairwise(widths):
             layers += [nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), BatchNorm(outer), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], shape.channels, 4, 2, 1), nn.Tanh())
-        self.apply(initialise)
+        self.apply(initialize)
 
     def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = self.first(self.input(code[:, 0], label))
@@ -63,7 +63,7 @@ class DCGANDiscriminator(Discriminator):
     def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         sides = resolutions(shape.resolution)
-        widths = [self.colours, *(settings.width * 2**step for step in range(len(sides) - 1))]
+        widths = [self.in_channels, *(settings.width * 2**step for step in range(len(sides) - 1))]
         self.layers = nn.ModuleList()
         for index, (inner, outer) in enumerate(itertools.pairwise(widths)):
             normed = settings.batch_norm and index > 0
@@ -76,22 +76,22 @@ class DCGANDiscriminator(Discriminator):
             )
         self.head = Head(widths[-1] * sides[0] ** 2, shape.classes, conditioning)
         if settings.batch_norm:
-            self.apply(initialise)
+            self.apply(initialize)
         else:  # nothing rescales what 0.02 would make vanish
             for layer in self.layers:
                 scaled_init(layer[0], LEAKY_GAIN)  # type: ignore[index]
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         return list(self.layers)
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
-        features = self.coloured(images, label)
+        features = self.append_label_plane(images, label)
         for layer in self.layers:
             features = self.checkpointed(layer, features)
-        return self.head(leaving(features).flatten(1), label)
+        return self.head(channels_last_grad(features).flatten(1), label)
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Normal convolutions around 0 and batch norm gains around 1, of standard deviation 0.02."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, std=INIT_STD)

@@ -13,7 +13,7 @@ class Settings(FamilySettings):
     """Radford 2016."""
 
     title = "DCGAN (Radford 2016)"
-    normalised = True
+    normalized = True
 
     width: PositiveInt = Field(
         default=32, description="channels of the layer nearest to the image; doubled at each halving of the resolution"
@@ -28,6 +28,6 @@ class Settings(FamilySettings):
         if self.batch_norm and (penalized := train.penalizes_gradients):
             raise ValueError(
                 f"model.dcgan.batch_norm ties an image's logit to its whole batch, so {' and '.join(penalized)} of {section} "
-                f"have no gradient of a single image to penalise; set batch_norm: false, or take them out of "
+                f"have no gradient of a single image to penalize; set batch_norm: false, or take them out of "
                 f"{section}.regularizers"
             )

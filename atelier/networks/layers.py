@@ -1,4 +1,4 @@
-"""What every family shares: the interface of the two networks, label conditioning, resampling and scaled initialisation."""
+"""What every family shares: the interface of the two networks, label conditioning, resampling and scaled initialization."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NetworkError(AtelierError):
 
 @dataclass(frozen=True)
 class ImageShape:
-    """Square images of `resolution` pixels a side and `channels` colours; `classes` labels, 0 for none."""
+    """Square images of `resolution` pixels a side and `channels` colors; `classes` labels, 0 for none."""
 
     resolution: int
     channels: int
@@ -153,7 +153,7 @@ class Discriminator(Network):
     """Images to logits: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> DiscriminatorOutput.
 
     `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError
-    without them. Where the label is concatenated, `coloured` adds it to the images, which then have `colours` channels.
+    without them. Where the label is concatenated, `append_label_plane` makes it one of `in_channels` channels.
     """
 
     group = 1  # batches must be multiples of it
@@ -162,13 +162,13 @@ class Discriminator(Network):
         super().__init__()
         self.shape = shape
         self.plane = ClassPlane(shape) if shape.classes and conditioning == "concatenation" else None
-        self.colours = shape.channels + (self.plane is not None)
+        self.in_channels = shape.channels + (self.plane is not None)
 
-    def coloured(self, images: Tensor, label: Tensor | None) -> Tensor:
-        """[N, C, H, W] -> [N, colours, H, W]."""
+    def append_label_plane(self, images: Tensor, label: Tensor | None) -> Tensor:
+        """[N, C, H, W] -> [N, in_channels, H, W]."""
         return images if self.plane is None else torch.cat([images, self.plane(label).to(images.dtype)], dim=1)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         """The feature stages from the image side up, without the head: what FreezeD freezes (Mo et al. 2020, section 3)."""
         raise NotImplementedError
 
@@ -214,7 +214,7 @@ def sum_of_ranks(tensor: Tensor) -> Tensor:
 class BatchNorm(nn.BatchNorm2d):
     """Batch norm whose statistics are those of the batch of all ranks, so that ranks change rounding only.
 
-    The parts of gradient accumulation are normalised one by one, as everywhere. nn.SyncBatchNorm has no CPU.
+    The parts of gradient accumulation are normalized one by one, as everywhere. nn.SyncBatchNorm has no CPU.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -225,11 +225,11 @@ class BatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         x, world = input.float(), dist.get_world_size()
         mean = sum_of_ranks(x.mean(dim=(0, 2, 3))) / world
-        centred = x - mean[:, None, None]
-        variance = sum_of_ranks(centred.square().mean(dim=(0, 2, 3))) / world
+        centered = x - mean[:, None, None]
+        variance = sum_of_ranks(centered.square().mean(dim=(0, 2, 3))) / world
         if not is_on(RECOMPUTED):
             self._remember(mean, variance, world * x.numel() // x.shape[1])
-        normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        normed = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             normed = normed * self.weight[:, None, None] + self.bias[:, None, None]
         return normed.to(input.dtype)
@@ -258,7 +258,7 @@ class LabelledLatent(nn.Module):
 
 
 class ClassPlane(nn.Module):
-    """label int64 [N] -> [N, 1, H, W]: a learned image for each class, seen as one more colour (Mirza and Osindero 2014)."""
+    """label int64 [N] -> [N, 1, H, W]: a learned image for each class, seen as one more color (Mirza and Osindero 2014)."""
 
     def __init__(self, shape: ImageShape) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ def channels_last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-class Maps(nn.Unflatten):
+class Unflatten2d(nn.Unflatten):
     """[N, width * side * side] -> [N, width, side, side]."""
 
     def __init__(self, width: int, side: int) -> None:
@@ -296,7 +296,7 @@ class Maps(nn.Unflatten):
         return channels_last(super().forward(vectors))
 
 
-def leaving(maps: Tensor) -> Tensor:
+def channels_last_grad(maps: Tensor) -> Tensor:
     """Feature maps [N, C, H, W] on their way into a vector, so that their gradients return as `channels_last`, too."""
     return _Reversing.apply(maps)  # type: ignore[no-any-return]
 
@@ -341,7 +341,7 @@ def resolutions(resolution: int) -> list[int]:
 def upsample(images: Tensor) -> Tensor:
     """[N, C, H, W] -> [N, C, 2H, 2W]: zeros inserted, then the filter [1, 3, 3, 1] / 4 along both axes, zeros outside.
 
-    That is bilinear interpolation between pixel centres (Huang et al. 2024, section 3.2; their code convolves the [1, 2, 1] it
+    That is bilinear interpolation between pixel centers (Huang et al. 2024, section 3.2; their code convolves the [1, 2, 1] it
     names with [1, 1]), and the transpose of `downsample` but for a factor of 4.
     """
     height, width = (2 * _filter(2 * side, 2, images).T for side in images.shape[2:])
@@ -349,19 +349,19 @@ def upsample(images: Tensor) -> Tensor:
 
 
 def downsample(images: Tensor) -> Tensor:
-    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centred between pixels, zeros outside."""
+    """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centered between pixels, zeros outside."""
     height, width = (_filter(side, 2, images) for side in images.shape[2:])
     return _along_both(height, width, images)
 
 
 def smooth(images: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, C, H - 1, W - 1]: the filter of `downsample` between all neighbours."""
+    """[N, C, H, W] -> [N, C, H - 1, W - 1]: the filter of `downsample` between all neighbors."""
     height, width = (_filter(side, 1, images) for side in images.shape[2:])
     return _along_both(height, width, images)
 
 
 def _filter(side: int, step: int, like: Tensor) -> Tensor:
-    """[(side - 1) / step rounded up, side]: a row for each new pixel, a triangle around its centre between two old ones."""
+    """[(side - 1) / step rounded up, side]: a row for each new pixel, a triangle around its center between two old ones."""
     old, new = torch.arange(side, device=like.device), torch.arange(0, side - 1, step, device=like.device)
     return ((2 - (old - new[:, None] - 0.5).abs()).clamp(min=0) / 4).to(like.dtype)
 

@@ -32,17 +32,17 @@ class MLPDiscriminator(Discriminator):
 
     def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
-        widths = [self.colours * shape.resolution**2, *reversed(settings.hidden)]
+        widths = [self.in_channels * shape.resolution**2, *reversed(settings.hidden)]
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Linear(inner, outer), nn.LeakyReLU(SLOPE)) for inner, outer in itertools.pairwise(widths)
         )
         self.head = Head(widths[-1], shape.classes, conditioning)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         return list(self.layers)
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
-        features = self.coloured(images, label).flatten(1)
+        features = self.append_label_plane(images, label).flatten(1)
         for layer in self.layers:
             features = layer(features)
         return self.head(features, label)

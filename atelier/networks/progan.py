@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.networks.equalised import MinibatchStd, equalised, pixel_norm, widths
+from atelier.networks.equalized import MinibatchStd, equalized, pixel_norm, widths
 from atelier.networks.layers import (
     SLOPE,
     Discriminator,
@@ -23,9 +23,9 @@ from atelier.networks.layers import (
     ImageShape,
     LabelledLatent,
     LatentGenerator,
-    Maps,
     Network,
-    leaving,
+    Unflatten2d,
+    channels_last_grad,
     resolutions,
 )
 from atelier.networks.progan_settings import Settings
@@ -79,7 +79,7 @@ class Growing(Network):
 
 
 class ProGANGenerator(Growing, LatentGenerator):
-    """normed latent -> linear, 3x3 -> (nearest neighbours doubled, 3x3, 3x3) a stage -> 1x1 to pixels; pixel norm after each."""
+    """normed latent -> linear, 3x3 -> (nearest neighbors doubled, 3x3, 3x3) a stage -> 1x1 to pixels; pixel norm after each."""
 
     def __init__(self, settings: Settings, latent_dim: int, shape: ImageShape) -> None:
         super().__init__(latent_dim, shape)
@@ -87,12 +87,12 @@ class ProGANGenerator(Growing, LatentGenerator):
         each = widths(self.sides, settings.width, settings.widest)
         self.growth = Growth(len(self.sides), settings.grown)
         self.input = LabelledLatent(latent_dim, shape.classes)
-        first = equalised(nn.Linear(self.input.width, each[0] * self.sides[0] ** 2), GAIN / 4)  # the authors' code divides by 4
-        self.first = nn.Sequential(first, Maps(each[0], self.sides[0]))
+        first = equalized(nn.Linear(self.input.width, each[0] * self.sides[0] ** 2), GAIN / 4)  # the authors' code divides by 4
+        self.first = nn.Sequential(first, Unflatten2d(each[0], self.sides[0]))
         self.stages = nn.ModuleList([nn.ModuleList([convolution(each[0], each[0])])])
         for inner, outer in itertools.pairwise(each):
             self.stages.append(nn.ModuleList([convolution(inner, outer), convolution(outer, outer)]))
-        self.pixels = nn.ModuleList(equalised(nn.Conv2d(width, shape.channels, 1)) for width in each)
+        self.pixels = nn.ModuleList(equalized(nn.Conv2d(width, shape.channels, 1)) for width in each)
 
     def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         x = normed(self.first, pixel_norm(self.input(code[:, 0], label)))
@@ -129,22 +129,22 @@ class ProGANDiscriminator(Growing, Discriminator):
         each = widths(self.sides, settings.width, settings.widest)
         self.growth = Growth(len(self.sides), settings.grown)
         # From the smallest map up, as they grow.
-        self.pixels = nn.ModuleList(equalised(nn.Conv2d(self.colours, width, 1), GAIN) for width in each)
+        self.pixels = nn.ModuleList(equalized(nn.Conv2d(self.in_channels, width, 1), GAIN) for width in each)
         self.deviation = MinibatchStd(settings.group)
         last = nn.ModuleList([convolution(each[0] + 1, each[0])])
         self.blocks = nn.ModuleList([last])
         for outer, inner in itertools.pairwise(each):
             self.blocks.append(nn.ModuleList([convolution(inner, inner), convolution(inner, outer)]))
-        self.last = equalised(nn.Linear(each[0] * self.sides[0] ** 2, each[0]), GAIN)
-        self.head = Head(each[0], shape.classes, conditioning, equalised)
+        self.last = equalized(nn.Linear(each[0] * self.sides[0] ** 2, each[0]), GAIN)
+        self.head = Head(each[0], shape.classes, conditioning, equalized)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         last = [self.pixels[0], self.blocks[0], self.last]
         later = zip(self.pixels[1:], self.blocks[1:], strict=True)
         return [nn.ModuleList(parts) for parts in (*reversed(list(later)), last)]
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
-        images, growth = self.coloured(images, label), self.growth
+        images, growth = self.append_label_plane(images, label), self.growth
         x = self._entered(images, growth.stage)
         for index in range(growth.stage, 0, -1):
             for layer in self.blocks[index]:  # type: ignore[attr-defined]
@@ -154,15 +154,15 @@ class ProGANDiscriminator(Growing, Discriminator):
                 x = torch.lerp(self._entered(images, index - 1), x, growth.fade.to(x.dtype))
         for layer in self.blocks[0]:  # type: ignore[attr-defined]
             x = leaky(layer, self.deviation(x))
-        return self.head(leaky(self.last, leaving(x).flatten(1)), label)
+        return self.head(leaky(self.last, channels_last_grad(x).flatten(1)), label)
 
     def _entered(self, images: Tensor, stage: int) -> Tensor:
         return leaky(self.pixels[stage], _mean(images, self.sides[stage]))
 
 
 def convolution(inner: int, outer: int) -> nn.Module:
-    """3x3, equalised."""
-    return equalised(nn.Conv2d(inner, outer, 3, padding=1), GAIN)
+    """3x3, equalized."""
+    return equalized(nn.Conv2d(inner, outer, 3, padding=1), GAIN)
 
 
 def leaky(layer: nn.Module, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Two residual networks without normalization, mirror images of each other. The stage of the smallest feature map
 grows from a learned basis, scaled by a linear map of the latent; each next stage begins with a resampling. Class embeddings are
-initialised as the paper's code does: as linear maps of one-hot vectors, hence with a fan in of the number of classes.
+initialized as the paper's code does: as linear maps of one-hot vectors, hence with a fan in of the number of classes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from atelier.networks.layers import (
     Network,
     NetworkError,
     channels_last,
+    channels_last_grad,
     downsample,
-    leaving,
     resolutions,
     scaled_init,
     upsample,
@@ -77,7 +77,7 @@ class DiscriminativeBasis(nn.Module):
         self.linear = scaled_init(nn.Linear(width, out, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.linear((leaving(features) * self.basis).sum(dim=(2, 3)))
+        return self.linear((channels_last_grad(features) * self.basis).sum(dim=(2, 3)))
 
 
 class Staged(Network):
@@ -130,7 +130,7 @@ class R3GANDiscriminator(Staged, Discriminator):
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, std=(shape.classes * embedded) ** -0.5)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         return [nn.ModuleList([entry, stage]) for entry, stage in zip(self.entries, self.blocks, strict=True)]
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:

@@ -40,7 +40,7 @@ Condition = Callable[[int], nn.Module] | None
 
 
 class SpectralNorm(nn.Module):
-    """PyTorch's parametrisation, left alone by autocast: in bfloat16 the power iteration would not find the norm.
+    """PyTorch's parametrization, left alone by autocast: in bfloat16 the power iteration would not find the norm.
 
     The vectors are updated between the passes, not in them, and never in place: compiled, two passes before one backward pass
     (of real and generated images) would share them.
@@ -152,7 +152,7 @@ def by_class(classes: int) -> Condition:
 
 
 class UpBlock(nn.Module):
-    """[N, inner, H, W] -> [N, outer, 2H, 2W]: two 3x3 convolutions beside a 1x1, nearest neighbours repeated.
+    """[N, inner, H, W] -> [N, outer, 2H, 2W]: two 3x3 convolutions beside a 1x1, nearest neighbors repeated.
 
     While training, `noise` [N, outer] leaves out channels before the second convolution with probability `dropout`.
     """
@@ -279,7 +279,7 @@ class ResidualDiscriminator(Discriminator):
         sides = resolutions(shape.resolution)[-2::-1]
         widths = [min(width * 2**step, widest) for step in range(len(sides))]
         self.layers = nn.ModuleList()
-        for index, (inner, outer, side) in enumerate(zip([self.colours, *widths], widths, sides, strict=False)):
+        for index, (inner, outer, side) in enumerate(zip([self.in_channels, *widths], widths, sides, strict=False)):
             block = DownBlock(inner, outer, layer, pixels=index == 0)
             self.layers.append(nn.Sequential(block, SelfAttention(outer, layer)) if side == attention else block)
         self.layers.append(DownBlock(widths[-1], widths[-1], layer, halve=False))
@@ -293,11 +293,11 @@ class ResidualDiscriminator(Discriminator):
         """Of the spectral norms."""
         return frozen_spectral_state(self)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         return list(self.layers)
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
-        x = self.coloured(images, label)
+        x = self.append_label_plane(images, label)
         for layer in self.layers:
             x = self.checkpointed(layer, x)
         return self.head(F.relu(x).sum(dim=(2, 3)), label)

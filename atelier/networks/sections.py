@@ -20,7 +20,7 @@ Group = Annotated[
 class ResidualSettings(FamilySettings):
     """What families of residual blocks share: each network has widths of its own."""
 
-    normalised = True
+    normalized = True
     spectral_norm = True
 
     width_generator: PositiveInt = Field(

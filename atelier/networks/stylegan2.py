@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.networks.equalised import EPSILON, MinibatchStd, equalised, leaky, pixel_norm, widths
+from atelier.networks.equalized import EPSILON, MinibatchStd, equalized, leaky, pixel_norm, widths
 from atelier.networks.layers import (
     ClassEmbedding,
     Discriminator,
@@ -21,8 +21,8 @@ from atelier.networks.layers import (
     Head,
     ImageShape,
     LatentGenerator,
+    channels_last_grad,
     downsample,
-    leaving,
     resolutions,
     smooth,
     upsample,
@@ -37,13 +37,13 @@ SHRINK = math.sqrt(0.5)  # of the sum of two branches, which keeps the variance
 
 
 class Mapping(nn.Module):
-    """z [N, dim] and label -> style w [N, dim]: both normalised, then leaky layers that learn slowly."""
+    """z [N, dim] and label -> style w [N, dim]: both normalized, then leaky layers that learn slowly."""
 
     def __init__(self, dim: int, classes: int, layers: int) -> None:
         super().__init__()
-        self.embedding = equalised(ClassEmbedding(classes, dim), gain=math.sqrt(dim)) if classes else None
+        self.embedding = equalized(ClassEmbedding(classes, dim), gain=math.sqrt(dim)) if classes else None
         inputs = [dim * (2 if classes else 1), *[dim] * (layers - 1)]
-        self.layers = nn.ModuleList(equalised(nn.Linear(inner, dim), rate=MAPPING_RATE) for inner in inputs)
+        self.layers = nn.ModuleList(equalized(nn.Linear(inner, dim), rate=MAPPING_RATE) for inner in inputs)
 
     def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
         x = pixel_norm(z)
@@ -63,9 +63,9 @@ class ModulatedConv(nn.Module):
 
     def __init__(self, inner: int, outer: int, side: int, dim: int, up: bool = False, demodulate: bool = True) -> None:
         super().__init__()
-        self.style = equalised(nn.Linear(dim, inner))
+        self.style = equalized(nn.Linear(dim, inner))
         nn.init.ones_(self.style.bias)
-        self.convolution = equalised(nn.Conv2d(inner, outer, side, padding=side // 2, bias=False))
+        self.convolution = equalized(nn.Conv2d(inner, outer, side, padding=side // 2, bias=False))
         self.up, self.demodulate = up, demodulate
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class StyleGAN2Generator(LatentGenerator):
             self.layers.append(StyledLayer(outer, outer, side, latent_dim, False, random))
         self.skips = settings.generator == "skip"
         self.around = nn.ModuleList(
-            equalised(nn.Conv2d(a, b, 1, bias=False)) for a, b in itertools.pairwise(each) if not self.skips
+            equalized(nn.Conv2d(a, b, 1, bias=False)) for a, b in itertools.pairwise(each) if not self.skips
         )
         to_pixels = each if self.skips else each[-1:]
         self.pixels = nn.ModuleList(ModulatedConv(a, shape.channels, 1, latent_dim, demodulate=False) for a in to_pixels)
@@ -190,20 +190,20 @@ class StyleGAN2Discriminator(Discriminator):
         each = widths(sides, settings.width, settings.widest)[::-1]
         self.skips = settings.discriminator == "skip"
         entering = each if self.skips else each[:1]
-        self.pixels = nn.ModuleList(equalised(nn.Conv2d(self.colours, width, 1)) for width in entering)
+        self.pixels = nn.ModuleList(equalized(nn.Conv2d(self.in_channels, width, 1)) for width in entering)
         self.blocks = nn.ModuleList(DownBlock(a, b, residual=not self.skips) for a, b in itertools.pairwise(each))
         self.deviation = MinibatchStd(settings.group)
-        self.convolution = equalised(nn.Conv2d(each[-1] + 1, each[-1], 3, padding=1))
-        self.linear = equalised(nn.Linear(each[-1] * sides[0] ** 2, each[-1]))
-        self.head = Head(each[-1], shape.classes, conditioning, equalised)
+        self.convolution = equalized(nn.Conv2d(each[-1] + 1, each[-1], 3, padding=1))
+        self.linear = equalized(nn.Linear(each[-1] * sides[0] ** 2, each[-1]))
+        self.head = Head(each[-1], shape.classes, conditioning, equalized)
 
-    def stages(self) -> list[nn.Module]:
+    def freezable_stages(self) -> list[nn.Module]:
         last = nn.ModuleList([self.convolution, self.linear])
         each = [*self.blocks, last]
         return [nn.ModuleList([*self.pixels[index : index + 1], stage]) for index, stage in enumerate(each)]
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> DiscriminatorOutput:
-        images = self.coloured(images, label)
+        images = self.append_label_plane(images, label)
         x = leaky(self.pixels[0](images))
         for index, block in enumerate(self.blocks, start=1):
             x = self.checkpointed(block, x)
@@ -211,7 +211,7 @@ class StyleGAN2Discriminator(Discriminator):
                 images = downsample(images)
                 x = x + leaky(self.pixels[index](images))
         x = leaky(self.convolution(self.deviation(x)))
-        return self.head(leaky(self.linear(leaving(x).flatten(1))), label)
+        return self.head(leaky(self.linear(channels_last_grad(x).flatten(1))), label)
 
 
 class DownBlock(nn.Module):
@@ -219,9 +219,9 @@ class DownBlock(nn.Module):
 
     def __init__(self, inner: int, outer: int, residual: bool) -> None:
         super().__init__()
-        self.first = equalised(nn.Conv2d(inner, inner, 3, padding=1))
-        self.second = equalised(nn.Conv2d(inner, outer, 3, stride=2))
-        self.around = equalised(nn.Conv2d(inner, outer, 1, bias=False)) if residual else None
+        self.first = equalized(nn.Conv2d(inner, inner, 3, padding=1))
+        self.second = equalized(nn.Conv2d(inner, outer, 3, stride=2))
+        self.around = equalized(nn.Conv2d(inner, outer, 1, bias=False)) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
         y = leaky(self.second(smooth(F.pad(leaky(self.first(x)), (1, 1, 1, 1)))))

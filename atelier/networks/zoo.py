@@ -6,11 +6,12 @@ from dataclasses import replace
 from importlib import import_module
 
 from atelier.config.model import ModelSettings, modules
-from atelier.networks.layers import Discriminator, ImageShape, LatentGenerator, NetworkError
+from atelier.networks.inputs import Takes
+from atelier.networks.layers import Discriminator, Generator, ImageShape, LatentGenerator, NetworkError
 
 
 def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Discriminator]:
-    """Generator and discriminator of the chosen family, initialised from torch's global random generator.
+    """Generator and discriminator of the chosen family, initialized from torch's global random generator.
 
     `NETWORKS` of atelier/networks/ARCHITECTURE.py names their classes; no other family is imported. Unless `model.conditional`,
     the networks are built without labels (their `shape.classes` is 0).
@@ -22,3 +23,12 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Dis
         shape = replace(shape, classes=0)
     generator, discriminator = import_module(modules(model.architecture)[0]).NETWORKS
     return generator(model.family, model.latent_dim, shape), discriminator(model.family, shape, model.conditioning)
+
+
+def generator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Generator:
+    """The generator alone, for weights to be loaded: one that makes images of noise, or one of other inputs, which it is told."""
+    made: type[Generator] = import_module(modules(model.architecture)[0]).NETWORKS[0]
+    if issubclass(made, LatentGenerator):
+        assert model.latent_dim  # which settings make sure of
+        return made(model.family, model.latent_dim, shape if model.conditional else replace(shape, classes=0))  # type: ignore[arg-type,call-arg]
+    return made(model.family, shape, takes)

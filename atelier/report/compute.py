@@ -11,7 +11,7 @@ from typing import Any
 # Watts of one hardware thread under full load, the mean over AWS's machines: Cloud Carbon Footprint, Methodology,
 # "Compute", from SPECpower results. https://www.cloudcarbonfootprint.org/docs/methodology/
 THREAD_WATTS = 3.5
-# Energy of a data centre for each unit that its computers use, weighted mean of the industry: Uptime Institute, Global Data
+# Energy of a data center for each unit that its computers use, weighted mean of the industry: Uptime Institute, Global Data
 # Center Survey 2025, page 7.
 PUE = 1.54
 # Grams of CO2 equivalents for each kWh that the world generated in 2025: Ember, Global Electricity Review 2026.

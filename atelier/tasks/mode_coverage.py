@@ -25,7 +25,7 @@ class ModeCoverage:
     def __init__(self, real: Iterable[Tensor]) -> None:
         """`real` are batches [N,C,H,W] of as many images as `share` will be given: LEARNT, then COUNTED."""
         batches = [_thumbnails(images) for images in real]
-        self.centres = k_means(torch.cat(batches[:LEARNT]))
+        self.centers = k_means(torch.cat(batches[:LEARNT]))
         self.typical = float(np.mean([self._effective(batch) for batch in batches[LEARNT:]]))
 
     def share(self, images: Tensor) -> float:
@@ -34,7 +34,7 @@ class ModeCoverage:
 
     def _effective(self, thumbnails: Tensor) -> float:
         """The effective number of cells: exp of the entropy (in nats) of the shares that fall into each."""
-        shares = torch.bincount(torch.cdist(thumbnails, self.centres).argmin(dim=1)) / len(thumbnails)
+        shares = torch.bincount(torch.cdist(thumbnails, self.centers).argmin(dim=1)) / len(thumbnails)
         return torch.special.entr(shares).sum().exp().item()
 
 
@@ -52,21 +52,21 @@ def pairwise_distance(images: Tensor, labels: Tensor | None) -> float:
 
 
 def k_means(points: Tensor) -> Tensor:
-    """Centres [at most CELLS, D] of points [N, D] by Lloyd's rounds, begun as k-means++ does (Arthur and Vassilvitskii 2007).
+    """Centers [at most CELLS, D] of points [N, D] by Lloyd's rounds, begun as k-means++ does (Arthur and Vassilvitskii 2007).
 
-    Written here since the images that train hold no library with it. Equal points give equal centres.
+    Written here since the images that train hold no library with it. Equal points give equal centers.
     """
     random = np.random.default_rng(0)
-    centres = points[:1]
-    while len(centres) < CELLS and (far := torch.cdist(points, centres).amin(dim=1).double().square()).max() > 0:
+    centers = points[:1]
+    while len(centers) < CELLS and (far := torch.cdist(points, centers).amin(dim=1).double().square()).max() > 0:
         chosen = random.choice(len(points), p=(far / far.sum()).numpy())
-        centres = torch.cat([centres, points[chosen : chosen + 1]])
+        centers = torch.cat([centers, points[chosen : chosen + 1]])
     for _ in range(ROUNDS):
-        own = torch.cdist(points, centres).argmin(dim=1)
-        counts = torch.bincount(own, minlength=len(centres))[:, None]
-        sums = torch.zeros_like(centres).index_add_(0, own, points)
-        centres = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
-    return centres
+        own = torch.cdist(points, centers).argmin(dim=1)
+        counts = torch.bincount(own, minlength=len(centers))[:, None]
+        sums = torch.zeros_like(centers).index_add_(0, own, points)
+        centers = torch.where(counts > 0, sums / counts.clamp(min=1), centers)
+    return centers
 
 
 def _thumbnails(images: Tensor) -> Tensor:

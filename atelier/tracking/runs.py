@@ -61,12 +61,17 @@ def open_run(client: MlflowClient, experiment: str, wanted: Wanted) -> Opened:
         parent = pipeline_run(client, inside, wanted.pipeline, wanted.environment).info.run_id
         tags[PARENT] = parent  # a run that is taken over moves to the pipeline run that goes on with it
         run = _resumable(client, inside, wanted, parent) or client.create_run(inside, tags=tags, run_name=wanted.step)
-        opened = Opened(run.info.run_id, parent, inside, manages_parent=True)
+        opened = Opened(run.info.run_id, parent, inside, manages_parent=not has_closing_task())
         client.update_run(parent, status="RUNNING")
     client.update_run(opened.run_id, status="RUNNING")
     _describe(client, run, tags, wanted.params)
     _recall(client, run, opened)
     return opened
+
+
+def has_closing_task() -> bool:
+    """Whether a last task ends the pipeline's run, so that no step does: where the runner names that run, as Kubeflow does."""
+    return bool(os.environ.get("ATELIER_PIPELINE_RUN"))
 
 
 def pipeline_run(client: MlflowClient, experiment: str, key: str, tags: dict[str, str]) -> Run:
@@ -108,7 +113,7 @@ def _resumable(client: MlflowClient, experiment: str, wanted: Wanted, parent: st
     same_work = f"tags.`{RUN_KEY}` = '{wanted.run_key}' and tags.`{STEP}` = '{wanted.step}'"
     found = client.search_runs([experiment], same_work, order_by=["attributes.start_time DESC"], max_results=50)
     here = [run for run in found if run.data.tags.get(PARENT) == parent]
-    named = bool(os.environ.get("ATELIER_PIPELINE_RUN"))
+    named = has_closing_task()
     interrupted = [run for run in found if run.info.status != "FINISHED" and PARENT in run.data.tags and not named]
     return next(iter(here + interrupted), None)
 
@@ -160,7 +165,7 @@ def latest(children: Sequence[Run]) -> dict[str, Run]:
 
 
 def finish(client: MlflowClient, opened: Opened, status: str) -> None:
-    """Ends the step's run, and gives the pipeline's run the state that its steps' latest runs add up to."""
+    """Ends the step's run. Where no task does it, the pipeline's run gets the state that its steps' latest runs add up to."""
     client.set_terminated(opened.run_id, status, end_time=int(time.time() * 1000))
     if not opened.manages_parent or opened.parent_run_id is None:
         return

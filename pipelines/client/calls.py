@@ -8,7 +8,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,17 @@ from ruamel.yaml import YAML
 
 from pipelines import dag, form
 from pipelines.client.connection import Absent, Api, ClusterError, Conflict, Server, Unanswered
+from pipelines.client.tasks import FINISHED, standing_still, tasks, word
 from pipelines.cluster import Cluster, PipelineError
 from pipelines.project import ProjectSettings
 from pipelines.runners import compiled
 from pipelines.versioned import LOCAL_SOURCES
 
-FINISHED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+GOING = ("RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "CANCELING", "PAUSED")  # states of a run that has not finished
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 300.0
 PAGE = 100
-# Nodes of Kubeflow's own around each task of ours: what prepares it, its attempts, and the groups that hold it.
-HELPERS = re.compile(r"^(root|executor(\(\d+\))?|.*-driver|(exit-handler|condition|condition-branches|for-loop)-\d+.*)$")
-
-
-class RunFailed(ClusterError):
-    """A run that was waited for did not succeed."""
+EXPANDED = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}", re.DOTALL)
 
 
 class StillRunning(ClusterError):
@@ -149,31 +145,58 @@ class Client:
         """A run with its tasks. Raises Absent."""
         return self.runs.run_service_get_run(run_id)
 
-    def terminate(self, run_id: str) -> None:
-        """Asks the cluster to stop a run; what has been finished or saved stays."""
-        self.runs.run_service_terminate_run(run_id)
+    def going(self, schedule: api.V2beta1RecurringRun) -> list[api.V2beta1Run]:
+        """The runs of a schedule that have not finished."""
+        found, token = [], ""
+        while True:
+            page = self.runs.run_service_list_runs(
+                experiment_id=schedule.experiment_id, page_size=PAGE, page_token=token, filter=any_of("state", GOING)
+            )
+            found += [run for run in page.runs or () if run.recurring_run_id == schedule.recurring_run_id]
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def terminate(self, run_id: str) -> api.V2beta1Run | None:
+        """Asks the cluster to stop a run; what has been finished or saved stays.
+
+        Where there is nothing to stop it returns the run: it has finished, or it is CANCELING, since its workflow is gone or it
+        was asked to stop before.
+        """
+        try:
+            self.runs.run_service_terminate_run(run_id)
+        except Absent:
+            raise
+        except ClusterError as error:  # the first time that the workflow is not found, later that no run can be stopped
+            run = self.run(run_id)
+            if run.state not in (*FINISHED, "CANCELING") or "not found" not in str(error).lower():
+                raise
+            return run
+        return None
 
     def wait(self, run_id: str, seconds: float | None, report: Callable[[str], None]) -> api.V2beta1Run:
-        """The run once it has finished. Each new state of a task is reported once.
+        """The run once it has finished, however it did. Each new state of a task is reported once.
 
-        A server that does not answer is asked again for five minutes. Raises RunFailed for a run that did not succeed, and
-        StillRunning after `seconds`.
+        A server that does not answer is asked again for five minutes. Raises StillRunning after `seconds`.
         """
         began = time.monotonic()
-        seen: set[tuple[str, str]] = set()
+        seen: set[str] = set()
         while True:
             run = self._patiently(run_id, report)
-            for task in tasks(run):
-                if (task.display_name, task.state) not in seen:
-                    seen.add((task.display_name, task.state))
-                    report(f"{task.display_name}: {_word(task.state)}")
-            if run.state == "SUCCEEDED":
-                return run
+            still = standing_still(run)
+            if not still:
+                lines = [f"{task.display_name}: {word(task.state)}" for task in tasks(run)]
+            else:
+                lines = [] if run.state in FINISHED else [f"{still}: {self.server.page(f'runs/details/{run_id}')}"]
+            for line in lines:
+                if line not in seen:
+                    seen.add(line)
+                    report(line)
             if run.state in FINISHED:
-                raise RunFailed(failure(run, self.server))
+                return run
             if seconds is not None and time.monotonic() - began + POLL_SECONDS > seconds:
                 raise StillRunning(
-                    f"run {run_id} is {_word(run.state)} after {seconds:.0f} s and goes on; "
+                    f"run {run_id} is {word(run.state)} after {seconds:.0f} s and goes on; "
                     f"see {self.server.page(f'runs/details/{run_id}')}"
                 )
             time.sleep(POLL_SECONDS)
@@ -222,7 +245,7 @@ def recurring_entry(
 def _job(
     settings: ProjectSettings, project: ProjectSettings, cluster: Cluster, experiment_id: str, name: str | None
 ) -> dict[str, Any]:
-    refuse_what_a_cluster_cannot_see(settings, cluster)
+    refuse_what_cannot_run(settings, cluster)
     return {
         "experiment_id": experiment_id,
         "display_name": name or f"{dag.NAME} {datetime.datetime.now():%Y-%m-%d %H-%M-%S}",
@@ -254,7 +277,16 @@ def pipeline_entry(namespace: str) -> api.V2beta1Pipeline:
 
 def named(name: str) -> str:
     """The API's filter for one name, quoted as the server expects it."""
-    return quote(json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "string_value": name}]}))
+    return _filter({"operation": "EQUALS", "key": "display_name", "string_value": name})
+
+
+def any_of(key: str, values: Collection[str]) -> str:
+    """The API's filter for what has one of these values."""
+    return _filter({"operation": "IN", "key": key, "string_values": {"values": [*values]}})
+
+
+def _filter(predicate: dict[str, Any]) -> str:
+    return quote(json.dumps({"predicates": [predicate]}))
 
 
 def rhythm(trigger: api.V2beta1Trigger) -> str:
@@ -264,40 +296,14 @@ def rhythm(trigger: api.V2beta1Trigger) -> str:
     return f"every {datetime.timedelta(seconds=int(trigger.periodic_schedule.interval_second))}"
 
 
-def tasks(run: api.V2beta1Run) -> list[api.V2beta1PipelineTaskDetail]:
-    """The tasks of a run in the order in which they began, without those that Kubeflow adds."""
-    every = run.run_details.task_details if run.run_details else None
-    workflows = {child.pod_name.rpartition("-")[0] for task in every or () for child in task.child_tasks or () if child.pod_name}
-    ours = [task for task in every or () if not HELPERS.match(task.display_name or "") and task.display_name not in workflows]
-    return sorted(ours, key=lambda task: moment(task.start_time) or datetime.datetime.max.replace(tzinfo=datetime.UTC))
-
-
-def moment(time: datetime.datetime | None) -> datetime.datetime | None:
-    """A time of the API; it writes the year 1970 for what has not happened yet, and that or 1 where Go's zero time slips in."""
-    return time if time is not None and time.year > 1970 else None
-
-
-def reason(task: Any) -> str:
-    """What the API says went wrong with a task or a run; often nothing."""
-    said = [task.error, *(status.error for status in reversed(task.state_history or ()))]
-    return next((" ".join(error.message.split()) for error in said if error and error.message), "")
-
-
-def failure(run: api.V2beta1Run, server: Server) -> str:
-    """One sentence: what failed, why as far as the API says it, and where to look."""
-    failed = [task for task in tasks(run) if task.state == "FAILED"]
-    named_tasks = ", ".join(f"task {task.display_name} ({reason(task) or 'no reason given'})" for task in failed)
-    what = named_tasks or reason(run) or "no task is marked as failed"
-    look = f"python -m pipelines logs {run.run_id}" + (f" {failed[0].display_name}" if failed else "")
-    return f"run {run.run_id} {_word(run.state)}: {what}; see `{look}` or {server.page(f'runs/details/{run.run_id}')}"
-
-
-def _word(state: str | None) -> str:
-    return (state or "unknown").lower()
-
-
 def _mark(digest: str) -> str:
     return f"(content sha256:{digest})"
+
+
+def refuse_what_cannot_run(settings: ProjectSettings, cluster: Cluster) -> None:
+    """Raises PipelineError for what is known to fail, or to arrive as something else, before anything is sent."""
+    refuse_what_a_cluster_cannot_see(settings, cluster)
+    refuse_what_the_backend_expands(settings.model_dump(mode="json"), cluster)
 
 
 def refuse_what_a_cluster_cannot_see(settings: ProjectSettings, cluster: Cluster) -> None:
@@ -319,3 +325,29 @@ def refuse_what_a_cluster_cannot_see(settings: ProjectSettings, cluster: Cluster
     if here:
         key, (value, remedy) = next(iter(here.items()))
         raise PipelineError(f"{key} {value!r} is on this machine, where no node of the cluster can read it; {remedy}")
+
+
+def refuse_what_the_backend_expands(settings: dict[str, Any], cluster: Cluster) -> None:
+    """Raises PipelineError for a value that would arrive as another: Kubeflow fills in [[Index]] and the like, Argo {{...}}."""
+    tried = {f"--sweep, trial {number}": dict(trial) for number, trial in enumerate(cluster.trials, start=1)}
+    addresses = {f"{section}.path": address for section, address in cluster.imports.items()}
+    for key, text in _texts({**settings, **tried, **addresses}):
+        if found := EXPANDED.search(text):
+            raise PipelineError(
+                f"{key}: {found[0]!r} would not arrive as it stands, since Kubeflow takes [[...]] and {{{{...}}}} in a value for "
+                "something to fill in; write it without doubled brackets"
+            )
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in nested values, the keys of mappings too, each with its dotted key."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            inner = f"{key}.{name}" if key else str(name)
+            yield inner, str(name)
+            yield from _texts(one, inner)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one, key)
+    elif isinstance(value, str):
+        yield key, value

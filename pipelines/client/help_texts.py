@@ -42,9 +42,9 @@ examples:
 
 UPLOAD = """\
 Keeps the pipeline of your cluster there as a version, from which the UI starts runs (Pipelines, atelier, Create run) with the
-form that cluster.yaml asks for. The first time it creates the pipeline. A version is what its YAML is: when the cluster has that very
-text, nothing is sent and its name is told. The default name is the git commit (with + after it when files differ from it) and
-the first eight digits of the YAML's SHA-256; both are the version's tags too.
+form that cluster.yaml asks for. The first time it creates the pipeline. A version is what its YAML is: when the cluster has
+that very text, nothing is sent and its name is told. The default name is the git commit (with + after it when files differ from
+it) and the first eight digits of the YAML's SHA-256; both are the version's tags too.
 
 example:
   python -m pipelines upload --host http://localhost:8080 --image registry.example/atelier@sha256:... --name 2026-12
@@ -65,16 +65,22 @@ examples:
   python -m pipelines schedule pause SCHEDULE
 """
 
+DELETE = """\
+Removes a schedule. Kubernetes removes the workflows that it owns, so a schedule of which a run has not ended is kept: `pause` it
+and let the run end, or stop the run and delete the schedule with --force.
+"""
+
 STATUS = """\
 Without RUN: the last runs of the experiment. With RUN, its id or its address in the UI: its tasks with state, start and duration,
-and what the API says went wrong, which is often nothing; `logs RUN TASK` then has more.
+and what the API says went wrong, which is often nothing; `logs RUN TASK` then has more. Where MLFLOW_TRACKING_URI names MLflow:
+how a run that is over ended, of which MLflow's run is closed where the pipeline's last task could not.
 """
 
 LOGS = """\
 What the pods of a task wrote, or of every task of a run. The API of Kubeflow has no logs, so they come from the server of its UI,
-which reads them from the pods or, where the cluster archives them, from the object store: --host must be the UI's address. A pod
-that Kubernetes has removed has none without such an archive, a step taken from the cache never had one, and what is shown is what
-was written until now: `kubectl logs -f` follows.
+which reads them from the pods and, an hour after the run, from the object store: --host must be the UI's address. Where neither
+has it, the task's output `executor-logs` in the UI does. A step taken from the cache never had one, and what is shown is what was
+written until now: `kubectl logs -f` follows.
 """
 
 WAIT = """\
@@ -87,5 +93,6 @@ exit codes: 0 the run succeeded; 1 it failed or was stopped, and stderr says whi
 
 TERMINATE = """\
 Asks the cluster to stop a run. What its tasks have finished stays, and so does what a training has saved where cluster.states
-or --state-claim keeps it: the same settings submitted again go on from there.
+or --state-claim keeps it: the same settings submitted again go on from there. Kubeflow calls such a run failed, these verbs call
+it terminated, and MLflow killed: by the pipeline's last task, or by `status` or `wait` where that one did not run.
 """

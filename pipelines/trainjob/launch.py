@@ -51,7 +51,7 @@ def run(
     base: Path | None = None,
     timeout: float = LONGEST_SECONDS,
 ) -> GeneratorInfo:
-    """Trains (`step` "train" or "finetune") on the packed images of `data`, a folder a set, and writes the folder `output`.
+    """Trains (`step` "train" or "finetune") on the packed images in `data`, a folder a set, and writes the folder `output`.
 
     `settings` are the component's parameters of params.yaml. `base` is the checkpoint that finetune.init_from "base" means.
     `timeout` in seconds. Raises TrainJobError, TrainJobLost, StorageError.

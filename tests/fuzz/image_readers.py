@@ -152,10 +152,10 @@ class Idx(Target):
     names = ("-idx", "IDX")
 
     def build(self) -> list[Files]:
-        grey, labels = idx(images()[..., 0]), idx(np.arange(COUNT, dtype=np.uint8))
+        gray, labels = idx(images()[..., 0]), idx(np.arange(COUNT, dtype=np.uint8))
         return [
-            {"train-images-idx3-ubyte": grey, "train-labels-idx1-ubyte": labels},
-            {"train-images-idx3-ubyte.gz": gzip.compress(grey), "train-labels-idx1-ubyte.gz": gzip.compress(labels)},
+            {"train-images-idx3-ubyte": gray, "train-labels-idx1-ubyte": labels},
+            {"train-images-idx3-ubyte.gz": gzip.compress(gray), "train-labels-idx1-ubyte.gz": gzip.compress(labels)},
             {"train-images-idx4-ubyte": idx(images()), "train-labels-idx1-ubyte": labels},
         ]
 

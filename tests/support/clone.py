@@ -15,7 +15,7 @@ from tests.support.small import ROOT, write_images, write_params
 
 NAME = "-it's mine & yours (no. 1 [a] $x)"  # ASCII alone: DVC's queue writes its folder's name as such
 STAGES = (
-    "prepare_base", "train", "evaluate_base", "prepare_target", "finetune", "evaluate_finetuned", "register_base",
+    "prepare@base", "train", "evaluate_base", "prepare@target", "finetune", "evaluate_finetuned", "register_base",
     "register_finetuned",
 )  # fmt: skip
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipelines import form, runners
+from pipelines import runners
+from pipelines.check import PROJECT
 from pipelines.cluster import Cluster
-from pipelines.project import SECTIONS
+from pipelines.project import load
+from tests.support.small import ROOT
 
 Source = tuple[str, str]
 """("parameter", its name), ("constant", its value), ("item", of which loop), or (the task that makes it, its output)."""
@@ -40,46 +46,76 @@ class Read:
 
 def outline(tasks: dict[str, Read]) -> str:
     """The graph as text, for people to read in a review: what each task runs, is given, makes and waits for."""
-    keys = {leaf.name: leaf.key for leaf in form.leaves().values()}
     lines: list[str] = []
     for name, task in sorted(tasks.items()):
         retries = task.entry.get("retryPolicy", {}).get("maxRetryCount", 0)
-        words = [task.container["command"][5], task.container["command"][-1].removeprefix("--section=")]
+        words = [
+            word for word in task.container["command"][5:] if (":" in word and " " not in word) or word.startswith("--section=")
+        ]
+        words = [task.container["command"][4], *(word.removeprefix("--section=") for word in words)]
         image = "data image" if "data" in task.container["image"] else "train image"
         cached = "may be reused" if task.cached else "runs anew"
         lines.append(f"{name}: {' '.join(filter(None, words))}; {image}, {retries} retries, {cached}")
         declared = task.component.get("inputDefinitions", {}).get("parameters", {})
-        read = {keys[one] for one in declared if one in keys}
-        lines += [f"  reads {', '.join(_sections(read))}"] if read else []
-        lines += [f"  {one} = {'.'.join(map(str, task.parameters.get(one, ('told',))))}" for one in declared if one not in keys]
+        asked = [one for one in declared if task.parameters.get(one) == ("parameter", one)]
+        read = [one for one in declared if task.parameters.get(one) == ("check", one)]
+        values = [one for one in declared if one not in (*asked, *read, PROJECT)]
+        lines += [f"  asks for {', '.join(asked)}"] if asked else []
+        lines += [f"  knows the values of {', '.join(task.parameters[PROJECT][1])}"] if PROJECT in declared else []
+        lines += [f"  reads {', '.join(one.removeprefix('settings_') for one in read)}"] if read else []
+        lines += [f"  {one} = {'.'.join(map(str, task.parameters.get(one, ('told',))))}" for one in values]
         lines += [f"  {argument} <- {'.'.join(source)}" for argument, source in task.artifacts.items()]
         outputs = task.component.get("outputDefinitions", {})
         lines += [f"  makes {', '.join(sorted(outputs['artifacts']))}"] if "artifacts" in outputs else []
+        given = sorted(one.removeprefix("settings_") for one in outputs.get("parameters", {}))
+        lines += [f"  gives {', '.join(given)}"] if given else []
         lines += [f"  if {' and '.join(task.conditions)}"] if task.conditions else []
         lines += [f"  for each of {loop}" for loop in task.loops]
-        after = [
-            one for one in task.entry.get("dependentTasks", []) if one.replace("-", "_") not in dict(task.artifacts.values())
-        ]
+        known = {source for source, _ in (*task.artifacts.values(), *(task.parameters[one] for one in read))}
+        after = [one for one in task.entry.get("dependentTasks", []) if one.replace("-", "_") not in known]
         lines += [f"  after {', '.join(sorted(after))}"] if after else []
     return "".join(f"{line}\n" for line in lines)
 
 
-def _sections(keys: set[str]) -> list[str]:
-    """Sections that are read whole by name, keys of others."""
-    found = []
-    for section in SECTIONS:
-        read = {key for key in keys if key.startswith(f"{section}.")}
-        found += [section] if read == {f"{section}.{key}" for key in form.keys(section)} else sorted(read)
-    return found
+ONE_PRODUCT = """\
+stages:
+  pack:
+    cmd: python -m components.prepare --section data.base --output packed
+  learn:
+    cmd: python -m components.train --data packed --output model
+  measure:
+    cmd: python -m components.evaluate --checkpoint model --data packed --output about
+  keep:
+    cmd: python -m components.register --product base --checkpoint model --evaluation about --data packed --output kept
+"""
+
+
+def project_folder(folder: Path, stages: str = ONE_PRODUCT, finetuned: bool = True) -> Path:
+    """A folder with the settings of the repository's project, and other stages; unless it is `finetuned`, of one set and product."""
+    yaml = YAML()
+    params, placed = (yaml.load((ROOT / name).read_text(encoding="utf-8")) for name in ("params.yaml", "cluster.yaml"))
+    if not finetuned:
+        del params["finetune"], params["data"]["target"], params["products"]["finetuned"]
+        placed["form"] = [key for key in placed["form"] if not re.search("finetune|target", key)]
+    yaml.dump(params, folder / "params.yaml")
+    yaml.dump(placed, folder / "cluster.yaml")
+    (folder / "dvc.yaml").write_text(stages, encoding="utf-8")
+    return folder
 
 
 def documents(text: str) -> list[Any]:
     return list(YAML(typ="safe", pure=True).load_all(text))
 
 
-def compiled(cluster: Cluster) -> dict[str, Read]:
-    """The tasks that a cluster's pipeline has."""
-    return read(runners.compiled(cluster))
+def compiled_text(cluster: Cluster, folder: Path = ROOT, overrides: Sequence[str] = ()) -> str:
+    """The pipeline of the project in a folder, for a cluster."""
+    with contextlib.chdir(folder):
+        return runners.compiled(cluster, load(overrides=[*overrides]))
+
+
+def compiled(cluster: Cluster, folder: Path = ROOT, overrides: Sequence[str] = ()) -> dict[str, Read]:
+    """The tasks of the pipeline of the project in a folder, for a cluster."""
+    return read(compiled_text(cluster, folder, overrides))
 
 
 def read(text: str) -> dict[str, Read]:

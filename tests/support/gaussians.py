@@ -23,7 +23,7 @@ from atelier.training.trainer import Trainer
 from tests.support.driver import tiny
 from tests.support.gaussians_task import LATENT, Gaussians
 
-CENTRE, SPREAD = 127.5, 2.0  # in steps of 8 bits, as which points are kept like pixels
+CENTER, SPREAD = 127.5, 2.0  # in steps of 8 bits, as which points are kept like pixels
 MODES: dict[str, list[tuple[float, float]]] = {
     "ring": [(90 * math.cos(n * math.pi / 4), 90 * math.sin(n * math.pi / 4)) for n in range(8)],
     "grid": [(45 * x, 45 * y) for x in range(-2, 3) for y in range(-2, 3)],
@@ -38,8 +38,8 @@ class Points:
 
     def __init__(self, kind: str) -> None:
         random = np.random.default_rng(0)
-        centres = np.array(MODES[kind])[random.integers(0, len(MODES[kind]), 8000)]
-        moved = CENTRE + centres + random.normal(0, SPREAD, centres.shape)
+        centers = np.array(MODES[kind])[random.integers(0, len(MODES[kind]), 8000)]
+        moved = CENTER + centers + random.normal(0, SPREAD, centers.shape)
         self.points = moved.round().clip(0, 255).astype(np.uint8)[:, :, None, None]
         self.labels = np.zeros(len(self.points), np.int64)
         self.content_hash, self.manifest = kind, SimpleNamespace(source={"kind": kind})
@@ -73,6 +73,6 @@ def covered(generator: nn.Module, kind: str) -> int:
     torch.manual_seed(1)
     with torch.no_grad():
         points: Tensor = generator(torch.randn(1000, LATENT)).flatten(1)
-    centres = torch.tensor(MODES[kind]) / CENTRE
-    near = torch.cdist(points, centres.float()) < 4 * SPREAD / CENTRE
+    centers = torch.tensor(MODES[kind]) / CENTER
+    near = torch.cdist(points, centers.float()) < 4 * SPREAD / CENTER
     return int((near.sum(dim=0) > 5).sum())

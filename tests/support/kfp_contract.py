@@ -127,6 +127,18 @@ def equal_to(encoded: str) -> str | None:
     return predicate["string_value"]
 
 
+def one_of(encoded: str, key: str) -> list[str]:
+    """The values of `key` that a filter asks for; none for an empty one."""
+    if not encoded:
+        return []
+    value = json.loads(unquote_plus(encoded))
+    check(value, "V2beta1Filter", "filter")
+    (predicate,) = value["predicates"]
+    _require((predicate["operation"], predicate["key"]) == ("IN", key), "filter", "what this server knows", value)
+    values: list[str] = predicate["string_values"]["values"]
+    return values
+
+
 def model(value: dict[str, Any], kind: str) -> Any:
     """The model of a JSON value that was checked; nothing is lost on the way there and back."""
     client = api.ApiClient()

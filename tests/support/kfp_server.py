@@ -26,8 +26,10 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 from ruamel.yaml import YAML
 
-from tests.support.kfp_contract import Operation, Violation, check, check_query, equal_to, model, operations
+from tests.support.kfp_contract import Operation, Violation, check, check_query, equal_to, model, one_of, operations
+from tests.support.kfp_recorded import recorded
 
+ARTIFACTS = "/artifacts/minio/"
 NEVER = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)  # what KFP says of a time that has not come
 UPLOAD_LIMIT = 32 * 1024 * 1024
 
@@ -67,6 +69,9 @@ class KfpServer:
     runs: dict[str, Any] = field(default_factory=dict)
     schedules: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)  # by the name of a pod
+    archive: dict[str, str] = field(default_factory=dict)  # by the address of an object, from its bucket on
+    recorded: dict[str, Answer] = field(default_factory=dict)  # by "METHOD path"
+    lost: set[str] = field(default_factory=set)  # ids of runs whose workflow is gone
     instead: list[Answer] = field(default_factory=list)  # for the next requests, one each
     busy_for: str | None = None  # a method that gets 503
     silent: threading.Event = field(default_factory=threading.Event)  # takes requests and answers nothing
@@ -89,6 +94,10 @@ class KfpServer:
         query = parse_qs(url.query, strict_parsing=bool(url.query))
         if (method, url.path) == ("GET", "/k8s/pod/logs"):
             return self._pod_log(query)
+        if method == "GET" and url.path.startswith(ARTIFACTS):
+            return self._artifact(url.path.removeprefix(ARTIFACTS), query)
+        if f"{method} {url.path}" in self.recorded:
+            return self.recorded[f"{method} {url.path}"]
         try:
             return self._call(method, url.path, query, headers, body)
         except Refused as refused:
@@ -96,6 +105,13 @@ class KfpServer:
         except (Violation, json_format.ParseError, ValueError, KeyError) as error:
             self.violations.append(f"{method} {url.path}: {type(error).__name__}: {error}")
             return Answer(400, json.dumps({"message": str(error)}))
+
+    def recall(self, name: str) -> str:
+        """Makes the server answer for a recorded run as the real one did, and returns the run's id."""
+        answer = recorded(name)
+        run_id: str = answer["body"]["run_id"]
+        self.recorded[f"GET /apis/v2beta1/runs/{run_id}"] = Answer(answer["status"], json.dumps(answer["body"]))
+        return run_id
 
     def _call(self, method: str, path: str, query: dict[str, list[str]], headers: Any, body: bytes) -> Answer:
         for operation in OPERATIONS:
@@ -180,14 +196,26 @@ class KfpServer:
             self.on_get_run.pop(0)(run)
         return run
 
-    def run_service_list_runs(self, experiment_id: str, page_size: str, sort_by: str, **_: Any) -> Any:
-        if sort_by != "created_at desc":
+    def run_service_list_runs(
+        self, experiment_id: str, page_size: str, sort_by: str = "", page_token: str = "", filter: str = "", **_: Any
+    ) -> Any:
+        if sort_by not in ("", "created_at desc"):
             raise Violation(f"sort_by {sort_by!r}")
-        found = [run for run in self.runs.values() if run.experiment_id == experiment_id][::-1][: int(page_size)]
-        return api.V2beta1ListRunsResponse(runs=found or None, total_size=len(found))
+        states = one_of(filter, "state")
+        every = [run for run in self.runs.values() if run.experiment_id == experiment_id and (not states or run.state in states)]
+        every = every[::-1] if sort_by else every
+        start, size = int(page_token or 0), min(int(page_size), self.page_size)
+        following = str(start + size) if start + size < len(every) else None
+        return api.V2beta1ListRunsResponse(every[start : start + size] or None, len(every), following)
 
     def run_service_terminate_run(self, run_id: str) -> None:
-        _one(self.runs, run_id, "Run").state = "CANCELING"
+        """RunStore.TerminateRun changes what has not ended and was not asked before; then the workflow is told."""
+        run = _one(self.runs, run_id, "Run")
+        if run.state not in ("PAUSED", "PENDING", "RUNNING", None):
+            raise Refused(400, f"Failed to terminate a run {run_id}. Row not found", 3)
+        run.state = "CANCELING"
+        if run_id in self.lost:
+            raise Refused(500, 'Failed to terminate workflow: workflows.argoproj.io "atelier-x7k2f" not found', 13)
 
     def recurring_run_service_create_recurring_run(self, body: Any) -> Any:
         _one(self.experiments, body.experiment_id, "Experiment")
@@ -204,6 +232,9 @@ class KfpServer:
         found = [one for one in every if equal_to(filter) in (None, one.display_name)]
         return api.V2beta1ListRecurringRunsResponse(recurring_runs=found or None, total_size=len(found))
 
+    def recurring_run_service_get_recurring_run(self, recurring_run_id: str) -> Any:
+        return _one(self.schedules, recurring_run_id, "Recurring run")
+
     def recurring_run_service_disable_recurring_run(self, recurring_run_id: str) -> None:
         _one(self.schedules, recurring_run_id, "Recurring run").status = "DISABLED"
 
@@ -215,14 +246,24 @@ class KfpServer:
 
     def _pod_log(self, query: dict[str, list[str]]) -> Answer:
         """As the server of KFP's UI does it, which is no part of the API."""
-        if set(query) != {"podname", "runid", "podnamespace"}:
+        if set(query) != {"podname", "runid", "podnamespace", "createdat"}:
             self.violations.append(f"/k8s/pod/logs with {sorted(query)}")
         if query["podnamespace"] != [self.namespace]:
             return Answer(403, "Access denied to namespace", "text/html; charset=utf-8")  # express sends texts so
         pod = query["podname"][0]
         if pod not in self.logs:
-            return Answer(500, f'Could not get main container logs: Error: pods "{pod}" not found', "text/html; charset=utf-8")
+            return Answer(500, recorded("log-of-no-pod-with-createdat")["body"], "text/html; charset=utf-8")
         return Answer(200, self.logs[pod], "")
+
+    def _artifact(self, address: str, query: dict[str, list[str]]) -> Answer:
+        """An object of Kubeflow's own store, which the server of the UI hands out too."""
+        if query != {"namespace": [self.namespace]}:
+            self.violations.append(f"{ARTIFACTS} with {query}")
+        if address not in self.archive:
+            return Answer(
+                500, f"Failed to get object in bucket {address.partition('/')[0]}: no such key", "text/html; charset=utf-8"
+            )
+        return Answer(200, self.archive[address], "")
 
 
 def _check_job(body: Any) -> None:

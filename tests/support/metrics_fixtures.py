@@ -69,7 +69,7 @@ def held_out(digits: Path) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def pack_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., PackedDataset]:
-    """`pack_images({class: [uint8 [H,W,3], …]}, resolution=32)`: a packed dataset of them, colour, nothing held out."""
+    """`pack_images({class: [uint8 [H,W,3], …]}, resolution=32)`: a packed dataset of them, color, nothing held out."""
     values = settings.load(PARAMS).data["base"].model_dump()
 
     def make(images: dict[str, list[np.ndarray]], **changes: Any) -> PackedDataset:
@@ -87,14 +87,14 @@ def pack_images(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Packe
 
 @pytest.fixture(scope="session")
 def photographs(asset: Callable[[str], Path]) -> list[Image.Image]:
-    """40 grey medical images of 64 px, of all classes."""
+    """40 gray medical images of 64 px, of all classes."""
     with zipfile.ZipFile(asset("data/mednist-64-subset.zip")) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith((".jpeg", ".jpg")))[::300]
         return [Image.open(io.BytesIO(archive.read(name))).copy() for name in names]
 
 
 class Means(nn.Module):
-    """Mean of each of the 16 squares of an image, over its colours."""
+    """Mean of each of the 16 squares of an image, over its colors."""
 
     passes = 0
 

@@ -124,7 +124,7 @@ class Store:
 
 
 def _free_ports() -> int:
-    """A port below those that the system hands out, whose neighbours that the server takes as well are free."""
+    """A port below those that the system hands out, whose neighbors that the server takes as well are free."""
     for port in random.sample(range(12000, 18000, 7), 50):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for one in (port, *(port + 1000 + n + grpc for n in range(3) for grpc in (0, 10000)), port + 10000):

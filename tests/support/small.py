@@ -80,8 +80,8 @@ def write_params(path: Path, images: Path) -> None:
     """Writes the repository's params.yaml, made small, to a path. Comments and order stay."""
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    for section, name in (("data", "base"), ("target", "target")):
-        params[section] |= {"source": "folder", "path": str(images / name), "licence": "none"}
+    for name in ("base", "target"):
+        params["data"][name] |= {"source": "folder", "path": str(images / name), "licence": "none"}
     params["model"] |= {"architecture": "mlp", "latent_dim": 4}
     params["model"]["mlp"] = {"hidden": [8]}
     del params["model"]["dcgan"]

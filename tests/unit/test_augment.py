@@ -86,7 +86,7 @@ def test_first_and_second_derivatives(policy: str) -> None:
 
 @BOTH
 def test_gradient_flows_on_average(policy: str) -> None:
-    """No place of the image is out of D's reach: the mean gradient of the mean pixel is positive nearly everywhere."""
+    """No place of the image is out of reach: the mean gradient of the mean pixel is positive nearly everywhere."""
     images = smooth(512, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(augmented(policy, images, 0.5).sum(), images)
     assert (gradient.mean(dim=0) > 0.02).all()
@@ -112,8 +112,8 @@ def test_every_draw_is_used(policy: str) -> None:
                 POLICIES[policy].apply(images, short, 1.0)
 
 
-def test_diffaugment_colour_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alone, colour moves the mean by U(-0.5, 0.5) and multiplies the deviation by U(0.5, 1.5) (Zhao et al. 2020)."""
+def test_diffaugment_color_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, color moves the mean by U(-0.5, 0.5) and multiplies the deviation by U(0.5, 1.5) (Zhao et al. 2020)."""
     monkeypatch.setattr(augment, "_translated", lambda images, numbers: images)
     monkeypatch.setattr(augment, "_with_hole", lambda images, numbers: images)
     images = smooth(4000, 1, 8)
@@ -128,7 +128,7 @@ def test_diffaugment_colour_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_diffaugment_translation_is_a_shift_with_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_colour", lambda images, numbers: images)
+    monkeypatch.setattr(augment, "_color", lambda images, numbers: images)
     monkeypatch.setattr(augment, "_with_hole", lambda images, numbers: images)
     images = torch.rand(200, 1, 16, 16) + 1
     changed = augmented("diffaugment", images, 1.0)
@@ -148,7 +148,7 @@ def shift(image: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def test_diffaugment_cutout_is_a_square_of_half_the_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_colour", lambda images, numbers: images)
+    monkeypatch.setattr(augment, "_color", lambda images, numbers: images)
     monkeypatch.setattr(augment, "_translated", lambda images, numbers: images)
     holes = (augmented("diffaugment", torch.ones(300, 1, 16, 16), 1.0) == 0).squeeze(1)
     heights, widths = holes.any(dim=2).sum(dim=1), holes.any(dim=1).sum(dim=1)
@@ -184,34 +184,34 @@ def test_ada_translation_mirrors_the_border() -> None:
 
 
 def test_ada_scale_is_bilinear() -> None:
-    """Reading at half the distance from the centre: a ramp becomes half as steep about its middle."""
+    """Reading at half the distance from the center: a ramp becomes half as steep about its middle."""
     ramp = torch.linspace(-1, 1, 9).expand(1, 1, 9, 9)
     scaled = augment._warped(ramp, augment._scaling(torch.full((1, 2), 0.5)))
     np.testing.assert_allclose(scaled, ramp / 2, atol=1e-6)
 
 
-def colour_maps(count: int) -> Tensor:
+def color_maps(count: int) -> Tensor:
     draws = POLICIES["ada"].draw(count)
-    return augment._colour_map(iter(draws.uniform.unbind(1)), iter(draws.normal.unbind(1)), 1.0)
+    return augment._color_map(iter(draws.uniform.unbind(1)), iter(draws.normal.unbind(1)), 1.0)
 
 
-def test_ada_colour_of_grey_images() -> None:
-    """One channel: an affine map of the grey value; brightness N(0, 0.2) times contrast 2^N(0, 0.5), half of them negatives."""
-    maps = colour_maps(4000)
-    dark, light = (augment._recoloured(torch.full((4000, 1, 1, 1), v), maps).flatten() for v in (0.0, 1.0))
+def test_ada_color_of_gray_images() -> None:
+    """One channel: an affine map of the gray value; brightness N(0, 0.2) times contrast 2^N(0, 0.5), half of them negatives."""
+    maps = color_maps(4000)
+    dark, light = (augment._recolored(torch.full((4000, 1, 1, 1), v), maps).flatten() for v in (0.0, 1.0))
     slope = light - dark
     assert (slope < 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
     assert slope.abs().log2().std().item() == pytest.approx(0.5, rel=0.05)
     assert (dark / slope).std().item() == pytest.approx(0.2, rel=0.05)
 
 
-def test_ada_hue_and_saturation_keep_the_grey_part() -> None:
-    """Hue by 120 degrees exchanges the channels in turn; both leave grey pixels alone."""
+def test_ada_hue_and_saturation_keep_the_gray_part() -> None:
+    """Hue by 120 degrees exchanges the channels in turn; both leave gray pixels alone."""
     third = augment._hue(torch.tensor([2 * math.pi / 3]))[0]
     np.testing.assert_allclose(third[:3, :3] @ torch.tensor([1.0, 2.0, 3.0]), [3.0, 1.0, 2.0], atol=1e-6)
     np.testing.assert_allclose(third[:3, :3] @ torch.ones(3), torch.ones(3), atol=1e-6)
-    grey = smooth(64, 1).expand(-1, 3, -1, -1)
-    changed = augment._recoloured(grey, colour_maps(64))
+    gray = smooth(64, 1).expand(-1, 3, -1, -1)
+    changed = augment._recolored(gray, color_maps(64))
     assert (changed.amax(dim=1) - changed.amin(dim=1)).max() < 1e-4
 
 

@@ -22,7 +22,7 @@ from tests.support.small_models import CLASSES, LATENT, make_checkpoint
 
 @pytest.mark.parametrize("family", ["mlp", "dcgan"])
 def test_onnx_paints_what_pytorch_paints(tmp_path: Path, family: str) -> None:
-    """The other families, sizes and colours: tests/integration."""
+    """The other families, sizes and colors: tests/integration."""
     check_export(tmp_path, family, True, 28, 1)
 
 

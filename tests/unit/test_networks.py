@@ -1,4 +1,4 @@
-"""The families: shapes, conditioning, second derivatives, initialisation; resampling against an independent convolution."""
+"""The families: shapes, conditioning, second derivatives, initialization; resampling against an independent convolution."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_penalty_reaches_the_weights(family: str, bfloat16: bool, layout: torch.
     _, discriminator = networks(family, True, 28, 1)
     wake(discriminator)
     discriminator.eval()  # the power iteration of spectral norm would move between two passes
-    weight = next(p for p in discriminator.stages()[0].parameters() if p.ndim > 1)
+    weight = next(p for p in discriminator.freezable_stages()[0].parameters() if p.ndim > 1)
     images, label = torch.randn(8, 1, 28, 28), torch.arange(8) % 5
 
     def penalty(network: Discriminator, images: Tensor) -> Tensor:
@@ -111,12 +111,12 @@ def test_the_label_changes_the_picture_and_the_verdict(family: str) -> None:
     images = torch.cat([torch.full((16, 1, 28, 28), -0.8), torch.full((16, 1, 28, 28), 0.8)])
     images = images + torch.randn_like(images) * 0.1
     label = torch.cat([zeros, ones])
-    optimiser = torch.optim.Adam(discriminator.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 3e-3)
     for _ in range(12):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         right, wrong = discriminator(images, label).overall, discriminator(images, 1 - label).overall
         OBJECTIVES["nonsaturating"].discriminator(right, wrong).backward()
-        optimiser.step()
+        optimizer.step()
     assert (discriminator(images, label).overall > discriminator(images, 1 - label).overall).all()
 
 
@@ -201,7 +201,7 @@ def count(network: torch.nn.Module) -> int:
 
 def test_batch_norm_is_in_every_dcgan_stage_but_the_first() -> None:
     _, discriminator = zoo.build(model("dcgan", batch_norm=True), ImageShape(64, 3, 5))
-    normed = [any(isinstance(m, torch.nn.BatchNorm2d) for m in stage.modules()) for stage in discriminator.stages()]
+    normed = [any(isinstance(m, torch.nn.BatchNorm2d) for m in stage.modules()) for stage in discriminator.freezable_stages()]
     assert normed == [False, True, True, True]
 
 
@@ -209,9 +209,9 @@ def test_batch_norm_is_in_every_dcgan_stage_but_the_first() -> None:
 def test_stages_run_from_the_image_up(family: str) -> None:
     """Freezing them all leaves the head alone; the first takes the image's channels."""
     _, discriminator = networks(family, True, 32, 3)
-    first = next(m for m in discriminator.stages()[0].modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear))
+    first = next(m for m in discriminator.freezable_stages()[0].modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear))
     assert first.weight.shape[1] in (3, 3 * 32 * 32)
-    for stage in discriminator.stages():
+    for stage in discriminator.freezable_stages():
         stage.requires_grad_(False)
     left = {name for name, p in discriminator.named_parameters() if p.requires_grad}
     assert left and all(set(name.split(".")) & {"head", "basis", "embedding"} for name in left)
@@ -247,7 +247,7 @@ def test_resampling_is_a_transposed_pair() -> None:
 
 
 def test_resampling_has_no_direction() -> None:
-    """A filter that is not centred would shift the image by half a pixel a stage."""
+    """A filter that is not centered would shift the image by half a pixel a stage."""
     x = torch.randn(1, 2, 6, 6, dtype=torch.float64)
     for change in (upsample, downsample):
         torch.testing.assert_close(change(x).flip(3), change(x.flip(3)))

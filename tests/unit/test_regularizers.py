@@ -57,7 +57,7 @@ class UpdateLoss:
         return self.task.discriminator(images, self.batch["label"]).overall
 
     def slope(self, images: Tensor) -> Tensor:
-        """Norm of D's gradient at each image."""
+        """Norm of the discriminator's gradient at each image."""
         images = images.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(self.discriminate(images).sum(), images)
         return gradient.flatten(1).norm(dim=1)
@@ -111,7 +111,7 @@ def test_path_lengths_are_compared_with_their_running_mean() -> None:
     assert update.task.memory["path_length"] == pytest.approx(0.99 * 3 + 0.01 * lengths.mean().item(), rel=1e-5)
 
 
-def test_orthogonal_regularisation() -> None:
+def test_orthogonal_regularization() -> None:
     update = UpdateLoss("generator", "train.regularizers.orthogonal=0.01")
     assert update.added == pytest.approx(0.01 * penalties.orthogonal(update.task.generator).item(), rel=1e-3)
 
@@ -125,7 +125,7 @@ def test_perceptual_loss_compares_with_the_real_images_of_the_batch() -> None:
 
 
 def test_auxiliary_classifier() -> None:
-    """D names real and generated images, G is named by D. Three times the weight adds twice the errors."""
+    """Real and generated images are named in the discriminator's loss. Three times the weight adds twice the errors."""
     common = ["model.conditioning=auxiliary", "train.regularizers.classification=1.0", "finetune.regularizers.classification=1.0"]
     for role in ("discriminator", "generator"):
         update = UpdateLoss(role, *common, "train.regularizers.classification=3.0")
@@ -158,7 +158,7 @@ def test_losses_are_summed_in_the_order_of_the_classes() -> None:
 
 
 def test_terms_that_are_off_draw_nothing() -> None:
-    """Else a seed would give other bytes in every version that adds a regulariser."""
+    """Else a seed would give other bytes in every version that adds a regularizer."""
     task = generation()
     torch.manual_seed(3)
     off = task.draw(UPDATES["discriminator"], N)

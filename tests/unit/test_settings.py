@@ -141,7 +141,7 @@ def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
         settings.load(PARAMS, ["model.mlp=3"])
 
 
-def test_a_colour_in_an_override_is_no_comment() -> None:
+def test_a_color_in_an_override_is_no_comment() -> None:
     assert settings.load(PARAMS, ["data.base.background=#ffffff"]).data["base"].background == "#ffffff"
 
 

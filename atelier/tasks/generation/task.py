@@ -67,8 +67,8 @@ class Generation(AdversarialTask):
         self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
-        self.normalized = model.family.normalised
-        if self.frozen > (stages := len(self.discriminator.stages())):
+        self.normalized = model.family.normalized
+        if self.frozen > (stages := len(self.discriminator.freezable_stages())):
             raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
         self.networks: dict[str, Network] = {"discriminator": self.discriminator, "generator": self.generator}
         for part in (*self.generator.modules(), *self.discriminator.modules()):
@@ -92,7 +92,7 @@ class Generation(AdversarialTask):
     def activate(self, update: Update) -> None:
         """Frozen stages of the discriminator never take gradients (FreezeD, Mo et al. 2020, section 3)."""
         super().activate(update)
-        for stage in self.discriminator.stages()[: self.frozen]:
+        for stage in self.discriminator.freezable_stages()[: self.frozen]:
             stage.requires_grad_(False)
 
     def draw(self, update: Update, count: int) -> GenerationDraws:

@@ -17,7 +17,7 @@ from atelier.metrics.frechet import Moments, frechet_distance
 
 
 def test_the_distance_equals_that_of_torch_fidelity(peer: Any, partial_inception: Path, photographs: list[Image.Image]) -> None:
-    """The published file as far as it is at hand, on two times 20 grey photographs."""
+    """The published file as far as it is at hand, on two times 20 gray photographs."""
     ours = load_extractor("inception", str(partial_inception), (64, 64), layer="768")
     features = ours.features(np.stack([np.asarray(image.convert("L"))[None] for image in photographs]))
     expected = peer("768", torch.load(partial_inception, weights_only=True)).of(photographs).numpy()

@@ -42,7 +42,7 @@ State = dict[str, torch.Tensor]
 
 @pytest.fixture(scope="module")
 def files(asset: Callable[[str], Path]) -> dict[str, list[bytes]]:
-    """COUNT image files by the name of their set: grey JPEGs and RGBA PNGs of 64 px, palette PNGs of 48 x 64, grey ones of 28."""
+    """COUNT image files by the name of their set: gray JPEGs and RGBA PNGs of 64 px, palette PNGs of 48 x 64, gray ones of 28."""
     emoji = [_png(_open(content).convert("RGB").crop((8, 0, 56, 64)).quantize(64)) for content in _in_zip(asset, "emoji", "food")]
     digits = mnist_data()[0][:: 5000 // COUNT][:COUNT].reshape(-1, 28, 28).astype(np.uint8)
     return {

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,11 +22,32 @@ from atelier import command_line
 from pipelines import form
 from pipelines.client import calls, connection, pods
 from pipelines.project import load
-from tests.support.kfp_fixtures import IMAGE, PIPELINE, STATES, TEXTS, TOKEN, Run, happens, kfp_server, run_verb, started_run
+from tests.support.kfp_fixtures import (
+    IMAGE,
+    PIPELINE,
+    STATES,
+    TEXTS,
+    TOKEN,
+    WORKFLOW,
+    Run,
+    happens,
+    kfp_server,
+    run_verb,
+    started_run,
+    wrapped,
+)
 from tests.support.kfp_server import Answer, KfpServer
 from tests.support.small import ROOT
 
 __all__ = ["kfp_server", "run_verb", "started_run"]
+
+FORMS = pytest.mark.parametrize("form_of", [dict, wrapped], ids=["plain", "wrapped"])
+FormOf = Callable[[dict[str, str]], dict[str, str]]
+
+
+def id_of(path: str) -> str:
+    """Argo's number for a node of the workflow."""
+    return str(pods._hash(f"{WORKFLOW}{path}"))
 
 
 def test_submit_starts_a_run(kfp: KfpServer, run: Run, tmp_path: Path) -> None:
@@ -125,7 +147,8 @@ def test_schedules(kfp: KfpServer, run: Run) -> None:
     periodic = list(kfp.schedules.values())[1]
     assert periodic.trigger.periodic_schedule.interval_second == "43200" and periodic.display_name == "atelier every 12:00:00"
 
-    assert run("schedule", "pause", entry.recurring_run_id).code == 0
+    paused = run("schedule", "pause", entry.recurring_run_id)
+    assert paused.code == 0 and "what runs goes on" in paused.out
     listed = run("schedule", "list").out
     assert entry.status == "DISABLED" and "disabled" in listed and "enabled" in listed and entry.recurring_run_id in listed
     assert run("schedule", "resume", f"{kfp.host}/#/recurringrun/details/{entry.recurring_run_id}").code == 0
@@ -134,6 +157,41 @@ def test_schedules(kfp: KfpServer, run: Run) -> None:
     assert list(kfp.schedules) == [periodic.recurring_run_id]
     gone = run("schedule", "pause", entry.recurring_run_id)
     assert gone.code == 1 and "not found" in gone.err and "schedule list" in gone.err
+
+
+def of_schedule(kfp: KfpServer, schedule: Any, state: str) -> Any:
+    """A run that a schedule started."""
+    made = kfp.run_service_create_run(
+        api.V2beta1Run(
+            display_name="daily 7",
+            experiment_id=schedule.experiment_id,
+            pipeline_spec=schedule.pipeline_spec,
+            runtime_config=schedule.runtime_config,
+        )
+    )
+    made.recurring_run_id, made.state = schedule.recurring_run_id, state
+    return made
+
+
+def test_a_schedule_of_which_a_run_goes_on_is_not_deleted(kfp: KfpServer, run: Run) -> None:
+    for name in ("daily", "weekly"):
+        assert run("schedule", "create", *PIPELINE, "--every", "1d", "--name", name).code == 0
+    daily, weekly = kfp.schedules.values()
+    of_schedule(kfp, daily, "SUCCEEDED")
+    going, other = of_schedule(kfp, daily, "RUNNING"), of_schedule(kfp, weekly, "RUNNING")
+    kfp.page_size = 1  # it is on the second page of those that go on
+    refused = run("schedule", "delete", daily.recurring_run_id)
+    assert refused.code == 1 and len(kfp.schedules) == 2 and going.state == "RUNNING"
+    assert f"not deleted, since runs of it have not ended: {going.run_id} (running)." in refused.err
+    assert f"schedule pause {daily.recurring_run_id}" in refused.err and "--force" in refused.err
+
+    stuck = run("schedule", "delete", daily.recurring_run_id, "--force")
+    assert stuck.code == 1 and f"paused and not deleted: {going.run_id} goes on" in stuck.err
+    assert (daily.status, going.state, len(kfp.schedules)) == ("DISABLED", "CANCELING", 2)
+    kfp.on_get_run = [lambda _: None, lambda _: None, lambda run: setattr(run, "state", "FAILED")]
+    done = run("schedule", "delete", daily.recurring_run_id, "--force")
+    assert done.code == 0 and f"stopped: {going.run_id}" in done.out and list(kfp.schedules) == [weekly.recurring_run_id]
+    assert other.state == "RUNNING"
 
 
 @pytest.mark.parametrize(
@@ -157,8 +215,9 @@ def test_a_schedule_that_ends_before_it_starts_is_refused(kfp: KfpServer, run: R
     assert done.code == 1 and "--end is not after --start" in done.err and kfp.requests == []
 
 
-def test_status(kfp: KfpServer, run: Run, started: Any) -> None:
-    happens(started, "RUNNING", STATES)
+@FORMS
+def test_status(kfp: KfpServer, run: Run, started: Any, form_of: FormOf) -> None:
+    happens(started, "RUNNING", form_of(STATES))
     assert run("submit", *PIPELINE, "--name", "the newest").code == 0
     listed = run("status").out
     assert listed.index("the newest") < listed.index("the run") and started.run_id in listed and "running" in listed
@@ -184,29 +243,37 @@ def test_status_without_anything(kfp: KfpServer, run: Run) -> None:
 
 
 def test_argos_ids() -> None:
-    assert pods._id("resubmit-hl9ft.A") == "resubmit-hl9ft-3929423573"  # from a workflow that Argo ran
+    assert pods._hash("resubmit-hl9ft.A") == 3929423573  # from a workflow that Argo ran
 
 
-def test_logs_come_from_the_pods_of_all_attempts(kfp: KfpServer, run: Run, started: Any) -> None:
-    happens(started, "RUNNING", STATES)
-    numbers = {path: pods._id(f"atelier-x7k2f.{path}").rpartition("-")[2] for path in STATES}
-    train = "root.exit-handler-1.train.executor"
+@pytest.mark.parametrize(
+    ("form_of", "check", "train"),
+    [
+        (dict, ".root.exit-handler-1.check.executor", ".root.exit-handler-1.train.executor"),
+        (wrapped, "(0).root(0).exit-handler-1(0).check(0).executor(0)", "(0).root(0).exit-handler-1(0).train(0).executor"),
+    ],
+    ids=["plain", "wrapped"],
+)
+def test_logs_come_from_the_pods_of_all_attempts(
+    kfp: KfpServer, run: Run, started: Any, form_of: FormOf, check: str, train: str
+) -> None:
+    happens(started, "RUNNING", form_of(STATES))
     kfp.logs = {
-        f"atelier-x7k2f-system-container-impl-{numbers['root.exit-handler-1.check.executor']}": "all is well\n",
-        f"atelier-x7k2f-retry-system-container-impl-{numbers[train + '(1)']}": "{}",
-        f"atelier-x7k2f-retry-system-container-impl-{numbers[train + '(0)']}": "<lost> its node",
+        f"{WORKFLOW}-system-container-impl-{id_of(check)}": "all is well\n",
+        f"{WORKFLOW}-retry-system-container-impl-{id_of(f'{train}(1)')}": "{}",
+        f"{WORKFLOW}-retry-system-container-impl-{id_of(f'{train}(0)')}": "<lost> its node",
     }
     assert run("logs", started.run_id, "train").out == "<lost> its node\n{}\n"
     every = run("logs", started.run_id)
     assert every.code == 0
     assert "==> check (succeeded)\nall is well\n==> train (running)\n<lost> its node\n" in every.out
-    assert "no log of task register (it had no pod" in every.out
+    assert "no log of task register (it had no pod" in every.out and "executor-logs" in every.out
 
     unknown = run("logs", started.run_id, "trian")
     assert unknown.code == 1 and "no task 'trian'; its tasks: check, train, register" in unknown.err
     kfp.logs.clear()
     gone = run("logs", started.run_id, "check")
-    assert gone.code == 1 and "not found" in gone.err
+    assert gone.code == 1 and "The specified key does not exist" in gone.err and "executor-logs" in gone.err
     assert f"kubectl logs -n kubeflow -l pipeline/runid={started.run_id} -c main" in gone.err
 
 
@@ -217,8 +284,9 @@ def test_a_server_that_names_the_pod_is_believed(kfp: KfpServer, run: Run, start
     assert run("logs", started.run_id, "check").out == "all is well\n"
 
 
-def test_wait_tells_each_new_state_once(kfp: KfpServer, run: Run, started: Any) -> None:
-    first, last = {**STATES}, dict.fromkeys(STATES, "SUCCEEDED")
+@FORMS
+def test_wait_tells_each_new_state_once(kfp: KfpServer, run: Run, started: Any, form_of: FormOf) -> None:
+    first, last = form_of(STATES), form_of(dict.fromkeys(STATES, "SUCCEEDED"))
     kfp.on_get_run = [
         happens(started, "RUNNING", first),
         happens(started, "RUNNING", first),
@@ -242,8 +310,11 @@ def test_wait_tells_each_new_state_once(kfp: KfpServer, run: Run, started: Any) 
     ("error", "said"),
     [(None, "task train (no reason given)"), ("OOMKilled", "task train (OOMKilled)")],
 )
-def test_waiting_for_a_run_that_fails(error: str | None, said: str, kfp: KfpServer, run: Run, started: Any) -> None:
-    happens(started, "FAILED", {**STATES, "root.exit-handler-1.train": "FAILED"})
+@FORMS
+def test_waiting_for_a_run_that_fails(
+    error: str | None, said: str, kfp: KfpServer, run: Run, started: Any, form_of: FormOf
+) -> None:
+    happens(started, "FAILED", form_of({**STATES, "root.exit-handler-1.train": "FAILED"}))
     if error:
         (train,) = [task for task in started.run_details.task_details if task.display_name == "train"]
         train.state_history = [api.V2beta1RuntimeStatus(state="FAILED", error=api.GoogleRpcStatus(code=2, message=error))]
@@ -251,7 +322,7 @@ def test_waiting_for_a_run_that_fails(error: str | None, said: str, kfp: KfpServ
     assert done.code == 1 and f"run {started.run_id} failed: {said}" in done.err
     assert f"python -m pipelines logs {started.run_id} train" in done.err
     started.state = "CANCELED"
-    assert run("wait", started.run_id, "--timeout", "5s").code == 1
+    assert f"run {started.run_id} terminated" in run("wait", started.run_id, "--timeout", "5s").err
 
 
 def test_waiting_has_an_end(kfp: KfpServer, run: Run, started: Any) -> None:
@@ -300,5 +371,19 @@ def test_ctrl_c_leaves_the_run_running(kfp: KfpServer, started: Any) -> None:
 
 
 def test_terminate(kfp: KfpServer, run: Run, started: Any) -> None:
-    assert run("terminate", started.run_id).code == 0
-    assert started.state == "CANCELING"
+    done = run("terminate", started.run_id)
+    assert done.code == 0 and started.state == "CANCELING"
+    assert "Kubeflow will call the run failed, MLflow killed" in done.out and "canceled" not in done.out
+
+
+def test_terminating_what_has_ended_or_is_gone(kfp: KfpServer, run: Run, started: Any) -> None:
+    happens(started, "SUCCEEDED", STATES)
+    assert run("terminate", started.run_id).out == "it has ended already: succeeded\n"
+    happens(started, "RUNNING", STATES)
+    kfp.lost = {started.run_id}
+    first, again = run("terminate", started.run_id), run("terminate", started.run_id)
+    assert first.code == again.code == 0 and first.out == again.out and "its workflow is gone" in first.out
+    kfp.instead = [Answer(400, "Row not found")]
+    happens(started, "RUNNING", STATES)
+    refused = run("terminate", started.run_id)
+    assert refused.code == 1 and "Row not found" in refused.err

@@ -91,8 +91,8 @@ def test_as_a_pipeline_from_the_repository(clone: Clone) -> None:
 
 
 def test_in_python(clone: Clone) -> None:
-    code = 'from atelier import Project; p = Project.load("projects/shoes"); print([*p.prepare()]); p.train(); p.sample(4).save("s.png")'
-    assert "['fashion']" in clone.run("python", "-c", code)
+    made = "from atelier import Project; made = Project.load('projects/shoes'); print([*made.prepare()]); made.train()"
+    assert "['fashion']" in clone.run("python", "-c", f"{made}; made.sample(4).save('s.png')")
     assert Image.open(clone.folder / "s.png").size[0] > 50
 
 

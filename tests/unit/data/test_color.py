@@ -21,15 +21,15 @@ from tests.support import icc
 from tests.support.colors import ADOBE, P3
 from tests.support.reading import Encode
 
-GREY = icc.profile("Gamma 1.8", 1.8, b"GRAY", "Gamma 1.8")
+GRAY = icc.profile("Gamma 1.8", 1.8, b"GRAY", "Gamma 1.8")
 SHADES = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 SHADES[0, :8] = [(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)]
-# Beginnings of the sha256 of SHADES by P3 and ADOBE, of its red by GREY. Where they change, machines or versions of LittleCMS
+# Beginnings of the sha256 of SHADES by P3 and ADOBE, of its red by GRAY. Where they change, machines or versions of LittleCMS
 # no longer agree.
 BYTES = {
     "P3": "030e22746c182145",
     "ADOBE": "74b491d95604eedd",
-    "GREY": "a34957c45f859adb",
+    "GRAY": "a34957c45f859adb",
 }
 
 
@@ -82,16 +82,16 @@ def test_transparency_stays_and_the_background_is_srgb(encode: Encode) -> None:
     assert abs(found - expected).max() < 1 and profile == Profile("Display P3")
 
 
-def test_grey_images(encode: Encode) -> None:
-    """By a profile of greys, also with 16 bits and transparency; by one of colors as three equal values."""
-    grey = SHADES[..., 0]
-    expected = 255 * icc.encoded((grey / 255) ** 1.8)
-    for pixels in (grey, np.dstack([grey, np.full_like(grey, 255)]), grey.astype(np.uint16) * 257):
+def test_gray_images(encode: Encode) -> None:
+    """By a profile of grays, also with 16 bits and transparency; by one of colors as three equal values."""
+    gray = SHADES[..., 0]
+    expected = 255 * icc.encoded((gray / 255) ** 1.8)
+    for pixels in (gray, np.dstack([gray, np.full_like(gray, 255)]), gray.astype(np.uint16) * 257):
         for channels in (1, 3):
-            found, profile = squared(encode(pixels, icc_profile=GREY), channels)
+            found, profile = squared(encode(pixels, icc_profile=GRAY), channels)
             assert abs(found - expected[..., None]).max() < 2 and profile == Profile("Gamma 1.8")
-    by_colors, profile = squared(encode(grey, icc_profile=ADOBE), 1)
-    assert abs(by_colors[..., 0] - 255 * icc.encoded((grey / 255) ** icc.ADOBE_GAMMA)).max() <= 1 and profile
+    by_colors, profile = squared(encode(gray, icc_profile=ADOBE), 1)
+    assert abs(by_colors[..., 0] - 255 * icc.encoded((gray / 255) ** icc.ADOBE_GAMMA)).max() <= 1 and profile
 
 
 def test_a_palette(encode: Encode) -> None:
@@ -125,7 +125,7 @@ NO_PROFILES = {
     "without an end": P3[:-500],
     "abstract": P3.replace(b"mntr", b"abst"),
     "of another space": P3.replace(b"RGB ", b"Luv "),
-    "of greys": GREY,
+    "of grays": GRAY,
     "of inks": icc.ink(np.zeros((2, 2, 2, 2, 3), np.uint8)),
 }
 
@@ -153,7 +153,7 @@ def test_names_stay_short_and_on_one_line(encode: Encode) -> None:
 
 
 def test_every_machine_converts_to_these_bytes(encode: Encode) -> None:
-    contents = {"P3": (SHADES, P3), "ADOBE": (SHADES, ADOBE), "GREY": (SHADES[..., 0], GREY)}
+    contents = {"P3": (SHADES, P3), "ADOBE": (SHADES, ADOBE), "GRAY": (SHADES[..., 0], GRAY)}
     found = {name: squared(encode(pixels, icc_profile=profile))[0] for name, (pixels, profile) in contents.items()}
     assert {name: hashlib.sha256(pixels.tobytes()).hexdigest()[:16] for name, pixels in found.items()} == BYTES
 

@@ -37,7 +37,7 @@ def test_idx_plain_and_gzipped_twins_are_one(idx: Path, data_settings: Make) -> 
     assert len(read(data_settings(source="idx", path=str(idx)))) == 7
 
 
-def test_idx_in_colour(tmp_path: Path, data_settings: Make, pictures: Pictures) -> None:
+def test_idx_in_color(tmp_path: Path, data_settings: Make, pictures: Pictures) -> None:
     write_idx(tmp_path / "images-idx4-ubyte", np.stack(pictures(2)))
     items = read(data_settings(source="idx", path=str(tmp_path), labels=False))
     assert (array(items[1]) == pictures(2)[1]).all() and items[1].label is None

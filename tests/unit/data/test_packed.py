@@ -30,7 +30,7 @@ CLASSES = 12
 COUNT = 60
 
 
-@pytest.fixture(scope="module", params=[(1, 28), (3, 64)], ids=["grey", "colour"])
+@pytest.fixture(scope="module", params=[(1, 28), (3, 64)], ids=["gray", "color"])
 def folder(
     request: Any, tmp_path_factory: pytest.TempPathFactory, data_settings: Make, encode: Callable[..., bytes], pictures: Any
 ) -> Path:

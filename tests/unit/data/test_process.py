@@ -114,7 +114,7 @@ def test_broken_exif_does_not_spoil_a_photo(format: str, exif: bytes, encode: En
 
 
 def test_orientation_comes_before_the_crop(encode: Encode) -> None:
-    """On its side a picture's centre is another one: 33 - 16 is odd."""
+    """On its side a picture's center is another one: 33 - 16 is odd."""
     scene = np.random.default_rng(0).integers(0, 256, (33, 16, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[274] = 6
@@ -122,7 +122,7 @@ def test_orientation_comes_before_the_crop(encode: Encode) -> None:
     assert (pixels(turned) == pixels(encode(scene))).all()
 
 
-# ---- colour
+# ---- color
 
 
 def test_sixteen_bits_are_scaled_and_not_clipped(encode: Encode) -> None:
@@ -137,7 +137,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(encode: Encode) -> None:
 def test_sixteen_bit_transparency(encode: Encode) -> None:
     values = np.full((16, 16), 40000, np.uint16)
     values[:, 8:] = 1000
-    found = pixels(_with_grey_transparency(encode(values, "PNG"), 1000), channels=1, background="#ff0000")[..., 0]
+    found = pixels(_with_gray_transparency(encode(values, "PNG"), 1000), channels=1, background="#ff0000")[..., 0]
     assert (found[:, :8] == round(40000 / 257)).all() and (found[:, 8:] == 76).all(), "76 is the luma of pure red"
 
 
@@ -168,7 +168,7 @@ def test_other_modes(mode: str, encode: Encode) -> None:
     assert (pixels(encode(Image.fromarray(picture).convert(mode)), channels=1) == picture[..., :1]).all()
 
 
-def test_grey_is_rec_601_luma(encode: Encode) -> None:
+def test_gray_is_rec_601_luma(encode: Encode) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     luma = picture @ np.array([0.299, 0.587, 0.114])
     assert abs(pixels(encode(picture), channels=1)[..., 0] - luma).max() <= 0.51
@@ -182,7 +182,7 @@ def test_alpha_lies_over_the_background(encode: Encode) -> None:
 
 
 def test_what_is_transparent_does_not_bleed(encode: Encode) -> None:
-    """Green under alpha 0 beside opaque red: resizing colours and alpha apart would mix green in."""
+    """Green under alpha 0 beside opaque red: resizing colors and alpha apart would mix green in."""
     picture = np.zeros((32, 32, 4), np.uint8)
     picture[:, :15], picture[:, 15:] = (255, 0, 0, 255), (0, 255, 0, 0)
     found = pixels(encode(picture), filter="box", background="#000000")
@@ -191,7 +191,7 @@ def test_what_is_transparent_does_not_bleed(encode: Encode) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB"])
-def test_a_transparent_colour_lies_over_the_background(mode: str, encode: Encode) -> None:
+def test_a_transparent_color_lies_over_the_background(mode: str, encode: Encode) -> None:
     picture = Image.fromarray(halves((255, 255, 255), (0, 0, 0))).convert("P" if mode == "P" else mode)
     black = {"L": 0, "RGB": (0, 0, 0), "P": picture.getpixel((15, 0))}[mode]
     found = pixels(encode(picture, "PNG", transparency=black), background="#102030")
@@ -207,7 +207,7 @@ def test_a_picture_of_the_right_size_is_kept_to_the_bit(encode: Encode) -> None:
         assert (pixels(encode(picture), fit=fit) == picture).all()
 
 
-def test_crop_takes_the_centre(encode: Encode) -> None:
+def test_crop_takes_the_center(encode: Encode) -> None:
     picture = np.random.default_rng(4).integers(0, 256, (32, 48, 3), dtype=np.uint8)
     expected = box(picture[:, 8:40], 2)
     assert abs(pixels(encode(picture), fit="crop", filter="box") - expected).max() <= 1
@@ -233,8 +233,8 @@ def test_pad_keeps_everything_beside_the_background(encode: Encode) -> None:
     found = pixels(encode(picture), fit="pad", filter="box", background="#0a141e")
     assert (found[:4] == (10, 20, 30)).all() and (found[12:] == (10, 20, 30)).all()
     assert abs(found[4:12] - box(picture, 4)).max() <= 1
-    grey = pixels(encode(picture), fit="pad", channels=1, background="#ff0000")
-    assert (grey[:4] == 76).all()
+    gray = pixels(encode(picture), fit="pad", channels=1, background="#ff0000")
+    assert (gray[:4] == 76).all()
 
 
 def test_pad_of_a_line_keeps_a_pixel(encode: Encode) -> None:
@@ -264,7 +264,7 @@ def test_stretch_uses_all_of_it(encode: Encode) -> None:
 
 @pytest.mark.parametrize("filter", ["lanczos", "bicubic", "bilinear", "box"])
 def test_filters_are_antialiased(filter: str, encode: Encode) -> None:
-    """A chequered board of single pixels becomes grey; a filter that only interpolates would keep black and white."""
+    """A chequered board of single pixels becomes gray; a filter that only interpolates would keep black and white."""
     board = np.indices((128, 128)).sum(axis=0) % 2 * np.uint8(255)
     assert abs(pixels(encode(board.astype(np.uint8)), channels=1, filter=filter).astype(int) - 127).max() <= 6
 
@@ -362,6 +362,6 @@ def test_pixels_without_a_defined_white_are_rejected(kind: type, encode: Encode)
     assert "no defined white" in reason(encode(np.ones((16, 16), kind), "TIFF"))
 
 
-def _with_grey_transparency(png: bytes, value: int) -> bytes:
+def _with_gray_transparency(png: bytes, value: int) -> bytes:
     chunk = b"tRNS" + struct.pack(">H", value)
     return png[:33] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[33:]

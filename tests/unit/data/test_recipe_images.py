@@ -39,10 +39,12 @@ def one(short_name: str, subcategory: str, image: str, category: str = "People &
 EMOJI = [
     one("man", "person", "1f468.png", dark="1f468-1f3ff.png"),
     one("pregnant_woman", "person-role", "1f930.png", dark="1f930-1f3ff.png"),
+    one("male-guard", "person-role", "1f482-200d-2642-fe0f.png"),
     one("santa", "person-fantasy", "1f385.png"),
     one("zombie", "person-fantasy", "1f9df.png"),
     one("wave", "hand-fingers-open", "1f44b.png"),
-    one("cat", "animal-mammal", "1f408.png", category="Animals & Nature"),
+    one("elf", "animal-mammal", "1f408.png", category="Animals & Nature"),
+    one("selfie", "hand-prop", "1f933.png"),
 ]
 PEOPLE = {"1f468.png", "1f468-1f3ff.png", "1f385.png"}
 

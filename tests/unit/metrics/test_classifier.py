@@ -134,7 +134,7 @@ def test_summary() -> None:
             summarize(wrong)
 
 
-def test_it_learns_colour_images_without_a_test_split(
+def test_it_learns_color_images_without_a_test_split(
     pack_images: Callable[..., PackedDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)

@@ -31,7 +31,7 @@ def images() -> np.ndarray:
     return (torch.cat(noises) * 255).to(torch.uint8).numpy()
 
 
-def normalised(images: np.ndarray) -> torch.Tensor:
+def normalized(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(((images.transpose(0, 2, 3, 1) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)).float()
 
 
@@ -44,12 +44,12 @@ def cubic(x: float) -> float:
 
 
 def resampled(positions: np.ndarray) -> np.ndarray:
-    """[37, 37, d] -> [16, 16, d] by the kernel's definition, output centres 37 / 16.1 apart, what is outside repeats the edge."""
+    """[37, 37, d] -> [16, 16, d] by the kernel's definition, output centers 37 / 16.1 apart, what is outside repeats the edge."""
     matrix = np.zeros((16, 37))
     for row in range(16):
-        centre = (row + 0.5) * 37 / 16.1 - 0.5
-        for place in range(int(np.floor(centre)) - 1, int(np.floor(centre)) + 3):
-            matrix[row, np.clip(place, 0, 36)] += cubic(centre - place)
+        center = (row + 0.5) * 37 / 16.1 - 0.5
+        for place in range(int(np.floor(center)) - 1, int(np.floor(center)) + 3):
+            matrix[row, np.clip(place, 0, 36)] += cubic(center - place)
     return np.einsum("ia,jb,abd->ijd", matrix, matrix, positions)
 
 
@@ -89,7 +89,7 @@ def test_the_network_is_the_official_one_at_224_px(state: State, official: Path,
     positions = state["pos_embed"][0].double().numpy()
     small = np.concatenate([positions[:1], resampled(positions[1:].reshape(37, 37, -1)).reshape(256, -1)])
     with torch.inference_mode():
-        expected = by_hand(state, normalised(images), torch.from_numpy(small).float())
+        expected = by_hand(state, normalized(images), torch.from_numpy(small).float())
     assert_equal(extractor.features(images), expected.numpy())
     assert (extractor.name, extractor.dim, extractor.layer) == ("dinov2_vits14", 384, "default")
     assert (extractor.head, extractor.is_fid) == (None, False)
@@ -103,7 +103,7 @@ def test_it_is_timms_network_where_positions_need_no_resampling(state: State, tm
     native = timm.create_model("vit_small_patch14_dinov2", num_classes=0, dynamic_img_size=True).eval()
     native.load_state_dict(even)
     with torch.inference_mode():
-        expected = native(normalised(images)).numpy()
+        expected = native(normalized(images)).numpy()
     assert_equal(load_extractor("dinov2", str(tmp_path / "even.safetensors"), (224, 224)).features(images), expected)
 
 

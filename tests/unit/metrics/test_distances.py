@@ -119,7 +119,7 @@ def test_nearest_are_those_of_all_distances_and_ties_go_by_row() -> None:
     expected = np.square(features[:, None].astype(np.float64) - others).sum(axis=2)
     assert np.array_equal(rows, expected.argsort(axis=1, kind="stable")[:, :6])
     assert np.array_equal(squares, np.sort(expected, axis=1)[:, :6])
-    with pytest.raises(MetricError, match="91 nearest neighbours of 90 images; choose 1 to 90"):
+    with pytest.raises(MetricError, match="91 nearest neighbors of 90 images; choose 1 to 90"):
         nearest(features, others, 91)
 
 

@@ -11,14 +11,14 @@ from atelier.metrics.frechet import Moments, frechet_distance, frechet_estimate
 from atelier.metrics.identity import MetricError
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 
-CENTRES = np.random.default_rng(1).standard_normal((10, 32))
+CENTERS = np.random.default_rng(1).standard_normal((10, 32))
 
 
 def features(count: int, dim: int, seed: int, shift: float = 0.0) -> np.ndarray:
     """Like those of networks: positive parts of a mixture of ten classes, whose spectrum decays."""
     random = np.random.default_rng(seed)
     mix = np.random.default_rng(2).standard_normal((32, dim)) * np.exp(-np.arange(dim) / (dim / 4)) / 6
-    inner = random.standard_normal((count, 32)) * 0.7 + CENTRES[random.integers(0, 10, count)] * (1 + shift)
+    inner = random.standard_normal((count, 32)) * 0.7 + CENTERS[random.integers(0, 10, count)] * (1 + shift)
     return np.maximum(inner @ mix + 0.3 * random.standard_normal((count, dim)), 0).astype(np.float32)
 
 
@@ -74,11 +74,11 @@ def test_the_error_is_that_of_a_numerical_derivative() -> None:
 
     def distance(weights: np.ndarray) -> float:
         weights = weights / weights.sum()
-        centre = weights @ drawn
-        covariance = (drawn - centre).T @ ((drawn - centre) * weights[:, None]) * 60 / 59
+        center = weights @ drawn
+        covariance = (drawn - center).T @ ((drawn - center) * weights[:, None]) * 60 / 59
         root = np.linalg.cholesky(covariance)
         crossed = np.sqrt(np.maximum(np.linalg.eigvalsh(root.T @ theirs @ root), 0)).sum()
-        return float((centre - mean) @ (centre - mean) + np.trace(covariance) + np.trace(theirs) - 2 * crossed)
+        return float((center - mean) @ (center - mean) + np.trace(covariance) + np.trace(theirs) - 2 * crossed)
 
     step = 1e-5
     influence = np.array([(distance(1 + step * unit) - distance(1 - step * unit)) / (2 * step) * 60 for unit in np.eye(60)])

@@ -129,7 +129,7 @@ def test_identity_names_what_moves_the_value(
 
 
 class Drawing(LatentGenerator):
-    """Paints its label as a level of grey."""
+    """Paints its label as a level of gray."""
 
     def __init__(self, classes: int) -> None:
         super().__init__(2, ImageShape(28, 1, classes))

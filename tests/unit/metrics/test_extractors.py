@@ -74,7 +74,7 @@ def test_a_feature_depends_on_its_image_only(extractor: Extractor, images: np.nd
     assert extractor.features(images[:0]).shape == (0, 1280)
 
 
-def test_grey_is_repeated_to_colour(extractor: Extractor, images: np.ndarray) -> None:
+def test_gray_is_repeated_to_color(extractor: Extractor, images: np.ndarray) -> None:
     assert np.array_equal(extractor.features(images[:3].repeat(3, axis=1)), extractor.features(images[:3]))
 
 

@@ -66,7 +66,7 @@ def test_directions_of_little_spread_count(white: Callable[[int], np.ndarray]) -
 
 
 @pytest.mark.parametrize("count", [DIM - 4, 4 * DIM])
-def test_equals_the_nuclear_norm_of_the_centred_features(count: int) -> None:
+def test_equals_the_nuclear_norm_of_the_centered_features(count: int) -> None:
     """The trace of the root is that of the product of both sets of rows (float64 SVD), whatever their spectrum."""
     scale = np.logspace(0, -6, DIM)
     first, second = (np.random.default_rng(seed).standard_normal((count, DIM)) * scale for seed in (0, 1))

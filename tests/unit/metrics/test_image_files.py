@@ -47,7 +47,7 @@ def pack(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED
 
 @pytest.fixture
 def photos(pictures: Pictures, encode: Encode) -> dict[str, bytes]:
-    """Ten colour images of 40 px, PNG and JPEG, in no order of names."""
+    """Ten color images of 40 px, PNG and JPEG, in no order of names."""
     kinds = ["PNG", "JPEG"]
     return {f"{(7 * n) % 10}.{kinds[n % 2].lower()}": encode(pixels, kinds[n % 2]) for n, pixels in enumerate(pictures(10))}
 
@@ -60,13 +60,13 @@ def of_many_kinds(pictures: Pictures) -> dict[str, bytes]:
     clear.putalpha(Image.linear_gradient("L").resize(base.size))
     turned = Image.Exif()
     turned[0x0112] = 6
-    grey, palette = base.convert("L"), base.quantize(16)
+    gray, palette = base.convert("L"), base.quantize(16)
     palette.info["transparency"] = 3
     kinds: list[tuple[str, str, Image.Image, dict[str, object]]] = [
-        ("rgb.png", "PNG", base, {}), ("rgba.png", "PNG", clear, {}), ("grey.png", "PNG", grey, {}),
-        ("grey-clear.png", "PNG", clear.convert("LA"), {}), ("bits.png", "PNG", base.convert("1"), {}),
+        ("rgb.png", "PNG", base, {}), ("rgba.png", "PNG", clear, {}), ("gray.png", "PNG", gray, {}),
+        ("gray-clear.png", "PNG", clear.convert("LA"), {}), ("bits.png", "PNG", base.convert("1"), {}),
         ("palette.png", "PNG", palette, {"transparency": 3}), ("cmyk.jpg", "JPEG", base.convert("CMYK"), {}),
-        ("turned.jpg", "JPEG", base, {"exif": turned}), ("grey.jpg", "JPEG", grey, {}), ("lossy.webp", "WEBP", clear, {}),
+        ("turned.jpg", "JPEG", base, {"exif": turned}), ("gray.jpg", "JPEG", gray, {}), ("lossy.webp", "WEBP", clear, {}),
         ("still.gif", "GIF", base.quantize(16), {}), ("plain.bmp", "BMP", base, {}), ("plain.tif", "TIFF", base, {}),
     ]  # fmt: skip
     files = {}
@@ -95,13 +95,13 @@ def test_what_was_converted_is_said(of_many_kinds: dict[str, bytes], tmp_path: P
     notes = opened(write(tmp_path, {**of_many_kinds, **others, "moving.gif": moving})).notes
     assert notes == [
         "modes: 1 1, 1 CMYK, 2 L, 1 LA, 3 P, 4 RGB, 2 RGBA; all are read as RGB",
-        "4 of 14 images have transparency, which is dropped: grey-clear.png, lossy.webp, palette.png and 1 more",
+        "4 of 14 images have transparency, which is dropped: gray-clear.png, lossy.webp, palette.png and 1 more",
         "1 of 14 images has several pages, of which the first is read: moving.gif",
         "4 files are no images: a.txt, b.csv, c.json and 1 more",
     ]
 
 
-def test_plain_colour_images_need_no_note(photos: dict[str, bytes], tmp_path: Path) -> None:
+def test_plain_color_images_need_no_note(photos: dict[str, bytes], tmp_path: Path) -> None:
     assert opened(write(tmp_path, photos)).notes == []
 
 

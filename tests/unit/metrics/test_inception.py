@@ -32,7 +32,7 @@ def state(varied_inception: State, partial_inception: Path) -> State:
 
 @pytest.fixture(scope="module")
 def pieces() -> Callable[[int, int], list[Image.Image]]:
-    """`pieces(height, width)`: four pieces of two photographs, colour."""
+    """`pieces(height, width)`: four pieces of two photographs, color."""
 
     def cut(height: int, width: int) -> list[Image.Image]:
         photographs = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]

@@ -93,8 +93,8 @@ def test_a_feature_depends_on_its_image_only(write: Write, images: np.ndarray, b
     features = extractor.features(images)
     assert np.array_equal(np.concatenate([extractor.features(images[:5]), extractor.features(images[5:])]), features)
     assert np.array_equal(extractor.features(images[::-1]), features[::-1])
-    grey = images[:, :1]
-    assert np.array_equal(extractor.features(grey), extractor.features(grey.repeat(3, axis=1)))
+    gray = images[:, :1]
+    assert np.array_equal(extractor.features(gray), extractor.features(gray.repeat(3, axis=1)))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"output_type": TensorProto.DOUBLE},
         r"output features is tensor\(double\); export it as float32",
     ),
-    "grey": (
+    "gray": (
         NET,
         {"input": ("N", 1, "H", "W"), "kernel": KERNEL[:, :1]},
         r"its input images is \['N', 1, 'H', 'W'\]; export the network for \[N, 3, H, W\]",

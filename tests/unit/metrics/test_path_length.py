@@ -24,7 +24,7 @@ LATENT, SIDE = 12, 8
 
 
 class Linear(LatentGenerator):
-    """z times a matrix, as a grey picture whose values never reach -1 or 1."""
+    """z times a matrix, as a gray picture whose values never reach -1 or 1."""
 
     def __init__(self, classes: int = 0) -> None:
         super().__init__(LATENT, ImageShape(SIDE, 1, classes))
@@ -47,7 +47,7 @@ class Smooth(LatentGenerator):
                 nn.Linear(LATENT, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 3 * SIDE * SIDE), nn.Tanh()
             )
             for layer in self.layers.parameters():
-                layer.data.mul_(3)  # as they are initialised, all images are nearly alike
+                layer.data.mul_(3)  # as they are initialized, all images are nearly alike
 
     def synthesize(self, code: torch.Tensor, label: torch.Tensor | None, noise: torch.Tensor | None = None) -> torch.Tensor:
         moved = code[:, 0] if label is None else code[:, 0] + self.moved(label)

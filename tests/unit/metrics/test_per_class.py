@@ -14,7 +14,7 @@ DIM = 12
 
 
 def labelled(count: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Features float32 [count, DIM] around a centre of their class, and the classes; class 1 is moved by `shift`."""
+    """Features float32 [count, DIM] around a center of their class, and the classes; class 1 is moved by `shift`."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 3, count)
     return (random.standard_normal((count, DIM)) + 4 * labels[:, None] + shift * (labels == 1)[:, None]).astype(

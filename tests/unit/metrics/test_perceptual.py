@@ -66,7 +66,7 @@ def test_vgg16_sees_with_the_layers_before_each_pooling(vgg_weights: tuple[nn.Mo
         x = layer(x.clone())
     for layer, wanted in zip(seen, expected, strict=True):
         np.testing.assert_allclose(layer, wanted, atol=1e-4)
-    assert len(perceive(torch.zeros(1, 1, 28, 28))) == 5  # small grey images are enlarged
+    assert len(perceive(torch.zeros(1, 1, 28, 28))) == 5  # small gray images are enlarged
 
 
 def test_gradients_reach_the_images_and_no_weight(lite0: Perception) -> None:

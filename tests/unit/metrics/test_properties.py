@@ -216,19 +216,19 @@ def lite0() -> Extractor:
     return load_extractor("efficientnet_lite0", "packaged", (64, 64))
 
 
-def grey(photographs: list[Image.Image]) -> np.ndarray:
+def gray(photographs: list[Image.Image]) -> np.ndarray:
     return np.stack([np.asarray(image.convert("L")) for image in photographs])[:, None]
 
 
 def noisy(photographs: list[Image.Image]) -> Iterator[np.ndarray]:
     noise = np.random.default_rng(0).standard_normal((len(photographs), 1, 64, 64))
     for deviation in (5, 10, 20, 40, 80):
-        yield np.clip(grey(photographs) + deviation * noise, 0, 255).round().astype(np.uint8)
+        yield np.clip(gray(photographs) + deviation * noise, 0, 255).round().astype(np.uint8)
 
 
 def blurred(photographs: list[Image.Image]) -> Iterator[np.ndarray]:
     for radius in (0.5, 1, 2, 4, 8):
-        yield grey([image.convert("L").filter(ImageFilter.GaussianBlur(radius)) for image in photographs])
+        yield gray([image.convert("L").filter(ImageFilter.GaussianBlur(radius)) for image in photographs])
 
 
 @pytest.mark.parametrize("worse", [noisy, blurred])
@@ -239,7 +239,7 @@ def test_distances_grow_with_noise_and_with_blur(
 
     Precision and density need not: bad images that gather where one real image lies alone are in its wide ball.
     """
-    real = lite0.features(grey(photographs))
+    real = lite0.features(gray(photographs))
     seen = [real, *(lite0.features(images) for images in worse(photographs))]
     for values in ([frechet(one, real) for one in seen], [kernel_distance(one, real, subsets=1)[0] for one in seen]):
         assert (np.diff(values) > 0.05 * values[1]).all()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from atelier.losses.penalties import gradient_penalty
 from atelier.networks.convolution import Convolution
-from atelier.networks.layers import ImageShape, channels_last, leaving
+from atelier.networks.layers import ImageShape, channels_last, channels_last_grad
 from atelier.networks.modes import differentiated_twice, no_weight_gradients
 from atelier.networks.r3gan import R3GANDiscriminator
 from atelier.networks.r3gan_settings import Settings as R3GANSettings
@@ -41,7 +41,7 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(form: dict
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-2)])
-def test_a_penalised_discriminator_learns_what_it_learns_with_the_convolutions_of_pytorch(
+def test_a_penalized_discriminator_learns_what_it_learns_with_the_convolutions_of_pytorch(
     precision: torch.dtype, tolerance: float
 ) -> None:
     torch.manual_seed(0)
@@ -81,5 +81,5 @@ def test_gradients_of_maps_that_leave_return_in_channels_last() -> None:
     inner = channels_last(maps * 1)
     layouts: list[bool] = []
     inner.register_hook(lambda slope: layouts.append(slope.is_contiguous(memory_format=torch.channels_last)))
-    (leaving(inner).flatten(1) @ torch.randn(128, 1)).sum().backward()
+    (channels_last_grad(inner).flatten(1) @ torch.randn(128, 1)).sum().backward()
     assert layouts == [True]

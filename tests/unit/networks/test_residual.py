@@ -192,8 +192,8 @@ def test_several_scales_judge_means_of_pixels() -> None:
         side = 64 // 2**scale
         smaller = torch.from_numpy(images.numpy().reshape(2, 3, side, 2**scale, side, 2**scale).mean(axis=(3, 5)))
         torch.testing.assert_close(output.logits[:, scale], one(smaller, label).logits)
-    assert len(discriminator.stages()) == 5
-    frozen = sum(numbers(stage) for stage in discriminator.stages())
+    assert len(discriminator.freezable_stages()) == 5
+    frozen = sum(numbers(stage) for stage in discriminator.freezable_stages())
     heads = sum(numbers(one.get_submodule("head")) for one in discriminator.critics)
     assert frozen == numbers(discriminator) - heads
 

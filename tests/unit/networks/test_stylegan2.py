@@ -113,11 +113,11 @@ def test_truncation_goes_to_the_mean_style_of_each_label() -> None:
     label = torch.tensor([3, 0, 3])
     code = generator.code(torch.randn(3, LATENT), label)
     assert torch.equal(generator.truncate(code, label, 1.0), code)
-    centre = generator.truncate(code, label, 0.0)
+    center = generator.truncate(code, label, 0.0)
     many = generator.mapping(torch.randn(20_000, LATENT), torch.full((20_000,), 3)).mean(dim=0)
-    assert torch.equal(centre[0], centre[2]) and not torch.equal(centre[0], centre[1])
-    assert (centre[0, 0] - many).norm() < 0.15 * (code[0, 0] - many).norm()
-    torch.testing.assert_close(generator.truncate(code, label, 0.3), centre + 0.3 * (code - centre))
+    assert torch.equal(center[0], center[2]) and not torch.equal(center[0], center[1])
+    assert (center[0, 0] - many).norm() < 0.15 * (code[0, 0] - many).norm()
+    torch.testing.assert_close(generator.truncate(code, label, 0.3), center + 0.3 * (code - center))
     each = torch.tensor([0.0, 0.3, 1.0])[:, None, None]
     torch.testing.assert_close(generator.truncate(code, label, each)[1], generator.truncate(code, label, 0.3)[1])
 

@@ -1,114 +1,194 @@
-"""params.yaml is the one source of Kubeflow's run form."""
+"""params.yaml and cluster.yaml are the one source of Kubeflow's run form."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import reduce
 from typing import Any, get_args
 
 import pytest
 from ruamel.yaml import YAML
 
-from atelier.config import reference
 from atelier.config.data import SOURCES
 from atelier.config.evaluation import Metric
-from atelier.config.model import ModelSettings, architectures, family
-from atelier.config.section import SettingsError, parse
+from atelier.config.model import architectures
+from atelier.config.section import SettingsError
 from atelier.config.training import TrainSettings
-from pipelines import dag, form, runners
-from pipelines.project import SECTIONS, ProjectSettings, load
-from tests.support.compiled_yaml import documents
-from tests.support.small import ROOT
+from pipelines import dag, form
+from pipelines.project import ProjectSettings, load
+from tests.support.compiled_yaml import compiled_text, documents
+from tests.support.floated import floated
+from tests.support.small import PARAMS, ROOT
 
+PROJECT = load(PARAMS)
 R3GAN = ["model.architecture=r3gan", "model.r3gan.channels=[8, 8, 4]", "model.r3gan.group_size=8"]
+KINDS = {
+    "train.images": "NUMBER_INTEGER",
+    "train.beta1": "NUMBER_DOUBLE",
+    "train.objective": "STRING",
+    "model.conditional": "BOOLEAN",
+    "model.dcgan.width": "NUMBER_INTEGER",
+    "data.target.channels": "NUMBER_INTEGER",
+    "finetune.init_from": "STRING",
+    "finetune.ema_half_life": "NUMBER_INTEGER",
+    "evaluate.metrics": "LIST",
+    "cluster.node_selector": "STRUCT",
+}
+Parameters = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def parameters() -> dict[str, dict[str, Any]]:
-    """The form in the compiled pipeline."""
-    return documents(runners.compiled(dag.Cluster()))[0]["root"]["inputDefinitions"]["parameters"]
+def parameters() -> Parameters:
+    """The form of the repository's project, in the compiled pipeline."""
+    return inputs(compiled_text(dag.Cluster()))
 
 
-def test_every_value_of_both_files_is_in_the_form(parameters: dict[str, dict[str, Any]]) -> None:
-    raw, placed = (YAML(typ="safe").load((ROOT / name).read_text(encoding="utf-8")) for name in ("params.yaml", "cluster.yaml"))
-    family = raw["model"].pop("dcgan")  # so is the section of the architecture
-    chosen = {f"{section}.regularizers": raw[section].pop("regularizers") for section in ("train", "finetune")}
-    cluster = {f"cluster.{key}": value for key, value in placed.items()}
-    values = {**dict(form.flat(raw)), **chosen, **cluster, "model.family": family}
-    written = {form.parameter(key): value for key, value in values.items()}
-    assert written.keys() <= parameters.keys()
-    given = {name: parameter["defaultValue"] for name, parameter in parameters.items()}
-    assert {name: given[name] for name in written} == written
-    defaults = {form.parameter(key): field.get_default() for key, field in reference.all_keys().items()}
-    assert given == given | {name: defaults[name] for name in given.keys() - written.keys()}, "what is left out has its default"
+@pytest.fixture(scope="module")
+def others() -> Parameters:
+    """The form of a project that asks for other keys."""
+    return inputs(compiled_text(dag.Cluster(), overrides=[f"cluster.form=[{', '.join(KINDS)}]"]))
+
+
+def inputs(text: str) -> Parameters:
+    found: Parameters = documents(text)[0]["root"]["inputDefinitions"]["parameters"]
+    return found
+
+
+def at(values: Any, key: str) -> Any:
+    return reduce(lambda inner, part: inner[part], key.split("."), values)
+
+
+def test_the_form_asks_for_the_keys_that_the_project_names(parameters: Parameters) -> None:
+    computed, placed = (
+        YAML(typ="safe").load((ROOT / name).read_text(encoding="utf-8")) for name in ("params.yaml", "cluster.yaml")
+    )
+    written = {**computed, "cluster": placed}
+    expected = {key.replace(".", "_"): at(written, key) for key in placed["form"]}
+    assert {name: parameter["defaultValue"] for name, parameter in parameters.items()} == {**expected, "overrides": {}}
+    assert len(expected) == len(placed["form"]) and len(parameters) <= 24
+
+
+def test_types_are_those_of_the_settings(others: Parameters) -> None:
+    expected = {key.replace(".", "_"): kind for key, kind in KINDS.items()} | {"overrides": "STRUCT"}
+    assert {name: parameter["parameterType"] for name, parameter in others.items()} == expected
+
+
+def test_descriptions_are_those_of_the_settings(parameters: Parameters, others: Parameters) -> None:
+    assert parameters["train_images"]["description"] == TrainSettings.model_fields["images"].description
+    assert parameters["finetune_images"]["description"] == parameters["train_images"]["description"]
+    assert parameters["data_base_source"]["description"] == parameters["data_target_source"]["description"]
+    assert all(parameter["description"] for parameter in (*parameters.values(), *others.values()))
+
+
+def test_choices_are_those_of_the_settings(parameters: Parameters, others: Parameters) -> None:
+    assert parameters["model_architecture"]["literals"] == list(architectures())
+    assert {"mlp", "dcgan", "stylegan2"} <= set(parameters["model_architecture"]["literals"])
+    assert others["data_target_channels"]["literals"] == [1, 3]
+    assert others["train_objective"]["literals"] == list(get_args(TrainSettings.model_fields["objective"].annotation))
+    assert "literals" not in parameters["train_seed"]
+    every = (*parameters.values(), *others.values())
+    assert all(one["defaultValue"] in one["literals"] for one in every if "literals" in one)
+
+
+def test_what_a_list_cannot_offer_is_in_the_description(parameters: Parameters, others: Parameters) -> None:
+    for described, allowed in (
+        (others["evaluate_metrics"], get_args(Metric)),
+        (parameters["data_base_source"], SOURCES),
+        (parameters["data_target_source"], SOURCES),
+    ):
+        missing = [word for word in allowed if word not in described["description"]]
+        assert not missing, f"{described['description']} lacks {missing}"
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    "key",
     [
-        ("train_images", "NUMBER_INTEGER"),
-        ("train_regularizers", "STRUCT"),
-        ("train_beta1", "NUMBER_DOUBLE"),
-        ("model_conditional", "BOOLEAN"),
-        ("model_family", "STRUCT"),
-        ("evaluate_metrics", "LIST"),
-        ("data_resolution", "NUMBER_INTEGER"),
-        ("finetune_init_from", "STRING"),
+        "train.imags", "train", "train.regularizers", "train.seed.first", "seed", "data.base", "data.other.path", "model.dcgan",
+        "model.r3gan.channels", "products.base.data", "cluster.cpus",
+    ],
+)  # fmt: skip
+def test_a_form_asks_for_values_that_there_are(key: str) -> None:
+    with pytest.raises(SettingsError, match=rf"cluster\.form: {key} is no value of .*explain {key}"):
+        form.leaves(load(PARAMS, [f"cluster.form=[train.batch, {key}]"]))
+
+
+def test_a_form_asks_for_no_more_than_people_read() -> None:
+    keys = [f"train.{key}" for key in TrainSettings.model_fields if key not in ("regularizers",)]
+    assert len(form.leaves(load(PARAMS, [f"cluster.form=[{', '.join(keys[:23])}]"]))) == 23
+    with pytest.raises(SettingsError, match=r"cluster\.form: 24 keys and overrides, more than the 24 fields"):
+        form.leaves(load(PARAMS, [f"cluster.form=[{', '.join(keys[:24])}]"]))
+
+
+# --- what a run makes of it
+
+
+def merged(filled: dict[str, Any], project: ProjectSettings = PROJECT, **overrides: Any) -> ProjectSettings:
+    """The settings of a run, by what KFP hands over: every number in a mapping is a float."""
+    asked = {key: filled[key.replace(".", "_")] for key in project.cluster.form}
+    return form.merged(floated(project.model_dump(mode="json")), asked, floated({**filled["overrides"], **overrides}))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        [*R3GAN, "train.seed=7"],
+        ["train.seed=7", "train.regularizers={r1: 2.0}", "finetune.regularizers={}", "train.save_every=16", "train.beta1=0"],
+        ["cluster.states=s3://bucket/states", "cluster.cpu='4'", "train.nodes=2", "finetune.init_from=models:/digits@champion"],
+        ["data.target.path=elsewhere", "data.target.max_rejected=3", "products.finetuned.name=tuned", "gate.min_recall=0"],
+        ["evaluate.metrics=[frechet, classifier]", "gate.max_memorised=1.0", "gate.min_coverage=0.0", "gate.min_recall=0.0"],
     ],
 )
-def test_types_are_those_of_the_settings(parameters: dict[str, dict[str, Any]], name: str, kind: str) -> None:
-    assert parameters[name]["parameterType"] == kind
+def test_a_filled_form_gives_the_settings_back(overrides: list[str]) -> None:
+    wanted = load(PARAMS, overrides)
+    filled = form.filled(wanted, PROJECT)
+    assert {*filled} == {*(key.replace(".", "_") for key in PROJECT.cluster.form), "overrides"}
+    assert not {*filled["overrides"]} & {*PROJECT.cluster.form}
+    assert merged(filled) == wanted
 
 
-def test_descriptions_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]) -> None:
-    assert parameters["train_ema_half_life"]["description"] == TrainSettings.model_fields["ema_half_life"].description
-    assert parameters["finetune_ema_half_life"]["description"] == parameters["train_ema_half_life"]["description"]
-    assert parameters["target_filter"]["description"] == parameters["data_filter"]["description"]
-    assert all(parameter["description"] for parameter in parameters.values())
+def test_equal_settings_need_no_overrides() -> None:
+    assert form.filled(PROJECT, PROJECT)["overrides"] == {}
+    assert form.filled(load(PARAMS, ["train.seed=3", "train.beta1=0.5"]), PROJECT)["overrides"] == {"train.beta1": 0.5}
 
 
-def test_choices_are_those_of_the_settings(parameters: dict[str, dict[str, Any]]) -> None:
-    assert parameters["model_architecture"]["literals"] == list(architectures())
-    assert {"mlp", "dcgan", "stylegan2"} <= set(parameters["model_architecture"]["literals"])
-    assert parameters["target_channels"]["literals"] == [1, 3]
-    assert parameters["finetune_objective"]["literals"] == parameters["train_objective"]["literals"]
-    assert "literals" not in parameters["train_seed"]
-    assert all(p["defaultValue"] in p["literals"] for p in parameters.values() if "literals" in p)
+def test_an_architecture_is_chosen_by_the_form_alone() -> None:
+    chosen = merged({**form.filled(PROJECT, PROJECT), "model_architecture": "mlp"})
+    assert chosen.model.family == load(PARAMS, ["model.architecture=mlp"]).model.family
 
 
-def test_what_a_list_cannot_offer_is_in_the_description(parameters: dict[str, dict[str, Any]]) -> None:
-    for name, allowed in (("evaluate_metrics", get_args(Metric)), ("data_source", SOURCES), ("target_source", SOURCES)):
-        missing = [word for word in allowed if word not in parameters[name]["description"]]
-        assert not missing, f"the description of {name} lacks {missing}"
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("train.sed", 3, r"the run's parameters: train\.sed: unknown key; did you mean seed\?"),
+        ("train.beta1", "half", r"the run's parameters: train\.beta1: should be a valid number"),
+        ("train.save_every", 10.5, r"the run's parameters: train\.save_every: "),
+        ("train.compile", 1, r"train\.compile: should be a valid boolean"),
+        ("data.target.channels", 3, r"data\.target\.channels is 3 but data\.base\.channels is 1; .* set both alike"),
+        ("seeds", 1, r"the run's parameters: seeds: unknown key"),
+        ("train.beta1.first", 1, r"overrides: train\.beta1\.first is no key of params\.yaml; write SECTION\.KEY"),
+        ("train.seed", 3, r"overrides: train\.seed is a field of the form, train_seed; say it there"),
+        ("train", {"seed": 3}, r"overrides: train\.\w+ is a field of the form, train_\w+; say it there, not in train"),
+        ("registry.experiment", "other", r"overrides: registry\.experiment is a field of the form"),
+        ("cluster.secret", "other", r"overrides: cluster\.secret is compiled into the pipeline; .* compile it again"),
+        ("cluster.node_selector", {"disk": "ssd"}, r"overrides: cluster\.node_selector is compiled into the pipeline"),
+    ],
+)
+def test_overrides_that_cannot_be_are_refused_by_name(key: str, value: Any, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        merged(form.filled(PROJECT, PROJECT), **{key: value})
 
 
-def test_a_filled_form_gives_the_settings_back() -> None:
-    settings = load(ROOT / "params.yaml", [*R3GAN, "train.seed=7"])
-    filled = form.filled(settings)
-    filled["model_family"] |= {"channels": [8.0, 8.0, 4.0], "blocks": 1.0}  # as KFP hands numbers of a mapping over
-    for section in ("data", "model", "finetune", "evaluate"):
-        given = {key: filled[form.parameter(f"{section}.{key}")] for key in form.keys(section)}
-        assert parse(form.plain(section, given), SECTIONS[section], "the form").model_dump() == expected(settings, section)
-    filled["model_family"] = {}
-    given = {key: filled[form.parameter(f"model.{key}")] for key in form.keys("model")}
-    assert parse(form.plain("model", given), ModelSettings, "the form").family == family("r3gan")(), "nothing is its defaults"
-
-
-def expected(settings: ProjectSettings, section: str) -> dict[str, Any]:
-    """The section without what of the model is of another architecture."""
-    values = getattr(settings, section).model_dump()
-    return {key: value for key, value in values.items() if key != "dcgan"}
+@pytest.mark.parametrize("key", ["registry.experiment", "registry", "cluster", "cluster.cpu", "cluster.accelerators"])
+def test_what_tasks_are_placed_by_is_no_override_where_the_form_does_not_ask_for_it(key: str) -> None:
+    project = load(PARAMS, ["cluster.form=[train.seed]"])
+    filled = form.filled(project, project)
+    assert merged(filled, project, **{"cluster.states": "s3://bucket/states"}).cluster.states == "s3://bucket/states"
+    with pytest.raises(SettingsError, match=rf"overrides: {key} is compiled into the pipeline"):
+        merged(filled, project, **{key: "other"})
 
 
 @pytest.mark.parametrize("widths", [[3.7], ["wide"], [8.0, float("inf")], "wide", [[8.0]], [True]])
 def test_a_list_that_is_none_of_whole_numbers_is_refused_by_name(widths: Any) -> None:
     """Not cut to whole numbers, nor an error of Python: the validation says which key is wrong."""
-    filled = form.filled(load(ROOT / "params.yaml", R3GAN))
-    given = {key: filled[form.parameter(f"model.{key}")] for key in form.keys("model")} | {"family": {"channels": widths}}
-    with pytest.raises(SettingsError, match=r"the form: model\.r3gan\.channels"):
-        parse(form.plain("model", given), ModelSettings, origin="the form", prefix="model")
-
-
-def test_a_broken_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("data: {}\n", encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"data\.source: missing"):
-        form.leaves(tmp_path / "params.yaml")
+    with pytest.raises(SettingsError, match=r"the run's parameters: model\.r3gan\.channels"):
+        merged(form.filled(load(PARAMS, R3GAN), PROJECT), **{"model.r3gan.channels": widths})

@@ -1,4 +1,4 @@
-"""Every recipe is a whole project: its settings are valid, its stages depend on their code, and Kubeflow's pipeline is made of it."""
+"""Every recipe is a whole project: valid settings, stages that depend on their code, and a pipeline of Kubeflow."""
 
 from __future__ import annotations
 

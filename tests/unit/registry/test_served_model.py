@@ -192,7 +192,7 @@ def test_what_is_shipped_needs_only_the_stated_packages() -> None:
     files = {file.relative_to(bundle.ROOT).as_posix() for file in shipped}
     assert {"__init__.py", "config/model.py", "models/model.py", "models/pyfunc.py", "networks/biggan.py"} <= files
     assert {"networks/biggan_settings.py", "networks/sections.py", "networks/residual.py"} <= files, "what those two import"
-    assert not {"networks/r3gan.py", "networks/sagan.py", "networks/equalised.py"} & files, "no other family's"
+    assert not {"networks/r3gan.py", "networks/sagan.py", "networks/equalized.py"} & files, "no other family's"
     assert not [file for file in files if file.startswith(("training/", "data/", "report/", "metrics/"))]
 
 

@@ -217,7 +217,7 @@ def test_a_class_that_the_images_lack_and_no_classes_at_all(
     assert sum(len(row.generated) for row in plain) == gallery.ROWS_WITHOUT_CLASSES * COLUMNS
 
 
-def test_a_copy_is_its_own_nearest_neighbour(neighbors: Neighbors, write: Callable[..., str]) -> None:
+def test_a_copy_is_its_own_nearest_neighbor(neighbors: Neighbors, write: Callable[..., str]) -> None:
     assert neighbors.distances.shape == (2, 2) and neighbors.real.shape == (2, 2, 1, 28, 28)
     assert (neighbors.distances[:, 0] == 0).all() and (neighbors.distances[:, 1] > 0).all()
     assert (neighbors.real[:, 0] == neighbors.generated).all()

@@ -53,7 +53,7 @@ def test_images_of_one_digit_are_of_few_modes(digits: PackedDataset) -> None:
 
 
 def test_modes_are_the_effective_number_of_cells() -> None:
-    """Four colours are four cells; in shares of 1/2, 1/4 and 1/4 the entropy is 1.5 bits."""
+    """Four colors are four cells; in shares of 1/2, 1/4 and 1/4 the entropy is 1.5 bits."""
     four = torch.linspace(-1, 1, 4).repeat(COMPARED // 4).reshape(-1, 1, 1, 1).expand(-1, 3, 40, 40)
     coverage = ModeCoverage(four.repeat(LEARNT + COUNTED, 1, 1, 1).split(COMPARED))
     assert coverage.typical == pytest.approx(4)
@@ -71,7 +71,7 @@ class Knows(Discriminator):
         self.known = {image.numpy().tobytes() for image in known}
         self.judged: list[int] = []
 
-    def stages(self) -> list[torch.nn.Module]:
+    def freezable_stages(self) -> list[torch.nn.Module]:
         return []
 
     def forward(self, images: torch.Tensor, label: torch.Tensor | None = None) -> DiscriminatorOutput:

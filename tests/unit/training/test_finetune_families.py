@@ -73,7 +73,7 @@ def test_finetuning_with_frozen_stages_and_other_classes(family: str, digits: Pa
         start=start,
     )
     moved = load_file(child / "networks.safetensors")
-    frozen = {id(p) for p in task.discriminator.stages()[0].parameters()}
+    frozen = {id(p) for p in task.discriminator.freezable_stages()[0].parameters()}
     names = [f"discriminator.{name}" for name, p in task.discriminator.named_parameters() if id(p) in frozen]
     assert names and all(torch.equal(moved[name], saved[name]) for name in names)
     free = [f"discriminator.{name}" for name, p in task.discriminator.named_parameters() if id(p) not in frozen]

@@ -129,8 +129,8 @@ def test_contact_sheets_stay_of_a_size_to_look_at(count: int, side: int, columns
 
 def test_a_reduced_sheet_shows_means() -> None:
     block = np.array([[0, 100, 200], [50, 60, 70], [110, 120, 100]], np.uint8)
-    colours = np.tile(np.stack([block, 255 - block, block.T]), (342, 342))[None]
-    sheet = np.asarray(grid(np.concatenate([colours] * 8), 8))
+    colors = np.tile(np.stack([block, 255 - block, block.T]), (342, 342))[None]
+    sheet = np.asarray(grid(np.concatenate([colors] * 8), 8))
     assert sheet.shape == (342, 8 * 343 - 1, 3) and set(map(tuple, sheet[:, :342].reshape(-1, 3).tolist())) == {(90, 165, 90)}
 
 

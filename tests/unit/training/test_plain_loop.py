@@ -23,7 +23,7 @@ from tests.support.runs import train
 
 CPU = torch.device("cpu")
 STEPS, BATCH = 3, 16
-# What the plain loop knows: constant rates and weights, one step each, no augmentation, no regularisers but R1 and R2.
+# What the plain loop knows: constant rates and weights, one step each, no augmentation, no regularizers but R1 and R2.
 PLAIN = [
     *("precision=float32", "augment=none", f"batch={BATCH}", f"images={STEPS * BATCH}", "evaluate_from=1.0"),
     *("ema_ramp=0.0", "ema_half_life=50"),

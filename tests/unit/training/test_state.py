@@ -28,7 +28,7 @@ def held(one: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     networks = one.task.networks
     tensors = {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in one.averages["generator"].state_dict().items()}
-    tensors |= {f"optimiser.{key}": value for key, value in one.learner.tensors()["optimizers"].items()}
+    tensors |= {f"optimizer.{key}": value for key, value in one.learner.tensors()["optimizers"].items()}
     tensors |= {f"random.{key}": value for key, value in states.random_state(one.device).items()}
     values = {"step": one.step, "ada": one.ada.state_dict(), "meters": [one.meter.state(), one.signal.state()]}
     return {key: value.detach().clone() for key, value in tensors.items()}, values

@@ -1,4 +1,4 @@
-"""The equalised learning rate, pixel norm and the minibatch's deviation."""
+"""The equalized learning rate, pixel norm and the minibatch's deviation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from atelier.networks.equalised import MinibatchStd, equalised, pixel_norm
+from atelier.networks.equalized import MinibatchStd, equalized, pixel_norm
 from atelier.networks.layers import NetworkError
 
 
@@ -16,12 +16,12 @@ def test_adam_moves_layers_of_all_widths_alike(rate: float) -> None:
     """A step of Adam moves what is kept by its rate, and what the layer sees by that times the scale, whatever the gradient."""
     torch.manual_seed(0)
     for inner in (8, 512):
-        layer = equalised(nn.Linear(inner, 64), gain=1.5, rate=rate)
+        layer = equalized(nn.Linear(inner, 64), gain=1.5, rate=rate)
         before, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
         assert before.std().item() == pytest.approx(1.5 / np.sqrt(inner), rel=0.1) and not bias.any()
-        optimiser = torch.optim.Adam(layer.parameters(), lr=0.1)
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
         layer(torch.randn(4, inner)).square().sum().backward()
-        optimiser.step()
+        optimizer.step()
         moved = (layer.weight - before).abs().median().item()
         assert moved == pytest.approx(0.1 * rate * 1.5 / np.sqrt(inner), rel=1e-3)
         assert (layer.bias - bias).abs().median().item() == pytest.approx(0.1 * rate, rel=1e-3)
@@ -33,7 +33,7 @@ def test_pixel_norm() -> None:
     np.testing.assert_allclose(pixel_norm(torch.from_numpy(x)), expected, rtol=1e-12)
 
 
-def test_deviation_of_each_group_of_neighbours() -> None:
+def test_deviation_of_each_group_of_neighbors() -> None:
     x = np.random.default_rng(1).normal(size=(6, 4, 3, 3))
     found = MinibatchStd(3)(torch.from_numpy(x)).numpy()
     assert found.shape == (6, 5, 3, 3) and np.array_equal(found[:, :4], x)

@@ -1,4 +1,4 @@
-"""What progan and stylegan2 share: an equalised learning rate, pixel norm, the minibatch's standard deviation."""
+"""What progan and stylegan2 share: an equalized learning rate, pixel norm, the minibatch's standard deviation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EPSILON = 1e-8  # under roots (Karras et al. 2018, section 4.2)
 
 
 class Scaled(nn.Module):
-    """A parametrisation: what the layer sees is the parameter times a constant."""
+    """A parametrization: what the layer sees is the parameter times a constant."""
 
     def __init__(self, scale: float) -> None:
         super().__init__()
@@ -29,8 +29,8 @@ class Scaled(nn.Module):
         return seen / self.scale
 
 
-def equalised(layer: nn.Module, gain: float = 1.0, rate: float = 1.0) -> Any:
-    """The layer with normal weights of standard deviation gain / sqrt(fan in), zero biases, and an equalised learning rate.
+def equalized(layer: nn.Module, gain: float = 1.0, rate: float = 1.0) -> Any:
+    """The layer with normal weights of standard deviation gain / sqrt(fan in), zero biases, and an equalized learning rate.
 
     Parameters are kept with standard deviation 1 / rate and are scaled when they are used (Karras et al. 2018, section 4.1): Adam
     then moves all of them by the same share. `rate` multiplies the learning rate of the layer. Returns the layer.
