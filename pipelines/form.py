@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -168,10 +169,21 @@ def _choices(field: FieldInfo) -> tuple[Any, ...]:
 
 
 def _whole(annotation: Any, value: Any) -> Any:
-    """A whole number as an integer where the setting is one, or one of several."""
-    if isinstance(value, list) and get_origin(annotation) is list:
-        return [_whole(get_args(annotation)[0], item) for item in value]
-    kind = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
-    wanted = kind is int or (choices and all(isinstance(one, int) for one in choices))
-    return int(value) if wanted and isinstance(value, float) and value.is_integer() else value
+    """A whole number as an integer where the setting is one, or several of them."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if isinstance(value, list) and origin is list:
+        return [_whole(parts[0], item) for item in value]
+    if isinstance(value, Mapping) and origin is dict:
+        return {key: _whole(parts[1], item) for key, item in value.items()}
+    kinds = _kinds(annotation)
+    return int(value) if int in kinds and float not in kinds and isinstance(value, float) and value.is_integer() else value
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types of a setting's values."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return {type(choice) for choice in parts}
+    if origin is Annotated:
+        return _kinds(parts[0])
+    return set().union(*map(_kinds, parts)) if origin in (Union, UnionType) else {origin or annotation}
