@@ -163,7 +163,10 @@ def test_a_set_is_measured_where_it_is_trained_on_unless_its_product_says_anothe
     whole = settings.load(PARAMS)
     assert [whole.measured_on(product) for product in whole.products] == ["base", "target"]
     assert settings.load(PARAMS, ["products.base.data=target"]).measured_on("base") == "target"
-    assert {name: one.sets for name, one in whole.trainings.items()} == {"train": {"data": "base"}, "finetune": {"data": "target"}}
+    assert {name: one.sets for name, one in whole.trainings.items()} == {
+        "train": {"data": "base"},
+        "finetune": {"data": "target"},
+    }
 
 
 def test_a_project_without_finetuning() -> None:
