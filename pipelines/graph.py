@@ -126,8 +126,8 @@ def gates(graph: Graph) -> dict[str, tuple[str, ...]]:
 def last(graph: Graph) -> list[str]:
     """The steps, by their names in MLflow, that no other comes after; what keeps no record there is none."""
     recorded = {name: task for name, task in graph.items() if "step" in task.component.arguments}
-    taken = {source.task for task in recorded.values() for source in task.inputs.values()}
-    return [task.step for name, task in recorded.items() if name not in taken]
+    before = set().union(*(behind(graph, name) - {name} for name in recorded))
+    return [task.step for name, task in recorded.items() if name not in before]
 
 
 def judged(task: Task) -> set[Source]:
