@@ -34,7 +34,7 @@ from atelier.metrics.identity import compare
 from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import load_generator, sample
 from atelier.tasks.generation.task import Generation
-from atelier.training.checkpoint import Start
+from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
 from benchmarks.measured import machine, show, table
@@ -97,7 +97,7 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
         Generation, {"data": target}, watching(settings.evaluate, chosen), CACHE, Ranks(), device
     )
     output = folder / f"{name}-{seed}"
-    start = Start(BASE) if way.fine_tuned else None
+    start = PretrainedModel(BASE) if way.fine_tuned else None
     run(
         Generation,
         settings.model,

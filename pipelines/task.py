@@ -37,7 +37,7 @@ from components import cli
 from components.contract import ORIGIN, Argument, Component, Direction
 from pipelines import environment, form
 from pipelines.attempts import Attempts
-from pipelines.environment import CACHE, RETRIES, STATES, TASK, TRACKING
+from pipelines.environment import CACHE, RETRIES, STATES, TASK
 from pipelines.project import SECTIONS
 
 PLACES = ("states", "cache", "mirror")  # arguments that the runner fills
@@ -104,9 +104,7 @@ class Bound:
         """Runs the component; with a gate, whether its output may go further. An expected error is one line and an exit code."""
         cli.configure_logging()
         try:
-            environment.take_login()
-            if not os.environ.get(TRACKING):
-                raise StepError(environment.untracked())
+            environment.settle()
             return self._execute(arrived)
         except AtelierError as error:
             print(f"error: {error}", file=sys.stderr)

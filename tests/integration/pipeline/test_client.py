@@ -22,6 +22,7 @@ from atelier import command_line
 from pipelines import form
 from pipelines.client import calls, connection, pods
 from pipelines.project import load
+from tests.support.cluster_sights import sees_that_a_schedule_is_kept
 from tests.support.kfp_fixtures import (
     IMAGE,
     PIPELINE,
@@ -189,9 +190,11 @@ def test_a_schedule_of_which_a_run_goes_on_is_not_deleted(kfp: KfpServer, run: R
     stuck = run("schedule", "delete", daily.recurring_run_id, "--force")
     assert stuck.code == 1 and f"paused and not deleted: {going.run_id} goes on" in stuck.err
     assert (daily.status, going.state, len(kfp.schedules)) == ("DISABLED", "CANCELING", 2)
+    started = of_schedule(kfp, daily, "PENDING")
+    going.state = "SUCCEEDED"
     kfp.on_get_run = [lambda _: None, lambda _: None, lambda run: setattr(run, "state", "FAILED")]
-    done = run("schedule", "delete", daily.recurring_run_id, "--force")
-    assert done.code == 0 and f"stopped: {going.run_id}" in done.out and list(kfp.schedules) == [weekly.recurring_run_id]
+    sees_that_a_schedule_is_kept(run, daily.recurring_run_id, started.run_id)
+    assert list(kfp.schedules) == [weekly.recurring_run_id]
     assert other.state == "RUNNING"
 
 
