@@ -16,7 +16,9 @@ from typing import Any
 from unittest import mock
 
 from kfp import compiler, local
+from kfp.local.orchestrator import task_spec_utils
 from kfp.local.subprocess_task_handler import SubprocessTaskHandler
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
 
 from atelier.io.files import check_folders
 from atelier.metrics import acceptance
@@ -29,6 +31,8 @@ from pipelines.graph import Graph, gates
 from pipelines.project import ProjectSettings
 from pipelines.transcript import Transcript
 from pipelines.versioned import LOCAL_SOURCES
+
+_ITERATION = task_spec_utils.create_parameter_loop_iteration_task_spec
 
 
 def compiled(cluster: Cluster, project: ProjectSettings) -> str:
@@ -76,6 +80,8 @@ def run_local(
         local.init(runner, pipeline_root=str(root), workspace_root=f"{scratch}/workspace")
         # kfp.local takes for Python only what names KFP's executor in its command; pipelines.task calls that.
         stack.enter_context(mock.patch.object(SubprocessTaskHandler, "validate_not_container_component"))
+        # It puts the item of a loop in the place of everything that the loop is given by a task.
+        stack.enter_context(mock.patch.object(task_spec_utils, _ITERATION.__name__, _iteration))
         try:
             dag.pipeline(cluster, project)(**form.filled(settings, project))
         except RuntimeError as error:
@@ -83,6 +89,15 @@ def run_local(
             raise PipelineError(f"step {failed} failed: {reason} (see above; what was made until then is in {root})") from error
     _check_outputs(root, transcript.tasks, dag.graph(cluster, project))
     return root
+
+
+def _iteration(loop: PipelineTaskSpec, item: Any, name: str) -> PipelineTaskSpec:
+    """One run of a loop, with what other tasks give to it."""
+    made = _ITERATION(loop, item, name)
+    for argument, source in loop.inputs.parameters.items():
+        if source.HasField("task_output_parameter"):
+            made.inputs.parameters[argument].CopyFrom(source)
+    return made
 
 
 def _for_containers(settings: ProjectSettings, cluster: Cluster, places: dict[Path, str]) -> ProjectSettings:

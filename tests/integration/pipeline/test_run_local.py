@@ -177,7 +177,7 @@ def test_a_generator_of_no_use_is_not_finetuned_and_not_registered(workspace: Pa
     assert last.startswith("error: evaluate-base: the generator is rejected (frechet_efficientnet_lite0 is ")
     assert Path(last.split("Its report is ")[1]).is_file()
     for name in ("finetune", "evaluate-finetuned", "register-base", "register-finetuned"):
-        assert f"'{name}'" not in done.stdout.replace("\033[96m", "").replace("\033[0m", "")
+        assert f"task '{name}'" not in done.stdout.replace("\033[96m", "").replace("\033[0m", "")
     assert ended(workspace).info.status == "FINISHED"  # it ran as it should
 
 

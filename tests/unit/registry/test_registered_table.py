@@ -18,7 +18,6 @@ from atelier.tracking.step_run import step_run
 from components.register import Line, RegistrationError, main, of_now, read_lines, register
 from tests.support.small import ROOT
 
-
 OVERRIDES = ["registry.experiment=registry tests", "products.base.name=table", "products.finetuned.name=tuned"]
 
 
