@@ -89,7 +89,7 @@ stages:
 
 
 def project_folder(folder: Path, stages: str = ONE_PRODUCT, finetuned: bool = True) -> Path:
-    """A folder with the settings of the repository's project, and other stages; unless it is `finetuned`, of one set and product."""
+    """A project with the settings of the repository's and other stages; unless it is `finetuned`, of one set and one product."""
     yaml = YAML()
     params, placed = (yaml.load((ROOT / name).read_text(encoding="utf-8")) for name in ("params.yaml", "cluster.yaml"))
     if not finetuned:
