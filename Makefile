@@ -56,7 +56,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers pipeline-containers lint types hooks ui serve compile report clean
+.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -137,6 +137,10 @@ fuzz: $(STAMP) ## feed damaged files, bodies and records to all that reads them,
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
 	@OMP_NUM_THREADS=1 python -m pytest -q tests/e2e/container
+
+test-cluster: $(STAMP) ## what a user sees on the cluster of KFP_HOST, with IMAGE, DATA_IMAGE and TRACKING_URI (docs/kubeflow.md)
+	@[ -n "$$KFP_HOST" ] || { echo "no cluster is named: set KFP_HOST, IMAGE, DATA_IMAGE and TRACKING_URI (docs/kubeflow.md)" >&2; exit 1; }
+	@OMP_NUM_THREADS=1 python -m pytest -q -rs tests/cluster
 
 pipeline-containers: $(STAMP) ## run the whole pipeline of Kubeflow in the images, against the services, on tiny data
 	@OMP_NUM_THREADS=1 python -m pytest -q tests/e2e/container/test_pipeline.py

@@ -32,7 +32,7 @@ from atelier.models.model import GeneratorInfo, load_generator, sample
 from atelier.registry.fetch import located
 from atelier.tasks.find import find, sampling_of
 from atelier.tracking.provenance import git_state
-from atelier.training.checkpoint import Start
+from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import choose_device, ranks
 from atelier.training.run import run
 
@@ -70,7 +70,7 @@ class Project:
             infos = run(
                 task, self.settings.model, settings, sets, self._model(section),
                 self.folder / "states" / section, measure, measured_by, chosen, these, git_state(),
-                start=Start(self._beginning(settings)) if isinstance(settings, FinetuneSettings) else None,
+                start=PretrainedModel(self._beginning(settings)) if isinstance(settings, FinetuneSettings) else None,
             )  # fmt: skip
         return next(iter(infos.values()))
 

@@ -34,7 +34,7 @@ from atelier.metrics.identity import compare
 from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import load_generator, sample
 from atelier.tasks.generation.task import Generation
-from atelier.training.checkpoint import Start
+from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
 from benchmarks.measured import machine, show, table
@@ -80,14 +80,15 @@ def few(target: PackedDataset, count: int, settings: Settings, folder: Path) -> 
             pixels = target.images(np.array([index]))[0].transpose(1, 2, 0)
             Image.fromarray(pixels.squeeze()).save(place / f"{index:06}.png")
     here = {"source": "folder", "path": str(folder / "images"), "holdout": 0.0, "margin": 0, "labels": bool(target.classes)}
-    pack(settings.target.model_copy(update=here), folder / "packed", progress=False, section="target")
+    name = settings.trainings["finetune"].sets["data"]
+    pack(settings.data[name].model_copy(update=here), folder / "packed", progress=False, section=f"data.{name}")
     return PackedDataset(folder / "packed")
 
 
 def trained(settings: Settings, name: str, seed: int, target: PackedDataset, folder: Path, device: torch.device) -> Path:
     """Trains on the target with the budget of `finetune` and as the way says; returns the checkpoint folder."""
-    way, budget = (WAYS | MORE)[name], settings.finetune
-    section = getattr(settings, way.rates)
+    way, budget = (WAYS | MORE)[name], settings.trainings["finetune"]
+    section = settings.trainings[way.rates]
     changed = {key: getattr(section, key) * value if key in RATES else value for key, value in way.changed.items()}
     changed |= {"seed": seed, "images": budget.images, "evaluate_every": budget.evaluate_every}
     kind = type(section) if way.fine_tuned else TrainSettings  # FreezeD is for what was trained before
@@ -96,7 +97,7 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
         Generation, {"data": target}, watching(settings.evaluate, chosen), CACHE, Ranks(), device
     )
     output = folder / f"{name}-{seed}"
-    start = Start(BASE) if way.fine_tuned else None
+    start = PretrainedModel(BASE) if way.fine_tuned else None
     run(
         Generation,
         settings.model,
@@ -152,7 +153,8 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         for mine, theirs in zip(every[0].measurements, other.measurements, strict=True):
             compare(mine, theirs)  # refuses numbers of different identity
     kinds = [metrics()[name].values[0].kind for name in settings.evaluate.metrics]
-    yield f"\nMeasured on {args.target} with {settings.evaluate.extractor}, each trained for {settings.finetune.images:,} images;"
+    shown = settings.trainings["finetune"].images
+    yield f"\nMeasured on {args.target} with {settings.evaluate.extractor}, each trained for {shown:,} images;"
     yield f"mean (lowest … highest) of seeds {', '.join(map(str, args.seeds))}.\n"
     yield from table(
         ["generator", "trained on images", *kinds],

@@ -75,9 +75,9 @@ def draw(count: int, folder: Path) -> None:
 def prepare(kind: str, images: Path, output: Path, *more: str) -> list[str]:
     """The command that packs them."""
     values = {"source": kind, "path": str(images), "licence": "none", "resolution": SIDE, "channels": 3}
-    both = {f"{section}.{key}": value for section in ("data", "target") for key, value in values.items()}
+    both = {f"{section}.{key}": value for section in ("data.base", "data.target") for key, value in values.items()}
     changed = [part for key, value in both.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-    return ["-m", "components.prepare", "--output", str(output), *changed, *more]
+    return ["-m", "components.prepare", "--section", "data.base", "--output", str(output), *changed, *more]
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -145,7 +145,9 @@ class Kill(Observer):
 def train(data: Path, place: Path, dies: bool) -> None:
     """A short run of dcgan on a packed set."""
     shape = [
-        f"{section}.{key}={value}" for section in ("data", "target") for key, value in (("resolution", SIDE), ("channels", 3))
+        f"{section}.{key}={value}"
+        for section in ("data.base", "data.target")
+        for key, value in (("resolution", SIDE), ("channels", 3))
     ]
     chosen, device = load("params.yaml", [*shape, *TRAINING]), choose_device("auto")
 

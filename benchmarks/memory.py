@@ -40,9 +40,9 @@ WAYS = ((1, False), (1, True), (4, False), (4, True))
 def packed(images: Path, resolution: int, folder: Path) -> PackedDataset:
     """A folder of images in color, packed at a resolution."""
     values = {"source": "folder", "path": str(images), "licence": "none", "resolution": resolution, "channels": 3}
-    both = {f"{part}.{key}": values[key] for part in ("data", "target") for key in ("resolution", "channels")}
-    chosen = both | {f"data.{key}": value for key, value in values.items()}
-    pack(load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in chosen.items()]).data, folder)
+    both = {f"{part}.{key}": values[key] for part in ("data.base", "data.target") for key in ("resolution", "channels")}
+    chosen = both | {f"data.base.{key}": value for key, value in values.items()}
+    pack(load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in chosen.items()]).data["base"], folder)
     return PackedDataset(folder)
 
 

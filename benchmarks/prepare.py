@@ -104,7 +104,7 @@ def _picture(random: np.random.Generator) -> bytes:
 def ours(name: str, images: Path, output: Path, workers: int) -> Watched:
     """Packs the folder with components.prepare."""
     settings = {"source": "folder", "path": str(images), "licence": "none", "resolution": SIDE, "channels": 3}
-    changed = [part for key, value in settings.items() for part in ("--set", f"data.{key}={json.dumps(value)}")]
+    changed = [part for key, value in settings.items() for part in ("--set", f"data.base.{key}={json.dumps(value)}")]
     changed += ["--set", f"data.target.resolution={SIDE}", "--set", "data.target.channels=3"]
     command = ["-m", "components.prepare", "--section", "data.base", "--output", str(output), "--workers", str(workers), *changed]
     return watched(name, command)

@@ -6,7 +6,7 @@ server that nobody else needs. It gets a core of its own, as a store has that is
 SIGTERM are those of the command, with its state in S3 at the end.
 
     eval "$(make -s services)"
-    .venv/bin/python -m components.prepare --output data/base
+    .venv/bin/python -m components.prepare --section data.base --output data/base
     .venv/bin/python -m benchmarks.saving --mirror s3://atelier/saving --server $(pgrep -f 'weed.*server')
 """
 

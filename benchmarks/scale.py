@@ -49,7 +49,7 @@ def packed(count: int, folder: Path) -> PackedDataset:
     values = {"data.base.source": "idx", "data.base.path": str(files), "data.base.resolution": SIDE}
     values |= {"data.target.resolution": SIDE}
     settings = load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()])
-    pack(settings.data, folder / "packed", section="data")
+    pack(settings.data["base"], folder / "packed", section="data.base")
     return PackedDataset(folder / "packed")
 
 

@@ -57,10 +57,10 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             chosen = fetched(Path(scratch)) | {"resolution": 32}
-            values = {f"data.{key}": value for key, value in chosen.items()}
+            values = {f"data.base.{key}": value for key, value in chosen.items()}
             values |= {"data.target.resolution": 32, "data.target.channels": chosen["channels"]}
             settings = load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()])
-            manifest = pack(settings.data, output)
+            manifest = pack(settings.data["base"], output)
         print(f"{output}: {manifest.count} images of {manifest.resolution} px, {len(manifest.classes)} classes")
 
 

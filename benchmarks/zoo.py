@@ -72,7 +72,7 @@ class Speed(Observer):
 def recipe(family: str, data: PackedDataset, changed: dict[str, Any], overrides: list[str]) -> Settings:
     """params.yaml with the shape of the data, the family's recipe at that size, `changed` keys and the caller's overrides."""
     recipes = YAML(typ="safe").load(RECIPES.read_text(encoding="utf-8"))
-    shape = {f"{part}.{key}": getattr(data, key) for part in ("data", "target") for key in ("resolution", "channels")}
+    shape = {f"{part}.{key}": getattr(data, key) for part in ("data.base", "data.target") for key in ("resolution", "channels")}
     sized = recipes["resolutions"].get(data.resolution, {})
     values = {"model.architecture": family} | shape | recipes["common"] | recipes[family] | sized | changed
     return load("params.yaml", [f"{key}={json.dumps(value)}" for key, value in values.items()] + overrides)

@@ -7,7 +7,7 @@ command runs again.
 example:
   python -m components.generate --model models/base --output pictures --count 64
   python -m components.generate --model models:/digits@champion --output sevens --class 7 --truncation 0.7 --seed 100
-  python -m components.generate --model models:/monet@champion --output painted --input image=photos
+  python -m components.generate --model models:/monet@champion --output generated --input image=photos
   python -m components.generate --model models:/digits@champion --describe
 
 what the paths hold:

@@ -12,7 +12,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.tasks.base import Task
 from atelier.tasks.find import name_of
-from atelier.training.checkpoint import Start
+from atelier.training.checkpoint import PretrainedModel
 from atelier.training.run import code_hash
 from atelier.training.states import RunFolder, StateError
 
@@ -26,7 +26,7 @@ def describe(
     sets: Mapping[str, PackedDataset],
     measured_by: dict[str, Any],
     init_from: str | None,
-    start: Start | None,
+    start: PretrainedModel | None,
 ) -> dict[str, Any]:
     """All that makes a run what it is, readable, with the place that its first weights came from."""
     return {

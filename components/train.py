@@ -68,7 +68,7 @@ from atelier.tasks.find import find, name_of
 from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.provenance import git_state
 from atelier.tracking.step_run import step_run
-from atelier.training.checkpoint import SUMMARY, Start, read_history
+from atelier.training.checkpoint import SUMMARY, PretrainedModel, read_history
 from atelier.training.diagnosis import remarks
 from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
 from atelier.training.history import alarm_text
@@ -163,7 +163,7 @@ def train(
                 if differing and these.first:
                     print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
-        start = Start(parent) if parent else None
+        start = PretrainedModel(parent) if parent else None
         measure, measured_by = measure_by_distance(task, sets, watching(evaluate, settings), cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:

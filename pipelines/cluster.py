@@ -26,6 +26,7 @@ FIRST_WAIT, WAIT_FACTOR = "30s", 2.0
 RETRY_WINDOW = "31536000s"
 MOST_HOURS = 720
 RESOURCES = ("accelerator", "accelerators", "cpu", "memory")  # keys of cluster.yaml
+TOLERATION = {"tolerationSeconds": "toleration_seconds"}
 
 
 class PipelineError(AtelierError):
@@ -111,7 +112,10 @@ class Cluster:
         asked = [one for one in (accelerator, accelerators, cpu, memory) if isinstance(one, pipeline_channel.PipelineChannel)]
         task.register_pipeline_channels(asked)
         kubernetes.add_node_selector_json(task, parameters["cluster.node_selector"])
-        kubernetes.add_toleration_json(task, parameters["cluster.tolerations"])
+        tolerations = parameters["cluster.tolerations"]
+        if isinstance(tolerations, list):  # of constants KFP drops what it does not spell as Kubernetes does
+            tolerations = [{TOLERATION.get(key, key): value for key, value in one.items()} for one in tolerations]
+        kubernetes.add_toleration_json(task, tolerations)
         kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=SHARED_MEMORY)
         if self.claim:
             kubernetes.mount_pvc(task, pvc_name=self.claim, mount_path=VOLUME)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import uuid
+
 from kfp.dsl import PipelineTaskFinalStatus
 
+from atelier.io.storage import S3Storage
 from atelier.tracking.closing import Ending, close_pipeline
+from atelier.tracking.trial import try_mlflow
 from components.contract import Page, component
 from pipelines.project import ProjectSettings
 from pipelines.task import StepError
@@ -12,13 +17,23 @@ from pipelines.task import StepError
 
 @component({}, light=True, retries=0)
 def check(settings: ProjectSettings) -> None:
-    """Tries what a run will need besides valid settings, before anything is computed."""
+    """Tries what a run will need besides valid settings, before anything is computed: S3 for states, and MLflow."""
     nodes = {name: training.nodes for name, training in settings.trainings.items() if training.nodes > 1}
     if nodes and settings.cluster.states == "none":
         raise StepError(
             f"several nodes exchange their work through S3; set cluster.states to an s3:// prefix, or "
             f"{'.nodes and '.join(nodes)}.nodes to 1"
         )
+    if settings.cluster.states != "none":
+        _try_states(settings.cluster.states)
+    try_mlflow(settings.registry.experiment)
+
+
+def _try_states(uri: str) -> None:
+    """Writes an object under the prefix of training saves and removes it. Raises StorageError."""
+    storage, name = S3Storage(uri), f"atelier-check-{uuid.uuid4().hex}"
+    storage.put(name, io.BytesIO(b"This object shows that the pipeline can write here.\n"))
+    storage.remove([name])
 
 
 def _summary(ending: Ending) -> str:

@@ -26,9 +26,8 @@ REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<ver
 class RegularizerSettings(Section):
     """A regularizer's settings, and what the rest has to know of it; atelier/losses/regularizers.py adds its equation.
 
-    `key` names it in params.yaml, where a number alone is its weight. `gradient_norm` is that to which it pulls the
-    discriminator's gradients by its images, None where it does not. `needs` is what the networks must have
-    (ModelSettings.offers).
+    `key` names it in params.yaml, where a number alone is its weight. `gradient_norm` is the norm to which it pulls the
+    discriminator's gradients by its images, or None. `needs` is what the networks must have (ModelSettings.offers).
     """
 
     short: ClassVar[str] = "weight"

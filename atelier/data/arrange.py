@@ -1,4 +1,4 @@
-"""What is kept of a source's images: their order, the duplicates among them, one label for each, the split."""
+"""The arrangement of a source's images: order, duplicates, one label for each, split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What libtiff says of a broken TIFF: kept for the reason of a rejection, instead of written to the terminal by C.
+"""libtiff's messages on a broken TIFF, kept as the reason of a rejection instead of written to the terminal by C.
 
 Pillow offers no way to it, but libtiff itself does (TIFFSetErrorHandler). Where that cannot be reached, as in a Pillow that hides
 the libtiff inside it, libtiff goes on writing to stderr.

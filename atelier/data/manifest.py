@@ -1,4 +1,4 @@
-"""What a packed dataset says about itself: manifest.json."""
+"""manifest.json, the description of a packed dataset."""
 
 from __future__ import annotations
 

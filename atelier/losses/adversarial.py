@@ -35,12 +35,12 @@ class Objective:
 
 
 def logistic(real: Tensor, fake: Tensor) -> Tensor:
-    """What D minimizes in minimax and nonsaturating: the cross-entropy of its sigmoid."""
+    """The discriminator's loss in minimax and nonsaturating: the cross-entropy of its sigmoid."""
     return softplus(-real).mean() + softplus(fake).mean()
 
 
 def relativistic_generator(real: Tensor | None, fake: Tensor) -> Tensor:
-    """What G minimizes in relativistic. Raises ValueError without real logits."""
+    """The generator's loss in relativistic. Raises ValueError without real logits."""
     if real is None:
         raise ValueError("the relativistic objective compares with real images; pass their logits")
     return softplus(real - fake).mean()

@@ -1,4 +1,4 @@
-"""What is added to a network's adversarial loss: one class for each regularizer, with its settings inside.
+"""Regularizers of the adversarial losses: a class for each, with its settings inside.
 
 `train.regularizers` of params.yaml chooses by `key`; a class of this module is found by that and named nowhere else. The order of
 the classes is that in which the losses are summed. This module imports no PyTorch until something is computed, since params.yaml

@@ -1,4 +1,4 @@
-"""Whether PyTorch can compute on a GPU of this machine, and what is to be done where it cannot."""
+"""A check that PyTorch can compute on this machine's GPU, with the remedy where it cannot."""
 
 from __future__ import annotations
 

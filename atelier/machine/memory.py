@@ -1,4 +1,4 @@
-"""What a run says when it does not fit into memory: which setting to change, and from where it goes on."""
+"""The error of a run that does not fit into memory: which setting to change, and from where it goes on."""
 
 from __future__ import annotations
 

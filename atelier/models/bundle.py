@@ -1,4 +1,4 @@
-"""What travels with a registered generator: the few modules that load it, and the packages that they need."""
+"""The code of a registered generator: the few modules that load it, and the packages that they need."""
 
 from __future__ import annotations
 

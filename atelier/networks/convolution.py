@@ -16,7 +16,7 @@ from atelier.networks.modes import IMAGES_ALONE, TWICE, is_on
 
 
 class Form(NamedTuple):
-    """What a convolution is beside its weights."""
+    """The arguments of a convolution beside its weights."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What progan and stylegan2 share: an equalized learning rate, pixel norm, the minibatch's standard deviation."""
+"""Layers that progan and stylegan2 share: equalized learning rate, pixel norm, minibatch standard deviation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a generator takes: each input by name, with what a caller may give for it and how it is drawn where nothing is given.
+"""The inputs of a generator by name: how a given value is read, and how a missing one is drawn.
 
 Served columns, ONNX inputs, the page's controls and the options of `components.generate` follow from these declarations.
 """

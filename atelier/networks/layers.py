@@ -1,4 +1,4 @@
-"""What every family shares: the interface of the two networks, label conditioning, resampling and scaled initialization."""
+"""The base classes of all families, label conditioning, resampling and scaled initialization."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ImageShape:
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What a discriminator says of N images: logits [N], positive for real, or [N, scales] where it judges at several scales.
+    """A discriminator's output for N images: logits [N], positive for real, or [N, scales] of several scales.
 
     `classes` are the scores [N, classes] of an auxiliary classifier (Odena et al. 2017), None without one.
     """

@@ -1,4 +1,4 @@
-"""What the networks' layers know of the pass that they are in, beside their inputs."""
+"""Modes of a forward pass that layers ask for: differentiated twice, without weight gradients, recomputed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _on: set[str] = set()  # of the process: CUDA's backward passes run in threads o
 
 
 def is_on(mode: str) -> bool:
-    """Whether the pass is within that mode."""
+    """True within that mode."""
     return mode in _on
 
 

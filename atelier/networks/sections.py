@@ -1,4 +1,4 @@
-"""What the sections of several architectures share. Imports no PyTorch."""
+"""Base classes for the sections of several architectures. Imports no PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Group = Annotated[
 
 
 class ResidualSettings(FamilySettings):
-    """What families of residual blocks share: each network has widths of its own."""
+    """Widths for each network of families with residual blocks."""
 
     normalized = True
     spectral_norm = True
@@ -57,7 +57,7 @@ class AttendingSettings(ResidualSettings):
 
 
 class EqualizedSettings(FamilySettings):
-    """What families of equalized learning rates share: widths of both networks, and groups of a batch."""
+    """Widths of both networks, and groups of a batch, of families with equalized learning rates."""
 
     width: PositiveInt = Field(
         default=32, description="channels of the layers nearest to the image; doubled at each halving of the resolution"

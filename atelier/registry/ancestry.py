@@ -1,4 +1,4 @@
-"""What a registered version tells of its making, as tags, and its family: what it came from, what came from it."""
+"""The ancestry of a registered version, as tags, and its family: parents and children."""
 
 from __future__ import annotations
 

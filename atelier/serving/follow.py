@@ -1,4 +1,4 @@
-"""Which version is served: the one that an alias names, looked up again and again, loaded aside and swapped as a whole."""
+"""Follows an alias: looks it up again and again, loads a new version aside and swaps it as a whole."""
 
 from __future__ import annotations
 

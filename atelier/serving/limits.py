@@ -1,4 +1,4 @@
-"""What one server gives at most, and how it says no."""
+"""The limits of a server, and its refusals."""
 
 from __future__ import annotations
 

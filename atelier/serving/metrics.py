@@ -1,4 +1,4 @@
-"""What Prometheus may know of a server."""
+"""A server's metrics for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request asks for: the rows of its images, and the form of the answer."""
+"""Reads requests: the rows of the images, and the form of the response."""
 
 from __future__ import annotations
 

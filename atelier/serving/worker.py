@@ -24,7 +24,10 @@ class ImageWorker:
         self._inside = 0  # read and written by the event loop alone
 
     async def run(self, images: int, work: Callable[[], Answer]) -> Answer:
-        """What `work` returns, which generates that many images. Raises Refused: 503 where too many wait, 429 beyond the rate."""
+        """Runs `work`, which generates that many images, and returns its result.
+
+        Raises Refused: 503 where too many wait, 429 beyond the rate.
+        """
         if self._inside >= self._limits.queue:
             message = f"{self._inside} requests are waiting already; try again"
             raise Refused(503, "queue", message, FULL_SECONDS)

@@ -1,4 +1,4 @@
-"""What all adversarial tasks share: the objective, and what the discriminator's logits say of the training."""
+"""The base of adversarial tasks: the objective, and signals from the discriminator's logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam between training and what is learnt: a task has networks, updates and products, and knows what a step's loss is.
+"""The seam between training and what is learnt: a task has networks, updates and products, and computes a step's losses.
 
 The trainer knows no architecture, no objective and no number of networks. It asks a task for the updates of a step, in order, for
 the randomness and the loss of each, for the products that are averaged, measured and exported, and for a probe that shows where
@@ -24,7 +24,7 @@ Batch = dict[str, Tensor]
 """Real records by field: images float [N, C, H, W] in [-1, 1], labels int64 [N]. Of several sets each field is `SET.FIELD`."""
 
 Logged = dict[str, Tensor]
-"""What an update says of itself by name, detached: values [N] of the records, or scalars."""
+"""Detached results of an update by name: values [N] of the records, or scalars."""
 
 Role = Literal["generator", "discriminator"]
 
@@ -49,7 +49,7 @@ class Product:
 
 @dataclass(frozen=True)
 class StepWeights:
-    """What schedules and controllers set for a step: the weight of lazy penalties (0: none is due), and p of the augmentation."""
+    """Weights of a step by schedules and controllers: of lazy penalties (0: none is due), and p of the augmentation."""
 
     penalty: float
     augment_p: float
@@ -83,7 +83,7 @@ class Examples(Protocol):
 
 
 class Probe(Protocol):
-    """Fixed inputs by which a training is watched."""
+    """Fixed inputs that show where a training stands."""
 
     @property
     def curves(self) -> Sequence[str]:
@@ -91,11 +91,11 @@ class Probe(Protocol):
         ...
 
     def measure(self, averages: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Where the training stands, by the averages of the products; changes nothing."""
+        """The curves by name, of the averages of the products; changes nothing."""
         ...
 
     def preview(self, averages: Mapping[str, nn.Module]) -> bytes:
-        """A picture (PNG) of what the products make of the fixed inputs."""
+        """A picture (PNG) of the products' outputs for the fixed inputs."""
         ...
 
 
@@ -135,7 +135,7 @@ class Task(ABC):
 
     @abstractmethod
     def probe(self, examples: Examples) -> Probe:
-        """Fixed inputs by which the training is watched."""
+        """The probe of this task."""
 
     def check_share(self, count: int) -> None:  # noqa: B027 - most tasks suit any share
         """Raises SettingsError if `count` records, a rank's share of a micro-batch, do not suit the networks."""
@@ -146,7 +146,7 @@ class Task(ABC):
             network.requires_grad_(name in update.networks)
 
     def after(self, update: Update, logged: Logged) -> None:  # noqa: B027 - most tasks leave it
-        """What follows the optimizer's step, with what all parts and ranks have logged: clipping, running means."""
+        """Called after the optimizer's step with what all parts and ranks have logged: clipping, running means."""
 
     def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
         """Scalars for the curves and the controllers, of what all parts and ranks have logged."""

@@ -1,4 +1,4 @@
-"""Where the files of runs and models are when MLflow is a SQLite file: in the folder mlartifacts beside it, wherever that is.
+"""The files of runs and models when MLflow is a SQLite file: in the folder mlartifacts beside it, wherever that is.
 
 The database holds addresses such as mlflow-artifacts:/atelier/RUN/artifacts, which atelier_mlflow leads to that folder. Databases
 of before hold absolute ones, which lead nowhere after a move and into the original after a copy; `settle` and `relocate` mend

@@ -1,4 +1,4 @@
-"""Which MLflow is talked to, whether it answers, and what must never be sent to it."""
+"""The client of MLflow: its address, whether it answers, and what is never sent to it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from atelier.errors import AtelierError
 from atelier.tracking import artifacts
@@ -146,6 +147,9 @@ def _remedy(error: BaseException) -> str:
     status = error.get_http_status_code() if isinstance(error, MlflowException) else None
     if status == 401:
         return "it asks for a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    if status == 403 and "host header" in str(error).lower():
+        host = urlsplit(tracking_uri()).netloc.rpartition("@")[2]
+        return f"it refuses the name that it is reached by: have it started with `mlflow server --allowed-hosts {host}`"
     if status == 403:
         return "it refuses that: ask whoever runs the server for the right to change the registry, or for the name to reach it by"
     return "see to it, or set MLFLOW_TRACKING_URI"

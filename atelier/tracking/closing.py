@@ -1,4 +1,4 @@
-"""The end of a pipeline, told to MLflow by its last task, or by whoever looks after a pipeline that lost its last task."""
+"""Closes the MLflow run of a pipeline: called by its last task, or by hand where that was lost."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def close_pipeline(experiment: str, state: str, reason: str = "", last: Collecti
     `state` is Kubeflow's. Where it says nothing (RUNNING, UNKNOWN: after a closed gate, a lost pod, a driver that failed, an end
     by hand), the runs of the steps decide; `last` are those that end a pipeline which nothing kept from it. Those that MLflow
     still takes for running are ended, too. With MLFLOW_RUN_ID in the environment the end of runs is the business of whoever
-    injected it: that run gets the tags only. Raises TrackingError.
+    injected it: the run above that one gets the tags only. Raises TrackingError.
     """
     with explained():
         check_reachable()
@@ -64,7 +64,7 @@ def close_pipeline(experiment: str, state: str, reason: str = "", last: Collecti
             parent = runs.pipeline_run(mlflow, inside, pipeline_key(), environment_tags()).info.run_id
         children = [run for run in runs.children(mlflow, inside, parent) if run.info.run_id != injected]
         status, text = _ending(state, runs.latest(children), last)
-        ending = Ending(injected or parent, status, "; ".join(part for part in (text, mask(reason)) if part))
+        ending = Ending(parent, status, "; ".join(part for part in (text, mask(reason)) if part))
         if injected:
             _say(mlflow, ending, state)
         else:

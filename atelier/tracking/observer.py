@@ -30,7 +30,7 @@ class MlflowObserver(Observer):
         self.run.log_history([], [evaluation])
 
     def alarmed(self, alarm: dict[str, Any]) -> None:
-        """What went wrong, as a tag of the run: the newest counts."""
+        """Sets the newest alarm as a tag of the run."""
         self.run.set_tags({ALARM: alarm_text(alarm)})
 
     def picture(self, path: Path, images: int) -> None:

@@ -1,4 +1,4 @@
-"""Where MLflow is: a server, or a SQLite file, which is the workspace's also for DVC's queued experiments."""
+"""The place of MLflow: a server, or a SQLite file, which is the workspace's also for DVC's queued experiments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run comes from: git, DVC, the image, the pipeline."""
+"""The provenance of a run: git, DVC, the image, the pipeline."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Watch:
         self.armed_from = int(settings.evaluate_from * settings.images)
 
     def check(self, history: Mapping[str, Any]) -> Alarm | None:
-        """What the history shows since the last alarm, or None."""
+        """The alarm that the history since the last one gives, or None."""
         since = max((alarm["images"] for alarm in history["alarms"]), default=0)
         points = [point for point in history["points"] if point["images"] > since]
         if not points or (since and points[-1]["images"] - since < LATEST * self.settings.images):

@@ -90,7 +90,7 @@ def _csv(points: list[dict[str, float]]) -> str:
     return buffer.getvalue()
 
 
-class Start:
+class PretrainedModel:
     """The checkpoint from which a fine-tuning run starts: all networks, and the averages of the products."""
 
     def __init__(self, folder: Path) -> None:
@@ -111,7 +111,7 @@ class Start:
         self.sha256 = hashes[0] if len(hashes) == 1 else fingerprint(hashes)
 
     def lineage(self, product: str) -> dict[str, Any]:
-        """What the child's generator.json says of its parent."""
+        """The parent's entry in the child's generator.json."""
         folder, info = self._of(product)
         return {"sha256": self._sha256[folder.name], **info.model_dump(mode="json")}
 
@@ -177,7 +177,7 @@ def _load(network: nn.Module, tensors: dict[str, Tensor], classes: list[str], in
 
 
 class _Part(BaseModel):
-    """What readers rely on; what else is there is theirs to leave."""
+    """The values that readers rely on; others are allowed."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 

@@ -1,4 +1,4 @@
-"""What a training run costs: time on hardware."""
+"""The cost of a training run: time on hardware."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASKING_SECONDS = 10.0  # for nvidia-smi, which waits for a driver that hangs
 
 
 class Clock:
-    """What a run costs: seconds of wall clock on each kind of hardware, summed over its interruptions.
+    """The cost of a run: seconds of wall clock on each kind of hardware, summed over its interruptions.
 
     The record is a list, in the order of first use, of {"kind": "cpu" or "cuda", "device": its name, "ranks", "threads" of
     PyTorch in each rank, "torch": its version, "watts": the power limit of one GPU or None where it is not known or there is

@@ -29,7 +29,7 @@ class Remark:
 
 
 def remarks(points: Sequence[dict[str, float]]) -> list[Remark]:
-    """What the last tenth of the curves says; nothing of what they do not have."""
+    """Remarks on the last tenth of those curves that there are."""
     readers = {"auc_real_fake": _balance, "auc_train_heldout": _memory, "diversity": _variety, "mode_coverage": _reach}
     return [say(value) for name, say in readers.items() if (value := latest(points, name)) is not None]
 

@@ -1,4 +1,4 @@
-"""What a run's steps change: the networks of a task, one optimizer for each update, one moving average for each product."""
+"""The learner of a run: the networks of a task, one optimizer for each update, one moving average for each product."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Learner:
 
     @torch.no_grad()
     def update_averages(self, seen: int) -> None:
-        """Moves the averages after a step, before which `seen` images had been seen; buffers are copied."""
+        """Updates the averages after a step, before which `seen` images had been seen; buffers are copied."""
         settings = self.settings
         keep = ema_decay(settings.batch, settings.ema_half_life, settings.ema_ramp, seen)
         for product in self.task.products:

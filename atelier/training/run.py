@@ -24,7 +24,7 @@ from atelier.tasks.base import Product, Task
 from atelier.tasks.find import name_of
 from atelier.training import checkpoint
 from atelier.training.alarms import TrainingStopped
-from atelier.training.checkpoint import Start
+from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import DistributedError, Ranks
 from atelier.training.history import Finished, Observer
 from atelier.training.precision import Precision, explain, native
@@ -52,7 +52,7 @@ def run_key(
     settings: TrainSettings,
     data: Mapping[str, PackedDataset],
     measured_by: dict[str, Any],
-    start: Start | None,
+    start: PretrainedModel | None,
 ) -> str:
     """Identity of a run: the hash of its code, data, settings (the seed among them), the metric that chooses, and its parent.
 
@@ -108,7 +108,7 @@ def run(
     ranks: Ranks,
     git: dict[str, str],
     observers: Sequence[Observer] = (),
-    start: Start | None = None,
+    start: PretrainedModel | None = None,
     mirror: str | None = None,
 ) -> dict[str, GeneratorInfo]:
     """Trains a task on `data`, writes the checkpoint folder `output`; goes on by itself from what an interrupted run left.
@@ -174,9 +174,14 @@ def run(
 
 
 def _describe(
-    task: Task, product: Product, model: ModelSettings, images: PackedDataset, start: Start | None, common: dict[str, Any]
+    task: Task,
+    product: Product,
+    model: ModelSettings,
+    images: PackedDataset,
+    start: PretrainedModel | None,
+    common: dict[str, Any],
 ) -> GeneratorInfo:
-    """What generator.json says of a product that imitates `images`."""
+    """generator.json of a product that imitates `images`."""
     network = task.networks[product.network]
     assert isinstance(network, Generator)
     labeled = any(isinstance(kind, Label) for kind in network.takes.values())
@@ -216,12 +221,12 @@ def _agree(folder: RunFolder, ranks: Ranks, device: torch.device) -> None:
 
 def _finished(folder: RunFolder, observers: Sequence[Observer]) -> Finished | None:
     """The end of a run that came to it before, by a process that may not have lived to hand it over."""
-    told = folder.finished()
-    if told is None:
+    record = folder.finished()
+    if record is None:
         return None
     for observer in observers:
-        observer.started(told["history"])
-    return Finished(folder.step(told["evaluation"]["step"]), told["evaluation"], told["history"])
+        observer.started(record["history"])
+    return Finished(folder.step(record["evaluation"]["step"]), record["evaluation"], record["history"])
 
 
 def _export(folder: RunFolder, best: Path, infos: dict[str, GeneratorInfo], history: dict[str, Any], output: Path) -> None:

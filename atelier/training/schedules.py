@@ -1,4 +1,4 @@
-"""What changes over a run, as pure functions of the images seen."""
+"""Schedules, as pure functions of the images seen."""
 
 from __future__ import annotations
 

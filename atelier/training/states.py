@@ -50,7 +50,10 @@ class StateError(AtelierError):
 
 
 class RunFolder:
-    """states/<run key>: the saves of one run. `lock` keeps a second process out. `mirror` is an s3:// prefix for copies."""
+    """states/<run key>: the saves (training checkpoints) of one run.
+
+    `lock` keeps a second process out. `mirror` is an s3:// prefix for copies.
+    """
 
     def __init__(self, states: Path, key: str, mirror: str | None = None) -> None:
         """Raises StorageError if `mirror` is no S3 prefix."""
@@ -200,7 +203,7 @@ class RunFolder:
             self.mirror.send(Save.of(FINISHED, self.path, [*files, *self._beside(), self.path / FINISHED]))
 
     def finished(self) -> dict[str, Any] | None:
-        """What `mark_finished` was told, or None if the run has not come to its end."""
+        """The values given to `mark_finished`, or None if the run has not come to its end."""
         if not (self.path / FINISHED).exists():
             return None
         try:
@@ -262,7 +265,7 @@ def _step(save: Path) -> int:
 
 
 def _name(progress: float) -> str:
-    """What the mirror calls the save of a progress, "" for none."""
+    """The mirror's name for the save of a progress, "" for none."""
     if progress == math.inf:
         return FINISHED
     return f"{int(progress):09d}" if progress >= 0 else ""
@@ -296,7 +299,7 @@ def _locked(file: IO[str]) -> bool:
 
 
 def rounding(accumulate: int, device: torch.device) -> dict[str, int]:
-    """What is no part of a run's identity, since it changes the order of sums alone; a GPU's has no threads."""
+    """Settings outside of a run's identity, since they change the order of sums alone; a GPU's has no threads."""
     return {"accumulate": accumulate} | ({"threads": torch.get_num_threads()} if device.type == "cpu" else {})
 
 

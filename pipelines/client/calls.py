@@ -246,6 +246,7 @@ def _job(
     settings: ProjectSettings, project: ProjectSettings, cluster: Cluster, experiment_id: str, name: str | None
 ) -> dict[str, Any]:
     refuse_what_cannot_run(settings, cluster)
+    refuse_what_the_backend_expands(project.model_dump(mode="json"), cluster)  # which stands in the pipeline as a constant
     return {
         "experiment_id": experiment_id,
         "display_name": name or f"{dag.NAME} {datetime.datetime.now():%Y-%m-%d %H-%M-%S}",

@@ -46,11 +46,11 @@ class Checkpoint(Target):
     def read(self, case: Path) -> None:
         from atelier.models.model import load_generator, read_weights, sample
         from atelier.report.card import model_card
-        from atelier.training.checkpoint import NETWORKS, Start
+        from atelier.training.checkpoint import NETWORKS, PretrainedModel
 
         generator = load_generator(case)
         next(iter(sample(generator, 2, seed=0)))
-        read_weights(Start(case).folder / NETWORKS)
+        read_weights(PretrainedModel(case).folder / NETWORKS)
         model_card(case, Registry.evaluation(), Registry.packed(self.folder), "digits")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from atelier.config.model import architectures
 from atelier.models.onnx import export_onnx
-from tests.support.exported import check_export, painted_by_torch
+from tests.support.exported import check_export, synthesized_by_torch
 from tests.support.small_models import LATENT, make_checkpoint
 
 
@@ -39,7 +39,7 @@ def test_a_process_without_pytorch_and_without_atelier_paints(tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
     latents = np.random.default_rng(3).standard_normal((4, LATENT), np.float32)
-    expected = painted_by_torch(checkpoint, latents, np.full(4, 2))
+    expected = synthesized_by_torch(checkpoint, latents, np.full(4, 2))
     assert np.abs(np.load(tmp_path / "images.npy") - expected).max() <= 1e-4
 
 

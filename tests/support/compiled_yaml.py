@@ -49,10 +49,8 @@ def outline(tasks: dict[str, Read]) -> str:
     lines: list[str] = []
     for name, task in sorted(tasks.items()):
         retries = task.entry.get("retryPolicy", {}).get("maxRetryCount", 0)
-        words = [
-            word for word in task.container["command"][5:] if (":" in word and " " not in word) or word.startswith("--section=")
-        ]
-        words = [task.container["command"][4], *(word.removeprefix("--section=") for word in words)]
+        module, first, *_, last = task.container["command"][4:]
+        words = [first, last.removeprefix("--section=")] if module == "pipelines.task" else [module]
         image = "data image" if "data" in task.container["image"] else "train image"
         cached = "may be reused" if task.cached else "runs anew"
         lines.append(f"{name}: {' '.join(filter(None, words))}; {image}, {retries} retries, {cached}")

@@ -13,7 +13,7 @@ from atelier.models.onnx import export_onnx
 from tests.support.small_models import LATENT, make_checkpoint
 
 
-def painted_by_torch(checkpoint: Path, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def synthesized_by_torch(checkpoint: Path, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     with torch.inference_mode():
         label = None if labels is None else torch.from_numpy(labels)
         return load_generator(checkpoint)(torch.from_numpy(latents), label).clamp(-1, 1).numpy()
@@ -37,7 +37,7 @@ def check_export(folder: Path, family: str, conditional: bool, resolution: int, 
         labels = np.arange(batch, dtype=np.int64) % 5 if conditional else None
         feed = {"latent": latents} | ({"label": labels} if conditional else {})
         (generated,) = session.run(["images"], feed)
-        expected = painted_by_torch(checkpoint, latents, labels)
+        expected = synthesized_by_torch(checkpoint, latents, labels)
         assert generated.shape == (batch, channels, resolution, resolution) and np.abs(generated).max() <= 1
         assert np.abs(generated - expected).max() <= 1e-4 < 0.05 < generated.std()
         assert (np.abs(expected) < 1).mean() > 0.25  # what is clipped tells nothing

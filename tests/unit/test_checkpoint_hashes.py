@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from atelier.io.files import sha256_file
 from atelier.models.model import INFO, WEIGHTS, GeneratorError, load_generator, read_info, write_info
 from atelier.models.onnx import export_onnx
-from atelier.training.checkpoint import NETWORKS, Start
+from atelier.training.checkpoint import NETWORKS, PretrainedModel
 from tests.support.small_models import make_checkpoint
 
 
@@ -31,7 +31,7 @@ def flip(path: Path) -> None:
 
 def test_generator_json_names_the_weights_beside_it(checkpoint: Path) -> None:
     assert read_info(checkpoint).weights == {name: sha256_file(checkpoint / name) for name in (WEIGHTS, NETWORKS)}
-    assert load_generator(checkpoint).sha256 == Start(checkpoint).sha256 == sha256_file(checkpoint / WEIGHTS)
+    assert load_generator(checkpoint).sha256 == PretrainedModel(checkpoint).sha256 == sha256_file(checkpoint / WEIGHTS)
 
 
 def test_a_flipped_bit_is_refused_with_file_hashes_and_remedy(checkpoint: Path, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_flipped_bit_is_refused_with_file_hashes_and_remedy(checkpoint: Path, 
     with pytest.raises(GeneratorError, match=message):
         load_generator(checkpoint)
     with pytest.raises(GeneratorError, match=message):
-        Start(checkpoint)
+        PretrainedModel(checkpoint)
     with pytest.raises(GeneratorError, match=message):
         export_onnx(checkpoint, tmp_path / "model.onnx")
 
@@ -51,7 +51,7 @@ def test_finetuning_checks_the_networks_too(checkpoint: Path) -> None:
     flip(checkpoint / NETWORKS)
     load_generator(checkpoint)  # which needs the average alone
     with pytest.raises(GeneratorError, match=rf"{NETWORKS}: damaged or replaced"):
-        Start(checkpoint)
+        PretrainedModel(checkpoint)
 
 
 def test_a_checkpoint_of_before_still_loads(checkpoint: Path) -> None:
@@ -59,16 +59,16 @@ def test_a_checkpoint_of_before_still_loads(checkpoint: Path) -> None:
     del values["weights"]
     (checkpoint / INFO).write_text(json.dumps(values))
     assert read_info(checkpoint).weights == {}
-    assert load_generator(checkpoint).sha256 == Start(checkpoint).sha256
+    assert load_generator(checkpoint).sha256 == PretrainedModel(checkpoint).sha256
 
 
 def test_networks_have_the_name_of_before_where_they_had_it(checkpoint: Path) -> None:
     networks = (checkpoint / NETWORKS).rename(checkpoint / "players.safetensors")
     write_info(checkpoint, read_info(checkpoint))
-    assert Start(checkpoint).sha256 == sha256_file(checkpoint / WEIGHTS)
+    assert PretrainedModel(checkpoint).sha256 == sha256_file(checkpoint / WEIGHTS)
     flip(networks)
     with pytest.raises(GeneratorError, match=r"players\.safetensors: damaged or replaced"):
-        Start(checkpoint)
+        PretrainedModel(checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_painted_images_are_float32_under_autocast() -> None:
 def test_more_frozen_stages_than_there_are_is_refused() -> None:
     chosen = settings.load(PARAMS, ["finetune.freeze_discriminator=99"])
     with pytest.raises(SettingsError, match=r"freeze_discriminator is 99, but the discriminator has \d stages"):
-        Generation(chosen.model, chosen.finetune, ImageShape(28, 1, 10))
+        Generation(chosen.model, chosen.trainings["finetune"], ImageShape(28, 1, 10))
 
 
 @pytest.mark.parametrize("objective", ["relativistic", "wasserstein"])

@@ -23,4 +23,6 @@ def overrides(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
 def test_the_settings_for_own_images_are_valid() -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     chosen = settings.load(ROOT / "params.yaml", list(overrides(YAML(typ="safe").load(text))))
-    assert (chosen.data.resolution, chosen.model.architecture, chosen.registry.finetuned) == (64, "r3gan", "orchids")
+    assert {name: one.resolution for name, one in chosen.data.items()} == {"base": 64, "target": 64}
+    names = {name: product.name for name, product in chosen.products.items()}
+    assert (chosen.model.architecture, names) == ("r3gan", {"base": "flowers", "finetuned": "orchids"})

@@ -41,7 +41,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("model.architecture=vae", "model.architecture", "'sagan' or 'stylegan2'"),
         ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
         ("data.base.resolution=30", "data.base.resolution", "28, 32, 64, 128, 256, 512 or 1024"),
-        ("data.base.margin=14", "data", "leaves nothing of resolution 28"),
+        ("data.base.margin=14", "data.base", "leaves nothing of resolution 28"),
         ("data.base.source=kaggle", "data.base.source", "choose mnist-5k, "),
         ("data.base.source=torchvision:a/b", "data.base.source", "torchvision:NAME"),
         ("data.base.path=''", "data.base.path", "at least 1 character"),
@@ -88,14 +88,30 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("evaluate.weights=published", "evaluate", "set packaged"),
         ("model.conditional=false data.base.labels=false", "evaluate.metrics", "classifier needs labels"),
         ("data.target.channels=3", "data.target.channels", "set both alike"),
-        ("registry.base=digits.v2", "registry.base", "match pattern"),
-        ("registry.finetuned=digits", "registry", "a name of its own"),
+        ("products.base.name=digits.v2", "products.base.name", "match pattern"),
+        ("products.finetuned.name=digits", "products.finetuned and products.base are both digits", "a name of its own"),
+        ("products.base.trained_by=tune", "products.base.trained_by", "'train' or 'finetune'"),
+        ("products.base.data=digits", "products.base.data is digits", "section data has base, target; name one of these"),
+        ("products={}", "products", "at least 1"),
+        ("products.Base.name=x products.Base.trained_by=train", "products.Base", "is no name; write small letters, digits and _"),
+        ("finetune=null", "products.finetuned.trained_by is finetune", "add it, or take finetuned out"),
+        ("train.data=digits", "train.data is digits, but section data has base, target", "name one of these"),
+        ("finetune.data=digits", "finetune.data is digits, but section data has base, target", "name one of these"),
+        ("data={}", "data", "at least 1"),
+        ("data.base-2=1", "data.base-2", "is no name; write small letters, digits and _"),
+        ("data.third.sauce=x", "data.third.sauce", "unknown key; did you mean source? allowed here: "),
+        ("data.base=3", "data.base", "should hold background, "),
         ("data.base.background=black", "data.base.background", "#"),
         ("data.target.resolution=64", "data.target.resolution", "set both alike"),
-        ("data.target.labels=false", "model.conditional", "needs labels"),
+        ("data.target.labels=false", "evaluate.metrics: classifier", "needs labels; set data.target.labels: true"),
+        (
+            "data.target.labels=false evaluate.metrics=[frechet,prdc,memorised] gate.min_class_share=0.0",
+            "model.conditional",
+            "needs labels; set data.target.labels: true",
+        ),
         ("model.dcgan.batch_norm=true", "r1 and r2 of train", "set batch_norm: false, or take them out of train.regularizers"),
         ("evaluate.metrics=[]", "evaluate.metrics", "at least 1"),
-        ("registry.base=a/b", "registry.base", "match pattern"),
+        ("products.base.name=a/b", "products.base.name", "match pattern"),
     ],
 )
 def test_what_cannot_be_is_refused_with_key_and_remedy(override: str, key: str, remedy: str) -> None:
@@ -107,8 +123,8 @@ def test_what_cannot_be_is_refused_with_key_and_remedy(override: str, key: str, 
 
 def test_missing_key_missing_file_and_broken_yaml(tmp_path: Path) -> None:
     copy = tmp_path / "params.yaml"
-    copy.write_text(PARAMS.read_text().replace("  holdout: 0.1", "  #", 1))
-    with pytest.raises(SettingsError, match=r"data.base.holdout: missing"):
+    copy.write_text(PARAMS.read_text().replace("    holdout: 0.1", "    #", 1))
+    with pytest.raises(SettingsError, match=r"data\.base\.holdout: missing"):
         settings.load(copy)
     copy.write_text("data: [1,\n")
     with pytest.raises(SettingsError, match="not valid YAML"):
@@ -127,15 +143,48 @@ def test_a_section_that_has_a_file_of_its_own_now_is_told(tmp_path: Path) -> Non
         settings.load(copy)
 
 
+def test_sets_without_names_are_told_what_they_are_called_now(tmp_path: Path) -> None:
+    """params.yaml of before: a section for each of two sets, and products under `registry`."""
+    copy = tmp_path / "params.yaml"
+    values = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
+    before = {**values, "data": values["data"]["base"], "target": values["data"]["target"]}
+    before["registry"] = {"experiment": "atelier", "base": "digits", "finetuned": "digits-finetuned"}
+    del before["products"]
+    with copy.open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(before, file)
+    with pytest.raises(SettingsError) as refused:
+        settings.load(copy)
+    assert str(refused.value).startswith(f"{copy}: sets of images have names now; move what is below data to data.base")
+    for remedy in ("below target to data.target", "train.data: base", "finetune.data: target", "section products"):
+        assert remedy in str(refused.value)
+
+
+def test_a_set_is_measured_where_it_is_trained_on_unless_its_product_says_another() -> None:
+    whole = settings.load(PARAMS)
+    assert [whole.measured_on(product) for product in whole.products] == ["base", "target"]
+    assert settings.load(PARAMS, ["products.base.data=target"]).measured_on("base") == "target"
+    assert {name: one.sets for name, one in whole.trainings.items()} == {
+        "train": {"data": "base"},
+        "finetune": {"data": "target"},
+    }
+
+
+def test_a_project_without_finetuning() -> None:
+    alone = settings.load(PARAMS, ["finetune=null", "products={base: {name: digits, trained_by: train}}"])
+    assert alone.finetune is None and list(alone.trainings) == ["train"]
+    assert list(alone.named()) == ["data.base", "data.target", "model", "train", "evaluate", "registry", "products.base", "gate"]
+    assert settings.nested(alone.named()) == {name: value for name, value in alone if value is not None}
+
+
 def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refused:
         settings.load(PARAMS, ["data.target.resolution=64"])
-    assert str(refused.value).startswith(f"{PARAMS}: target.resolution is 64 but data.resolution is 28; ")
+    assert str(refused.value).startswith(f"{PARAMS}: data.target.resolution is 64 but data.base.resolution is 28; ")
     copy = tmp_path / "params.yaml"
     copy.write_text("just text\n")
     with pytest.raises(SettingsError) as refused:
         settings.load(copy)
-    expected = "data, evaluate, finetune, gate, model, registry, target, train"
+    expected = "data, evaluate, finetune, gate, model, products, registry, train"
     assert str(refused.value) == f"{copy}: should hold {expected}, each with its value, but it is 'just text'"
     with pytest.raises(SettingsError, match=r"params\.yaml: model\.mlp: should hold hidden, each with its value, but it is 3$"):
         settings.load(PARAMS, ["model.mlp=3"])
@@ -185,6 +234,7 @@ def test_no_mapping_of_params_yaml_is_shared_by_two_sections() -> None:
     """DVC writes what `-S train.regularizers.r1=2` sets into the mapping, and over it what the other section had."""
     sections = YAML(typ="safe").load(PARAMS.read_text(encoding="utf-8"))
     mappings = [id(value) for section in sections.values() for value in section.values() if isinstance(value, dict)]
+    mappings += [id(value) for one in sections["data"].values() for value in one.values() if isinstance(value, dict)]
     assert len(mappings) == len(set(mappings))
 
 

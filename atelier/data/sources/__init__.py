@@ -1,4 +1,4 @@
-"""Where images come from. `open_source` finds the one that the settings name; each kind has its own file."""
+"""Sources of images. `open_source` finds the one that the settings name; each kind has its own file."""
 
 from __future__ import annotations
 

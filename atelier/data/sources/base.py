@@ -1,4 +1,4 @@
-"""What every source offers."""
+"""The interface of sources."""
 
 from __future__ import annotations
 

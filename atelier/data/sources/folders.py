@@ -1,4 +1,4 @@
-"""What the folders of a tree of image files mean: folders around everything, the parts of a given split, classes.
+"""The meaning of folders in a tree of image files: folders around everything, the parts of a given split, classes.
 
     photos.zip: flowers/train/rose/1.jpg     flowers lies around everything, train is a part of a split, rose is the class
 

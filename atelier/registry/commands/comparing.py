@@ -133,8 +133,8 @@ def remarks(first: Side, second: Side) -> list[str]:
     found = []
     sizes = [[kind.size for kind in side.info.takes.values() if isinstance(kind, Noise)] for side in (first, second)]
     if sizes[0] != sizes[1]:
-        told = " and ".join(", ".join(map(str, of_side)) or "no" for of_side in sizes)
-        found.append(f"Their latents have {told} dimensions, so only the seed is the same.")
+        of_each = " and ".join(", ".join(map(str, of_side)) or "no" for of_side in sizes)
+        found.append(f"Their latents have {of_each} dimensions, so only the seed is the same.")
     if first.info.classes != second.info.classes:
         found.append("They were trained on different classes; each row is the class of that number in each of them.")
     return found

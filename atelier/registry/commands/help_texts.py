@@ -1,4 +1,4 @@
-"""What --help says of each verb."""
+"""The help texts of the verbs."""
 
 from __future__ import annotations
 

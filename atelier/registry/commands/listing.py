@@ -105,8 +105,8 @@ def show_history(args: argparse.Namespace) -> None:
             str(entry.number), entry.at[:19].replace("T", " "), what, str(entry.version), _moves(entry), entry.reason, entry.by
         )
     console().print(table)
-    told = next((entry.aliases[CHAMPION] for entry in reversed(entries) if CHAMPION in entry.aliases), None)
-    if champion != told:
+    recorded = next((entry.aliases[CHAMPION] for entry in reversed(entries) if CHAMPION in entry.aliases), None)
+    if champion != recorded:
         now = f"version {champion}" if champion else "none"
         print(f"The champion is {now}: somebody has moved that alias outside of Atelier. It is respected.")
 

@@ -22,6 +22,7 @@ from atelier import command_line
 from pipelines import form
 from pipelines.client import calls, connection, pods
 from pipelines.project import load
+from tests.support.cluster_sights import sees_that_a_schedule_is_kept
 from tests.support.kfp_fixtures import (
     IMAGE,
     PIPELINE,
@@ -56,7 +57,7 @@ def test_submit_starts_a_run(kfp: KfpServer, run: Run, tmp_path: Path) -> None:
     assert (done.code, done.out) == (0, f"{kfp.host}/#/runs/details/{entry.run_id}\n")
     assert (entry.display_name, entry.experiment_id) == ("seventh", experiment.experiment_id)
     settings = load(ROOT / "params.yaml", ["train.seed=7"])
-    assert entry.runtime_config.parameters == form.filled(settings)
+    assert entry.runtime_config.parameters == form.filled(settings, load(ROOT / "params.yaml"))
     assert entry.runtime_config.parameters["train_seed"] == 7
     assert experiment.display_name == settings.registry.experiment
     (tmp_path / "pipeline.yaml").write_text(next(iter(TEXTS.values())), encoding="utf-8")
@@ -139,7 +140,8 @@ def test_schedules(kfp: KfpServer, run: Run) -> None:
     assert entry.trigger.cron_schedule.start_time == datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC)
     assert entry.trigger.cron_schedule.end_time == datetime.datetime(2026, 12, 31, 23, tzinfo=datetime.UTC)
     assert (entry.no_catchup, entry.max_concurrency, entry.mode) == (True, "2", "ENABLE")
-    assert entry.runtime_config.parameters == form.filled(load(ROOT / "params.yaml"))
+    project = load(ROOT / "params.yaml")
+    assert entry.runtime_config.parameters == form.filled(project, project)
 
     twice = run("schedule", "create", *PIPELINE, "--every", "7d", "--name", "weekly")
     assert twice.code == 1 and f"schedule delete {entry.recurring_run_id}" in twice.err and len(kfp.schedules) == 1
@@ -188,9 +190,11 @@ def test_a_schedule_of_which_a_run_goes_on_is_not_deleted(kfp: KfpServer, run: R
     stuck = run("schedule", "delete", daily.recurring_run_id, "--force")
     assert stuck.code == 1 and f"paused and not deleted: {going.run_id} goes on" in stuck.err
     assert (daily.status, going.state, len(kfp.schedules)) == ("DISABLED", "CANCELING", 2)
+    started = of_schedule(kfp, daily, "PENDING")
+    going.state = "SUCCEEDED"
     kfp.on_get_run = [lambda _: None, lambda _: None, lambda run: setattr(run, "state", "FAILED")]
-    done = run("schedule", "delete", daily.recurring_run_id, "--force")
-    assert done.code == 0 and f"stopped: {going.run_id}" in done.out and list(kfp.schedules) == [weekly.recurring_run_id]
+    sees_that_a_schedule_is_kept(run, daily.recurring_run_id, started.run_id)
+    assert list(kfp.schedules) == [weekly.recurring_run_id]
     assert other.state == "RUNNING"
 
 

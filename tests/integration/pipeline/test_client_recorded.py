@@ -16,9 +16,10 @@ from atelier.tracking import closing
 from atelier.tracking.step_run import step_run
 from pipelines import dag
 from pipelines.client import calls, pods, tasks
+from tests.support.cluster_sights import sees_a_failure, sees_a_success, sees_an_end_by_hand
 from tests.support.kfp_fixtures import PIPELINE, Run, kfp_server, run_verb, started_run
 from tests.support.kfp_recorded import recorded
-from tests.support.kfp_server import Answer, KfpServer
+from tests.support.kfp_server import Answer, KfpServer, Refused
 from tests.support.registry_fixtures import store, tracking
 
 __all__ = ["kfp_server", "run_verb", "started_run", "store", "tracking"]
@@ -75,14 +76,31 @@ def test_each_task_has_the_pods_that_ran_it(name: str) -> None:
             assert real in names
 
 
-@pytest.mark.parametrize("form", ["run-succeeded-small", "run-succeeded-cached"])
-def test_status_shows_each_task_once(form: str, kfp: KfpServer, run: Run) -> None:
-    told = run("status", kfp.recall(form)).out
-    assert [tuple(line.split()[:2]) for line in told.splitlines()[2:]] == [
-        ("task", "state"),
-        *((task, "succeeded") for task in ("check", "prepare", "train", "use", "finish")),
-    ]
-    assert "0001" not in told and "stands still" not in told
+@pytest.mark.parametrize("name", ["run-succeeded-small", "run-succeeded-cached"])
+def test_a_run_that_succeeded_has_each_task_once(name: str, kfp: KfpServer, run: Run) -> None:
+    run_id = kfp.recall(name)
+    sees_a_success(run, run_id, {"check", "prepare", "train", "use", "finish"})
+    assert "0001" not in run("status", run_id).out
+
+
+def test_a_run_that_failed_names_its_task(kfp: KfpServer, run: Run) -> None:
+    """The small run's list as it is when `use` fails; no recorded run that failed has a list that is whole."""
+    answer = recorded("run-succeeded-small")["body"]
+    failing = ("use", "use(0)", "condition-2", "condition-2(0)", "exit-handler-1", "exit-handler-1(0)", "root", "root(0)")
+    for row in answer["run_details"]["task_details"]:
+        row["state"] = "FAILED" if row.get("display_name") in failing else row.get("state")
+    answer["state"] = "FAILED"
+    kfp.recorded[f"GET /apis/v2beta1/runs/{answer['run_id']}"] = Answer(200, json.dumps(answer))
+    kfp.logs = {"proto-m54bd-system-container-impl-3919995217": "at work\nerror: not enough images\n"}
+    sees_a_failure(run, answer["run_id"], "use", "error: not enough images")
+
+
+def test_a_run_that_somebody_ended_is_terminated(kfp: KfpServer, run: Run) -> None:
+    run_id = kfp.recall("run-terminated")
+    kfp.recorded[f"POST /apis/v2beta1/runs/{run_id}:terminate"] = Refused(
+        400, f"Failed to terminate a run {run_id}. Row not found", 3
+    ).answer
+    sees_an_end_by_hand(run, run_id)
 
 
 @pytest.mark.parametrize("name", FROZEN)
@@ -224,7 +242,7 @@ def test_without_mlflow_the_verbs_say_that_they_did_not_ask(kfp: KfpServer, run:
     ("key", "value", "filled"),
     [
         ("registry.experiment", "daily [[CurrentTime]]", "[[CurrentTime]]"),
-        ("data.licence", "of {{workflow.name}}", "{{workflow.name}}"),
+        ("data.base.licence", "of {{workflow.name}}", "{{workflow.name}}"),
     ],
 )
 def test_values_that_the_backend_would_fill_in_are_refused(
@@ -241,7 +259,7 @@ def test_what_the_backend_would_fill_in_is_found_anywhere() -> None:
         ({"train": {"notes": ["plain", "a [[Index]] b"]}}, dag.Cluster(), "train.notes"),
         ({"cluster": {"node_selector": {"{{x}}": "linux"}}}, dag.Cluster(), "cluster.node_selector.{{x}}"),
         ({}, dag.Cluster(trials=({"train.seed": 1}, {"train.name": "{{b}}"})), "--sweep, trial 2.train.name"),
-        ({}, dag.Cluster(imports={"data": "s3://b/{{c}}"}), "data.path"),
+        ({}, dag.Cluster(imports={"data.base": "s3://b/{{c}}"}), "data.base.path"),
     ):
         with pytest.raises(dag.PipelineError, match=f"^{re.escape(key)}: "):
             refuse(settings, cluster)

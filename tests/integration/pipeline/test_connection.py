@@ -149,7 +149,7 @@ def test_tls(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert run("submit", *PIPELINE, "--host", server.host).code == 0
         missing = run("status", "--host", server.host, "--ca-file", "nowhere.pem")
-        assert missing.code == 1 and "--ca-file nowhere.pem: no such file" in missing.err
+        assert missing.code == 1 and "/nowhere.pem: no such file; name one with the certificates" in missing.err
     assert len(server.runs) == 2 and server.violations == []
 
 

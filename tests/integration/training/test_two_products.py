@@ -19,7 +19,7 @@ from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import load_generator, read_info, sample
 from atelier.tracking.client import client
 from atelier.tracking.step_run import StepRun
-from atelier.training.checkpoint import Start, read_history
+from atelier.training.checkpoint import PretrainedModel, read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run as train
 from tests.support.driver import tiny
@@ -76,7 +76,7 @@ def test_measured_while_training_and_fine_tuned_from_both(model: Path, digits: P
     measure, measured_by = measure_by_distance(
         Twins, {"data": digits}, watching(chosen.evaluate, chosen.train), tmp_path, Ranks(), CPU
     )
-    start = Start(model)
+    start = PretrainedModel(model)
     infos = train(
         Twins, chosen.model, chosen.train, {"data": digits}, tmp_path / "model", tmp_path / "states", measure, measured_by,
         CPU, Ranks(), git={}, start=start,

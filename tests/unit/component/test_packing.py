@@ -36,20 +36,20 @@ def test_what_networks_are_built_from_is_refused() -> None:
     with pytest.raises(DataError) as refused:
         compared("data.base.resolution=64", "data.target.resolution=64", "data.base.labels=false", "model.conditional=false")
     assert str(refused.value) == (
-        "packed: data.resolution is 64, but it was packed with 28; data.labels is false, but it was packed with true; pack it "
+        "packed: data.base.resolution is 64, but it was packed with 28; data.base.labels is false, but it was packed with true; pack it "
         "again (`dvc repro`, or python -m components.prepare --section data.base --output packed), or say what it is: --set "
         "data.base.resolution=28 --set data.target.resolution=28 --set data.base.labels=true"
     )
-    with pytest.raises(DataError, match=r"--set data\.channels=1 --set target\.channels=1$"):
+    with pytest.raises(DataError, match=r"--set data\.base\.channels=1 --set data\.target\.channels=1$"):
         compared("data.base.channels=3", "data.target.channels=3")
 
 
 @pytest.mark.usefixtures("packed")
 def test_all_else_is_said() -> None:
     assert compared("data.base.margin=2", "data.base.source=zip", "data.base.holdout=0.5", "data.base.licence=CC0") == (
-        "packed: data.source is zip, but it was packed with folder; data.licence is CC0, but it was packed with none; "
-        "data.base.holdout is 0.5, but it was packed with 0.1; data.margin is 2, but it was packed with 0; the images are taken as "
-        "they were packed"
+        "packed: data.base.source is zip, but it was packed with folder; data.base.licence is CC0, but it was packed with none; "
+        "data.base.holdout is 0.5, but it was packed with 0.1; data.base.margin is 2, but it was packed with 0; the images are "
+        "taken as they were packed"
     )
 
 
@@ -57,7 +57,7 @@ def test_all_else_is_said() -> None:
 @pytest.mark.parametrize("step", ["train", "finetune"])
 def test_training_by_hand(step: str, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = ["--set", "data.base.resolution=32", "--set", "data.target.resolution=32"]
-    beginning, section = (["--base", "nowhere"], "target") if step == "finetune" else ([], "data")
+    beginning, section = (["--base", "nowhere"], "data.target") if step == "finetune" else ([], "data.base")
     assert run("train", "--section", step, "--data", "packed", "--output", "model", "--device", "cpu", *beginning, *sizes) == 1
     error = capsys.readouterr().err
     said = f"error: packed: {section}.resolution is 32, but it was packed with 28; "

@@ -94,7 +94,7 @@ def _finetune(settings: Settings, output: str = "tuned", resume: Path | None = N
     folders: dict[str, Any] = {"data": Path("target"), "output": Path(output), "states": Path("tuning"), "cache": Path("cache")}
     base = None if resume else Path("model")
     train(
-        settings.model, settings.finetune, settings.evaluate, "atelier", **folders, section="finetune", base=base, device="cpu",
+        settings.model, settings.trainings["finetune"], settings.evaluate, "atelier", **folders, section="finetune", base=base, device="cpu",
         resume_run=resume,
     )  # fmt: skip
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from atelier.config.section import SettingsError
 from pipelines.client import help_texts
 from pipelines.cluster import PipelineError
 from pipelines.transcript import Transcript
+from tests.support.compiled_yaml import project_folder
 from tests.support.pipelines_command import IMAGE, pipelines
 from tests.support.small import ROOT
 
@@ -17,13 +19,25 @@ from tests.support.small import ROOT
 def test_compiling_writes_a_file_to_upload(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(project_folder(tmp_path / "project"))
     pipelines(monkeypatch, "compile")
     assert "pipeline.yaml: pipeline 'atelier', no image yet" in capsys.readouterr().out
     cluster = ("--image", IMAGE, "--tracking-uri", "http://mlflow", "--sweep", "train.seed=0,1", "--reuse")
-    pipelines(monkeypatch, "compile", *cluster, "--output", "compiled.yaml")
-    texts = [Path(name).read_text(encoding="utf-8") for name in ("pipeline.yaml", "compiled.yaml")]
+    monkeypatch.chdir(tmp_path)
+    pipelines(monkeypatch, "compile", "project", *cluster, "--output", "compiled.yaml")
+    texts = [(tmp_path / name).read_text(encoding="utf-8") for name in ("project/pipeline.yaml", "compiled.yaml")]
     assert [IMAGE in text and "sweep_trials" in text for text in texts] == [False, True]
+
+
+@pytest.mark.parametrize("verb", ["compile", "run-local", "submit", "upload"])
+def test_a_folder_without_a_project_is_named(verb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KFP_HOST", "http://localhost:9")
+    with pytest.raises(PipelineError, match="projects/mine: no such folder; name one with params.yaml and dvc.yaml"):
+        pipelines(monkeypatch, verb, "projects/mine")
+    with pytest.raises(SettingsError, match=r"params\.yaml: cannot be read"):
+        pipelines(monkeypatch, verb)
 
 
 def test_submitting_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,12 +84,12 @@ LOCAL_RUN = """\
     [KFP Executor 2026-11-22 08:00:01,000 INFO]: Got executor_input:
     {
         "inputs": {
-            "parameterValues": {"data_path": "nowhere"}
+            "parameterValues": {"data_base_path": "nowhere"}
         }
     }
     pack: 100%| 32/32
     [KFP Executor 2026-11-22 08:00:01,500 WARNING]: 2 files were left out
-    error: data.path 'nowhere': no such folder
+    error: data.base.path 'nowhere': no such folder
     a warning at the end of the process
 08:00:02.000 - ERROR - Task \033[96m'prepare-base'\033[0m finished with status FAILURE
 """

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-import shutil
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines import dag, form, graph, runners, steps
+from atelier.config.reference import all_keys
+from atelier.config.section import values_of
+from pipelines import dag, graph, steps
 from pipelines.client import calls
 from pipelines.environment import SECRETS
-from pipelines.project import SECTIONS, load
+from pipelines.project import load
 from pipelines.task import Bound
 from pipelines.transformations import swept
-from tests.support.compiled_yaml import Read, compiled, documents, outline, read
+from tests.support.compiled_yaml import ONE_PRODUCT, Read, compiled, compiled_text, documents, outline, project_folder
 from tests.support.pinned_images import ADDRESSES, DATA, PINNED
-from tests.support.small import ROOT
+from tests.support.small import PARAMS, ROOT
 
 Stages = dict[str, dict[str, Any]]
 GRAPHS = Path(__file__).parent / "graphs"
@@ -30,7 +33,30 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def stages() -> Stages:
-    return documents((ROOT / "dvc.yaml").read_text(encoding="utf-8"))[0]["stages"]
+    """The stages of dvc.yaml by the names of their tasks, as DVC fills them in."""
+    written = documents((ROOT / "dvc.yaml").read_text(encoding="utf-8"))[0]["stages"]
+    values = documents(PARAMS.read_text(encoding="utf-8"))[0]
+    found: Stages = {}
+    for name, stage in written.items():
+        if "foreach" not in stage:
+            found[name] = filled(stage, values)
+            continue
+        for key, item in filled(stage["foreach"], values).items():
+            found[f"{name}_{key}"] = filled(stage["do"], {**values, "key": key, "item": item})
+    return found
+
+
+def filled(written: Any, values: dict[str, Any]) -> Any:
+    """Templates of DVC by their values."""
+    if isinstance(written, dict):
+        return {filled(key, values): filled(value, values) for key, value in written.items()}
+    if isinstance(written, list):
+        return [filled(value, values) for value in written]
+    if (whole := re.fullmatch(r"\$\{([\w.]+)\}", str(written))) and isinstance(written, str):
+        return reduce(lambda inner, part: inner[part], whole[1].split("."), values)
+    if not isinstance(written, str):
+        return written
+    return re.sub(r"\$\{([\w.]+)\}", lambda one: str(filled(one[0], values)), written)
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +75,32 @@ def test_every_stage_is_a_task(stages: Stages, tasks: dict[str, Read]) -> None:
     # Commands validate the whole of params.yaml when they start, and DVC says itself how it ended. A task of Kubeflow sees only
     # its own settings, so there one task more checks all of them first, and one tells MLflow of the end.
     assert set(tasks) == {*stages, *AROUND}
-    checked = {name for name, task in tasks.items() if "check" in task.entry.get("dependentTasks", [])}
-    assert checked == {"prepare_base", "prepare_target"}
+    told = {name for name, task in tasks.items() if any(source == "check" for source, _ in task.parameters.values())}
+    assert told == {*stages}, "each waits for the check, which gives it its settings"
+
+
+def test_what_reads_no_settings_waits_for_the_check_too() -> None:
+    tasks = compiled(VARIANTS["sweep-in-parts-from-dvc"])
+    for name in ("fetch_base", "fetch_target"):
+        assert "check" in tasks[name].entry["dependentTasks"] and set(tasks[name].parameters) == {"uri"}
 
 
 def test_a_stage_declares_what_its_component_reads(stages: Stages) -> None:
-    everything = [leaf.key for leaf in form.leaves().values()]
-    for name, task in dag.graph(dag.Cluster()).items():
+    project = load(PARAMS)
+    everything = [key for key, _ in values_of(project) if not key.startswith("cluster.")]
+    for name, task in dag.graph(dag.Cluster(), project, ROOT / "dvc.yaml").items():
         by_dvc = {key for key in everything for listed in stages[name]["params"] if key == listed or key.startswith(f"{listed}.")}
         # The experiment says where a task's records go: nothing for DVC to run a step again for, but a task must be told. So
         # must training on a cluster know the cluster, and the registry keeps all parameters of a run.
-        read = {key for key in Bound(task.component, name, task.section).keys if not key.startswith("cluster.")}
+        read = {key for text in Bound(task.component, name, task.section).readings.values() for key in keys_of(text, everything)}
         assert by_dvc | {"registry.experiment"} == read, name
+
+
+def keys_of(reading: str, everything: list[str]) -> set[str]:
+    """The keys behind "*", "train", "data.base", "evaluate.seed,batch"."""
+    section, _, some = reading.partition(".")
+    places = [f"{section}.{key}" for key in some.split(",")] if some else [section]
+    return {key for key in everything if reading == "*" or any(key == one or key.startswith(f"{one}.") for one in places)}
 
 
 def test_a_stage_declares_the_paths_of_its_command(stages: Stages) -> None:
@@ -73,17 +113,38 @@ def test_a_stage_declares_the_paths_of_its_command(stages: Stages) -> None:
 
 
 def test_a_task_is_given_what_it_reads_under_its_own_name(tasks: dict[str, Read]) -> None:
-    settings = {leaf.name for leaf in form.leaves().values()}
+    for name, task in dag.graph(dag.Cluster(), load(PARAMS), ROOT / "dvc.yaml").items():
+        found = {argument: source for argument, source in tasks[name].parameters.items() if argument.startswith("settings_")}
+        assert found == {channel: ("check", channel) for channel in dag.bound(task).channels}, name
+    finish = tasks["finish"].parameters  # it runs where the check has failed, too
+    assert finish["settings_registry_experiment"] == ("parameter", "registry_experiment")
+    assert finish["last"] == ("constant", ["register_finetuned"])
+
+
+def test_a_field_of_the_form_reaches_the_check_alone(tasks: dict[str, Read]) -> None:
+    """So Kubeflow's cache compares what a task reads. Where a task is placed is told to Kubernetes, not to the task."""
+    placement = {"cluster_accelerator", "cluster_accelerators", "cluster_cpu", "cluster_memory"}
     for name, task in tasks.items():
-        for argument in settings & {*task.component.get("inputDefinitions", {}).get("parameters", {})}:
-            assert task.parameters[argument] == ("parameter", argument), name  # no constant, no other name
-    assert tasks["finish"].parameters["last"] == ("constant", ["register_finetuned"])
+        declared = set(task.component.get("inputDefinitions", {}).get("parameters", {}))
+        told = {source for kind, source in (task.parameters.get(one, ("", "")) for one in declared) if kind == "parameter"}
+        if name == "check":
+            assert told == {key.replace(".", "_") for key in load(PARAMS).cluster.form} | {"overrides"}
+        else:
+            assert told == ({"registry_experiment"} if name == "finish" else set()), name
+            others = {source for kind, source in task.parameters.values() if kind == "parameter"} - told
+            assert others <= placement, name
 
 
 def test_settings_of_finetuning_are_no_inputs_of_training(tasks: dict[str, Read]) -> None:
     """What Kubeflow's cache compares: editing finetune.* leaves every input of train as it was."""
-    readers = {name for name, task in tasks.items() if any(p.startswith("finetune_") for p in task.parameters)}
-    assert readers == {"finetune", "register_base", "register_finetuned", "check"}
+    readers = {name for name, task in tasks.items() if {"settings_finetune", "settings_all"} & {*task.parameters}}
+    assert readers == {"finetune", "register_base", "register_finetuned"}
+
+
+def test_a_run_stays_small() -> None:
+    """The backend keeps it with each run, and once for each of its tasks."""
+    cluster = dag.Cluster(PINNED, DATA, claim="states", tracking="http://mlflow.example", reuse=True)
+    assert len(compiled_text(cluster).encode()) < 80_000
 
 
 # --- other projects
@@ -91,7 +152,7 @@ def test_settings_of_finetuning_are_no_inputs_of_training(tasks: dict[str, Read]
 
 def project(folder: Path, text: str) -> graph.Graph:
     (folder / "dvc.yaml").write_text(text, encoding="utf-8")
-    return graph.read(folder / "dvc.yaml", {"sets": {"data": {"to": "a"}, "target": {"to": "b"}}, "seeds": [3, 4]})
+    return graph.read(folder / "dvc.yaml", {"sets": {"base": {"to": "a"}, "target": {"to": "b"}}, "seeds": [3, 4]})
 
 
 PACKED = """\
@@ -105,16 +166,16 @@ stages:
   prepare:
     foreach: ${sets}
     do:
-      cmd: python -m components.prepare --section ${key} --output packed/${item.to} --workers 2
+      cmd: python -m components.prepare --section data.${key} --output packed/${item.to} --workers 2
 """
 
 
 def test_foreach_makes_a_task_for_each_entry(tmp_path: Path) -> None:
     found = project(tmp_path, PACKED)
-    assert list(found) == ["prepare_data", "train", "prepare_target", "evaluate_frechet", "evaluate_kernel"]
-    assert [found[name].section for name in ("prepare_data", "prepare_target", "train")] == ["data", "target", "train"]
-    assert found["train"].inputs == {"data": graph.Source("prepare_data", "images")}
-    assert found["evaluate_kernel"].step == "measure-kernel" and found["prepare_data"].values == {}
+    assert list(found) == ["prepare_base", "train", "prepare_target", "evaluate_frechet", "evaluate_kernel"]
+    assert [found[name].section for name in ("prepare_base", "prepare_target", "train")] == ["data.base", "data.target", "train"]
+    assert found["train"].inputs == {"data": graph.Source("prepare_base", "images")}
+    assert found["evaluate_kernel"].step == "measure-kernel" and found["prepare_base"].values == {}
     assert graph.gates(found) == dict.fromkeys(found, ()), "two judges of one generator do not wait for each other"
 
 
@@ -134,31 +195,23 @@ def test_what_is_no_graph_is_refused_with_the_remedy(old: str, new: str, said: s
         project(tmp_path, PACKED.replace(old, new))
 
 
-ONE_PRODUCT = """\
-stages:
-  pack:
-    cmd: python -m components.prepare --output packed
-  learn:
-    cmd: python -m components.train --data packed --output model
-  measure:
-    cmd: python -m components.evaluate --checkpoint model --data packed --output about
-  keep:
-    cmd: python -m components.register --checkpoint model --evaluation about --data packed --output kept
-"""
-
-
 def test_a_project_of_one_product_is_a_pipeline_too(tmp_path: Path) -> None:
-    (tmp_path / "dvc.yaml").write_text(ONE_PRODUCT, encoding="utf-8")
-    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
-    tasks = read(runners.compiled(dag.Cluster(), tmp_path / "params.yaml"))
+    tasks = compiled(dag.Cluster(), project_folder(tmp_path, ONE_PRODUCT))
     assert set(tasks) == {"check", "pack", "learn", "measure", "keep", "finish"}
     assert tasks["keep"].conditions == ["measure.Output == true"]
     assert tasks["finish"].parameters["last"] == ("constant", ["keep"])
 
 
+def test_a_project_without_finetuning_is_a_pipeline_too(tmp_path: Path) -> None:
+    tasks = compiled(dag.Cluster(), project_folder(tmp_path, finetuned=False))
+    assert set(tasks) == {"check", "pack", "learn", "measure", "keep", "finish"}
+    assert "finetune" not in tasks["check"].parameters["project"][1]
+    assert not [name for name in tasks["check"].parameters if re.search("finetune|target", name)]
+
+
 def test_a_training_from_an_alias_is_never_taken_from_an_earlier_run(tmp_path: Path) -> None:
     found = project(tmp_path, PACKED.replace("--states s", "--init-from models:/digits@champion"))
-    assert [dag.may_be_reused(found[name]) for name in ("prepare_data", "train")] == [True, False]
+    assert [dag.may_be_reused(found[name]) for name in ("prepare_base", "train")] == [True, False]
 
 
 @pytest.mark.parametrize("text", ["", "stages: [", "stages: []\n", "stages: {train: {deps: [x]}}\n"])
@@ -201,14 +254,14 @@ def test_the_end_is_told_whatever_happens(tasks: dict[str, Read]) -> None:
 
 
 def test_stages_depend_on_their_code_and_their_inputs(stages: Stages) -> None:
+    read = {"data/raw"}  # what of no stage makes
     for name, stage in stages.items():
         assert f"{shlex.split(stage['cmd'])[2].replace('.', '/')}.py" in stage["deps"], name
         assert stage["desc"]
         for dep in stage["deps"]:
             made = any(dep in out for other in stages.values() for out in other["outs"])
-            assert made or "${" in dep or (ROOT / dep).exists(), f"{name}: {dep}"
-    assert "${data.path}" in stages["prepare_base"]["deps"]
-    assert "${target.path}" in stages["prepare_target"]["deps"]
+            assert made or dep in read or (ROOT / dep).exists(), f"{name}: {dep}"
+    assert [name for name, stage in stages.items() if "data/raw" in stage["deps"]] == ["prepare_base", "prepare_target"]
 
 
 # --- images and the environment
@@ -240,17 +293,23 @@ def test_a_login_is_not_compiled_in() -> None:
 def test_a_task_without_mlflow_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(SystemExit):
-        Bound(steps.check, "check").execute(form.filled(load(ROOT / "params.yaml")))
+        Bound(steps.finish, "finish").execute({"settings_registry_experiment": "atelier", "last": ["train"]})
     assert "MLFLOW_TRACKING_URI is not set" in capsys.readouterr().err
 
 
 def test_secrets_have_a_name_and_no_value(tasks: dict[str, Read]) -> None:
     for name, task in tasks.items():
         (secret,) = task.platform["secretAsEnv"]
-        named = task.scope[secret["secretNameParameter"]["componentInputParameter"]]
-        assert named == ("parameter", "cluster_secret") and secret["optional"], name
+        assert secret["secretNameParameter"] == {"runtimeValue": {"constant": "atelier"}} and secret["optional"], name
         assert {key["secretKey"]: key["envVar"] for key in secret["keyToEnv"]} == SECRETS
-    assert not {"secret", "password", "token", "key"} & {leaf.key.split(".")[-1] for leaf in form.leaves().values()} - {"secret"}
+    assert not {"secret", "password", "token", "key"} & {key.split(".")[-1] for key in all_keys()} - {"secret"}
+
+
+def test_a_form_may_ask_for_the_secret() -> None:
+    for name, task in compiled(dag.Cluster(), overrides=["cluster.form=[cluster.secret]"]).items():
+        (secret,) = task.platform["secretAsEnv"]
+        named = task.scope[secret["secretNameParameter"]["componentInputParameter"]]
+        assert named == ("parameter", "cluster_secret"), name
 
 
 @pytest.mark.parametrize(
@@ -272,8 +331,4 @@ def test_submitting_refuses_what_no_node_can_read(overrides: list[str], said: st
 
 def test_images_that_dvc_has_are_no_reason_to_refuse() -> None:
     settings = load(ROOT / "params.yaml", ["data.base.source=folder"])
-    calls.refuse_what_a_cluster_cannot_see(settings, dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
-
-
-def test_all_sections_are_checked_together() -> None:
-    assert set(Bound(steps.check, "check").sections) == set(SECTIONS)
+    calls.refuse_what_a_cluster_cannot_see(settings, dag.Cluster(PINNED, DATA, imports={"data.base": ADDRESSES["data.base"]}))

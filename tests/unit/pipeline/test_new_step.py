@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from kfp import dsl
 
 import components
 from components import cli
-from pipelines import dag, runners
+from pipelines import dag
 from pipelines.task import Bound
-from tests.support.compiled_yaml import Read, read
-from tests.support.small import ROOT
+from tests.support.compiled_yaml import compiled, project_folder
 
 COUNT = '''
 """Counts the images of a set."""
@@ -51,7 +49,7 @@ def main() -> None:
 STAGES = """\
 stages:
   prepare:
-    cmd: python -m components.prepare --output packed
+    cmd: python -m components.prepare --section data.base --output packed
   count:
     cmd: python -m components.count --data packed --output counted --at-least 3
 """
@@ -61,24 +59,19 @@ stages:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "count.py").write_text(COUNT, encoding="utf-8")
     monkeypatch.setattr(components, "__path__", [*components.__path__, str(tmp_path)])
-    (tmp_path / "dvc.yaml").write_text(STAGES, encoding="utf-8")
-    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(project_folder(tmp_path, STAGES))
     return tmp_path
 
 
-def compiled(project: Path) -> Read:
-    return read(runners.compiled(dag.Cluster(reuse=True), project / "params.yaml"))["count"]
-
-
 def test_its_task_follows_from_its_contract(project: Path) -> None:
-    task = compiled(project)
+    tasks = compiled(dag.Cluster(reuse=True), project)
+    task = tasks["count"]
     assert task.artifacts == {"data": ("prepare", "images")} and task.cached
     assert task.entry["retryPolicy"]["maxRetryCount"] == 1 and task.container["image"] == dag.DATA_IMAGE
-    assert task.parameters["at_least"] == ("constant", 3) and task.parameters["evaluate_samples"] == (
-        "parameter",
-        "evaluate_samples",
-    )
+    assert task.parameters == {"at_least": ("constant", 3), "settings_evaluate_samples": ("check", "settings_evaluate_samples")}
+    declared = task.component["inputDefinitions"]["parameters"]["settings_evaluate_samples"]["parameterType"]
+    given = tasks["check"].component["outputDefinitions"]["parameters"]["settings_evaluate_samples"]["parameterType"]
+    assert declared == given == "NUMBER_INTEGER"
     assert {*task.component["outputDefinitions"]["artifacts"]} == {"evaluation", "summary"}
     assert task.component["outputDefinitions"]["parameters"]["Output"]["parameterType"] == "BOOLEAN"
 
@@ -96,6 +89,6 @@ def test_its_command_line_and_its_task_do_the_same(
         cli.run(module.main)
     assert capsys.readouterr().out == "1\n"
     artifacts = {name: dsl.Artifact(uri=str(project / name)) for name in ("data", "evaluation", "summary")}
-    assert Bound(module.count, "count").execute({"evaluate_samples": 9, "at_least": 2, **artifacts}) is False
+    assert Bound(module.count, "count").execute({"settings_evaluate_samples": 9, "at_least": 2, **artifacts}) is False
     assert "rejected: 1 files of 9" in capsys.readouterr().err
     assert (project / "summary").read_text() == "# 1 files"

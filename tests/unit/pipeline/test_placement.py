@@ -13,11 +13,11 @@ from components.train import PREEMPTIONS
 from pipelines import cluster, dag, form
 from pipelines.project import load
 from tests.support.compiled_yaml import Read, compiled
-from tests.support.small import KUBERNETES, ROOT
+from tests.support.small import KUBERNETES, PARAMS
 
 IMAGE = f"registry.example:5000/atelier@sha256:{'a' * 64}"
 COMPUTING = {"train", "evaluate_base", "finetune", "evaluate_finetuned", "register_base", "register_finetuned"}
-FORM = form.filled(load(ROOT / "params.yaml", ["cluster.accelerators='2'"]))
+FORM = form.filled(load(PARAMS, ["cluster.accelerators='2'"]), load(PARAMS))
 CLUSTER = dag.Cluster(IMAGE, IMAGE, claim="states", tracking="http://mlflow", hours=5)
 
 
@@ -26,20 +26,31 @@ def tasks() -> dict[str, Read]:
     return compiled(CLUSTER)
 
 
-def value(task: Read, source: dict[str, str]) -> Any:
-    """What Kubernetes is told by a parameter, in a run with the form's values. Kubeflow's driver looks in the task's group."""
+def value(task: Read, source: dict[str, Any]) -> Any:
+    """What Kubernetes is told by a constant or, in a run with the form's values, by a parameter of the task's group."""
+    if "runtimeValue" in source:
+        return source["runtimeValue"]["constant"]
     kind, name = task.scope[source["componentInputParameter"]]
     assert kind == "parameter"
     return FORM[name]
 
 
 def amount(task: Read, text: str) -> Any:
-    """A resource of a container: a placeholder for an input of the task, which Kubeflow's driver fills if it is a string."""
+    """A resource of a container: a text, or a placeholder for an input, which Kubeflow's driver fills if it is a string."""
     found = re.fullmatch(r"\{\{\$\.inputs\.parameters\[['\"](.+)['\"]\]\}\}", text)
-    assert found
+    if not found:
+        return text
     kind, name = task.parameters[found[1]]
     assert kind == "parameter" and isinstance(FORM[name], str)
     return FORM[name]
+
+
+def tolerated(task: Read, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an entry adds to the tolerations of a pod."""
+    if "tolerationJson" in entry:
+        return list(value(task, entry["tolerationJson"]))
+    seconds = {"tolerationSeconds": int(entry["tolerationSeconds"])} if "tolerationSeconds" in entry else {}
+    return [{**entry, **seconds}]  # text in the YAML, as protobuf writes integers of 64 bits
 
 
 def pod(task: Read) -> dict[str, Any]:
@@ -62,6 +73,7 @@ def pod(task: Read) -> dict[str, Any]:
     if "accelerator" in asked:
         kind, count = (amount(task, asked["accelerator"][name]) for name in ("resourceType", "resourceCount"))
         resources["limits"][kind] = count
+    if asked:
         resources["requests"] = {
             "cpu": amount(task, asked["resourceCpuRequest"]),
             "memory": amount(task, asked["resourceMemoryRequest"]),
@@ -89,7 +101,7 @@ def pod(task: Read) -> dict[str, Any]:
     }
     if "nodeSelector" in told:
         spec["nodeSelector"] = value(task, told["nodeSelector"]["nodeSelectorJson"])
-        spec["tolerations"] = [one for entry in told["tolerations"] for one in value(task, entry["tolerationJson"])]
+        spec["tolerations"] = [one for entry in told["tolerations"] for one in tolerated(task, entry)]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "task"}, "spec": spec}
 
 
@@ -102,7 +114,7 @@ def test_kubernetes_takes_every_pod(tasks: dict[str, Read]) -> None:
         kubernetes_validate.validate(broken, KUBERNETES, strict=True)
 
 
-def test_the_form_says_what_computing_tasks_get(tasks: dict[str, Read]) -> None:
+def test_computing_tasks_get_what_the_form_and_the_project_say(tasks: dict[str, Read]) -> None:
     for name, task in tasks.items():
         spec = pod(task)["spec"]
         (main,) = spec["containers"]
@@ -116,6 +128,25 @@ def test_the_form_says_what_computing_tasks_get(tasks: dict[str, Read]) -> None:
         assert places == {"/dev/shm", "/atelier"}
         environment = {entry["name"]: entry.get("value") for entry in main["env"]}
         assert environment["ATELIER_STATES"] == "/atelier/states" and environment["MLFLOW_TRACKING_URI"] == "http://mlflow"
+
+
+@pytest.mark.parametrize("count", ["0", "1"])
+def test_what_the_form_does_not_ask_for_is_compiled_in(count: str) -> None:
+    placed = [
+        "cluster.form=[train.seed]", f"cluster.accelerators='{count}'", "cluster.memory=16Gi", "cluster.secret=ours",
+        "cluster.node_selector={disk: ssd}", "cluster.tolerations=[{key: a, operator: Exists, tolerationSeconds: 300}]",
+    ]  # fmt: skip
+    for name, task in compiled(CLUSTER, overrides=placed).items():
+        kubernetes_validate.validate(pod(task), KUBERNETES, strict=True)
+        spec = pod(task)["spec"]
+        (main,) = spec["containers"]
+        secrets = {one["valueFrom"]["secretKeyRef"]["name"] for one in main["env"] if "secretKeyRef" in one.get("valueFrom", ())}
+        assert secrets == {"ours"}, name
+        if name in COMPUTING:
+            limits = {"nvidia.com/gpu": count} if count != "0" else {}
+            assert main["resources"] == {"limits": limits, "requests": {"cpu": "2", "memory": "16Gi"}}, name
+            (toleration,) = spec["tolerations"]
+            assert spec["nodeSelector"] == {"disk": "ssd"} and toleration["tolerationSeconds"] == 300, name
 
 
 def test_a_claim_is_a_choice() -> None:
@@ -180,4 +211,4 @@ def test_the_window_of_attempts_covers_the_longest_time() -> None:
 )
 def test_what_kubernetes_would_refuse_is_refused_here(override: str) -> None:
     with pytest.raises(SettingsError, match=override.partition("=")[0].replace(".", r"\.")):
-        load(ROOT / "params.yaml", [override])
+        load(PARAMS, [override])

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import dag, form, runners, steps
+from pipelines import dag, runners
 from pipelines.cluster import PipelineError
 from pipelines.project import load
-from pipelines.task import Bound
+from tests.support.small import PARAMS
 
-GRAPH = dag.graph(dag.Cluster())
+GRAPH = dag.graph(dag.Cluster(), load(PARAMS), PARAMS.with_name("dvc.yaml"))
 
 
 def test_a_skipped_end_is_no_success(tmp_path: Path) -> None:
@@ -36,18 +36,3 @@ def summary(root: Path, task: str) -> None:
     file = root / "atelier-1" / task / "summary"
     file.parent.mkdir(parents=True)
     file.write_text("ended")
-
-
-def test_the_check_refuses_what_no_single_step_could(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = form.filled(load("params.yaml"))
-    check = Bound(steps.check, "check")
-    check.execute(given)
-    for name, value, said in (
-        ("target_channels", 3, "data.target.channels is 3 but data.channels is 1"),
-        ("train_images", 0, "train.images"),
-    ):
-        with pytest.raises(SystemExit) as stop:
-            check.execute({**given, name: value})
-        assert stop.value.code == 1
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1 and said in error

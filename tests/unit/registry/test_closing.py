@@ -135,7 +135,9 @@ def test_the_last_step_does_not_take_its_own_run_for_a_lost_one(client: MlflowCl
     own = client.create_run(inside, tags={"mlflow.parentRunId": whole}).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", own)
     ending = closing.close_pipeline("closing", "RUNNING")
-    assert (ending.run_id, ending.status, ending.text) == (own, "FINISHED", "done")
+    assert (ending.run_id, ending.status, ending.text) == (whole, "FINISHED", "done")
+    tagged = client.get_run(whole)
+    assert tagged.data.tags[closing.REASON] == "done" and tagged.info.status == client.get_run(own).info.status == "RUNNING"
 
 
 def test_mlflow_being_away_is_said(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,9 @@ def test_a_champion_is_not_compared_with_itself() -> None:
 
 
 def test_what_was_rolled_back_does_not_return_by_itself() -> None:
-    gone = replace(contender(2, numbers(10)), withdrawn="paints nothing but eights")
+    gone = replace(contender(2, numbers(10)), withdrawn="generates nothing but eights")
     decision = decide(gone, contender(1, numbers(20)), GATE)
-    assert decision.outcome == "refused" and "rolled back before (paints nothing but eights)" in decision.reason
+    assert decision.outcome == "refused" and "rolled back before (generates nothing but eights)" in decision.reason
 
 
 def test_limits_that_ask_for_nothing_need_no_number() -> None:

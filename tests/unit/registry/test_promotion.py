@@ -151,7 +151,7 @@ def test_promotion_and_rollback_by_hand(name: Name) -> None:
         promote(name.ledger, version_of(name, 4), "again")
     left = []
     for returns, before in ((3, 2), (2, 1), (1, None)):
-        left.append(rollback(name.ledger, "it paints only eights").version)
+        left.append(rollback(name.ledger, "it generates only eights").version)
         assert name.aliases == {"champion": returns} | ({"previous": before} if before else {})
     assert left == [4, 3, 2]
     with pytest.raises(TrackingError, match="no previous champion to return to"):
@@ -162,9 +162,9 @@ def test_promotion_and_rollback_by_hand(name: Name) -> None:
 def test_the_gate_does_not_bring_back_what_was_rolled_back(name: Name) -> None:
     name.judged(numbers(20))
     name.judged(numbers(10))
-    rollback(name.ledger, "it paints only eights")
+    rollback(name.ledger, "it generates only eights")
     decision = judge(name.ledger, 2, GATE, not_needed)
-    assert decision.outcome == "refused" and "rolled back before (it paints only eights)" in decision.reason
+    assert decision.outcome == "refused" and "rolled back before (it generates only eights)" in decision.reason
     assert name.aliases == {"champion": 1, "challenger": 2}
     promote(name.ledger, version_of(name, 2), "mended")
     rollback(name.ledger, "no")

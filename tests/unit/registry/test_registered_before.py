@@ -18,7 +18,7 @@ import pytest
 from atelier.models.model import load_generator, read_weights, sample
 from atelier.registry.__main__ import main
 from atelier.registry.fetch import load_checkpoint
-from atelier.training.checkpoint import Start, networks_in
+from atelier.training.checkpoint import PretrainedModel, networks_in
 from atelier_mlflow import sqlite_file
 
 ROWS = pd.DataFrame({"seed": [0, 1, 2], "class": ["bright", "dark", "dark"]})
@@ -54,7 +54,7 @@ def test_it_is_a_checkpoint_that_can_be_compared_and_rolled_back_to(
     load_checkpoint("models:/digits-finetuned@champion", tmp_path / "pulled")
     (images,) = sample(load_generator(tmp_path / "pulled"), 4, 0)
     assert images.shape == (4, 1, 28, 28)
-    assert Start(tmp_path / "pulled").folder == tmp_path / "pulled"
+    assert PretrainedModel(tmp_path / "pulled").folder == tmp_path / "pulled"
     networks = read_weights(networks_in(tmp_path / "pulled"))
     assert {name.partition(".")[0] for name in networks} == {"discriminator", "generator"}
     registry(monkeypatch, "compare", "digits-finetuned/1", "digits-finetuned/2", "--output", str(tmp_path / "page"))

@@ -13,7 +13,7 @@ from atelier.config.training import FinetuneSettings
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ClassEmbedding, class_rows
 from atelier.tasks.generation.task import Generation
-from atelier.training.checkpoint import Start
+from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from tests.support.driver import FAMILIES, pixel_distance, tiny
@@ -35,7 +35,7 @@ def test_finetuning_with_frozen_stages_and_other_classes(family: str, digits: Pa
     measure = pixel_distance(digits)
     base, child = tmp_path / "base", tmp_path / "child"
     run(Generation, chosen.model, chosen.train, {"data": digits}, base, tmp_path / "states", measure, {}, CPU, Ranks(), git={})
-    start = Start(base)
+    start = PretrainedModel(base)
     start.check(chosen.model, {"data": digits})
     other = PackedDataset(digits.folder)
     other.classes = ["new", *reversed(digits.classes[1:])]

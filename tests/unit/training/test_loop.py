@@ -19,7 +19,7 @@ from atelier.models.model import GeneratorError, GeneratorInfo, load_generator, 
 from atelier.tasks.generation.probe import pairwise_distance
 from atelier.training import trainer
 from atelier.training.alarms import TrainingStopped
-from atelier.training.checkpoint import Start, read_history
+from atelier.training.checkpoint import PretrainedModel, read_history
 from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
 from atelier.training.trainer import Measure
@@ -35,7 +35,7 @@ def train(
     data: PackedDataset,
     folder: Path,
     measure: Measure | None = None,
-    start: Start | None = None,
+    start: PretrainedModel | None = None,
     observers: Sequence[Observer] = (),
 ) -> GeneratorInfo:
     settings = chosen.finetune if start else chosen.train
@@ -215,7 +215,7 @@ def test_images_that_share_no_label_are_compared_all() -> None:
 
 def test_finetuning_starts_from_the_parent_and_maps_classes_by_name(digits: PackedDataset, tmp_path: Path) -> None:
     train(tiny("train.images=1280"), digits, tmp_path / "base")
-    start = Start(tmp_path / "base" / "model")
+    start = PretrainedModel(tmp_path / "base" / "model")
     renamed = PackedDataset(digits.folder)
     renamed.classes = ["new", *reversed(digits.classes[1:])]
     chosen = tiny("finetune.images=32", "finetune.batch=32", "finetune.lr_generator=1.0e-9", "finetune.lr_discriminator=1.0e-9",
@@ -236,7 +236,7 @@ def test_finetuning_starts_from_the_parent_and_maps_classes_by_name(digits: Pack
 def test_freeze_discriminator_holds_the_lower_stages(digits: PackedDataset, tmp_path: Path) -> None:
     train(tiny("train.images=640"), digits, tmp_path / "base")
     chosen = tiny("finetune.images=320", "finetune.batch=32", "finetune.freeze_discriminator=1")
-    train(chosen, digits, tmp_path / "child", start=Start(tmp_path / "base" / "model"))
+    train(chosen, digits, tmp_path / "child", start=PretrainedModel(tmp_path / "base" / "model"))
     before, after = (
         weights(tmp_path / "base", "networks.safetensors"),
         weights(tmp_path / "child", "networks.safetensors"),
@@ -250,7 +250,7 @@ def test_freeze_discriminator_holds_the_lower_stages(digits: PackedDataset, tmp_
 
 def test_checkpoint_of_another_architecture_is_refused(digits: PackedDataset, tmp_path: Path) -> None:
     train(tiny("train.images=320"), digits, tmp_path / "base")
-    start = Start(tmp_path / "base" / "model")
+    start = PretrainedModel(tmp_path / "base" / "model")
     with pytest.raises(GeneratorError, match=r"trained with mlp = .*hidden.*32.*params.yaml's model says .*64"):
         train(tiny("model.mlp.hidden=[64]"), digits, tmp_path / "child", start=start)
 
