@@ -145,7 +145,9 @@ class Kill(Observer):
 def train(data: Path, place: Path, dies: bool) -> None:
     """A short run of dcgan on a packed set."""
     shape = [
-        f"{section}.{key}={value}" for section in ("data.base", "data.target") for key, value in (("resolution", SIDE), ("channels", 3))
+        f"{section}.{key}={value}"
+        for section in ("data.base", "data.target")
+        for key, value in (("resolution", SIDE), ("channels", 3))
     ]
     chosen, device = load("params.yaml", [*shape, *TRAINING]), choose_device("auto")
 

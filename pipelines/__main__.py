@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from atelier.io.files import atomic_write, check_file
 from components import cli
 from components.register import read_lines, show
 from pipelines import dag, options, runners
@@ -32,8 +33,9 @@ def main() -> None:
 
 def _compile(args: argparse.Namespace) -> None:
     settings, project = options.entered(args)
+    check_file(args.output)
     cluster = options.cluster(args, settings)
-    runners.write(cluster, project, args.output)
+    atomic_write(args.output, runners.compiled(cluster, project))
     image = cluster.image if cluster.has_images else "no image yet: it cannot run on a cluster"
     print(f"{args.output}: pipeline {dag.NAME!r}, {image}")
 

@@ -23,9 +23,8 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
 from components import cli
 from components.contract import Component, Reading
-from pipelines import form, steps
+from pipelines import environment, form, steps
 from pipelines.project import ProjectSettings
-from pipelines.task import take_tracking
 
 PROJECT, PAGE = "project", "settings"
 STATES = "cluster.states"
@@ -76,7 +75,7 @@ class Check:
         """The values of the outputs. An expected error is one line and an exit code."""
         cli.configure_logging()
         try:
-            take_tracking()
+            environment.settle()
             project, overrides = arrived[PROJECT], arrived[form.OVERRIDES]
             settings = form.merged(project, {key: arrived[form.parameter(key)] for key in self.fields}, overrides)
             steps.check(settings)

@@ -33,12 +33,21 @@ SECRETS = {  # keys of the Secret, and the variables of a task that they become
 SHARED_MEMORY = "2Gi"  # of /dev/shm, through which NCCL's processes talk; a container has 64 MiB
 
 
+class UntrackedError(AtelierError):
+    """A task does not know where MLflow is."""
+
+
 class VolumeError(AtelierError):
     """A task may not write where it has to keep something."""
 
 
-def take_login() -> None:
-    """Logs in to MLflow by the Secret, unless the runner has given this task another login."""
+def settle() -> None:
+    """What every task does first: logs in to MLflow by the Secret, unless the runner has given it another login.
+
+    Raises UntrackedError where there is no address of MLflow.
+    """
+    if not os.environ.get(TRACKING):
+        raise UntrackedError(_untracked())
     if not any(os.environ.get(name) for name in (*LOGIN, AUTH)):
         os.environ |= {key: os.environ[SECRETS[key]] for key in LOGIN if os.environ.get(SECRETS[key])}
 
@@ -51,7 +60,7 @@ def login_of_nodes(secret: str) -> dict[str, dict[str, Any]]:
     return {} if os.environ.get(AUTH) else {name: {"name": secret, "key": name, "optional": True} for name in LOGIN}
 
 
-def untracked() -> str:
+def _untracked() -> str:
     """Why there is no address of MLflow, and what to do."""
     lost = f"{TRACKING} is not set, so the records of this step would vanish with its container"
     if os.environ.get(PLUGIN):

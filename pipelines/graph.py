@@ -124,9 +124,10 @@ def gates(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 
 def last(graph: Graph) -> list[str]:
-    """The steps, by their names in MLflow, that nothing comes after."""
-    taken = {source.task for task in graph.values() for source in task.inputs.values()}
-    return [task.step for name, task in graph.items() if name not in taken]
+    """The steps, by their names in MLflow, that no other comes after; what keeps no record there is none."""
+    recorded = {name: task for name, task in graph.items() if "step" in task.component.arguments}
+    before = set().union(*(behind(graph, name) - {name} for name in recorded))
+    return [task.step for name, task in recorded.items() if name not in before]
 
 
 def judged(task: Task) -> set[Source]:
@@ -202,7 +203,8 @@ def _task(name: str, component: Component[..., Any], options: dict[str, list[str
         if argument.direction is Direction.OUT or not given or argument.name in PLACES:
             continue
         if argument.direction is None:
-            values[argument.name] = argument.type(given[0])
+            found = [argument.type(one) for one in given]
+            values[argument.name] = found if argument.many else found[0]
             continue
         if unmade := [path for path in given if path not in makers]:
             raise PipelineError(

@@ -18,7 +18,7 @@ from unittest import mock
 from kfp import compiler, local
 from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 
-from atelier.io.files import atomic_write, check_file, check_folders
+from atelier.io.files import check_folders
 from atelier.metrics import acceptance
 from atelier.tracking.place import LOCAL_URI
 from components.contract import Component, Direction
@@ -128,9 +128,3 @@ def outputs(component: Component[..., Any]) -> list[str]:
 def task_name(name: str) -> str:
     """Name of a task in Kubeflow."""
     return name.replace("_", "-")
-
-
-def write(cluster: Cluster, project: ProjectSettings, output: Path) -> None:
-    """Compiles into a file."""
-    check_file(output)
-    atomic_write(output, compiled(cluster, project))

@@ -37,7 +37,7 @@ from components import cli
 from components.contract import ORIGIN, Argument, Component, Direction
 from pipelines import environment, form
 from pipelines.attempts import Attempts
-from pipelines.environment import CACHE, RETRIES, STATES, TASK, TRACKING
+from pipelines.environment import CACHE, RETRIES, STATES, TASK
 from pipelines.project import SECTIONS
 
 PLACES = ("states", "cache", "mirror")  # arguments that the runner fills
@@ -47,13 +47,6 @@ METRICS, TRIAL, TASK_ID, DECISION = "metrics", "trial", "task_id", "Output"
 
 class StepError(AtelierError):
     """A task cannot run where it was placed."""
-
-
-def take_tracking() -> None:
-    """Takes the login of MLflow that the task was given. Raises StepError where no MLflow is named."""
-    environment.take_login()
-    if not os.environ.get(TRACKING):
-        raise StepError(environment.untracked())
 
 
 @dataclass(frozen=True)
@@ -111,7 +104,7 @@ class Bound:
         """Runs the component; with a gate, whether its output may go further. An expected error is one line and an exit code."""
         cli.configure_logging()
         try:
-            take_tracking()
+            environment.settle()
             return self._execute(arrived)
         except AtelierError as error:
             print(f"error: {error}", file=sys.stderr)

@@ -16,12 +16,14 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SerializeAsAny, model_validator
 from ruamel.yaml import YAML, YAMLError
 
+from atelier.config.cluster import ClusterSettings
 from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import LABELED, deciding, limits, metrics
 from atelier.config.model import AUXILIARY, ModelSettings
 from atelier.config.registry import GateSettings, ProductSettings, RegistrySettings
-from atelier.config.section import Name, Section, SettingsError, below, parse, replaced
+from atelier.config.section import NAME as ENTRY
+from atelier.config.section import Name, Section, SettingsError, below, fields, parse, replaced
 from atelier.config.training import FinetuneSettings, TrainSettings
 
 
@@ -219,9 +221,19 @@ def overridden(values: Any, override: str) -> Any:
     key, found, text = override.partition("=")
     if not found:
         raise SettingsError(f"--set {override}: write section.key=value, for example train.seed=1")
+    path = key.strip().split(".")
     # A colour is no comment here.
     value = text.strip() if text.strip().startswith("#") else _yaml(text, f"--set {override}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and _takes_text(path):
+        value = text.strip()
     try:
-        return replaced(values, key.strip().split("."), value)
+        return replaced(values, path, value)
     except KeyError:
         raise SettingsError(f"--set {override}: params.yaml has no section {key.strip().rpartition('.')[0]!r}") from None
+
+
+def _takes_text(path: list[str]) -> bool:
+    """Whether a key takes text and nothing else, so that a number on a command line is its text."""
+    declared = [*fields(Settings), *fields(ClusterSettings, "cluster.")]
+    texts = [key.split(".") for key, field in declared if field.annotation is str]
+    return any(len(key) == len(path) and all(part in (own, ENTRY) for part, own in zip(key, path, strict=True)) for key in texts)

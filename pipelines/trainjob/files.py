@@ -9,19 +9,19 @@ path in its folder to its size in bytes and its sha256.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from atelier.io.files import canonical_json, parse_json, sha256_file
+from atelier.io.progress import each
 from atelier.io.storage import S3_CONNECTIONS, Entry, S3Storage, StorageError
 
 DATA, BASE, CHECKPOINT = "data", "base", "checkpoint"
 JOB, FAILED, ALIVE = "job", "failed", "alive"
 
 Index = dict[str, dict[str, Any]]
-T = TypeVar("T")
 
 
 def index(folder: Path) -> Index:
@@ -65,7 +65,7 @@ class JobFiles:
             with (folder / file).open("rb") as content:
                 storage.put(file, content)
 
-        _each((file for file in known if there.get(file) != known[file]["size"]), put)
+        _each([file for file in known if there.get(file) != known[file]["size"]], put, f"upload {name}")
 
     def download(self, name: str, wanted: Index, folder: Path) -> None:
         """Downloads the files of an index into a folder and checks their content. What is there with this content stays."""
@@ -83,7 +83,7 @@ class JobFiles:
                 path.unlink()
                 raise StorageError(f"{self.uri}/{name}/{file}: was changed after the upload; remove it, then run again")
 
-        _each(wanted, get)
+        _each([*wanted], get, f"download {name}")
 
     def clear(self) -> None:
         """Removes every object of the job, the notes first."""
@@ -91,7 +91,7 @@ class JobFiles:
             storage.remove([entry.name for entry in storage.entries()])
 
 
-def _each(items: Iterable[T], do: Callable[[T], None]) -> None:
+def _each(files: list[str], do: Callable[[str], None], title: str) -> None:
     with ThreadPoolExecutor(S3_CONNECTIONS) as threads:
-        for _ in threads.map(do, items):
+        for _ in each(threads.map(do, files), title, len(files), "files"):
             continue

@@ -89,7 +89,7 @@ stages:
 
 
 def project_folder(folder: Path, stages: str = ONE_PRODUCT, finetuned: bool = True) -> Path:
-    """A folder with the settings of the repository's project, and other stages; unless it is `finetuned`, of one set and product."""
+    """A project with the settings of the repository's and other stages; unless it is `finetuned`, of one set and one product."""
     yaml = YAML()
     params, placed = (yaml.load((ROOT / name).read_text(encoding="utf-8")) for name in ("params.yaml", "cluster.yaml"))
     if not finetuned:
@@ -182,11 +182,15 @@ def _named(condition: str, given: dict[str, Source]) -> str:
 
 
 def _renew() -> None:
-    """Writes the graphs that tests/unit/pipeline/test_graph.py holds the pipeline to."""
+    """Writes the graphs that tests/unit/pipeline/test_graph.py and test_recipes.py hold the pipelines to."""
     from tests.unit.pipeline.test_graph import GRAPHS, VARIANTS
 
     for name, cluster in VARIANTS.items():
         (GRAPHS / f"{name}.txt").write_text(outline(compiled(cluster)), encoding="utf-8")
+    for recipe in sorted(file.parent for file in (ROOT / "recipes").glob("*/params.yaml")):
+        with contextlib.chdir(recipe):
+            text = runners.compiled(Cluster(), load())
+        (GRAPHS / f"{recipe.name}.txt").write_text(outline(read(text)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from atelier.config.cluster import ClusterSettings
 from components.prepare import prepare
 from components.train import train
 from pipelines.project import ProjectSettings, load
@@ -24,9 +25,23 @@ NETWORKS = "networks.safetensors"
 TWO_NODES = ["train.nodes=2", "train.precision=float32", "train.images=64"]
 
 
+class Training(NamedTuple):
+    """What a task of Kubeflow knows of a training: its component's parameters of params.yaml, and where it runs."""
+
+    settings: dict[str, Any]
+    cluster: ClusterSettings
+
+    @classmethod
+    def of(cls, project: ProjectSettings, step: str) -> Training:
+        return cls(train.settings(project.named(), step), project.cluster)
+
+
+Placed = Callable[..., Training]
+
+
 @pytest.fixture
-def placed(workspace: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """`placed("train.seed=1")`: the sections of a task that trains on two nodes and keeps its states in the test's bucket."""
+def placed(workspace: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Placed:
+    """`placed("train.seed=1")`: a training on two nodes that keeps its states in the test's bucket."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, os.environ[name])
     monkeypatch.setenv("ATELIER_IMAGE", IMAGE)
@@ -35,24 +50,11 @@ def placed(workspace: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(launch, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(job, "POLL_SECONDS", 0.1)
 
-    def sections(*overrides: str) -> dict[str, Any]:
-        settings = load("params.yaml", [*TWO_NODES, f"cluster.states=s3://{s3.bucket}/{tmp_path.name}", *overrides])
-        return sections_of(settings, "train")
+    def training(*overrides: str) -> Training:
+        states = f"cluster.states=s3://{s3.bucket}/{tmp_path.name}"
+        return Training.of(load("params.yaml", [*TWO_NODES, states, *overrides]), "train")
 
-    return sections
-
-
-def sections_of(settings: ProjectSettings, step: str) -> dict[str, Any]:
-    """What pipelines.task hands to a component."""
-    evaluate = settings.evaluate.model_dump(include=set(train.readings["evaluate"].keys))
-    registry = {"experiment": settings.registry.experiment}
-    return {
-        "model": settings.model,
-        step: getattr(settings, step),
-        "evaluate": evaluate,
-        "registry": registry,
-        "cluster": settings.cluster,
-    }
+    return training
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kuberne
 
 
 @pytest.fixture
-def machines(cluster: Kubernetes, placed: Callable[..., dict[str, Any]], tmp_path: Path) -> Kubernetes:
+def machines(cluster: Kubernetes, placed: Placed, tmp_path: Path) -> Kubernetes:
     """The same cluster with machines that run the nodes, and a Secret for S3."""
     cluster.work = tmp_path / "machines"
     cluster.secret = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3")}
@@ -109,14 +111,14 @@ def assert_near(folder: Path, other: Path) -> None:
         torch.testing.assert_close(tensor, expected[name], rtol=2e-3, atol=2e-4)
 
 
-def alone(sections: dict[str, Any], data: Path, output: Path) -> Path:
+def alone(training: Training, data: Path, output: Path) -> Path:
     """The checkpoint of the same training in one process."""
-    settings = sections["train"].model_copy(update={"nodes": 1})
+    settings = training.settings["settings"].model_copy(update={"nodes": 1})
     places: dict[str, Any] = {
-        "data": data,
+        "data": [data],
         "output": output,
         "states": output.parent / "states",
         "cache": output.parent / "cache",
     }
-    train(**train.settings({**sections, "train": settings}, "train"), **places)
+    train(**{**training.settings, "settings": settings}, **places)
     return output

@@ -103,10 +103,10 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("data.base=3", "data.base", "should hold background, "),
         ("data.base.background=black", "data.base.background", "#"),
         ("data.target.resolution=64", "data.target.resolution", "set both alike"),
-        ("data.target.labels=false", "evaluate.metrics: classifier", "needs labels; set data.target.labels: true"),
+        ("data.target.labels=false", "model.conditional", "needs labels; set data.target.labels: true"),
         (
-            "data.target.labels=false evaluate.metrics=[frechet,prdc,memorised] gate.min_class_share=0.0",
-            "model.conditional",
+            "data.target.labels=false model.conditional=false",
+            "evaluate.metrics: classifier",
             "needs labels; set data.target.labels: true",
         ),
         ("model.dcgan.batch_norm=true", "r1 and r2 of train", "set batch_norm: false, or take them out of train.regularizers"),
@@ -163,7 +163,10 @@ def test_a_set_is_measured_where_it_is_trained_on_unless_its_product_says_anothe
     whole = settings.load(PARAMS)
     assert [whole.measured_on(product) for product in whole.products] == ["base", "target"]
     assert settings.load(PARAMS, ["products.base.data=target"]).measured_on("base") == "target"
-    assert {name: one.sets for name, one in whole.trainings.items()} == {"train": {"data": "base"}, "finetune": {"data": "target"}}
+    assert {name: one.sets for name, one in whole.trainings.items()} == {
+        "train": {"data": "base"},
+        "finetune": {"data": "target"},
+    }
 
 
 def test_a_project_without_finetuning() -> None:

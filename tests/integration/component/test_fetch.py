@@ -82,11 +82,11 @@ def test_an_archive_that_points_outside_is_refused(tmp_path: Path) -> None:
 def test_what_was_fetched_is_packed_as_what_was_not(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     fetch(address(repository, "digits"), tmp_path / "fetched")
-    here = settings("data.source=folder", f"data.path={repository / 'digits'}").data
-    prepare(here, tmp_path / "here", "atelier", "data")
+    here = settings("data.base.source=folder", f"data.base.path={repository / 'digits'}").data["base"]
+    prepare(here, tmp_path / "here", "atelier", "data.base")
     elsewhere = here.model_copy(update={"path": "data/raw/digits"})
-    prepare(elsewhere, tmp_path / "there", "atelier", "data", raw=tmp_path / "fetched")
-    assert prepare_part(elsewhere, 1, 1, tmp_path / "part", "atelier", "data", raw=tmp_path / "fetched") == 6
+    prepare(elsewhere, tmp_path / "there", "atelier", "data.base", raw=tmp_path / "fetched")
+    assert prepare_part(elsewhere, 1, 1, tmp_path / "part", "atelier", "data.base", raw=tmp_path / "fetched") == 6
     assert read_json(tmp_path / "here/manifest.json")["shards"] == read_json(tmp_path / "there/manifest.json")["shards"]
 
 

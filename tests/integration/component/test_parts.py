@@ -37,9 +37,9 @@ def test_the_commands_in_any_order_make_what_one_makes(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--part", "2"], 2, "'2' is no part; write I/N, for example 2/4"),
-        (["--part", "1/2", "--merge", "parts/1"], 2, "not allowed with argument"),
-        (["--part", "3/2"], 1, "error: part 3 of 2: there is no such part"),
+        (["--section", "data.base", "--part", "2"], 2, "'2' is no part; write I/N, for example 2/4"),
+        (["--section", "data.base", "--part", "1/2", "--merge", "parts/1"], 2, "not allowed with argument"),
+        (["--section", "data.base", "--part", "3/2"], 1, "error: part 3 of 2: there is no such part"),
         (
             ["--section", "data.target", "--part", "1/2", "--set", "data.target.path=nowhere"],
             1,
@@ -51,6 +51,8 @@ def test_the_commands_in_any_order_make_what_one_makes(workspace: Path) -> None:
             "error: nowhere/part.json: missing, so nowhere is no part of a set; ",
         ),
         (["--section", "data.target", "--merge", "nowhere"], 1, "components.prepare --section data.target --part I/N"),
+        (["--section", "data.third"], 1, "error: data.third: params.yaml has no such section, but data.base, data.target, "),
+        ([], 2, "the following arguments are required: --section"),
     ],
 )
 @pytest.mark.usefixtures("workspace")
@@ -62,8 +64,11 @@ def test_wrong_commands_name_the_remedy(arguments: list[str], code: int, said: s
 
 def test_parts_and_merge_are_runs_of_one_pipeline(workspace: Path) -> None:
     settings = load(workspace / "params.yaml").data["base"]
-    counts = [prepare_part(settings, part, 2, Path(f"parts/{part}"), "atelier", step="prepare_base_part") for part in (1, 2)]
-    manifest = merge_parts(settings, [Path("parts/2"), Path("parts/1")], Path("merged"), "atelier")
+    counts = [
+        prepare_part(settings, part, 2, Path(f"parts/{part}"), "atelier", "data.base", step="prepare_base_part")
+        for part in (1, 2)
+    ]
+    manifest = merge_parts(settings, [Path("parts/2"), Path("parts/1")], Path("merged"), "atelier", "data.base")
     assert counts == [24, 24] and manifest == prepare(settings, Path("single"), "atelier", "data.base", step="single")
     client = mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("atelier")
@@ -88,8 +93,8 @@ from atelier.config.settings import load
 from components.prepare import merge_parts, prepare, prepare_part
 data = load("params.yaml", sys.argv[1:]).data["base"]
 prepare(data, Path("packed"), "atelier", "data.base")
-prepare_part(data, 1, 1, Path("part"), "atelier")
-merge_parts(data, [Path("part")], Path("merged"), "atelier")
+prepare_part(data, 1, 1, Path("part"), "atelier", "data.base")
+merge_parts(data, [Path("part")], Path("merged"), "atelier", "data.base")
 print(sorted({"torch", "torchvision"} & set(sys.modules)))
 """
 
@@ -105,9 +110,9 @@ def test_neither_torch_nor_torchvision_is_imported(source: str) -> None:
 @pytest.mark.usefixtures("workspace")
 def test_torchvision_that_is_not_installed_is_named() -> None:
     missing = "import sys; sys.modules['torchvision'] = None\nfrom components import cli, prepare\ncli.run(prepare.main)"
-    done = command("--output", "packed", "--set", "data.base.source=torchvision:MNIST", code=missing)
+    done = command("--section", "data.base", "--output", "packed", "--set", "data.base.source=torchvision:MNIST", code=missing)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(
-        "error: data.source torchvision:MNIST: torchvision is not in this image or environment"
+        "error: data.base.source torchvision:MNIST: torchvision is not in this image or environment"
     )
     assert "use an image that has it (--data-image naming the training image)" in done.stderr

@@ -38,7 +38,7 @@ from tests.support.kfp_fixtures import (
     wrapped,
 )
 from tests.support.kfp_server import Answer, KfpServer
-from tests.support.small import ROOT
+from tests.support.small import PARAMS, ROOT
 
 __all__ = ["kfp_server", "run_verb", "started_run"]
 
@@ -52,13 +52,14 @@ def id_of(path: str) -> str:
 
 
 def test_submit_starts_a_run(kfp: KfpServer, run: Run, tmp_path: Path) -> None:
-    done = run("submit", *PIPELINE, "--set", "train.seed=7", "--name", "seventh")
+    done = run("submit", *PIPELINE, "--set", "train.seed=7", "--set", "train.beta1=0.5", "--name", "seventh")
     (entry,), (experiment,) = kfp.runs.values(), kfp.experiments.values()
     assert (done.code, done.out) == (0, f"{kfp.host}/#/runs/details/{entry.run_id}\n")
     assert (entry.display_name, entry.experiment_id) == ("seventh", experiment.experiment_id)
-    settings = load(ROOT / "params.yaml", ["train.seed=7"])
-    assert entry.runtime_config.parameters == form.filled(settings, load(ROOT / "params.yaml"))
+    settings = load(PARAMS, ["train.seed=7", "train.beta1=0.5"])
+    assert entry.runtime_config.parameters == form.filled(settings, load(PARAMS))
     assert entry.runtime_config.parameters["train_seed"] == 7
+    assert entry.runtime_config.parameters["overrides"] == {"train.beta1": 0.5}
     assert experiment.display_name == settings.registry.experiment
     (tmp_path / "pipeline.yaml").write_text(next(iter(TEXTS.values())), encoding="utf-8")
     assert entry.pipeline_spec == _extract_pipeline_yaml(str(tmp_path / "pipeline.yaml")).to_dict()  # what kfp.Client would send
@@ -140,8 +141,7 @@ def test_schedules(kfp: KfpServer, run: Run) -> None:
     assert entry.trigger.cron_schedule.start_time == datetime.datetime(2026, 12, 1, tzinfo=datetime.UTC)
     assert entry.trigger.cron_schedule.end_time == datetime.datetime(2026, 12, 31, 23, tzinfo=datetime.UTC)
     assert (entry.no_catchup, entry.max_concurrency, entry.mode) == (True, "2", "ENABLE")
-    project = load(ROOT / "params.yaml")
-    assert entry.runtime_config.parameters == form.filled(project, project)
+    assert entry.runtime_config.parameters == form.filled(load(PARAMS), load(PARAMS))
 
     twice = run("schedule", "create", *PIPELINE, "--every", "7d", "--name", "weekly")
     assert twice.code == 1 and f"schedule delete {entry.recurring_run_id}" in twice.err and len(kfp.schedules) == 1

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ import mlflow
 import numpy as np
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
 from atelier_mlflow import place
 from tests.support.clone import STAGES, Clone, make_clone, skipped
@@ -29,13 +31,13 @@ REGISTER = {"register_base", "register_finetuned"}
 class Reproduced(Clone):
     """A clone in which `dvc repro` has run, and what that said."""
 
-    first: str
+    first: str = ""
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
     made = make_clone(tmp_path_factory.mktemp("clone"))
-    return Reproduced(made.folder, made.dvc("repro"))
+    return Reproduced(made.folder, first=made.dvc("repro"))
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_again_runs_nothing(clone: Reproduced) -> None:
 
 def test_an_experiment_with_finetuning_leaves_training_alone(committed: Reproduced) -> None:
     output = committed.dvc("exp", "run", "--set-param", "finetune.seed=1")
-    assert skipped(output) == {"prepare_base", "train", "evaluate_base", "prepare_target"}
+    assert skipped(output) == {"prepare@base", "train", "evaluate_base", "prepare@target"}
     metrics = committed.dvc_json("metrics", "diff")
     assert set(metrics) == {"evaluations/finetuned/metrics.json"}
     change = metrics["evaluations/finetuned/metrics.json"]["frechet_efficientnet_lite0"]
@@ -121,30 +123,26 @@ def test_plots_compare_revisions(committed: Reproduced) -> None:
     [
         ("train.seed", "1", {"train", "finetune"}),  # which has it from train
         ("finetune.images", "96", {"finetune"}),
-        ("data.base.fit", "pad", {"prepare_base", "prepare_target"}),
+        ("data.base.fit", "pad", {"prepare@base", "prepare@target"}),
         ("evaluate.samples", "20", {"evaluate_base", "evaluate_finetuned"}),
         ("evaluate.seed", "1", {"train", "evaluate_base", "finetune", "evaluate_finetuned"}),
-        ("data.target.margin", "3", {"prepare_target"}),
-        ("registry.base", "other", set()),
+        ("data.target.margin", "3", {"prepare@target"}),
+        ("products.base.name", "other", set()),
     ],
 )
 def test_a_setting_concerns_the_stages_that_read_it(committed: Reproduced, key: str, value: str, first: set[str]) -> None:
     """And those that register, which keep all of them with the versions."""
-    section, _, name = key.partition(".")
-    text = (committed.folder / "params.yaml").read_text(encoding="utf-8")
-    start = text.index(f"\n{section}:")
-    at = text.index(f"\n  {name}:", start)
-    line = text[at : text.index("\n", at + 1)]
-    changed = f"\n  {name}: {value} #" + line.partition("#")[2]
-    (committed.folder / "params.yaml").write_text(
-        text.replace(line, changed, 1) if start < 0 else text[:at] + changed + text[at + len(line) :]
-    )
+    yaml, file = YAML(), committed.folder / "params.yaml"
+    values = yaml.load(file)
+    *path, name = key.split(".")
+    reduce(lambda inner, part: inner[part], path, values)[name] = yaml.load(value)
+    yaml.dump(values, file)
     assert committed.changed() == {*first, *REGISTER}
 
 
 def test_new_images_are_packed_again(committed: Reproduced) -> None:
     Image.fromarray(np.full((28, 28), 7, np.uint8)).save(committed.folder / "data" / "raw" / "base" / "dark" / "new.png")
-    assert committed.changed() == {"prepare_base"}
+    assert committed.changed() == {"prepare@base"}
     (committed.folder / "data" / "raw" / "base" / "dark" / "new.png").unlink()
 
 
@@ -218,8 +216,8 @@ def test_imported_images_follow_their_source(committed: Reproduced, s3: Any) -> 
     committed.dvc("import-url", f"s3://{s3.bucket}/imported", str(place.relative_to(committed.folder)))
     params = (committed.folder / "params.yaml").read_text(encoding="utf-8")
     (committed.folder / "params.yaml").write_text(params.replace("path: data/raw/base", "path: data/raw/imported"))
-    assert len(list(place.rglob("*.png"))) == 24 and committed.changed() == {"prepare_base", *REGISTER}
-    committed.dvc("repro", "prepare_base")
+    assert len(list(place.rglob("*.png"))) == 24 and committed.changed() == {"prepare@base", *REGISTER}
+    committed.dvc("repro", "prepare@base")
     committed.dvc("remote", "add", "--local", "--force", "--default", "store", f"s3://{s3.bucket}/dvc")
     committed.dvc("remote", "modify", "--local", "store", "endpointurl", s3.endpoint)
     committed.dvc("push", "data/raw/imported.dvc")
@@ -228,6 +226,6 @@ def test_imported_images_follow_their_source(committed: Reproduced, s3: Any) -> 
     committed.dvc("pull", "data/raw/imported.dvc")
     assert folder_hash(place) == before
     s3.client.put_object(Bucket=s3.bucket, Key="imported/dark/new.png", Body=next(place.rglob("*.png")).read_bytes()[:-1] + b"x")
-    assert "prepare_base" not in committed.changed(), "an import stays as it is until it is updated"
+    assert "prepare@base" not in committed.changed(), "an import stays as it is until it is updated"
     committed.dvc("update", "data/raw/imported.dvc")
-    assert len(list(place.rglob("*.png"))) == 25 and "prepare_base" in committed.changed()
+    assert len(list(place.rglob("*.png"))) == 25 and "prepare@base" in committed.changed()

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines import dag, runners
-from tests.support.compiled_yaml import documents
+from pipelines import dag
+from tests.support.compiled_yaml import ONE_PRODUCT, compiled_text, documents, project_folder
+from tests.support.pinned_images import ADDRESSES, DATA, PINNED
+from tests.support.small import ROOT
 
-PINNED, DATA = "registry.example/atelier@sha256:" + "a" * 64, "registry.example/data@sha256:" + "b" * 64
-ADDRESSES = {section: f"s3://bucket/dvc/files/md5/{section}.dir" for section in ("data", "target")}
 TRIALS = ({"train.seed": 0, "model.mlp.hidden": [8]}, {"train.seed": 1, "model.mlp.hidden": [16]})
 VARIANTS = {
     "plain": dag.Cluster(),
     "reused": dag.Cluster(PINNED, DATA, reuse=True),
+    "with a claim": dag.Cluster(PINNED, DATA, claim="states", tracking="http://mlflow.example"),
     "a sweep": dag.Cluster(PINNED, DATA, trials=TRIALS),
     "in parts": dag.Cluster(PINNED, DATA, partitions=3),
     "from DVC": dag.Cluster(PINNED, DATA, imports=ADDRESSES),
-    "all": dag.Cluster(PINNED, DATA, trials=TRIALS, partitions=2, imports=ADDRESSES, reuse=True),
+    "all": dag.Cluster(PINNED, DATA, trials=TRIALS, partitions=2, imports=ADDRESSES, reuse=True, claim="states"),
+}
+PROJECTS: dict[str, list[str]] = {
+    "as it is": [],
+    "on nodes": ["train.nodes=2", "finetune.nodes=2", "cluster.states=s3://bucket/states", "cluster.accelerators='4'"],
+    "with another form": [
+        "cluster.form=[cluster.tolerations, cluster.secret, model.dcgan.width, evaluate.metrics, train.compile]"
+    ],
+    "with no form": ["cluster.form=[]"],
 }
 KINDS: list[tuple[type, str]] = [
     (bool, "BOOLEAN"),
@@ -71,9 +81,27 @@ def edges(pipeline: dict[str, Any], group: dict[str, Any]) -> Iterator[tuple[str
             yield from edges(pipeline, components[name])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_types_are_equal_along_every_edge(variant: str) -> None:
-    pipeline = documents(runners.compiled(VARIANTS[variant]))[0]
+def mismatches(text: str, least: int) -> list[tuple[str, str, str]]:
+    pipeline = documents(text)[0]
     found = list(edges(pipeline, pipeline["root"]))
-    assert len(found) > 200
-    assert [edge for edge in found if edge[1] != edge[2]] == []
+    assert len(found) > least
+    return [edge for edge in found if edge[1] != edge[2]]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("project", PROJECTS)
+def test_types_are_equal_along_every_edge(variant: str, project: str) -> None:
+    assert mismatches(compiled_text(VARIANTS[variant], ROOT, PROJECTS[project]), least=30) == []
+
+
+@pytest.mark.parametrize("finetuned", [False, True])
+def test_types_are_equal_in_a_project_of_one_product(finetuned: bool, tmp_path: Path) -> None:
+    assert mismatches(compiled_text(VARIANTS["in parts"], project_folder(tmp_path, ONE_PRODUCT, finetuned)), least=12) == []
+
+
+def test_another_type_is_seen() -> None:
+    text = compiled_text(VARIANTS["plain"])
+    spoiled = text.replace(
+        "settings_model:\n          parameterType: STRUCT", "settings_model:\n          parameterType: STRING", 1
+    )
+    assert spoiled != text and mismatches(spoiled, least=30)

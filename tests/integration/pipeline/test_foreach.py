@@ -11,7 +11,7 @@ from pipelines import graph
 
 PARAMS = """\
 base: {to: a, seed: 3}
-sets: {data: {to: a}, target: {to: b}}
+sets: {base: {to: a}, target: {to: b}}
 trials: [{seed: 1, name: x}, {seed: 2, name: y}]
 """
 STAGES = """\
@@ -28,7 +28,7 @@ stages:
   sets:
     foreach: ${sets}
     do:
-      cmd: python -m components.prepare --section ${key} --output packed/${item.to}
+      cmd: python -m components.prepare --section data.${key} --output packed/${item.to}
   trials:
     foreach: ${trials}
     do:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from atelier.tracking.provenance import environment_tags
-from pipelines import dag, runners
-from tests.support.compiled_yaml import compiled, documents
+from pipelines import dag
+from tests.support.compiled_yaml import compiled, compiled_text, documents
 from tests.support.pinned_images import ADDRESSES, DATA, PINNED
 
 # --- what is taken from earlier runs
@@ -26,7 +26,7 @@ def test_nothing_stale_comes_from_the_cache() -> None:
 
 def test_images_that_are_named_by_their_content_are_taken_from_the_cache() -> None:
     base = {"fetch_base", "prepare_base", "train", "evaluate_base"}
-    assert cached(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]})) == base
+    assert cached(dag.Cluster(PINNED, DATA, imports={"data.base": ADDRESSES["data.base"]})) == base
     both = cached(dag.Cluster(PINNED, DATA, imports=ADDRESSES))
     assert both == base | {"fetch_target", "prepare_target", "evaluate_finetuned"}
 
@@ -34,20 +34,19 @@ def test_images_that_are_named_by_their_content_are_taken_from_the_cache() -> No
 def test_changed_images_have_another_address() -> None:
     """The address of the content is an input of the task that fetches it, and so a part of the cache's key."""
     tasks = compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES))
-    for section, role in (("data", "base"), ("target", "target")):
-        assert tasks[f"fetch_{role}"].parameters["uri"] == ("parameter", f"{section}_dvc_uri")
-        assert tasks[f"prepare_{role}"].artifacts["raw"] == (f"fetch_{role}", "fetched")
-        told = {"data": "register_base", "target": "register_finetuned"}[section]
-        assert tasks[told].parameters["data_address"] == ("parameter", f"{section}_dvc_uri")
-    pipeline = documents(runners.compiled(dag.Cluster(PINNED, DATA, imports=ADDRESSES)))[0]
-    assert pipeline["root"]["inputDefinitions"]["parameters"]["data_dvc_uri"]["defaultValue"] == ADDRESSES["data"]
+    for name, told in (("base", "register_base"), ("target", "register_finetuned")):
+        assert tasks[f"fetch_{name}"].parameters["uri"] == ("parameter", f"data_{name}_dvc_uri")
+        assert tasks[f"prepare_{name}"].artifacts["raw"] == (f"fetch_{name}", "fetched")
+        assert tasks[told].parameters["data_address"] == ("parameter", f"data_{name}_dvc_uri")
+    pipeline = documents(compiled_text(dag.Cluster(PINNED, DATA, imports=ADDRESSES)))[0]
+    assert pipeline["root"]["inputDefinitions"]["parameters"]["data_base_dvc_uri"]["defaultValue"] == ADDRESSES["data.base"]
 
 
 # --- many tasks side by side
 
 
 def test_packing_is_shared_by_several_tasks() -> None:
-    tasks = compiled(dag.Cluster(PINNED, DATA, partitions=3, imports={"data": ADDRESSES["data"]}))
+    tasks = compiled(dag.Cluster(PINNED, DATA, partitions=3, imports={"data.base": ADDRESSES["data.base"]}))
     for role in ("base", "target"):
         part, merge = tasks[f"part_{role}"], tasks[f"merge_{role}"]
         assert part.loops == ["[1, 2, 3]"] and part.parameters["part"][0] == "item"
@@ -67,12 +66,12 @@ def test_a_sweep_goes_on_with_the_best() -> None:
     assert tasks["finetune"].artifacts["base"] == tasks["register_base"].artifacts["checkpoint"] == ("choose", "checkpoint")
     assert tasks["register_base"].artifacts["evaluation"] == ("choose", "evaluation")
     assert tasks["finetune"].conditions == ["choose.Output == true"]
-    default = documents(runners.compiled(dag.Cluster(PINNED, DATA, trials=trials)))[0]["root"]["inputDefinitions"]["parameters"]
+    default = documents(compiled_text(dag.Cluster(PINNED, DATA, trials=trials)))[0]["root"]["inputDefinitions"]["parameters"]
     assert default["sweep_trials"]["defaultValue"] == [dict(trial) for trial in trials]
 
 
 def test_what_needs_no_networks_runs_in_the_smaller_image() -> None:
-    tasks = compiled(dag.Cluster(PINNED, DATA, imports={"data": ADDRESSES["data"]}))
+    tasks = compiled(dag.Cluster(PINNED, DATA, imports={"data.base": ADDRESSES["data.base"]}))
     light = {name for name, task in tasks.items() if task.container.get("image") == DATA}
     assert light == {"check", "finish", "fetch_base", "prepare_base", "prepare_target"}
     assert {task.container["image"] for task in tasks.values()} == {PINNED, DATA}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 from mlflow.entities import Run as MlflowRun
 
 from atelier.models.model import load_generator
-from pipelines import form
 from tests.support.small import run_local, write_params
 
 STAGES = {
@@ -47,7 +48,7 @@ def run(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return Run(run_local(workspace, "--set", "finetune.images=40"), workspace)
+        return Run(run_local(workspace, "--set", "finetune.images=40", "--set", "train.beta1=0.25"), workspace)
 
 
 def test_it_ends_with_the_table(run: Run) -> None:
@@ -59,6 +60,7 @@ def test_it_ends_with_the_table(run: Run) -> None:
 
 def test_every_task_left_its_outputs(run: Run) -> None:
     expected = {
+        "check": "settings",
         "prepare-base": "images/manifest.json",
         "prepare-target": "images/manifest.json",
         "train": "checkpoint/generator.safetensors",
@@ -105,9 +107,19 @@ def test_each_step_was_given_its_own(run: Run) -> None:
 def test_parameters_reach_their_step(run: Run) -> None:
     base, tuned = (load_generator(run.tasks / task / "checkpoint") for task in ("train", "finetune"))
     history = json.loads((run.tasks / "finetune" / "checkpoint" / "history.json").read_text())
-    assert history["points"][-1]["images"] == 40  # --set finetune.images=40
+    assert history["points"][-1]["images"] == 40  # --set finetune.images=40, a field of the form
+    assert [one.info.settings["beta1"] for one in (base, tuned)] == [0.25, 0.0]  # --set train.beta1=0.25, an override
+    page = (run.tasks / "check" / "settings").read_text(encoding="utf-8")
+    assert "| `train.beta1` | 0.25 | 0.0 |" in page and "| `finetune.images` | 40 | 64 |" in page
+    assert "`train.beta1` | 0.25 | 0.0" in run.done.stdout
     assert base.info.model["mlp"]["hidden"] == [8]
     assert tuned.info.parent and tuned.info.parent["sha256"] == base.sha256
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested mappings."""
+    for key, value in values.items():
+        yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
 
 
 def test_metrics_are_numbers_that_kubeflow_shows(run: Run) -> None:
@@ -115,7 +127,7 @@ def test_metrics_are_numbers_that_kubeflow_shows(run: Run) -> None:
     shown = given["artifacts"]["metrics"]["artifacts"][0]["metadata"]
     identities = json.loads(given["artifacts"]["evaluation"]["artifacts"][0]["metadata"]["identity"])
     measured = json.loads((run.tasks / "evaluate-finetuned" / "evaluation" / "metrics.json").read_text())
-    assert shown == dict(form.flat(measured))
+    assert shown == dict(flat(measured))
     assert "baseline.frechet_efficientnet_lite0" in shown
     assert identities["frechet_efficientnet_lite0"]["samples"] == 16
     assert len(identities) == 3 and "real_frechet_efficientnet_lite0" in identities
@@ -152,7 +164,7 @@ def test_a_failed_step_fails_the_run_and_mlflow_hears_of_it(workspace: Path) -> 
     done = run_local(workspace, "--set", "data.base.path=nowhere")
     assert done.returncode == 1
     assert "nowhere" in done.stdout  # the step's own line, among its messages
-    assert done.stderr.splitlines()[-1].startswith("error: step prepare-base failed: data.path 'nowhere'")
+    assert done.stderr.splitlines()[-1].startswith("error: step prepare-base failed: data.base.path 'nowhere'")
     assert done.stdout.count("Executing task") == 4  # check, both preparations, finish: nothing was tried again
     pipeline = ended(workspace)
     assert pipeline.info.status == "FAILED" and pipeline.data.tags["atelier.pipeline_state"] == "FAILED"

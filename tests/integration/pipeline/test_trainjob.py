@@ -22,7 +22,7 @@ from pipelines.trainjob.files import ALIVE, FAILED, JobFiles
 from pipelines.trainjob.job import TrainJobError, TrainJobLost
 from tests.support.fake_kubernetes import NAMESPACE, Kubernetes
 from tests.support.small import ROOT
-from tests.support.trainjob_tasks import IMAGE, when
+from tests.support.trainjob_tasks import IMAGE, Placed, when
 
 pytest_plugins = "tests.support.trainjob_tasks"
 
@@ -31,15 +31,15 @@ pytest_plugins = "tests.support.trainjob_tasks"
 
 
 def test_what_is_submitted_places_the_nodes_and_names_secrets_only(
-    cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", os.environ["AWS_SECRET_ACCESS_KEY"])
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of-mlflow")
     monkeypatch.setenv("MLFLOW_RUN_ID", "run-of-the-task")
-    sections = placed("cluster.accelerators='4'", "cluster.memory=64Gi", "cluster.secret=team-secret", "train.nodes=4")
+    training = placed("cluster.accelerators='4'", "cluster.memory=64Gi", "cluster.secret=team-secret", "train.nodes=4")
     when(lambda: cluster.jobs, lambda: cluster.end("Failed"))
     with pytest.raises(TrainJobLost):
-        launch.run("train", sections, folder, tmp_path / "model", timeout=7200)
+        launch.run("train", *training, [folder], tmp_path / "model", timeout=7200)
     (job,) = cluster.submitted
     spec, trainer = job["spec"], job["spec"]["trainer"]
     assert spec["runtimeRef"] == {"name": "torch-distributed", "kind": "ClusterTrainingRuntime"}
@@ -82,15 +82,15 @@ def test_what_is_submitted_places_the_nodes_and_names_secrets_only(
     ],
 )
 def test_what_cannot_be_submitted(
-    change: str, message: str, cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: str, message: str, cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, _, value = change.partition("=")
-    sections = placed(change) if name == "cluster.states" else placed()
+    training = placed(change) if name == "cluster.states" else placed()
     monkeypatch.setenv(name, value)
     if name == "KUBECONFIG":
         monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", value)
     with pytest.raises(TrainJobError, match=message):
-        launch.run("train", sections, folder, tmp_path / "model")
+        launch.run("train", *training, [folder], tmp_path / "model")
     assert not cluster.submitted
 
 
@@ -110,7 +110,7 @@ def test_the_clusters_answer_and_the_remedy_are_shown(
     answer: str,
     remedy: str,
     cluster: Kubernetes,
-    placed: Any,
+    placed: Placed,
     folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -119,7 +119,7 @@ def test_the_clusters_answer_and_the_remedy_are_shown(
     if kind == "POST trainjobs":
         cluster.refuse["DELETE trainjobs"] = (403, "forbidden too")
     with pytest.raises(TrainJobError, match=f"{answer}; {remedy}"):
-        launch.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", *placed(), [folder], tmp_path / "model")
     assert cluster.jobs == {}
     assert len(cluster.deleted) == len(cluster.submitted)
     assert "could not be deleted" not in capsys.readouterr().err  # what was never there
@@ -128,24 +128,24 @@ def test_the_clusters_answer_and_the_remedy_are_shown(
 # --- how it is followed
 
 
-def test_a_job_that_failed_is_lost_and_deleted(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
+def test_a_job_that_failed_is_lost_and_deleted(cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path) -> None:
     when(lambda: cluster.jobs, lambda: cluster.end("Failed", "backoff limit"))
     with pytest.raises(TrainJobLost, match=r"failed: backoff limit\. .*run the task again") as lost:
-        launch.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", *placed(), [folder], tmp_path / "model")
     assert lost.value.exit_code == 75
     assert cluster.deleted == [cluster.submitted[0]["metadata"]["name"]]
     assert not (tmp_path / "model").exists()
 
 
-def test_a_job_that_takes_too_long_is_deleted(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
+def test_a_job_that_takes_too_long_is_deleted(cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainJobError, match=r"has not ended in 0\.0 hours and was deleted"):
-        launch.run("train", placed(), folder, tmp_path / "model", timeout=1)
+        launch.run("train", *placed(), [folder], tmp_path / "model", timeout=1)
     assert len(cluster.deleted) == 1
     assert JobFiles(cluster.submitted[0]["spec"]["trainer"]["command"][3]).note(ALIVE)
 
 
 def test_s3_may_be_away_while_the_nodes_train(
-    cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def note(files: JobFiles, name: str) -> dict[str, Any] | None:
         asked.extend([name] if name == FAILED else [])
@@ -158,22 +158,22 @@ def test_s3_may_be_away_while_the_nodes_train(
     monkeypatch.setattr(JobFiles, "note", note)
     when(lambda: len(asked) >= 3, lambda: cluster.end("Failed", "afterwards"))
     with pytest.raises(TrainJobLost, match="afterwards"):
-        launch.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", *placed(), [folder], tmp_path / "model")
 
 
-def test_a_job_that_somebody_deleted_is_lost(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
+def test_a_job_that_somebody_deleted_is_lost(cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path) -> None:
     when(lambda: cluster.jobs, cluster.jobs.clear)
     with pytest.raises(TrainJobLost, match="deleted by somebody else"):
-        launch.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", *placed(), [folder], tmp_path / "model")
 
 
-def test_a_task_that_is_stopped_deletes_its_job(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> None:
-    states = placed()["cluster"].states
+def test_a_task_that_is_stopped_deletes_its_job(cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path) -> None:
+    states = placed().cluster.states
     code = (
         "import sys; from pathlib import Path; from pipelines.project import load; "
         "from tests.support.trainjob_tasks import *; "
-        "sections = sections_of(load('params.yaml', [*TWO_NODES, f'cluster.states={sys.argv[1]}']), 'train'); "
-        "launch.run('train', sections, Path(sys.argv[2]), Path('model'))"
+        "training = Training.of(load('params.yaml', [*TWO_NODES, f'cluster.states={sys.argv[1]}']), 'train'); "
+        "launch.run('train', *training, [Path(sys.argv[2])], Path('model'))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     task = subprocess.Popen([sys.executable, "-c", code, states, str(folder)], env=environment)
@@ -184,19 +184,19 @@ def test_a_task_that_is_stopped_deletes_its_job(cluster: Kubernetes, placed: Any
 
 
 def test_a_later_attempt_joins_the_job_that_still_runs(
-    cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = submitted_before(cluster, placed, folder, tmp_path)
     cluster.jobs[job["metadata"]["name"]] = job
     when(lambda: "goes on; waiting" in capsys.readouterr().out, lambda: cluster.end("Failed"))
     with pytest.raises(TrainJobLost):
-        launch.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", *placed(), [folder], tmp_path / "model")
     assert not cluster.submitted
 
 
 @pytest.mark.parametrize("state", ["Failed", "Complete", "being deleted"])
 def test_a_later_attempt_replaces_the_job_that_ended(
-    state: str, cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path
+    state: str, cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path
 ) -> None:
     job = submitted_before(cluster, placed, folder, tmp_path)
     cluster.jobs[job["metadata"]["name"]] = job
@@ -209,16 +209,16 @@ def test_a_later_attempt_replaces_the_job_that_ended(
         cluster.end(state)
     when(lambda: cluster.submitted, lambda: cluster.end("Failed", "anew"))
     with pytest.raises(TrainJobLost, match="anew"):
-        launch.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", *placed(), [folder], tmp_path / "model")
     assert files.note(FAILED) is None
     assert len(cluster.submitted) == 1
     assert len(cluster.deleted) == (1 if state == "being deleted" else 2)
 
 
-def submitted_before(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path) -> dict[str, Any]:
+def submitted_before(cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path) -> dict[str, Any]:
     """The job of an earlier attempt of the same task, which is neither on the cluster nor counted any more."""
     with pytest.raises(TrainJobError):
-        launch.run("train", placed(), folder, tmp_path / "model", timeout=0.1)
+        launch.run("train", *placed(), [folder], tmp_path / "model", timeout=0.1)
     (job,) = cluster.submitted
     cluster.submitted.clear()
     cluster.deleted.clear()
@@ -226,7 +226,7 @@ def submitted_before(cluster: Kubernetes, placed: Any, folder: Path, tmp_path: P
 
 
 def test_other_settings_and_another_pipeline_run_are_other_jobs(
-    cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = {submitted_before(cluster, placed, folder, tmp_path)["metadata"]["name"] for _ in range(2)}
     assert len(names) == 1
@@ -237,7 +237,7 @@ def test_other_settings_and_another_pipeline_run_are_other_jobs(
 
 
 def test_what_the_nodes_wait_for_and_their_log_are_shown(
-    cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def unschedulable() -> None:
         cluster.pods[1].waiting = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
@@ -260,7 +260,7 @@ def test_what_the_nodes_wait_for_and_their_log_are_shown(
     when(lambda: cluster.pods, unschedulable)
     when(seen, logs)
     with pytest.raises(TrainJobLost):
-        launch.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", *placed(), [folder], tmp_path / "model")
     lines = (shown[0] + capsys.readouterr().out).splitlines()
     assert sum("3 Insufficient nvidia.com/gpu." in line for line in lines) == 1
     written = [line for line in lines if line in ("first", "second", "third", "another container")]
@@ -269,7 +269,7 @@ def test_what_the_nodes_wait_for_and_their_log_are_shown(
 
 @pytest.mark.parametrize("patience", [600.0, 0.5])
 def test_the_kubernetes_api_may_be_away_for_a_while(
-    patience: float, cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patience: float, cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def comes_back() -> None:
         time.sleep(2)
@@ -281,12 +281,12 @@ def test_the_kubernetes_api_may_be_away_for_a_while(
     when(lambda: cluster.jobs, lambda: cluster.refuse.update({"GET trainjobs": (503, "away")}))
     when(lambda: cluster.refuse, comes_back)
     with pytest.raises(TrainJobLost, match="after it came back" if patience > 2 else "has not answered for"):
-        launch.run("train", placed(), folder, tmp_path / "model")
+        launch.run("train", *placed(), [folder], tmp_path / "model")
     assert len(cluster.deleted) == 1
 
 
 def test_patience_with_the_kubernetes_api_begins_anew_with_each_answer(
-    cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path
+    cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path
 ) -> None:
     submitted = submitted_before(cluster, placed, folder, tmp_path)
     cluster.jobs[submitted["metadata"]["name"]] = submitted
@@ -301,10 +301,10 @@ def test_patience_with_the_kubernetes_api_begins_anew_with_each_answer(
 
 
 def test_a_job_that_cannot_be_deleted_is_named(
-    cluster: Kubernetes, placed: Any, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Kubernetes, placed: Placed, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.refuse["DELETE trainjobs"] = (403, "trainjobs is forbidden")
     with pytest.raises(TrainJobError):
-        launch.run("train", placed(), folder, tmp_path / "model", timeout=0.1)
+        launch.run("train", *placed(), [folder], tmp_path / "model", timeout=0.1)
     name = cluster.submitted[0]["metadata"]["name"]
     assert f"kubectl delete trainjob {name} --namespace {NAMESPACE}" in capsys.readouterr().err

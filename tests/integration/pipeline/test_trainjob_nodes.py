@@ -22,22 +22,22 @@ from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, DATA, FAILED, JOB,
 from pipelines.trainjob.job import TrainJobError, TrainJobLost
 from tests.support.fake_kubernetes import Kubernetes, kill_all
 from tests.support.small import ROOT, free_port
-from tests.support.trainjob_tasks import alone, assert_near, sections_of, when
+from tests.support.trainjob_tasks import Placed, Training, alone, assert_near, when
 
 pytest_plugins = "tests.support.trainjob_tasks"
 
 
 def test_two_nodes_train_as_one(
-    machines: Kubernetes, placed: Any, data: Path, tmp_path: Path, s3: Any, capsys: pytest.CaptureFixture[str]
+    machines: Kubernetes, placed: Placed, data: Path, tmp_path: Path, s3: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sections = placed()
-    info = launch.run("train", sections, data, tmp_path / "model")
+    training = placed()
+    info = launch.run("train", *training, [data], tmp_path / "model")
     assert info == read_info(tmp_path / "model")
-    assert_near(tmp_path / "model", alone(sections, data, tmp_path / "alone"))
+    assert_near(tmp_path / "model", alone(training, data, tmp_path / "alone"))
     (job,) = machines.submitted
     name = job["metadata"]["name"]
     assert machines.deleted == [name]
-    assert not JobFiles(f"{sections['cluster'].states}/jobs/{name}").note(JOB)
+    assert not JobFiles(f"{training.cluster.states}/jobs/{name}").note(JOB)
     left = s3.client.list_objects_v2(Bucket=s3.bucket, Prefix=f"{tmp_path.name}/jobs/")
     assert left["KeyCount"] == 0
     shown = capsys.readouterr().out
@@ -48,16 +48,16 @@ def test_two_nodes_train_as_one(
 
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_node_is_replaced_and_training_goes_on(
-    lost: int, machines: Kubernetes, placed: Any, data: Path, tmp_path: Path, s3: Any
+    lost: int, machines: Kubernetes, placed: Placed, data: Path, tmp_path: Path, s3: Any
 ) -> None:
-    sections = placed("train.images=4000", "train.save_every=80", "train.log_every=80", "train.evaluate_from=1.0")
+    training = placed("train.images=4000", "train.save_every=80", "train.log_every=80", "train.evaluate_from=1.0")
 
     def saved() -> bool:
         there = s3.client.list_objects_v2(Bucket=s3.bucket, Prefix=f"{tmp_path.name}/").get("Contents", [])
         return any(re.search(r"/saves/\d+\.json$", item["Key"]) for item in there)
 
     when(saved, lambda: machines.kill(machines.pods[lost]))
-    launch.run("train", sections, data, tmp_path / "model")
+    launch.run("train", *training, [data], tmp_path / "model")
     assert machines.work
     logs = {file.stem.rpartition("-node-0-")[2]: file.read_text() for file in machines.work.glob("*.log")}
     assert set(logs) == {"0-0", "1-0", f"{lost}-1"}  # the other node kept its container
@@ -65,30 +65,30 @@ def test_a_lost_node_is_replaced_and_training_goes_on(
     kept = logs[f"{1 - lost}-0"].splitlines()
     assert any(line.startswith("error: another rank is lost, and what takes its place is waited for (") for line in kept)
     assert len(kept) < 12 and not any("Traceback" in line or line.startswith("frame #") for line in kept)
-    assert_near(tmp_path / "model", alone(sections, data, tmp_path / "alone"))
+    assert_near(tmp_path / "model", alone(training, data, tmp_path / "alone"))
 
 
 def test_an_error_of_the_training_reaches_the_task_and_ends_the_job(
-    machines: Kubernetes, placed: Any, data: Path, tmp_path: Path
+    machines: Kubernetes, placed: Placed, data: Path, tmp_path: Path
 ) -> None:
-    sections = placed("train.max_grad_norm=1.0e-9", "train.on_alarm=stop")
+    training = placed("train.max_grad_norm=1.0e-9", "train.on_alarm=stop")
     with pytest.raises(TrainJobError, match="max_grad_norm") as failed:
-        launch.run("train", sections, data, tmp_path / "model")
+        launch.run("train", *training, [data], tmp_path / "model")
     assert not isinstance(failed.value, TrainJobLost)
     assert len(machines.deleted) == 1
     assert not (tmp_path / "model").exists()
 
 
-def test_the_sdk_runs_two_ranks_in_local_processes(placed: Any, data: Path, tmp_path: Path) -> None:
+def test_the_sdk_runs_two_ranks_in_local_processes(placed: Placed, data: Path, tmp_path: Path) -> None:
     """Kubeflow's local backend makes a virtual environment and looks for torchrun in it, which a wheel puts there."""
     from kubeflow.trainer import CustomTrainer, LocalProcessBackendConfig, TrainerClient
 
-    sections = placed("train.nodes=2")
-    files = JobFiles(f"{sections['cluster'].states}/jobs/local")
+    training = placed("train.nodes=2")
+    files = JobFiles(f"{training.cluster.states}/jobs/local")
     work = tmp_path / "work"
     known = index(data)
     files.upload(data, DATA, known)
-    files.write(JOB, launch.describe("train", sections, {DATA: known}))
+    files.write(JOB, launch.describe("train", *training, {DATA: known}, [DATA]))
     files.download(DATA, known, work / DATA)
 
     def two_ranks(where: dict[str, str]) -> None:
@@ -118,7 +118,7 @@ def test_the_sdk_runs_two_ranks_in_local_processes(placed: Any, data: Path, tmp_
     made = files.note(CHECKPOINT)
     assert made
     files.download(CHECKPOINT, made, tmp_path / "model")
-    assert_near(tmp_path / "model", alone(sections, data, tmp_path / "alone"))
+    assert_near(tmp_path / "model", alone(training, data, tmp_path / "alone"))
 
 
 def torchrun_wheel(folder: Path) -> Path:
@@ -132,16 +132,15 @@ def torchrun_wheel(folder: Path) -> Path:
     return path
 
 
-def test_fine_tuning_takes_its_base_along(placed: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fine_tuning_takes_its_base_along(placed: Placed, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = alone(placed(), data, tmp_path / "base")
-    settings = load("params.yaml", ["finetune.precision=float32"])
-    states = placed()["cluster"].states
-    sections = {**sections_of(settings, "finetune"), "cluster": placed()["cluster"]}
-    files = JobFiles(f"{states}/jobs/finetune")
+    cluster = placed().cluster
+    tuning = Training.of(load("params.yaml", ["finetune.precision=float32"]), "finetune")
+    files = JobFiles(f"{cluster.states}/jobs/finetune")
     indexes = {DATA: index(data), BASE: index(base)}
     for name, folder in ((DATA, data), (BASE, base)):
         files.upload(folder, name, indexes[name])
-    files.write(JOB, launch.describe("finetune", sections, indexes))
+    files.write(JOB, launch.describe("finetune", tuning.settings, cluster, indexes, [DATA]))
     monkeypatch.setenv("RANK", "0")
     node._fetch(files, tmp_path / "work")
     node.rank(files.uri, tmp_path / "work")
@@ -152,12 +151,12 @@ def test_fine_tuning_takes_its_base_along(placed: Any, data: Path, tmp_path: Pat
     assert parent and parent["run_key"] == read_info(base).run_key
 
 
-def test_nodes_that_nobody_waits_for_save_and_end(placed: Any, data: Path, tmp_path: Path) -> None:
-    sections = placed("train.images=10000000", "train.evaluate_from=1.0", "train.save_every=400")
-    files = JobFiles(f"{sections['cluster'].states}/jobs/left")
+def test_nodes_that_nobody_waits_for_save_and_end(placed: Placed, data: Path, tmp_path: Path) -> None:
+    training = placed("train.images=10000000", "train.evaluate_from=1.0", "train.save_every=400")
+    files = JobFiles(f"{training.cluster.states}/jobs/left")
     known = index(data)
     files.upload(data, DATA, known)
-    files.write(JOB, launch.describe("train", sections, {DATA: known}))
+    files.write(JOB, launch.describe("train", *training, {DATA: known}, [DATA]))
     code = "from pipelines.trainjob import node as n; n.LOOK_SECONDS, n.ABANDONED_SECONDS = 0.5, 20.0; n.main()"
     pet = {"NNODES": 2, "NPROC_PER_NODE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     nodes = []
@@ -179,8 +178,8 @@ def test_nodes_that_nobody_waits_for_save_and_end(placed: Any, data: Path, tmp_p
         assert "the state is saved" in text
 
 
-def test_a_node_refuses_what_it_cannot_do(placed: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = JobFiles(f"{placed()['cluster'].states}/jobs/none")
+def test_a_node_refuses_what_it_cannot_do(placed: Placed, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = JobFiles(f"{placed().cluster.states}/jobs/none")
     with pytest.raises(node.NodeError, match=r"PET_NNODES, .* not set"):
         node.node(files.uri, tmp_path)
     for name in (node.NODES, node.NODE, node.RANKS, node.ADDRESS, node.PORT):
@@ -196,8 +195,8 @@ def test_a_node_refuses_what_it_cannot_do(placed: Any, data: Path, tmp_path: Pat
 # --- the job's files
 
 
-def test_files_come_back_as_they_were_and_changed_ones_are_refused(placed: Any, data: Path, tmp_path: Path, s3: Any) -> None:
-    files = JobFiles(f"{placed()['cluster'].states}/jobs/files")
+def test_files_come_back_as_they_were_and_changed_ones_are_refused(placed: Placed, data: Path, tmp_path: Path, s3: Any) -> None:
+    files = JobFiles(f"{placed().cluster.states}/jobs/files")
     known = index(data)
     assert {entry["size"] for entry in known.values()} and "manifest.json" in known
     files.upload(data, DATA, known)

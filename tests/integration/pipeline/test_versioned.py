@@ -44,10 +44,10 @@ def test_the_address_is_that_of_the_content(repository: Path, tmp_path: Path) ->
         versioned.addresses(chosen)
     dvc(repository, "push", "-q")
     (first,) = versioned.addresses(chosen).values()
-    assert versioned.addresses(chosen) == {"data": first}  # unchanged images: the same artifact, so Kubeflow's cache holds
+    assert versioned.addresses(chosen) == {"data.base": first}  # unchanged images: the same artifact, so Kubeflow's cache holds
     assert came_back(first, tmp_path / "fetched") == folder_hash(repository / "data/raw/digits")
     write_images(repository / "data/raw/digits", 6, seed=1)
-    assert versioned.addresses(chosen) == {"data": first}  # DVC has not been told
+    assert versioned.addresses(chosen) == {"data.base": first}  # DVC has not been told
     dvc(repository, "add", "-q", "data/raw/digits")
     dvc(repository, "push", "-q")
     (second,) = versioned.addresses(chosen).values()
@@ -58,12 +58,12 @@ def test_the_address_is_that_of_the_content(repository: Path, tmp_path: Path) ->
 def test_what_dvc_does_not_have_is_said_with_the_remedy(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("no-repository")
     for path in ("data/raw/digits", "data/raw/nowhere", str(outside)):
-        with pytest.raises(PipelineError, match=r"data\.path .* is on this machine.*dvc add.*source: s3"):
+        with pytest.raises(PipelineError, match=r"data\.base\.path .* is on this machine.*dvc add.*source: s3"):
             versioned.addresses(settings("data.base.source=folder", f"data.base.path={path}"))
 
 
 def test_a_remote_that_refuses_is_said(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dvc(repository, "add", "-q", "data/raw/digits")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with pytest.raises(PipelineError, match=r"data\.path .* DVC's remote cannot be read; s3://.*AWS_SECRET_ACCESS_KEY"):
+    with pytest.raises(PipelineError, match=r"data\.base\.path .* DVC's remote cannot be read; s3://.*AWS_SECRET_ACCESS_KEY"):
         versioned.addresses(settings("data.base.source=folder", "data.base.path=data/raw/digits"))

@@ -40,8 +40,8 @@ def trained(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Fol
         for seed, rate in ((0, 0.001), (1, 0.004)):
             checkpoint, evaluation = folder / f"model-{seed}", folder / f"evaluation-{seed}"
             chosen = settings.train.model_copy(update={"seed": seed, "lr_generator": rate})
-            places = folder / "images", checkpoint, folder / "states", folder / "cache"
-            train(settings.model, chosen, settings.evaluate, "atelier", *places, device="cpu")
+            places = checkpoint, folder / "states", folder / "cache"
+            train(settings.model, chosen, settings.evaluate, "atelier", [folder / "images"], *places, device="cpu")
             evaluate(settings.evaluate, "atelier", checkpoint, folder / "images", evaluation, folder / "cache", device="cpu")
             checkpoints.append(checkpoint)
             evaluations.append(evaluation)

@@ -38,7 +38,7 @@ def test_help_tells_purpose_example_and_paths(name: str, capsys: pytest.CaptureF
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_the_key(override: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code = run("prepare", "--output", "packed", "--set", override)
+    code = run("prepare", "--section", "data.base", "--output", "packed", "--set", override)
     error = capsys.readouterr().err
     assert code == 1
     assert error.startswith("error: ") and error.count("\n") == 1
@@ -49,7 +49,11 @@ def test_a_wrong_setting_is_one_line_that_names_the_key(override: str, said: str
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["prepare", "--output", "packed", "--set", "data.base.path=nowhere"], "nowhere"),
+        (["prepare", "--section", "data.base", "--output", "packed", "--set", "data.base.path=nowhere"], "nowhere"),
+        (
+            ["prepare", "--section", "data.third", "--output", "packed"],
+            "data.third: params.yaml has no such section, but data.base",
+        ),
         (["train", "--data", "nowhere", "--output", "model"], "nowhere"),
         (["evaluate", "--checkpoint", "nowhere", "--data", "nowhere", "--output", "evaluation"], "nowhere"),
         (["train", "--section", "finetune", "--data", "nowhere", "--output", "model"], "--base"),
@@ -76,7 +80,7 @@ def test_resume_and_init_from_exclude_each_other(section: str, capsys: pytest.Ca
 def test_register_names_the_arguments_that_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("register", "--checkpoint", "models/base") == 2
     error = capsys.readouterr().err
-    assert "give --evaluation, --data, --output (or --show FOLDER)" in error
+    assert "give --evaluation, --data, --output, --product (or --show FOLDER)" in error
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,8 +21,10 @@ TRAIN = ["components.train", "--data", "nowhere", "--init-from", "nowhere"]
 FINETUNE = ["components.train", "--section", "finetune", "--data", "nowhere", "--base", "nowhere"]
 EVALUATE = ["components.evaluate", "--data", "nowhere", "--checkpoint", "nowhere"]
 FOLDERS = ["components.evaluate", "--generated", "nowhere", "--reference", "nowhere"]
-REGISTER = ["components.register", "--checkpoint", "nowhere", "--evaluation", "nowhere", "--data", "nowhere"]
-PREPARE = ["components.prepare", "--set", "data.base.source=folder", "--set", "data.base.path=nowhere"]
+REGISTER = [
+    "components.register", "--product", "base", "--checkpoint", "nowhere", "--evaluation", "nowhere", "--data", "nowhere",
+]  # fmt: skip
+PREPARE = ["components.prepare", "--section", "data.base", "--set", "data.base.source=folder", "--set", "data.base.path=nowhere"]
 COMMANDS = {
     "fetch": ["components.fetch", "--uri", f"s3://nowhere/files/md5/aa/{'b' * 30}", "--output", "PLACE"],
     "prepare": [*PREPARE, "--output", "PLACE"],

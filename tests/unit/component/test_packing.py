@@ -36,9 +36,9 @@ def test_what_networks_are_built_from_is_refused() -> None:
     with pytest.raises(DataError) as refused:
         compared("data.base.resolution=64", "data.target.resolution=64", "data.base.labels=false", "model.conditional=false")
     assert str(refused.value) == (
-        "packed: data.base.resolution is 64, but it was packed with 28; data.base.labels is false, but it was packed with true; pack it "
-        "again (`dvc repro`, or python -m components.prepare --section data.base --output packed), or say what it is: --set "
-        "data.base.resolution=28 --set data.target.resolution=28 --set data.base.labels=true"
+        "packed: data.base.resolution is 64, but it was packed with 28; data.base.labels is false, but it was packed with true; "
+        "pack it again (`dvc repro`, or python -m components.prepare --section data.base --output packed), or say what it is: "
+        "--set data.base.resolution=28 --set data.target.resolution=28 --set data.base.labels=true"
     )
     with pytest.raises(DataError, match=r"--set data\.base\.channels=1 --set data\.target\.channels=1$"):
         compared("data.base.channels=3", "data.target.channels=3")

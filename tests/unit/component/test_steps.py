@@ -85,17 +85,17 @@ def in_its_folder(made: Made, quiet: None, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def _train(settings: Settings, output: str = "model", states: str = "states", resume: Path | None = None) -> Path:
-    folders: dict[str, Any] = {"data": Path("base"), "output": Path(output), "states": Path(states), "cache": Path("cache")}
+    folders: dict[str, Any] = {"data": [Path("base")], "output": Path(output), "states": Path(states), "cache": Path("cache")}
     train(settings.model, settings.train, settings.evaluate, "atelier", **folders, device="cpu", resume_run=resume)
     return Path(output)
 
 
 def _finetune(settings: Settings, output: str = "tuned", resume: Path | None = None) -> None:
-    folders: dict[str, Any] = {"data": Path("target"), "output": Path(output), "states": Path("tuning"), "cache": Path("cache")}
+    folders: dict[str, Any] = {"data": [Path("target")], "output": Path(output), "states": Path("tuning"), "cache": Path("cache")}
     base = None if resume else Path("model")
     train(
-        settings.model, settings.trainings["finetune"], settings.evaluate, "atelier", **folders, section="finetune", base=base, device="cpu",
-        resume_run=resume,
+        settings.model, settings.trainings["finetune"], settings.evaluate, "atelier", **folders, section="finetune", base=base,
+        device="cpu", resume_run=resume,
     )  # fmt: skip
 
 
@@ -147,8 +147,9 @@ def test_images_of_another_size_are_refused_before_anything_is_measured(made: Ma
         with pytest.raises(GeneratorError, match=said):
             evaluate(made.settings.evaluate, "atelier", Path(checkpoint), Path("larger"), kept, cache, device="cpu")
     assert not kept.exists() and not cache.exists()
-    settings = _changed(made.settings, "data", resolution=32)
-    with pytest.raises(DataError, match=r"base: data\.resolution is 32, but it was packed with 28"):
+    other = made.settings.data["base"].model_copy(update={"resolution": 32})
+    settings = made.settings.model_copy(update={"data": {**made.settings.data, "base": other}})
+    with pytest.raises(DataError, match=r"base: data\.base\.resolution is 32, but it was packed with 28"):
         _register(settings, "other-registration")
 
 

@@ -34,7 +34,7 @@ def test_compiling_writes_a_file_to_upload(
 def test_a_folder_without_a_project_is_named(verb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KFP_HOST", "http://localhost:9")
-    with pytest.raises(PipelineError, match="projects/mine: no such folder; name one with params.yaml and dvc.yaml"):
+    with pytest.raises(PipelineError, match=r"projects/mine: no such folder; name one with params\.yaml and dvc\.yaml"):
         pipelines(monkeypatch, verb, "projects/mine")
     with pytest.raises(SettingsError, match=r"params\.yaml: cannot be read"):
         pipelines(monkeypatch, verb)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import environment
+from pipelines.check import Check
 from pipelines.environment import LOGIN, SECRETS, VolumeError
 from pipelines.project import load
 from pipelines.task import Bound
@@ -24,10 +25,11 @@ PLUGIN_CONFIG = {"endpoint": "http://mlflow", "parentRunId": "parent", "experime
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An environment without MLflow, which is as before at the end whatever a test's task writes into it."""
+    """An environment without a login of MLflow, which is as before at the end whatever a test's task writes into it."""
     before = dict(os.environ)
     for name in (*LOGIN, *SECRETS.values(), "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "KFP_MLFLOW_CONFIG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow")
     yield
     os.environ.clear()
     os.environ.update(before)
@@ -41,7 +43,7 @@ def test_no_key_of_the_secret_becomes_a_variable_of_the_plugin() -> None:
 def test_the_secrets_login_is_mlflows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_MLFLOW_TRACKING_USERNAME", "ada")
     monkeypatch.setenv("SECRET_MLFLOW_TRACKING_PASSWORD", "lovelace")
-    environment.take_login()
+    environment.settle()
     assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("ada", "lovelace")
     assert "MLFLOW_TRACKING_TOKEN" not in os.environ
 
@@ -50,7 +52,7 @@ def test_the_secrets_login_is_mlflows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_plugins_login_comes_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "the plugin's")
     monkeypatch.setenv("SECRET_MLFLOW_TRACKING_TOKEN", "ours")
-    environment.take_login()
+    environment.settle()
     assert "MLFLOW_TRACKING_TOKEN" not in os.environ
 
 
@@ -64,12 +66,14 @@ def test_the_plugins_login_comes_first(name: str, monkeypatch: pytest.MonkeyPatc
 def test_a_task_says_why_there_is_no_mlflow(
     plugin: object, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     if plugin:
         monkeypatch.setenv("KFP_MLFLOW_CONFIG", json.dumps(plugin))
-    with pytest.raises(SystemExit):
-        Bound(work, "work").execute({})
-    (line,) = capsys.readouterr().err.splitlines()
-    assert re.search(said, line)
+    for execute in (Bound(work, "work").execute, Check((), ()).execute):  # the first task of a run says so, too
+        with pytest.raises(SystemExit):
+            execute({})
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.search(said, line)
 
 
 def of_nodes() -> dict[str, dict[str, object]]:
@@ -80,7 +84,7 @@ def of_nodes() -> dict[str, dict[str, object]]:
 
 def test_nodes_log_in_by_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_MLFLOW_TRACKING_TOKEN", "of-mlflow")
-    environment.take_login()
+    environment.settle()
     found = of_nodes()
     assert found["MLFLOW_TRACKING_TOKEN"] == {
         "valueFrom": {"secretKeyRef": {"name": "atelier", "key": "MLFLOW_TRACKING_TOKEN", "optional": True}}

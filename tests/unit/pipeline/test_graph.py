@@ -174,7 +174,7 @@ def test_foreach_makes_a_task_for_each_entry(tmp_path: Path) -> None:
     found = project(tmp_path, PACKED)
     assert list(found) == ["prepare_base", "train", "prepare_target", "evaluate_frechet", "evaluate_kernel"]
     assert [found[name].section for name in ("prepare_base", "prepare_target", "train")] == ["data.base", "data.target", "train"]
-    assert found["train"].inputs == {"data": graph.Source("prepare_base", "images")}
+    assert found["train"].inputs == {"data_0": graph.Source("prepare_base", "images")}
     assert found["evaluate_kernel"].step == "measure-kernel" and found["prepare_base"].values == {}
     assert graph.gates(found) == dict.fromkeys(found, ()), "two judges of one generator do not wait for each other"
 

@@ -15,7 +15,7 @@ from atelier.tracking.place import TrackingError
 LOCK = """\
 schema: '2.0'
 stages:
-  prepare_base:
+  prepare@base:
     cmd: python -m components.prepare --section data.base --output data/base
     deps:
     - path: atelier/data
@@ -26,31 +26,41 @@ stages:
       md5: 22222222222222222222222222222222.dir
     params:
       params.yaml:
-        data: {source: folder, path: data/raw/flowers}
+        data.base: {source: folder, path: data/raw/flowers}
     outs:
     - path: data/base
       hash: md5
       md5: 33333333333333333333333333333333.dir
-  prepare_target:
+  prepare@target:
     deps:
     - path: data/raw
       md5: 44444444444444444444444444444444.dir
     params:
       params.yaml:
-        target: {source: digits-1797, path: data/raw}
+        data.target: {source: digits-1797, path: data/raw}
     outs:
     - path: data/target
       md5: 55555555555555555555555555555555.dir
-  prepare_bucket:
+  prepare@bucket:
     deps:
     - path: s3://bucket/flowers
       etag: abcdef
     params:
       params.yaml:
-        data: {source: s3, path: s3://bucket/flowers}
+        data.bucket: {source: s3, path: s3://bucket/flowers}
     outs:
     - path: data/bucket
       md5: 66666666666666666666666666666666.dir
+  prepare_before:
+    deps:
+    - path: data/raw/old
+      md5: 77777777777777777777777777777777.dir
+    params:
+      params.yaml:
+        data: {source: folder, path: data/raw/old}
+    outs:
+    - path: data/before
+      md5: 88888888888888888888888888888888.dir
 """
 
 
@@ -78,6 +88,7 @@ def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data/base", {"dvc_md5": f"{'3' * 32}.dir", "raw_path": "data/raw/flowers", "raw_md5": f"{'2' * 32}.dir"}),
         ("data/target", {"dvc_md5": f"{'5' * 32}.dir"}),  # packed from what is inside a Python package
         ("data/bucket", {"dvc_md5": f"{'6' * 32}.dir", "raw_path": "s3://bucket/flowers", "raw_md5": "abcdef"}),
+        ("data/before", {"dvc_md5": f"{'8' * 32}.dir", "raw_path": "data/raw/old", "raw_md5": f"{'7' * 32}.dir"}),
         ("data/others", {}),
     ],
 )

@@ -31,7 +31,7 @@ from atelier.tracking.step_run import step_run
 from tests.support.gate_cases import GATE, numbers
 from tests.support.registry_play import not_needed
 from tests.support.signing_keys import Keys
-from tests.support.small import ROOT
+from tests.support.small import PARAMS
 
 Run = Callable[..., str]
 
@@ -54,10 +54,18 @@ def run(tracking: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 @pytest.fixture
 def add(tracking: Path, make_checkpoint: Callable[..., Path]) -> Callable[..., Registration]:
-    """`add(name, seed, distance, ...)`: a registered generator with the gate's outcome."""
-    parameters = load(ROOT / "params.yaml").model_dump(mode="json")
+    """`add(name, seed, distance, ...)`: a registered generator with the gate's outcome; `written` is another params.yaml."""
+    own = load(PARAMS).model_dump(mode="json")
 
-    def made(name: str, seed: int, distance: float, parent: Registration | None = None, **others: Any) -> Registration:
+    def made(
+        name: str,
+        seed: int,
+        distance: float,
+        parent: Registration | None = None,
+        written: dict[str, Any] | None = None,
+        **others: Any,
+    ) -> Registration:
+        parameters = written or own
         ancestry = None
         if parent:
             ancestry = {"sha256": parent.sha256, "data": {"content_hash": "b" * 64}, "settings": {}, "model": {}}
@@ -165,19 +173,55 @@ def test_the_recipe_of_a_version(run: Run, add: Callable[..., Registration]) -> 
     add("made-tuned", 15, 20.0, parent=base)
     script = run("reproduce", "made/1")
     lines = script.splitlines()
-    assert lines[-1] == f"echo '{base.sha256}  models/base/generator.safetensors' | sha256sum --check"
+    assert lines[-1] == f"echo '{base.sha256}  models/made/generator.safetensors' | sha256sum --check"
     for line in ("git worktree add --detach reproduce-made-1 abc123", "make setup", "dvc pull data/raw/flowers"):
         assert line in lines
     assert any(line.endswith("components.prepare --section data.base --output data/base") for line in lines)
-    assert any("components.train --data data/base --output models/base" in line for line in lines)
+    assert any("components.train --section train --data data/base --output models/made " in line for line in lines)
     written = YAML(typ="safe", pure=True).load(script.split("<<'END'\n")[1].split("\nEND\n")[0])
-    expected = load(ROOT / "params.yaml").model_dump(mode="json")
+    expected = load(PARAMS).model_dump(mode="json")
     assert written["train"]["seed"] == 14 and written["evaluate"] == expected["evaluate"] and written["data"] == expected["data"]
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert checked.returncode == 0, checked.stderr
     tuned = run("reproduce", "made-tuned/1").splitlines()
-    assert "python -m atelier.registry pull made/1 --output reproduce-made-tuned-1/models/base" in tuned
-    assert any("components.finetune --data data/target" in line and "--init-from models/base" in line for line in tuned)
+    assert "python -m atelier.registry pull made/1 --output reproduce-made-tuned-1/models/parent" in tuned
+    assert "python -m components.prepare --section data.target --output data/target" in tuned
+    assert any("components.train --section finetune --data data/target --output models/made " in line for line in tuned)
+    assert any("components.train" in line and line.endswith("--init-from models/parent") for line in tuned)
+
+
+def test_the_recipe_of_a_product_names_the_set_that_it_was_trained_on(run: Run, add: Callable[..., Registration]) -> None:
+    """Not the one that it is measured against, nor the one that is called base."""
+    whole = load(PARAMS, ["train.data=target", "finetune.data=base", "products.finetuned.data=target"]).model_dump(mode="json")
+    base = add("digits", 22, 20.0, written=whole)
+    add("digits-finetuned", 23, 20.0, parent=base, written=whole)
+    assert "components.train --section train --data data/target " in run("reproduce", "digits/1")
+    tuned = run("reproduce", "digits-finetuned/1")
+    assert "components.prepare --section data.base --output data/base\n" in tuned
+    assert "components.train --section finetune --data data/base " in tuned and "data.target --output" not in tuned
+
+
+def test_the_recipe_of_a_version_of_before_is_of_its_commit(run: Run, add: Callable[..., Registration]) -> None:
+    """Its commit has two sections of images, a command for each training, and knows no section products."""
+    now = load(PARAMS).model_dump(mode="json")
+    before = {name: values for name, values in now.items() if name not in ("data", "products")}
+    before |= {"data": now["data"]["base"], "target": now["data"]["target"]}
+    for section in ("train", "finetune"):
+        before[section] = {key: value for key, value in before[section].items() if key != "data"}
+    before["registry"] = {"experiment": "atelier", "base": "old", "finetuned": "old-tuned"}
+    base = add("old", 24, 20.0, written=before)
+    add("old-tuned", 25, 20.0, parent=base, written=before)
+    script = run("reproduce", "old/1")
+    assert "\npython -m components.prepare --section data --output data/base\n" in script
+    assert "components.train --data data/base --output models/made " in script and "--section train" not in script
+    written = YAML(typ="safe", pure=True).load(script.split("<<'END'\n")[1].split("\nEND\n")[0])
+    assert written["target"] == before["target"] and written["registry"] == before["registry"] and "products" not in written
+    tuned = run("reproduce", "old-tuned/1")
+    assert "\npython -m components.prepare --section target --output data/target\n" in tuned
+    assert "components.finetune --data data/target --output models/made " in tuned and "components.train" not in tuned
+    assert tuned.split("components.finetune")[1].splitlines()[0].endswith("--init-from models/parent")
+    for text in (script, tuned):
+        assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).returncode == 0
 
 
 def test_a_recipe_is_followed_and_checked(
@@ -190,7 +234,7 @@ def test_a_recipe_is_followed_and_checked(
 
     def commands(manifest: str, weights: str) -> list[list[str]]:
         prepare = f"mkdir -p data/base && echo {shlex.quote(manifest)} > data/base/manifest.json"
-        train = f"mkdir -p models/base && printf %s {weights} > models/base/generator.safetensors"
+        train = f"mkdir -p models/made && printf %s {weights} > models/made/generator.safetensors"
         named = ["sh", "-c", prepare, "--section", "data.base", "--output", "data/base"]
         return [["mkdir", "-p", "again"], ["cd", str(tmp_path / "again")], named, ["sh", "-c", train]]
 
