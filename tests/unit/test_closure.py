@@ -84,19 +84,21 @@ def test_what_is_found_by_its_name_is_in_the_closure(tree: Path, monkeypatch: py
 
 def test_dvc_yaml_lists_what_its_commands_import() -> None:
     graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    listed = {name: list(stage["deps"]) for name, stage in graph["stages"].items()}
+    listed = {name: list(stage.get("do", stage)["deps"]) for name, stage in graph["stages"].items()}
     expected = dependencies.with_code(graph, DCGAN)["stages"]
-    assert listed == {name: stage["deps"] for name, stage in expected.items()}, "run python -m pipelines.dependencies"
+    wanted = {name: stage.get("do", stage)["deps"] for name, stage in expected.items()}
+    assert listed == wanted, "run python -m pipelines.dependencies"
 
 
-def test_the_command_writes_the_lists_and_leaves_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_the_lists_and_leaves_the_rest(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "ROOT", tree)
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     shutil.copyfile(PARAMS, tmp_path / "params.yaml")
     (tmp_path / "dvc.yaml").write_text(text.replace("      - atelier/losses\n", "      - atelier/old.py\n"), encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["dependencies", "--project", str(tmp_path), "--check"])
+    monkeypatch.setattr(sys, "argv", ["dependencies", str(tmp_path), "--check"])
     with pytest.raises(AtelierError, match=r"run python -m pipelines\.dependencies"):
         dependencies.main()
-    monkeypatch.setattr(sys, "argv", ["dependencies", "--project", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["dependencies", str(tmp_path)])
     dependencies.main()
     assert (tmp_path / "dvc.yaml").read_text(encoding="utf-8") == text
 

@@ -6,6 +6,7 @@ import pytest
 
 from atelier.tracking.provenance import environment_tags
 from pipelines import dag
+from pipelines.environment import IMAGE
 from tests.support.compiled_yaml import compiled, compiled_text, documents
 from tests.support.pinned_images import ADDRESSES, DATA, PINNED
 
@@ -53,7 +54,7 @@ def test_packing_is_shared_by_several_tasks() -> None:
         assert part.parameters["parts"] == ("constant", 3)
         assert merge.artifacts == {"parts": (f"part_{role}", "processed")} and not merge.loops
     assert tasks["part_base"].artifacts == {"raw": ("fetch_base", "fetched")}
-    assert tasks["train"].artifacts["data"] == ("merge_base", "images")
+    assert tasks["train"].artifacts["data_0"] == ("merge_base", "images")
     assert "prepare_base" not in tasks
 
 
@@ -83,4 +84,5 @@ def test_every_task_tells_its_image_to_the_registry(monkeypatch: pytest.MonkeyPa
             for entry in task.container.get("env", []):
                 patch.setenv(entry["name"], entry["value"])
             assert environment_tags()["atelier.image"] == task.container["image"], name
-    assert not any("env" in task.container for task in compiled(dag.Cluster()).values())  # no image, nothing to tell
+    told = {entry["name"] for task in compiled(dag.Cluster()).values() for entry in task.container.get("env", [])}
+    assert IMAGE not in told  # there is none to tell of

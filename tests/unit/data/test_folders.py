@@ -244,9 +244,15 @@ def test_a_split_that_is_not_there(flowers: dict[str, bytes], tmp_path: Path, da
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["data.split=given", "data.source=folder"], "data: split: given holds out what .* holdout 0.1 .* set holdout: 0.0"),
-        (["data.split=pool"], "data: split: pool is for the folders of folder, zip, s3, not for mnist-5k; set split: draw"),
-        (["target.split=all"], "target.split: should be 'draw', 'given' or 'pool'"),
+        (
+            ["data.base.split=given", "data.base.source=folder"],
+            "data.base: split: given holds out what .* holdout 0.1 .* set holdout: 0.0",
+        ),
+        (
+            ["data.base.split=pool"],
+            "data.base: split: pool is for the folders of folder, zip, s3, not for mnist-5k; set split: draw",
+        ),
+        (["data.target.split=all"], "data.target.split: should be 'draw', 'given' or 'pool'"),
     ],
 )
 def test_settings_that_contradict_each_other(overrides: list[str], said: str) -> None:
