@@ -50,7 +50,7 @@ def test_steps_of_a_pipeline_are_nested_in_one_run(pipeline: Callable[[str], Non
         parent.data.tags["atelier.pipeline"] == first.pipeline_key == second.pipeline_key
         and "atelier.seed" not in parent.data.tags
     )
-    assert prepare.data.params == {"data.base.path": "s3://***@host/x", "data.sides": "[1, 2]"}
+    assert prepare.data.params == {"data.path": "s3://***@host/x", "data.sides": "[1, 2]"}
     assert train.data.tags["atelier.seed"] == "7" and train.data.tags["atelier.step"] == "train"
     assert {run.info.status for run in (parent, prepare, train)} == {"FINISHED"}
     assert curve(second.run_id, "loss") == [(10, 5.0), (20, 10.0)]
