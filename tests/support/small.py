@@ -77,7 +77,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_params(path: Path, images: Path) -> None:
-    """Writes the repository's params.yaml, made small, to a path. Comments and order stay."""
+    """Writes the repository's params.yaml, made small, to a path, and its other files of a project beside it."""
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for name in ("base", "target"):
@@ -90,7 +90,8 @@ def write_params(path: Path, images: Path) -> None:
     params["evaluate"] |= {"metrics": ["frechet", "kernel"], "samples": 16}
     params["gate"] |= {"min_coverage": 0.0, "min_recall": 0.0, "min_class_share": 0.0, "max_memorised": 1.0}
     yaml.dump(params, path)
-    shutil.copyfile(ROOT / "cluster.yaml", path.with_name("cluster.yaml"))
+    for name in ("cluster.yaml", "dvc.yaml"):
+        shutil.copyfile(ROOT / name, path.with_name(name))
 
 
 def run_local(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -171,10 +171,10 @@ def test_the_steps_work_in_their_images(images: dict[str, Image], services: Serv
         assert done.returncode == 0, done.stderr
         assert "MLflow at" not in done.stderr  # no warning that something was not sent
 
-    step("data", "prepare", section="data", output="=base")
-    step("data", "prepare", section="target", output="=target")
+    step("data", "prepare", section="data.base", output="=base")
+    step("data", "prepare", section="data.target", output="=target")
     step("train", "train", data="=base", output="=models/base")
-    step("train", "finetune", base="=models/base", data="=target", output="=models/finetuned")
+    step("train", "train", section="finetune", base="=models/base", data="=target", output="=models/finetuned")
     step("train", "evaluate", checkpoint="=models/base", data="=base", output="=evaluations/base")
     step(
         "train",

@@ -72,9 +72,10 @@ def workspace(environment: None) -> Path:
         s3.upload_file(str(file), bucket, f"target/{file.relative_to(folder / 'target')}")
     yaml = YAML()
     params = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"))
-    params["registry"] |= {"base": BASE, "finetuned": TUNED, "experiment": BASE}  # other tests use the same services
-    params["data"]["path"] = "base"
-    params["target"] |= {"source": "s3", "path": f"s3://{bucket}/target"}
+    params["registry"]["experiment"] = BASE  # other tests use the same services
+    params["products"]["base"]["name"], params["products"]["finetuned"]["name"] = BASE, TUNED
+    params["data"]["base"]["path"] = "base"
+    params["data"]["target"] |= {"source": "s3", "path": f"s3://{bucket}/target"}
     yaml.dump(params, folder / "params.yaml")
     for words in (
         ("init", "--no-scm", "-q"),

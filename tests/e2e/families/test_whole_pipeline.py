@@ -37,7 +37,7 @@ def test_dvc(family: str, clone: Clone) -> None:
     clone.run("git", "checkout", "--quiet", "params.yaml")
     choose(clone.folder / "params.yaml", family)
     output = clone.dvc("repro")
-    assert skipped(output) <= {"prepare_base", "prepare_target"}
+    assert skipped(output) <= {"prepare@base", "prepare@target"}
     base, tuned = (load_generator(clone.folder / "models" / name) for name in ("base", "finetuned"))
     assert base.info.model["architecture"] == tuned.info.model["architecture"] == family
     assert tuned.info.parent and tuned.info.parent["sha256"] == base.sha256

@@ -28,11 +28,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_from_images_to_samples_and_to_other_images(folder: Path) -> None:
     project = Project.load(folder, SMALL)
-    assert len(project.prepare(workers=1)) > 4400
+    packed = project.prepare(workers=1)
+    assert list(packed) == ["base", "target"] and len(packed["base"]) > 4400 and 1500 < len(packed["target"]) < 1797
     info = project.train()
     assert info.images_seen <= 640 and project.evaluate().flat["frechet_efficientnet_lite0"] > 0
     assert project.sample(16).size == project.sample(15).size
-    project.prepare("target", workers=1)
     tuned = project.train("finetune")
     assert tuned.parent is not None and tuned.parent["run_key"] == info.run_key
     by_command = [sys.executable, "-m", "components.train", "--params", "params.yaml", "--data", "data/base"]

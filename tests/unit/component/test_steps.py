@@ -153,6 +153,13 @@ def test_images_of_another_size_are_refused_before_anything_is_measured(made: Ma
         _register(settings, "other-registration")
 
 
+def test_a_product_that_there_is_not_is_refused(made: Made) -> None:
+    folders = (Path(name) for name in (*FOLDERS["base"], "third-registration"))
+    with pytest.raises(RegistrationError, match=r"--product third: section products .* has base, finetuned; name one of them"):
+        _register_one(made.settings, "third", *folders)
+    assert not Path("third-registration").exists()
+
+
 def test_the_finetuned_generator_names_its_parent(made: Made) -> None:
     info = json.loads((made.folder / "tuned" / "generator.json").read_text())
     assert info["parent"]["sha256"] == sha256_file(made.folder / "model" / "generator.safetensors")

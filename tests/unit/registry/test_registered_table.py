@@ -19,9 +19,12 @@ from components.register import Line, RegistrationError, main, of_now, read_line
 from tests.support.small import ROOT
 
 
+OVERRIDES = ["registry.experiment=registry tests", "products.base.name=table", "products.finetuned.name=tuned"]
+
+
 @pytest.fixture
 def settings() -> Settings:
-    return load(ROOT / "params.yaml", ["registry.experiment=registry tests", "registry.base=table", "registry.finetuned=tuned"])
+    return load(ROOT / "params.yaml", OVERRIDES)
 
 
 @pytest.fixture
