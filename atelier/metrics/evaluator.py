@@ -20,7 +20,6 @@ from atelier.data.packed import PackedDataset
 from atelier.extractors import Extractor, load_extractor
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.io.progress import bar
-from atelier.machine.memory import naming_remedy, of_a_measurement
 from atelier.metrics.feature_stream import FeatureStream
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.metrics.metric import (
@@ -39,6 +38,7 @@ from atelier.metrics.reference import Reference, load_reference
 from atelier.networks.layers import Generator
 from atelier.tasks.sampling import Sampler, Sampling, SeededSampler
 from atelier.training.distributed import Ranks
+from atelier.training.memory import naming_remedy, of_a_measurement
 
 SAMPLING = SeededSampler.identity  # of images that come from elsewhere, too
 OPTION = "evaluate.metrics"

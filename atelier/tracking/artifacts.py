@@ -65,6 +65,11 @@ class Stray:
         return _there(self.old) and not _there(self.new)
 
 
+def files_of(database: Path) -> Path:
+    """The folder of the files of runs, beside their database."""
+    return database.absolute().parent / FOLDER
+
+
 def settle(database: Path) -> None:
     """Makes absolute addresses of a database relative to it where nothing has to be copied for that, as after a move or a copy.
 
@@ -78,7 +83,7 @@ def settle(database: Path) -> None:
     if left:
         raise TrackingError(
             f"{database}: files of {len({one.old for one in left})} runs and models are in {_folders(left)}, "
-            f"not in {database.absolute().parent / FOLDER}; {REMEDY}"
+            f"not in {files_of(database)}; {REMEDY}"
         )
     _correct(database, [one for one in strays if one.kind == FOLDER or not one.left_behind])
 
@@ -128,7 +133,7 @@ def check_there(database: Path, location: str, what: str) -> None:
 
 
 def _strays(database: Path, *columns: tuple[str, str]) -> list[Stray]:
-    folder = database.absolute().parent / FOLDER
+    folder = files_of(database)
     found = []
     with _opened(database) as connection:
         for table, column in columns:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PIPELINE, STEP, RUN_KEY, OF_PIPELINE = "atelier.pipeline", "atelier.step", "atelier.run_key", "atelier.pipeline_run"
 PARENT = "mlflow.parentRunId"
+A_CALL = 100  # parameters or tags, MLflow's limit
 SETTLE_SECONDS = 1.0  # longer than a search and the creation of a run take where the server is not slow
 
 
@@ -126,15 +127,17 @@ def _describe(client: MlflowClient, run: Run, tags: dict[str, str], params: dict
     changed = {f"changed.{name}": value for name, value in params.items() if name in had and had[name] != value}
     set_tags(client, run.info.run_id, tags | changed)
     new = [Param(name, value) for name, value in params.items() if name not in had]
-    for first in range(0, len(new), 100):
-        client.log_batch(run.info.run_id, params=new[first : first + 100])
+    for first in range(0, len(new), A_CALL):
+        client.log_batch(run.info.run_id, params=new[first : first + A_CALL])
 
 
 def set_tags(client: MlflowClient, run_id: str, tags: dict[str, str]) -> None:
-    """Sets several tags in one call."""
+    """Sets several tags, in as few calls as MLflow allows."""
     from mlflow.entities import RunTag
 
-    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+    all_tags = [RunTag(name, value) for name, value in tags.items()]
+    for first in range(0, len(all_tags), A_CALL):
+        client.log_batch(run_id, tags=all_tags[first : first + A_CALL])
 
 
 def _recall(client: MlflowClient, run: Run, opened: Opened) -> None:

@@ -21,7 +21,6 @@ from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.progress import Progress, above_bars, bar
 from atelier.losses.augment import AdaController
-from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_step
 from atelier.tasks.base import Logged, StepWeights, Task, Update
 from atelier.training import states
 from atelier.training.alarms import Alarm, TrainingStopped, Watch, not_finite
@@ -31,6 +30,7 @@ from atelier.training.clock import Clock
 from atelier.training.distributed import Elsewhere, Ranks
 from atelier.training.history import Finished, History, Observer
 from atelier.training.learner import Learner
+from atelier.training.memory import OutOfMemory, naming_remedy, of_a_step
 from atelier.training.meters import Meter, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
 from atelier.training.schedules import cosine

@@ -23,8 +23,8 @@ from torch._inductor import config as inductor
 from torch.utils.data import DataLoader, RandomSampler
 
 from atelier.data.packed import PackedDataset
-from atelier.machine.memory import OutOfMemory, naming_remedy
 from atelier.training.distributed import choose_device
+from atelier.training.memory import OutOfMemory, naming_remedy
 from benchmarks.gpu.children import say
 from benchmarks.gpu.limits import PRODUCTS, TINY
 from benchmarks.gpu.record import SKIPPED

@@ -1,4 +1,4 @@
-"""Brings Fashion-MNIST into images/ of this folder: four gzipped IDX files, 70,000 grey images of ten kinds of clothes (MIT).
+"""Brings Fashion-MNIST into images/ of this folder: four gzipped IDX files, 70,000 gray images of ten kinds of clothes (MIT).
 
 They are those that torchvision downloads, by its md5 of each. Debian's package dataset-fashion-mnist has them too, which apt-get
 fetches without installing it; where that fails, torchvision downloads them. Images that are there are left as they are.

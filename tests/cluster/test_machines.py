@@ -10,9 +10,9 @@ from tests.cluster.conftest import Suite
 from tests.support.small import unavailable
 
 pytestmark = pytest.mark.usefixtures("kubectl", "states")
-# Half a minute and more on a core, so that there is something to kill, with saves in between.
+# Some minutes on a core, so that there is something to kill, with saves in between.
 MINUTES_LONG = ("train.images=60000", "train.save_every=3200", "train.evaluate_every=60000")
-# The attempt that trains is the process of the task whose parent is the task, too; the launcher has the same words as arguments.
+# The attempt that trains is the child of the task's first process. The launcher has the same words as arguments but is no Python.
 KILL = """
 import os, signal
 def words(pid):
@@ -23,14 +23,14 @@ def words(pid):
 pids = [pid for pid in os.listdir("/proc") if pid.isdigit()]
 tasks = {pid for pid in pids if "python" in (words(pid) or [""])[0] and "pipelines.task" in words(pid)}
 parents = {pid: open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1] for pid in tasks}
-(attempt,) = [pid for pid in tasks if parents[pid] in tasks]
+(attempt,) = [pid for pid in tasks if parents[pid] in tasks and parents[parents[pid]] not in tasks]
 os.kill(int(attempt), signal.SIGKILL)
 """
 
 
 def test_a_training_that_is_killed_goes_on_in_its_pod(suite: Suite) -> None:
     run_id = suite.submit("--name", "killed", *suite.sets(*MINUTES_LONG))
-    pod = suite.pod_at_work(run_id, "train: ")
+    pod = suite.pod_in_training(run_id)
     suite.kubectl("exec", pod, "-c", "main", "--", "python3", "-c", KILL)
     waited = suite.run("wait", run_id, "--timeout", "30m")
     assert waited.code == 0, waited.err
@@ -39,7 +39,7 @@ def test_a_training_that_is_killed_goes_on_in_its_pod(suite: Suite) -> None:
 
 def test_a_training_whose_pod_is_deleted_goes_on_from_s3(suite: Suite, states: str) -> None:
     run_id = suite.submit("--name", "pod deleted", *suite.sets(*MINUTES_LONG))
-    pod = suite.pod_at_work(run_id, "train: ")
+    pod = suite.pod_in_training(run_id)
     suite.kubectl("delete", "pod", pod)
     waited = suite.run("wait", run_id, "--timeout", "30m")
     assert waited.code == 0, waited.err

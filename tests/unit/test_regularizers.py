@@ -157,7 +157,7 @@ def test_losses_are_summed_in_the_order_of_the_classes() -> None:
     assert [one.key for one in task.regularizers] == ["r1", "r2", "zcr_discriminator"]
 
 
-def test_terms_that_are_off_draw_nothing() -> None:
+def test_regularizers_that_are_off_draw_nothing() -> None:
     """Else a seed would give other bytes in every version that adds a regularizer."""
     task = generation()
     torch.manual_seed(3)

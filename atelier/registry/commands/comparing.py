@@ -18,7 +18,6 @@ from rich.table import Table
 from atelier.io.files import atomic_folder, check_output, read_json
 from atelier.io.pictures import grid, png
 from atelier.models.model import GeneratorInfo, load_generator, sample
-from atelier.networks.inputs import Noise
 from atelier.registry.commands.listing import console, number
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import PARAMETERS_AT, address, check_ours, measurements, resolve, uri
@@ -131,7 +130,7 @@ def page(first: Side, second: Side, rows: list[NumberRow], differing: list[tuple
 def remarks(first: Side, second: Side) -> list[str]:
     """What has to be known to read the pictures."""
     found = []
-    sizes = [[kind.size for kind in side.info.takes.values() if isinstance(kind, Noise)] for side in (first, second)]
+    sizes = [[kind.size for kind in side.info.takes.values() if kind.kind == "noise"] for side in (first, second)]
     if sizes[0] != sizes[1]:
         of_each = " and ".join(", ".join(map(str, of_side)) or "no" for of_side in sizes)
         found.append(f"Their latents have {of_each} dimensions, so only the seed is the same.")

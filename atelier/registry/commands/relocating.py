@@ -7,7 +7,6 @@ import argparse
 from atelier.tracking import artifacts
 from atelier.tracking.client import explained, locked, mask
 from atelier.tracking.place import TrackingError, database, tracking_uri
-from atelier_mlflow import FOLDER
 
 
 def relocate(_: argparse.Namespace) -> None:
@@ -24,7 +23,7 @@ def relocate(_: argparse.Namespace) -> None:
         gone = artifacts.gone(file)
     for path in copied:
         print(f"copied to {path}")
-    here = file.absolute().parent / FOLDER
+    here = artifacts.files_of(file)
     print(f"{file}: {len(changed)} addresses changed; all mean {here} and move with it")
     if gone:
         raise TrackingError(

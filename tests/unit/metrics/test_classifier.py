@@ -114,7 +114,7 @@ def test_without_a_test_split_a_tenth_is_not_learnt(short: None, digits: Path, t
 def test_labels_are_needed(classes: int, digits: Path, tmp_path: Path) -> None:
     dataset = PackedDataset(digits)
     dataset.classes = ["a"][:classes]
-    with pytest.raises(MetricError, match=f"has {classes}; take classifier out, or pack with data.labels: true"):
+    with pytest.raises(MetricError, match=f"has {classes}; take classifier out, or pack with data.NAME.labels: true"):
         load_classifier(dataset, tmp_path, seed=0)
 
 

@@ -90,5 +90,5 @@ def test_features_that_do_not_fit_are_refused() -> None:
         prdc(real, generated)
     with pytest.raises(MetricError, match="not finite"):
         memorization(generated, real, real)
-    with pytest.raises(MetricError, match=r"raise data.holdout"):
+    with pytest.raises(MetricError, match=r"raise data.NAME.holdout"):
         memorization(real, real, real[:0])

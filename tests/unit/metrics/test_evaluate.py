@@ -282,7 +282,7 @@ def test_images_that_do_not_fit_are_refused(
 def test_settings_that_do_not_fit_are_refused(digits: Path, measured: Measured, tmp_path: Path) -> None:
     dataset = PackedDataset(digits)
     dataset.classes = []
-    with pytest.raises(MetricError, match=r"classifier needs a packed set with labels, .*; set data\.labels"):
+    with pytest.raises(MetricError, match=r"classifier needs a packed set with labels, .*; set data\.NAME\.labels"):
         Evaluator(dataset, measured(metrics=["classifier"]), tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
 
@@ -292,7 +292,7 @@ def test_without_held_out_images_nothing_is_known_of_what_was_memorised(
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     dataset = pack_images({"a": list(noise)}, resolution=28, channels=1, holdout=0.0)
-    said = r"memorised needs images held out from training, .*; raise data.holdout .* set gate.max_memorised: 1.0"
+    said = r"memorised needs images held out from training, .*; raise data.NAME.holdout .* set gate.max_memorised: 1.0"
     with pytest.raises(MetricError, match=said):
         Evaluator(dataset, measured(samples=16, metrics=["memorised"]), tmp_path, progress=False)
 

@@ -10,7 +10,7 @@ import pytest
 from kfp import dsl
 
 from atelier.config.section import SettingsError
-from pipelines import check, dag, form
+from pipelines import check, dag, form, steps
 from pipelines.project import ProjectSettings, load
 from pipelines.task import Bound
 from tests.support.compiled_yaml import compiled, project_folder
@@ -21,6 +21,13 @@ PROJECT = load(PARAMS)
 GRAPH = dag.graph(dag.Cluster(), PROJECT, PARAMS.with_name("dvc.yaml"))
 READINGS = tuple(dict.fromkeys(text for task in GRAPH.values() for text in dag.bound(task).readings.values()))
 Outputs = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run needs besides settings is there."""
+    monkeypatch.setattr(steps, "try_mlflow", lambda _: None)
+    monkeypatch.setattr(steps, "_try_states", lambda _: None)
 
 
 def execute(folder: Path, *overrides: str, project: ProjectSettings = PROJECT, readings: tuple[str, ...] = READINGS) -> Outputs:

@@ -198,7 +198,7 @@ def test_the_window_of_attempts_covers_the_longest_time() -> None:
 @pytest.mark.parametrize(
     "override",
     [
-        "cluster.accelerators=1",  # a number: Kubeflow would hand the pod no amount
+        "cluster.accelerators=[1]",  # no text: Kubeflow would hand the pod no amount
         "cluster.accelerators='-1'",
         "cluster.memory=8 Gi",
         "cluster.cpu=two",

@@ -208,6 +208,19 @@ def test_a_registered_checkpoint_comes_back_whole(
     load_checkpoint("models:/back/1", tmp_path / "fetched" / "1")
 
 
+def test_a_checkpoint_of_before_keeps_the_names_of_its_files(
+    run: StepRun, make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint("base", seed=60)
+    (checkpoint / "networks.safetensors").rename(checkpoint / "players.safetensors")
+    write_info(checkpoint, read_info(checkpoint))
+    made = [register(run, "before", checkpoint) for _ in range(2)]
+    assert [one.created for one in made] == [True, False]
+    folder = load_checkpoint("models:/before/1", tmp_path / "fetched")
+    assert {file.name for file in folder.iterdir()} == {"generator.safetensors", "generator.json", "players.safetensors"}
+    assert all((folder / file.name).read_bytes() == file.read_bytes() for file in checkpoint.glob("*.safetensors"))
+
+
 def test_a_changed_artifact_is_refused(run: StepRun, make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     made = register(run, "changed", make_checkpoint("base", seed=7))
     (stored,) = model_folder(made).rglob("generator.safetensors")

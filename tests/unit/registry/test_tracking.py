@@ -14,6 +14,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
+from mlflow.utils.validation import _validate_batch_log_limits
 from PIL import Image
 
 from atelier.tracking import client as tracking_client
@@ -49,12 +50,32 @@ def test_steps_of_a_pipeline_are_nested_in_one_run(pipeline: Callable[[str], Non
         parent.data.tags["atelier.pipeline"] == first.pipeline_key == second.pipeline_key
         and "atelier.seed" not in parent.data.tags
     )
-    assert prepare.data.params == {"data.base.path": "s3://***@host/x", "data.sides": "[1, 2]"}
+    assert prepare.data.params == {"data.path": "s3://***@host/x", "data.sides": "[1, 2]"}
     assert train.data.tags["atelier.seed"] == "7" and train.data.tags["atelier.step"] == "train"
     assert {run.info.status for run in (parent, prepare, train)} == {"FINISHED"}
     assert curve(second.run_id, "loss") == [(10, 5.0), (20, 10.0)]
     assert curve(second.run_id, "evaluation/frechet") == [(20, 3.5)]
     assert set(train.data.metrics) == {"loss", "evaluation/frechet", "evaluation/coverage"}
+
+
+def test_more_parameters_and_tags_than_mlflow_takes_in_a_call(
+    pipeline: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of MLflow refuses more, a database does not."""
+    pipeline("many")
+    real = MlflowClient.log_batch
+
+    def limited(self: MlflowClient, run_id: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> Any:
+        _validate_batch_log_limits(metrics, params, tags)
+        return real(self, run_id, metrics, params, tags)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", limited)
+    for value in (1, 2):  # the second time every parameter has changed, of which tags tell
+        with step_run("train", EXPERIMENT, {"train": {f"key_{number}": value for number in range(150)}}, run_key="many") as run:
+            pass
+    data = run_of(run.run_id).data
+    assert data.params == {f"train.key_{number}": "1" for number in range(150)}
+    assert {f"changed.train.key_{number}" for number in range(150)} < {*data.tags}
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.extractors.perceptual import _for_imagenet
-from atelier.machine.memory import OutOfMemory
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from atelier.training import batches
 from atelier.training.batches import Batches
 from atelier.training.distributed import DistributedError, Ranks, choose_device
+from atelier.training.memory import OutOfMemory
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
 from tests.support.devices import CUDA, DEVICES

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
-from atelier.machine.memory import OutOfMemory, naming_remedy, of_a_measurement, of_a_step
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
+from atelier.training.memory import OutOfMemory, naming_remedy, of_a_measurement, of_a_step
 from tests.support.driver import FAMILIES, tiny
 from tests.support.runs import train
 from tests.support.updates import UPDATES, labeled
