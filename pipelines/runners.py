@@ -22,6 +22,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
 
 from atelier.io.files import check_folders
 from atelier.metrics import acceptance
+from atelier.tracking.closing import close_what_is_open
 from atelier.tracking.place import LOCAL_URI
 from components.contract import Component, Direction
 from pipelines import dag, environment, form
@@ -84,6 +85,9 @@ def run_local(
         stack.enter_context(mock.patch.object(task_spec_utils, _ITERATION.__name__, _iteration))
         try:
             dag.pipeline(cluster, project)(**form.filled(settings, project))
+        except KeyboardInterrupt:
+            close_what_is_open(name, "CANCELED")
+            raise
         except RuntimeError as error:
             failed, reason = transcript.failure
             raise PipelineError(f"step {failed} failed: {reason} (see above; what was made until then is in {root})") from error
