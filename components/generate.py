@@ -60,7 +60,7 @@ def _sheet(images: list[dict[str, Any]], folder: Path) -> str:
     computes=True,
     reusable=True,
     retries=10,
-    pages={"pictures": Page("HTML", _sheet)},
+    pages={"sheet": Page("HTML", _sheet)},
     describe=lambda images: {"images": len(images)},
 )
 def generate(

@@ -13,6 +13,8 @@ from pathlib import Path
 from atelier.tracking.place import TrackingError
 
 log = logging.getLogger(__name__)
+NO_CODE = ("**/dvc.lock", "**/params.yaml", "projects/**")
+PROJECT = "atelier.project"  # tag: the project's folder in the repository, where it is not the repository's own
 _FROM_ENVIRONMENT = {
     "DVC_EXP_NAME": "dvc.experiment",
     "DVC_STAGE": "dvc.stage",
@@ -26,14 +28,14 @@ def git_state() -> dict[str, str]:
     """{"commit": sha, "dirty": "true" | "false"} of the repository that holds the working directory.
 
     dvc.lock and params.yaml do not count as dirt: `dvc repro` writes the one, `dvc exp run -S` the other, and the values that a
-    generator was made with are kept beside it. Where there is no repository (in a container) the commit is
-    that of ATELIER_GIT_COMMIT, with "dirty" "unknown"; without that, {}.
+    generator was made with are kept beside it. Nor do the folders of projects/, which hold no code. Where there is no repository
+    (in a container) the commit is that of ATELIER_GIT_COMMIT, with "dirty" "unknown"; without that, {}.
     """
     commit = _git("rev-parse", "--verify", "HEAD")
     if commit is None:
         given = os.environ.get("ATELIER_GIT_COMMIT")
         return {"commit": given, "dirty": "unknown"} if given else {}
-    changes = _git("status", "--porcelain", "--", ":/", ":(top,exclude)dvc.lock", ":(top,exclude)params.yaml")
+    changes = _git("status", "--porcelain", "--", ":/", *(f":(top,exclude,glob){one}" for one in NO_CODE))
     return {"commit": commit, "dirty": "unknown" if changes is None else str(bool(changes)).lower()}
 
 
@@ -80,4 +82,6 @@ def environment_tags() -> dict[str, str]:
             "atelier.git_dirty": git["dirty"],
             "mlflow.source.git.commit": git["commit"],
         }
+    if inside := _git("rev-parse", "--show-prefix"):
+        tags[PROJECT] = inside.rstrip("/")
     return tags

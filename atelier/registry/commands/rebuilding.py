@@ -26,6 +26,7 @@ from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARENT
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import GENERATOR_HASH, PARAMETERS_AT, address, check_ours, resolve, uri
 from atelier.tracking.client import client, explained
+from atelier.tracking.provenance import PROJECT
 from atelier.training.clock import cpu_name
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class _Project:
             return cls(section, f"data/{images}", [f"components.{step}"])
         product = next((one for one in parameters["products"].values() if one["name"] == name), {"trained_by": step})
         images = parameters[product["trained_by"]]["data"]
+        if isinstance(images, dict):
+            raise ReproduceError(
+                f"{name} was trained on several sets ({', '.join(images.values())}), which are not brought together here yet; "
+                "check its commit out, pack them and train by hand"
+            )
         training = ["components.train", "--section", product["trained_by"]]
         return cls(f"data.{images}", f"data/{images}", training)
 
@@ -105,10 +111,12 @@ def recipe(version: ModelVersion, folder: Path) -> Recipe:
                 f"{where}: the generator that it was fine-tuned from (weights {info.parent['sha256'][:12]}) is not registered; "
                 "register that one, then this one again"
             )
-        pulled = ["--output", str(folder / BEFORE)]
+        pulled = ["--output", str(folder / tags.get(PROJECT, ".") / BEFORE)]
         commands.append(["python", "-m", "atelier.registry", "pull", parent.removeprefix("models:/"), *pulled])
         training += ["--init-from", BEFORE]
-    commands += [["cd", str(folder)], ["make", "setup"], *_images(version, project.section, project.packed)]
+    inside = tags.get(PROJECT, ".")
+    commands += [["cd", str(folder)], ["make", "setup"], ["mkdir", "-p", inside], ["cd", inside]]
+    commands += _images(version, project.section, project.packed)
     commands.append(["python", "-m", *training])
     return Recipe(
         where, commands, parameters, str(info.data.get("content_hash", "")), project.packed, tags[GENERATOR_HASH],
@@ -122,7 +130,7 @@ def text(found: Recipe) -> str:
     for command in found.commands:
         prefix = "".join(f"{name}={value} " for name, value in found.environment.items()) if _trains(command) else ""
         lines.append(prefix + shlex.join(command))
-        if command[0] == "cd":
+        if command == found.commands[_entered(found)]:
             lines += [f"cat > {PARAMS} <<'END'", _yaml(found.parameters).rstrip(), "END"]
     return "\n".join(
         [
@@ -137,13 +145,17 @@ def follow(found: Recipe, folder: Path) -> None:
     """Runs the commands and compares what they make. Raises ReproduceError when one fails or the result is another."""
     here, environment = Path.cwd(), {**os.environ, **found.environment}
     environment.pop("VIRTUAL_ENV", None)
-    for command in found.commands:
+    tools = here
+    for number, command in enumerate(found.commands):
         if command[0] == "cd":
-            here = here / folder
-            (here / PARAMS).write_text(_yaml(found.parameters), encoding="utf-8")
+            here = here / command[1]
+            if number < _entered(found):
+                tools = here
+            else:
+                (here / PARAMS).write_text(_yaml(found.parameters), encoding="utf-8")
             continue
         print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
-        program = str(here / ".venv" / "bin" / "python") if command[0] == "python" else command[0]
+        program = str(tools / ".venv" / "bin" / command[0]) if command[0] in ("python", "dvc") else command[0]
         try:
             done = subprocess.run([program, *command[1:]], cwd=here, env=environment)
         except OSError as error:
@@ -165,14 +177,9 @@ def follow(found: Recipe, folder: Path) -> None:
     print(f"reproduced: {folder / MADE / WEIGHTS} is {found.version}, bit for bit ({found.sha256})")
 
 
-def _run(command: list[str], here: Path, environment: dict[str, str]) -> int:
-    """Exit code of a command; Python and DVC are those of the environment that `make setup` has made there."""
-    theirs = here / ".venv" / "bin"
-    path = f"{theirs}{os.pathsep}{environment['PATH']}" if theirs.is_dir() else environment["PATH"]
-    try:
-        return subprocess.run(command, cwd=here, env={**environment, "PATH": path}).returncode
-    except OSError as error:
-        raise ReproduceError(f"{command[0]}: cannot be started ({error.strerror}); install it") from error
+def _entered(found: Recipe) -> int:
+    """The number of the command that goes into the project's folder, the last that goes into one."""
+    return max(number for number, command in enumerate(found.commands) if command[0] == "cd")
 
 
 def _images(version: ModelVersion, section: str, packed: str) -> list[list[str]]:
