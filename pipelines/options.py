@@ -68,7 +68,11 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _add_shape(parser)
     parser.add_argument(
-        "--hours", type=int, default=72, metavar="N", help="after which a task that computes with networks is ended (default: 72)"
+        "--hours",
+        type=int,
+        default=72,
+        metavar="N",
+        help="after which a task that computes with networks, or brings or packs images, is ended (default: 72)",
     )
     parser.add_argument(
         "--reuse", action="store_true",
