@@ -1,8 +1,8 @@
 """Measures a generator against real images, and writes the numbers with their identities and a report.
 
 Samples evaluate.samples images with a fixed seed and compares them with the training split of --data. With --baseline another
-generator is measured in just the same way (same images, seed and count), so that the two may be set beside each other: the
-base generator on the target images shows what fine-tuning was good for.
+generator is measured in just the same way (same images, seed and count), so that the two may be set beside each other: that from
+which fine-tuning began shows what fine-tuning was good for.
 
 With --generated and --reference it measures one folder or zip of images against another instead, needs no params.yaml, and only
 prints. Images of one set have one size; sub-folders are classes.
@@ -63,7 +63,7 @@ from components.contract import Evaluation as Evaluated
 from components.measure_folders import add_arguments, measure_folders
 
 METRICS, EVALUATION, BASELINE, REPORT = "metrics.json", "evaluation.json", "baseline.json", "report.html"
-BASELINE_NAME = "base generator"
+BASELINE_NAME = "baseline"
 GRID, BASELINE_GRID, SHARES = "grid.png", "baseline.png", "class_shares.csv"
 
 
