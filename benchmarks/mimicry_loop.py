@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.networks import zoo
-from atelier.networks.layers import ImageShape, LatentGenerator
+from atelier.networks.base import LatentGenerator
+from atelier.networks.layers import ImageShape
 from benchmarks.plain_loop import WORKERS, Pictures
 
 PLACE = Path(".tools/peers")

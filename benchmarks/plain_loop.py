@@ -23,7 +23,8 @@ from torchvision import transforms
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.networks import zoo
-from atelier.networks.layers import ImageShape, LatentGenerator
+from atelier.networks.base import LatentGenerator
+from atelier.networks.layers import ImageShape
 
 WORKERS = 2  # of the loader, as PyTorch's tutorial has it
 

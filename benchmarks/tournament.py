@@ -11,7 +11,7 @@ from torch import Tensor
 from atelier.data.packed import PackedDataset
 from atelier.models.model import load_generator, model_settings, read_info, read_weights, sample
 from atelier.networks import zoo
-from atelier.networks.layers import Discriminator
+from atelier.networks.base import Discriminator
 from atelier.tasks.generation.probe import ordered
 from atelier.training.checkpoint import networks_in
 

@@ -32,7 +32,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluator
 from atelier.models.model import load_generator
-from atelier.networks.layers import Generator
+from atelier.networks.base import Generator
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer

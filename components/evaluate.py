@@ -49,7 +49,7 @@ from atelier.metrics import acceptance
 from atelier.metrics.bias import remarks
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
 from atelier.models.model import GeneratorError, load_generator
-from atelier.networks.layers import Generator
+from atelier.networks.base import Generator
 from atelier.report.gallery import Neighbors, neighbors, picture, rows
 from atelier.report.html import MAX_NEIGHBORS, write_report
 from atelier.report.page import page

@@ -21,7 +21,7 @@ from atelier.io.progress import each
 from atelier.latent import edits
 from atelier.latent.projection import project as projected
 from atelier.models.model import GeneratorError, load_latent_generator, to_uint8
-from atelier.networks.layers import LatentGenerator
+from atelier.networks.base import LatentGenerator
 
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 PROJECTION = "projection.json"

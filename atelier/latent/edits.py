@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from atelier.models.model import GeneratorError, at_once, draw_latents, slerp, to_uint8
-from atelier.networks.layers import LatentGenerator
+from atelier.networks.base import LatentGenerator
 
 
 @dataclass(frozen=True)

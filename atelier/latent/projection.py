@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from atelier.extractors.perceptual import Perception, distance
 from atelier.io.progress import each
 from atelier.models.model import draw_latents
-from atelier.networks.layers import LatentGenerator
+from atelier.networks.base import LatentGenerator
 
 TRIED, CHUNK = 512, 64  # random codes, among which the nearest is begun with
 RATE, WARM_UP, COOL_DOWN = 0.1, 0.05, 0.25  # of Adam; shares of the steps (Karras et al. 2020, appendix D)

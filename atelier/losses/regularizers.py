@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from atelier.extractors.perceptual import Perception
-    from atelier.networks.layers import DiscriminatorOutput, LatentGenerator
+    from atelier.networks.base import DiscriminatorOutput, LatentGenerator
 
 LECAM_DECAY, PATH_DECAY = 0.99, 0.99  # Tseng et al. 2021, section 4.1; Karras et al. 2020, appendix B
 Memory = dict[str, float]

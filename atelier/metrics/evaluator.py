@@ -35,7 +35,7 @@ from atelier.metrics.metric import (
     needs_of,
 )  # fmt: skip
 from atelier.metrics.reference import Reference, load_reference
-from atelier.networks.layers import Generator
+from atelier.networks.base import Generator
 from atelier.tasks.sampling import Sampler, Sampling, SeededSampler
 from atelier.training.distributed import Ranks
 from atelier.training.memory import naming_remedy, of_a_measurement

@@ -10,7 +10,7 @@ import torch
 
 from atelier.metrics.identity import MetricError
 from atelier.models.model import slerp
-from atelier.networks.layers import LatentGenerator
+from atelier.networks.base import LatentGenerator
 
 EPSILON = 1e-4
 DISCARDED = 1.0  # per cent at each end

@@ -18,7 +18,7 @@ from atelier.metrics import acceptance
 from atelier.metrics.cache import code_version
 from atelier.metrics.evaluator import Evaluator
 from atelier.metrics.identity import Measurement
-from atelier.networks.layers import Generator
+from atelier.networks.base import Generator
 from atelier.tasks.base import Task
 from atelier.training.distributed import Ranks
 

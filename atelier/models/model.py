@@ -18,8 +18,9 @@ from atelier.config.section import SettingsError, first_problem
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write, canonical_json, read_json, sha256_file
 from atelier.networks import inputs, zoo
+from atelier.networks.base import Generator, LatentGenerator
 from atelier.networks.inputs import Label, Takes
-from atelier.networks.layers import Generator, ImageShape, LatentGenerator
+from atelier.networks.layers import ImageShape
 
 WEIGHTS, INFO = "generator.safetensors", "generator.json"
 FORMAT_1 = {"latent_dim", "conditional", "resolution", "channels"}  # what format 2 says otherwise

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
 from atelier.models.model import WEIGHTS, load_generator
+from atelier.networks.base import Generator
 from atelier.networks.inputs import draw
-from atelier.networks.layers import Generator
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atelier.networks.base import Discriminator, DiscriminatorOutput
 from atelier.networks.biggan_settings import Settings
-from atelier.networks.layers import ClassEmbedding, Discriminator, DiscriminatorOutput, ImageShape, resolutions
+from atelier.networks.layers import ClassEmbedding, ImageShape, resolutions
 from atelier.networks.residual import ResidualDiscriminator, ResidualGenerator, orthogonal, spectral
 
 THRESHOLD = 2.0  # beyond which truncation 1 would cut, did it not leave everything as it is

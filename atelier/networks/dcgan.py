@@ -6,17 +6,14 @@ import itertools
 
 from torch import Tensor, nn
 
+from atelier.networks.base import Discriminator, DiscriminatorOutput, Head, LatentGenerator
 from atelier.networks.dcgan_settings import Settings
 from atelier.networks.layers import (
     LEAKY_GAIN,
     SLOPE,
     BatchNorm,
-    Discriminator,
-    DiscriminatorOutput,
-    Head,
     ImageShape,
     LabelledLatent,
-    LatentGenerator,
     Unflatten2d,
     channels_last_grad,
     resolutions,

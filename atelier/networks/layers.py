@@ -1,23 +1,19 @@
-"""The base classes of all families, label conditioning, resampling and scaled initialization."""
+"""What all families are made of: shapes, label conditioning, batch norm, resampling and scaled initialization."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from atelier.config.model import STAGES
 from atelier.errors import AtelierError
-from atelier.networks.inputs import Takes, of_latents
-from atelier.networks.modes import RECOMPUTED, Recomputation, is_on
+from atelier.networks.modes import RECOMPUTED, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
 LEAKY_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # He et al. 2015, section 2.2: keeps the variance through a leaky rectifier
@@ -34,143 +30,6 @@ class ImageShape:
     resolution: int
     channels: int
     classes: int
-
-
-class DiscriminatorOutput(NamedTuple):
-    """A discriminator's output for N images: logits [N], positive for real, or [N, scales] of several scales.
-
-    `classes` are the scores [N, classes] of an auxiliary classifier (Odena et al. 2017), None without one.
-    """
-
-    logits: Tensor
-    classes: Tensor | None = None
-
-    @property
-    def overall(self) -> Tensor:
-        """One logit an image, [N]: the mean over the scales."""
-        return self.logits if self.logits.ndim == 1 else self.logits.mean(dim=1)
-
-
-class Network(nn.Module):
-    """A network of a task: generator, discriminator or another. It may trade activations for computation."""
-
-    activation_checkpointing = False
-
-    def checkpointed(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
-        """part(*args), a part of the forward pass.
-
-        With `activation_checkpointing` the backward pass computes its activations again (Chen et al. 2016).
-        """
-        if not (self.activation_checkpointing and torch.is_grad_enabled()):
-            return part(*args)
-        contexts = nullcontext(), Recomputation(self.frozen_spectral_state())
-        found: Tensor = checkpoint(part, *args, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: contexts)
-        return found
-
-    def frozen_spectral_state(self) -> Callable[[], AbstractContextManager[None]]:
-        """Returns a maker of contexts in which the spectral norms have the vectors of now, for recomputation."""
-        return nullcontext
-
-    def advance(self, progress: float) -> None:
-        """Called before each step with the share of the training that is over, in [0, 1)."""
-
-    def power_iteration(self) -> None:
-        """Updates the vectors of spectral norms: called before each forward pass in training, outside torch.compile."""
-
-
-class Generator(Network):
-    """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class."""
-
-    info: Any  # what a loaded model says about itself; set by atelier.models.model
-    sha256: str
-    shape: ImageShape
-
-    @property
-    def takes(self) -> Takes:
-        """The inputs by name."""
-        raise NotImplementedError
-
-    def generate(self, inputs: Mapping[str, Tensor], truncation: Tensor | None = None) -> Tensor:
-        """Images [N, C, H, W], about [-1, 1], of a tensor [N, ...] for each input.
-
-        `truncation` [N] is for generators that take noise, and declare that they can truncate it; None for all others.
-        """
-        images: Tensor = self(**inputs)
-        return images
-
-
-class LatentGenerator(Generator):
-    """Latents to images: forward(z [N, latent_dim], label int64 [N] | None, noise | None) -> [N, C, H, W], about [-1, 1].
-
-    The way is z -> code -> image. The code is what truncation, mixing and projection work on: the latent as it is, or what a
-    mapping or a cut into parts makes of it. `noise` [N, self.noise_dim] are standard normal numbers that vary an image beside its
-    latent while training (noise, dropout, a second latent to mix with); without them the image is a function of latent and label.
-
-    `shape.classes` is 0 for an unconditional generator, which ignores labels; a conditional one raises NetworkError without them.
-    """
-
-    noise_dim = 0
-
-    def __init__(self, latent_dim: int, shape: ImageShape) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.shape = shape
-
-    @property
-    def takes(self) -> Takes:
-        return of_latents(self.latent_dim, self.shape.classes)
-
-    def generate(self, inputs: Mapping[str, Tensor], truncation: Tensor | None = None) -> Tensor:
-        noise, label = inputs["noise"], inputs.get("label")
-        if truncation is None:
-            return self(noise, label)  # type: ignore[no-any-return]
-        return self.synthesize(self.truncate(self.code(noise, label), label, truncation[:, None, None]), label)
-
-    def forward(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
-        return self.synthesize(self.code(z, label), label, noise)
-
-    def code(self, z: Tensor, label: Tensor | None) -> Tensor:
-        """[N, latent_dim] -> [N, parts, width]: a part for each group of layers, from the smallest feature map up."""
-        return z[:, None]
-
-    def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
-        """A code [N, parts, width] -> [N, C, H, W]."""
-        raise NotImplementedError
-
-    def truncate(self, code: Tensor, label: Tensor | None, psi: float | Tensor) -> Tensor:
-        """Moves codes [N, parts, width] towards the commonest one, which is 0 without a mapping; psi is a number or [N, 1, 1].
-
-        1 leaves them as they are, to the bit; 0 leaves no variety.
-        """
-        return code * psi
-
-    def fade_real(self, images: Tensor) -> Tensor:
-        """Real images [N, C, H, W] with as much detail as the generator gives now: while a stage fades in, so do its pixels."""
-        return images
-
-
-class Discriminator(Network):
-    """Images to logits: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> DiscriminatorOutput.
-
-    `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError
-    without them. Where the label is concatenated, `append_label_plane` makes it one of `in_channels` channels.
-    """
-
-    group = 1  # batches must be multiples of it
-
-    def __init__(self, shape: ImageShape, conditioning: str) -> None:
-        super().__init__()
-        self.shape = shape
-        self.plane = ClassPlane(shape) if shape.classes and conditioning == "concatenation" else None
-        self.in_channels = shape.channels + (self.plane is not None)
-
-    def append_label_plane(self, images: Tensor, label: Tensor | None) -> Tensor:
-        """[N, C, H, W] -> [N, in_channels, H, W]."""
-        return images if self.plane is None else torch.cat([images, self.plane(label).to(images.dtype)], dim=1)
-
-    def freezable_stages(self) -> list[nn.Module]:
-        """The feature stages from the image side up, without the head: what FreezeD freezes (Mo et al. 2020, section 3)."""
-        raise NotImplementedError
 
 
 class ClassEmbedding(nn.Embedding):
@@ -299,32 +158,6 @@ class Unflatten2d(nn.Unflatten):
 def channels_last_grad(maps: Tensor) -> Tensor:
     """Feature maps [N, C, H, W] on their way into a vector, so that their gradients return as `channels_last`, too."""
     return _Reversing.apply(maps)  # type: ignore[no-any-return]
-
-
-class Head(nn.Module):
-    """Features [N, width] to a DiscriminatorOutput: a linear unit, and what `conditioning` adds to it where there are classes.
-
-    projection: the features projected on the label's embedding, logit = v(y) . f(x) + psi(f(x)) (Miyato and Koyama 2018,
-    equation 3). auxiliary: the scores v(k) . f(x) of all classes k (Odena et al. 2017). concatenation: nothing, since the label
-    was seen with the image. `wrap` is put around each layer, for spectral norm and the like.
-    """
-
-    def __init__(
-        self, width: int, classes: int, conditioning: str, wrap: Callable[[nn.Module], nn.Module] = lambda layer: layer
-    ) -> None:
-        super().__init__()
-        self.auxiliary = conditioning == "auxiliary"
-        self.linear = wrap(scaled_init(nn.Linear(width, 1)))
-        embedded = classes if conditioning != "concatenation" else 0
-        self.embedding = wrap(scaled_init(ClassEmbedding(classes, width))) if embedded else None
-
-    def forward(self, features: Tensor, label: Tensor | None) -> DiscriminatorOutput:
-        logits = self.linear(features).squeeze(1)
-        if self.embedding is None:
-            return DiscriminatorOutput(logits)
-        if self.auxiliary:
-            return DiscriminatorOutput(logits, F.linear(features, self.embedding.weight))  # type: ignore[arg-type]
-        return DiscriminatorOutput(logits + (features * self.embedding(label)).sum(dim=1))
 
 
 def resolutions(resolution: int) -> list[int]:

@@ -6,7 +6,8 @@ import itertools
 
 from torch import Tensor, nn
 
-from atelier.networks.layers import SLOPE, Discriminator, DiscriminatorOutput, Head, ImageShape, LabelledLatent, LatentGenerator
+from atelier.networks.base import Discriminator, DiscriminatorOutput, Head, LatentGenerator
+from atelier.networks.layers import SLOPE, ImageShape, LabelledLatent
 from atelier.networks.mlp_settings import Settings
 
 

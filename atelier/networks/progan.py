@@ -14,20 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atelier.networks.base import Discriminator, DiscriminatorOutput, Head, LatentGenerator, Network
 from atelier.networks.equalized import MinibatchStd, equalized, pixel_norm, widths
-from atelier.networks.layers import (
-    SLOPE,
-    Discriminator,
-    DiscriminatorOutput,
-    Head,
-    ImageShape,
-    LabelledLatent,
-    LatentGenerator,
-    Network,
-    Unflatten2d,
-    channels_last_grad,
-    resolutions,
-)
+from atelier.networks.layers import SLOPE, ImageShape, LabelledLatent, Unflatten2d, channels_last_grad, resolutions
 from atelier.networks.progan_settings import Settings
 
 GAIN = math.sqrt(2)  # He et al. 2015, as in section 4.1

@@ -13,17 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atelier.networks.base import Discriminator, DiscriminatorOutput, LatentGenerator, Network
 from atelier.networks.convolution import Convolution
 from atelier.networks.layers import (
     LEAKY_GAIN,
     SLOPE,
     ClassEmbedding,
-    Discriminator,
-    DiscriminatorOutput,
     ImageShape,
     LabelledLatent,
-    LatentGenerator,
-    Network,
     NetworkError,
     channels_last,
     channels_last_grad,

@@ -20,18 +20,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import ParametrizationList
 
+from atelier.networks.base import Discriminator, DiscriminatorOutput, Head, LatentGenerator
 from atelier.networks.convolution import Convolution
-from atelier.networks.layers import (
-    BatchNorm,
-    ClassEmbedding,
-    Discriminator,
-    DiscriminatorOutput,
-    Head,
-    ImageShape,
-    LatentGenerator,
-    channels_last,
-    resolutions,
-)
+from atelier.networks.layers import BatchNorm, ClassEmbedding, ImageShape, channels_last, resolutions
 
 Layer = Callable[[nn.Module], nn.Module]
 """Takes a new convolution, linear map or embedding and gives it its first weights and, where there is one, its norm."""

@@ -13,14 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atelier.networks.base import Discriminator, DiscriminatorOutput, Head, LatentGenerator
 from atelier.networks.equalized import EPSILON, MinibatchStd, equalized, leaky, pixel_norm, widths
 from atelier.networks.layers import (
     ClassEmbedding,
-    Discriminator,
-    DiscriminatorOutput,
-    Head,
     ImageShape,
-    LatentGenerator,
     channels_last_grad,
     downsample,
     resolutions,

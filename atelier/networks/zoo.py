@@ -6,8 +6,9 @@ from dataclasses import replace
 from importlib import import_module
 
 from atelier.config.model import ModelSettings, modules
+from atelier.networks.base import Discriminator, Generator, LatentGenerator
 from atelier.networks.inputs import Takes
-from atelier.networks.layers import Discriminator, Generator, ImageShape, LatentGenerator, NetworkError
+from atelier.networks.layers import ImageShape, NetworkError
 
 
 def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Discriminator]:

@@ -14,7 +14,7 @@ from atelier.io.pictures import grid
 from atelier.metrics.distances import nearest
 from atelier.metrics.reference import Reference
 from atelier.models.model import sample
-from atelier.networks.layers import Generator
+from atelier.networks.base import Generator
 
 COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
 TYPICAL_FROM = 200

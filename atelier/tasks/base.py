@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from atelier.config.model import ModelSettings
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import Network
+from atelier.networks.base import Network
 from atelier.tasks.sampling import Sampling, SeededSampler
 
 Batch = dict[str, Tensor]

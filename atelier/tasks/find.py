@@ -6,7 +6,7 @@ import importlib
 
 from atelier.config.model import tasks
 from atelier.config.section import SettingsError
-from atelier.networks.layers import Generator
+from atelier.networks.base import Generator
 from atelier.tasks.base import Task
 from atelier.tasks.sampling import Sampling
 

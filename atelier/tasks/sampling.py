@@ -10,7 +10,7 @@ import numpy as np
 from atelier.data.packed import PackedDataset
 from atelier.models.model import generate
 from atelier.networks import inputs
-from atelier.networks.layers import Generator
+from atelier.networks.base import Generator
 
 
 class Sample(NamedTuple):

@@ -18,8 +18,8 @@ from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.closure import APART, closure, digest
 from atelier.models.model import GeneratorInfo, Gives
+from atelier.networks.base import Generator
 from atelier.networks.inputs import Label
-from atelier.networks.layers import Generator
 from atelier.tasks.base import Product, Task
 from atelier.tasks.find import name_of
 from atelier.training import checkpoint

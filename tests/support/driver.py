@@ -21,7 +21,7 @@ from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.models.model import sample
-from atelier.networks.layers import Generator
+from atelier.networks.base import Generator
 from atelier.tasks.base import Task
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import ranks

@@ -14,7 +14,7 @@ from atelier.io.pictures import png
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.penalties import gradient_penalty
 from atelier.models.model import to_uint8
-from atelier.networks.layers import Network
+from atelier.networks.base import Network
 from atelier.tasks.adversarial import AdversarialTask
 from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Update
 from atelier.tasks.mode_coverage import COUNTED, LEARNT, ModeCoverage, pairwise_distance

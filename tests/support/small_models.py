@@ -12,7 +12,8 @@ from atelier.config.model import STAGES, ModelSettings
 from atelier.config.section import parse
 from atelier.models.model import GeneratorInfo, Gives, write_info
 from atelier.networks import zoo
-from atelier.networks.layers import Discriminator, ImageShape, LatentGenerator
+from atelier.networks.base import Discriminator, LatentGenerator
+from atelier.networks.layers import ImageShape
 
 LATENT = 6
 WIDTHS = {"width_generator": 4, "widest_generator": 8, "width_discriminator": 4, "widest_discriminator": 8}

@@ -10,7 +10,8 @@ import torch
 from atelier.config import settings
 from atelier.config.section import SettingsError
 from atelier.losses import augment
-from atelier.networks.layers import DiscriminatorOutput, ImageShape, Network
+from atelier.networks.base import DiscriminatorOutput, Network
+from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from tests.support.small import PARAMS

@@ -11,14 +11,8 @@ from atelier.config.model import architectures
 from atelier.losses import penalties
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.networks import zoo
-from atelier.networks.layers import (
-    Discriminator,
-    ImageShape,
-    NetworkError,
-    class_rows,
-    downsample,
-    upsample,
-)
+from atelier.networks.base import Discriminator
+from atelier.networks.layers import ImageShape, NetworkError, class_rows, downsample, upsample
 from atelier.networks.r3gan import ResidualBlock
 from atelier.networks.r3gan_settings import Settings as R3GANSettings
 from tests.support.small_models import LATENT, model, networks

@@ -16,7 +16,7 @@ class PathLength(Metric):
 
     def __call__(self, view: View) -> Results:
         from atelier.metrics.path_length import EPSILON, path_length
-        from atelier.networks.layers import LatentGenerator
+        from atelier.networks.base import LatentGenerator
 
         model = view.model
         if not isinstance(model, LatentGenerator):

@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from atelier.io.pictures import grid, png
 from atelier.models.model import at_once, draw_latents, from_uint8, to_uint8
-from atelier.networks.layers import Discriminator, LatentGenerator
+from atelier.networks.base import Discriminator, LatentGenerator
 from atelier.tasks.base import Batch, Examples
 from atelier.tasks.mode_coverage import COUNTED, LEARNT, ModeCoverage, pairwise_distance
 

@@ -17,7 +17,8 @@ from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.regularizers import LossContext, Regularizer, chosen
 from atelier.networks import zoo
-from atelier.networks.layers import DiscriminatorOutput, ImageShape, Network
+from atelier.networks.base import DiscriminatorOutput, Network
+from atelier.networks.layers import ImageShape
 from atelier.networks.modes import differentiated_twice
 from atelier.tasks.adversarial import AdversarialTask
 from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update

@@ -15,7 +15,8 @@ import torch
 from atelier.config.settings import load
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluator
-from atelier.networks.layers import ImageShape, LatentGenerator
+from atelier.networks.base import LatentGenerator
+from atelier.networks.layers import ImageShape
 from atelier.training.distributed import ranks
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"

@@ -16,8 +16,9 @@ from torch import Tensor
 from atelier.io.files import sha256_file
 from atelier.models.model import GeneratorInfo, Gives, load_generator, read_info, sample
 from atelier.models.pyfunc import ServedGenerator
+from atelier.networks.base import Generator
 from atelier.networks.inputs import Picture, Takes
-from atelier.networks.layers import Generator, ImageShape
+from atelier.networks.layers import ImageShape
 from components import generate as component
 from components.generate import MANIFEST, RequestError, generate, takes
 from tests.support.checkpoints import write_checkpoint

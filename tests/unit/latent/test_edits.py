@@ -11,7 +11,7 @@ import torch
 from atelier.config.model import architectures
 from atelier.latent import edits
 from atelier.models.model import GeneratorError, load_latent_generator, sample, slerp
-from atelier.networks.layers import LatentGenerator
+from atelier.networks.base import LatentGenerator
 from tests.support.small_models import CLASSES, make_checkpoint
 
 

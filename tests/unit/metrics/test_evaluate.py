@@ -25,7 +25,8 @@ from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import IdentityMismatch, Measurement, MetricError, compare
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.reference import reference_indices
-from atelier.networks.layers import ImageShape, LatentGenerator
+from atelier.networks.base import LatentGenerator
+from atelier.networks.layers import ImageShape
 from tests.support.evaluations import Measured, cut, dataset_fixture
 
 __all__ = ["dataset_fixture"]

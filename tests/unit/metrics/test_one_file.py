@@ -20,7 +20,8 @@ from atelier.metrics import kinds
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
 from atelier.metrics.folders import check_metrics
 from atelier.metrics.identity import Identity, Measurement, MetricError, compare
-from atelier.networks.layers import ImageShape, LatentGenerator
+from atelier.networks.base import LatentGenerator
+from atelier.networks.layers import ImageShape
 from atelier.registry.gate import Contender, decide
 from atelier.report import facts
 from tests.support.evaluations import Measured, cut, dataset_fixture

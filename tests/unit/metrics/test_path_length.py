@@ -17,7 +17,8 @@ from atelier.config.metrics import Need
 from atelier.metrics.identity import MetricError
 from atelier.metrics.metric import View, chosen
 from atelier.metrics.path_length import path_length
-from atelier.networks.layers import ImageShape, LatentGenerator
+from atelier.networks.base import LatentGenerator
+from atelier.networks.layers import ImageShape
 
 Way = Literal["slerp", "lerp"]
 LATENT, SIDE = 12, 8

@@ -14,7 +14,8 @@ import torch
 
 from atelier.data.packed import PackedDataset
 from atelier.models.model import from_uint8
-from atelier.networks.layers import Discriminator, DiscriminatorOutput, ImageShape
+from atelier.networks.base import Discriminator, DiscriminatorOutput
+from atelier.networks.layers import ImageShape
 from atelier.tasks.generation.probe import COMPARED, GenerationProbe, ordered
 from atelier.tasks.generation.task import Generation
 from atelier.tasks.mode_coverage import COUNTED, LEARNT, ModeCoverage

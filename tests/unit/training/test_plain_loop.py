@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.networks.layers import LatentGenerator, Network
+from atelier.networks.base import LatentGenerator, Network
 from atelier.tasks.base import Update
 from atelier.tasks.generation.task import Generation, GenerationDraws
 from atelier.training.batches import Batches
