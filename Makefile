@@ -70,9 +70,10 @@ demo: $(STAMP) ## from images to a registered, fine-tuned generator; again: runs
 	@python -m components.register --show $(DONE)
 
 new: $(STAMP) ## copy a recipe into projects/NAME, a project of your own (RECIPE=fashion NAME=shoes)
-	@[ -n "$(RECIPE)" ] && [ -d "recipes/$(RECIPE)" ] || \
+	@echo "$(RECIPE)" | grep -Eqx '[A-Za-z0-9_-]+' && [ -f "recipes/$(RECIPE)/params.yaml" ] || \
 		{ echo "give a recipe: make new RECIPE=... NAME=...; there are $$(ls recipes | tr '\n' ' ')" >&2; exit 1; }
-	@echo "$(NAME)" | grep -Eqx '[A-Za-z0-9][A-Za-z0-9_-]*' || { echo "give it a name of letters, digits, - and _: NAME=..." >&2; exit 1; }
+	@echo "$(NAME)" | grep -Eqx '[A-Za-z][A-Za-z0-9_-]*' || \
+		{ echo "give it a name of letters, digits, - and _ that begins with a letter: NAME=..." >&2; exit 1; }
 	@[ ! -e "projects/$(NAME)" ] || { echo "projects/$(NAME) is there already; choose another NAME, or remove it" >&2; exit 1; }
 	@mkdir -p "projects/.$(NAME).tmp"
 	@find "recipes/$(RECIPE)" -maxdepth 1 -type f ! -name dvc.lock ! -name '*mlflow.db*' -exec cp {} "projects/.$(NAME).tmp/" ';'
