@@ -138,8 +138,9 @@ class Reading:
             }
             return nested(values)
         name, _, _ = self.text(section).partition(".") if self.keys else (self.text(section), "", "")
-        if name not in sections:
-            raise SettingsError(f"{name}: params.yaml has no such section, but {', '.join(sections)}; name one of them")
+        known = [one for one in sections if not self.entry or one.startswith(f"{self.sections[0]}.")]
+        if name not in known:
+            raise SettingsError(f"{name}: params.yaml has no such section, but {', '.join(known)}; name one of them")
         values = sections[name].model_dump(mode="json", exclude_none=True)
         if self.single:
             return values[self.keys[0]]

@@ -68,10 +68,11 @@ def test_it_reads_the_entry_that_is_chosen() -> None:
     assert prepare.prepare.readings["settings"].text("data.target") == "data.target"
     assert prepare.prepare.settings(whole.named(), "data.target") == {"settings": whole.data["target"], "experiment": "atelier"}
     assert whole.data["target"].margin == 3
-    with pytest.raises(
-        SettingsError, match=r"data\.third: params\.yaml has no such section, but data\.base, data\.target, model"
-    ):
-        prepare.prepare.settings(whole.named(), "data.third")
+    for other in ("data.third", "data", "train"):
+        with pytest.raises(
+            SettingsError, match=rf"{other}: params\.yaml has no such section, but data\.base, data\.target; name"
+        ):
+            prepare.prepare.settings(whole.named(), other)
 
 
 def test_a_section_that_a_project_leaves_out_is_named() -> None:

@@ -111,7 +111,7 @@ def test_it_refuses_what_no_single_step_could(
 def test_a_task_whose_section_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         execute(tmp_path, readings=("train", "data.third"))
-    assert "error: data.third: params.yaml has no such section, but data.base, data.target, " in capsys.readouterr().err
+    assert "error: data.third: params.yaml has no such section, but data.base, data.target; " in capsys.readouterr().err
 
 
 def as_a_container(folder: Path, command: list[str], inputs: dict[str, Any]) -> Outputs:
