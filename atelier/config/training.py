@@ -97,7 +97,7 @@ class TrainSettings(Section):
     A key has a default if it counts only where another one chooses it.
     """
 
-    data: str | dict[str, str] = Field(
+    data: str | Annotated[dict[str, str], Field(min_length=1)] = Field(
         description="set of images, by its name in section data; of a task that learns from several sets which is which "
         "({a: horses, b: zebras})"
     )

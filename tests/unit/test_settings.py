@@ -96,6 +96,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("products.Base.name=x products.Base.trained_by=train", "products.Base", "is no name; write small letters, digits and _"),
         ("finetune=null", "products.finetuned.trained_by is finetune", "add it, or take finetuned out"),
         ("train.data=digits", "train.data is digits, but section data has base, target", "name one of these"),
+        ("finetune.data={}", "finetune.data", "at least 1"),
         ("finetune.data=digits", "finetune.data is digits, but section data has base, target", "name one of these"),
         ("data={}", "data", "at least 1"),
         ("data.base-2=1", "data.base-2", "is no name; write small letters, digits and _"),
