@@ -22,6 +22,7 @@ from google.protobuf.struct_pb2 import Value
 from kfp import dsl
 from kfp.dsl import base_component, component_factory, python_component, structures
 
+from atelier.config.section import SettingsError
 from pipelines import form, steps
 from pipelines.check import PROJECT, Check
 from pipelines.cluster import DATA_IMAGE, IMAGE, Cluster, PipelineError
@@ -38,10 +39,26 @@ STAGES = Path("dvc.yaml")  # of the project in this folder
 
 def graph(cluster: Cluster, project: ProjectSettings, stages: Path = STAGES) -> Graph:
     """The graph of a project as the cluster wants it. Raises PipelineError."""
-    found = fetched(read(stages, project.model_dump(mode="json", exclude_none=True)), cluster.imports)
+    written = read(stages, project.model_dump(mode="json", exclude_none=True))
+    for task in written.values():
+        _check_names(task, project)
+    found = fetched(written, cluster.imports)
     if cluster.partitions > 1:
         found = parted(found, cluster.partitions)
     return swept(found) if cluster.trials else found
+
+
+def _check_names(task: Task, project: ProjectSettings) -> None:
+    """Refuses a task for a section or a product that the project has not. Raises PipelineError."""
+    try:
+        for reading in task.component.readings.values():
+            reading.plain(project.named(), task.section)
+    except SettingsError as error:
+        raise PipelineError(f"dvc.yaml: stage {task.name}: {error}") from error
+    product = task.values.get("product")
+    if product is not None and product not in project.products:
+        known = ", ".join(project.products)
+        raise PipelineError(f"dvc.yaml: stage {task.name}: params.yaml has no product {product}, but {known}; name one of them")
 
 
 def pipeline(cluster: Cluster, project: ProjectSettings, stages: Path = STAGES) -> base_component.BaseComponent:

@@ -25,6 +25,8 @@ OVERRIDES = "overrides"
 OVERRIDES_TEXT = 'any other keys of params.yaml by their dotted paths, such as {"train.beta1": 0.5}'
 EXPERIMENT = "registry.experiment"
 MOST = 24  # fields that people still read
+# Keys of what tasks are made from, which no run can change any more.
+GRAPH = re.compile(r"(train|finetune)\.data(\..+)?|products\.\w+\.(trained_by|data)|cluster\.form")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def _leaf(key: str, settings: ProjectSettings) -> Leaf:
         raise SettingsError(
             f"cluster.form: {key} is no value of params.yaml or cluster.yaml; `python -m atelier.config explain {key}`"
         )
+    if GRAPH.fullmatch(key):
+        raise SettingsError(f"cluster.form: {key} is compiled into the pipeline, where no run can change it; take it out")
     value = value_at(settings.model_dump(mode="json", exclude_none=True), key)
     return Leaf(key, type(value), value, field.description or "", _choices(field))
 
@@ -121,14 +125,27 @@ def merged(project: Mapping[str, Any], form: Mapping[str, Any], overrides: Mappi
             raise SettingsError(f"{OVERRIDES}: {asked} is a field of the form, {parameter(asked)}; say it there, not in {key}")
         placement = key == "cluster" or (key.startswith("cluster.") and key != "cluster.states")
         if key not in form and (placement or f"{EXPERIMENT}.".startswith(f"{key}.")):
-            raise SettingsError(
-                f"{OVERRIDES}: {key} is compiled into the pipeline; set it in the project's file and compile it again"
-            )
+            raise _compiled(key)
         try:
             values = replaced(values, key.split("."), value)
         except KeyError:
             raise SettingsError(f"{OVERRIDES}: {key} is no key of params.yaml; write SECTION.KEY, such as train.beta1") from None
-    return parse(natural(ProjectSettings, values), ProjectSettings, origin="the run's parameters")
+    settings = parse(natural(ProjectSettings, values), ProjectSettings, origin="the run's parameters")
+    wanted, own = _graph(settings.model_dump(mode="json")), _graph(project)
+    if changed := [key for key in {**own, **wanted} if wanted.get(key) != own.get(key)]:
+        raise _compiled(changed[0])
+    return settings
+
+
+def _compiled(key: str) -> SettingsError:
+    return SettingsError(f"{OVERRIDES}: {key} is compiled into the pipeline; set it in the project's file and compile it again")
+
+
+def _graph(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What says which tasks there are, and which of them give to which, by keys."""
+    read = {f"{name}.data": values[name]["data"] for name in ("train", "finetune") if values.get(name)}
+    made = {f"products.{key}": (one["trained_by"], one.get("data")) for key, one in values["products"].items()}
+    return {"data": set(values["data"]), **read, **made}
 
 
 def natural(section: type[Section], values: Any) -> Any:
@@ -157,6 +174,8 @@ def tried(section: str, values: dict[str, Any], trial: Mapping[str, Any]) -> dic
         name, *path = key.split(".")
         if name not in TRIED or not path:
             raise SettingsError(f"trial {key}: no such key; a sweep varies what is in {' and '.join(TRIED)}, such as train.seed")
+        if GRAPH.fullmatch(key):
+            raise SettingsError(f"trial {key}: is compiled into the pipeline; set it in the project's file and compile it again")
         if name == section:
             values = replaced(values, path, value)
     changed = natural(SECTIONS[section], values)

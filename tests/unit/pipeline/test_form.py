@@ -111,8 +111,14 @@ def test_a_form_asks_for_values_that_there_are(key: str) -> None:
         form.leaves(load(PARAMS, [f"cluster.form=[train.batch, {key}]"]))
 
 
+@pytest.mark.parametrize("key", ["train.data", "finetune.data", "products.base.trained_by", "cluster.form"])
+def test_a_form_asks_for_nothing_that_tasks_are_made_from(key: str) -> None:
+    with pytest.raises(SettingsError, match=rf"cluster\.form: {key} is compiled into the pipeline, .* take it out"):
+        form.leaves(load(PARAMS, [f"cluster.form=[train.batch, {key}]"]))
+
+
 def test_a_form_asks_for_no_more_than_people_read() -> None:
-    keys = [f"train.{key}" for key in TrainSettings.model_fields if key not in ("regularizers",)]
+    keys = [f"train.{key}" for key in TrainSettings.model_fields if key not in ("data", "regularizers")]
     assert len(form.leaves(load(PARAMS, [f"cluster.form=[{', '.join(keys[:23])}]"]))) == 23
     with pytest.raises(SettingsError, match=r"cluster\.form: 24 keys and overrides, more than the 24 fields"):
         form.leaves(load(PARAMS, [f"cluster.form=[{', '.join(keys[:24])}]"]))
@@ -171,11 +177,21 @@ def test_an_architecture_is_chosen_by_the_form_alone() -> None:
         ("registry.experiment", "other", r"overrides: registry\.experiment is a field of the form"),
         ("cluster.secret", "other", r"overrides: cluster\.secret is compiled into the pipeline; .* compile it again"),
         ("cluster.node_selector", {"disk": "ssd"}, r"overrides: cluster\.node_selector is compiled into the pipeline"),
+        ("train.data", "target", r"overrides: train\.data is compiled into the pipeline; .* compile it again"),
+        ("train.data", {}, r"the run's parameters: train\.data\..*: dictionary should have at least 1"),
+        ("products.base.trained_by", "finetune", r"overrides: products\.base is compiled into the pipeline"),
+        ("products.third", {"name": "third", "trained_by": "train"}, r"overrides: products\.third is compiled into"),
+        ("data.third", PROJECT.data["base"].model_dump(mode="json"), r"overrides: data is compiled into the pipeline"),
     ],
 )
 def test_overrides_that_cannot_be_are_refused_by_name(key: str, value: Any, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         merged(form.filled(PROJECT, PROJECT), **{key: value})
+
+
+def test_a_sweep_tries_nothing_that_tasks_are_made_from() -> None:
+    with pytest.raises(SettingsError, match=r"trial train\.data: is compiled into the pipeline; .* compile it again"):
+        form.tried("train", PROJECT.train.model_dump(mode="json"), {"train.data": "target"})
 
 
 @pytest.mark.parametrize("key", ["registry.experiment", "registry", "cluster", "cluster.cpu", "cluster.accelerators"])

@@ -202,6 +202,23 @@ def test_a_project_of_one_product_is_a_pipeline_too(tmp_path: Path) -> None:
     assert tasks["finish"].parameters["last"] == ("constant", ["keep"])
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("--product base", "--product other", r"stage keep: params\.yaml has no product other, but base, finetuned; name one"),
+        (
+            "--section data.base",
+            "--section data.other",
+            r"stage pack: data\.other: params\.yaml has no such section, but data\.base",
+        ),
+    ],
+)
+def test_a_stage_for_what_params_yaml_does_not_name_is_refused(old: str, new: str, said: str, tmp_path: Path) -> None:
+    assert old in ONE_PRODUCT
+    with pytest.raises(dag.PipelineError, match=said):
+        compiled(dag.Cluster(), project_folder(tmp_path, ONE_PRODUCT.replace(old, new)))
+
+
 def test_a_project_without_finetuning_is_a_pipeline_too(tmp_path: Path) -> None:
     tasks = compiled(dag.Cluster(), project_folder(tmp_path, finetuned=False))
     assert set(tasks) == {"check", "pack", "learn", "measure", "keep", "finish"}
