@@ -21,8 +21,9 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
+from atelier.config.section import SettingsError
 from atelier.config.settings import Settings, load
-from atelier.config.training import FinetuneSettings
+from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid
@@ -30,7 +31,7 @@ from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.while_training import measure_by_distance, watching
 from atelier.models.model import GeneratorInfo, load_generator, sample
 from atelier.registry.fetch import located
-from atelier.tasks.find import find, sampling_of
+from atelier.tasks.find import check_sets, find, sampling_of
 from atelier.tracking.provenance import git_state
 from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import choose_device, ranks
@@ -60,9 +61,10 @@ class Project:
     def train(self, section: str = "train", device: str = "auto") -> GeneratorInfo:
         """Trains by section "train" or, from the generator that it names, by "finetune"; returns what generator.json says.
 
-        Raises Preempted after a signal, TrainingStopped on an alarm, DataError before `prepare`.
+        Raises Preempted after a signal, TrainingStopped on an alarm, DataError before `prepare`, SettingsError.
         """
-        settings, chosen, task = self.settings.trainings[section], choose_device(device), find(self.settings.model.task)
+        settings, chosen, task = self._training(section), choose_device(device), find(self.settings.model.task)
+        check_sets(task, settings, section)
         sets = {role: PackedDataset(self._packed(name)) for role, name in settings.sets.items()}
         with ranks(chosen) as these:
             watched = watching(self.settings.evaluate, settings)
@@ -75,14 +77,19 @@ class Project:
         return next(iter(infos.values()))
 
     def evaluate(self, section: str = "train", device: str = "auto") -> Evaluation:
-        """Measures the generator of a section against its images by section "evaluate". Raises GeneratorError, MetricError."""
+        """Measures the generator of a section against its images by section "evaluate".
+
+        Raises GeneratorError, MetricError, SettingsError.
+        """
         images = PackedDataset(self._packed(self.settings.measured_on(self._product(section))))
         evaluator = Evaluator(images, self.settings.evaluate, self.folder / "cache", choose_device(device), keep=True)
         generator = load_generator(self._model(section), evaluator.device)
         return evaluator.measure(generator, generator.info.classes, sampling_of(generator))
 
     def sample(self, count: int, seed: int = 0, section: str = "train") -> Image.Image:
-        """`count` images of a section's generator in a grid: the first of the seed. Raises GeneratorError."""
+        """`count` images of a section's generator in a grid: the first of the seed. Raises GeneratorError, SettingsError."""
+        if count < 1:
+            raise SettingsError(f"count is {count}; give 1 or more")
         generator = load_generator(self._model(section))
         images = np.concatenate(list(sample(generator, count, seed)))
         return grid(images, math.ceil(math.sqrt(count)))
@@ -91,9 +98,21 @@ class Project:
         """The checkpoint from which fine-tuning begins, which "base" says is the project's own."""
         return self._model("train") if settings.init_from == "base" else located(settings.init_from, self.folder / "cache")
 
+    def _training(self, section: str) -> TrainSettings:
+        """The section of that name. Raises SettingsError."""
+        if section not in (known := self.settings.trainings):
+            raise SettingsError(
+                f"{section}: params.yaml has no such section to train by, but {' and '.join(known)}; name one of them"
+            )
+        return known[section]
+
     def _product(self, section: str) -> str:
-        """The first product that a section trains."""
-        return next(key for key, one in self.settings.products.items() if one.trained_by == section)
+        """The first product that a section trains. Raises SettingsError."""
+        self._training(section)
+        found = [key for key, one in self.settings.products.items() if one.trained_by == section]
+        if not found:
+            raise SettingsError(f"products: none is trained by {section}; add one to params.yaml, with trained_by: {section}")
+        return found[0]
 
     def _model(self, section: str) -> Path:
         return self.folder / "models" / self._product(section)

@@ -64,7 +64,7 @@ from atelier.models.model import GeneratorInfo
 from atelier.registry.fetch import REGISTRY, copy_of, load_checkpoint
 from atelier.registry.versions import resolve
 from atelier.tasks.base import Task
-from atelier.tasks.find import find, name_of
+from atelier.tasks.find import check_sets, find, name_of
 from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.provenance import git_state
 from atelier.tracking.step_run import step_run
@@ -196,12 +196,9 @@ def train(
 
 def _sets(task: type[Task], settings: TrainSettings, folders: list[Path], section: str) -> dict[str, PackedDataset]:
     """The sets that a task learns from, by its names for them. Raises SettingsError, DataError."""
-    wanted = ", ".join(task.sets)
-    if {*settings.sets} != {*task.sets}:
-        raise SettingsError(
-            f"{section}.data names {', '.join(settings.sets)}, but task {name_of(task)} learns from {wanted}; name these"
-        )
+    check_sets(task, settings, section)
     if len(folders) != len(task.sets):
+        wanted = ", ".join(task.sets)
         raise SettingsError(
             f"--data: {len(folders)} sets, but task {name_of(task)} learns from {wanted}; give a folder for each, in this order"
         )

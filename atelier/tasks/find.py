@@ -6,6 +6,7 @@ import importlib
 
 from atelier.config.model import tasks
 from atelier.config.section import SettingsError
+from atelier.config.training import TrainSettings
 from atelier.networks.base import Generator
 from atelier.tasks.base import Task
 from atelier.tasks.sampling import Sampling
@@ -22,6 +23,13 @@ def find(name: str) -> type[Task]:
         raise SettingsError(f"there is no task {name} in this version of Atelier, which knows {', '.join(known)}")
     found: type[Task] = importlib.import_module(module(name)).TASK
     return found
+
+
+def check_sets(task: type[Task], settings: TrainSettings, section: str) -> None:
+    """Refuses settings that name other sets than the task learns from. Raises SettingsError."""
+    if {*settings.sets} != {*task.sets}:
+        named, wanted = ", ".join(settings.sets), ", ".join(task.sets)
+        raise SettingsError(f"{section}.data names {named}, but task {name_of(task)} learns from {wanted}; name these")
 
 
 def sampling_of(generator: Generator) -> Sampling:
