@@ -101,8 +101,9 @@ def value_at(values: Any, key: str) -> Any:
 
 
 def filled(settings: ProjectSettings, project: ProjectSettings) -> dict[str, Any]:
-    """The form by which a run of `project` has `settings`: parameter name -> value."""
+    """The form by which a run of `project` has `settings`: parameter name -> value. Raises SettingsError where none could."""
     wanted, own = settings.model_dump(mode="json", exclude_none=True), project.model_dump(mode="json", exclude_none=True)
+    _check_graph(wanted, own, "--set")
     asked = {parameter(key): value_at(wanted, key) for key in leaves(project)}
     return {**asked, OVERRIDES: {key: value for key, value, _ in differences(wanted, own) if key not in project.cluster.form}}
 
@@ -125,20 +126,25 @@ def merged(project: Mapping[str, Any], form: Mapping[str, Any], overrides: Mappi
             raise SettingsError(f"{OVERRIDES}: {asked} is a field of the form, {parameter(asked)}; say it there, not in {key}")
         placement = key == "cluster" or (key.startswith("cluster.") and key != "cluster.states")
         if key not in form and (placement or f"{EXPERIMENT}.".startswith(f"{key}.")):
-            raise _compiled(key)
+            raise _compiled(key, OVERRIDES)
         try:
             values = replaced(values, key.split("."), value)
         except KeyError:
             raise SettingsError(f"{OVERRIDES}: {key} is no key of params.yaml; write SECTION.KEY, such as train.beta1") from None
     settings = parse(natural(ProjectSettings, values), ProjectSettings, origin="the run's parameters")
-    wanted, own = _graph(settings.model_dump(mode="json")), _graph(project)
-    if changed := [key for key in {**own, **wanted} if wanted.get(key) != own.get(key)]:
-        raise _compiled(changed[0])
+    _check_graph(settings.model_dump(mode="json"), project, OVERRIDES)
     return settings
 
 
-def _compiled(key: str) -> SettingsError:
-    return SettingsError(f"{OVERRIDES}: {key} is compiled into the pipeline; set it in the project's file and compile it again")
+def _compiled(key: str, where: str) -> SettingsError:
+    return SettingsError(f"{where}: {key} is compiled into the pipeline; set it in the project's file and compile it again")
+
+
+def _check_graph(wanted: Mapping[str, Any], own: Mapping[str, Any], where: str) -> None:
+    """Refuses values by which there were other tasks than the project's, or between other ones. Raises SettingsError."""
+    there, here = _graph(own), _graph(wanted)
+    if changed := [key for key in {**there, **here} if there.get(key) != here.get(key)]:
+        raise _compiled(changed[0], where)
 
 
 def _graph(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +181,7 @@ def tried(section: str, values: dict[str, Any], trial: Mapping[str, Any]) -> dic
         if name not in TRIED or not path:
             raise SettingsError(f"trial {key}: no such key; a sweep varies what is in {' and '.join(TRIED)}, such as train.seed")
         if GRAPH.fullmatch(key):
-            raise SettingsError(f"trial {key}: is compiled into the pipeline; set it in the project's file and compile it again")
+            raise _compiled(key, "trial")
         if name == section:
             values = replaced(values, path, value)
     changed = natural(SECTIONS[section], values)

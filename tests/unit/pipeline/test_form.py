@@ -157,6 +157,12 @@ def test_equal_settings_need_no_overrides() -> None:
     assert form.filled(load(PARAMS, ["train.seed=3", "train.beta1=0.5"]), PROJECT)["overrides"] == {"train.beta1": 0.5}
 
 
+@pytest.mark.parametrize("override", ["train.data=target", "products.base.trained_by=finetune", "products.base.data=target"])
+def test_no_form_makes_other_tasks(override: str) -> None:
+    with pytest.raises(SettingsError, match=r"--set: (train\.data|products\.base) is compiled into the pipeline"):
+        form.filled(load(PARAMS, [override]), PROJECT)
+
+
 def test_an_architecture_is_chosen_by_the_form_alone() -> None:
     chosen = merged({**form.filled(PROJECT, PROJECT), "model_architecture": "mlp"})
     assert chosen.model.family == load(PARAMS, ["model.architecture=mlp"]).model.family
@@ -190,7 +196,7 @@ def test_overrides_that_cannot_be_are_refused_by_name(key: str, value: Any, said
 
 
 def test_a_sweep_tries_nothing_that_tasks_are_made_from() -> None:
-    with pytest.raises(SettingsError, match=r"trial train\.data: is compiled into the pipeline; .* compile it again"):
+    with pytest.raises(SettingsError, match=r"trial: train\.data is compiled into the pipeline; .* compile it again"):
         form.tried("train", PROJECT.train.model_dump(mode="json"), {"train.data": "target"})
 
 
