@@ -146,6 +146,10 @@ def register(
     if product not in settings.products:
         known = ", ".join(settings.products)
         raise RegistrationError(f"--product {product}: section products of params.yaml has {known}; name one of them")
+    if load_manifest(data).content_hash != load_manifest(evaluation).content_hash:
+        raise RegistrationError(
+            f"--data {data}: other images than those of {evaluation}; give those that were measured against, or evaluate again"
+        )
     images_of = settings.measured_on(product)
     if said := packed_otherwise(load_manifest(data), data, settings, images_of):
         print(said, file=sys.stderr)

@@ -160,6 +160,13 @@ def test_a_product_that_there_is_not_is_refused(made: Made) -> None:
     assert not Path("third-registration").exists()
 
 
+def test_images_that_were_not_measured_against_are_refused(made: Made) -> None:
+    folders = Path("model"), Path("evaluation"), Path("target"), Path("third-registration")
+    with pytest.raises(RegistrationError, match="--data target: other images than those of evaluation; give those"):
+        _register_one(made.settings, "base", *folders)
+    assert not Path("third-registration").exists()
+
+
 def test_the_finetuned_generator_names_its_parent(made: Made) -> None:
     info = json.loads((made.folder / "tuned" / "generator.json").read_text())
     assert info["parent"]["sha256"] == sha256_file(made.folder / "model" / "generator.safetensors")
