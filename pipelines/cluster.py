@@ -41,7 +41,8 @@ class Cluster:
     a PersistentVolumeClaim for training states and reference statistics, an alternative to cluster.states. `tracking` is MLflow's
     URI, for clusters on which KFP does not inject it. `reuse` lets Kubeflow skip what an earlier run has made. `imports` maps
     a set ("data.base") to the address of its images in DVC's remote. `partitions` is the number of tasks that pack a set.
-    `trials` are settings of model and train to try out, each a mapping of keys to values; of several the best is taken.
+    `trials` are settings of model and train to try out, each a mapping of keys to values; of several the best is taken, and
+    `parallel` of them run at the same time.
     `hours` is how long a pod may take that computes with networks or handles images, all others an hour. `retries`: tasks that
     fail are started again; those that keep states are so inside their pod, too.
     """
@@ -54,6 +55,7 @@ class Cluster:
     imports: Mapping[str, str] = field(default_factory=dict)
     partitions: int = 1
     trials: tuple[Mapping[str, Any], ...] = ()
+    parallel: int = 2
     hours: int = 72
     retries: bool = True
 
@@ -72,6 +74,8 @@ class Cluster:
             )
         if self.partitions < 1:
             raise PipelineError(f"--partitions {self.partitions}: write 1 or more")
+        if self.parallel < 1:
+            raise PipelineError(f"--parallel {self.parallel}: write 1 or more")
         if not 1 <= self.hours <= MOST_HOURS:
             raise PipelineError(f"--hours {self.hours}: write 1 to {MOST_HOURS}")
 

@@ -147,8 +147,9 @@ class _Build:
 
     def loop(self, loop: Loop) -> None:
         """The tasks of a loop. KFP collects their outputs where it ends."""
+        trials = isinstance(loop.items, Parameter)  # each of which wants an accelerator, unlike the packing of a part
         items = self.given[loop.items.name] if isinstance(loop.items, Parameter) else list(loop.items)
-        with dsl.ParallelFor(items, name=loop.name) as item:
+        with dsl.ParallelFor(items, name=loop.name, parallelism=self.cluster.parallel if trials else 0) as item:
             for task in self.graph.values():
                 if task.loop == loop:
                     self.task(task, item)

@@ -105,6 +105,7 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
         help="train with each of these values of a key of model or train, such as train.seed=0,1,2, and go on with the best; "
         "several of them give all combinations",
     )  # fmt: skip
+    parser.add_argument("--parallel", type=int, default=2, metavar="N", help="trials of --sweep at the same time (default: 2)")
 
 
 def cluster(args: argparse.Namespace, settings: Settings) -> Cluster:
@@ -135,7 +136,7 @@ def _images(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _shape(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    return {"partitions": args.partitions, "trials": trials(args.sweep, settings)}
+    return {"partitions": args.partitions, "trials": trials(args.sweep, settings), "parallel": args.parallel}
 
 
 def trials(sweeps: list[str], settings: Settings) -> tuple[dict[str, Any], ...]:

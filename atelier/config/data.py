@@ -51,10 +51,12 @@ class DataSettings(Section):
     holdout: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="share of the images kept out of training, drawn by content hash"
     )
-    min_side: PositiveInt = Field(description="an image with a shorter side in pixels is rejected as too small")
-    max_pixels: PositiveInt = Field(description="an image with more pixels is rejected before it is decoded")
-    max_rejected: Annotated[int, Field(ge=0)] = Field(description="packing fails when more images than this are rejected")
-    shard_mib: PositiveInt = Field(description="size of a shard in MiB")
+    min_side: PositiveInt = Field(default=8, description="an image with a shorter side in pixels is rejected as too small")
+    max_pixels: PositiveInt = Field(default=100_000_000, description="an image with more pixels is rejected before it is decoded")
+    max_rejected: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="packing fails when more images than this are rejected"
+    )
+    shard_mib: PositiveInt = Field(default=64, description="size of a shard in MiB")
 
     @field_validator("source")
     @classmethod

@@ -94,7 +94,7 @@ def _with(keys: frozenset[str]) -> type[Regularizers]:
 class TrainSettings(Section):
     """Training: objective, penalties, optimizers, augmentation, and what is saved, measured and watched.
 
-    A key has a default if it counts only where another one chooses it.
+    A key has a default if it counts only where another one chooses it, or says how a step is computed rather than what it is.
     """
 
     data: str | Annotated[dict[str, str], Field(min_length=1)] = Field(
@@ -107,8 +107,9 @@ class TrainSettings(Section):
     images: PositiveInt = Field(description="real images shown to the discriminator before training ends")
     batch: PositiveInt = Field(description="images a step, over all ranks")
     accumulate: PositiveInt = Field(
+        default=1,
         description="micro-batches a step, a divisor of batch; more of them need less memory (batch norm, in the "
-        "architectures that have it, sees each by itself)"
+        "architectures that have it, sees each by itself)",
     )
     objective: Literal["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"] = Field(
         description="adversarial loss: minimax, nonsaturating, least_squares, hinge, wasserstein (needs a bound: "
@@ -157,9 +158,10 @@ class TrainSettings(Section):
         description="arithmetic of the networks: float32, bfloat16 (autocast), or auto: bfloat16 where the device has it "
         "natively (a GPU of compute capability 8.0 or above, a CPU with AVX512-BF16 or AMX), else float32"
     )
-    compile: bool = Field(description="torch.compile the networks; pays on a GPU and in long runs")
+    compile: bool = Field(default=False, description="torch.compile the networks; pays on a GPU and in long runs")
     checkpointing: bool = Field(
-        description="compute activations again in the backward pass instead of keeping them: less memory, a quarter more time"
+        default=False,
+        description="compute activations again in the backward pass instead of keeping them: less memory, a quarter more time",
     )
     nodes: PositiveInt = Field(
         default=1,

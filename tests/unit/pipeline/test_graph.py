@@ -240,6 +240,13 @@ def test_a_damaged_dvc_yaml_is_named(text: str, tmp_path: Path) -> None:
         graph.read(tmp_path / "dvc.yaml", {})
 
 
+def test_trials_wait_for_each_other_and_parts_do_not() -> None:
+    cluster = dag.Cluster(PINNED, DATA, partitions=3, trials=({"train.seed": 0}, {"train.seed": 1}), parallel=5)
+    assert re.findall(r"parallelismLimit: (\d+)", compiled_text(cluster)) == ["5"]
+    with pytest.raises(dag.PipelineError, match="--parallel 0"):
+        dag.Cluster(PINNED, DATA, parallel=0)
+
+
 def test_a_sweep_needs_one_training_and_one_measurement(tmp_path: Path) -> None:
     with pytest.raises(dag.PipelineError, match="2 stages measure train"):
         swept(project(tmp_path, PACKED))
