@@ -119,6 +119,10 @@ def differences(wanted: Any, own: Any, prefix: str = "") -> Iterator[tuple[str, 
 
 def merged(project: Mapping[str, Any], form: Mapping[str, Any], overrides: Mapping[str, Any]) -> ProjectSettings:
     """The settings of a run: the project's values with those of the form and the overrides, by keys. Raises SettingsError."""
+    if not isinstance(overrides, Mapping):
+        raise SettingsError(
+            f'{OVERRIDES}: should be keys with their values, such as {{"train.beta1": 0.5}}, but it is {overrides!r}'
+        )
     values: Any = dict(project)
     for key, value in {**form, **overrides}.items():
         asked = next((one for one in form if f"{one}.".startswith(f"{key}.")), None) if key in overrides else None

@@ -29,7 +29,7 @@ def load(params: Path | str = "params.yaml", overrides: list[str] | None = None,
     whole = settings.load(params, [one for one in overrides or [] if one not in theirs])
     if placed and not file.exists():
         raise SettingsError(f"{file}: missing, and a cluster needs to be told where tasks run; copy the one of the repository")
-    values = {"cluster": settings.read(file) if file.exists() else {}}
+    values = {"cluster": (settings.read(file) or {}) if file.exists() else {}}
     for override in theirs:
         values = settings.overridden(values, override)
     cluster = parse(values["cluster"], ClusterSettings, origin=str(file), prefix="cluster")

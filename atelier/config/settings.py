@@ -199,7 +199,9 @@ def read(path: Path | str) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); run in the repository or give --params") from error
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); run it in the folder of a project, or say where that is"
+        ) from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     return _yaml(text, str(path))

@@ -214,3 +214,9 @@ def test_a_list_that_is_none_of_whole_numbers_is_refused_by_name(widths: Any) ->
     """Not cut to whole numbers, nor an error of Python: the validation says which key is wrong."""
     with pytest.raises(SettingsError, match=r"the run's parameters: model\.r3gan\.channels"):
         merged(form.filled(load(PARAMS, R3GAN), PROJECT), **{"model.r3gan.channels": widths})
+
+
+@pytest.mark.parametrize("overrides", [[], "train.seed=1", 3.0])
+def test_overrides_that_are_no_keys_are_refused(overrides: Any) -> None:
+    with pytest.raises(SettingsError, match="overrides: should be keys with their values"):
+        form.merged({}, {}, overrides)
