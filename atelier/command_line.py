@@ -7,6 +7,7 @@ was told to stop and saved its state: run the same command once more); 130 Ctrl-
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import re
@@ -29,12 +30,18 @@ def run(main: Callable[[], None]) -> NoReturn:
         check_home()
         main()
     except AtelierError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
+        tell("stopped by Ctrl-C")
         sys.exit(INTERRUPTED)
     sys.exit(0)
+
+
+def tell(text: str) -> None:
+    """Writes a line to stderr, whose reader may be gone, as Kubeflow's launcher is soon after a SIGTERM: the exit code stays."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, file=sys.stderr)
 
 
 def seed(text: str) -> int:

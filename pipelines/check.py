@@ -9,7 +9,6 @@ import argparse
 import inspect
 import io
 import json
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from kfp import dsl
 from kfp.dsl import executor
 from ruamel.yaml import YAML
 
+from atelier import command_line
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
 from components import cli
@@ -82,7 +82,7 @@ class Check:
             text = page(settings, form.natural(ProjectSettings, project))
             outputs = {form.channel(reading): given(settings, reading) for reading in self.readings}
         except AtelierError as error:
-            print(f"error: {error}", file=sys.stderr)
+            command_line.tell(f"error: {error}")
             raise SystemExit(error.exit_code) from error
         print(text.partition("\n## ")[0])
         atomic_write(Path(arrived[PAGE].path), text)

@@ -26,6 +26,7 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl import executor
 
+from atelier import command_line
 from atelier.config.cluster import ClusterSettings
 from atelier.config.model import ModelSettings
 from atelier.config.section import parse
@@ -107,7 +108,7 @@ class Bound:
             environment.settle()
             return self._execute(arrived)
         except AtelierError as error:
-            print(f"error: {error}", file=sys.stderr)
+            command_line.tell(f"error: {error}")
             raise SystemExit(error.exit_code) from error
 
     def _execute(self, arrived: Mapping[str, Any]) -> bool | None:

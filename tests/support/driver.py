@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from atelier.command_line import tell
 from atelier.config import settings
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
@@ -145,7 +146,7 @@ def command(*arguments: str) -> None:
     try:
         main(*arguments)
     except AtelierError as error:
-        print(error, file=sys.stderr)
+        tell(str(error))
         sys.exit(error.exit_code)
 
 

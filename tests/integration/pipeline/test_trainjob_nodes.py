@@ -186,7 +186,7 @@ def test_a_node_refuses_what_it_cannot_do(placed: Placed, data: Path, tmp_path: 
         monkeypatch.setenv(name, "0")
     with pytest.raises(node.NodeError, match="no job here"):
         node.node(files.uri, tmp_path)
-    files.write(JOB, {"step": "train"})
+    files.write(JOB, {"step": "train", "sets": []})
     files.write(FAILED, {"message": "the networks collapsed"})
     with pytest.raises(node.NodeError, match="the networks collapsed"):
         node.node(files.uri, tmp_path)
