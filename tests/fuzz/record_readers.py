@@ -312,4 +312,4 @@ class DvcAddress(Target):
         if (case / "uri").exists():
             tracked("uri" + (case / "uri").read_text("utf-8", "replace"))
             return
-        address("data", str(case / "images"))
+        address("data.base", str(case / "images"))
