@@ -81,10 +81,10 @@ new: $(STAMP) ## copy a recipe into projects/NAME, a project of your own (RECIPE
 	@mv "projects/.$(NAME).tmp" "projects/$(NAME)"
 	@echo "projects/$(NAME): cd there; python get_images.py; dvc repro   (or edit params.yaml first; README.md says what is what)"
 
-test: $(STAMP) ## the quick tests, each in one process (3 minutes)
+test: $(STAMP) ## the quick tests, each in one process (4 minutes)
 	@$(PYTEST) tests/unit
 
-test-all: $(STAMP) ## the tests that start servers and processes, or take long (24 minutes)
+test-all: $(STAMP) ## the tests that start servers and processes, or take long (half an hour)
 	@$(PYTEST) tests/integration
 
 test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (8 minutes)
