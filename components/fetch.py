@@ -30,7 +30,7 @@ from typing import Annotated
 from ruamel.yaml import YAML
 
 from atelier.errors import AtelierError
-from atelier.io.files import atomic_folder, atomic_write, check_output, read_json
+from atelier.io.files import atomic_folder, atomic_write, check_output, read_json, unpack
 from atelier.io.progress import bar, each
 from atelier.tracking.client import mask
 from components import cli
@@ -86,7 +86,7 @@ def unpacked(folder: Path) -> Iterator[Path]:
     """The images of what `fetch` wrote, as the file or the folder that they were, in a scratch folder while the block runs."""
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(folder / ARCHIVE, "r:") as archive:
-            archive.extractall(scratch, filter="data")
+            unpack(archive, Path(scratch))
         yield Path(scratch) / IMAGES
 
 

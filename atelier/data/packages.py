@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atelier.data.errors import DataError
-from atelier.io.files import sha256_file
+from atelier.io.files import sha256_file, unpack
 
 INSTALL = {"npm": "install Node.js, which holds it", "apt-get": "Debian and Ubuntu have it", "dpkg-deb": "install dpkg"}
 FAILED = {
@@ -37,7 +37,7 @@ def npm(package: str, sha256: str, folder: Path) -> Path:
             )
         try:
             with tarfile.open(archive) as file:
-                file.extractall(folder, filter="data")
+                unpack(file, folder)
         except (OSError, tarfile.TarError) as error:
             raise DataError(
                 f"{package}: cannot be unpacked into {folder} ({error}); free some space there, or choose another package"

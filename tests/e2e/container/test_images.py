@@ -102,7 +102,7 @@ def test_each_image_holds_its_own_and_nothing_of_the_other(images: dict[str, Ima
     data, train = packages(images["data"]), packages(images["train"])
     assert {"dvc", "dvc-s3", "mlxtend", "scikit-learn", "pyarrow"} <= set(data)
     assert {"torch", "torchvision", "timm", "pandas", "kubeflow"} <= set(train)
-    assert not {"torch", "triton", "mlflow", "kubernetes", "pytest", "pip"} & set(data)
+    assert not {"torch", "triton", "mlflow", "pytest", "pip"} & set(data)
     assert not {"dvc", "mlflow", "pytest", "pip"} & set(train)
 
 

@@ -75,7 +75,7 @@ def test_fetching_is_told(
 def test_an_archive_that_points_outside_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / ARCHIVE, "w:") as archive:
         archive.addfile(tarfile.TarInfo("../outside"))
-    with pytest.raises(tarfile.OutsideDestinationError), unpacked(tmp_path):
+    with pytest.raises(tarfile.TarError, match="no file or folder below"), unpacked(tmp_path):
         pass
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from atelier.data import packages
 from atelier.data.errors import DataError
+from atelier.io.files import unpack
 
 Program = Callable[[str, str], None]
 PICTURE = b"a picture"
@@ -122,3 +123,13 @@ def test_a_package_without_the_folder(program: Program, folder: Path) -> None:
     program("apt-get", 'echo x > "$3"_1_all.deb')
     program("dpkg-deb", "exit 0")
     refused(lambda: packages.debian("made-up", "usr/share/made-up", folder), "made-up holds no usr/share/made-up", "dpkg -L")
+
+
+@pytest.mark.parametrize("name", ["../outside.txt", "/tmp/outside.txt", "link"])
+def test_an_archive_that_leads_elsewhere_is_not_unpacked(name: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = (tarfile.SYMTYPE, "/etc/passwd") if name == "link" else (tarfile.REGTYPE, "")
+        archive.addfile(member)
+    with tarfile.open(tmp_path / "a.tar") as archive, pytest.raises(tarfile.TarError, match="no file or folder below"):
+        unpack(archive, tmp_path / "there")
