@@ -131,17 +131,13 @@ class Reading:
     def plain(self, sections: Mapping[str, Section], section: str) -> Any:
         """What is read, of sections by name (`Settings.named`), as values of JSON. Raises SettingsError."""
         if self.whole:
-            values = {
-                name: one.model_dump(mode="json", exclude_none=True)
-                for name, one in sections.items()
-                if name.partition(".")[0] in SECTIONS
-            }
+            values = {name: one.plain() for name, one in sections.items() if name.partition(".")[0] in SECTIONS}
             return nested(values)
         name, _, _ = self.text(section).partition(".") if self.keys else (self.text(section), "", "")
         known = [one for one in sections if not self.entry or one.startswith(f"{self.sections[0]}.")]
         if name not in known:
             raise SettingsError(f"{name}: params.yaml has no such section, but {', '.join(known)}; name one of them")
-        values = sections[name].model_dump(mode="json", exclude_none=True)
+        values = sections[name].plain()
         if self.single:
             return values[self.keys[0]]
         return {key: values[key] for key in self.keys} if self.keys else values

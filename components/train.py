@@ -8,9 +8,9 @@ matched by name; a class that the generator does not know yet starts fresh.
 An interrupted run (killed, preempted, power cut) goes on from its last save when the same command runs again, and ends with
 the same bytes as if nothing had happened. Its saves are found by themselves in --states: a run is known by its code, data,
 settings and starting weights. For the cases in which that is not enough there are two options, which exclude each other:
-  --resume RUN     go on with exactly this run: networks, optimisers, schedules, random states and place in the data as they
+  --resume RUN     go on with exactly this run: networks, optimizers, schedules, random states and place in the data as they
                    were saved. An error, never a new beginning, if code, data or settings are not those it was started with.
-  --init-from X    begin a new run, at step 0 and with fresh optimisers, from the weights of another generator; with --section
+  --init-from X    begin a new run, at step 0 and with fresh optimizers, from the weights of another generator; with --section
                    finetune in place of finetune.init_from.
 
 With --mirror every save also goes to S3, in the background; training never waits for it. Where the disk of --states is lost
@@ -33,7 +33,7 @@ example:
   torchrun --nproc-per-node 2 -m components.train --data data/base --output models/base --states states/train
 
 what the paths hold:
-  --data     a packed dataset (components.prepare)
+  --data     a packed dataset (components.prepare), or several, in the order of the task that learns from them
   --base     the checkpoint that "base" stands for
   --output   the checkpoint: generator.safetensors and generator.json (the best by the evaluation metric, not the last),
              networks.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over

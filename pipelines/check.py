@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import io
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +15,15 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 from kfp.dsl import executor
-from ruamel.yaml import YAML
 
-from atelier import command_line
-from atelier.errors import AtelierError
+from atelier.config.settings import as_yaml
 from atelier.io.files import atomic_write
-from components import cli
 from components.contract import Component, Reading
-from pipelines import environment, form, steps
+from pipelines import form, steps
 from pipelines.project import ProjectSettings
+from pipelines.task import command, declared, told
 
 PROJECT, PAGE = "project", "settings"
-STATES = "cluster.states"
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,7 @@ class Check:
     @property
     def command(self) -> list[str]:
         """What its container runs; KFP adds the input."""
-        python = ["env", "_KFP_RUNTIME=true", "python3", "-m", "pipelines.check"]
-        return [*python, f"--fields={','.join(self.fields)}", f"--readings={json.dumps(self.readings)}"]
+        return command("pipelines.check", f"--fields={','.join(self.fields)}", f"--readings={json.dumps(self.readings)}")
 
     def function(self, given: Collection[str], types: Mapping[str, type] | None = None) -> Callable[..., Any]:
         """The task as KFP wants it: `given` are its inputs, `types` those of the form's fields."""
@@ -62,28 +57,16 @@ class Check:
         def check(**arrived: Any) -> Any:
             return returned(**self.execute(arrived))
 
-        place = inspect.Parameter.KEYWORD_ONLY
-        check.__doc__ = inspect.getdoc(steps.check.function)
-        check.__annotations__ = {**annotations, "return": returned}
-        check.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter(name, place, annotation=annotation) for name, annotation in annotations.items()],
-            return_annotation=returned,
-        )
-        return check
+        return declared(check, annotations, returned, inspect.getdoc(steps.check.function))
 
     def execute(self, arrived: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of the outputs. An expected error is one line and an exit code."""
-        cli.configure_logging()
-        try:
-            environment.settle()
+        """The values of the outputs."""
+        with told():
             project, overrides = arrived[PROJECT], arrived[form.OVERRIDES]
             settings = form.merged(project, {key: arrived[form.parameter(key)] for key in self.fields}, overrides)
             steps.check(settings)
             text = page(settings, form.natural(ProjectSettings, project))
             outputs = {form.channel(reading): given(settings, reading) for reading in self.readings}
-        except AtelierError as error:
-            command_line.tell(f"error: {error}")
-            raise SystemExit(error.exit_code) from error
         print(text.partition("\n## ")[0])
         atomic_write(Path(arrived[PAGE].path), text)
         return outputs
@@ -101,21 +84,13 @@ def given(settings: ProjectSettings, text: str) -> Any:
 
 def page(settings: ProjectSettings, project: Mapping[str, Any]) -> str:
     """What the run differs in from its project, and all that it computes with, as Markdown."""
-    values = settings.model_dump(mode="json", exclude_none=True)
+    values = settings.plain()
     changed = form.differences(values, project)
     rows = [f"| `{key}` | {json.dumps(value)} | {'not set' if own is None else json.dumps(own)} |" for key, value, own in changed]
     table = ["| key | here | in the project |", "|---|---|---|", *rows] if rows else ["All values are those of the project."]
     return "\n".join(
-        ["# Settings of this run", "", *table, "", "## All of them", "", "```yaml", _yaml(values).rstrip(), "```", ""]
+        ["# Settings of this run", "", *table, "", "## All of them", "", "```yaml", as_yaml(values).rstrip(), "```", ""]
     )
-
-
-def _yaml(values: Any) -> str:
-    writer, stream = YAML(typ="safe", pure=True), io.StringIO()
-    writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    writer.dump(values, stream)
-    return stream.getvalue()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -39,7 +39,7 @@ STAGES = Path("dvc.yaml")  # of the project in this folder
 
 def graph(cluster: Cluster, project: ProjectSettings, stages: Path = STAGES) -> Graph:
     """The graph of a project as the cluster wants it. Raises PipelineError."""
-    written = read(stages, project.model_dump(mode="json", exclude_none=True))
+    written = read(stages, project.plain())
     for task in written.values():
         _check_names(task, project)
     found = fetched(written, cluster.imports)
@@ -110,7 +110,7 @@ class _Build:
         self.graph, self.project, self.leaves, self.given, self.cluster = graph, project, leaves, given, cluster
         self.gates = gates(graph)
         self.made: dict[str, Any] = {}
-        values = project.model_dump(mode="json", exclude_none=True)
+        values = project.plain()
         placement = [f"cluster.{key}" for key in values["cluster"]]
         self.parameters = {
             key: given[leaves[key].name] if key in leaves else form.value_at(values, key) for key in (form.EXPERIMENT, *placement)
@@ -127,7 +127,7 @@ class _Build:
         """The task that all others wait for, and get their settings from."""
         readings = dict.fromkeys(text for task in self.graph.values() for text in bound(task).readings.values())
         check = Check(tuple(self.leaves), tuple(readings))
-        values = self.project.model_dump(mode="json", exclude_none=True)
+        values = self.project.plain()
         given = {PROJECT: values, form.OVERRIDES: self.given[form.OVERRIDES]}
         given |= {leaf.name: self.given[leaf.name] for leaf in self.leaves.values()}
         function = check.function([*given], {leaf.name: leaf.type for leaf in self.leaves.values()})
@@ -147,9 +147,11 @@ class _Build:
 
     def loop(self, loop: Loop) -> None:
         """The tasks of a loop. KFP collects their outputs where it ends."""
-        trials = isinstance(loop.items, Parameter)  # each of which wants an accelerator, unlike the packing of a part
-        items = self.given[loop.items.name] if isinstance(loop.items, Parameter) else list(loop.items)
-        with dsl.ParallelFor(items, name=loop.name, parallelism=self.cluster.parallel if trials else 0) as item:
+        if isinstance(loop.items, Parameter):  # trials, each of which wants an accelerator
+            items, at_once = self.given[loop.items.name], self.cluster.parallel
+        else:
+            items, at_once = list(loop.items), 0
+        with dsl.ParallelFor(items, name=loop.name, parallelism=at_once) as item:
             for task in self.graph.values():
                 if task.loop == loop:
                     self.task(task, item)

@@ -89,7 +89,7 @@ def _leaf(key: str, settings: ProjectSettings) -> Leaf:
         )
     if GRAPH.fullmatch(key):
         raise SettingsError(f"cluster.form: {key} is compiled into the pipeline, where no run can change it; take it out")
-    value = value_at(settings.model_dump(mode="json", exclude_none=True), key)
+    value = value_at(settings.plain(), key)
     return Leaf(key, type(value), value, field.description or "", _choices(field))
 
 
@@ -102,7 +102,7 @@ def value_at(values: Any, key: str) -> Any:
 
 def filled(settings: ProjectSettings, project: ProjectSettings) -> dict[str, Any]:
     """The form by which a run of `project` has `settings`: parameter name -> value. Raises SettingsError where none could."""
-    wanted, own = settings.model_dump(mode="json", exclude_none=True), project.model_dump(mode="json", exclude_none=True)
+    wanted, own = settings.plain(), project.plain()
     _check_graph(wanted, own, "--set")
     asked = {parameter(key): value_at(wanted, key) for key in leaves(project)}
     return {**asked, OVERRIDES: {key: value for key, value, _ in differences(wanted, own) if key not in project.cluster.form}}

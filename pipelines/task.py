@@ -11,13 +11,14 @@ merged and validated. It needs neither params.yaml nor a repository.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 import json
 import os
 import pkgutil
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
@@ -50,6 +51,35 @@ class StepError(AtelierError):
     """A task cannot run where it was placed."""
 
 
+def command(module: str, *arguments: str) -> list[str]:
+    """What a container runs: a module of ours, without kfp's client."""
+    return ["env", "_KFP_RUNTIME=true", "python3", "-m", module, *arguments]
+
+
+def declared(function: Callable[..., Any], types: Mapping[str, Any], returned: Any, doc: str | None) -> Callable[..., Any]:
+    """A function of keywords as KFP wants it: with the annotations and the signature from which it takes the interface."""
+    place = inspect.Parameter.KEYWORD_ONLY
+    function.__doc__ = doc
+    function.__annotations__ = {**types, **({} if returned is inspect.Signature.empty else {"return": returned})}
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, place, annotation=annotation) for name, annotation in types.items()],
+        return_annotation=returned,
+    )
+    return function
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """What a task does around its work: finds MLflow first; an expected error is one line and an exit code."""
+    cli.configure_logging()
+    try:
+        environment.settle()
+        yield
+    except AtelierError as error:
+        command_line.tell(f"error: {error}")
+        raise SystemExit(error.exit_code) from error
+
+
 @dataclass(frozen=True)
 class Bound:
     """A component with what is fixed of it in a task: the `section` that it reads where it has a choice, and the `step` it is."""
@@ -73,8 +103,7 @@ class Bound:
     @property
     def command(self) -> list[str]:
         """What its container runs; KFP adds the input."""
-        python = ["env", "_KFP_RUNTIME=true", "python3", "-m", "pipelines.task"]  # kfp without its client
-        return [*python, self.component.reference, f"--step={self.step}", f"--section={self.section}"]
+        return command("pipelines.task", self.component.reference, f"--step={self.step}", f"--section={self.section}")
 
     def function(self, given: Collection[str]) -> Callable[..., Any]:
         """The task as KFP wants it: a function whose annotations are KFP's. `given` are the inputs besides settings."""
@@ -91,25 +120,13 @@ class Bound:
         def task(**arrived: Any) -> Any:
             return self.execute(arrived)
 
-        place = inspect.Parameter.KEYWORD_ONLY
         task.__name__ = self.step
-        task.__doc__ = inspect.getdoc(self.component.function)
-        task.__annotations__ = types
-        task.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter(name, place, annotation=annotation) for name, annotation in types.items()],
-            return_annotation=returned,
-        )
-        return task
+        return declared(task, types, returned, inspect.getdoc(self.component.function))
 
     def execute(self, arrived: Mapping[str, Any]) -> bool | None:
-        """Runs the component; with a gate, whether its output may go further. An expected error is one line and an exit code."""
-        cli.configure_logging()
-        try:
-            environment.settle()
+        """Runs the component; with a gate, whether its output may go further."""
+        with told():
             return self._execute(arrived)
-        except AtelierError as error:
-            command_line.tell(f"error: {error}")
-            raise SystemExit(error.exit_code) from error
 
     def _execute(self, arrived: Mapping[str, Any]) -> bool | None:
         component, settings = self.component, self._settings(arrived)
@@ -151,9 +168,8 @@ class Bound:
             numbers, notes = component.numbers(folder)
             for metric, value in numbers.items():
                 arrived[METRICS].log_metric(metric, value)
-            outputs[-1].metadata.update(
-                notes
-            )  # not at the metrics, where Kubeflow's MLflow plugin takes every entry for a number
+            # Not at the metrics, where Kubeflow's MLflow plugin takes every entry for a number.
+            outputs[-1].metadata.update(notes)
         if not component.reason:
             return None
         reason = component.reason(folder)

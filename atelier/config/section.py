@@ -35,6 +35,10 @@ class Section(BaseModel):
 
     short: ClassVar[str] = ""  # key whose value may stand for the whole section
 
+    def plain(self) -> dict[str, Any]:
+        """Its values as JSON has them, without what is not set."""
+        return self.model_dump(mode="json", exclude_none=True)
+
     @classmethod
     def found(cls) -> dict[str, type[Section]]:
         """Sections that may stand here beside the declared keys, by the names under which they are found."""

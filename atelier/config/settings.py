@@ -152,9 +152,8 @@ class Settings(Section):
 
 
 SECTIONS: dict[str, type[Section]] = {name: below(field.annotation)[0] for name, field in Settings.model_fields.items()}  # type: ignore[misc]
-NAMED = frozenset(
-    name for name, field in Settings.model_fields.items() if below(field.annotation)[1]
-)  # with an entry for each name
+# Those with an entry for each name.
+NAMED = frozenset(name for name, field in Settings.model_fields.items() if below(field.annotation)[1])
 
 
 def nested(sections: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,6 +204,15 @@ def read(path: Path | str) -> Any:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     return _yaml(text, str(path))
+
+
+def as_yaml(values: Any) -> str:
+    """Plain values as YAML, in their order."""
+    writer, stream = YAML(typ="safe", pure=True), io.StringIO()
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(values, stream)
+    return stream.getvalue()
 
 
 def _yaml(text: str, origin: str) -> Any:

@@ -40,6 +40,16 @@ def verb(commands: Any, name: str, about: str, description: str, command: Any) -
     return result
 
 
+def starting_verb(commands: Any, name: str, about: str, description: str, command: Any) -> argparse.ArgumentParser:
+    """A parser of what starts runs: of which project, with which values, on which cluster, and where they are listed."""
+    result = verb(commands, name, about, description, command)
+    options.add_project(result)
+    options.add_set(result)
+    options.add_cluster(result)
+    add_experiment(result)
+    return result
+
+
 def add_experiment(parser: argparse.ArgumentParser) -> None:
     """Adds the option that names the experiment."""
     parser.add_argument("--experiment", metavar="NAME", help="in Kubeflow (default: registry.experiment of params.yaml)")

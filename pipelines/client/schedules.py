@@ -19,11 +19,7 @@ STOP_SECONDS = 300.0  # that runs are given to end before their schedule is remo
 
 def add(verbs: Any) -> None:
     """Adds the verbs to the subparsers of `schedule`."""
-    creating = arguments.verb(verbs, "create", "repeat a run", help_texts.SCHEDULE, _create)
-    options.add_project(creating)
-    options.add_set(creating)
-    options.add_cluster(creating)
-    arguments.add_experiment(creating)
+    creating = arguments.starting_verb(verbs, "create", "repeat a run", help_texts.SCHEDULE, _create)
     creating.add_argument("--name", help="of the schedule (default: the pipeline's and when it runs)")
     when = creating.add_mutually_exclusive_group(required=True)
     when.add_argument(

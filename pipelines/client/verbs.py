@@ -26,11 +26,7 @@ class RunFailed(ClusterError):
 
 def add(commands: Any) -> None:
     """Adds the verbs to the subparsers of the command line."""
-    submitting = arguments.verb(commands, "submit", "start a run on a cluster", help_texts.SUBMIT, _submit)
-    options.add_project(submitting)
-    options.add_set(submitting)
-    options.add_cluster(submitting)
-    arguments.add_experiment(submitting)
+    submitting = arguments.starting_verb(commands, "submit", "start a run on a cluster", help_texts.SUBMIT, _submit)
     submitting.add_argument("--name", help="of the run (default: the pipeline's and the time)")
     submitting.add_argument("--dry-run", action="store_true", help="print the requests instead of sending them")
     submitting.add_argument("--wait", action="store_true", help="follow the run to its end, as `wait` does")

@@ -7,7 +7,6 @@ of threads and one build of PyTorch, so both are those of the training, as far a
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import shlex
 import subprocess
@@ -17,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-
+from atelier.config.settings import as_yaml
 from atelier.errors import AtelierError
 from atelier.io.files import parse_json, read_json, sha256_file
 from atelier.models.model import WEIGHTS, GeneratorInfo, read_info
@@ -131,7 +129,7 @@ def text(found: Recipe) -> str:
         prefix = "".join(f"{name}={value} " for name, value in found.environment.items()) if _trains(command) else ""
         lines.append(prefix + shlex.join(command))
         if command == found.commands[_entered(found)]:
-            lines += [f"cat > {PARAMS} <<'END'", _yaml(found.parameters).rstrip(), "END"]
+            lines += [f"cat > {PARAMS} <<'END'", as_yaml(found.parameters).rstrip(), "END"]
     return "\n".join(
         [
             *lines,
@@ -152,7 +150,7 @@ def follow(found: Recipe, folder: Path) -> None:
             if number < _entered(found):
                 tools = here
             else:
-                (here / PARAMS).write_text(_yaml(found.parameters), encoding="utf-8")
+                (here / PARAMS).write_text(as_yaml(found.parameters), encoding="utf-8")
             continue
         print(f"$ {shlex.join(command)}", file=sys.stderr, flush=True)
         program = str(tools / ".venv" / "bin" / command[0]) if command[0] in ("python", "dvc") else command[0]
@@ -231,10 +229,3 @@ def _same_images(found: Recipe, here: Path) -> None:
             f"{here / found.packed}: content hash {made[:12]}, but {found.version} was trained on {found.data_hash[:12]}; bring "
             "the images that it was trained on (dvc pull, or the md5 that `lineage` shows) and run it again"
         )
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    writer, stream = YAML(typ="safe", pure=True), io.StringIO()
-    writer.default_flow_style = False
-    writer.dump(values, stream)
-    return stream.getvalue()

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +13,19 @@ import numpy as np
 import pytest
 import torch
 
-from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
-from atelier.models.model import GeneratorError, GeneratorInfo, load_generator, sample
+from atelier.models.model import GeneratorError, load_generator, sample
 from atelier.tasks.generation.probe import pairwise_distance
 from atelier.training import trainer
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import PretrainedModel, read_history
 from atelier.training.history import Observer
 from atelier.training.preemption import Preempted
-from atelier.training.trainer import Measure
-from tests.support import runs
 from tests.support.checkpoint_weights import weights
 from tests.support.driver import pixel_distance, tiny
+from tests.support.runs import train
 
 CPU = torch.device("cpu")
-
-
-def train(
-    chosen: Settings,
-    data: PackedDataset,
-    folder: Path,
-    measure: Measure | None = None,
-    start: PretrainedModel | None = None,
-    observers: Sequence[Observer] = (),
-) -> GeneratorInfo:
-    settings = chosen.finetune if start else chosen.train
-    return runs.train(chosen, data, folder, measure, settings, start=start, observers=observers)
 
 
 def test_same_settings_same_bytes_and_another_seed_other_bytes(digits: PackedDataset, tmp_path: Path) -> None:
