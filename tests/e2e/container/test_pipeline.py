@@ -106,7 +106,7 @@ def test_it_ends_with_the_table(run: Run) -> None:
 
 def test_every_task_left_its_outputs(run: Run) -> None:
     for file in (
-        "fetch-base/fetched/images",
+        "fetch-base/fetched/images.tar",
         "merge-base/images/manifest.json",
         "merge-target/images/manifest.json",
         "train/checkpoint/generator.safetensors",
