@@ -23,7 +23,7 @@ from PIL import Image
 
 from atelier.config.section import SettingsError
 from atelier.config.settings import Settings, load
-from atelier.config.training import FinetuneSettings, TrainSettings
+from atelier.config.training import BASE, FinetuneSettings, TrainSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid
@@ -96,7 +96,7 @@ class Project:
 
     def _beginning(self, settings: FinetuneSettings) -> Path:
         """The checkpoint from which fine-tuning begins, which "base" says is the project's own."""
-        return self._model("train") if settings.init_from == "base" else located(settings.init_from, self.folder / "cache")
+        return self._model("train") if settings.init_from == BASE else located(settings.init_from, self.folder / "cache")
 
     def _training(self, section: str) -> TrainSettings:
         """The section of that name. Raises SettingsError."""

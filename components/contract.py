@@ -133,7 +133,7 @@ class Reading:
         if self.whole:
             values = {name: one.plain() for name, one in sections.items() if name.partition(".")[0] in SECTIONS}
             return nested(values)
-        name, _, _ = self.text(section).partition(".") if self.keys else (self.text(section), "", "")
+        name = self.sections[0] if self.keys else self.text(section)
         known = [one for one in sections if not self.entry or one.startswith(f"{self.sections[0]}.")]
         if name not in known:
             raise SettingsError(f"{name}: params.yaml has no such section, but {', '.join(known)}; name one of them")

@@ -56,7 +56,7 @@ from atelier.config.evaluation import EvaluateSettings
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
 from atelier.config.settings import Settings
-from atelier.config.training import FinetuneSettings, TrainSettings
+from atelier.config.training import BASE, FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
 from atelier.metrics.while_training import measure_by_distance, watching
@@ -78,7 +78,6 @@ from components import cli, resume
 from components.contract import CACHE, DEVICE, STEP, Dataset, In, Model, Option, Out, component
 from components.packing import packed_otherwise
 
-BASE = "base"
 PREEMPTIONS = 10  # of a training, after each of which it goes on
 
 

@@ -32,7 +32,7 @@ from atelier.config.cluster import ClusterSettings
 from atelier.config.model import ModelSettings
 from atelier.config.section import parse
 from atelier.config.settings import Settings
-from atelier.config.training import FinetuneSettings
+from atelier.config.training import BASE, FinetuneSettings
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
 from components import cli
@@ -232,7 +232,6 @@ def _plain(value: Any) -> Any:
 def _model_of(checkpoint: Path, model: ModelSettings, settings: FinetuneSettings) -> ModelSettings:
     """The networks of a generator that is fine-tuned, which after a sweep need not be those of the run's parameters."""
     from atelier.models.model import read_info
-    from components.train import BASE
 
     if settings.init_from != BASE:
         return model

@@ -20,6 +20,7 @@ from pydantic import (
 
 from atelier.config.section import Beta, PositiveInt, Rate, Section, Share, Weight
 
+BASE = "base"  # as finetune.init_from: the generator that this project trains from scratch
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 
 

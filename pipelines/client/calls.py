@@ -17,6 +17,7 @@ from urllib.parse import quote
 import kfp_server_api as api
 from ruamel.yaml import YAML
 
+from atelier.config.training import BASE
 from pipelines import dag, form
 from pipelines.client.connection import Absent, Api, ClusterError, Conflict, Server, Unanswered
 from pipelines.client.tasks import FINISHED, standing_still, tasks, word
@@ -318,8 +319,8 @@ def refuse_what_a_cluster_cannot_see(settings: ProjectSettings, cluster: Cluster
     for name, chosen in settings.data.items():
         if chosen.source in LOCAL_SOURCES and f"data.{name}" not in cluster.imports:
             here[f"data.{name}.path"] = (chosen.path, f"put the images in a bucket and set data.{name}.source: s3")
-    start = settings.finetune.init_from if settings.finetune else "base"
-    if start != "base" and not start.startswith("models:/"):
+    start = settings.finetune.init_from if settings.finetune else BASE
+    if start != BASE and not start.startswith("models:/"):
         here["finetune.init_from"] = (start, "register it and write models:/NAME@alias")
     if settings.evaluate.weights not in ("packaged", "published"):
         here["evaluate.weights"] = (settings.evaluate.weights, "use packaged or published")

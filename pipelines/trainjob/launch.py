@@ -20,11 +20,11 @@ from typing import Any
 from atelier.config.cluster import ClusterSettings
 from atelier.config.section import Section
 from atelier.config.settings import fingerprint
+from atelier.config.training import BASE as FROM_BASE
 from atelier.io.files import atomic_folder, check_output
 from atelier.io.storage import StorageError
 from atelier.models.model import INFO, GeneratorInfo, read_info
 from atelier.tracking.provenance import pipeline_key
-from components.train import BASE as FROM_BASE
 from pipelines import environment
 from pipelines.environment import IMAGE, LOGIN, SECRETS, SERVICE_ACCOUNT, SHARED_MEMORY, TRACKING
 from pipelines.trainjob import node
