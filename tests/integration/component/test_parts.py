@@ -51,7 +51,7 @@ def test_the_commands_in_any_order_make_what_one_makes(workspace: Path) -> None:
             "error: nowhere/part.json: missing, so nowhere is no part of a set; ",
         ),
         (["--section", "data.target", "--merge", "nowhere"], 1, "components.prepare --section data.target --part I/N"),
-        (["--section", "data.third"], 1, "error: data.third: params.yaml has no such section, but data.base, data.target, "),
+        (["--section", "data.third"], 1, "error: data.third: params.yaml has no such section, but data.base, data.target; "),
         ([], 2, "the following arguments are required: --section"),
     ],
 )
