@@ -108,6 +108,7 @@ def register(
     parent: Annotated[In[Registered] | None, "the registration of the generator that it comes from"] = None,
     device: Annotated[str, DEVICE] = "auto",
     step: Annotated[str, Option("name of the MLflow run (default: register)", metavar="NAME", flag="--stage")] = "register",
+    inputs: Annotated[In[Dataset] | None, "the packed images that it was given there, where these are others"] = None,
     data_address: str = "",
 ) -> list[Line]:
     """Registers a generator under its name in `settings`, lets the gate decide, writes `output`, and returns the table.
@@ -163,7 +164,7 @@ def register(
             manifest = load_manifest(evaluation)
             card = model_card(checkpoint, measured, manifest, name, baseline, BASELINE_NAME)
             made = register_generator(run, name, checkpoint, measured.measurements, card, Origin(parameters, images))
-            made = judged(run, made, settings.gate, _measure_again(run, data, settings.evaluate, cache, device))
+            made = judged(run, made, settings.gate, _measure_again(run, data, inputs, settings.evaluate, cache, device))
             measured_on = f"{images_of} images ({manifest.source['kind']})"
             lines = [_about(beside, baseline, measured_on, evaluation)] if beside and baseline else []
             lines.append(_line(made, measured, measured_on, evaluation))
@@ -175,14 +176,15 @@ def register(
     return lines
 
 
-def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache: Path, device: str) -> Measure:
+def _measure_again(
+    run: StepRun, data: Path, inputs: Path | None, measuring: EvaluateSettings, cache: Path, device: str
+) -> Measure:
     """Measures a registered generator on these images and keeps the numbers with its version."""
-    from atelier.data.packed import PackedDataset
     from atelier.metrics.evaluator import Evaluator
     from atelier.models.model import load_generator
     from atelier.registry.fetch import load_checkpoint
     from atelier.registry.register import keep_numbers
-    from atelier.tasks.find import sampling_of
+    from atelier.tasks.find import measured_sets, sampling_of
     from atelier.training.distributed import choose_device
 
     def measure(version: ModelVersion) -> None:
@@ -190,7 +192,8 @@ def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache:
         print(f"{uri}, the champion, was measured in another way than the candidate; measuring it again", file=sys.stderr)
         with tempfile.TemporaryDirectory() as scratch:
             generator = load_generator(load_checkpoint(uri, Path(scratch) / "checkpoint"), choose_device(device))
-            evaluator = Evaluator(PackedDataset(data), measuring, cache, choose_device(device))
+            images, given = measured_sets(generator, data, inputs, measuring.samples)
+            evaluator = Evaluator(images, measuring, cache, choose_device(device), given=given)
             found = evaluator.measure(generator, generator.info.classes, sampling_of(generator))
         keep_numbers(run, version, found.measurements)
 

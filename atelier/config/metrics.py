@@ -30,6 +30,7 @@ class Need(Enum):
     LABELS = "a packed set with labels", "set data.NAME.labels, and pack again"
     HELD_OUT = "images held out from training", "raise data.NAME.holdout and pack again"
     TARGET = "a target for each generated image", "measure a task that has targets"
+    INPUT = "the picture or label map that each generated image was made from", "measure a task that is given records"
     MODEL = "the generator itself", "measure a generator"
 
     def __init__(self, what: str, remedy: str) -> None:
@@ -38,6 +39,7 @@ class Need(Enum):
 
 COMPARED = frozenset({Need.FEATURES, Need.REAL_FEATURES, Need.HELD_OUT})  # features of generated images with those of real ones
 EXTRACTED = COMPARED | {Need.LOGITS}  # features of the generated images
+PAIRED = frozenset({Need.TARGET, Need.INPUT})  # what belongs to each generated image
 LABELED = frozenset({Need.LABELS, Need.CLASSES})
 
 

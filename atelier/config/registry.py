@@ -31,6 +31,9 @@ class ProductSettings(Section):
     data: str | None = Field(
         default=None, description="set that it is measured against; needed where that training is on several, else its own"
     )
+    inputs: str | None = Field(
+        default=None, description="set whose records it is given when it is measured, where that is another one"
+    )
 
 
 class GateSettings(Section):

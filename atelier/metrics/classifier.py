@@ -18,6 +18,7 @@ from atelier.extractors.passes import in_chunks, one_thread
 from atelier.io.progress import bar
 from atelier.metrics import cache as kept
 from atelier.metrics.identity import MetricError
+from atelier.tasks.sampling import Sample
 
 CONFIDENT = 0.9
 IMAGES, BATCH, RATE = 30_000, 64, 3e-3
@@ -56,9 +57,9 @@ class Classifier:
         """Columns of what `read` returns: one a class."""
         return len(self.classes)
 
-    def read(self, images: np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
-        """uint8 [N,C,H,W] -> probabilities float32 [N, classes]; no target is looked at."""
-        return _read(self.network, images, len(self.classes))
+    def read(self, sample: Sample) -> np.ndarray:
+        """Probabilities float32 [N, classes] of the images of a sample."""
+        return _read(self.network, sample.images, len(self.classes))
 
 
 def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bool = True) -> Classifier:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,13 @@ from atelier.metrics.metric import (
 )  # fmt: skip
 from atelier.metrics.reference import Reference, load_reference
 from atelier.networks.base import Generator
-from atelier.tasks.sampling import Sampler, Sampling, SeededSampler
+from atelier.tasks.sampling import Sample, Sampler, Sampling, SeededSampler
 from atelier.training.distributed import Ranks
 from atelier.training.memory import naming_remedy, of_a_measurement
 
 SAMPLING = SeededSampler.identity  # of images that come from elsewhere, too
 OPTION = "evaluate.metrics"
-OF_GENERATED = frozenset({Need.CLASSES, Need.TARGET, Need.MODEL})  # needs that real images cannot meet
+OF_GENERATED = frozenset({Need.CLASSES, Need.TARGET, Need.INPUT, Need.MODEL})  # needs that real images cannot meet
 
 
 @dataclass(frozen=True)
@@ -101,16 +100,18 @@ def read_evaluation(path: Path) -> Evaluation:
 class Evaluator:
     """Holds everything about the real images, loaded once; call it with generators or with images as often as needed.
 
-    With `keep` the features of the real images are kept even where no metric needs them, for pictures of the nearest, and for
-    what stands beside a Fréchet distance of few images (atelier.metrics.bias).
+    `given` is the set whose records the generators are given, where that is not the `dataset` itself. With `keep` the features of
+    the real images are kept even where no metric needs them, for pictures of the nearest, and for what stands beside a Fréchet
+    distance of few images (atelier.metrics.bias).
     Raises MetricError where the settings ask for what cannot be measured (weights, labels, too few images).
     """
 
     def __init__(
         self, dataset: PackedDataset, settings: EvaluateSettings, cache: Path,
         device: torch.device | str = "cpu", keep: bool = False, progress: bool = True, ranks: Ranks | None = None,
+        given: PackedDataset | None = None,
     ) -> None:  # fmt: skip
-        self.dataset, self.settings, self.cache = dataset, settings, cache
+        self.dataset, self.given, self.settings, self.cache = dataset, given or dataset, settings, cache
         self.ranks, self.device = ranks or Ranks(), torch.device(device)
         self.progress = progress and self.ranks.first
         self.metrics = chosen(settings.metrics)
@@ -157,7 +158,7 @@ class Evaluator:
 
     def sampler(self, generator: Generator, classes: Sequence[str], sampling: Sampling = SeededSampler) -> Sampler:
         """The images of a generator that are measured; `classes` are its classes' names, in order."""
-        return sampling(generator, classes, self.dataset, self.settings.samples, self.settings.seed)
+        return sampling(generator, classes, self.dataset, self.given, self.settings.samples, self.settings.seed)
 
     def measure(self, generator: Generator, classes: Sequence[str], sampling: Sampling = SeededSampler) -> Evaluation:
         """Measures the images of a generator, and the generator itself where a metric needs it; the rest as in `sampler`.
@@ -168,31 +169,30 @@ class Evaluator:
         samples, batch = self.settings.samples, self.settings.batch
         counts = [min(batch, samples - start) for start in range(0, samples, batch)]
         sampler = self.sampler(generator, classes, sampling)
-        given = self._given(sampler.classes, generator, sampler.has_target or None)
+        given = self._met_by(sampler.classes, generator, sampler.has_target, sampler.has_input)
         with naming_remedy(lambda: of_a_measurement(batch)):
-            own = (self._columns(*one) for one in sampler(batch, (self.ranks.rank, self.ranks.world)))
+            own = (self._columns(one) for one in sampler(batch, (self.ranks.rank, self.ranks.world)))
             return self._evaluation(self.ranks.in_turn(own, counts, self._width(), self.device), given, sampler.identity)
 
     def __call__(
-        self, images: Iterable[np.ndarray], classes: Sequence[str] = (), target: Iterable[np.ndarray] | None = None
+        self, samples: Iterable[Sample], classes: Sequence[str] = (), has_target: bool = False, has_input: bool = False
     ) -> Evaluation:
-        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W].
+        """Measures `settings.samples` images that come in batches; `classes` names the class of each.
 
-        `classes` names the class of each image, and `target` has the batches of their targets. Values depend on the images and
-        their order, not on how they were cut into batches. Raises MetricError for images of another shape or number than the
-        settings and the dataset say, and for a metric that needs what is not given.
+        `has_target` and `has_input` say whether each batch has these. Values depend on the images and their order, not on how
+        they were cut into batches. Raises MetricError for images of another shape or number than the settings and the dataset
+        say, and for a metric that needs what is not given.
         """
-        given = self._given(classes, target=target)
-        pairs = zip(images, repeat(None) if target is None else target, strict=target is not None)
-        return self._evaluation((self._columns(*pair) for pair in pairs), given, SAMPLING)
+        given = self._met_by(classes, None, has_target, has_input)
+        return self._evaluation((self._columns(one) for one in samples), given, SAMPLING)
 
-    def _columns(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
+    def _columns(self, sample: Sample) -> np.ndarray:
         """Features of the images and the columns of each reader side by side, float32 [n, width]."""
-        shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
+        shape, images = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution), sample.images
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise MetricError(f"images are {images.dtype} {images.shape[1:]} but {self.dataset.folder} holds uint8 {shape}")
         features = self.extractor.features(images) if self.extractor and self._extracts else np.empty((len(images), 0))
-        columns = [reader.read(images, target) for reader in self.readers.values()]
+        columns = [reader.read(sample) for reader in self.readers.values()]
         return np.concatenate([features, *columns], axis=1, dtype=np.float32)
 
     def _width(self) -> int:
@@ -202,14 +202,14 @@ class Evaluator:
     def _dim(self) -> int:
         return self.extractor.dim if self.extractor and self._extracts else 0
 
-    def _given(self, names: Sequence[str], model: nn.Module | None = None, target: object = None) -> dict[Need, Any]:
+    def _met_by(self, names: Sequence[str], model: nn.Module | None, has_target: bool, has_input: bool) -> dict[Need, Any]:
         """The needs that the generated images meet. Raises MetricError where that is not enough."""
         known = self.dataset.classes
         classes = None
         if names and set(names) <= set(known):
             labels = self.dataset.labels[self.reference.indices] if self.reference else self.dataset.labels
             classes = Classes(known, np.array([known.index(name) for name in names]), labels)
-        parts = {Need.CLASSES: classes, Need.TARGET: target, Need.MODEL: model}
+        parts = {Need.CLASSES: classes, Need.TARGET: has_target or None, Need.INPUT: has_input or None, Need.MODEL: model}
         given = {need: part for need, part in parts.items() if part is not None}
         check_needs(self.metrics, self._met() | given.keys(), OPTION)
         return given

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from atelier.config.metrics import COMPARED, EXTRACTED, Declaration, Need, Value, metrics
+from atelier.config.metrics import COMPARED, EXTRACTED, PAIRED, Declaration, Need, Value, metrics
 from atelier.metrics.identity import Identity, Measurement, MetricError
 
 if TYPE_CHECKING:  # which load PyTorch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # which load PyTorch
     from atelier.extractors import Extractor
     from atelier.metrics.frechet import Moments
     from atelier.metrics.reference import Reference
+    from atelier.tasks.sampling import Sample
 
 NONE = "none"
 
@@ -71,8 +72,8 @@ class Reader(Protocol):
     def width(self) -> int:
         """Columns of what it returns."""
 
-    def read(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
-        """uint8 [n,C,H,W] and, where the metric needs TARGET, its targets of that shape -> float32 [n, width]."""
+    def read(self, sample: Sample) -> np.ndarray:
+        """float32 [n, width] of n images, which come with targets or inputs where the metric needs them."""
 
 
 class Metric(Declaration, ABC):
@@ -170,7 +171,7 @@ class View:
         """
         needs = self.metric.needs if self.metric else frozenset()
         extractor = self.extractor if needs & {*EXTRACTED, Need.EXTRACTOR} else None
-        compared = self.reference.count if needs & COMPARED else self.count if Need.TARGET in needs else 0
+        compared = self.reference.count if needs & COMPARED else self.count if needs & PAIRED else 0
         whole = {
             "metric": value.name(extractor.name if extractor else NONE, bool(extractor and extractor.is_fid)),
             "extractor": f"{extractor.name}, {extractor.dim} features" if extractor else NONE,

@@ -262,14 +262,21 @@ def _file_uri(path: Path) -> str:
         ) from error
 
 
-def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, str, str]]:
-    """For each row its class and the strips of its generated images, of the other generator's, and of the real ones.
+def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
+    """For each row its class and the strips of what was given, of its generated images, of the other generator's, of real ones.
 
     The other generator's row is that of the same class; without classes, that in the same place; "" where there is none.
     """
     beside = {row.name or place: strip(row.generated) for place, row in enumerate(others)}
     return [
-        (row.name, strip(row.generated), beside.get(row.name or place, ""), strip(row.real)) for place, row in enumerate(rows)
+        (
+            row.name,
+            "" if row.given is None else strip(row.given),
+            strip(row.generated),
+            beside.get(row.name or place, ""),
+            strip(row.real),
+        )
+        for place, row in enumerate(rows)
     ]
 
 

@@ -40,11 +40,20 @@ class Update:
 
 @dataclass(frozen=True)
 class Product:
-    """A network whose moving average is measured, exported, registered and served; `imitates` is the set it is measured by."""
+    """A network whose moving average is measured, exported, registered and served.
+
+    `imitates` is the set that it is measured by, `reads` the one whose records it is given, "" where that is the same one.
+    """
 
     name: str
     network: str
     imitates: str
+    reads: str = ""
+
+    @property
+    def given(self) -> str:
+        """The set whose records it is given."""
+        return self.reads or self.imitates
 
 
 @dataclass(frozen=True)
