@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from atelier.networks.inputs import Takes, of_latents
-from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, scaled_init
+from atelier.networks.inputs import Given, Picture, Takes, of_latents
+from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, NetworkError, scaled_init
 from atelier.networks.modes import Recomputation
 
 
@@ -127,6 +127,83 @@ class LatentGenerator(Generator):
     def fade_real(self, images: Tensor) -> Tensor:
         """Real images [N, C, H, W] with as much detail as the generator gives now: while a stage fades in, so do its pixels."""
         return images
+
+
+class Planes(nn.Module):
+    """Inputs by name -> one tensor [N, width, H, W]: what a translator starts from, and its discriminator's condition."""
+
+    def __init__(self, takes: Takes) -> None:
+        super().__init__()
+        self.widths = {name: self._width(name, kind) for name, kind in takes.items()}
+        self.width = sum(self.widths.values())
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([inputs[name] for name in self.widths], dim=1).contiguous()
+
+    @staticmethod
+    def _width(name: str, kind: Given) -> int:
+        if isinstance(kind, Picture):
+            return kind.channels
+        raise NetworkError(f"input {name} is no picture, and this architecture translates pictures; take it out of `takes`")
+
+
+class Translator(Generator):
+    """Pictures to pictures: forward(noise, **inputs) -> [N, C, H, W], about [-1, 1]; the inputs have the names of `takes`.
+
+    `noise` [N, noise_dim] are standard normal numbers that vary an image in training (dropout), None without. Inputs of other
+    sides than the trained one may pass where `multiple` is not 0: multiples of it.
+    """
+
+    noise_dim = 0
+    multiple = 0
+
+    def __init__(self, settings: Any, shape: ImageShape, takes: Takes) -> None:
+        super().__init__()
+        self.settings, self.shape, self._takes = settings, shape, takes
+        self.planes = Planes(takes)
+
+    @property
+    def takes(self) -> Takes:
+        return self._takes
+
+    @property
+    def any_size(self) -> bool:
+        """Whether inputs of other sides than the trained one may pass."""
+        return self.multiple > 0
+
+
+class PatchOutput(NamedTuple):
+    """Logits [N, 1, h, w] of patches, positive for real, and features [N, C, h, w] of each layer: a tuple for each scale."""
+
+    logits: tuple[Tensor, ...]
+    features: tuple[tuple[Tensor, ...], ...]
+
+    @property
+    def overall(self) -> Tensor:
+        """One logit an image, [N]: the mean over positions, then over scales."""
+        return torch.stack([logits.mean(dim=(1, 2, 3)) for logits in self.logits]).mean(dim=0)
+
+
+class PatchDiscriminator(Network):
+    """Images to logits of their patches: forward(images [N, C, H, W] in [-1, 1], condition | None) -> PatchOutput.
+
+    `condition` [N, condition_channels, H, W] is what the image was made of (`Translator.planes`); None where that is 0.
+    """
+
+    def __init__(self, shape: ImageShape, condition_channels: int) -> None:
+        super().__init__()
+        self.shape, self.condition_channels = shape, condition_channels
+        self.in_channels = shape.channels + condition_channels
+
+    def append_condition(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        """[N, C, H, W] -> [N, in_channels, H, W], the condition first."""
+        if (condition is None) != (self.condition_channels == 0):
+            raise NetworkError(f"this discriminator sees {self.condition_channels} channels of a condition; pass just these")
+        return (images if condition is None else torch.cat([condition, images], dim=1)).contiguous()
+
+    def freezable_stages(self) -> list[nn.Module]:
+        """The feature stages from the image side up, without the head: what FreezeD freezes (Mo et al. 2020, section 3)."""
+        raise NotImplementedError
 
 
 class Discriminator(Network):

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atelier.config.model import architectures
 from atelier.models.onnx import export_onnx
 from tests.support.exported import check_export, synthesized_by_torch
-from tests.support.small_models import LATENT, make_checkpoint
+from tests.support.small_models import FROM_NOISE, LATENT, make_checkpoint
 
 
 @pytest.mark.parametrize(("resolution", "channels", "conditional"), [(28, 1, True), (32, 3, False), (128, 3, True)])
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_onnx_paints_what_pytorch_paints(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], family: str, conditional: bool, resolution: int, channels: int
 ) -> None:
@@ -43,7 +42,7 @@ def test_a_process_without_pytorch_and_without_atelier_paints(tmp_path: Path) ->
     assert np.abs(np.load(tmp_path / "images.npy") - expected).max() <= 1e-4
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_equal_checkpoints_give_equal_bytes(tmp_path: Path, family: str) -> None:
     files = []
     for name in ("one", "two"):

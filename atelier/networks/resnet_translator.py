@@ -1,0 +1,119 @@
+"""Translators of residual blocks between halvings and doublings: Johnson et al. 2016, in the form of Zhu et al. 2017."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atelier.networks.base import Translator
+from atelier.networks.inputs import Takes
+from atelier.networks.layers import ImageShape, NetworkError
+from atelier.networks.translation_layers import BlurDown, BlurUp, InstanceNorm
+from atelier.networks.translation_sections import Padding, ResNetTranslatorSettings
+
+
+class Stage(nn.Module):
+    """before -> convolution -> instance norm -> ReLU -> after."""
+
+    def __init__(
+        self, layer: nn.Module, width: int, eps: float, before: nn.Module | None = None, after: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.before, self.convolution = before or nn.Identity(), layer
+        self.norm, self.after = InstanceNorm(width, eps), after or nn.Identity()
+
+    def rest(self, x: Tensor) -> Tensor:
+        """What comes after the convolution."""
+        found: Tensor = self.after(F.relu(self.norm(x)))
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rest(self.convolution(self.before(x)))
+
+
+class ResidualBlock(nn.Module):
+    """x + normed(3x3(ReLU(normed(3x3(x))))), [N, width, H, W]."""
+
+    def __init__(self, width: int, padding: Padding, eps: float) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1, padding_mode=padding) for _ in range(2))
+        self.norms = nn.ModuleList(InstanceNorm(width, eps) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.norms[1](self.second(F.relu(self.norms[0](self.first(x)))))
+
+
+def halving(inner: int, outer: int, form: str, eps: float) -> Stage:
+    """[N, inner, H, W] -> [N, outer, H/2, W/2]: a 3x3 convolution of stride 2, or one of stride 1 before a `blur`."""
+    if form == "blur":
+        return Stage(nn.Conv2d(inner, outer, 3, padding=1), outer, eps, after=BlurDown())
+    return Stage(nn.Conv2d(inner, outer, 3, 2, 1), outer, eps)
+
+
+def doubling(inner: int, outer: int, form: str, padding: Padding, eps: float) -> Stage:
+    """[N, inner, H, W] -> [N, outer, 2H, 2W]: a 3x3 convolution that is `transposed`, or comes after or before resampling.
+
+    After nearest neighbors (`nearest`) or a filter (`blur`), or before pixels are made of channels (`shuffle`; Shi et al. 2016).
+    """
+    if form == "transposed":
+        return Stage(nn.ConvTranspose2d(inner, outer, 3, 2, 1, output_padding=1), outer, eps)
+    if form == "blur":
+        return Stage(nn.Conv2d(inner, outer, 3, padding=1), outer, eps, before=BlurUp())
+    if form == "nearest":
+        return Stage(nn.Conv2d(inner, outer, 3, padding=1, padding_mode=padding), outer, eps, before=nn.Upsample(scale_factor=2))
+    layer = nn.Conv2d(inner, 4 * outer, 3, padding=1, padding_mode=padding)
+    return Stage(nn.Sequential(layer, nn.PixelShuffle(2)), outer, eps)
+
+
+class ResNetTranslator(Translator):
+    """7x7 -> halvings -> residual blocks -> doublings -> 7x7 -> tanh pixels; with `unshuffle` the 7x7 are 3x3, of larger pixels.
+
+    `form` is that of the doublings; with `blur` the halvings have it, too.
+    """
+
+    def __init__(
+        self, settings: ResNetTranslatorSettings, shape: ImageShape, takes: Takes, form: str, init: Callable[[nn.Module], None]
+    ) -> None:
+        super().__init__(settings, shape, takes)
+        width, eps, padding, factor = settings.width, settings.eps, settings.padding, settings.unshuffle
+        if settings.residual and self.planes.width not in (1, shape.channels):
+            raise NetworkError(
+                f"residual adds to the input, which has {self.planes.width} channels, and the images have {shape.channels}: set "
+                f"model.{settings.name()}.residual: false"
+            )
+        self.multiple, side = factor * 2**settings.halvings, 7 if factor == 1 else 3
+        outside = nn.Conv2d(self.planes.width * factor**2, width, side, padding=side // 2, padding_mode=padding)
+        self.first = Stage(outside, width, eps)
+        widths = [width * 2**level for level in range(settings.halvings + 1)]
+        self.down = nn.ModuleList(halving(a, b, form, eps) for a, b in itertools.pairwise(widths))
+        self.blocks = nn.ModuleList(ResidualBlock(widths[-1], padding, eps) for _ in range(settings.blocks))
+        self.up = nn.ModuleList(doubling(b, a, form, padding, eps) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True))
+        self.last = nn.Conv2d(width, shape.channels * factor**2, side, padding=side // 2, padding_mode=padding)
+        self.apply(init)
+        if settings.residual:
+            nn.init.zeros_(self.last.weight)
+
+    def forward(self, noise: Tensor | None = None, **inputs: Tensor) -> Tensor:
+        return self.features(**inputs)[0]
+
+    def features(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The picture, and the maps [N, C, h, w] of the layers that were passed on the way to it, by name.
+
+        `image` is the input; `down1`, `down2`, ... are convolved, not yet normed; `block1`, `block2`, ... are added.
+        """
+        given = self.planes(inputs)
+        factor = self.settings.unshuffle
+        maps, x = {"image": given}, self.checkpointed(self.first, F.pixel_unshuffle(given, factor))
+        for number, stage in enumerate(self.down, 1):
+            maps[f"down{number}"] = x = stage.convolution(x)  # type: ignore[operator, union-attr]
+            x = self.checkpointed(stage.rest, x)  # type: ignore[arg-type, union-attr]
+        for number, block in enumerate(self.blocks, 1):
+            maps[f"block{number}"] = x = self.checkpointed(block, x)
+        for stage in self.up:
+            x = self.checkpointed(stage, x)
+        pixels = F.pixel_shuffle(self.last(x), factor)
+        return given + pixels if self.settings.residual else torch.tanh(pixels), maps

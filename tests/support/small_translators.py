@@ -1,0 +1,47 @@
+"""Very small networks that translate pictures, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atelier.config.model import ModelSettings, architectures
+from atelier.config.model import family as family_of
+from atelier.config.section import parse
+from atelier.networks import zoo
+from atelier.networks.base import PatchDiscriminator, Translator
+from atelier.networks.inputs import Picture, Takes
+from atelier.networks.layers import ImageShape
+
+TRANSLATORS = tuple(name for name in architectures() if not family_of(name).latent)
+SMALL: dict[str, dict[str, Any]] = {
+    "cyclegan": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
+}
+
+
+def model(family: str, **section: Any) -> ModelSettings:
+    """A family of a few channels; `section` replaces values of its own section."""
+    return parse({"architecture": family, family: SMALL[family] | section}, ModelSettings, origin="a test")
+
+
+def takes(family: str, side: int = 32) -> Takes:
+    """Inputs that a family translates."""
+    return {"image": Picture(channels=3, resolution=side)}
+
+
+def given(takes: Takes, count: int = 2, side: int | None = None) -> dict[str, Tensor]:
+    """Such inputs, of another side where it is said."""
+    rng = torch.Generator().manual_seed(1)
+    if side is not None:
+        takes = {name: kind.model_copy(update={"resolution": side}) for name, kind in takes.items()}
+    return {name: kind.draw(count, rng) for name, kind in takes.items()}
+
+
+def translators(family: str, side: int = 32, channels: int = 3, **section: Any) -> tuple[Translator, PatchDiscriminator]:
+    """Both networks, the same ones each time; the discriminator sees the input, too."""
+    torch.manual_seed(0)
+    settings, shape = model(family, **section), ImageShape(side, channels, 0)
+    translator = zoo.translator(settings, shape, takes(family, side))
+    return translator, zoo.patch_discriminator(settings, shape, translator.planes.width)
