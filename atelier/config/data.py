@@ -1,4 +1,4 @@
-"""Section `data` of params.yaml: the sets of images, by their names."""
+"""Section `data` of params.yaml: the sets of images, by their names, and the fields of their records."""
 
 from __future__ import annotations
 
@@ -7,10 +7,38 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from atelier.config.section import PositiveInt, Section
+from atelier.config.section import Name, PositiveInt, Section
 
 SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "webdataset", "lmdb", "s3", "torchvision:NAME")
-TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, or a split
+TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, a split, or fields
+HALVES = ("left", "right")  # of a picture that holds two side by side
+IMAGE, TARGET = "image", "target"  # names of the only field, and of the one of several that is imitated
+LONGEST_FIELD = 32  # letters of a field's name, which is part of names in a tar
+COLOR = r"#[0-9a-fA-F]{6}"
+
+
+def whole(value: Any) -> Any:
+    """The value, where it is a whole number: 1.0 and true are equal to 1. Raises ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"should be a whole number, but it is {value!r}")
+    return value
+
+
+class FieldSettings(Section):
+    """One field of the records of a set: where a source has it, and what it is."""
+
+    place: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        alias="from",
+        description="where the source has it: its folder (folder, zip, s3), its column (parquet), or the left or right half of "
+        "pictures that stand side by side in one file; by default a folder or column of the field's name",
+    )
+    channels: Literal[1, 3] | None = Field(default=None, description="1 for grey, 3 for colour; those of the set by default")
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return whole(value)
 
 
 class DataSettings(Section):
@@ -28,6 +56,10 @@ class DataSettings(Section):
     image_column: str = Field(default="image", description="column of a Parquet source that holds the encoded images")
     label_column: str = Field(
         default="label", description="column of a Parquet source that holds the labels; key of a WebDataset's .json members"
+    )
+    fields: dict[Name, FieldSettings] = Field(
+        default_factory=dict,
+        description="the pictures of a record by name, of which target is imitated; left out where a record is one image",
     )
     resolution: Literal[28, 32, 64, 128, 256, 512, 1024] = Field(
         description="side of the square images in pixels: 28, or a power of two from 32 to 1024"
@@ -68,9 +100,7 @@ class DataSettings(Section):
     @field_validator("resolution", "channels", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
-        if not isinstance(value, int) or isinstance(value, bool):  # 1.0 and true are equal to 1
-            raise ValueError(f"should be a whole number, but it is {value!r}")
-        return value
+        return whole(value)
 
     @field_validator("background", mode="before")
     @classmethod
@@ -95,5 +125,37 @@ class DataSettings(Section):
             raise ValueError(
                 f"split: given holds out what the source's own folders hold out, and holdout {self.holdout} would draw others; "
                 "set holdout: 0.0, or split: pool"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> Self:
+        if self.fields and TARGET not in self.fields and list(self.fields) != [IMAGE]:
+            raise ValueError(
+                f"fields are {', '.join(self.fields)}, and none is {TARGET}, which is what is imitated; name it so (a single "
+                f"field: {IMAGE})"
+            )
+        for name in self.fields:
+            if name == "label" or len(name) > LONGEST_FIELD:
+                raise ValueError(f"fields.{name}: a field's name has at most {LONGEST_FIELD} letters and is not label; rename it")
+        return self
+
+    @model_validator(mode="after")
+    def _found_fields(self) -> Self:
+        if not self.fields:
+            return self
+        places = {name: field.place or name for name, field in self.fields.items()}
+        halves = self.source != "parquet" and any(place in HALVES for place in places.values())
+        if halves and not set(places.values()) <= set(HALVES):
+            raise ValueError(
+                f"fields come from {', '.join(places.values())}; all have to be halves of one picture (left, right), or none (a "
+                "folder that is called left is left/)"
+            )
+        if len({place.strip("/") for place in places.values()}) < len(places):
+            raise ValueError(f"fields come from {', '.join(places.values())}; give each a place of its own")
+        if not halves and self.source not in (*TREES, "parquet"):
+            raise ValueError(
+                f"fields are folders of {', '.join(TREES)}, columns of parquet, or halves (left, right) of pictures, and "
+                f"source is {self.source}; set from: left and from: right, or another source"
             )
         return self

@@ -22,7 +22,8 @@ from atelier.config.data import DataSettings
 from atelier.data import parts as stored
 from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError
-from atelier.data.manifest import FORMAT, NAME, ContentHash, Manifest, RejectedImage, Shard, SplitInfo
+from atelier.data.fields import record_fields
+from atelier.data.manifest import FORMATS, NAME, ContentHash, FieldInfo, Manifest, RejectedImage, Shard, SplitInfo, imitated
 from atelier.data.pixels import PixelFile, Pixels
 from atelier.data.process import Recipe
 from atelier.data.shards import ShardWriter
@@ -101,6 +102,7 @@ def _recipe(settings: DataSettings, section: str) -> Recipe:
         min_side=settings.min_side,
         max_pixels=settings.max_pixels,
         section=section,
+        fields=record_fields(settings),
     )
 
 
@@ -184,10 +186,11 @@ def _write_set(
         raise DataError(f"{section}.holdout {settings.holdout} leaves none of {order.count} images for training; lower it")
     for remark in _remarks(settings, section, source, found, order):
         print(f"{section}: {remark}", file=sys.stderr)
-    writer = ShardWriter(folder, settings.resolution, settings.channels, len(order.classes), settings.shard_mib * 2**20)
+    channels = {field.name: field.channels for field in record_fields(settings)}
+    writer = ShardWriter(folder, settings.resolution, channels, len(order.classes), settings.shard_mib * 2**20)
     shards = _write(writer, order, pixels, progress)
     manifest = _manifest(settings, source, found, order, writer, shards)
-    atomic_write(folder / NAME, canonical_json(manifest.model_dump(mode="json")))
+    atomic_write(folder / NAME, canonical_json(manifest.written()))
     return manifest
 
 
@@ -198,6 +201,8 @@ def _remarks(
     facts = source.facts
     if around := facts.get("around"):
         yield f"all images lie in {around}, which was looked through"
+    if not_read := facts.get("not_read"):
+        yield f"files in no field's folder, which are not read: {not_read}"
     if settings.split == "given":
         yield f"the source's own split is used: {facts['training']} for training, {facts['held_out']} held out"
     if settings.split == "pool" or (settings.split == "draw" and "training" in facts):
@@ -235,7 +240,8 @@ def _manifest(
     writer: ShardWriter,
     shards: list[Shard],
 ) -> Manifest:
-    content = ContentHash(settings.resolution, settings.channels, order.classes)
+    channels, several = writer.channels[imitated(writer.channels)], len(writer.channels) > 1
+    content = ContentHash(settings.resolution, writer.channels if several else channels, order.classes)
     splits = {}
     for split, labels in order.labels.items():
         content.add(split, order.digests[split], labels)
@@ -243,10 +249,13 @@ def _manifest(
         splits[split] = SplitInfo(count=len(labels), class_counts=counts)
     steps = ("labels", "split", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
     return Manifest(
-        format=FORMAT,
+        format=FORMATS[several],
+        fields={name: FieldInfo(channels=writer.channels[name], pixels=place) for name, place in writer.places.items()}
+        if several
+        else {},
         count=order.count,
         resolution=settings.resolution,
-        channels=settings.channels,
+        channels=channels,
         classes=order.classes,
         splits=splits,
         layout=writer.layout,

@@ -4,7 +4,7 @@ part.json   which part of how many, of which source, by which settings; class na
 digests     sha256 of each accepted image, 32 bytes each
 labels      the position of its class name in part.json, int32 little-endian; -1 without a label
 held_out    1 where the source itself keeps it out of training, else 0; a byte each
-pixels      the processed images, uint8 [N, H, W, C], in the order of the source
+pixels      the processed records in the order of the source: of each its fields in order, uint8 [H, W, C]
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def load_parts(folders: list[Path], settings: DataSettings, section: str) -> lis
     Raises DataError where one is missing, doubled, damaged, or was made by other settings, another division or of another source.
     """
     remedy = f"make it with `python -m components.prepare --section {section} --part I/N`"
-    infos = [(folder, load_record(folder / NAME, PartInfo, FORMAT, "part of a set", remedy)) for folder in map(Path, folders)]
+    infos = [(folder, load_record(folder / NAME, PartInfo, (FORMAT,), "part of a set", remedy)) for folder in map(Path, folders)]
     _check_division(infos, section)
     for folder, info in infos:
         _check_belongs(folder, info, infos[0], settings, section)

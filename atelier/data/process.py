@@ -1,4 +1,4 @@
-"""One encoded image -> the pixels of the packed set: decode, orient, color, background, square.
+"""One record of a source -> the pixels of the packed set, each picture by itself: decode, orient, color, background, square.
 
 Colors are sRGB: by the embedded profile where there is one, else as they are. JPEG is decoded at full size (a draft at a smaller
 one is faster, but its block averaging is not the stated filter).
@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from atelier.data.errors import Rejected
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 Image.init()  # registers them all, so that the first image of a rare one finds its reader
+Content = bytes | Image.Image | Rejected  # of a picture: encoded, decoded, or why there is neither
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -34,8 +35,25 @@ PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
 
 
 @dataclass(frozen=True)
+class RecordField:
+    """One picture of every record.
+
+    place: the folder or the column that it comes from, "" where an item of the source is one picture. half: the half of that
+    picture which it is, left or right, "" for all of it.
+    """
+
+    name: str
+    channels: int
+    place: str = ""
+    half: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """How every image of a set is processed; plain values, so that a worker needs none of the settings' machinery."""
+    """How every image of a set is processed; plain values, so that a worker needs none of the settings' machinery.
+
+    `fields` are the pictures of a record in the order in which it holds them; without them it is one, of `channels`.
+    """
 
     resolution: int
     channels: int
@@ -46,11 +64,13 @@ class Recipe:
     min_side: int
     max_pixels: int
     section: str = "data"  # of params.yaml, for messages
+    fields: tuple[RecordField, ...] = ()
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of one processed image."""
-        return self.resolution * self.resolution * self.channels
+        """Bytes of one processed record."""
+        planes = sum(field.channels for field in self.fields) or self.channels
+        return self.resolution * self.resolution * planes
 
     @property
     def max_bytes(self) -> int:
@@ -63,6 +83,13 @@ class Square(NamedTuple):
 
     pixels: bytes
     profile: Profile | None
+
+
+class Squares(NamedTuple):
+    """A processed record: the pixels of its fields one after the other, and what became of their color profiles."""
+
+    pixels: bytes
+    profiles: list[Profile]
 
 
 @contextlib.contextmanager
@@ -79,8 +106,33 @@ def guarded(recipe: Recipe) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def process(content: bytes | Image.Image, recipe: Recipe) -> Square:
+def process_record(content: Content | Mapping[str, Content], recipe: Recipe) -> Squares:
+    """The pixels of a record, given as one picture, or by place as several. Raises Rejected with the reason."""
+    fields = recipe.fields or (RecordField("", recipe.channels),)
+    if not isinstance(content, Mapping):
+        content = {"": _decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
+    squares = []
+    for field in fields:
+        try:
+            image = _half(_decoded(content[field.place], recipe), field.half, recipe)
+            squares.append(_squared(image, replace(recipe, channels=field.channels)))
+        except Rejected as reason:
+            if len(fields) == 1:
+                raise
+            raise Rejected(f"{field.name}: {reason}") from reason
+    profiles = [square.profile for square in squares if square.profile is not None]
+    return Squares(b"".join(square.pixels for square in squares), profiles)
+
+
+def process(content: Content, recipe: Recipe) -> Square:
     """The square of an encoded or an already decoded image. Raises Rejected with the reason."""
+    return _squared(_decoded(content, recipe), recipe)
+
+
+def _decoded(content: Content, recipe: Recipe) -> Image.Image:
+    """The image as its EXIF turns it."""
+    if isinstance(content, Rejected):
+        raise content
     if content == b"":
         raise Rejected("empty file")
     with rejecting(recipe):
@@ -91,6 +143,23 @@ def process(content: bytes | Image.Image, recipe: Recipe) -> Square:
             raise Rejected("animated or of several pages")
         image.load()
     _orient(image)
+    return image
+
+
+def _half(image: Image.Image, half: str, recipe: Recipe) -> Image.Image:
+    """The left or the right half of an image, all of it for ""."""
+    if not half:
+        return image
+    width, height = image.size
+    if width % 2:
+        raise Rejected(f"{width} x {height} has no two equal halves; its width has to be even")
+    first = 0 if half == "left" else width // 2
+    part = image.crop((first, 0, first + width // 2, height))
+    _check_size(part, recipe)
+    return part
+
+
+def _squared(image: Image.Image, recipe: Recipe) -> Square:
     # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
     embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
     image, profile = to_srgb(_plain(image), embedded)

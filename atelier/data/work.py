@@ -17,7 +17,7 @@ from multiprocessing import get_context, parent_process
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
-from atelier.data.process import Recipe, guarded, process
+from atelier.data.process import Recipe, guarded, process_record
 from atelier.data.sources.base import Source
 from atelier.machine.cores import cores
 
@@ -31,7 +31,7 @@ ONE_PROCESS = "python -m components.prepare --workers 1"
 
 @dataclass
 class Processed:
-    """What became of a chunk: of each accepted image its pixels, sha256 and class name; of each other one the reason.
+    """What became of a chunk: of each accepted record its pixels, sha256 and class name; of each other one the reason.
 
     profiles: images that were converted to sRGB, by the name of their profile. broken_profiles: those whose profile was ignored.
     """
@@ -55,9 +55,7 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
     with guarded(recipe):
         for item in source.items(chunk):
             try:
-                if isinstance(item.content, Rejected):
-                    raise item.content
-                pixels, profile = process(item.content, recipe)
+                pixels, profiles = process_record(item.content, recipe)
             except Rejected as reason:
                 done.rejected.append((item.name, str(reason)))
                 continue
@@ -70,10 +68,8 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
             done.labels.append(item.label)
             done.names.append(item.name)
             done.held_out.append(item.held_out)
-            if profile is not None and profile.broken:
-                done.broken_profiles += 1
-            elif profile is not None:
-                done.profiles[profile.name] += 1
+            done.broken_profiles += sum(profile.broken for profile in profiles)
+            done.profiles.update(profile.name for profile in profiles if not profile.broken)
     return done
 
 
