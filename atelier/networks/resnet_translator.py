@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,7 @@ class ResNetTranslator(Translator):
                 f"residual adds to the input, which has {self.planes.width} channels, and the images have {shape.channels}: set "
                 f"model.{settings.name()}.residual: false"
             )
+        self.blurred = form == "blur"
         self.multiple, side = factor * 2**settings.halvings, 7 if factor == 1 else 3
         outside = nn.Conv2d(self.planes.width * factor**2, width, side, padding=side // 2, padding_mode=padding)
         self.first = Stage(outside, width, eps)
@@ -97,16 +98,29 @@ class ResNetTranslator(Translator):
         if settings.residual:
             nn.init.zeros_(self.last.weight)
 
+    @property
+    def feature_shapes(self) -> dict[str, tuple[int, int]]:
+        """Channels and side of the maps of `features`: `image` (the input), `down1`, ..., `block1` and the middle block."""
+        shapes, side = {"image": (self.planes.width, self.shape.resolution)}, self.shape.resolution // self.settings.unshuffle
+        for number in range(1, len(self.down) + 1):  # a filter halves after the convolution that is looked at
+            shapes[f"down{number}"] = self.settings.width * 2**number, side >> (number - self.blurred)
+        for number in sorted({1, len(self.blocks) // 2 + 1}):
+            shapes[f"block{number}"] = self.settings.width * 2 ** len(self.down), side >> len(self.down)
+        return shapes
+
     def forward(self, noise: Tensor | None = None, **inputs: Tensor) -> Tensor:
-        return self.features(**inputs)[0]
+        return self._passed(inputs)[0]
 
     def features(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The picture, and the maps [N, C, h, w] of the layers that were passed on the way to it, by name.
+        """The picture, and the maps [N, C, h, w] of `feature_shapes` that were passed on the way to it (Park et al. 2020).
 
-        `image` is the input; `down1`, `down2`, ... are convolved, not yet normed; `block1`, `block2`, ... are added.
+        `down1`, `down2`, ... are convolved, not yet normed; blocks are added to what they saw.
         """
-        given = self.planes(inputs)
-        factor = self.settings.unshuffle
+        picture, maps = self._passed(inputs)
+        return picture, {name: maps[name] for name in self.feature_shapes}
+
+    def _passed(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        given, factor = self.planes(inputs), self.settings.unshuffle
         maps, x = {"image": given}, self.checkpointed(self.first, F.pixel_unshuffle(given, factor))
         for number, stage in enumerate(self.down, 1):
             maps[f"down{number}"] = x = stage.convolution(x)  # type: ignore[operator, union-attr]

@@ -18,6 +18,8 @@ from atelier.networks.layers import ImageShape
 TRANSLATORS = tuple(name for name in architectures() if not family_of(name).latent)
 SMALL: dict[str, dict[str, Any]] = {
     "cyclegan": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
+    "cut": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
+    "pix2pix": {"width": 4, "width_discriminator": 4, "layers_discriminator": 2},
 }
 
 
