@@ -106,9 +106,7 @@ def test_without_inputs_the_values_stand_alone(evaluator: Evaluator, found: Eval
 
 
 def test_targets_are_needed(evaluator: Evaluator) -> None:
-    with pytest.raises(
-        MetricError, match=r"l1 needs a target for each .*, and there is none here; .* set gate\.max_l1: 1\.0"
-    ):
+    with pytest.raises(MetricError, match=r"l1 needs a target for each .*, and there is none here; .* set gate\.max_l1: 1\.0"):
         evaluator(iter(()))
     assert all(Need.TARGET in metrics()[name].needs for name in [*NAMES, "lpips"])
 
