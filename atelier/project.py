@@ -28,7 +28,7 @@ from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid
 from atelier.metrics.evaluator import Evaluation, Evaluator
-from atelier.metrics.while_training import measure_by_distance, watching
+from atelier.metrics.while_training import measure_by_distance
 from atelier.models.model import GeneratorInfo, load_generator, sample
 from atelier.registry.fetch import located
 from atelier.tasks.find import check_sets, find, measured_sets, sampling_of
@@ -67,8 +67,8 @@ class Project:
         check_sets(task, settings, section)
         sets = {role: PackedDataset(self._packed(name)) for role, name in settings.sets.items()}
         with ranks(chosen) as these:
-            watched = watching(self.settings.evaluate, settings)
-            measure, measured_by = measure_by_distance(task, sets, watched, self.folder / "cache", these, chosen)
+            cache = self.folder / "cache"
+            measure, measured_by = measure_by_distance(task, settings, self.settings.evaluate, sets, cache, these, chosen)
             infos = run(
                 task, self.settings.model, settings, sets, self._model(section),
                 self.folder / "states" / section, measure, measured_by, chosen, these, git_state(),

@@ -32,18 +32,21 @@ def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSet
 
 def measure_by_distance(
     task: type[Task],
+    train: TrainSettings,
+    evaluate: EvaluateSettings,
     data: Mapping[str, PackedDataset],
-    settings: EvaluateSettings,
     cache: Path,
     ranks: Ranks,
     device: torch.device,
 ) -> tuple[Callable[[Mapping[str, nn.Module]], tuple[float, dict[str, Any]]], dict[str, Any]]:
     """A function from the averages of products to their mean distance, and what that number depends on besides them.
 
-    `data` are the task's sets by name, among them those that its products imitate. Beside the distance stand its "identity" (that
-    of the first product) and "metrics" by name; of several products each name begins with its own.
+    The products are those of a training by `train`, measured as `watching` says. `data` are the task's sets by name, among them
+    those that its products imitate. Beside the distance stand its "identity" (that of the first product) and "metrics" by name;
+    of several products each name begins with its own.
     """
-    sets = {product.name: (product.imitates, product.given) for product in task.products}
+    settings = watching(evaluate, train)
+    sets = {product.name: (product.imitates, product.given) for product in task.products_of(train)}
     evaluators = dict[tuple[str, str], Evaluator]()
     for imitated, given in dict.fromkeys(sets.values()):
         task.sampling.check(data[given], settings.samples)

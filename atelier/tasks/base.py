@@ -134,6 +134,11 @@ class Task(ABC):
     def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
         """The task of these settings on these sets. Raises SettingsError, NetworkError."""
 
+    @classmethod
+    def products_of(cls, train: TrainSettings) -> tuple[Product, ...]:
+        """The products of a training by these settings, before the task is built."""
+        return cls.products
+
     @abstractmethod
     def draw(self, update: Update, count: int) -> Draws:
         """The random numbers of an update for `count` records, from torch's global CPU generator."""

@@ -21,7 +21,14 @@ def test_every_key_has_a_sentence_and_a_value() -> None:
     explained = reference.all_keys()
     written = {re.sub(r"^(data|products)\.\w+\.", r"\1.NAME.", key) for key in VALUES}
     assert explained.keys() >= written and all(field.description for field in explained.values())
-    may_be_left_out = ("model.", "train.regularizers.", "finetune.regularizers.", "cluster.", "products.NAME.data", "products.NAME.inputs")
+    may_be_left_out = (
+        "model.",
+        "train.regularizers.",
+        "finetune.regularizers.",
+        "cluster.",
+        "products.NAME.data",
+        "products.NAME.inputs",
+    )
     assert all(key.startswith(may_be_left_out) for key in explained.keys() - written)
 
 
