@@ -63,7 +63,7 @@ class Value:
     in_space: str = ""
     published: tuple[str, str] | None = None
     form: Literal["number", "share", "ratio"] = "number"
-    subject: Literal["generator", "classifier", "real images"] = "generator"
+    subject: Literal["generator", "classifier", "real images", "input"] = "generator"
     decides: bool = False
     limit: str = ""
     limit_text: str = ""
@@ -75,6 +75,13 @@ class Value:
             raise ValueError(f"{self.kind}: only a share has a limit, and it is named min_... or max_..., not {self.limit}")
         if self.decides and self.higher_is_better:
             raise ValueError(f"{self.kind}: the gate decides by what is better when lower")
+
+    @property
+    def of_input(self) -> Value:
+        """The same of the pictures that generated images were made from, as they were given: what it says without a generator."""
+        published = self.published and (f"input_{self.published[0]}", f"Untranslated input: {self.published[1]}")
+        space, title = self.in_space and f"input_{self.in_space}", f"Untranslated input: {self.title}"
+        return Value(f"input_{self.kind}", title, self.higher_is_better, space, published, self.form, "input")
 
     @property
     def is_floor(self) -> bool:
