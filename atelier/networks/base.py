@@ -35,6 +35,7 @@ class Network(nn.Module):
     """A network of a task: generator, discriminator or another. It may trade activations for computation."""
 
     activation_checkpointing = False
+    memory_format = torch.channels_last  # of its weights, which decides that of its feature maps
 
     def checkpointed(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
         """part(*args), a part of the forward pass.
@@ -154,6 +155,7 @@ class Translator(Generator):
     sides than the trained one may pass where `multiple` is not 0: multiples of it.
     """
 
+    memory_format = torch.contiguous_format  # norms of single images cost three times as much in the other one on a CPU
     noise_dim = 0
     multiple = 0
 
@@ -189,6 +191,8 @@ class PatchDiscriminator(Network):
 
     `condition` [N, condition_channels, H, W] is what the image was made of (`Translator.planes`); None where that is 0.
     """
+
+    memory_format = torch.contiguous_format
 
     def __init__(self, shape: ImageShape, condition_channels: int) -> None:
         super().__init__()

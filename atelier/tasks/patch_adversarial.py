@@ -34,6 +34,16 @@ class NamedDraws:
         return NamedDraws({name: drawn[part] for name, drawn in self.parts.items()})
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A random value that all records of a batch share, so that each part of it has the same one."""
+
+    value: Any
+
+    def __getitem__(self, part: slice) -> Shared:
+        return self
+
+
 class PatchAdversarialTask(AdversarialTask):
     """Translators against discriminators of patches, which see real and generated images augmented alike.
 
