@@ -44,8 +44,8 @@ class Paired(PatchAdversarialTask):
         (pairs,) = data.values()
         if not {INPUT, TARGET} <= pairs.fields.keys():
             raise SettingsError(
-                f"{pairs.folder}: its records have {', '.join(pairs.fields)}, but task paired learns from {INPUT} and {TARGET}; name "
-                "these in data.NAME.fields and pack again"
+                f"{pairs.folder}: its records have {', '.join(pairs.fields)}, but task paired learns from {INPUT} and {TARGET}; "
+                "name these in data.NAME.fields and pack again"
             )
         takes: Takes = {"image": Picture(channels=pairs.fields[INPUT].channels, resolution=pairs.resolution)}  # type: ignore[arg-type]
         return cls(model, train, ImageShape(pairs.resolution, pairs.channels, 0), takes)
@@ -54,8 +54,8 @@ class Paired(PatchAdversarialTask):
         super().__init__(train, model.family.normalized)
         if train.augment != "none":
             raise SettingsError(
-                f"augment: {train.augment} would move an image and not the input beside it, which the discriminator compares; set "
-                "augment: none"
+                f"augment: {train.augment} would move an image, but not the input beside it that the discriminator sees, too; "
+                "set augment: none"
             )
         self.settings = train.of_task("paired")
         self.generator: Translator = zoo.translator(model, shape, takes)
