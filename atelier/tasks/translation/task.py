@@ -75,8 +75,9 @@ class Translation(PatchAdversarialTask):
         return zoo.translator(model, self.shapes[to], takes)  # type: ignore[arg-type]
 
     def _patches(self, generator: Network) -> PatchMLPs:
-        """The networks that make patches comparable. Raises SettingsError for maps that the generator has not."""
-        assert isinstance(generator, ResNetTranslator)
+        """The networks that make patches comparable. Raises SettingsError for a generator without such maps."""
+        if not isinstance(generator, ResNetTranslator):
+            raise SettingsError("translation.contrast compares maps of a generator of residual blocks: choose architecture cut")
         shapes, wanted = generator.feature_shapes, self.settings.contrast_layers
         if unknown := [name for name in wanted if name not in shapes]:
             raise SettingsError(
@@ -159,13 +160,16 @@ class Translation(PatchAdversarialTask):
         given, own, mirrored = real[A], real[B], draws.parts["mirrored"].value
         keeps = bool(self.settings.contrast_identity or self.settings.identity)
         inputs = torch.cat([given, own]) if keeps else given
-        made, maps = self._features(inputs.flip(3) if mirrored else inputs)
-        key = self._features(inputs)[1] if mirrored else maps
-        made_b, *rest = made.split(len(given))
+        generator = self._generator
+        made, maps = generator.features(image=inputs.flip(3) if mirrored else inputs)
+        made_b, *rest = made.float().split(len(given))
         adversarial, _ = self.adversarial(discriminator_of(B), own, made_b, draws, weights)
-        query = self._features(made if self.settings.contrast_identity else made_b)[1]
+        query = generator.encode(image=made if self.settings.contrast_identity else made_b)
+        key = maps  # of the pass that made the picture
         if mirrored:
             query = {name: values.flip(3) for name, values in query.items()}
+            with torch.no_grad():
+                key = generator.encode(image=inputs)
         parts = {"loss_generator": adversarial, "contrast": self._nce(query, key, slice(0, len(given)), draws)}
         total = adversarial + self.settings.contrast * parts["contrast"]
         if self.settings.contrast_identity:
@@ -176,12 +180,11 @@ class Translation(PatchAdversarialTask):
             total = total + self.settings.identity * parts["identity"]
         return Loss(total, self._logged(parts, {B: made_b}, draws))
 
-    def _features(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    @property
+    def _generator(self) -> ResNetTranslator:
         generator = self.networks[A_TO_B]
         assert isinstance(generator, ResNetTranslator)
-        generator.power_iteration()
-        made, maps = generator.features(image=images)
-        return made.float(), maps
+        return generator
 
     def _nce(self, query: dict[str, Tensor], key: dict[str, Tensor], part: slice, draws: NamedDraws) -> Tensor:
         """PatchNCE of a part of the batch, the mean over layers."""
