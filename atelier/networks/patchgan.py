@@ -55,7 +55,7 @@ class PatchGAN(nn.Module):
 
 
 class PatchGANs(PatchDiscriminator):
-    """A PatchGAN for each of `scales` sizes: the image, and means of 3x3 pixels around every second pixel of the size before."""
+    """A PatchGAN for each of `scales` sizes: the image, and each time a `smaller` one."""
 
     def __init__(self, form: Form, scales: int, shape: ImageShape, condition_channels: int) -> None:
         super().__init__(shape, condition_channels)
@@ -69,7 +69,7 @@ class PatchGANs(PatchDiscriminator):
         seen, logits, features = self.append_condition(images, condition), [], []
         for index, scale in enumerate(self.scales):
             if index:
-                seen = F.avg_pool2d(seen, 3, 2, 1, count_include_pad=False)
+                seen = smaller(seen)
             x, maps = seen, []
             for stage in scale.stages:  # type: ignore[union-attr]
                 x = self.checkpointed(stage, x)
@@ -77,3 +77,8 @@ class PatchGANs(PatchDiscriminator):
             logits.append(scale.head(x))  # type: ignore[operator]
             features.append(tuple(maps))
         return PatchOutput(tuple(logits), tuple(features))
+
+
+def smaller(images: Tensor) -> Tensor:
+    """[N, C, H, W] -> half the side, rounded up: the mean of the 3x3 around every second pixel, of those that there are."""
+    return F.avg_pool2d(images, 3, 2, 1, count_include_pad=False)

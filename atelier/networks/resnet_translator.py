@@ -79,29 +79,37 @@ class ResNetTranslator(Translator):
         self, settings: ResNetTranslatorSettings, shape: ImageShape, takes: Takes, form: str, init: Callable[[nn.Module], None]
     ) -> None:
         super().__init__(settings, shape, takes)
-        width, eps, padding, factor = settings.width, settings.eps, settings.padding, settings.unshuffle
+        width, eps, padding = settings.width, settings.eps, settings.padding
         if settings.residual and self.planes.width not in (1, shape.channels):
             raise NetworkError(
                 f"residual adds to the input, which has {self.planes.width} channels, and the images have {shape.channels}: set "
                 f"model.{settings.name()}.residual: false"
             )
-        self.blurred = form == "blur"
-        self.multiple, side = factor * 2**settings.halvings, 7 if factor == 1 else 3
-        outside = nn.Conv2d(self.planes.width * factor**2, width, side, padding=side // 2, padding_mode=padding)
-        self.first = Stage(outside, width, eps)
+        self.multiple, self.blurred, self.entered = settings.shrinkage, form == "blur", shape.resolution // settings.unshuffle
+        self.first = Stage(self._outer(self.planes.width, width, before=True), width, eps)
         widths = [width * 2**level for level in range(settings.halvings + 1)]
         self.down = nn.ModuleList(halving(a, b, form, eps) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(ResidualBlock(widths[-1], padding, eps) for _ in range(settings.blocks))
         self.up = nn.ModuleList(doubling(b, a, form, padding, eps) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True))
-        self.last = nn.Conv2d(width, shape.channels * factor**2, side, padding=side // 2, padding_mode=padding)
+        self.last = self._outer(width, shape.channels, before=False)
+        self._begin(init)
+
+    def _outer(self, inner: int, outer: int, before: bool) -> nn.Conv2d:
+        """The convolution of the pixels that come in, or of those that go out."""
+        factor, padding = self.settings.unshuffle, self.settings.padding
+        side, inner, outer = 7 if factor == 1 else 3, inner * (factor**2 if before else 1), outer * (1 if before else factor**2)
+        return nn.Conv2d(inner, outer, side, padding=side // 2, padding_mode=padding)
+
+    def _begin(self, init: Callable[[nn.Module], None]) -> None:
+        """First weights."""
         self.apply(init)
-        if settings.residual:
+        if self.settings.residual:
             nn.init.zeros_(self.last.weight)
 
     @property
     def feature_shapes(self) -> dict[str, tuple[int, int]]:
         """Channels and side of the maps of `features`: `image` (the input), `down1`, ..., `block1` and the middle block."""
-        shapes, side = {"image": (self.planes.width, self.shape.resolution)}, self.shape.resolution // self.settings.unshuffle
+        shapes, side = {"image": (self.planes.width, self.shape.resolution)}, self.entered
         for number in range(1, len(self.down) + 1):  # a filter halves after the convolution that is looked at
             shapes[f"down{number}"] = self.settings.width * 2**number, side >> (number - self.blurred)
         for number in sorted({1, len(self.blocks) // 2 + 1}):
@@ -121,19 +129,27 @@ class ResNetTranslator(Translator):
 
     def encode(self, **inputs: Tensor) -> dict[str, Tensor]:
         """The maps of `features` alone, without what comes after the last of them."""
-        _, maps = self._encoded(self.planes(inputs), len(self.blocks) // 2 + 1)
-        return {name: maps[name] for name in self.feature_shapes}
+        given = self.planes(inputs)
+        _, maps = self._encoded(F.pixel_unshuffle(given, self.settings.unshuffle), len(self.blocks) // 2 + 1)
+        return {name: given if name == "image" else maps[name] for name in self.feature_shapes}
 
     def _passed(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        given = self.planes(inputs)
-        x, maps = self._encoded(given, len(self.blocks))
+        given, factor = self.planes(inputs), self.settings.unshuffle
+        x, maps = self._trunk(F.pixel_unshuffle(given, factor))
+        pixels = F.pixel_shuffle(self.last(x), factor)
+        return given + pixels if self.settings.residual else torch.tanh(pixels), maps | {"image": given}
+
+    def _trunk(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Everything before the last convolution."""
+        x, maps = self._encoded(x, len(self.blocks))
         for stage in self.up:
             x = self.checkpointed(stage, x)
-        pixels = F.pixel_shuffle(self.last(x), self.settings.unshuffle)
-        return given + pixels if self.settings.residual else torch.tanh(pixels), maps
+        return x, maps
 
-    def _encoded(self, given: Tensor, blocks: int) -> tuple[Tensor, dict[str, Tensor]]:
-        maps, x = {"image": given}, self.checkpointed(self.first, F.pixel_unshuffle(given, self.settings.unshuffle))
+    def _encoded(self, x: Tensor, blocks: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Everything up to a block."""
+        maps: dict[str, Tensor] = {}
+        x = self.checkpointed(self.first, x)
         for number, stage in enumerate(self.down, 1):
             maps[f"down{number}"] = x = stage.convolution(x)  # type: ignore[operator, union-attr]
             x = self.checkpointed(stage.rest, x)  # type: ignore[arg-type, union-attr]

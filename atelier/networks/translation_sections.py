@@ -65,14 +65,28 @@ class ResNetTranslatorSettings(TranslationSettings):
         description="the generator adds to its input and begins as the identity: sharp from the first step, colors not inverted",
     )
 
+    @property
+    def shrinkage(self) -> int:
+        """How many times the side of the picture is that of the smallest map."""
+        return self.unshuffle * 2**self.halvings
+
     def check(self, resolution: int) -> None:
         super().check(resolution)
-        shrunk = self.unshuffle * 2**self.halvings
-        if resolution % shrunk or resolution // shrunk < 4:
+        if resolution % self.shrinkage or resolution // self.shrinkage < 4:
             raise ValueError(
-                f"model.{self.name()} shrinks the side by {shrunk} (unshuffle x 2^halvings), and {resolution} px are no multiple "
-                "of it or leave less than 4: choose fewer halvings or a smaller unshuffle"
+                f"model.{self.name()} shrinks the side by {self.shrinkage} (unshuffle x 2^halvings), and {resolution} px are no "
+                "multiple of it or leave less than 4: choose fewer halvings or a smaller unshuffle"
             )
+
+
+class ResamplingSettings(ResNetTranslatorSettings):
+    """Such a translator with a choice of how maps are doubled."""
+
+    upsample: Literal["transposed", "nearest", "shuffle"] = Field(
+        default="transposed",
+        description="how maps are doubled: transposed (the paper's convolutions, which may draw a checkerboard), nearest "
+        "(neighbors repeated, then convolved; the slowest) or shuffle (channels become pixels)",
+    )
 
 
 class SemanticSettings(TranslationSettings):

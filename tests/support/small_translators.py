@@ -43,6 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cut": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
     "oasis": WIDTHS | {"layers_discriminator": 3},
     "spade": WIDTHS | {"layers_discriminator": 2, "scales": 2},
+    "pix2pixhd": {"width": 4, "blocks": 1, "halvings": 2, "width_discriminator": 4, "layers_discriminator": 2, "scales": 2},
     "pix2pix": {"width": 4, "width_discriminator": 4, "layers_discriminator": 2},
 }
 
@@ -74,3 +75,22 @@ def translators(family: str, side: int = 32, channels: int = 3, **section: Any) 
     settings, shape = model(family, **section), ImageShape(side, channels, 0)
     translator = zoo.translator(settings, shape, takes(family, side))
     return translator, zoo.patch_discriminator(settings, shape, translator.planes.width)
+
+
+def varied(translator: Translator) -> dict[str, Tensor]:
+    """Two inputs, with the noise of training."""
+    inputs = given(translator.takes)
+    return inputs if "noise" in inputs or not translator.noise_dim else inputs | {"noise": torch.randn(2, translator.noise_dim)}
+
+
+def passed(translator: Translator, discriminator: PatchDiscriminator) -> tuple[Tensor, Tensor]:
+    """A picture and its logit."""
+    inputs = varied(translator)
+    images = translator(**inputs)
+    return images, discriminator(images, condition(translator, discriminator, inputs)).overall
+
+
+def condition(translator: Translator, discriminator: PatchDiscriminator, inputs: dict[str, Tensor]) -> Tensor | None:
+    """What the discriminator sees beside the picture."""
+    planes: Tensor = translator.planes(inputs)
+    return planes if discriminator.condition_channels else None

@@ -1,37 +1,16 @@
-"""What holds for every architecture that translates: shapes, every parameter used, seeds, bfloat16, tracing, refusals."""
+"""What holds for every architecture that translates: shapes, every parameter used, seeds, bfloat16, refusals."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from atelier.config.settings import SettingsError, load
 from atelier.networks import zoo
-from atelier.networks.base import PatchDiscriminator, Translator
 from atelier.networks.layers import ImageShape, NetworkError
 from tests.support.small import PARAMS
 from tests.support.small_models import model as latent_model
-from tests.support.small_translators import TRANSLATORS, given, model, takes, translators
-
-
-def varied(translator: Translator) -> dict[str, Tensor]:
-    """Two inputs, with the noise of training."""
-    inputs = given(translator.takes)
-    return inputs if "noise" in inputs or not translator.noise_dim else inputs | {"noise": torch.randn(2, translator.noise_dim)}
-
-
-def passed(translator: Translator, discriminator: PatchDiscriminator) -> tuple[Tensor, Tensor]:
-    """A picture and its logit."""
-    inputs = varied(translator)
-    images = translator(**inputs)
-    return images, discriminator(images, condition(translator, discriminator, inputs)).overall
-
-
-def condition(translator: Translator, discriminator: PatchDiscriminator, inputs: dict[str, Tensor]) -> Tensor | None:
-    """What the discriminator sees beside the picture."""
-    planes: Tensor = translator.planes(inputs)
-    return planes if discriminator.condition_channels else None
+from tests.support.small_translators import TRANSLATORS, condition, given, model, passed, takes, translators, varied
 
 
 @pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 3)])
@@ -69,22 +48,6 @@ def test_bfloat16_is_near_float32(family: str) -> None:
     assert (images.float() - exact).square().mean().sqrt() < 0.05 * exact.std()
     for near, logit in zip(logits.logits, output.logits, strict=True):
         assert (near.float() - logit).square().mean().sqrt() < 0.05 * logit.std() + 0.02 * logit.abs().mean()
-
-
-@pytest.mark.parametrize("family", TRANSLATORS)
-def test_compiled_networks_translate_and_judge_alike(family: str) -> None:
-    """Traced as a whole, gradients included."""
-    torch._dynamo.reset()
-    both = translators(family)
-    inputs = varied(both[0])
-    results = []
-    for translate, judge in (both, [torch.compile(network, backend="aot_eager", fullgraph=True) for network in both]):
-        images = translate(**inputs)
-        output = judge(images, condition(*both, inputs))
-        gradients = torch.autograd.grad(output.overall.sum(), list(both[0].parameters()))
-        results.append([images, *output.logits, *(one for scale in output.features for one in scale), *gradients])
-    for plain, traced in zip(*results, strict=True):
-        torch.testing.assert_close(traced, plain, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", TRANSLATORS)
