@@ -83,6 +83,11 @@ class DataSettings(Section):
     holdout: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="share of the images kept out of training, drawn by content hash"
     )
+    group_by: str | None = Field(
+        default=None,
+        description="regular expression whose first group, found in a record's name, is its family: near copies, which all fall "
+        "on one side of the drawn split, by the hash of that text",
+    )
     min_side: PositiveInt = Field(default=8, description="an image with a shorter side in pixels is rejected as too small")
     max_pixels: PositiveInt = Field(default=100_000_000, description="an image with more pixels is rejected before it is decoded")
     max_rejected: Annotated[int, Field(ge=0)] = Field(
@@ -109,6 +114,17 @@ class DataSettings(Section):
             raise ValueError('has no value, since YAML reads what follows # as a comment; quote it: "#ffffff"')
         return value
 
+    @field_validator("group_by")
+    @classmethod
+    def _grouping(cls, pattern: str | None) -> str | None:
+        try:
+            groups = re.compile(pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression ({error}); correct it") from error
+        if not groups:
+            raise ValueError(f"{pattern!r} has no group; put what names the family in ( )")
+        return pattern
+
     @model_validator(mode="after")
     def _room(self) -> Self:
         if 2 * self.margin >= self.resolution:
@@ -126,6 +142,8 @@ class DataSettings(Section):
                 f"split: given holds out what the source's own folders hold out, and holdout {self.holdout} would draw others; "
                 "set holdout: 0.0, or split: pool"
             )
+        if self.split == "given" and self.group_by is not None:
+            raise ValueError("group_by says how the held-out images are drawn, and split: given draws none; take one of them out")
         return self
 
     @model_validator(mode="after")
@@ -134,6 +152,11 @@ class DataSettings(Section):
             raise ValueError(
                 f"fields are {', '.join(self.fields)}, and none is {TARGET}, which is what is imitated; name it so (a single "
                 f"field: {IMAGE})"
+            )
+        imitated = next((self.fields[name] for name in (TARGET, IMAGE) if name in self.fields), None)
+        if imitated and imitated.channels not in (None, self.channels):
+            raise ValueError(
+                f"channels is {self.channels}, and that of the field that is imitated {imitated.channels}; set channels alone"
             )
         for name in self.fields:
             if name == "label" or len(name) > LONGEST_FIELD:

@@ -103,6 +103,7 @@ def _recipe(settings: DataSettings, section: str) -> Recipe:
         max_pixels=settings.max_pixels,
         section=section,
         fields=record_fields(settings),
+        group_by=settings.group_by,
     )
 
 
@@ -128,6 +129,8 @@ def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], work
         for done in process_all(source, recipe, share, workers):
             file.write(b"".join(done.pixels))
             found.digests += b"".join(done.digests)
+            for name, digest, family in zip(done.names, done.digests, done.families, strict=True):
+                found.belongs(name, digest, family)
             for name, label in zip(done.names, done.labels, strict=True):
                 if label is None:
                     found.lacks_label(name)
@@ -147,6 +150,10 @@ def _check(found: Found, settings: DataSettings, section: str) -> None:
     if not found.labels:
         raise DataError(
             f"{section}.path {settings.path!r}: no image is left ({_listed(found) or 'the source is empty'}); correct the path"
+        )
+    if settings.group_by is not None and not found.grouped:
+        raise DataError(
+            f"{section}.group_by {settings.group_by!r} is found in no name, such as {found.ungrouped}; correct it, or take it out"
         )
     if settings.labels and found.labelled and found.unlabelled is not None:
         raise DataError(
@@ -209,6 +216,9 @@ def _remarks(
         yield f"the source's own split ({facts['training']}; {facts['held_out']}) is pooled and drawn anew"
     if order.shared:
         yield f"images both among those for training and those held out, which are held out: {order.shared}"
+    if settings.group_by is not None and found.ungrouped is not None:
+        alone = len(found.labels) - found.grouped
+        yield f"records in no family of group_by, each of which is split by itself: {alone}, first {found.ungrouped}"
     if settings.labels and not order.classes:
         yield "the source has no labels, the packed set has none either"
     if len(order.classes) == 1:
@@ -247,6 +257,7 @@ def _manifest(
         content.add(split, order.digests[split], labels)
         counts = np.bincount(labels, minlength=len(order.classes)).tolist() if order.classes else []
         splits[split] = SplitInfo(count=len(labels), class_counts=counts)
+    chosen = {key: value for key, value in settings.plain().items() if key in ("fields", "group_by") and value}
     steps = ("labels", "split", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
     return Manifest(
         format=FORMATS[several],
@@ -261,7 +272,7 @@ def _manifest(
         layout=writer.layout,
         shards=shards,
         source={"kind": source.kind, "description": source.description, "licence": settings.licence, **source.facts},
-        processing={step: getattr(settings, step) for step in steps},
+        processing={step: getattr(settings, step) for step in steps} | chosen,
         duplicates=order.duplicates,
         label_conflicts=order.conflicts,
         split_conflicts=order.shared,

@@ -65,6 +65,7 @@ class Recipe:
     max_pixels: int
     section: str = "data"  # of params.yaml, for messages
     fields: tuple[RecordField, ...] = ()
+    group_by: str | None = None
 
     @property
     def pixel_bytes(self) -> int:

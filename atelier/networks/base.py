@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from atelier.networks.inputs import Given, Picture, Takes, of_latents
-from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, NetworkError, scaled_init
+from atelier.networks.inputs import Given, Noise, Picture, Takes, of_latents
+from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, NetworkError, scaled_init, wide
 from atelier.networks.modes import Recomputation
 
 
@@ -35,6 +35,7 @@ class Network(nn.Module):
     """A network of a task: generator, discriminator or another. It may trade activations for computation."""
 
     activation_checkpointing = False
+    memory_format = torch.channels_last  # of its weights, which decides that of its feature maps
 
     def checkpointed(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
         """part(*args), a part of the forward pass.
@@ -130,30 +131,46 @@ class LatentGenerator(Generator):
 
 
 class Planes(nn.Module):
-    """Inputs by name -> one tensor [N, width, H, W]: what a translator starts from, and its discriminator's condition."""
+    """Inputs by name -> one tensor [N, width, H, W]: what a translator starts from, and its discriminator's condition.
+
+    Pictures are taken as they are, a label map int64 [N, H, W] as a plane of ones and zeros for each class, all zeros where it is
+    255. Noise is left out.
+    """
 
     def __init__(self, takes: Takes) -> None:
         super().__init__()
-        self.widths = {name: self._width(name, kind) for name, kind in takes.items()}
-        self.width = sum(self.widths.values())
+        self.classes = {name: self._classes(name, kind) for name, kind in takes.items() if not isinstance(kind, Noise)}
+        pictures = [kind.channels for kind in takes.values() if isinstance(kind, Picture)]
+        self.width = sum(pictures) + sum(self.classes.values())
+        self.register_buffer("one", torch.ones(()), persistent=False)  # has the type of the network
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat([inputs[name] for name in self.widths], dim=1).contiguous()
+        planes = [self._one_hot(inputs[name], classes) if classes else inputs[name] for name, classes in self.classes.items()]
+        return torch.cat(planes, dim=1).contiguous()
+
+    def _one_hot(self, labels: Tensor, classes: int) -> Tensor:
+        found = labels[:, None] == torch.arange(classes, device=labels.device)[:, None, None]
+        return found.to(self.get_buffer("one").dtype)
 
     @staticmethod
-    def _width(name: str, kind: Given) -> int:
+    def _classes(name: str, kind: Given) -> int:
         if isinstance(kind, Picture):
-            return kind.channels
-        raise NetworkError(f"input {name} is no picture, and this architecture translates pictures; take it out of `takes`")
+            return 0
+        if getattr(kind, "kind", "") == "map":
+            return len(kind.classes)  # type: ignore[attr-defined]
+        raise NetworkError(f"input {name} is neither a picture nor a label map, which is what is translated; take it out")
 
 
 class Translator(Generator):
     """Pictures to pictures: forward(noise, **inputs) -> [N, C, H, W], about [-1, 1]; the inputs have the names of `takes`.
 
-    `noise` [N, noise_dim] are standard normal numbers that vary an image in training (dropout), None without. Inputs of other
-    sides than the trained one may pass where `multiple` is not 0: multiples of it.
+    `noise` [N, noise_dim] are standard normal numbers. Where `takes` has them, an image is made of them, too; otherwise they vary
+    it in training alone (dropout), and are None outside. Inputs of other sides than the trained one may pass where `multiple` is
+    not 0: multiples of it.
     """
 
+    memory_format = torch.contiguous_format  # norms of single images cost three times as much in the other one on a CPU
+    starts_from_noise = False  # too, where `takes` has it
     noise_dim = 0
     multiple = 0
 
@@ -161,6 +178,11 @@ class Translator(Generator):
         super().__init__()
         self.settings, self.shape, self._takes = settings, shape, takes
         self.planes = Planes(takes)
+        for name, kind in takes.items():
+            if isinstance(kind, Noise):
+                if name != "noise" or not self.starts_from_noise:
+                    raise NetworkError(f"{settings.name()} takes no noise called {name}; take it out of the inputs")
+                self.noise_dim = kind.size
 
     @property
     def takes(self) -> Takes:
@@ -173,15 +195,19 @@ class Translator(Generator):
 
 
 class PatchOutput(NamedTuple):
-    """Logits [N, 1, h, w] of patches, positive for real, and features [N, C, h, w] of each layer: a tuple for each scale."""
+    """Logits [N, 1, h, w] of patches, positive for real, and features [N, C, h, w] of each layer: a tuple for each scale.
+
+    A discriminator that tells classes has logits [N, 1 + classes, h, w], the first for what is generated.
+    """
 
     logits: tuple[Tensor, ...]
     features: tuple[tuple[Tensor, ...], ...]
 
     @property
     def overall(self) -> Tensor:
-        """One logit an image, [N]: the mean over positions, then over scales."""
-        return torch.stack([logits.mean(dim=(1, 2, 3)) for logits in self.logits]).mean(dim=0)
+        """One logit an image, [N]: the mean over positions, then over scales; of classes, the odds that it is of any of them."""
+        real = [one if one.shape[1] == 1 else one[:, 1:].logsumexp(dim=1) - one[:, 0] for one in map(wide, self.logits)]
+        return torch.stack([logits.flatten(1).mean(dim=1) for logits in real]).mean(dim=0)
 
 
 class PatchDiscriminator(Network):
@@ -189,6 +215,8 @@ class PatchDiscriminator(Network):
 
     `condition` [N, condition_channels, H, W] is what the image was made of (`Translator.planes`); None where that is 0.
     """
+
+    memory_format = torch.contiguous_format
 
     def __init__(self, shape: ImageShape, condition_channels: int) -> None:
         super().__init__()

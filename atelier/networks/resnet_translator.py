@@ -119,15 +119,24 @@ class ResNetTranslator(Translator):
         picture, maps = self._passed(inputs)
         return picture, {name: maps[name] for name in self.feature_shapes}
 
+    def encode(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """The maps of `features` alone, without what comes after the last of them."""
+        _, maps = self._encoded(self.planes(inputs), len(self.blocks) // 2 + 1)
+        return {name: maps[name] for name in self.feature_shapes}
+
     def _passed(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        given, factor = self.planes(inputs), self.settings.unshuffle
-        maps, x = {"image": given}, self.checkpointed(self.first, F.pixel_unshuffle(given, factor))
+        given = self.planes(inputs)
+        x, maps = self._encoded(given, len(self.blocks))
+        for stage in self.up:
+            x = self.checkpointed(stage, x)
+        pixels = F.pixel_shuffle(self.last(x), self.settings.unshuffle)
+        return given + pixels if self.settings.residual else torch.tanh(pixels), maps
+
+    def _encoded(self, given: Tensor, blocks: int) -> tuple[Tensor, dict[str, Tensor]]:
+        maps, x = {"image": given}, self.checkpointed(self.first, F.pixel_unshuffle(given, self.settings.unshuffle))
         for number, stage in enumerate(self.down, 1):
             maps[f"down{number}"] = x = stage.convolution(x)  # type: ignore[operator, union-attr]
             x = self.checkpointed(stage.rest, x)  # type: ignore[arg-type, union-attr]
-        for number, block in enumerate(self.blocks, 1):
+        for number, block in enumerate(self.blocks[:blocks], 1):
             maps[f"block{number}"] = x = self.checkpointed(block, x)
-        for stage in self.up:
-            x = self.checkpointed(stage, x)
-        pixels = F.pixel_shuffle(self.last(x), factor)
-        return given + pixels if self.settings.residual else torch.tanh(pixels), maps
+        return x, maps

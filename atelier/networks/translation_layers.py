@@ -22,11 +22,11 @@ class InstanceNorm(nn.GroupNorm):
         super().__init__(width, width, eps=eps, affine=False)
 
 
-def norm(kind: str, width: int, eps: float = 1e-5) -> nn.Module:
-    """`instance`, `batch` (of all ranks, with gain and shift) or `none`."""
+def norm(kind: str, width: int, eps: float = 1e-5, affine: bool = True) -> nn.Module:
+    """`instance`, `batch` (of all ranks; `affine`: with gain and shift) or `none`."""
     if kind == "none":
         return nn.Identity()
-    return InstanceNorm(width, eps) if kind == "instance" else BatchNorm(width, eps=eps)
+    return InstanceNorm(width, eps) if kind == "instance" else BatchNorm(width, eps=eps, affine=affine)
 
 
 class BlurDown(nn.Module):

@@ -28,6 +28,11 @@ class TranslationSettings(FamilySettings):
         description="halvings in the discriminator, whose patches are of 16 px for 1, 34 for 2, 70 for 3; at 32 to 64 px take 2",
     )
 
+    @property
+    def noise_size(self) -> int:
+        """Numbers of the noise that the generator takes beside what it translates."""
+        return 0
+
     def check(self, resolution: int) -> None:
         if resolution >> self.layers_discriminator < 3:
             most = (resolution // 3).bit_length() - 1
@@ -67,4 +72,44 @@ class ResNetTranslatorSettings(TranslationSettings):
             raise ValueError(
                 f"model.{self.name()} shrinks the side by {shrunk} (unshuffle x 2^halvings), and {resolution} px are no multiple "
                 "of it or leave less than 4: choose fewer halvings or a smaller unshuffle"
+            )
+
+
+class SemanticSettings(TranslationSettings):
+    """A generator whose norms are modulated by a label map."""
+
+    norm: Literal["batch", "instance"] = Field(
+        default="batch",
+        description="norm of the generator before the label map modulates it: batch (of all ranks, the papers' form), which at "
+        "small batches gives other pictures after training than in it, or instance",
+    )
+    eps: Rate = Field(default=1e-3, description="added to the variance in norms; the papers have 1e-5")
+    width_labels: PositiveInt = Field(
+        default=128, description="channels between the label map and the gains and shifts of a norm"
+    )
+    noise: Count = Field(
+        default=256,
+        description="numbers of the noise from which the generator's first map is made, so that one label map gives many "
+        "pictures; with 0 it is made from the label map",
+    )
+    doublings: Literal[3, 4, 5, 6] = Field(
+        default=5,
+        description="how often the generator's first map is doubled to the picture's side: 3 at 32 px, 4 at 64, 5 at 256",
+    )
+
+    @property
+    def normalized(self) -> bool:  # type: ignore[override]
+        """By batch norm, where it is chosen."""
+        return self.norm == "batch"
+
+    @property
+    def noise_size(self) -> int:
+        return self.noise
+
+    def check(self, resolution: int) -> None:
+        super().check(resolution)
+        if resolution % 2**self.doublings or resolution >> self.doublings < 2:
+            raise ValueError(
+                f"model.{self.name()}.doublings is {self.doublings}, and {resolution} px are no multiple of {2**self.doublings} "
+                "or begin with less than 2: choose fewer, or a resolution that is a power of two"
             )

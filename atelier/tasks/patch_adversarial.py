@@ -34,6 +34,16 @@ class NamedDraws:
         return NamedDraws({name: drawn[part] for name, drawn in self.parts.items()})
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A random value that all records of a batch share, so that each part of it has the same one."""
+
+    value: Any
+
+    def __getitem__(self, part: slice) -> Shared:
+        return self
+
+
 class PatchAdversarialTask(AdversarialTask):
     """Translators against discriminators of patches, which see real and generated images augmented alike.
 
@@ -91,14 +101,21 @@ class PatchAdversarialTask(AdversarialTask):
         return images
 
     def judge(
-        self, name: str, real: Tensor, fake: Tensor, draws: NamedDraws, weights: StepWeights, condition: Tensor | None = None
+        self,
+        name: str,
+        real: Tensor,
+        fake: Tensor,
+        draws: NamedDraws,
+        weights: StepWeights,
+        condition: Tensor | None = None,
+        fake_condition: Tensor | None = None,
     ) -> Loss:
-        """The loss of the discriminator `name` of real and generated images, regularized."""
+        """The loss of the discriminator `name` of real and generated images, each with its condition, regularized."""
         due = [one for one in self.regularizers if weights.penalty > 0 or not one.lazy]
         real = real.requires_grad_(any(one.by_real for one in due))
         fake = fake.detach().requires_grad_(any(one.by_fake for one in due))
         real_output = self._seen(name, real, draws.parts[f"{name}.real"], weights, condition)
-        fake_output = self._seen(name, fake, draws.parts[f"{name}.fake"], weights, condition)
+        fake_output = self._seen(name, fake, draws.parts[f"{name}.fake"], weights, fake_condition)
         total = discriminator_loss(self.objective, real_output.logits, fake_output.logits)
         logged = {
             "loss_discriminator": total.detach(),
@@ -135,6 +152,12 @@ class PatchAdversarialTask(AdversarialTask):
             with torch.no_grad():
                 logits = self._seen(name, real, draws.parts[f"{name}.real"], weights, condition).logits
         return generator_loss(self.objective, logits, output.logits), output
+
+    def seen(
+        self, name: str, real: Tensor, draws: NamedDraws, weights: StepWeights, condition: Tensor | None = None
+    ) -> PatchOutput:
+        """What the discriminator `name` sees of real images, augmented as generated ones are in `adversarial`."""
+        return self._seen(name, real, draws.parts[f"{name}.fake"], weights, condition)
 
     def after(self, update: Update, logged: Logged) -> None:
         """Running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""

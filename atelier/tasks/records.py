@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from atelier.config.data import IMAGE, TARGET
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.data.sampler import positions
 from atelier.models.model import from_uint8, to_uint8
+from atelier.networks import inputs
 from atelier.networks.base import Generator
-from atelier.networks.inputs import Picture, Takes
 from atelier.tasks.sampling import Sample, Sampler
+
+INPUT = "input"  # the field of several that a generator is given
 
 
 class RecordSampler(Sampler):
@@ -31,9 +34,10 @@ class RecordSampler(Sampler):
         self, generator: Generator, names: Sequence[str], imitated: PackedDataset, given: PackedDataset, count: int, seed: int
     ) -> None:
         self.check(given, count)
-        self.generator, self.given, self.imitated = generator, given, imitated
-        self.has_target = given is imitated
+        self.generator, self.given = generator, given
+        self.has_target = given is imitated and TARGET in given.fields
         self.rows = positions(seed, len(given), 0, count)
+        self.drawn = inputs.draw({name: kind for name, kind in generator.takes.items() if kind.random}, count, seed)
         self.identity = f"made from records of {given.content_hash}:{given.split}, drawn by the seed"
         self.classes = []
 
@@ -50,14 +54,20 @@ class RecordSampler(Sampler):
         device = next(self.generator.parameters()).device
         rank, world = turn
         for start in range(rank * batch, len(self.rows), world * batch):
-            rows = self.rows[start : start + batch]
-            images = self.given.images(rows)
-            inputs = inputs_of(self.generator.takes, {"image": images})
-            made = self.generator.generate({name: values.to(device) for name, values in inputs.items()})
-            yield Sample(to_uint8(made), images if self.has_target else None, images)
+            part = slice(start, start + batch)
+            records = self.given.read(self.rows[part])
+            given = records[input_field(self.given.fields)]
+            read = {name: values[part] for name, values in self.drawn.items()}
+            read |= {name: as_input(given) for name in self.generator.takes if name not in read}
+            made = self.generator.generate({name: values.to(device) for name, values in read.items()})
+            yield Sample(to_uint8(made), records[TARGET] if self.has_target else None, given)
 
 
-def inputs_of(takes: Takes, records: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """The inputs of a generator by name, of the fields of records uint8 [N, C, H, W]."""
-    (name,) = (name for name, kind in takes.items() if isinstance(kind, Picture))
-    return {name: from_uint8(torch.from_numpy(records["image"]))}
+def input_field(fields: Collection[str]) -> str:
+    """The field of a record that a generator is given: the only one, or `input`."""
+    return INPUT if INPUT in fields else IMAGE
+
+
+def as_input(values: np.ndarray) -> Tensor:
+    """A field uint8 [N, C, H, W] as a generator takes it: a picture float [N, C, H, W] in [-1, 1]."""
+    return from_uint8(torch.from_numpy(values))

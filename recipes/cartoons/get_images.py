@@ -1,7 +1,7 @@
 """Brings emoji into images/ of this folder: those that Google and Twitter both have drawn, 64 px, transparent.
 
-They are all but flags, letters in boxes and further skin tones, each named by its code points, so that a picture of one vendor has
-its counterpart under the same name. They come from npm's packages emoji-datasource-google (Noto Emoji, Apache-2.0) and
+They are all but flags, signs and further skin tones, each named by its code points, so that a picture of one vendor has its
+counterpart under the same name. They come from npm's packages emoji-datasource-google (Noto Emoji, Apache-2.0) and
 emoji-datasource-twitter (Twemoji, CC BY 4.0), which npm fetches without installing them. Images that are there are left as they
 are.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,13 +13,36 @@ from atelier.config.model import family as family_of
 from atelier.config.section import parse
 from atelier.networks import zoo
 from atelier.networks.base import PatchDiscriminator, Translator
-from atelier.networks.inputs import Picture, Takes
+from atelier.networks.inputs import Given, Noise, Picture, Takes, Value
 from atelier.networks.layers import ImageShape
 
 TRANSLATORS = tuple(name for name in architectures() if not family_of(name).latent)
+
+
+class LabelMap(Given):
+    """A label map, int64 [resolution, resolution] of `classes`."""
+
+    kind: str = "map"
+    classes: list[str]
+    resolution: int
+
+    def wants(self, names: Sequence[str]) -> str:
+        return "a label map"
+
+    def read(self, value: Any, names: Sequence[str]) -> Value:
+        raise NotImplementedError
+
+    def draw(self, count: int, rng: torch.Generator, weights: Any = None) -> Tensor:
+        return torch.randint(len(self.classes), (count, self.resolution, self.resolution), generator=rng)
+
+
+CLASSES = ["sky", "face", "hair"]
+WIDTHS = {"width": 2, "width_discriminator": 4, "width_labels": 4, "doublings": 3}
 SMALL: dict[str, dict[str, Any]] = {
     "cyclegan": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
     "cut": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
+    "oasis": WIDTHS | {"layers_discriminator": 3},
+    "spade": WIDTHS | {"layers_discriminator": 2, "scales": 2},
     "pix2pix": {"width": 4, "width_discriminator": 4, "layers_discriminator": 2},
 }
 
@@ -30,7 +54,10 @@ def model(family: str, **section: Any) -> ModelSettings:
 
 def takes(family: str, side: int = 32) -> Takes:
     """Inputs that a family translates."""
-    return {"image": Picture(channels=3, resolution=side)}
+    if "width_labels" not in SMALL[family]:
+        return {"image": Picture(channels=3, resolution=side)}
+    drawn = Noise(size=6, truncation=False)
+    return {"noise": drawn, "map": LabelMap(classes=CLASSES, resolution=side)}  # type: ignore[dict-item]
 
 
 def given(takes: Takes, count: int = 2, side: int | None = None) -> dict[str, Tensor]:

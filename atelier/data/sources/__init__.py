@@ -35,7 +35,8 @@ def open_source(settings: DataSettings, recipe: Recipe) -> Source:
     if kind == "parquet":
         from atelier.data.sources.parquet import ParquetSource
 
-        return ParquetSource(settings.path, settings.image_column, settings.label_column if settings.labels else None, section)
+        label_column = settings.label_column if settings.labels else None
+        return ParquetSource(settings.path, places or settings.image_column, label_column, section)
     if kind == "webdataset":
         from atelier.data.sources.webdataset import WebDatasetSource
 

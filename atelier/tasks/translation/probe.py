@@ -47,9 +47,9 @@ class TranslationProbe:
         """The curves at this moment; changes nothing.
 
         diversity: mean distance between translations, over that between real images; near 0 where the input is ignored.
-        mode_coverage: their effective number of modes, over that of real images. brightness_kept: correlation of the brightness of
-        translations and inputs, place by place; below 0 where colors are inverted. cycle_error: mean difference of a picture from
-        its way there and back, in [0, 2].
+        mode_coverage: their effective number of modes, over that of real images. brightness_kept: correlation of the brightness
+        of translations and inputs, place by place; below 0 where colors are inverted. cycle_error: mean difference of a picture
+        from its way there and back, in [0, 2].
         """
         found: dict[str, list[float]] = {name: [] for name in self.curves}
         for product, (given, to) in self.routes.items():

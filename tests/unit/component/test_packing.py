@@ -45,6 +45,13 @@ def test_what_networks_are_built_from_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("packed")
+def test_other_fields_are_refused() -> None:
+    fields = "data.base.fields={input: {from: lines}, target: {}}"
+    with pytest.raises(DataError, match=r"data\.base\.fields is .*, but it was packed with {}; .*--set data\.base\.fields={}$"):
+        compared(fields)
+
+
+@pytest.mark.usefixtures("packed")
 def test_all_else_is_said() -> None:
     assert compared("data.base.margin=2", "data.base.source=zip", "data.base.holdout=0.5", "data.base.licence=CC0") == (
         "packed: data.base.source is zip, but it was packed with folder; data.base.licence is CC0, but it was packed with none; "

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -234,6 +236,7 @@ def test_a_single_field_is_an_image_of_format_1(make: Make, pairs: Path, tmp_pat
         ({"fields": {"input": {"from": "x"}, "target": {"from": "x/"}}}, "give each a place of its own"),
         ({"fields": {"input": {"from": "left"}, "target": {}}}, "all have to be halves of one picture"),
         ({"fields": {"input": {"channels": 1.0}, "target": {}}}, "should be a whole number"),
+        ({"fields": {"input": {}, "target": {"channels": 1}}}, "channels is 3, and that of the field that is imitated 1"),
         ({"source": "lmdb"}, "fields are folders of folder, zip, s3, columns of parquet, or halves"),
     ],
 )
@@ -256,3 +259,81 @@ def test_manifests_of_fields_that_cannot_be_used(make: Make, tmp_path: Path) -> 
         path.write_text(json.dumps(values | changes))
         with pytest.raises(DataError, match=message):
             PackedDataset(tmp_path / "packed")
+
+
+# ---- halves and columns
+
+
+def test_halves_of_one_picture(data_settings: Make, tmp_path: Path, encode: Encode, pictures: Pictures) -> None:
+    """Their bytes are those of the same pictures in folders, with an EXIF that turns the whole."""
+    settings = {"source": "folder", "channels": 3, "resolution": 32, "holdout": 0.3, "labels": False}
+    turned = Image.Exif()
+    turned[0x0112] = 6  # shown turned by 90 degrees to the right
+    for number, (left, right) in enumerate(zip(pictures(8), pictures(8, seed=1), strict=True)):
+        both = np.concatenate([left, right], axis=1)
+        put(tmp_path / "raw/train" / f"{number}.png", encode(np.rot90(both).copy(), exif=turned))
+        put(tmp_path / "apart/a/" / f"{number}.png", encode(left))
+        put(tmp_path / "apart/b/" / f"{number}.png", encode(right))
+    fields = {"input": {"from": "left"}, "target": {"from": "right"}}
+    quietly(data_settings(**settings, path=str(tmp_path / "raw"), fields=fields), tmp_path / "halves")
+    fields = {"input": {"from": "a"}, "target": {"from": "b"}}
+    quietly(data_settings(**settings, path=str(tmp_path / "apart"), fields=fields), tmp_path / "folders")
+    for shard in (tmp_path / "folders").glob("*.tar"):
+        assert (tmp_path / "halves" / shard.name).read_bytes() == shard.read_bytes()
+    fields = {"image": {"from": "right"}}
+    manifest = quietly(data_settings(**settings, path=str(tmp_path / "raw"), fields=fields), tmp_path / "right")
+    alone = quietly(data_settings(**settings, path=str(tmp_path / "apart/b")), tmp_path / "alone")
+    assert manifest.content_hash == alone.content_hash and manifest.count == 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((32, 63, 3), "63 x 32 has no two equal halves; its width has to be even"),
+        ((32, 14, 3), "7 x 32 has a side shorter than min_side = 8"),
+    ],
+)
+def test_what_has_no_halves(
+    shape: tuple[int, ...], said: str, data_settings: Make, tmp_path: Path, encode: Encode, pictures: Pictures
+) -> None:
+    put(tmp_path / "raw/0.png", encode(pictures(1, shape=shape)[0]))
+    fields = {"input": {"from": "left"}, "target": {"from": "right"}}
+    settings = data_settings(source="folder", path=str(tmp_path / "raw"), labels=False, channels=3, fields=fields)
+    with pytest.raises(DataError, match=f"0.png: input: {said}"):
+        quietly(settings, tmp_path / "packed")
+
+
+def test_a_folder_that_is_called_left(make: Make, pairs: Path, tmp_path: Path) -> None:
+    (pairs / "lines").rename(pairs / "left")
+    quietly(make(fields={"input": {"from": "left/", "channels": 1}, "target": {"from": "colour"}}), tmp_path / "packed")
+    assert are_pairs(tmp_path / "packed") == COUNT
+
+
+def write_table(path: Path, pairs: Path, broken: int | None = None) -> None:
+    read = [file.read_bytes() for file in sorted((pairs / "colour").rglob("*.png"))]
+    lines: list[Any] = [{"bytes": file.read_bytes(), "path": None} for file in sorted((pairs / "lines").rglob("*.tif"))]
+    if broken is not None:
+        lines[broken] = None
+    labels = [file.parent.name for file in sorted((pairs / "colour").rglob("*.png"))]
+    pq.write_table(pa.table({"kind": labels, "drawn": pa.array(read), "lines": lines}), path, row_group_size=7)
+
+
+def test_columns(make: Make, pairs: Path, tmp_path: Path) -> None:
+    """The same records as in folders, up to the manifest's words on the source."""
+    write_table(tmp_path / "pairs.parquet", pairs)
+    fields = {"input": {"from": "lines", "channels": 1}, "target": {"from": "drawn"}}
+    changes = {"source": "parquet", "path": str(tmp_path / "pairs.parquet"), "label_column": "kind"}
+    settings = make(**changes, fields=fields)
+    quietly(settings, tmp_path / "packed")
+    quietly(make(), tmp_path / "folders")
+    shards = {name: content for name, content in tree(tmp_path / "folders").items() if name.endswith(".tar")}
+    assert {name: content for name, content in tree(tmp_path / "packed").items() if name.endswith(".tar")} == shards
+    whole = tree(tmp_path / "packed")
+    assert merged(settings, divided(settings, tmp_path / "parts", 3), tmp_path / "merged") == whole
+    write_table(tmp_path / "pairs.parquet", pairs, broken=3)
+    with pytest.raises(DataError, match=r"pairs\.parquet#3: input: the row holds no image bytes"):
+        quietly(settings, tmp_path / "other")
+    with pytest.raises(DataError, match=r"no column 'input'; its columns are kind, drawn, lines: set data\.fields\.NAME\.from"):
+        quietly(make(**changes, fields={"input": {}, "target": {"from": "drawn"}}), tmp_path / "other")
+    with pytest.raises(DataError, match=r"column 'kind' is .*string, not encoded images .bytes.; set data\.fields\.NAME\.from"):
+        quietly(make(**changes, fields={"input": {"from": "kind"}, "target": {"from": "drawn"}}), tmp_path / "other")

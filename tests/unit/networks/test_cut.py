@@ -87,6 +87,11 @@ def test_shapes_of_the_features(family: str, section: dict[str, Any]) -> None:
     assert isinstance(translator, ResNetTranslator)
     _, features = translator.features(**given(translator.takes))
     assert {name: (map.shape[1], map.shape[2]) for name, map in features.items()} == translator.feature_shapes
+    entered: list[Tensor] = []
+    translator.last.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+    encoded = translator.encode(**given(translator.takes))
+    assert not entered and list(encoded) == list(features)
+    assert all(torch.equal(encoded[name], feature) for name, feature in features.items())
 
 
 def test_numbers_of_the_published_networks() -> None:

@@ -15,15 +15,23 @@ from tests.support.small_models import model as latent_model
 from tests.support.small_translators import TRANSLATORS, given, model, takes, translators
 
 
-def noise(translator: Translator, count: int = 2) -> Tensor | None:
-    return torch.randn(count, translator.noise_dim) if translator.noise_dim else None
-
-
-def passed(translator: Translator, discriminator: PatchDiscriminator, side: int = 32) -> tuple[Tensor, Tensor]:
-    """A picture and its logit."""
+def varied(translator: Translator) -> dict[str, Tensor]:
+    """Two inputs, with the noise of training."""
     inputs = given(translator.takes)
-    images = translator(noise(translator), **inputs)
-    return images, discriminator(images, translator.planes(inputs)).overall
+    return inputs if "noise" in inputs or not translator.noise_dim else inputs | {"noise": torch.randn(2, translator.noise_dim)}
+
+
+def passed(translator: Translator, discriminator: PatchDiscriminator) -> tuple[Tensor, Tensor]:
+    """A picture and its logit."""
+    inputs = varied(translator)
+    images = translator(**inputs)
+    return images, discriminator(images, condition(translator, discriminator, inputs)).overall
+
+
+def condition(translator: Translator, discriminator: PatchDiscriminator, inputs: dict[str, Tensor]) -> Tensor | None:
+    """What the discriminator sees beside the picture."""
+    planes: Tensor = translator.planes(inputs)
+    return planes if discriminator.condition_channels else None
 
 
 @pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 3)])
@@ -53,11 +61,11 @@ def test_bfloat16_is_near_float32(family: str) -> None:
     inputs = given(translator.takes)
     with torch.no_grad():
         exact = translator(**inputs)
-        condition = translator.planes(inputs)
-        output = discriminator(exact, condition)
+        seen = condition(translator, discriminator, inputs)
+        output = discriminator(exact, seen)
         with torch.autocast("cpu", torch.bfloat16):
             images = translator(**inputs)
-            logits = discriminator(exact, condition)
+            logits = discriminator(exact, seen)
     assert (images.float() - exact).square().mean().sqrt() < 0.05 * exact.std()
     for near, logit in zip(logits.logits, output.logits, strict=True):
         assert (near.float() - logit).square().mean().sqrt() < 0.05 * logit.std() + 0.02 * logit.abs().mean()
@@ -68,11 +76,11 @@ def test_compiled_networks_translate_and_judge_alike(family: str) -> None:
     """Traced as a whole, gradients included."""
     torch._dynamo.reset()
     both = translators(family)
-    inputs, varied = given(both[0].takes), noise(both[0])
+    inputs = varied(both[0])
     results = []
     for translate, judge in (both, [torch.compile(network, backend="aot_eager", fullgraph=True) for network in both]):
-        images = translate(varied, **inputs)
-        output = judge(images, both[0].planes(inputs))
+        images = translate(**inputs)
+        output = judge(images, condition(*both, inputs))
         gradients = torch.autograd.grad(output.overall.sum(), list(both[0].parameters()))
         results.append([images, *output.logits, *(one for scale in output.features for one in scale), *gradients])
     for plain, traced in zip(*results, strict=True):
@@ -111,11 +119,12 @@ def test_pictures_of_other_sides(family: str) -> None:
 @pytest.mark.parametrize("family", TRANSLATORS)
 def test_pictures_of_one_color_have_finite_gradients(family: str, color: float) -> None:
     translator, discriminator = translators(family)
-    inputs = {
-        name: torch.full_like(value, color if value.is_floating_point() else 0) for name, value in given(takes(family)).items()
-    }
-    images = translator(noise(translator), **inputs)
-    discriminator(images, translator.planes(inputs)).overall.sum().backward()
+    inputs = varied(translator)
+    for value in inputs.values():
+        if value.ndim > 2:
+            value.fill_(color if value.is_floating_point() else 0)
+    images = translator(**inputs)
+    discriminator(images, condition(translator, discriminator, inputs)).overall.sum().backward()
     grads = [p.grad for network in (translator, discriminator) for p in network.parameters() if p.grad is not None]
     assert all(torch.isfinite(grad).all() for grad in grads)
     assert max(grad.abs().max().item() for grad in grads) < 100
@@ -149,10 +158,11 @@ def test_noise_and_pictures_are_not_confused(family: str) -> None:
 def test_the_condition_is_asked_for(family: str) -> None:
     translator, discriminator = translators(family)
     images = torch.zeros(2, 3, 32, 32)
-    with pytest.raises(NetworkError, match=f"sees {translator.planes.width} channels"):
-        discriminator(images)
+    given = translator.planes.width if family != "oasis" else 0
+    with pytest.raises(NetworkError, match=f"sees {given} channels"):
+        discriminator(images, images if given == 0 else None)
     alone = zoo.patch_discriminator(model(family), ImageShape(32, 3, 0), 0)
-    assert alone(images).overall.shape == (2,)
+    assert alone.condition_channels == 0
     with pytest.raises(NetworkError, match="sees 0 channels"):
         alone(images, images)
 
