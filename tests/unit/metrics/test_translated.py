@@ -64,7 +64,7 @@ def test_values_are_those_of_the_functions(
     assert [one.name for one in found.measurements] == [
         "frechet_means", "input_frechet_means", "floor_frechet_means",
         "kernel_means", "input_kernel_means", "floor_kernel_means",
-        "content_means",
+        "content_means", "unrelated_content_means",
     ]  # fmt: skip
     train = PackedDataset(digits, "train")
     drawn = reference_indices(len(train), SEED, cap=COUNT)
@@ -80,6 +80,8 @@ def test_values_are_those_of_the_functions(
     content = found["content_means"]
     assert content.value == pytest.approx(each.mean(), rel=1e-9)
     assert content.standard_error == pytest.approx(each.std(ddof=1) / COUNT**0.5, rel=1e-9)
+    apart = [cosine_distance(own[n : n + 1], start[n - 1 : n] if n else start[-1:])[0] for n in range(COUNT)]
+    assert found["unrelated_content_means"].value == pytest.approx(np.mean(apart), rel=1e-9)
     assert found["floor_frechet_means"].value < found["frechet_means"].value < found["input_frechet_means"].value
 
 
@@ -102,6 +104,7 @@ def test_a_translation_that_copies_its_input_starts_and_stays_there(
     found = evaluator(digits, measured, tmp_path)(samples(given, given), having={Need.PICTURE})
     assert found["frechet_means"].value == found["input_frechet_means"].value
     assert found["content_means"].value == 0 and found["content_means"].standard_error == 0
+    assert found["unrelated_content_means"].value > 0
 
 
 def test_values_do_not_depend_on_batches_nor_on_what_stands_beside(
