@@ -112,7 +112,7 @@ def test_without_noise_it_starts_from_the_label_map() -> None:
     start = convolved(state, "first", F.interpolate(seen, size=(4, 4), mode="nearest"))
     expected = generated(state, start, seen, "batch", [False, False, False, True, True, True, False])
     torch.testing.assert_close(translator(**inputs), expected, rtol=1e-8, atol=1e-9)
-    assert translator.multiple == 8 and not translator.noise_dim
+    assert translator.multiple == 8 and not translator.noise_size
     with pytest.raises(NetworkError, match="takes noise of 0 numbers"):
         translator(torch.zeros(2, 6), **inputs)
 
