@@ -14,6 +14,8 @@ TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, a split
 HALVES = ("left", "right")  # of a picture that holds two side by side
 IMAGE, TARGET = "image", "target"  # names of the only field, and of the one of several that is imitated
 LONGEST_FIELD = 32  # letters of a field's name, which is part of names in a tar
+MOST_CLASSES = 255  # of a label map; one more index says that a pixel is of none
+MOST_VALUE = 65535  # of a pixel
 COLOR = r"#[0-9a-fA-F]{6}"
 
 
@@ -33,12 +35,51 @@ class FieldSettings(Section):
         description="where the source has it: its folder (folder, zip, s3), its column (parquet), or the left or right half of "
         "pictures that stand side by side in one file; by default a folder or column of the field's name",
     )
+    kind: Literal["image", "map"] = Field(
+        default="image", description="image, or map: a label map, whose pixels are classes and are never blended"
+    )
     channels: Literal[1, 3] | None = Field(default=None, description="1 for grey, 3 for colour; those of the set by default")
+    classes: dict[str, str | int] = Field(
+        default_factory=dict,
+        description="of a map its classes, each with its colour as #RRGGBB in quotes (indices follow the names' order), or each "
+        "with its value in files of one value a pixel (indices follow the values)",
+    )
+    ignore: str | int | None = Field(
+        default=None, description='of a map what counts as no class ("don\'t care"): a name of classes, a colour, or a value'
+    )
 
     @field_validator("channels", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
-        return whole(value)
+        return value if value is None else whole(value)
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _quoted(cls, classes: Any) -> Any:
+        for name, value in classes.items() if isinstance(classes, dict) else ():
+            if value is None:
+                raise ValueError(f'{name} has no value, since YAML reads what follows # as a comment; quote it: "#ffffff"')
+        return classes
+
+    @model_validator(mode="after")
+    def _legend(self) -> Self:
+        if self.kind == "image":
+            if self.classes or self.ignore is not None:
+                raise ValueError("classes and ignore are for kind: map; set that, or take them out")
+            return self
+        if self.channels is not None:
+            raise ValueError("a map has one class a pixel and no channels; take channels out")
+        marks = [*self.classes.values(), *([] if self.ignore is None or self.ignore in self.classes else [self.ignore])]
+        named = [mark for mark in marks if isinstance(mark, str)]
+        if named and (len(named) < len(marks) or not all(re.fullmatch(COLOR, mark) for mark in named)):
+            raise ValueError(f"classes are {self.classes} and ignore {self.ignore}; give all as #RRGGBB, or all as numbers")
+        if any(isinstance(mark, int) and not 0 <= mark <= MOST_VALUE for mark in marks):
+            raise ValueError(f"classes are {self.classes} and ignore {self.ignore}; values are from 0 to {MOST_VALUE}")
+        if len({str(mark).lower() for mark in marks}) < len(marks):
+            raise ValueError(f"classes are {self.classes} and ignore {self.ignore}; give each a colour or value of its own")
+        if not 1 <= len(set(self.classes) - {self.ignore}) <= MOST_CLASSES:
+            raise ValueError(f"a map has 1 to {MOST_CLASSES} classes beside what it ignores; name each with its colour or value")
+        return self
 
 
 class DataSettings(Section):
@@ -73,7 +114,7 @@ class DataSettings(Section):
         "image like what does not"
     )
     filter: Literal["lanczos", "bicubic", "bilinear", "box"] = Field(description="antialiased resampling filter")
-    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = Field(
+    background: Annotated[str, Field(pattern=f"^{COLOR}$")] = Field(
         description="colour under transparent pixels and beside padded ones, as #RRGGBB in quotes"
     )
     split: Literal["draw", "given", "pool"] = Field(
@@ -158,6 +199,8 @@ class DataSettings(Section):
             raise ValueError(
                 f"channels is {self.channels}, and that of the field that is imitated {imitated.channels}; set channels alone"
             )
+        if imitated and imitated.kind == "map":
+            raise ValueError("the field that is imitated is a map, and only images are imitated; swap target and input")
         for name in self.fields:
             if name == "label" or len(name) > LONGEST_FIELD:
                 raise ValueError(f"fields.{name}: a field's name has at most {LONGEST_FIELD} letters and is not label; rename it")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from atelier.config.data import HALVES, IMAGE, DataSettings
+from atelier.config.data import HALVES, IMAGE, DataSettings, FieldSettings
+from atelier.data.maps import Legend
 from atelier.data.process import RecordField
 
 
@@ -14,12 +15,28 @@ def record_fields(settings: DataSettings) -> tuple[RecordField, ...]:
     return tuple(
         RecordField(
             name,
-            field.channels or settings.channels,
+            1 if field.kind == "map" else field.channels or settings.channels,
             place="" if halves else place_of(name, settings),
             half=place_of(name, settings) if halves else "",
+            legend=legend_of(field) if field.kind == "map" else None,
         )
         for name, field in sorted(settings.fields.items())
     )
+
+
+def legend_of(field: FieldSettings) -> Legend:
+    """What the pixels of a map mean. Classes go by their names, or by their values, whatever order params.yaml has."""
+    marks = {name: _mark(value) for name, value in field.classes.items()}
+    ignored = None
+    if field.ignore is not None:
+        ignored = marks.pop(field.ignore) if isinstance(field.ignore, str) and field.ignore in marks else _mark(field.ignore)
+    indexed = any(isinstance(value, int) for value in field.classes.values())
+    order = sorted(marks, key=marks.__getitem__) if indexed else sorted(marks)
+    return Legend(tuple(order), tuple(marks[name] for name in order), indexed, ignored)
+
+
+def _mark(value: str | int) -> int:
+    return value if isinstance(value, int) else int(value.removeprefix("#"), 16)
 
 
 def place_of(name: str, settings: DataSettings) -> str:

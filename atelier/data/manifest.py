@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
@@ -41,8 +41,14 @@ class SplitInfo(Record):
 
 
 class FieldInfo(Record):
-    """A field: record i has its pixels, uint8 [H, W, channels], at i * stride + pixels of its shard."""
+    """A field: record i has its pixels, uint8 [H, W, channels], at i * stride + pixels of its shard.
 
+    Those of a map are indices of `classes`, of which `colors` (#rrggbb) show each; 255 is of no class.
+    """
+
+    kind: Literal["image", "map"] = "image"
+    classes: list[str] = []
+    colors: list[str] = []
     channels: Annotated[int, Field(ge=1, le=3)]
     pixels: PositiveInt
 
@@ -146,11 +152,16 @@ class Manifest(Record):
 
 
 class ContentHash:
-    """sha256 over resolution, channels (of each field, where there are several), classes, of each split its name, size, every
-    record's sha256, the labels."""
+    """sha256 over resolution, channels, classes, of each split its name, size, every record's sha256, the labels.
 
-    def __init__(self, resolution: int, channels: int | Mapping[str, int], classes: list[str]) -> None:
-        self._hash = hashlib.sha256(json.dumps([resolution, channels, classes], separators=(",", ":")).encode())
+    Instead of channels there are, of several fields, the channels of each image and the classes of each map with their colors.
+    """
+
+    def __init__(self, resolution: int, channels: int, classes: list[str], fields: Mapping[str, FieldInfo]) -> None:
+        each = {
+            name: field.channels if field.kind == "image" else [field.classes, field.colors] for name, field in fields.items()
+        }
+        self._hash = hashlib.sha256(json.dumps([resolution, each or channels, classes], separators=(",", ":")).encode())
 
     def add(self, split: str, digests: np.ndarray, labels: np.ndarray) -> None:
         """Digests uint8 [N, 32] in the order of the split, labels [N] (zeros without classes)."""

@@ -23,9 +23,10 @@ from atelier.data import parts as stored
 from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError
 from atelier.data.fields import record_fields
-from atelier.data.manifest import FORMATS, NAME, ContentHash, FieldInfo, Manifest, RejectedImage, Shard, SplitInfo, imitated
+from atelier.data.manifest import FORMATS, NAME, ContentHash, FieldInfo, Manifest, RejectedImage, Shard, SplitInfo
+from atelier.data.maps import distinct, hexadecimal
 from atelier.data.pixels import PixelFile, Pixels
-from atelier.data.process import Recipe
+from atelier.data.process import Recipe, RecordField
 from atelier.data.shards import ShardWriter
 from atelier.data.sources import Source, open_source
 from atelier.data.work import process_all
@@ -193,10 +194,12 @@ def _write_set(
         raise DataError(f"{section}.holdout {settings.holdout} leaves none of {order.count} images for training; lower it")
     for remark in _remarks(settings, section, source, found, order):
         print(f"{section}: {remark}", file=sys.stderr)
-    channels = {field.name: field.channels for field in record_fields(settings)}
+    fields = record_fields(settings)
+    channels = {field.name: field.channels for field in fields}
     writer = ShardWriter(folder, settings.resolution, channels, len(order.classes), settings.shard_mib * 2**20)
     shards = _write(writer, order, pixels, progress)
-    manifest = _manifest(settings, source, found, order, writer, shards)
+    described = {field.name: _described(field, writer.places[field.name]) for field in fields} if len(fields) > 1 else {}
+    manifest = _manifest(settings, source, found, order, writer, shards, described)
     atomic_write(folder / NAME, canonical_json(manifest.written()))
     return manifest
 
@@ -242,6 +245,15 @@ def _write(writer: ShardWriter, order: Arrangement, pixels: Pixels, progress: bo
         ]
 
 
+def _described(field: RecordField, pixels: int) -> FieldInfo:
+    """What the manifest says of a field. Classes that are known by values get colors for people to tell them apart."""
+    if field.legend is None:
+        return FieldInfo(channels=field.channels, pixels=pixels)
+    names, marks = field.legend.names, field.legend.marks
+    colors = [hexadecimal(color) for color in (distinct(len(names)) if field.legend.indexed else marks)]
+    return FieldInfo(kind="map", classes=list(names), colors=colors, channels=1, pixels=pixels)
+
+
 def _manifest(
     settings: DataSettings,
     source: Source | stored.Origin,
@@ -249,9 +261,9 @@ def _manifest(
     order: Arrangement,
     writer: ShardWriter,
     shards: list[Shard],
+    fields: dict[str, FieldInfo],
 ) -> Manifest:
-    channels, several = writer.channels[imitated(writer.channels)], len(writer.channels) > 1
-    content = ContentHash(settings.resolution, writer.channels if several else channels, order.classes)
+    content = ContentHash(settings.resolution, settings.channels, order.classes, fields)
     splits = {}
     for split, labels in order.labels.items():
         content.add(split, order.digests[split], labels)
@@ -260,13 +272,11 @@ def _manifest(
     chosen = {key: value for key, value in settings.plain().items() if key in ("fields", "group_by") and value}
     steps = ("labels", "split", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
     return Manifest(
-        format=FORMATS[several],
-        fields={name: FieldInfo(channels=writer.channels[name], pixels=place) for name, place in writer.places.items()}
-        if several
-        else {},
+        format=FORMATS[bool(fields)],
+        fields=fields,
         count=order.count,
         resolution=settings.resolution,
-        channels=channels,
+        channels=settings.channels,
         classes=order.classes,
         splits=splits,
         layout=writer.layout,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +19,13 @@ from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 from atelier.data import libtiff
 from atelier.data.color import Profile, to_srgb
 from atelier.data.errors import Rejected
+from atelier.data.maps import IGNORED, Legend
 
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 Image.init()  # registers them all, so that the first image of a rare one finds its reader
 Content = bytes | Image.Image | Rejected  # of a picture: encoded, decoded, or why there is neither
+TARGET = "target"  # the field whose size maps have
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -39,13 +41,14 @@ class RecordField:
     """One picture of every record.
 
     place: the folder or the column that it comes from, "" where an item of the source is one picture. half: the half of that
-    picture which it is, left or right, "" for all of it.
+    picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean.
     """
 
     name: str
     channels: int
     place: str = ""
     half: str = ""
+    legend: Legend | None = None
 
 
 @dataclass(frozen=True)
@@ -112,22 +115,26 @@ def process_record(content: Content | Mapping[str, Content], recipe: Recipe) -> 
     fields = recipe.fields or (RecordField("", recipe.channels),)
     if not isinstance(content, Mapping):
         content = {"": _decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
-    squares = []
+    squares, sizes = [], {}
     for field in fields:
         try:
             image = _half(_decoded(content[field.place], recipe), field.half, recipe)
-            squares.append(_squared(image, replace(recipe, channels=field.channels)))
+            sizes[field.name] = "{} x {}".format(*image.size)
+            squares.append(_mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels))
         except Rejected as reason:
             if len(fields) == 1:
                 raise
             raise Rejected(f"{field.name}: {reason}") from reason
+    for field in fields:
+        if field.legend and sizes[field.name] != sizes[TARGET]:
+            raise Rejected(f"{field.name}: {sizes[field.name]}, but its picture is {sizes[TARGET]}; draw the map in that size")
     profiles = [square.profile for square in squares if square.profile is not None]
     return Squares(b"".join(square.pixels for square in squares), profiles)
 
 
 def process(content: Content, recipe: Recipe) -> Square:
     """The square of an encoded or an already decoded image. Raises Rejected with the reason."""
-    return _squared(_decoded(content, recipe), recipe)
+    return _squared(_decoded(content, recipe), recipe, recipe.channels)
 
 
 def _decoded(content: Content, recipe: Recipe) -> Image.Image:
@@ -160,11 +167,29 @@ def _half(image: Image.Image, half: str, recipe: Recipe) -> Image.Image:
     return part
 
 
-def _squared(image: Image.Image, recipe: Recipe) -> Square:
+def process_map(content: Content, recipe: Recipe, read: Callable[[Image.Image], np.ndarray]) -> bytes:
+    """The square of a label map, uint8 [H, W], of which `read` gives the class indices. Raises Rejected with the reason."""
+    return _resampled(read(_decoded(content, recipe)), recipe, IGNORED)
+
+
+def _mapped(image: Image.Image, recipe: Recipe, legend: Legend) -> Square:
+    """The class indices of a label map. What is padded is of the class in the background's color, or of none."""
+    background = int(recipe.background.removeprefix("#"), 16)
+    beside = IGNORED if legend.indexed or background not in legend.marks else legend.marks.index(background)
+    return Square(_resampled(legend.read(image), recipe, beside), None)
+
+
+def _resampled(indices: np.ndarray, recipe: Recipe, beside: int) -> bytes:
+    return _square(Image.fromarray(indices), recipe, Image.Resampling.NEAREST, beside).tobytes()
+
+
+def _squared(image: Image.Image, recipe: Recipe, channels: int) -> Square:
     # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
     embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
     image, profile = to_srgb(_plain(image), embedded)
-    return Square(_square(_colored(image, recipe), recipe).tobytes(), profile)
+    image = _colored(image, "L" if channels == 1 else "RGB", recipe.background)
+    square = _square(image, recipe, FILTERS[recipe.filter], ImageColor.getcolor(recipe.background, image.mode))
+    return Square(square.tobytes(), profile)
 
 
 @contextlib.contextmanager
@@ -217,17 +242,16 @@ def _plain(image: Image.Image) -> Image.Image:
     return image
 
 
-def _colored(image: Image.Image, recipe: Recipe) -> Image.Image:
-    """The image as L or RGB, laid over the background.
+def _colored(image: Image.Image, mode: str, background: str) -> Image.Image:
+    """The image in this mode, L or RGB, laid over the background.
 
     Composition comes before resizing. It is linear, so this equals resizing premultiplied colors: what lies under transparent
     pixels does not bleed.
     """
-    mode = "L" if recipe.channels == 1 else "RGB"
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
-        backdrop = Image.new("RGBA", image.size, recipe.background)
+        backdrop = Image.new("RGBA", image.size, background)
         image = Image.alpha_composite(backdrop, image.convert("RGBA"))
     if image.mode not in ("1", "L", "RGB"):
         image = image.convert("RGB")
@@ -249,7 +273,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.merge("LA", (gray, Image.fromarray(opaque)))
 
 
-def _square(image: Image.Image, recipe: Recipe) -> Image.Image:
+def _square(image: Image.Image, recipe: Recipe, resampling: Image.Resampling, background: int | tuple[int, ...]) -> Image.Image:
     """The image as a square of `resolution`: `margin` pixels of background around what `fit` makes of it."""
     side, inner = recipe.resolution, recipe.resolution - 2 * recipe.margin
     width, height = image.size
@@ -261,9 +285,9 @@ def _square(image: Image.Image, recipe: Recipe) -> Image.Image:
     elif recipe.fit == "pad":
         long = max(width, height)
         wide, high = (max(1, (2 * length * inner + long) // (2 * long)) for length in (width, height))
-    fitted = image if image.size == (wide, high) else image.resize((wide, high), FILTERS[recipe.filter])
+    fitted = image if image.size == (wide, high) else image.resize((wide, high), resampling)
     if fitted.size == (side, side):
         return fitted
-    square = Image.new(image.mode, (side, side), ImageColor.getcolor(recipe.background, image.mode))
+    square = Image.new(image.mode, (side, side), background)
     square.paste(fitted, ((side - wide) // 2, (side - high) // 2))
     return square

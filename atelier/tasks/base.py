@@ -21,7 +21,10 @@ from atelier.networks.base import Network
 from atelier.tasks.sampling import Sampling, SeededSampler
 
 Batch = dict[str, Tensor]
-"""Real records by field: images float [N, C, H, W] in [-1, 1], labels int64 [N]. Of several sets each field is `SET.FIELD`."""
+"""Real records by field: images float [N, C, H, W] in [-1, 1], label maps int64 [N, H, W] (255 is of no class), labels int64 [N].
+
+Of several sets each field is `SET.FIELD`.
+"""
 
 Logged = dict[str, Tensor]
 """Detached results of an update by name: values [N] of the records, or scalars."""

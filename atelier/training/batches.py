@@ -78,7 +78,9 @@ class _Set:
         return self._fields(pixels, torch.from_numpy(kept.labels[index]))
 
     def _fields(self, pixels: Pixels, labels: Tensor) -> Batch:
-        fields = {name: from_uint8(values.to(self.device, non_blocking=True)) for name, values in pixels.items()}
+        there = {name: values.to(self.device, non_blocking=True) for name, values in pixels.items()}
+        maps = {name for name, field in self.data.fields.items() if field.kind == "map"}
+        fields = {name: values[:, 0].long() if name in maps else from_uint8(values) for name, values in there.items()}
         return fields | ({"label": labels.to(self.device, non_blocking=True)} if self.data.classes else {})
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:

@@ -34,7 +34,7 @@ class Points:
     """A data set of 8,000 points, as far as training knows data sets: images of one pixel and two channels."""
 
     resolution, channels, classes, split = 1, 2, list[str](), "all"
-    folder, fields = Path("points"), {"image": SimpleNamespace(channels=2)}
+    folder, fields = Path("points"), {"image": SimpleNamespace(kind="image", channels=2)}
 
     def __init__(self, kind: str) -> None:
         random = np.random.default_rng(0)
