@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from atelier.networks.inputs import Given, Noise, Picture, Takes, of_latents
+from atelier.networks.inputs import Given, LabelMap, Noise, Picture, Takes, of_latents
 from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, NetworkError, scaled_init, wide
 from atelier.networks.modes import Recomputation
 
@@ -156,8 +156,8 @@ class Planes(nn.Module):
     def _classes(name: str, kind: Given) -> int:
         if isinstance(kind, Picture):
             return 0
-        if getattr(kind, "kind", "") == "map":
-            return len(kind.classes)  # type: ignore[attr-defined]
+        if isinstance(kind, LabelMap):
+            return len(kind.classes)
         raise NetworkError(f"input {name} is neither a picture nor a label map, which is what is translated; take it out")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,27 +12,10 @@ from atelier.config.model import family as family_of
 from atelier.config.section import parse
 from atelier.networks import zoo
 from atelier.networks.base import PatchDiscriminator, Translator
-from atelier.networks.inputs import Given, Noise, Picture, Takes, Value
+from atelier.networks.inputs import LabelMap, Noise, Picture, Takes
 from atelier.networks.layers import ImageShape
 
 TRANSLATORS = tuple(name for name in architectures() if not family_of(name).latent)
-
-
-class LabelMap(Given):
-    """A label map, int64 [resolution, resolution] of `classes`."""
-
-    kind: str = "map"
-    classes: list[str]
-    resolution: int
-
-    def wants(self, names: Sequence[str]) -> str:
-        return "a label map"
-
-    def read(self, value: Any, names: Sequence[str]) -> Value:
-        raise NotImplementedError
-
-    def draw(self, count: int, rng: torch.Generator, weights: Any = None) -> Tensor:
-        return torch.randint(len(self.classes), (count, self.resolution, self.resolution), generator=rng)
 
 
 CLASSES = ["sky", "face", "hair"]
@@ -57,8 +39,12 @@ def takes(family: str, side: int = 32) -> Takes:
     """Inputs that a family translates."""
     if "width_labels" not in SMALL[family]:
         return {"image": Picture(channels=3, resolution=side)}
-    drawn = Noise(size=6, truncation=False)
-    return {"noise": drawn, "map": LabelMap(classes=CLASSES, resolution=side)}  # type: ignore[dict-item]
+    return {"noise": Noise(size=6, truncation=False), "map": label_map(CLASSES, side)}
+
+
+def label_map(classes: list[str], side: int) -> LabelMap:
+    """A label map of these classes, in any colors."""
+    return LabelMap(classes=classes, colors=[f"#{7 * index + 1:06x}" for index in range(len(classes))], resolution=side)
 
 
 def given(takes: Takes, count: int = 2, side: int | None = None) -> dict[str, Tensor]:
