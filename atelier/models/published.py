@@ -1,4 +1,4 @@
-"""Published generators as checkpoint folders: StyleGAN2-ADA, R3GAN, CycleGAN, CUT and pix2pix, which their authors publish.
+"""Published generators as checkpoint folders: StyleGAN2-ADA, R3GAN, CycleGAN, CUT, pix2pix and SPADE.
 
 A pickle is code that runs when it is read, so Atelier never reads one. The way through for StyleGAN2-ADA and R3GAN: where you
 would run a stranger's program (a container without secrets), in a clone of the authors' code, take the tensors out,

@@ -101,12 +101,71 @@ class UNet(nn.Module):
         return self.model(x)  # type: ignore[no-any-return]
 
 
+class Spade(nn.Module):
+    """Norm, then gains and shifts from a label map."""
+
+    def __init__(self, width: int, labels: int, kind: str) -> None:
+        super().__init__()
+        self.param_free_norm = nn.BatchNorm2d(width, affine=False) if kind == "batch" else nn.InstanceNorm2d(width)
+        self.mlp_shared = nn.Sequential(nn.Conv2d(labels, 6, 3, padding=1), nn.ReLU())
+        self.mlp_gamma, self.mlp_beta = (nn.Conv2d(6, width, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        hidden = self.mlp_shared(F.interpolate(seen, size=x.shape[2:], mode="nearest"))
+        found: Tensor = self.param_free_norm(x) * (1 + self.mlp_gamma(hidden)) + self.mlp_beta(hidden)
+        return found
+
+
+class SpadeBlock(nn.Module):
+    def __init__(self, inner: int, outer: int, labels: int, kind: str) -> None:
+        super().__init__()
+        middle = min(inner, outer)
+        self.conv_0 = nn.utils.spectral_norm(nn.Conv2d(inner, middle, 3, padding=1))
+        self.conv_1 = nn.utils.spectral_norm(nn.Conv2d(middle, outer, 3, padding=1))
+        self.norm_0, self.norm_1 = Spade(inner, labels, kind), Spade(middle, labels, kind)
+        if inner != outer:
+            self.conv_s = nn.utils.spectral_norm(nn.Conv2d(inner, outer, 1, bias=False))
+            self.norm_s = Spade(inner, labels, kind)
+
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        y = self.conv_0(F.leaky_relu(self.norm_0(x, seen), 0.2))
+        y = self.conv_1(F.leaky_relu(self.norm_1(y, seen), 0.2))
+        skip: Tensor = self.conv_s(self.norm_s(x, seen)) if hasattr(self, "conv_s") else x
+        return skip + y
+
+
+class GauGAN(nn.Module):
+    """Seven blocks around five doublings, from noise of 5 numbers or from the label map of 4 classes."""
+
+    def __init__(self, kind: str = "batch", noise: bool = False, side: int = 2) -> None:
+        super().__init__()
+        width, labels, self.side = 2, 4, side
+        self.fc = nn.Linear(5, 16 * width * side**2) if noise else nn.Conv2d(labels, 16 * width, 3, padding=1)
+        names = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3")
+        for name, inner, outer in zip(names, (16, 16, 16, 16, 8, 4, 2), (16, 16, 16, 8, 4, 2, 1), strict=True):
+            self.add_module(name, SpadeBlock(inner * width, outer * width, labels, kind))
+        self.conv_img = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, labels: Tensor, noise: Tensor | None = None) -> Tensor:
+        seen = F.one_hot(labels, 4).permute(0, 3, 1, 2).to(self.conv_img.weight.dtype)
+        if noise is None:
+            x = self.fc(F.interpolate(seen, scale_factor=1 / 32, mode="nearest"))
+        else:
+            x = self.fc(noise).view(len(noise), -1, self.side, self.side)
+        for name in ("head_0", "up", "G_middle_0", "G_middle_1", "up", "up_0", "up", "up_1", "up", "up_2", "up", "up_3"):
+            x = F.interpolate(x, scale_factor=2) if name == "up" else self.get_submodule(name)(x, seen)
+        return torch.tanh(self.conv_img(F.leaky_relu(x, 0.2)))
+
+
 def woken(network: nn.Module) -> nn.Module:
     """In eval mode, with weights so large that every layer matters, and statistics that batch norm has seen."""
     torch.manual_seed(4)
     for name, parameter in network.named_parameters():
         gain = parameter.ndim == 1 and name.endswith("weight")
         nn.init.normal_(parameter, mean=float(gain), std=0.2)
+    for module in network.modules():  # the same statistics for norms of the same map
+        if isinstance(module, SpadeBlock) and hasattr(module, "norm_s"):
+            module.norm_s.param_free_norm = module.norm_0.param_free_norm
     for name, buffer in network.named_buffers():
         if name.endswith("running_mean"):
             buffer.normal_()
@@ -120,11 +179,54 @@ def saved(path: Path, network: nn.Module, **more: Tensor) -> Path:
     return path
 
 
+def close(ours: Tensor, theirs: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 NETWORKS: dict[str, Any] = {
     "cyclegan": lambda: ResNet(4, 6, filtered=False),
     "cut": lambda: ResNet(4, 5, filtered=True),
     "pix2pix": lambda: UNet(4, 6),
 }
+
+
+@pytest.mark.parametrize(("kind", "noise"), [("batch", False), ("batch", True), ("instance", False)])
+def test_label_maps_become_what_the_authors_layout_makes_of_them(kind: str, noise: bool, tmp_path: Path) -> None:
+    network = GauGAN(kind, noise)
+    for _ in range(3):  # of spectral norm, in training
+        network(torch.randint(4, (2, 64, 64)), torch.randn(2, 5) if noise else None)
+    woken(network)
+    info = convert(saved(tmp_path / "network.safetensors", network), tmp_path / "ours")
+    generator, labels = load_generator(tmp_path / "ours"), torch.randint(4, (2, 64, 64))
+    drawn = {"noise": torch.randn(2, 5).double()} if noise else {}
+    assert list(info.takes) == [*drawn, "map"] and info.resolution == (64 if noise else 256)
+    with torch.no_grad():
+        close(generator.double()(map=labels, **drawn), network.double()(labels, *drawn.values()))
+
+
+def test_spectral_vectors_of_old_files(tmp_path: Path) -> None:
+    """With one vector of each, that after many iterations belongs to the largest singular value."""
+    network = GauGAN()
+    woken(network)
+    layers: list[Any] = [module for module in network.modules() if hasattr(module, "weight_orig")]
+    for layer in layers:
+        weight = layer.weight_orig.detach().flatten(1)
+        for _ in range(50):
+            layer.weight_u = F.normalize(weight @ layer.weight_v, dim=0)
+            layer.weight_v = F.normalize(layer.weight_u @ weight, dim=0)
+    state = {name: value.clone().contiguous() for name, value in network.state_dict().items() if not name.endswith("weight_v")}
+    save_file(state, tmp_path / "old.safetensors")
+    convert(tmp_path / "old.safetensors", tmp_path / "ours")
+    labels = torch.randint(4, (1, 64, 64))
+    with torch.no_grad():
+        close(load_generator(tmp_path / "ours").double()(map=labels), network.double()(labels))
+
+
+def test_pictures_that_are_not_square_are_refused(tmp_path: Path) -> None:
+    network = GauGAN(noise=True)
+    network.fc = nn.Linear(5, 32 * 2)
+    with pytest.raises(PublishedError, match="its first map has 2 places, which are no square"):
+        convert(saved(tmp_path / "wide.safetensors", network), tmp_path / "ours")
 
 
 @pytest.mark.parametrize("family", NETWORKS)
@@ -135,9 +237,9 @@ def test_it_translates_what_the_authors_layout_translates(family: str, tmp_path:
     assert info.task == ("paired" if family == "pix2pix" else "translation")
     assert info.resolution == (64 if family == "pix2pix" else 256)
     translator = load_generator(tmp_path / "ours")
-    image = torch.rand(2, 3, 64, 64) * 2 - 1
+    image = torch.rand(2, 3, 64, 64).double() * 2 - 1
     with torch.no_grad():
-        torch.testing.assert_close(translator(image=image), network(image), rtol=1e-4, atol=1e-4)
+        close(translator.double()(image=image), network.double()(image))
 
 
 @pytest.mark.parametrize("family", NETWORKS)
@@ -158,9 +260,9 @@ def test_old_files_have_statistics_that_instance_norm_does_not_use(tmp_path: Pat
     network = woken(NETWORKS["cyclegan"]())
     old = {"model.2.running_mean": torch.ones(4), "model.10.conv_block.2.running_var": torch.ones(16)}
     convert(saved(tmp_path / "old.safetensors", network, **old), tmp_path / "ours")
-    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    image = torch.rand(1, 3, 32, 32).double() * 2 - 1
     with torch.no_grad():
-        torch.testing.assert_close(load_generator(tmp_path / "ours")(image=image), network(image), rtol=1e-4, atol=1e-4)
+        close(load_generator(tmp_path / "ours").double()(image=image), network.double()(image))
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
