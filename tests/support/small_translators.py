@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from atelier.config.model import ModelSettings, architectures
 from atelier.config.model import family as family_of
 from atelier.config.section import parse
+from atelier.models.model import GeneratorInfo, Gives, write_info
 from atelier.networks import zoo
 from atelier.networks.base import PatchDiscriminator, Translator
 from atelier.networks.inputs import LabelMap, Noise, Picture, Takes
@@ -80,3 +83,34 @@ def condition(translator: Translator, discriminator: PatchDiscriminator, inputs:
     """What the discriminator sees beside the picture."""
     planes: Tensor = translator.planes(inputs)
     return planes if discriminator.condition_channels else None
+
+
+def make_checkpoint(folder: Path, family: str, side: int = 32) -> Path:
+    """A checkpoint of a translator in which every layer matters, with batch statistics of its own pictures."""
+    folder.mkdir()
+    translator, _ = translators(family, side)
+    with torch.no_grad():
+        for parameter in translator.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.5 * parameter[0].numel() ** -0.5)
+        for _ in range(20):
+            translator.power_iteration()
+            translator(**given(translator.takes, 8))
+    save_file(translator.state_dict(), folder / "generator.safetensors")
+    info = GeneratorInfo(
+        model=model(family).identity(),
+        takes=translator.takes,
+        gives=Gives(resolution=side, channels=3),
+        classes=[],
+        images_seen=640,
+        step=10,
+        seed=0,
+        data={},
+        settings={},
+        code={},
+        run_key="key",
+        metric={},
+        parent=None,
+    )
+    write_info(folder, info)
+    return folder
