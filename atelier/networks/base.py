@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from atelier.networks.inputs import Given, Noise, Picture, Takes, of_latents
+from atelier.networks.inputs import Given, LabelMap, Noise, Picture, Takes, of_latents
 from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, NetworkError, scaled_init, wide
 from atelier.networks.modes import Recomputation
 
@@ -156,21 +156,22 @@ class Planes(nn.Module):
     def _classes(name: str, kind: Given) -> int:
         if isinstance(kind, Picture):
             return 0
-        if getattr(kind, "kind", "") == "map":
-            return len(kind.classes)  # type: ignore[attr-defined]
+        if isinstance(kind, LabelMap):
+            return len(kind.classes)
         raise NetworkError(f"input {name} is neither a picture nor a label map, which is what is translated; take it out")
 
 
 class Translator(Generator):
     """Pictures to pictures: forward(noise, **inputs) -> [N, C, H, W], about [-1, 1]; the inputs have the names of `takes`.
 
-    `noise` [N, noise_dim] are standard normal numbers. Where `takes` has them, an image is made of them, too; otherwise they vary
-    it in training alone (dropout), and are None outside. Inputs of other sides than the trained one may pass where `multiple` is
-    not 0: multiples of it.
+    `noise` are standard normal numbers: [N, noise_dim] that vary an image in training (dropout) and are None outside, or, where
+    `takes` has it, an input of `noise_size` numbers. Inputs of other sides than the trained one may pass where `multiple` is not
+    0: multiples of it.
     """
 
     memory_format = torch.contiguous_format  # norms of single images cost three times as much in the other one on a CPU
     starts_from_noise = False  # too, where `takes` has it
+    noise_size = 0
     noise_dim = 0
     multiple = 0
 
@@ -182,7 +183,7 @@ class Translator(Generator):
             if isinstance(kind, Noise):
                 if name != "noise" or not self.starts_from_noise:
                     raise NetworkError(f"{settings.name()} takes no noise called {name}; take it out of the inputs")
-                self.noise_dim = kind.size
+                self.noise_size = kind.size
 
     @property
     def takes(self) -> Takes:

@@ -84,10 +84,10 @@ class SemanticGenerator(Translator):
     ) -> None:
         super().__init__(settings, shape, takes)
         self.doubled, self.everywhere = frozenset(gaps[: settings.doublings]), everywhere
-        self.multiple = 2**settings.doublings if everywhere or not self.noise_dim else 0
+        self.multiple = 2**settings.doublings if everywhere or not self.noise_size else 0
         self.side = shape.resolution >> settings.doublings
-        labels = self.planes.width + (self.noise_dim if everywhere else 0)
-        self.linear = nn.Linear(self.noise_dim, widths[0] * self.side**2) if self.noise_dim and not everywhere else None
+        labels = self.planes.width + (self.noise_size if everywhere else 0)
+        self.linear = nn.Linear(self.noise_size, widths[0] * self.side**2) if self.noise_size and not everywhere else None
         self.first = nn.Conv2d(labels, widths[0], 3, padding=1) if self.linear is None else None
         self.blocks = nn.ModuleList(SpadeBlock(a, b, labels, settings) for a, b in itertools.pairwise(widths))
         self.last = nn.Conv2d(widths[-1], shape.channels, 3, padding=1)
@@ -104,8 +104,8 @@ class SemanticGenerator(Translator):
         return frozen_spectral_state(self)
 
     def forward(self, noise: Tensor | None = None, **inputs: Tensor) -> Tensor:
-        if (noise is None) != (self.noise_dim == 0):
-            raise NetworkError(f"this generator takes noise of {self.noise_dim} numbers; pass just that")
+        if (noise is None) != (self.noise_size == 0):
+            raise NetworkError(f"this generator takes noise of {self.noise_size} numbers; pass just that")
         factor = 2 ** len(self.doubled)
         seen = self._seen(noise, inputs, factor)
         x = self.linear(noise).unflatten(1, (-1, self.side, self.side)) if self.first is None else self.first(seen)  # type: ignore[misc]

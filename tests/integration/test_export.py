@@ -12,6 +12,8 @@ import pytest
 from atelier.models.onnx import export_onnx
 from tests.support.exported import check_export, synthesized_by_torch
 from tests.support.small_models import FROM_NOISE, LATENT, make_checkpoint
+from tests.support.small_translators import TRANSLATORS
+from tests.support.small_translators import make_checkpoint as make_translator_checkpoint
 
 
 @pytest.mark.parametrize(("resolution", "channels", "conditional"), [(28, 1, True), (32, 3, False), (128, 3, True)])
@@ -49,3 +51,9 @@ def test_equal_checkpoints_give_equal_bytes(tmp_path: Path, family: str) -> None
         files.append(tmp_path / f"{name}.onnx")
         export_onnx(make_checkpoint(tmp_path / name, family), files[-1])
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("family", TRANSLATORS)
+def test_onnx_translates_what_pytorch_translates(tmp_path: Path, family: str) -> None:
+    """The exporter compares both itself, in batches of several sizes."""
+    assert export_onnx(make_translator_checkpoint(tmp_path / "checkpoint", family), tmp_path / "generator.onnx") <= 1e-4

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from atelier.config.model import ModelSettings, architectures
 from atelier.config.model import family as family_of
 from atelier.config.section import parse
+from atelier.models.model import GeneratorInfo, Gives, write_info
 from atelier.networks import zoo
 from atelier.networks.base import PatchDiscriminator, Translator
-from atelier.networks.inputs import Given, Noise, Picture, Takes, Value
+from atelier.networks.inputs import LabelMap, Noise, Picture, Takes
 from atelier.networks.layers import ImageShape
 
 TRANSLATORS = tuple(name for name in architectures() if not family_of(name).latent)
-
-
-class LabelMap(Given):
-    """A label map, int64 [resolution, resolution] of `classes`."""
-
-    kind: str = "map"
-    classes: list[str]
-    resolution: int
-
-    def wants(self, names: Sequence[str]) -> str:
-        return "a label map"
-
-    def read(self, value: Any, names: Sequence[str]) -> Value:
-        raise NotImplementedError
-
-    def draw(self, count: int, rng: torch.Generator, weights: Any = None) -> Tensor:
-        return torch.randint(len(self.classes), (count, self.resolution, self.resolution), generator=rng)
 
 
 CLASSES = ["sky", "face", "hair"]
@@ -57,8 +42,12 @@ def takes(family: str, side: int = 32) -> Takes:
     """Inputs that a family translates."""
     if "width_labels" not in SMALL[family]:
         return {"image": Picture(channels=3, resolution=side)}
-    drawn = Noise(size=6, truncation=False)
-    return {"noise": drawn, "map": LabelMap(classes=CLASSES, resolution=side)}  # type: ignore[dict-item]
+    return {"noise": Noise(size=6, truncation=False), "map": label_map(CLASSES, side)}
+
+
+def label_map(classes: list[str], side: int) -> LabelMap:
+    """A label map of these classes, in any colors."""
+    return LabelMap(classes=classes, colors=[f"#{7 * index + 1:06x}" for index in range(len(classes))], resolution=side)
 
 
 def given(takes: Takes, count: int = 2, side: int | None = None) -> dict[str, Tensor]:
@@ -94,3 +83,34 @@ def condition(translator: Translator, discriminator: PatchDiscriminator, inputs:
     """What the discriminator sees beside the picture."""
     planes: Tensor = translator.planes(inputs)
     return planes if discriminator.condition_channels else None
+
+
+def make_checkpoint(folder: Path, family: str, side: int = 32) -> Path:
+    """A checkpoint of a translator in which every layer matters, with batch statistics of its own pictures."""
+    folder.mkdir()
+    translator, _ = translators(family, side)
+    with torch.no_grad():
+        for parameter in translator.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.5 * parameter[0].numel() ** -0.5)
+        for _ in range(20):
+            translator.power_iteration()
+            translator(**given(translator.takes, 8))
+    save_file(translator.state_dict(), folder / "generator.safetensors")
+    info = GeneratorInfo(
+        model=model(family).identity(),
+        takes=translator.takes,
+        gives=Gives(resolution=side, channels=3),
+        classes=[],
+        images_seen=640,
+        step=10,
+        seed=0,
+        data={},
+        settings={},
+        code={},
+        run_key="key",
+        metric={},
+        parent=None,
+    )
+    write_info(folder, info)
+    return folder

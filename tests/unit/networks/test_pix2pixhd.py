@@ -14,7 +14,7 @@ from atelier.networks.layers import ImageShape
 from atelier.networks.pix2pixhd import Pix2PixHDDiscriminator, Pix2PixHDGenerator
 from atelier.networks.pix2pixhd_settings import Settings
 from atelier.networks.resnet_translator import ResNetTranslator
-from tests.support.small_translators import LabelMap, given, model, translators
+from tests.support.small_translators import given, label_map, model, translators
 from tests.unit.networks.test_resnet_translators import convolved, normed, numbers, woken
 
 State = dict[str, Tensor]
@@ -89,7 +89,7 @@ def test_numbers_of_the_published_networks() -> None:
         return inner * outer * side**2 + outer
 
     shape, steps = ImageShape(256, 3, 0), [(64 * 2**level, 128 * 2**level) for level in range(4)]
-    takes: Any = {"map": LabelMap(classes=[str(one) for one in range(36)], resolution=256)}
+    takes: Any = {"map": label_map([str(one) for one in range(36)], 256)}
     resampled = sum(convolution(a, b) + convolution(b, a) for a, b in steps)
     body = convolution(36, 64, 7) + resampled + 9 * 2 * convolution(1024, 1024)
     local = (

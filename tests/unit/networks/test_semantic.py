@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,7 +15,7 @@ from atelier.networks.oasis import OASISDiscriminator, OASISGenerator
 from atelier.networks.oasis_settings import Settings as OASISSettings
 from atelier.networks.spade import SPADEDiscriminator, SPADEGenerator
 from atelier.networks.spade_settings import Settings as SPADESettings
-from tests.support.small_translators import CLASSES, LabelMap, given, model, translators
+from tests.support.small_translators import CLASSES, given, label_map, model, translators
 
 State = dict[str, Tensor]
 EPS = 1e-3
@@ -105,14 +103,14 @@ def test_spades_generator_written_out(doublings: int, doubled: list[bool], kind:
 
 
 def test_without_noise_it_starts_from_the_label_map() -> None:
-    takes: Any = {"map": LabelMap(classes=CLASSES, resolution=32)}
+    takes: Takes = {"map": label_map(CLASSES, 32)}
     translator = zoo.translator(model("spade"), ImageShape(32, 3, 0), takes)
     state, inputs = woken(translator), doubles(translator)
     seen = one_hot(inputs["map"])
     start = convolved(state, "first", F.interpolate(seen, size=(4, 4), mode="nearest"))
     expected = generated(state, start, seen, "batch", [False, False, False, True, True, True, False])
     torch.testing.assert_close(translator(**inputs), expected, rtol=1e-8, atol=1e-9)
-    assert translator.multiple == 8 and not translator.noise_dim
+    assert translator.multiple == 8 and not translator.noise_size
     with pytest.raises(NetworkError, match="takes noise of 0 numbers"):
         translator(torch.zeros(2, 6), **inputs)
 
@@ -184,9 +182,9 @@ def test_numbers_of_the_published_networks() -> None:
     """SPADE's as published for the classes of Cityscapes, ADE20K and COCO-Stuff; OASIS' follow from its tables, by hand."""
     shape, width = ImageShape(256, 3, 0), 64
 
-    def takes(classes: int, noise: int) -> Any:
-        drawn = {"noise": Noise(size=noise)} if noise else {}
-        return {**drawn, "map": LabelMap(classes=[str(one) for one in range(classes)], resolution=256)}
+    def takes(classes: int, noise: int) -> Takes:
+        drawn: Takes = {"noise": Noise(size=noise)} if noise else {}
+        return {**drawn, "map": label_map([str(one) for one in range(classes)], 256)}
 
     def convolution(inner: int, outer: int, side: int = 3, bias: bool = True) -> int:
         return inner * outer * side**2 + bias * outer
@@ -216,10 +214,10 @@ def test_numbers_of_the_published_networks() -> None:
 
 
 def test_label_maps_become_planes_of_classes() -> None:
-    takes: Any = {
+    takes: Takes = {
         "photo": Picture(channels=3, resolution=4),
         "noise": Noise(size=2),
-        "map": LabelMap(classes=CLASSES, resolution=4),
+        "map": label_map(CLASSES, 4),
     }
     planes, inputs = Planes(takes), given(takes)
     inputs["map"][0, 1, 2] = 255
