@@ -23,7 +23,15 @@ def test_every_key_has_a_sentence_and_a_value() -> None:
     written = {re.sub(r"^(data|products)\.\w+\.", r"\1.NAME.", key) for key in VALUES}
     assert explained.keys() >= written and all(field.description for field in explained.values())
     of_trainings = tuple(f"{name}.{part}." for name in ("train", "finetune") for part in ("regularizers", *task_settings()))
-    may_be_left_out = ("model.", *of_trainings, "cluster.", "products.NAME.data", "products.NAME.inputs", "data.NAME.fields.")
+    may_be_left_out = (
+        "model.",
+        *of_trainings,
+        "cluster.",
+        "products.NAME.data",
+        "products.NAME.inputs",
+        "products.NAME.part",
+        "data.NAME.fields.",
+    )
     assert all(key.startswith(may_be_left_out) for key in explained.keys() - written)
 
 
