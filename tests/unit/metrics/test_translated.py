@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from atelier.metrics.identity import MetricError
 from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.pairs import cosine_distance
 from atelier.metrics.reference import reference_indices
+from atelier.networks.base import Generator, LatentGenerator
+from atelier.networks.layers import ImageShape
 from atelier.report import facts
-from atelier.tasks.sampling import Sample
+from atelier.tasks.sampling import Sample, Sampler
 from tests.support.evaluations import Measured
 
 COUNT, SEED = 100, 5
@@ -146,3 +148,40 @@ def test_label_maps_are_not_compared_with_targets(
     maps = np.zeros((COUNT, 1, 28, 28), np.uint8)
     found = one([Sample(images, held_out[:COUNT], maps)], having={Need.TARGET, Need.MAP})
     assert list(found.flat) == ["l1"]
+
+
+class Mirror(LatentGenerator):
+    """Is asked nothing: the sampler below has its images."""
+
+
+class Mirrored(Sampler):
+    """The first records of the given set, upside down, each made from the record itself."""
+
+    split = "test"
+    has_target = has_input = True
+
+    def __init__(
+        self, generator: Generator, names: Sequence[str], imitated: PackedDataset, given: PackedDataset, count: int, seed: int
+    ) -> None:
+        self.records, self.identity, self.classes = given.images(np.arange(count)), "upside down", []
+
+    def __call__(self, batch: int, turn: tuple[int, int] = (0, 1)) -> Iterator[Sample]:
+        for start in range(0, len(self.records), batch):
+            records = self.records[start : start + batch]
+            yield Sample(records[:, :, ::-1].copy(), records, records if self.palette is None else np.zeros_like(records))
+
+
+class OfMaps(Mirrored):
+    palette = np.zeros((1, 3), np.uint8)
+
+
+def test_a_sampler_says_what_its_images_were_made_from(means: Any, digits: Path, measured: Measured, tmp_path: Path) -> None:
+    one = evaluator(digits, measured, tmp_path, metrics=["l1", "kernel"], batch=32)
+    generator = Mirror(2, ImageShape(28, 1, 0))
+    names = ["l1", "input_l1", "kernel_means", "input_kernel_means", "floor_kernel_means"]
+    found = one.measure(generator, (), Mirrored)
+    assert [measurement.name for measurement in found.measurements] == names
+    assert found["input_l1"].value == 0 and found["l1"].identity.sampling == "upside down"
+    maps = one.measure(generator, (), OfMaps)
+    assert [measurement.name for measurement in maps.measurements] == [name for name in names if not name.startswith("input")]
+    assert maps["l1"] == found["l1"]
