@@ -27,7 +27,8 @@ from atelier.metrics import acceptance
 from atelier.tracking.closing import close_what_is_open
 from atelier.tracking.place import LOCAL_URI
 from components.contract import Component, Direction
-from pipelines import dag, environment, form
+from pipelines import check, dag, environment, form
+from pipelines.argo import size
 from pipelines.containers import docker_runner
 from pipelines.dag import Cluster, PipelineError
 from pipelines.graph import Graph, gates
@@ -40,8 +41,22 @@ _ITERATION = task_spec_utils.create_parameter_loop_iteration_task_spec
 
 
 def compiled(cluster: Cluster, project: ProjectSettings) -> str:
-    """The pipeline of the project in this folder as YAML for Kubeflow Pipelines; equal inputs give equal text."""
-    return _written(dag.pipeline(cluster, project))
+    """The pipeline of the project in this folder as YAML for Kubeflow Pipelines; equal inputs give equal text.
+
+    Raises PipelineError for one whose run would not fit into a Workflow of Argo.
+    """
+    text = _written(dag.pipeline(cluster, project))
+    values = {name: check.told_to(project, readings) for name, readings in dag.handed(dag.graph(cluster, project)).items()}
+    size.refuse_what_does_not_fit(specification(text), values)
+    if not cluster.trials:
+        return text
+    most = size.most_trials(specification(text), values)
+    if len(cluster.trials) > most:
+        raise PipelineError(
+            f"--sweep: {len(cluster.trials)} trials, and {most} fit into a run: Argo keeps all of it in one object of Kubernetes "
+            "and ends a run that outgrows it, after its trials were trained; sweep fewer values, or submit several runs"
+        )
+    return _written(dag.pipeline(cluster, project, trials=most))
 
 
 def specification(text: str) -> dict[str, Any]:
