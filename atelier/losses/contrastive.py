@@ -30,7 +30,8 @@ def at_places(features: Tensor, places: Tensor) -> Tensor:
 def patch_nce(query: Tensor, key: Tensor, temperature: float = TEMPERATURE) -> Tensor:
     """A scalar, the mean over images and places, of features [N, S, d] of output and input at the same places.
 
-    Both are scaled to unit length here, unless they are nearly nothing. The others of a place are those of its own image. The key's side learns nothing.
+    Both are scaled to unit length here, unless they are nearly nothing. The others of a place are those of its own image. The
+    key's side learns nothing.
     """
     # bfloat16 rounds a product near 1 by 0.002, over T 3 % of a probability
     with torch.autocast(query.device.type, enabled=False):
