@@ -43,11 +43,20 @@ class Update:
 
 @dataclass(frozen=True)
 class Product:
-    """A network whose moving average is measured, exported, registered and served; `imitates` is the set it is measured by."""
+    """A network whose moving average is measured, exported, registered and served.
+
+    `imitates` is the set that it is measured by, `reads` the one whose records it is given, "" where that is the same one.
+    """
 
     name: str
     network: str
     imitates: str
+    reads: str = ""
+
+    @property
+    def given(self) -> str:
+        """The set whose records it is given."""
+        return self.reads or self.imitates
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,11 @@ class Task(ABC):
     @abstractmethod
     def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
         """The task of these settings on these sets. Raises SettingsError, NetworkError."""
+
+    @classmethod
+    def products_of(cls, train: TrainSettings) -> tuple[Product, ...]:
+        """The products of a training by these settings, before the task is built."""
+        return cls.products
 
     @abstractmethod
     def draw(self, update: Update, count: int) -> Draws:

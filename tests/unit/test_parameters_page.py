@@ -12,6 +12,7 @@ from atelier.config import __main__ as command
 from atelier.config import reference
 from atelier.config.section import SettingsError, values_of
 from atelier.config.settings import load
+from atelier.config.tasks import task_settings
 
 ROOT = Path(__file__).parents[2]
 VALUES = dict(values_of(load(ROOT / "params.yaml")))
@@ -21,8 +22,9 @@ def test_every_key_has_a_sentence_and_a_value() -> None:
     explained = reference.all_keys()
     written = {re.sub(r"^(data|products)\.\w+\.", r"\1.NAME.", key) for key in VALUES}
     assert explained.keys() >= written and all(field.description for field in explained.values())
-    regularizers = ("train.regularizers.", "finetune.regularizers.")
-    may_be_left_out = ("model.", *regularizers, "cluster.", "products.NAME.data", "data.NAME.fields.", "data.NAME.group_by")
+    of_trainings = tuple(f"{name}.{part}." for name in ("train", "finetune") for part in ("regularizers", *task_settings()))
+    of_products = tuple(f"products.NAME.{key}" for key in ("data", "inputs", "part"))
+    may_be_left_out = ("model.", *of_trainings, *of_products, "cluster.", "data.NAME.fields.", "data.NAME.group_by")
     assert all(key.startswith(may_be_left_out) for key in explained.keys() - written)
 
 
