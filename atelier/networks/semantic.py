@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,44 @@ from atelier.networks.residual import frozen_spectral_state, power_iteration, sp
 from atelier.networks.translation_layers import glorot_init, norm, zero_bias
 from atelier.networks.translation_sections import SemanticSettings
 
+MANY = 32  # classes from which looking up is quicker than convolving their planes; it always takes less memory
+
+
+class Seen(NamedTuple):
+    """What blocks see at the side of a map: planes [N, ., H, W] and, of the label map where it has many classes, `rows` instead.
+
+    They are int64 [N, H, W, 9]: rows of a table with a convolution's weights for each tap and class, zeros after the `classes`.
+    """
+
+    planes: Tensor | None
+    rows: Tensor | None = None
+    classes: int = 0
+
+    def convolved(self, layer: nn.Conv2d) -> Tensor:
+        """layer(planes), of all planes with those of the label map as the last: 3x3, with zeros around."""
+        if self.rows is None:
+            assert self.planes is not None
+            found: Tensor = layer(self.planes)
+            return found
+        table = F.pad(layer.weight[:, -self.classes :].permute(2, 3, 1, 0).flatten(0, 1), (0, 0, 0, 1)).flatten(0, 1)
+        sums = F.embedding_bag(self.rows.flatten(0, 2), table, mode="sum").unflatten(0, self.rows.shape[:3])
+        found = sums.permute(0, 3, 1, 2).contiguous()
+        if self.planes is None:
+            return found if layer.bias is None else found + layer.bias[:, None, None]
+        return found + F.conv2d(self.planes, layer.weight[:, : -self.classes], layer.bias, padding=1)
+
+    @classmethod
+    def of(cls, planes: Tensor | None, labels: Tensor, classes: int) -> Self:
+        """Of other planes and a label map int64 [N, H, W], which is 255 where it has no class."""
+        height, width = labels.shape[1:]
+        around = F.pad(labels.clamp(max=classes), (1, 1, 1, 1), value=classes)
+        taps = [around[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+        rows = torch.stack([tap + number * (classes + 1) for number, tap in enumerate(taps)], dim=3)
+        return cls(planes, rows, classes)
+
 
 class Modulation(nn.Module):
-    """normed [N, width, H, W] * (1 + gamma) + beta, both of them convolved from planes [N, labels, H, W] (equation 1)."""
+    """normed [N, width, H, W] * (1 + gamma) + beta, both of them convolved from what is seen (equation 1)."""
 
     def __init__(self, width: int, labels: int, hidden: int) -> None:
         super().__init__()
@@ -30,8 +66,8 @@ class Modulation(nn.Module):
             nn.init.xavier_normal_(part, gain=0.02)
         zero_bias(self.both)
 
-    def forward(self, normed: Tensor, planes: Tensor) -> Tensor:
-        gamma, beta = self.both(F.relu(self.shared(planes))).chunk(2, dim=1)
+    def forward(self, normed: Tensor, seen: Seen) -> Tensor:
+        gamma, beta = self.both(F.relu(seen.convolved(self.shared))).chunk(2, dim=1)
         return normed * (1 + gamma) + beta
 
 
@@ -50,11 +86,11 @@ class SpadeBlock(nn.Module):
         self.around = Modulation(inner, labels, hidden) if inner != outer else None
         self.skip = spectral_glorot(nn.Conv2d(inner, outer, 1, bias=False)) if inner != outer else None
 
-    def forward(self, x: Tensor, planes: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Seen) -> Tensor:
         normed = self.norms[0](x)
-        y = self.first(F.leaky_relu(self.modulations[0](normed, planes), SLOPE))
-        y = self.second(F.leaky_relu(self.modulations[1](self.norms[1](y), planes), SLOPE))
-        return y + (x if self.around is None or self.skip is None else self.skip(self.around(normed, planes)))
+        y = self.first(F.leaky_relu(self.modulations[0](normed, seen), SLOPE))
+        y = self.second(F.leaky_relu(self.modulations[1](self.norms[1](y), seen), SLOPE))
+        return y + (x if self.around is None or self.skip is None else self.skip(self.around(normed, seen)))
 
 
 def spectral_glorot(layer: nn.Module) -> nn.Module:
@@ -108,7 +144,7 @@ class SemanticGenerator(Translator):
             raise NetworkError(f"this generator takes noise of {self.noise_size} numbers; pass just that")
         factor = 2 ** len(self.doubled)
         seen = self._seen(noise, inputs, factor)
-        x = self.linear(noise).unflatten(1, (-1, self.side, self.side)) if self.first is None else self.first(seen)  # type: ignore[misc]
+        x = seen.convolved(self.first) if self.first is not None else self._of_noise(noise)
         for number, block in enumerate(self.blocks):
             x = self.checkpointed(block, x, seen)
             if number in self.doubled:
@@ -116,9 +152,18 @@ class SemanticGenerator(Translator):
                 x, seen = F.interpolate(x, scale_factor=2), self._seen(noise, inputs, factor)
         return torch.tanh(self.last(F.leaky_relu(x, SLOPE)))
 
-    def _seen(self, noise: Tensor | None, inputs: dict[str, Tensor], factor: int) -> Tensor:
+    def _of_noise(self, noise: Tensor | None) -> Tensor:
+        assert self.linear is not None
+        return self.linear(noise).unflatten(1, (-1, self.side, self.side))
+
+    def _seen(self, noise: Tensor | None, inputs: dict[str, Tensor], factor: int) -> Seen:
         """What blocks see of the inputs [N, ..., H, W] at a side that is smaller by the factor: every so many-th pixel."""
-        planes: Tensor = self.planes({name: inputs[name][..., ::factor, ::factor] for name in self.planes.classes})
-        if noise is None or not self.everywhere:
-            return planes
-        return torch.cat([noise[:, :, None, None].expand(-1, -1, *planes.shape[2:]), planes], dim=1)
+        smaller = {name: inputs[name][..., ::factor, ::factor] for name in self.planes.classes}
+        maps = [name for name, classes in self.planes.classes.items() if classes]
+        looked_up = len(maps) == 1 and self.planes.classes[maps[0]] >= MANY and not torch.compiler.is_exporting()
+        planes = [self.planes(smaller)] if not looked_up else [smaller[name] for name in self.planes.classes if name not in maps]
+        if noise is not None and self.everywhere:
+            height, width = smaller[next(iter(smaller))].shape[-2:]
+            planes.insert(0, noise[:, :, None, None].expand(-1, -1, height, width))
+        joined = torch.cat(planes, dim=1) if planes else None
+        return Seen.of(joined, smaller[maps[0]], self.planes.classes[maps[0]]) if looked_up else Seen(joined)

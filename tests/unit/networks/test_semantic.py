@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.networks import zoo
+from atelier.networks import semantic, zoo
 from atelier.networks.base import PatchOutput, Planes, Translator
 from atelier.networks.inputs import Noise, Picture, Takes
 from atelier.networks.layers import ImageShape, NetworkError
@@ -127,6 +127,38 @@ def test_oasis_generator_written_out() -> None:
         translator(map=inputs["map"])
 
 
+@pytest.mark.parametrize("more", [[], ["noise"], ["noise", "photo"]])
+@pytest.mark.parametrize("family", ["spade", "oasis"])
+def test_many_classes_are_looked_up(family: str, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums of the weights of the classes around a pixel are the convolution of their planes, gradients included."""
+    kinds: Takes = {
+        "map": label_map(CLASSES, 32),
+        "noise": Noise(size=6, truncation=False),
+        "photo": Picture(channels=1, resolution=32),
+    }
+    takes: Takes = {"map": kinds["map"], **{name: kinds[name] for name in more}}
+    torch.manual_seed(0)
+    translator = zoo.translator(model(family), ImageShape(32, 3, 0), takes)
+    woken(translator)
+    inputs = {name: value.double() if value.is_floating_point() else value for name, value in given(translator.takes).items()}
+    inputs["map"][:, 3:20, 5:9] = 255
+    results = []
+    for many in (len(CLASSES) + 1, len(CLASSES)):
+        monkeypatch.setattr(semantic, "MANY", many)
+        images = translator(**inputs)
+        results.append([images, *torch.autograd.grad(images.square().sum(), list(translator.parameters()))])
+    for convolved_planes, looked_up in zip(*results, strict=True):
+        torch.testing.assert_close(looked_up, convolved_planes, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("family", ["spade", "oasis"])
+def test_a_lookup_needs_no_planes(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator, _ = translators(family)
+    monkeypatch.setattr(semantic, "MANY", 1)
+    monkeypatch.setattr(translator.planes, "forward", None)
+    assert translator(**given(translator.takes)).isfinite().all()
+
+
 def test_noise_gives_one_label_map_many_pictures() -> None:
     for family in ("spade", "oasis"):
         translator, _ = translators(family)
@@ -223,7 +255,7 @@ def test_label_maps_become_planes_of_classes() -> None:
     inputs["map"][0, 1, 2] = 255
     found = planes(inputs)
     assert planes.width == 6 and found.shape == (2, 6, 4, 4)
-    assert torch.equal(found[:, :3], inputs["photo"])
+    assert torch.equal(found[:, :3], inputs["photo"]) and torch.equal(found, Planes(dict(reversed(takes.items())))(inputs))
     for label in range(len(CLASSES)):
         assert torch.equal(found[:, 3 + label], (inputs["map"] == label).float())
     assert found[0, 3:, 1, 2].sum() == 0 and found[:, 3:].sum() == 31
