@@ -29,7 +29,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.while_training import measure_by_distance
-from atelier.models.model import GeneratorInfo, load_generator, sample
+from atelier.models.model import GeneratorInfo, load_generator, part_of, sample
 from atelier.registry.fetch import located
 from atelier.tasks.find import check_sets, find, measured_sets, sampling_of
 from atelier.tracking.provenance import git_state
@@ -82,7 +82,7 @@ class Project:
         Raises GeneratorError, MetricError, SettingsError.
         """
         product, chosen = self._product(section), choose_device(device)
-        generator = load_generator(self._model(section), chosen)
+        generator = load_generator(part_of(self._model(section), self.settings.products[product].part), chosen)
         inputs = self.settings.products[product].inputs
         images, given = measured_sets(
             generator,

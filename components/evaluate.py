@@ -49,7 +49,7 @@ from atelier.io.pictures import png
 from atelier.metrics import acceptance
 from atelier.metrics.bias import remarks
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
-from atelier.models.model import GeneratorError, load_generator
+from atelier.models.model import GeneratorError, load_generator, part_of
 from atelier.networks.base import Generator
 from atelier.report.gallery import Neighbors, Row, neighbors, picture, rows, rows_of_records
 from atelier.report.html import MAX_NEIGHBORS, write_report
@@ -93,18 +93,21 @@ def evaluate(
     cache: Annotated[Path, CACHE],
     inputs: Annotated[In[Dataset] | None, "the packed images that it is given, where these are others than --data"] = None,
     baseline: Annotated[In[Model] | None, "a generator to measure beside it"] = None,
+    part: Annotated[str, Option("which generator of a checkpoint that holds several", metavar="NAME")] = "",
     device: Annotated[str, DEVICE] = "auto",
     step: Annotated[str, Option("name of the MLflow run (default: evaluate)", metavar="NAME", flag="--stage")] = "evaluate",
 ) -> dict[str, Any]:
     """Measures the generator of `checkpoint` (and that of `baseline`) against the packed images of `data`.
 
-    A generator that is made of pictures is given those of `inputs`, or else those that belong to its images in `data`.
+    A generator that takes pictures is given those of `inputs`, or else those that belong to its images in `data`. `part` names
+    the generator where the checkpoint holds several.
     Writes the folder `output` and returns what is in its metrics.json. `step` is the name of the MLflow run in `experiment`.
     Under torchrun the ranks share the work, and the first one writes.
     Raises GeneratorError, MetricError, DataError, ReportError.
     """
     check_output(output, METRICS)
     check_folders(cache)
+    checkpoint, baseline = part_of(checkpoint, part), baseline and part_of(baseline, part)
     chosen = choose_device(device)
     generator = load_generator(checkpoint, chosen)
     other = load_generator(baseline, chosen) if baseline else None

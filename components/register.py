@@ -122,6 +122,7 @@ def register(
     from atelier.data.manifest import load_manifest
     from atelier.metrics import acceptance
     from atelier.metrics.evaluator import read_evaluation
+    from atelier.models.model import part_of
     from atelier.registry.ancestry import Origin, dvc_record
     from atelier.registry.promotion import judged
     from atelier.registry.register import register as register_generator
@@ -133,6 +134,10 @@ def register(
 
     check_output(output, SUMMARY)
     check_folders(cache)
+    if product not in settings.products:
+        known = ", ".join(settings.products)
+        raise RegistrationError(f"--product {product}: section products of params.yaml has {known}; name one of them")
+    checkpoint = part_of(checkpoint, settings.products[product].part)
     measured = read_evaluation(evaluation / EVALUATION)
     _check_owner(evaluation / EVALUATION, measured, _sha256(checkpoint), checkpoint)
     beside = read_lines(parent)[-1] if parent else None
@@ -144,9 +149,6 @@ def register(
             f"{evaluation}: the {product} generator is rejected ({reason}), so it is not registered; train it better "
             "(its report shows how it went), or change that limit in params.yaml"
         )
-    if product not in settings.products:
-        known = ", ".join(settings.products)
-        raise RegistrationError(f"--product {product}: section products of params.yaml has {known}; name one of them")
     if load_manifest(data).content_hash != load_manifest(evaluation).content_hash:
         raise RegistrationError(
             f"--data {data}: other images than those of {evaluation}; give those that were measured against, or evaluate again"

@@ -235,7 +235,8 @@ def report(output: Path, info: GeneratorInfo) -> None:
     if os.environ.get("RANK", "0") == "0":
         metric = info.metric
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
-        history = read_history(output)
+        several = output / info.product  # whose histories are the same
+        history = read_history(several if several.is_dir() else output)
         for alarm in history["alarms"]:
             print(f"  {alarm_text(alarm)}")
         for remark in remarks(history["points"]):

@@ -13,7 +13,7 @@ from kfp.dsl import pipeline_channel
 from atelier.errors import AtelierError
 from components.contract import Component, Direction
 from pipelines import environment
-from pipelines.environment import SECRETS, SHARED_MEMORY
+from pipelines.environment import SECRET, SHARED_MEMORY
 
 # No image of this project has been pushed yet, so there is no digest to pin: the zeros say so, and `submit` refuses them.
 IMAGE = "atelier/train@sha256:" + 64 * "0"
@@ -95,7 +95,7 @@ class Cluster:
             task.set_env_variable(environment.IMAGE, self.image_of(component))
         if self.tracking:
             task.set_env_variable(environment.TRACKING, self.tracking)
-        kubernetes.use_secret_as_env(task, parameters["cluster.secret"], SECRETS, optional=True)
+        kubernetes.use_secret_as_volume(task, parameters["cluster.secret"], str(SECRET), optional=True)
         if component.retries and self.retries:
             task.set_retry(component.retries, FIRST_WAIT, WAIT_FACTOR, RETRY_WINDOW)
         makes = {one.artifact.type for one in component.artifacts(Direction.OUT).values() if one.artifact}

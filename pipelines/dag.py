@@ -23,17 +23,18 @@ from kfp import dsl
 from kfp.dsl import base_component, component_factory, python_component, structures
 
 from atelier.config.section import SettingsError
+from pipelines import check as checks
 from pipelines import form, steps
-from pipelines.check import PROJECT, Check
 from pipelines.cluster import DATA_IMAGE, IMAGE, Cluster, PipelineError
 from pipelines.graph import Graph, Item, Loop, Parameter, Source, Task, behind, gates, last, read
 from pipelines.project import ProjectSettings
-from pipelines.task import DECISION, TASK_ID, Bound
-from pipelines.transformations import TRIALS, fetched, imported, parted, swept
+from pipelines.task import DECISION, SETTINGS, TASK_ID, Bound
+from pipelines.transformations import MOST_TRIALS, TRIALS, fetched, imported, parted, swept
 
 __all__ = ["DATA_IMAGE", "IMAGE", "NAME", "Cluster", "PipelineError", "graph", "pipeline"]
 
 NAME = "atelier"
+PLACEHOLDERS = ("accelerator_count", "accelerator_type", "cpu_request", "memory_request")
 STAGES = Path("dvc.yaml")  # of the project in this folder
 
 
@@ -61,30 +62,40 @@ def _check_names(task: Task, project: ProjectSettings) -> None:
         raise PipelineError(f"dvc.yaml: stage {task.name}: params.yaml has no product {product}, but {known}; name one of them")
 
 
-def pipeline(cluster: Cluster, project: ProjectSettings, stages: Path = STAGES) -> base_component.BaseComponent:
-    """The pipeline of a project: `project` are its values, `stages` is its dvc.yaml. Raises PipelineError."""
+def handed(graph: Graph) -> dict[str, dict[str, str]]:
+    """What the check hands to the tasks of a graph: their readings by the names of its outputs. Equal readings share one."""
+    found: dict[str, dict[str, str]] = {}
+    for task in graph.values():
+        readings = bound(task).readings
+        if readings and readings not in found.values():
+            name = (task.section or task.component.reference.rpartition(":")[2]).replace(".", "_")
+            found[f"settings_{name if f'settings_{name}' not in found else task.name}"] = readings
+    return found
+
+
+def pipeline(
+    cluster: Cluster, project: ProjectSettings, stages: Path = STAGES, trials: int = MOST_TRIALS
+) -> base_component.BaseComponent:
+    """The pipeline of a project: `project` are its values, `stages` is its dvc.yaml. Of a sweep at most `trials` fit into a run.
+
+    Raises PipelineError.
+    """
     leaves = form.leaves(project)
     signature = [_parameter(leaf.name, leaf.default, leaf.type) for leaf in leaves.values()]
     signature.append(_parameter(form.OVERRIDES, {}, dict))
-    described = {leaf.name: leaf.description for leaf in leaves.values()} | {form.OVERRIDES: form.OVERRIDES_TEXT}
-    for section, uri in cluster.imports.items():
-        signature.append(_parameter(imported(section), uri, str))
-        described[imported(section)] = f"address of the images of {section} in DVC's remote, which names their content"
+    signature += [_parameter(imported(section), uri, str) for section, uri in cluster.imports.items()]
     if cluster.trials:
         signature.append(_parameter(TRIALS, [dict(trial) for trial in cluster.trials], list[dict[str, Any]]))
-        described[TRIALS] = "what to try out: a list of settings of model and train, of which the best generator is taken"
 
     def build(*values: Any) -> None:
         given = dict(zip([one.name for one in signature], values, strict=True))
-        _Build(graph(cluster, project, stages), project, leaves, given, cluster).all()
+        _Build(graph(cluster, project, stages), project, leaves, given, cluster, trials).all()
 
     build.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
-    build.__doc__ = "\n".join(
-        ["From images to registered generators.", "", "Args:"]
-        + [f"    {name}: {description}" for name, description in described.items()]
-    )
+    build.__doc__ = "From images to registered generators."  # no UI shows descriptions of parameters, and each takes room
     result = dsl.pipeline(name=NAME, display_name="Atelier")(build)
     _add_choices(result, leaves)
+    _take_out_placeholders(result)
     return result
 
 
@@ -101,14 +112,32 @@ def _add_choices(pipeline: base_component.BaseComponent, leaves: dict[str, form.
             parameters[leaf.name].literals.append(Value(string_value=choice) if text else Value(number_value=choice))
 
 
+def _take_out_placeholders(pipeline: base_component.BaseComponent) -> None:
+    """Takes out the inputs that KFP's SDK adds to a task beside each parameter by which the task is placed.
+
+    They hold a placeholder for it. No driver fills that in, the UI shows it, and it would be a part of the cache's key.
+    """
+    for component in pipeline.pipeline_spec.components.values():
+        for task in component.dag.tasks.values():
+            for name in PLACEHOLDERS:
+                task.inputs.parameters.pop(name, None)
+
+
 class _Build:
     """Tells KFP the tasks of a graph of `project`. `given` are the pipeline's parameters by name, `leaves` those of the form."""
 
     def __init__(
-        self, graph: Graph, project: ProjectSettings, leaves: Mapping[str, form.Leaf], given: Mapping[str, Any], cluster: Cluster
+        self,
+        graph: Graph,
+        project: ProjectSettings,
+        leaves: Mapping[str, form.Leaf],
+        given: Mapping[str, Any],
+        cluster: Cluster,
+        trials: int,
     ) -> None:
         self.graph, self.project, self.leaves, self.given, self.cluster = graph, project, leaves, given, cluster
-        self.gates = gates(graph)
+        self.trials = trials
+        self.gates, self.handed = gates(graph), handed(graph)
         self.made: dict[str, Any] = {}
         values = project.plain()
         placement = [f"cluster.{key}" for key in values["cluster"]]
@@ -125,12 +154,10 @@ class _Build:
 
     def check(self) -> None:
         """The task that all others wait for, and get their settings from."""
-        readings = dict.fromkeys(text for task in self.graph.values() for text in bound(task).readings.values())
-        check = Check(tuple(self.leaves), tuple(readings))
-        values = self.project.plain()
-        given = {PROJECT: values, form.OVERRIDES: self.given[form.OVERRIDES]}
-        given |= {leaf.name: self.given[leaf.name] for leaf in self.leaves.values()}
-        function = check.function([*given], {leaf.name: leaf.type for leaf in self.leaves.values()})
+        check = checks.Check(self.project, self.handed, self.trials if self.cluster.trials else 0)
+        types = {leaf.name: leaf.type for leaf in self.leaves.values()} | {TRIALS: list[dict[str, Any]]}
+        given = {name: self.given[name] for name in (form.OVERRIDES, *types) if name in self.given}
+        function = check.function([*given], types)
         made = component(check.step, function, check.command, self.cluster.image_of(check.component))(**given)
         self.place(made, Task(check.step, check.component, step=check.step))
 
@@ -142,7 +169,7 @@ class _Build:
         waiting = [task for task in tasks if len(self.gates[task.name]) > len(opened)]
         for gate in dict.fromkeys(self.gates[task.name][len(opened)] for task in waiting):
             decision = self.made[gate].outputs[DECISION]
-            with dsl.If(decision == True, name=f"{gate} is of use"):  # noqa: E712 - a condition of KFP, not Python's
+            with dsl.If(decision == True, name="good enough?"):  # noqa: E712 - a condition of KFP, not Python's
                 self.behind_gates([task for task in waiting if self.gates[task.name][len(opened)] == gate], (*opened, gate))
 
     def loop(self, loop: Loop) -> None:
@@ -164,9 +191,9 @@ class _Build:
         if not may_be_reused(task) and task.name in self.graph:  # an earlier run's outputs cannot know the id of this task
             given[TASK_ID] = dsl.PIPELINE_TASK_ID_PLACEHOLDER
         told = {name for name, one in task.component.arguments.items() if one.type is dsl.PipelineTaskFinalStatus}  # by KFP
-        settings = {name: self.setting(name) for name in bound(task).channels}
+        given |= self.settings(task)
         function = bound(task).function({*given, *told})
-        made = component(task.name, function, bound(task).command, self.cluster.image_of(task.component))(**settings, **given)
+        made = component(task.name, function, bound(task).command, self.cluster.image_of(task.component))(**given)
         self.place(made, task)
         if not task.inputs and task.name in self.graph:
             made.after(self.made["check"])
@@ -178,12 +205,13 @@ class _Build:
         made.set_caching_options(self.reusable(task)).set_display_name(task.name.replace("_", " ").capitalize())
         self.made[task.name] = made
 
-    def setting(self, channel: str) -> Any:
-        """What the check gives to tasks. The exit handler, which runs without it too, is told its own by the form."""
+    def settings(self, task: Task) -> dict[str, Any]:
+        """What a task is told of params.yaml, by the check. The exit handler, which runs without it too, is told by the form."""
+        readings = bound(task).readings
         if "check" in self.made:
-            return self.made["check"].outputs[channel]
-        assert channel == form.channel(form.EXPERIMENT)
-        return self.parameters[form.EXPERIMENT]
+            found = next((name for name, one in self.handed.items() if one == readings), None)
+            return {SETTINGS: self.made["check"].outputs[found]} if found else {}
+        return {name: self.parameters[text] for name, text in readings.items()}
 
     def output(self, source: Source) -> Any:
         """What KFP calls an output of a task."""

@@ -14,22 +14,18 @@ from atelier.io.files import parse_json
 TRACKING, AUTH = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_AUTH"
 PIPELINE_RUN, IMAGE, STATES, CACHE = "ATELIER_PIPELINE_RUN", "ATELIER_IMAGE", "ATELIER_STATES", "ATELIER_CACHE"
 TASK, RETRIES, SERVICE_ACCOUNT = "ATELIER_TASK", "ATELIER_RETRIES", "ATELIER_SERVICE_ACCOUNT"
+# Where the Secret's keys are files. As variables they would stand in Argo's Workflow six times for each task, Kubernetes would
+# merge MLflow's into those of Kubeflow's plugin, and Kubeflow's launcher would take S3's for its own.
+SECRET = Path("/run/secrets/atelier")
 PLUGIN, PLUGIN_SECRET = "KFP_MLFLOW_CONFIG", "kfp-mlflow-credentials"  # of Kubeflow's own MLflow plugin
 LOGIN = {  # MLflow's variables, with the key by which the plugin's settings say where in its Secret each one stands
     "MLFLOW_TRACKING_USERNAME": "usernameKey",
     "MLFLOW_TRACKING_PASSWORD": "passwordKey",
     "MLFLOW_TRACKING_TOKEN": "tokenKey",
 }
-SECRETS = {  # keys of the Secret, and the variables of a task that they become
-    "AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN": "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL_S3": "AWS_ENDPOINT_URL_S3",
-    "AWS_DEFAULT_REGION": "AWS_DEFAULT_REGION",
-    # Not by MLflow's own names: Kubernetes would merge ours into the entries that the plugin has written for the same container,
-    # and the launcher, which logs in by them, would find none.
-    **{key: f"SECRET_{key}" for key in LOGIN},
-}
+SECRETS = (  # keys of the Secret, which become variables of a task
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", *LOGIN,
+)  # fmt: skip
 SHARED_MEMORY = "2Gi"  # of /dev/shm, through which NCCL's processes talk; a container has 64 MiB
 
 
@@ -42,14 +38,15 @@ class VolumeError(AtelierError):
 
 
 def settle() -> None:
-    """What every task does first: logs in to MLflow by the Secret, unless the runner has given it another login.
+    """What every task does first: takes the Secret's keys as variables, MLflow's login unless the runner has given another.
 
     Raises UntrackedError where there is no address of MLflow.
     """
     if not os.environ.get(TRACKING):
         raise UntrackedError(_untracked())
-    if not any(os.environ.get(name) for name in (*LOGIN, AUTH)):
-        os.environ |= {key: os.environ[SECRETS[key]] for key in LOGIN if os.environ.get(SECRETS[key])}
+    others = any(os.environ.get(name) for name in (*LOGIN, AUTH))
+    files = {key: SECRET / key for key in SECRETS if not (others and key in LOGIN)}
+    os.environ |= {key: file.read_text(encoding="utf-8").strip() for key, file in files.items() if file.is_file()}
 
 
 def login_of_nodes(secret: str) -> dict[str, dict[str, Any]]:

@@ -1,15 +1,15 @@
 """The run form of Kubeflow Pipelines, and how what it says reaches the tasks.
 
-The form asks for the keys that `cluster.form` names, each with its type, description and choices from the settings' classes, and
+The form asks for the keys that `cluster.form` names, each with its type and choices from the settings' classes, and
 for `overrides`, which takes any other key of params.yaml ({"train.beta1": 0.5}). Names are the key's path joined by "_"
-(train.seed -> train_seed). The task `check` merges both with the project's own values; a task gets each section that it reads as
-one value from there (`channel`), so it sees no field of the form.
+(train.seed -> train_seed). The task `check` merges both with the project's own values; a task gets what it reads as one value
+from there, so it sees no field of the form.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -17,12 +17,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from atelier.config.section import Section, SettingsError, below, parse, replaced
-from components.contract import Reading
 from pipelines.project import SECTIONS, ProjectSettings
 
 TRIED = ("model", "train")
 OVERRIDES = "overrides"
-OVERRIDES_TEXT = 'any other keys of params.yaml by their dotted paths, such as {"train.beta1": 0.5}'
 EXPERIMENT = "registry.experiment"
 MOST = 24  # fields that people still read
 # Keys of what tasks are made from, which no run can change any more.
@@ -36,7 +34,6 @@ class Leaf:
     key: str
     type: type
     default: Any
-    description: str
     choices: tuple[Any, ...]
 
     @property
@@ -48,23 +45,6 @@ class Leaf:
 def parameter(key: str) -> str:
     """Name of the pipeline parameter of a key: train.seed -> train_seed."""
     return key.replace(".", "_")
-
-
-def channel(reading: str) -> str:
-    """Name under which a task gets what it reads (`Reading.text`): train -> settings_train, * -> settings_all."""
-    return "settings_all" if reading == "*" else f"settings_{re.sub('[^a-z0-9]', '_', reading)}"
-
-
-def kind(reading: str) -> type:
-    """The type of what a task gets for a reading."""
-    one = Reading.of(reading)
-    if not one.single:
-        return dict
-    annotation = SECTIONS[one.sections[0]].model_fields[one.keys[0]].annotation
-    if get_origin(annotation) is Literal:
-        return type(get_args(annotation)[0])
-    found: Any = get_origin(annotation) or annotation
-    return dict if issubclass(found, Section) else found
 
 
 def leaves(settings: ProjectSettings) -> dict[str, Leaf]:
@@ -90,7 +70,7 @@ def _leaf(key: str, settings: ProjectSettings) -> Leaf:
     if GRAPH.fullmatch(key):
         raise SettingsError(f"cluster.form: {key} is compiled into the pipeline, where no run can change it; take it out")
     value = value_at(settings.plain(), key)
-    return Leaf(key, type(value), value, field.description or "", _choices(field))
+    return Leaf(key, type(value), value, _choices(field))
 
 
 def value_at(values: Any, key: str) -> Any:
@@ -128,8 +108,7 @@ def merged(project: Mapping[str, Any], form: Mapping[str, Any], overrides: Mappi
         asked = next((one for one in form if f"{one}.".startswith(f"{key}.")), None) if key in overrides else None
         if asked:
             raise SettingsError(f"{OVERRIDES}: {asked} is a field of the form, {parameter(asked)}; say it there, not in {key}")
-        placement = key == "cluster" or (key.startswith("cluster.") and key != "cluster.states")
-        if key not in form and (placement or f"{EXPERIMENT}.".startswith(f"{key}.")):
+        if fixed(key, form):
             raise _compiled(key, OVERRIDES)
         try:
             values = replaced(values, key.split("."), value)
@@ -138,6 +117,12 @@ def merged(project: Mapping[str, Any], form: Mapping[str, Any], overrides: Mappi
     settings = parse(natural(ProjectSettings, values), ProjectSettings, origin="the run's parameters")
     _check_graph(settings.model_dump(mode="json"), project, OVERRIDES)
     return settings
+
+
+def fixed(key: str, form: Collection[str]) -> bool:
+    """Whether a key says where tasks run or keep their records, which is compiled in unless the form asks for it."""
+    placement = key == "cluster" or (key.startswith("cluster.") and key != "cluster.states")
+    return key not in form and (placement or f"{EXPERIMENT}.".startswith(f"{key}."))
 
 
 def _compiled(key: str, where: str) -> SettingsError:

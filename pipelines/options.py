@@ -15,8 +15,7 @@ from pipelines import cluster as clusters
 from pipelines import form, versioned
 from pipelines.cluster import Cluster, PipelineError
 from pipelines.project import ProjectSettings, load
-
-MOST_TRIALS = 100
+from pipelines.transformations import MOST_TRIALS
 
 
 def here(text: str) -> Path:
@@ -41,11 +40,17 @@ def add_set(parser: argparse.ArgumentParser) -> None:
 
 
 def entered(args: argparse.Namespace, placed: bool = True) -> tuple[ProjectSettings, ProjectSettings]:
-    """Goes into the project's folder; its settings with what --set overrides, and without. Raises SettingsError."""
+    """Goes into the project's folder; its settings with what --set overrides, and without, but for what is compiled in.
+
+    Raises SettingsError.
+    """
     if not args.project.is_dir():
         raise PipelineError(f"{args.project}: no such folder; name one with params.yaml and dvc.yaml (`make new` makes one)")
     os.chdir(args.project)
-    return load(overrides=getattr(args, "set", []), placed=placed), load(placed=placed)
+    overrides = getattr(args, "set", [])
+    settings = load(overrides=overrides, placed=placed)
+    fixed = [one for one in overrides if form.fixed(one.partition("=")[0].strip(), settings.cluster.form)]
+    return settings, load(overrides=fixed, placed=placed)
 
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:

@@ -16,16 +16,19 @@ from typing import Any
 from unittest import mock
 
 from kfp import compiler, local
+from kfp.dsl import base_component
 from kfp.local.orchestrator import task_spec_utils
 from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineTaskSpec
+from ruamel.yaml import YAML
 
 from atelier.io.files import check_folders
 from atelier.metrics import acceptance
 from atelier.tracking.closing import close_what_is_open
 from atelier.tracking.place import LOCAL_URI
 from components.contract import Component, Direction
-from pipelines import dag, environment, form
+from pipelines import check, dag, environment, form
+from pipelines.argo import size
 from pipelines.containers import docker_runner
 from pipelines.dag import Cluster, PipelineError
 from pipelines.graph import Graph, gates
@@ -33,17 +36,43 @@ from pipelines.project import ProjectSettings
 from pipelines.transcript import Transcript
 from pipelines.versioned import LOCAL_SOURCES
 
+MARK = "pipelinechannel--"
 _ITERATION = task_spec_utils.create_parameter_loop_iteration_task_spec
 
 
 def compiled(cluster: Cluster, project: ProjectSettings) -> str:
-    """The pipeline of the project in this folder as YAML for Kubeflow Pipelines; equal inputs give equal text."""
+    """The pipeline of the project in this folder as YAML for Kubeflow Pipelines; equal inputs give equal text.
+
+    Raises PipelineError for one whose run would not fit into a Workflow of Argo.
+    """
+    text = _written(dag.pipeline(cluster, project))
+    values = {name: check.told_to(project, readings) for name, readings in dag.handed(dag.graph(cluster, project)).items()}
+    size.refuse_what_does_not_fit(specification(text), values)
+    if not cluster.trials:
+        return text
+    most = size.most_trials(specification(text), values)
+    if len(cluster.trials) > most:
+        raise PipelineError(
+            f"--sweep: {len(cluster.trials)} trials, and {most} fit into a run: Argo keeps all of it in one object of Kubernetes "
+            "and ends a run that outgrows it, after its trials were trained; sweep fewer values, or submit several runs"
+        )
+    return _written(dag.pipeline(cluster, project, trials=most))
+
+
+def specification(text: str) -> dict[str, Any]:
+    """A compiled pipeline as a run holds it: what is for Kubernetes stands beside the graph."""
+    pipeline, *platforms = YAML(typ="safe", pure=True).load_all(text)
+    return {"pipeline_spec": pipeline, "platform_spec": platforms[0]} if platforms else pipeline
+
+
+def _written(pipeline: base_component.BaseComponent) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "pipeline.yaml"
-        compiler.Compiler().compile(dag.pipeline(cluster, project), str(file))
+        compiler.Compiler().compile(pipeline, str(file))
         # KFP's comments at the top repeat the form, and list the keys of a mapping in an order that changes from run to run.
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        return "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines))
+    # By this KFP's SDK marks what a group of tasks is given; kfp.local needs it, no cluster does, and people read it in the UI.
+    return "".join(itertools.dropwhile(lambda line: line.startswith("#"), lines)).replace(MARK, "")
 
 
 def run_local(

@@ -15,7 +15,7 @@ from pipelines.project import ProjectSettings
 from pipelines.task import StepError
 
 
-@component({}, light=True, retries=0)
+@component({}, light=True, retries=1)  # of a pod that is lost; wrong settings stay wrong
 def check(settings: ProjectSettings) -> None:
     """Tries what a run will need besides valid settings, before anything is computed: S3 for states, and MLflow."""
     nodes = {name: training.nodes for name, training in settings.trainings.items() if training.nodes > 1}

@@ -4,8 +4,9 @@ KFP builds a component from a function's signature and ships the function's sour
 so there is no source to ship: `Bound.function` carries the signature, from which `pipelines.dag` takes the interface, and the
 container runs `python3 -m pipelines.task MODULE:FUNCTION`, which hands the same function to KFP's own executor.
 
-A task takes each part of params.yaml that its component reads as one value (`pipelines.form.channel`), which the task `check` has
-merged and validated. It needs neither params.yaml nor a repository.
+A task takes all that its component reads of params.yaml as one value, by the component's parameters, which the task `check` has
+merged and validated: each name and value of an input is in Argo's Workflow six times and more. It needs neither params.yaml nor a
+repository.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from atelier.config.section import parse
 from atelier.config.settings import Settings
 from atelier.config.training import BASE, FinetuneSettings
 from atelier.errors import AtelierError
-from atelier.io.files import atomic_write
+from atelier.io.files import atomic_write, read_json
 from components import cli
 from components.contract import ORIGIN, Argument, Component, Direction
 from pipelines import environment, form
@@ -44,7 +45,7 @@ from pipelines.project import SECTIONS
 
 PLACES = ("states", "cache", "mirror")  # arguments that the runner fills
 CLUSTER = "cluster"
-METRICS, TRIAL, TASK_ID, DECISION = "metrics", "trial", "task_id", "Output"
+SETTINGS, METRICS, TRIAL, TASK_ID, DECISION = "settings", "metrics", "trial", "task_id", "Output"
 
 
 class StepError(AtelierError):
@@ -96,9 +97,9 @@ class Bound:
         return found | ({CLUSTER: CLUSTER} if "states" in self.component.arguments else {})
 
     @property
-    def channels(self) -> dict[str, type]:
-        """The inputs of the task that hold settings, with their types."""
-        return {form.channel(text): form.kind(text) for text in self.readings.values()}
+    def reads_all(self) -> bool:
+        """Whether it reads all of params.yaml, which it gets as a file."""
+        return "*" in self.readings.values()
 
     @property
     def command(self) -> list[str]:
@@ -106,8 +107,13 @@ class Bound:
         return command("pipelines.task", self.component.reference, f"--step={self.step}", f"--section={self.section}")
 
     def function(self, given: Collection[str]) -> Callable[..., Any]:
-        """The task as KFP wants it: a function whose annotations are KFP's. `given` are the inputs besides settings."""
-        types: dict[str, Any] = dict(self.channels)
+        """The task as KFP wants it: a function whose annotations are KFP's. `given` are its inputs.
+
+        Settings are one of them, but for a task that Kubeflow runs without the check's: each of its readings is a text.
+        """
+        types: dict[str, Any] = {SETTINGS: dsl.Input[dsl.Artifact] if self.reads_all else dict}
+        if SETTINGS not in given:
+            types = dict.fromkeys(self.readings, str)
         types |= {name: _input(one) for name, one in self.component.arguments.items() if name in given}
         types |= {name: _artifact(one) for one in self.component.arguments.values() for name in _numbered(one, given)}
         types |= {name: {TRIAL: dict, TASK_ID: str}[name] for name in (TRIAL, TASK_ID) if name in given}
@@ -168,8 +174,9 @@ class Bound:
             numbers, notes = component.numbers(folder)
             for metric, value in numbers.items():
                 arrived[METRICS].log_metric(metric, value)
-            # Not at the metrics, where Kubeflow's MLflow plugin takes every entry for a number.
-            outputs[-1].metadata.update(notes)
+            # Not at the metrics, where Kubeflow's MLflow plugin takes every entry for a number, nor at what other tasks take: the
+            # metadata of an input is in Argo's Workflow six times.
+            arrived[next(iter(component.pages))].metadata.update(notes)
         if not component.reason:
             return None
         reason = component.reason(folder)
@@ -179,9 +186,11 @@ class Bound:
 
     def _settings(self, arrived: Mapping[str, Any]) -> dict[str, Any]:
         """The component's parameters of params.yaml, with those of a trial in their place, and where tasks are placed."""
+        values: Any = arrived.get(SETTINGS, arrived)
+        values = read_json(Path(values.path)) if isinstance(values, dsl.Artifact) else values
         found: dict[str, Any] = {}
         for name, text in self.readings.items():
-            value = arrived[form.channel(text)]
+            value = values[name]
             section = Settings if text == "*" else SECTIONS[text.partition(".")[0]]
             value = form.natural(section, value) if isinstance(value, Mapping) else value
             if text in form.TRIED and arrived.get(TRIAL):

@@ -13,6 +13,7 @@ from pipelines.cluster import PipelineError
 from pipelines.graph import Graph, Item, Loop, Parameter, Source, Task, judged, ordered
 
 TRIALS = "sweep_trials"
+MOST_TRIALS = 100
 
 
 def imported(section: str) -> str:

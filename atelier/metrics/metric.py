@@ -142,6 +142,16 @@ class View:
         return cast("tuple[np.ndarray, np.ndarray | None]", self._part(Need.LOGITS))
 
     @property
+    def pictures(self) -> np.ndarray | None:
+        """float32 [N, d] of the pictures that the generated images were made from, where PICTURE_FEATURES is needed or used."""
+        return cast("np.ndarray | None", self.parts.get(Need.PICTURE_FEATURES))
+
+    @property
+    def training(self) -> Reference | None:
+        """Features of real images that were trained on, where TRAINING is used and others are the reference."""
+        return cast("Reference | None", self.parts.get(Need.TRAINING))
+
+    @property
     def classes(self) -> Classes:
         """The class of each image on both sides."""
         return cast(Classes, self._part(Need.CLASSES))
@@ -202,6 +212,11 @@ def chosen(names: Sequence[str]) -> list[Metric]:
 def needs_of(chosen: Sequence[Metric]) -> frozenset[Need]:
     """The needs of these metrics together."""
     return frozenset().union(*(metric.needs for metric in chosen))
+
+
+def uses_of(chosen: Sequence[Metric]) -> frozenset[Need]:
+    """What these metrics together look at where there is such."""
+    return frozenset().union(*(metric.uses for metric in chosen))
 
 
 def check_counts(chosen: Sequence[Metric], generated: int, reference: int, option: str) -> None:

@@ -19,6 +19,7 @@ from atelier.tasks.sampling import Sample
 
 PEAK = 255.0
 WINDOW, DEVIATION = 11, 1.5
+TINY = 1e-300  # for a row of zeros
 C1, C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 
 Error = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -125,3 +126,9 @@ def median(values: np.ndarray) -> tuple[float, float | None]:
     low, high = math.floor(count / 2 - reach), math.ceil(count / 2 + reach)
     error = float(ranked[high] - ranked[low - 1]) / 2 / 1.96 if low >= 1 and high < count else None
     return float(np.median(ranked)), error
+
+
+def cosine_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """1 - cosine of each row with its partner, float64 [N] in [0, 2]: half the squared distance of unit vectors, 0 of equals."""
+    units = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY) for rows in map(np.float64, (one, other))]
+    return np.square(units[0] - units[1]).sum(axis=1) / 2

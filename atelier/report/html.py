@@ -96,6 +96,17 @@ PANELS = [
         "relative to real images, towards 0 it has collapsed: how much the images differ, how many modes they cover",
         {"diversity": "diversity", "mode_coverage": "mode coverage"},
     ),
+    Panel(
+        "Distance from targets",
+        "mean difference of fixed translations from their targets; the two part where pairs are learnt by heart",
+        {"l1_training": "training pairs", "l1_held_out": "held-out pairs"},
+    ),
+    Panel("Way there and back", "mean difference of a picture from its translation back", {"cycle_error": "difference"}),
+    Panel(
+        "Content of translations",
+        "brightness below 0: colors are inverted; noise far above 1: the way back reads patterns that nobody sees",
+        {"brightness_kept": "brightness kept", "noise_gain": "gain of noise on the way back"},
+    ),
     Panel("Speed", "images a second", {"images_per_second": "images a second"}),
 ]
 

@@ -16,6 +16,7 @@ from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.patches import discriminator_loss, generator_loss
 from atelier.losses.regularizers import LossContext, Regularizer, chosen
 from atelier.networks.base import Network, PatchDiscriminator, PatchOutput, Translator
+from atelier.networks.layers import wide
 from atelier.networks.modes import differentiated_twice
 from atelier.tasks.adversarial import AdversarialTask
 from atelier.tasks.base import Logged, Loss, StepWeights, Update
@@ -95,10 +96,9 @@ class PatchAdversarialTask(AdversarialTask):
         return drawn | {f"{discriminator}.{one.key}": one.draw(count, translator) for one in due}  # type: ignore[arg-type]
 
     def translate(self, name: str, noise: Tensor | None = None, **inputs: Tensor) -> Tensor:
-        """Images of the translator `name`, in float32 like real ones."""
+        """Images of the translator `name`, in float32 at least, like real ones."""
         self.networks[name].power_iteration()
-        images: Tensor = self._passes[name](noise, **inputs).float()
-        return images
+        return wide(self._passes[name](noise, **inputs))
 
     def judge(
         self,

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import quote
 
 import kfp_server_api as api
-from ruamel.yaml import YAML
 
 from atelier.config.training import BASE
 from pipelines import dag, form
@@ -23,7 +22,7 @@ from pipelines.client.connection import Absent, Api, ClusterError, Conflict, Ser
 from pipelines.client.tasks import FINISHED, standing_still, tasks, word
 from pipelines.cluster import Cluster, PipelineError
 from pipelines.project import ProjectSettings
-from pipelines.runners import compiled
+from pipelines.runners import compiled, specification
 from pipelines.versioned import LOCAL_SOURCES
 
 GOING = ("RUNTIME_STATE_UNSPECIFIED", "PENDING", "RUNNING", "CANCELING", "PAUSED")  # states of a run that has not finished
@@ -254,12 +253,6 @@ def _job(
         "pipeline_spec": specification(compiled(cluster, project)),
         "runtime_config": api.V2beta1RuntimeConfig(parameters=form.filled(settings, project)),
     }
-
-
-def specification(text: str) -> dict[str, Any]:
-    """The compiled pipeline as a run holds it: what is for Kubernetes stands beside the graph."""
-    pipeline, *platforms = YAML(typ="safe", pure=True).load_all(text)
-    return {"pipeline_spec": pipeline, "platform_spec": platforms[0]} if platforms else pipeline
 
 
 def experiment(name: str, namespace: str) -> api.V2beta1Experiment:

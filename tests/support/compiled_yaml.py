@@ -12,7 +12,6 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipelines import runners
-from pipelines.check import PROJECT
 from pipelines.cluster import Cluster
 from pipelines.project import load
 from tests.support.small import ROOT
@@ -56,20 +55,18 @@ def outline(tasks: dict[str, Read]) -> str:
         lines.append(f"{name}: {' '.join(filter(None, words))}; {image}, {retries} retries, {cached}")
         declared = task.component.get("inputDefinitions", {}).get("parameters", {})
         asked = [one for one in declared if task.parameters.get(one) == ("parameter", one)]
-        read = [one for one in declared if task.parameters.get(one) == ("check", one)]
-        values = [one for one in declared if one not in (*asked, *read, PROJECT)]
+        values = [one for one in declared if one not in asked]
         lines += [f"  asks for {', '.join(asked)}"] if asked else []
-        lines += [f"  knows the values of {', '.join(task.parameters[PROJECT][1])}"] if PROJECT in declared else []
-        lines += [f"  reads {', '.join(one.removeprefix('settings_') for one in read)}"] if read else []
         lines += [f"  {one} = {'.'.join(map(str, task.parameters.get(one, ('told',))))}" for one in values]
         lines += [f"  {argument} <- {'.'.join(source)}" for argument, source in task.artifacts.items()]
         outputs = task.component.get("outputDefinitions", {})
         lines += [f"  makes {', '.join(sorted(outputs['artifacts']))}"] if "artifacts" in outputs else []
-        given = sorted(one.removeprefix("settings_") for one in outputs.get("parameters", {}))
-        lines += [f"  gives {', '.join(given)}"] if given else []
+        lines += [f"  gives {', '.join(sorted(outputs['parameters']))}"] if "parameters" in outputs else []
+        for handed in (word.removeprefix("--handed=") for word in task.container["command"] if word.startswith("--handed=")):
+            lines += [f"  {one}: {', '.join(readings.values())}" for one, readings in documents(handed)[0].items()]
         lines += [f"  if {' and '.join(task.conditions)}"] if task.conditions else []
         lines += [f"  for each of {loop}" for loop in task.loops]
-        known = {source for source, _ in (*task.artifacts.values(), *(task.parameters[one] for one in read))}
+        known = {source for source, _ in (*task.artifacts.values(), *task.parameters.values())}
         after = [one for one in task.entry.get("dependentTasks", []) if one.replace("-", "_") not in known]
         lines += [f"  after {', '.join(sorted(after))}"] if after else []
     return "".join(f"{line}\n" for line in lines)

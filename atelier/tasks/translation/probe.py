@@ -18,6 +18,7 @@ from atelier.tasks.mode_coverage import COUNTED, LEARNT, ModeCoverage, pairwise_
 COMPARED = 64  # pictures whose translations are compared
 COLUMNS, GROUPS = 10, 2  # of the preview: so many pictures beside each other, in so many groups of rows
 SIDE = 8  # pixels a side of the thumbnails whose brightness is compared
+NOISE = 0.03  # standard deviation of what is added to a translation before it goes back: four levels of 255
 
 
 class TranslationProbe:
@@ -40,7 +41,7 @@ class TranslationProbe:
             self.coverage[to] = ModeCoverage(real[: LEARNT + COUNTED])
             self.real_distance[to] = pairwise_distance(real[-1], None)
         both_ways = len(routes) > 1
-        self.curves = ("diversity", "mode_coverage", "brightness_kept", *(("cycle_error",) if both_ways else ()))
+        self.curves = ("diversity", "mode_coverage", "brightness_kept", *(("cycle_error", "noise_gain") if both_ways else ()))
 
     @torch.no_grad()
     def measure(self, averages: Mapping[str, nn.Module]) -> dict[str, float]:
@@ -49,7 +50,8 @@ class TranslationProbe:
         diversity: mean distance between translations, over that between real images; near 0 where the input is ignored.
         mode_coverage: their effective number of modes, over that of real images. brightness_kept: correlation of the brightness
         of translations and inputs, place by place; below 0 where colors are inverted. cycle_error: mean difference of a picture
-        from its way there and back, in [0, 2].
+        from its way there and back, in [0, 2]. noise_gain: how much a little noise in a translation changes the way back, over
+        that noise; far above 1 where the picture is hidden in the translation (Chu et al. 2017).
         """
         found: dict[str, list[float]] = {name: [] for name in self.curves}
         for product, (given, to) in self.routes.items():
@@ -59,6 +61,9 @@ class TranslationProbe:
             found["brightness_kept"].append(_correlation(_brightness(inputs), _brightness(made)))
             if back is not None:
                 found["cycle_error"].append((back - inputs).abs().mean().item())
+                noise = NOISE * torch.randn(made.shape, generator=torch.Generator().manual_seed(0))
+                changed = self._back(averages, given, made + noise)
+                found["noise_gain"].append(((changed - back).abs().mean() / noise.abs().mean()).item())
         return {name: float(np.mean(values)) for name, values in found.items()}
 
     @torch.no_grad()
@@ -74,14 +79,18 @@ class TranslationProbe:
 
     def _translated(self, averages: Mapping[str, nn.Module], product: str, given: str) -> tuple[Tensor, Tensor, Tensor | None]:
         """The pictures of a set, what a product makes of them, and what the product of the other direction makes of that."""
-        back = next((name for name, route in self.routes.items() if route[1] == given), None)
-        pictures, made, returned = from_uint8(self.shown[given]), [], []
-        step = at_once(pictures.shape[3], COMPARED)
-        for part in pictures.split(step):
-            made.append(averages[product](image=part.to(self.device)).float().clamp(-1, 1))
-            if back is not None:
-                returned.append(averages[back](image=made[-1]).float().clamp(-1, 1).cpu())
-        return pictures, torch.cat(made).cpu(), torch.cat(returned) if returned else None
+        pictures = from_uint8(self.shown[given])
+        made = self._through(averages[product], pictures)
+        return pictures, made, self._back(averages, given, made) if len(self.routes) > 1 else None
+
+    def _back(self, averages: Mapping[str, nn.Module], given: str, made: Tensor) -> Tensor:
+        """The way back of translations into the set that they come from."""
+        (product,) = (name for name, route in self.routes.items() if route[1] == given)
+        return self._through(averages[product], made)
+
+    def _through(self, generator: nn.Module, images: Tensor) -> Tensor:
+        parts = images.split(at_once(images.shape[3], COMPARED))
+        return torch.cat([generator(image=part.to(self.device)).float().clamp(-1, 1).cpu() for part in parts])
 
 
 def _brightness(images: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from atelier.losses.reconstruction import l1
 from atelier.networks import zoo
 from atelier.networks.base import Network
 from atelier.networks.inputs import Picture
-from atelier.networks.layers import ImageShape
+from atelier.networks.layers import ImageShape, wide
 from atelier.networks.patch_mlps import PatchMLPs
 from atelier.networks.resnet_translator import ResNetTranslator
 from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
@@ -162,7 +162,7 @@ class Translation(PatchAdversarialTask):
         inputs = torch.cat([given, own]) if keeps else given
         generator = self._generator
         made, maps = generator.features(image=inputs.flip(3) if mirrored else inputs)
-        made_b, *rest = made.float().split(len(given))
+        made_b, *rest = wide(made).split(len(given))
         adversarial, _ = self.adversarial(discriminator_of(B), own, made_b, draws, weights)
         query = generator.encode(image=made if self.settings.contrast_identity else made_b)
         key = maps  # of the pass that made the picture

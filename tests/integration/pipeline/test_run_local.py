@@ -125,7 +125,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def test_metrics_are_numbers_that_kubeflow_shows(run: Run) -> None:
     given = json.loads((run.tasks / "evaluate-finetuned" / "executor_output.json").read_text())
     shown = given["artifacts"]["metrics"]["artifacts"][0]["metadata"]
-    identities = json.loads(given["artifacts"]["evaluation"]["artifacts"][0]["metadata"]["identity"])
+    identities = json.loads(given["artifacts"]["report"]["artifacts"][0]["metadata"]["identity"])
     measured = json.loads((run.tasks / "evaluate-finetuned" / "evaluation" / "metrics.json").read_text())
     assert shown == dict(flat(measured))
     assert "baseline.frechet_efficientnet_lite0" in shown

@@ -45,7 +45,7 @@ def evaluator(digits: Path, measured: Measured, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def found(evaluator: Evaluator, held_out: np.ndarray) -> Evaluation:
-    return evaluator(samples(held_out[:COUNT]), has_target=True, has_input=True)
+    return evaluator(samples(held_out[:COUNT]), having={Need.TARGET, Need.PICTURE})
 
 
 def test_each_value_stands_beside_that_of_the_untranslated_input(found: Evaluation, held_out: np.ndarray) -> None:
@@ -101,7 +101,7 @@ def test_the_gate_decides_by_a_distance_and_bounds_shares(found: Evaluation) -> 
 
 
 def test_without_inputs_the_values_stand_alone(evaluator: Evaluator, found: Evaluation, held_out: np.ndarray) -> None:
-    alone = evaluator(samples(held_out[:COUNT], given=False), has_target=True)
+    alone = evaluator(samples(held_out[:COUNT], given=False), having={Need.TARGET})
     assert alone.measurements == [one for one in found.measurements if not one.name.startswith("input_")]
 
 

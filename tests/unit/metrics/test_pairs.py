@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from atelier.metrics.pairs import PairReader, mean, mean_absolute_error, median, psnr, psnr_of_equals, ssim
+from atelier.metrics.pairs import PairReader, cosine_distance, mean, mean_absolute_error, median, psnr, psnr_of_equals, ssim
 from atelier.tasks.sampling import Sample
 
 RANDOM = np.random.default_rng(0)
@@ -127,3 +127,13 @@ def test_equal_pairs_rule_the_mean_and_not_the_median() -> None:
     with_equals = psnr(images, target)
     assert mean(with_equals)[0] - mean(without)[0] > 2
     assert abs(median(with_equals)[0] - median(without)[0]) < 0.2
+
+
+def test_cosine_distances() -> None:
+    one, other = RANDOM.normal(size=(2, 9, 20)).astype(np.float32)
+    expected = [1 - float(np.dot(a, b)) / math.sqrt(float(np.dot(a, a) * np.dot(b, b))) for a, b in zip(one, other, strict=True)]
+    np.testing.assert_allclose(cosine_distance(one, other), expected, rtol=1e-5)
+    assert not cosine_distance(one, one).any()
+    np.testing.assert_allclose(cosine_distance(one, 3 * one), 0, atol=1e-12)
+    np.testing.assert_allclose(cosine_distance(one, -one), 2, rtol=1e-12)
+    assert np.isfinite(cosine_distance(np.zeros_like(one), one)).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lpips as published
@@ -13,11 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from atelier.config.metrics import Need
+from atelier.data.packed import PackedDataset
 from atelier.extractors import ExtractorError
 from atelier.extractors.perceptual import distance, load_perception
 from atelier.io.files import sha256_file
 from atelier.metrics import perceptual
-from atelier.metrics.perceptual import Lpips, load_lpips, lpips, of_pairs
+from atelier.metrics.evaluator import Evaluator
+from atelier.metrics.perceptual import ALEXNET_SHA256, HEADS_SHA256, Lpips, load_lpips, lpips, of_pairs
+from atelier.tasks.sampling import Sample
+from tests.support.evaluations import Measured
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,23 @@ def test_the_heads_are_those_whose_hash_is_known(tmp_path: Path, monkeypatch: py
     one, other = images(64)
     with torch.no_grad():
         np.testing.assert_allclose(load_lpips()(one, other), peer(one, other).flatten(), rtol=2e-5)
+
+
+def test_as_a_metric_it_names_both_files(
+    ours: Lpips, pack_images: Callable[..., PackedDataset], measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perceptual, "load_lpips", lambda: ours)
+    random = np.random.default_rng(2)
+    images, target, given = random.integers(0, 256, (3, 16, 3, 32, 32), dtype=np.uint8)
+    dataset = pack_images({"a": list(target.transpose(0, 2, 3, 1))}, resolution=32)
+    settings = measured(samples=16).model_copy(update={"metrics": ["lpips"]})
+    evaluator = Evaluator(dataset, settings, tmp_path, progress=False)
+    found = evaluator([Sample(images, target, given)], having={Need.TARGET, Need.PICTURE})
+    assert list(found.flat) == ["lpips", "input_lpips"]
+    for name, side in (("lpips", images), ("input_lpips", given)):
+        assert found[name].value == pytest.approx(of_pairs(ours)(side, target).mean(), rel=1e-6)
+    identity = found["lpips"].identity
+    assert (identity.extractor, identity.weights) == ("alexnet, 5 layers", f"{ALEXNET_SHA256}, {HEADS_SHA256}")
 
 
 def test_the_packaged_network_grades_noise_and_sees_no_difference_of_equals() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from kfp import dsl
 
 from atelier.config.section import SettingsError
 from pipelines import check, dag, form, steps
-from pipelines.project import ProjectSettings, load
+from pipelines.project import load
 from pipelines.task import Bound
 from tests.support.compiled_yaml import compiled, project_folder
 from tests.support.floated import floated
@@ -19,8 +20,9 @@ from tests.support.small import PARAMS
 
 PROJECT = load(PARAMS)
 GRAPH = dag.graph(dag.Cluster(), PROJECT, PARAMS.with_name("dvc.yaml"))
-READINGS = tuple(dict.fromkeys(text for task in GRAPH.values() for text in dag.bound(task).readings.values()))
+HANDED = dag.handed(GRAPH)
 Outputs = dict[str, Any]
+Handed = Mapping[str, Mapping[str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -30,16 +32,14 @@ def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "_try_states", lambda _: None)
 
 
-def execute(folder: Path, *overrides: str, project: ProjectSettings = PROJECT, readings: tuple[str, ...] = READINGS) -> Outputs:
+def execute(folder: Path, *overrides: str, handed: Handed = HANDED) -> Outputs:
     """What the task gives for a form that is filled by `overrides`; its page is in folder/page."""
-    filled = form.filled(load(PARAMS, list(overrides)) if overrides else project, project)
-    return run(folder, filled, project, readings)
+    return run(folder, form.filled(load(PARAMS, list(overrides)), PROJECT), handed)
 
 
-def run(folder: Path, filled: Outputs, project: ProjectSettings = PROJECT, readings: tuple[str, ...] = READINGS) -> Outputs:
-    arrived = {**floated(filled), "project": floated(project.model_dump(mode="json", exclude_none=True))}
+def run(folder: Path, filled: Outputs, handed: Handed = HANDED) -> Outputs:
     page = {"settings": dsl.Markdown(uri=str(folder / "page"))}
-    return check.Check(tuple(project.cluster.form), readings).execute({**arrived, **page})
+    return check.Check(PROJECT, handed, trials=2).execute({**floated(filled), **page})
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,11 @@ def run(folder: Path, filled: Outputs, project: ProjectSettings = PROJECT, readi
 )
 def test_each_task_gets_what_its_command_line_would_read(overrides: list[str], tmp_path: Path) -> None:
     outputs, wanted = floated(execute(tmp_path, *overrides)), load(PARAMS, overrides)
-    assert {*outputs} == {form.channel(text) for text in READINGS}
+    assert {*outputs} == {*HANDED}
     for name, task in GRAPH.items():
         bound = Bound(task.component, task.step, task.section)
-        found = bound._settings({channel: outputs[channel] for channel in bound.channels})
+        (output,) = [output for output, readings in HANDED.items() if readings == bound.readings]
+        found = bound._settings({"settings": outputs[output]})
         found.pop("cluster", None)
         expected = task.component.settings(wanted.named(), task.section)
         assert {key: repr(value) for key, value in found.items()} == {key: repr(value) for key, value in expected.items()}, name
@@ -58,11 +59,10 @@ def test_each_task_gets_what_its_command_line_would_read(overrides: list[str], t
 
 def test_a_training_by_itself_knows_of_its_machines_where_it_keeps_its_states(tmp_path: Path) -> None:
     """Else Kubeflow, which compares inputs, would train again on a machine with more memory."""
-    alone = execute(tmp_path, "cluster.memory=16Gi", "cluster.states=s3://bucket/states")["settings_cluster"]
+    alone = execute(tmp_path, "cluster.memory=16Gi", "cluster.states=s3://bucket/states")["settings_train"]["cluster"]
     assert alone == {"states": "s3://bucket/states"}
-    several = execute(tmp_path, "cluster.memory=16Gi", "cluster.states=s3://bucket/states", "finetune.nodes=2")[
-        "settings_cluster"
-    ]
+    nodes = execute(tmp_path, "cluster.memory=16Gi", "cluster.states=s3://bucket/states", "finetune.nodes=2")
+    several = nodes["settings_train"]["cluster"]
     assert several["memory"] == "16Gi" and several["tolerations"] == PROJECT.cluster.tolerations and "form" not in several
 
 
@@ -95,6 +95,9 @@ def test_its_page_shows_what_the_run_differs_in(tmp_path: Path, capsys: pytest.C
         ({"overrides": {"cluster.secret": "x"}}, "overrides: cluster.secret is compiled into the pipeline"),
         ({"overrides": {"train.nodes": 2}}, "set cluster.states to an s3:// prefix, or train.nodes to 1"),
         ({"overrides": {"finetune.nodes": 2}}, "set cluster.states to an s3:// prefix, or finetune.nodes to 1"),
+        ({"sweep_trials": [{"train.seed": 0}] * 3}, "sweep_trials: 3 trials, and 2 fit into a run of this pipeline; try fewer"),
+        ({"sweep_trials": [{"train.sed": 0}]}, "the trial: train.sed: unknown key"),
+        ({"sweep_trials": [{"finetune.seed": 0}]}, "trial finetune.seed: no such key; a sweep varies what is in model and train"),
     ],
 )
 def test_it_refuses_what_no_single_step_could(
@@ -110,21 +113,22 @@ def test_it_refuses_what_no_single_step_could(
 
 def test_a_task_whose_section_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        execute(tmp_path, readings=("train", "data.third"))
+        execute(tmp_path, handed={"settings_third": {"settings": "data.third"}})
     assert "error: data.third: params.yaml has no such section, but data.base, data.target; " in capsys.readouterr().err
 
 
 def as_a_container(folder: Path, command: list[str], inputs: dict[str, Any]) -> Outputs:
     """What the command of the task's container gives, run as Kubeflow's launcher runs it."""
-    names = {form.channel(text) for text in json.loads(command[-1].removeprefix("--readings="))}
+    names = {"settings_data_base", "settings_train", "settings_evaluate"}
     outputs = {name: {"outputFile": str(folder / name)} for name in names}
-    page = {"name": "page", "type": {"schemaTitle": "system.Markdown"}, "uri": str(folder / "page"), "metadata": {}}
+    made = {
+        name: {"artifacts": [{"name": name, "type": {"schemaTitle": kind}, "uri": str(folder / name), "metadata": {}}]}
+        for name, kind in (("settings", "system.Markdown"), ("settings_register", "system.Artifact"))
+    }
     told = {
         "inputs": {"parameterValues": inputs},
-        "outputs": {
-            "parameters": outputs, "artifacts": {"settings": {"artifacts": [page]}}, "outputFile": str(folder / "outputs.json"),
-        },
-    }  # fmt: skip
+        "outputs": {"parameters": outputs, "artifacts": made, "outputFile": str(folder / "outputs.json")},
+    }
     check.main([*command[command.index("pipelines.check") + 1 :], "--executor_input", json.dumps(told)])
     found: Outputs = json.loads((folder / "outputs.json").read_text())["parameterValues"]
     return found
@@ -135,20 +139,28 @@ def test_a_project_without_finetuning_is_checked_in_its_container(tmp_path: Path
     project = load(folder / "params.yaml")
     task = compiled(dag.Cluster(), folder)["check"]
     filled = form.filled(load(folder / "params.yaml", ["train.seed=7", "train.beta1=0.5"]), project)
-    found = as_a_container(
-        tmp_path, task.container["command"], {"project": floated(task.parameters["project"][1]), **floated(filled)}
-    )
+    found = as_a_container(tmp_path, task.container["command"], floated(filled))
     assert {*found} == {*task.component["outputDefinitions"]["parameters"]}
-    assert found["settings_registry_experiment"] == "atelier" and found["settings_train"]["beta1"] == 0.5
-    assert found["settings_train"]["seed"] == 7 and isinstance(found["settings_train"]["seed"], int)
-    assert "finetune" not in found["settings_all"] and {*found["settings_all"]["data"]} == {"base"}
-    assert (tmp_path / "page").read_text().startswith("# Settings of this run\n")
+    train = found["settings_train"]
+    assert train["experiment"] == "atelier" and train["settings"]["beta1"] == 0.5
+    assert train["settings"]["seed"] == 7 and isinstance(train["settings"]["seed"], int)
+    everything = json.loads((tmp_path / "settings_register").read_text())["settings"]
+    assert "finetune" not in everything and {*everything["data"]} == {"base"}
+    assert (tmp_path / "settings").read_text().startswith("# Settings of this run\n")
+
+
+def test_a_file_of_all_settings_is_read_by_who_registers(tmp_path: Path) -> None:
+    outputs = execute(tmp_path, "train.seed=7")["settings_register"]
+    (tmp_path / "all").write_text(json.dumps(outputs))
+    found = dag.bound(GRAPH["register_base"])._settings({"settings": dsl.Artifact(uri=str(tmp_path / "all"))})
+    wanted = GRAPH["register_base"].component.settings(load(PARAMS, ["train.seed=7"]).named(), "")
+    assert {key: repr(value) for key, value in found.items()} == {key: repr(value) for key, value in wanted.items()}
 
 
 def test_a_trial_of_a_sweep_is_in_the_place_of_the_values_of_the_run(tmp_path: Path) -> None:
     outputs = floated(execute(tmp_path, "train.seed=7"))
     bound = dag.bound(GRAPH["train"])
-    arrived = {channel: outputs[channel] for channel in bound.channels}
+    arrived = {"settings": outputs["settings_train"]}
     trial = floated({"train.seed": 3, "model.dcgan.width": 8})
     found = bound._settings({**arrived, "trial": trial})
     assert (found["settings"].seed, found["model"].family.width) == (3, 8)

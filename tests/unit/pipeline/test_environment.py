@@ -24,36 +24,44 @@ PLUGIN_CONFIG = {"endpoint": "http://mlflow", "parentRunId": "parent", "experime
 
 
 @pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An environment without a login of MLflow, which is as before at the end whatever a test's task writes into it."""
+def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The Secret's folder. The environment has no login of MLflow, and is as before at the end whatever a task writes into it."""
     before = dict(os.environ)
-    for name in (*LOGIN, *SECRETS.values(), "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "KFP_MLFLOW_CONFIG"):
+    folder = tmp_path / "secret"
+    folder.mkdir()
+    monkeypatch.setattr(environment, "SECRET", folder)
+    for name in (*SECRETS, "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "KFP_MLFLOW_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow")
-    yield
+    yield folder
     os.environ.clear()
     os.environ.update(before)
 
 
-def test_no_key_of_the_secret_becomes_a_variable_of_the_plugin() -> None:
-    written = {"MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_AUTH", *LOGIN}
-    assert not written & {*SECRETS.values()} and {*LOGIN} < {*SECRETS}
-
-
-def test_the_secrets_login_is_mlflows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET_MLFLOW_TRACKING_USERNAME", "ada")
-    monkeypatch.setenv("SECRET_MLFLOW_TRACKING_PASSWORD", "lovelace")
+def test_what_the_secret_holds_becomes_the_environment(secret: Path) -> None:
+    held = {"AWS_ACCESS_KEY_ID": "key", "MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "lovelace\n", "PATH": "/"}
+    for key, value in held.items():
+        (secret / key).write_text(value)
+    before = {*os.environ}
     environment.settle()
-    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("ada", "lovelace")
-    assert "MLFLOW_TRACKING_TOKEN" not in os.environ
+    assert {*os.environ} - before == {"AWS_ACCESS_KEY_ID", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "lovelace" and os.environ["PATH"] != "/"
+
+
+def test_a_secret_that_is_not_there_is_none_to_take(secret: Path) -> None:
+    secret.rmdir()
+    before = dict(os.environ)
+    environment.settle()
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize("name", ["MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_USERNAME"])
-def test_the_plugins_login_comes_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plugins_login_comes_first(name: str, secret: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "the plugin's")
-    monkeypatch.setenv("SECRET_MLFLOW_TRACKING_TOKEN", "ours")
+    for key in ("MLFLOW_TRACKING_TOKEN", "AWS_ACCESS_KEY_ID"):
+        (secret / key).write_text("ours")
     environment.settle()
-    assert "MLFLOW_TRACKING_TOKEN" not in os.environ
+    assert "MLFLOW_TRACKING_TOKEN" not in os.environ and os.environ["AWS_ACCESS_KEY_ID"] == "ours"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +77,7 @@ def test_a_task_says_why_there_is_no_mlflow(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     if plugin:
         monkeypatch.setenv("KFP_MLFLOW_CONFIG", json.dumps(plugin))
-    for execute in (Bound(work, "work").execute, Check((), ()).execute):  # the first task of a run says so, too
+    for execute in (Bound(work, "work").execute, Check(load(PARAMS), {}).execute):  # the first task of a run says so, too
         with pytest.raises(SystemExit):
             execute({})
         (line,) = capsys.readouterr().err.splitlines()
@@ -82,14 +90,14 @@ def of_nodes() -> dict[str, dict[str, object]]:
     return {entry.pop("name"): entry for entry in job["spec"]["trainer"]["env"]}
 
 
-def test_nodes_log_in_by_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET_MLFLOW_TRACKING_TOKEN", "of-mlflow")
+def test_nodes_log_in_by_the_secret(secret: Path) -> None:
+    (secret / "MLFLOW_TRACKING_TOKEN").write_text("of-mlflow")
     environment.settle()
     found = of_nodes()
     assert found["MLFLOW_TRACKING_TOKEN"] == {
         "valueFrom": {"secretKeyRef": {"name": "atelier", "key": "MLFLOW_TRACKING_TOKEN", "optional": True}}
     }
-    assert "of-mlflow" not in str(found) and not ({*SECRETS.values()} - {*SECRETS}) & {*found}
+    assert "of-mlflow" not in str(found)
 
 
 def test_nodes_log_in_by_the_plugins_secret(monkeypatch: pytest.MonkeyPatch) -> None:

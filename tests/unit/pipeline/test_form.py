@@ -8,8 +8,6 @@ from typing import Any, get_args
 import pytest
 from ruamel.yaml import YAML
 
-from atelier.config.data import SOURCES
-from atelier.config.evaluation import Metric
 from atelier.config.model import architectures
 from atelier.config.section import SettingsError
 from atelier.config.training import TrainSettings
@@ -72,13 +70,6 @@ def test_types_are_those_of_the_settings(others: Parameters) -> None:
     assert {name: parameter["parameterType"] for name, parameter in others.items()} == expected
 
 
-def test_descriptions_are_those_of_the_settings(parameters: Parameters, others: Parameters) -> None:
-    assert parameters["train_images"]["description"] == TrainSettings.model_fields["images"].description
-    assert parameters["finetune_images"]["description"] == parameters["train_images"]["description"]
-    assert parameters["data_base_source"]["description"] == parameters["data_target_source"]["description"]
-    assert all(parameter["description"] for parameter in (*parameters.values(), *others.values()))
-
-
 def test_choices_are_those_of_the_settings(parameters: Parameters, others: Parameters) -> None:
     assert parameters["model_architecture"]["literals"] == list(architectures())
     assert {"mlp", "dcgan", "stylegan2"} <= set(parameters["model_architecture"]["literals"])
@@ -87,16 +78,6 @@ def test_choices_are_those_of_the_settings(parameters: Parameters, others: Param
     assert "literals" not in parameters["train_seed"]
     every = (*parameters.values(), *others.values())
     assert all(one["defaultValue"] in one["literals"] for one in every if "literals" in one)
-
-
-def test_what_a_list_cannot_offer_is_in_the_description(parameters: Parameters, others: Parameters) -> None:
-    for described, allowed in (
-        (others["evaluate_metrics"], get_args(Metric)),
-        (parameters["data_base_source"], SOURCES),
-        (parameters["data_target_source"], SOURCES),
-    ):
-        missing = [word for word in allowed if word not in described["description"]]
-        assert not missing, f"{described['description']} lacks {missing}"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +120,12 @@ def merged(filled: dict[str, Any], project: ProjectSettings = PROJECT, **overrid
         [],
         [*R3GAN, "train.seed=7"],
         ["train.seed=7", "train.regularizers={r1: 2.0}", "finetune.regularizers={}", "train.save_every=16", "train.beta1=0"],
-        ["cluster.states=s3://bucket/states", "cluster.cpu='4'", "train.nodes=2", "finetune.init_from=models:/digits@champion"],
+        [
+            "cluster.states=s3://bucket/states",
+            "cluster.memory=4Gi",
+            "train.nodes=2",
+            "finetune.init_from=models:/digits@champion",
+        ],
         ["data.target.path=elsewhere", "data.target.max_rejected=3", "products.finetuned.name=tuned", "gate.min_recall=0"],
         ["evaluate.metrics=[frechet, classifier]", "gate.max_memorised=1.0", "gate.min_coverage=0.0", "gate.min_recall=0.0"],
     ],

@@ -14,7 +14,7 @@ from atelier.config.reference import all_keys
 from atelier.config.section import values_of
 from pipelines import dag, graph, steps
 from pipelines.client import calls
-from pipelines.environment import SECRETS
+from pipelines.environment import SECRET
 from pipelines.project import load
 from pipelines.task import Bound
 from pipelines.transformations import swept
@@ -75,8 +75,13 @@ def test_every_stage_is_a_task(stages: Stages, tasks: dict[str, Read]) -> None:
     # Commands validate the whole of params.yaml when they start, and DVC says itself how it ended. A task of Kubeflow sees only
     # its own settings, so there one task more checks all of them first, and one tells MLflow of the end.
     assert set(tasks) == {*stages, *AROUND}
-    told = {name for name, task in tasks.items() if any(source == "check" for source, _ in task.parameters.values())}
+    told = {name for name, task in tasks.items() if "check" in sources(task)}
     assert told == {*stages}, "each waits for the check, which gives it its settings"
+
+
+def sources(task: Read) -> set[str]:
+    """The tasks that give something to a task."""
+    return {source for source, _ in (*task.parameters.values(), *task.artifacts.values())}
 
 
 def test_what_reads_no_settings_waits_for_the_check_too() -> None:
@@ -112,18 +117,19 @@ def test_a_stage_declares_the_paths_of_its_command(stages: Stages) -> None:
         assert made & set(given.values()) == made & set(stage["deps"]), name
 
 
-def test_a_task_is_given_what_it_reads_under_its_own_name(tasks: dict[str, Read]) -> None:
-    for name, task in dag.graph(dag.Cluster(), load(PARAMS), ROOT / "dvc.yaml").items():
-        found = {argument: source for argument, source in tasks[name].parameters.items() if argument.startswith("settings_")}
-        assert found == {channel: ("check", channel) for channel in dag.bound(task).channels}, name
+def test_a_task_is_given_what_it_reads_as_one_value(tasks: dict[str, Read]) -> None:
+    found = dag.graph(dag.Cluster(), load(PARAMS), ROOT / "dvc.yaml")
+    for name, task in found.items():
+        task_, output = {**tasks[name].parameters, **tasks[name].artifacts}["settings"]
+        assert task_ == "check" and dag.handed(found)[output] == dag.bound(task).readings, name
     finish = tasks["finish"].parameters  # it runs where the check has failed, too
-    assert finish["settings_registry_experiment"] == ("parameter", "registry_experiment")
+    assert finish["experiment"] == ("parameter", "registry_experiment")
     assert finish["last"] == ("constant", ["register_finetuned"])
 
 
 def test_a_field_of_the_form_reaches_the_check_alone(tasks: dict[str, Read]) -> None:
     """So Kubeflow's cache compares what a task reads. Where a task is placed is told to Kubernetes, not to the task."""
-    placement = {"cluster_accelerator", "cluster_accelerators", "cluster_cpu", "cluster_memory"}
+    placement = {"cluster_accelerators", "cluster_memory"}
     for name, task in tasks.items():
         declared = set(task.component.get("inputDefinitions", {}).get("parameters", {}))
         told = {source for kind, source in (task.parameters.get(one, ("", "")) for one in declared) if kind == "parameter"}
@@ -137,14 +143,10 @@ def test_a_field_of_the_form_reaches_the_check_alone(tasks: dict[str, Read]) -> 
 
 def test_settings_of_finetuning_are_no_inputs_of_training(tasks: dict[str, Read]) -> None:
     """What Kubeflow's cache compares: editing finetune.* leaves every input of train as it was."""
-    readers = {name for name, task in tasks.items() if {"settings_finetune", "settings_all"} & {*task.parameters}}
+    handed = dag.handed(dag.graph(dag.Cluster(), load(PARAMS), ROOT / "dvc.yaml"))
+    told = {name: {**task.parameters, **task.artifacts}.get("settings", ("", ""))[1] for name, task in tasks.items()}
+    readers = {name for name, output in told.items() if {"finetune", "*"} & {*handed.get(output, {}).values()}}
     assert readers == {"finetune", "register_base", "register_finetuned"}
-
-
-def test_a_run_stays_small() -> None:
-    """The backend keeps it with each run, and once for each of its tasks."""
-    cluster = dag.Cluster(PINNED, DATA, claim="states", tracking="http://mlflow.example", reuse=True)
-    assert len(compiled_text(cluster).encode()) < 80_000
 
 
 # --- other projects
@@ -222,7 +224,7 @@ def test_a_stage_for_what_params_yaml_does_not_name_is_refused(old: str, new: st
 def test_a_project_without_finetuning_is_a_pipeline_too(tmp_path: Path) -> None:
     tasks = compiled(dag.Cluster(), project_folder(tmp_path, finetuned=False))
     assert set(tasks) == {"check", "pack", "learn", "measure", "keep", "finish"}
-    assert "finetune" not in tasks["check"].parameters["project"][1]
+    assert not re.search("finetune|target", str(tasks["check"].container["command"]))
     assert not [name for name in tasks["check"].parameters if re.search("finetune|target", name)]
 
 
@@ -317,21 +319,21 @@ def test_a_login_is_not_compiled_in() -> None:
 def test_a_task_without_mlflow_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(SystemExit):
-        Bound(steps.finish, "finish").execute({"settings_registry_experiment": "atelier", "last": ["train"]})
+        Bound(steps.finish, "finish").execute({"experiment": "atelier", "last": ["train"]})
     assert "MLFLOW_TRACKING_URI is not set" in capsys.readouterr().err
 
 
 def test_secrets_have_a_name_and_no_value(tasks: dict[str, Read]) -> None:
     for name, task in tasks.items():
-        (secret,) = task.platform["secretAsEnv"]
+        (secret,) = task.platform["secretAsVolume"]
         assert secret["secretNameParameter"] == {"runtimeValue": {"constant": "atelier"}} and secret["optional"], name
-        assert {key["secretKey"]: key["envVar"] for key in secret["keyToEnv"]} == SECRETS
+        assert secret["mountPath"] == str(SECRET) and "secretAsEnv" not in task.platform
     assert not {"secret", "password", "token", "key"} & {key.split(".")[-1] for key in all_keys()} - {"secret"}
 
 
 def test_a_form_may_ask_for_the_secret() -> None:
     for name, task in compiled(dag.Cluster(), overrides=["cluster.form=[cluster.secret]"]).items():
-        (secret,) = task.platform["secretAsEnv"]
+        (secret,) = task.platform["secretAsVolume"]
         named = task.scope[secret["secretNameParameter"]["componentInputParameter"]]
         assert named == ("parameter", "cluster_secret"), name
 

@@ -68,10 +68,10 @@ def test_its_task_follows_from_its_contract(project: Path) -> None:
     task = tasks["count"]
     assert task.artifacts == {"data": ("prepare", "images")} and task.cached
     assert task.entry["retryPolicy"]["maxRetryCount"] == 1 and task.container["image"] == dag.DATA_IMAGE
-    assert task.parameters == {"at_least": ("constant", 3), "settings_evaluate_samples": ("check", "settings_evaluate_samples")}
-    declared = task.component["inputDefinitions"]["parameters"]["settings_evaluate_samples"]["parameterType"]
-    given = tasks["check"].component["outputDefinitions"]["parameters"]["settings_evaluate_samples"]["parameterType"]
-    assert declared == given == "NUMBER_INTEGER"
+    assert task.parameters == {"at_least": ("constant", 3), "settings": ("check", "settings_count")}
+    declared = task.component["inputDefinitions"]["parameters"]["settings"]["parameterType"]
+    given = tasks["check"].component["outputDefinitions"]["parameters"]["settings_count"]["parameterType"]
+    assert declared == given == "STRUCT"
     assert {*task.component["outputDefinitions"]["artifacts"]} == {"evaluation", "summary"}
     assert task.component["outputDefinitions"]["parameters"]["Output"]["parameterType"] == "BOOLEAN"
 
@@ -89,6 +89,6 @@ def test_its_command_line_and_its_task_do_the_same(
         cli.run(module.main)
     assert capsys.readouterr().out == "1\n"
     artifacts = {name: dsl.Artifact(uri=str(project / name)) for name in ("data", "evaluation", "summary")}
-    assert Bound(module.count, "count").execute({"settings_evaluate_samples": 9, "at_least": 2, **artifacts}) is False
+    assert Bound(module.count, "count").execute({"settings": {"samples": 9}, "at_least": 2, **artifacts}) is False
     assert "rejected: 1 files of 9" in capsys.readouterr().err
     assert (project / "summary").read_text() == "# 1 files"
