@@ -210,39 +210,61 @@ def test_oasis_discriminator_written_out() -> None:
     torch.testing.assert_close(logits, convolved(state, "head", x, padding=0), rtol=1e-8, atol=1e-9)
 
 
-def test_numbers_of_the_published_networks() -> None:
-    """SPADE's as published for the classes of Cityscapes, ADE20K and COCO-Stuff; OASIS' follow from its tables, by hand."""
-    shape, width = ImageShape(256, 3, 0), 64
+def convolution(inner: int, outer: int, side: int = 3, bias: bool = True) -> int:
+    """Numbers of a convolution."""
+    return inner * outer * side**2 + bias * outer
 
-    def takes(classes: int, noise: int) -> Takes:
-        drawn: Takes = {"noise": Noise(size=noise)} if noise else {}
-        return {**drawn, "map": label_map([str(one) for one in range(classes)], 256)}
 
-    def convolution(inner: int, outer: int, side: int = 3, bias: bool = True) -> int:
-        return inner * outer * side**2 + bias * outer
+LARGE = ImageShape(256, 3, 0)
 
-    def of_block(inner: int, outer: int, seen: int) -> int:
-        middle, modulation = min(inner, outer), {w: convolution(seen, 128) + 2 * convolution(128, w) for w in (inner, outer)}
+
+def large(classes: int, noise: int = 0) -> Takes:
+    drawn: Takes = {"noise": Noise(size=noise, truncation=False)} if noise else {}
+    return {**drawn, "map": label_map([str(one) for one in range(classes)], 256)}
+
+
+@pytest.mark.parametrize(("classes", "published"), [(36, 93.0), (151, 96.5), (184, 97.5)])
+def test_numbers_of_spades_published_generators(classes: int, published: float) -> None:
+    """In millions, for the classes of Cityscapes, ADE20K and COCO-Stuff."""
+    with torch.device("meta"):
+        assert round(numbers(SPADEGenerator(SPADESettings(), LARGE, large(classes))) / 1e6, 1) == published
+
+
+def test_numbers_of_spades_published_discriminator() -> None:
+    with torch.device("meta"):
+        discriminator = SPADEDiscriminator(SPADESettings(), LARGE, 36)
+    inner = sum(convolution(width, 2 * width, 4, bias=False) for width in (64, 128, 256))
+    assert numbers(discriminator) == 2 * (convolution(39, 64, 4) + inner + convolution(512, 1, 4))
+
+
+def test_numbers_of_oasis_published_generator() -> None:
+    """For ADE20K, by hand from its tables."""
+    seen = 151 + 64
+
+    def of_block(inner: int, outer: int) -> int:
+        modulation = {width: convolution(seen, 128) + 2 * convolution(128, width) for width in (inner, outer)}
+        middle = min(inner, outer)
         own = convolution(inner, middle) + convolution(middle, outer) + modulation[inner] + modulation[middle]
         return own + (convolution(inner, outer, 1, bias=False) + modulation[inner] if inner != outer else 0)
 
-    def of_judge(inner: int, outer: int) -> int:
-        return convolution(inner, outer) + convolution(outer, outer) + (convolution(inner, outer, 1) if inner != outer else 0)
-
+    blocks = [(1024, 1024), (1024, 1024), (1024, 512), (512, 256), (256, 128), (128, 64)]
     with torch.device("meta"):
-        for classes, published in ((36, 93.0), (151, 96.5), (184, 97.5)):
-            assert round(numbers(SPADEGenerator(SPADESettings(), shape, takes(classes, 0))) / 1e6, 1) == published
-        assert numbers(SPADEDiscriminator(SPADESettings(), shape, 36)) == 2 * (
-            convolution(39, 64, 4) + sum(convolution(w, 2 * w, 4, bias=False) for w in (64, 128, 256)) + convolution(512, 1, 4)
-        )
-        generator = OASISGenerator(OASISSettings(), shape, takes(151, 64))
-        pairs = [(16, 16), (16, 16), (16, 8), (8, 4), (4, 2), (2, 1)]
-        blocks = sum(of_block(a * width, b * width, 151 + 64) for a, b in pairs)
-        assert numbers(generator) == convolution(151 + 64, 16 * width) + blocks + convolution(width, 3) == 74_314_691
-        down = [(3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
-        up = [(512, 512), (1024, 256), (512, 256), (512, 128), (256, 128), (256, 64)]
-        judge = sum(of_judge(a, b) for a, b in down + up) + convolution(64, 152, 1)
-        assert numbers(OASISDiscriminator(OASISSettings(), shape, 151)) == judge == 22_258_904
+        generator = OASISGenerator(OASISSettings(), LARGE, large(151, 64))
+    expected = convolution(seen, 1024) + sum(of_block(*widths) for widths in blocks) + convolution(64, 3)
+    assert numbers(generator) == expected == 74_314_691
+
+
+def test_numbers_of_oasis_published_discriminator() -> None:
+    def of_block(inner: int, outer: int) -> int:
+        own = convolution(inner, outer) + convolution(outer, outer)
+        return own + (convolution(inner, outer, 1) if inner != outer else 0)
+
+    down = [(3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
+    up = [(512, 512), (1024, 256), (512, 256), (512, 128), (256, 128), (256, 64)]
+    with torch.device("meta"):
+        discriminator = OASISDiscriminator(OASISSettings(), LARGE, 151)
+    expected = sum(of_block(*widths) for widths in down + up) + convolution(64, 152, 1)
+    assert numbers(discriminator) == expected == 22_258_904
 
 
 def test_label_maps_become_planes_of_classes() -> None:
