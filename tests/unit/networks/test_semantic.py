@@ -297,6 +297,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         model("oasis", layers_discriminator=6).family.check(32)
     for family in ("spade", "oasis"):
         model(family).family.check(32)
+    model("oasis", layers_discriminator=6).family.check(64)
 
 
 def test_noise_where_it_is_not_taken_is_refused() -> None:
