@@ -180,6 +180,8 @@ class Translator(Generator):
         super().__init__()
         self.settings, self.shape, self._takes = settings, shape, in_order(takes)
         self.planes = Planes(takes)
+        if not self.planes.width:
+            raise NetworkError(f"{settings.name()} translates a picture or a label map, and the inputs have neither; add one")
         for name, kind in takes.items():
             if isinstance(kind, Noise):
                 if name != "noise" or not self.starts_from_noise:

@@ -20,6 +20,9 @@ from atelier.networks.translation_sections import SemanticSettings
 
 MANY = 32  # classes from which looking up is quicker than convolving their planes; it always takes less memory
 
+WITHIN = [[0, 1, 1], [1, 1, 1], [1, 1, 0]]  # taps that are within the map, at its first, its inner and its last row
+ALONE = [[0, 1, 0]]  # at its only row
+
 
 class Seen(NamedTuple):
     """What blocks see at the side of a map, in the order of the channels of a convolution over all of it.
@@ -71,13 +74,14 @@ def everywhere(noise: Tensor, weight: Tensor, side: tuple[int, int]) -> Tensor:
 
     It has nine values an image and channel, since zeros around the planes count at the rims alone.
     """
-    reach = weight.new_tensor([[0, 1, 1], [1, 1, 1], [1, 1, 0]])  # the taps within, at the first, the inner and the last row
-    found = torch.einsum("nz,ozyx,ry,cx->norc", noise, weight, reach, reach)
+    rows, columns = (weight.new_tensor(WITHIN if length > 1 else ALONE) for length in side)
+    found = torch.einsum("nz,ozyx,ry,cx->norc", noise, weight, rows, columns)
     for axis, length in zip((2, 3), side, strict=True):
-        first, inner, last = found.split(1, dim=axis)
-        sizes = [-1, -1, *found.shape[2:]]
-        sizes[axis] = length - 2
-        found = torch.cat([first, inner.expand(sizes), last], dim=axis)
+        if length > 1:
+            first, inner, last = found.split(1, dim=axis)
+            sizes = [-1, -1, *found.shape[2:]]
+            sizes[axis] = length - 2
+            found = torch.cat([first, inner.expand(sizes), last], dim=axis)
     return found
 
 
@@ -101,7 +105,7 @@ class Modulation(nn.Module):
 class SpadeBlock(nn.Module):
     """[N, inner, H, W] -> [N, outer, H, W]: two 3x3 convolutions beside the input, or a 1x1 where widths differ (figure 15).
 
-    Before each of them a norm without gain and shift is modulated, the input's one by one map for the 3x3 and one for the 1x1.
+    What they convolve is normed without gain and shift, then modulated: the input once for the 3x3, once for the 1x1.
     """
 
     def __init__(self, inner: int, outer: int, labels: int, settings: SemanticSettings) -> None:

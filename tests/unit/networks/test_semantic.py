@@ -159,6 +159,14 @@ def test_a_lookup_needs_no_planes(family: str, monkeypatch: pytest.MonkeyPatch) 
     assert translator(**given(translator.takes)).isfinite().all()
 
 
+@pytest.mark.parametrize("side", [(1, 1), (1, 4), (2, 3), (5, 4)])
+def test_noise_everywhere_is_convolved(side: tuple[int, int]) -> None:
+    """As planes that are filled with it."""
+    noise, weight = torch.randn(2, 3, dtype=torch.float64), torch.randn(4, 3, 3, 3, dtype=torch.float64)
+    expected = F.conv2d(noise[:, :, None, None].expand(-1, -1, *side), weight, padding=1)
+    torch.testing.assert_close(semantic.everywhere(noise, weight, side), expected)
+
+
 def test_noise_gives_one_label_map_many_pictures() -> None:
     for family in ("spade", "oasis"):
         translator, _ = translators(family)
@@ -305,4 +313,6 @@ def test_noise_where_it_is_not_taken_is_refused() -> None:
     with pytest.raises(NetworkError, match="cyclegan takes no noise called noise; take it out"):
         zoo.translator(model("cyclegan"), ImageShape(32, 3, 0), takes)
     with pytest.raises(NetworkError, match="spade takes no noise called style"):
-        zoo.translator(model("spade"), ImageShape(32, 3, 0), {"style": Noise(size=4)})
+        zoo.translator(model("spade"), ImageShape(32, 3, 0), {"style": Noise(size=4), "map": label_map(CLASSES, 32)})
+    with pytest.raises(NetworkError, match="translates a picture or a label map, and the inputs have neither"):
+        zoo.translator(model("spade"), ImageShape(32, 3, 0), {"noise": Noise(size=4)})
