@@ -58,8 +58,10 @@ def test_every_product_is_a_checkpoint_and_has_learnt(
 def test_stopped_and_started_again_it_ends_with_the_same_bytes(
     name: str, how: signal.Signals, models: dict[str, Path], drawings: dict[str, Path], tmp_path: Path
 ) -> None:
-    arguments = (places(name, drawings), tmp_path / "model", tmp_path / "states", *OF_TASKS[name])
-    first = Driver(*arguments)
+    def begin() -> Driver:
+        return Driver(places(name, drawings), tmp_path / "model", tmp_path / "states", *OF_TASKS[name])
+
+    first = begin()
     while not first.stdout.readline().startswith("point 16"):
         pass
     first.tell(how)
@@ -71,7 +73,7 @@ def test_stopped_and_started_again_it_ends_with_the_same_bytes(
         assert not torch.equal(pools["pool_a"], pools["pool_b"])
     shown = {"cyclegan": ["shown_a", "shown_b"], "pix2pix": ["given", "made"]}.get(name, ["shown_b"])
     assert all(len(pools[one]) == 4 for one in shown)
-    code, out, err = Driver(*arguments).finish()
+    code, out, err = begin().finish()
     assert code == 0 and int(out.split()[1]) >= 3, f"it begins anew: {err}"
     again, whole = files(tmp_path / "model"), files(models[name])
     assert again == whole and len(whole) == 2 * max(1, len(PRODUCTS.get(name, [])))
