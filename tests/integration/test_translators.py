@@ -19,6 +19,7 @@ from PIL import Image
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
+from atelier.io.files import sha256_file
 from atelier.io.pictures import GAP
 from atelier.metrics.evaluator import Evaluation, read_evaluation
 from atelier.metrics.while_training import measure_by_distance
@@ -31,7 +32,7 @@ from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run as train
 from components.evaluate import evaluate
-from components.generate import MANIFEST, RequestError, generate, takes
+from components.generate import MANIFEST, RequestError, _sheet, generate, takes
 from tests.support.registrations import register, run_fixture
 from tests.support.registry_fixtures import store, tracking
 from tests.support.translation_fixtures import SIDE, drawings, learnt_from
@@ -149,6 +150,21 @@ def test_a_folder_of_pictures_is_translated(models: Models, photos: Path, tmp_pa
     with pytest.raises(RequestError, match=r"this model needs --input image=PATH"):
         generate(models["a_to_b"], tmp_path / "no", tmp_path / "cache", device="cpu")
     assert "pictures in gray" in takes(load_generator(models["pix2pix"]).info)
+
+
+@pytest.mark.parametrize("name", ["a_to_b", "pix2pix"])
+def test_pictures_keep_their_size_where_it_is_asked_for(name: str, models: Models, photos: Path, tmp_path: Path) -> None:
+    folders = (tmp_path / "out", tmp_path / "cache")
+    made = generate(models[name], *folders, inputs=[f"image={photos}"], size="own", device="cpu")
+    given = sorted(photos.rglob("*.png"))
+    assert [one["image"] for one in made] == [sha256_file(path) for path in given]
+    sizes = [Image.open(tmp_path / "out" / one["file"]).size for one in made]
+    assert sizes == [Image.open(path).size for path in given] and len({*sizes}) == 3
+    with Image.open(next(path for path in given if path.name == "one.png")) as picture:  # of the trained size
+        pixels = np.atleast_3d(np.array(picture.convert("L" if name == "pix2pix" else "RGB"))).transpose(2, 0, 1)
+    found = np.array(Image.open(tmp_path / "out" / made[sizes.index((SIDE, SIDE))]["file"])).transpose(2, 0, 1)
+    assert np.abs(found.astype(int) - translated(models[name], pixels[None])[0]).max() <= 1
+    assert "3 images" in _sheet(made, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["b_to_a", "pix2pix"])
