@@ -35,7 +35,8 @@ class RecordSampler(Sampler):
     ) -> None:
         self.check(given, count)
         self.generator, self.given = generator, given
-        self.has_target = given is imitated and TARGET in given.fields
+        same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
+        self.has_target = same and TARGET in given.fields
         self.rows = positions(seed, len(given), 0, count)
         self.drawn = inputs.draw({name: kind for name, kind in generator.takes.items() if kind.random}, count, seed)
         self.identity = f"made from records of {given.content_hash}:{given.split}, drawn by the seed"

@@ -12,7 +12,7 @@ from atelier.config.data import DataSettings
 from atelier.data.packed import PackedDataset
 from tests.support.packing import quietly
 
-SIDE, COUNT, HELD_OUT = 32, 72, 0.25
+SIDE, COUNT, HELD_OUT = 32, 96, 0.25
 PAIR = {"input": {"from": "lines", "channels": 1}, "target": {"from": "colour"}}
 
 
