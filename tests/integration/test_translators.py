@@ -7,6 +7,8 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -25,6 +27,11 @@ from atelier.metrics.evaluator import Evaluation, read_evaluation
 from atelier.metrics.while_training import measure_by_distance
 from atelier.models.model import from_uint8, load_generator, to_uint8
 from atelier.models.onnx import export_onnx
+from atelier.models.pyfunc import ServedGenerator
+from atelier.serving.app import application
+from atelier.serving.follow import Champion
+from atelier.serving.limits import Limits
+from atelier.serving.metrics import Metrics
 from atelier.tasks.find import find
 from atelier.tracking.client import client
 from atelier.tracking.step_run import StepRun
@@ -33,6 +40,7 @@ from atelier.training.distributed import Ranks
 from atelier.training.run import run as train
 from components.evaluate import evaluate
 from components.generate import MANIFEST, RequestError, _sheet, generate, takes
+from tests.support.asgi import ask
 from tests.support.registrations import register, run_fixture
 from tests.support.registry_fixtures import store, tracking
 from tests.support.translation_fixtures import SIDE, drawings, learnt_from
@@ -201,6 +209,15 @@ def test_registered_and_served(name: str, models: Models, drawings: Models, run:
     files = served.predict(table, params={"format": "png"})
     for file, image in zip(files, expected, strict=True):
         assert np.abs(np.asarray(Image.open(io.BytesIO(base64.b64decode(file)))) - image).max() <= 1
+    champion = Champion(f"models:/translator-{name}/{made.version}", ServedGenerator(models[name]), [])
+    follower: Any = SimpleNamespace(uri=f"models:/translator-{name}@champion", current=champion, trouble="")
+    app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics())
+    rows = json.dumps({"rows": table.to_dict("records")}).encode()
+    status, content = ask(app, "POST", "/generate", body=rows, accept=b"application/json")
+    assert status == 200, content
+    answered = [base64.b64decode(one["png"]) for one in json.loads(content)["images"]]
+    for file, image in zip(answered, expected, strict=True):
+        assert np.abs(np.asarray(Image.open(io.BytesIO(file))) - image).max() <= 1
     with pytest.raises(MlflowException, match=r"row 0: image is .*; give a PNG, JPEG or WebP file of 32 by 32 pixels"):
         served.predict(pandas.DataFrame({"image": ["no picture"]}))
     with pytest.raises(MlflowException, match="of 32 by 32 pixels in base64, not of 8 by 8"):
