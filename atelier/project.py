@@ -28,10 +28,10 @@ from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid
 from atelier.metrics.evaluator import Evaluation, Evaluator
-from atelier.metrics.while_training import measure_by_distance, watching
-from atelier.models.model import GeneratorInfo, load_generator, sample
+from atelier.metrics.while_training import measure_by_distance
+from atelier.models.model import GeneratorInfo, load_generator, part_of, sample
 from atelier.registry.fetch import located
-from atelier.tasks.find import check_sets, find, sampling_of
+from atelier.tasks.find import check_sets, find, measured_sets, sampling_of
 from atelier.tracking.provenance import git_state
 from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import choose_device, ranks
@@ -67,8 +67,8 @@ class Project:
         check_sets(task, settings, section)
         sets = {role: PackedDataset(self._packed(name)) for role, name in settings.sets.items()}
         with ranks(chosen) as these:
-            watched = watching(self.settings.evaluate, settings)
-            measure, measured_by = measure_by_distance(task, sets, watched, self.folder / "cache", these, chosen)
+            cache = self.folder / "cache"
+            measure, measured_by = measure_by_distance(task, settings, self.settings.evaluate, sets, cache, these, chosen)
             infos = run(
                 task, self.settings.model, settings, sets, self._model(section),
                 self.folder / "states" / section, measure, measured_by, chosen, these, git_state(),
@@ -81,9 +81,16 @@ class Project:
 
         Raises GeneratorError, MetricError, SettingsError.
         """
-        images = PackedDataset(self._packed(self.settings.measured_on(self._product(section))))
-        evaluator = Evaluator(images, self.settings.evaluate, self.folder / "cache", choose_device(device), keep=True)
-        generator = load_generator(self._model(section), evaluator.device)
+        product, chosen = self._product(section), choose_device(device)
+        generator = load_generator(part_of(self._model(section), self.settings.products[product].part), chosen)
+        inputs = self.settings.products[product].inputs
+        images, given = measured_sets(
+            generator,
+            self._packed(self.settings.measured_on(product)),
+            self._packed(inputs) if inputs else None,
+            self.settings.evaluate.samples,
+        )
+        evaluator = Evaluator(images, self.settings.evaluate, self.folder / "cache", chosen, keep=True, given=given)
         return evaluator.measure(generator, generator.info.classes, sampling_of(generator))
 
     def sample(self, count: int, seed: int = 0, section: str = "train") -> Image.Image:

@@ -1,6 +1,7 @@
 """Measures a generator against real images, and writes the numbers with their identities and a report.
 
-Samples evaluate.samples images with a fixed seed and compares them with the training split of --data. With --baseline another
+Samples evaluate.samples images with a fixed seed and compares them with the training split of --data; images that are made from
+others are made from held-out ones, and compared with the held-out split. With --baseline another
 generator is measured in just the same way (same images, seed and count), so that the two may be set beside each other: that from
 which fine-tuning began shows what fine-tuning was good for.
 
@@ -17,7 +18,7 @@ example:
 
 what the paths hold:
   --checkpoint  the generator (components.train); --baseline the one to set beside it
-  --data        the packed real images
+  --data        the packed real images; --inputs those that the generator is given, where it takes pictures of another set
   --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), acceptance.json (whether
                 evaluate.max_distance and min_class_share accept it), report.html, grid.png, class_shares.csv,
                 manifest.json of the images; baseline.json and baseline.png with --baseline
@@ -48,12 +49,12 @@ from atelier.io.pictures import png
 from atelier.metrics import acceptance
 from atelier.metrics.bias import remarks
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
-from atelier.models.model import GeneratorError, load_generator
+from atelier.models.model import GeneratorError, load_generator, part_of
 from atelier.networks.base import Generator
-from atelier.report.gallery import Neighbors, neighbors, picture, rows
+from atelier.report.gallery import Neighbors, Row, neighbors, picture, rows, rows_of_records
 from atelier.report.html import MAX_NEIGHBORS, write_report
 from atelier.report.page import page
-from atelier.tasks.find import sampling_of
+from atelier.tasks.find import measured_sets, sampling_of
 from atelier.tracking.closing import REJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
@@ -90,22 +91,27 @@ def evaluate(
     data: Annotated[In[Dataset], "the packed real images"],
     output: Annotated[Out[Evaluated], "where numbers and report go"],
     cache: Annotated[Path, CACHE],
+    inputs: Annotated[In[Dataset] | None, "the packed images that it is given, where these are others than --data"] = None,
     baseline: Annotated[In[Model] | None, "a generator to measure beside it"] = None,
+    part: Annotated[str, Option("which generator of a checkpoint that holds several", metavar="NAME")] = "",
     device: Annotated[str, DEVICE] = "auto",
     step: Annotated[str, Option("name of the MLflow run (default: evaluate)", metavar="NAME", flag="--stage")] = "evaluate",
 ) -> dict[str, Any]:
     """Measures the generator of `checkpoint` (and that of `baseline`) against the packed images of `data`.
 
+    A generator that takes pictures is given those of `inputs`, or else those that belong to its images in `data`. `part` names
+    the generator where the checkpoint holds several.
     Writes the folder `output` and returns what is in its metrics.json. `step` is the name of the MLflow run in `experiment`.
     Under torchrun the ranks share the work, and the first one writes.
     Raises GeneratorError, MetricError, DataError, ReportError.
     """
     check_output(output, METRICS)
     check_folders(cache)
+    checkpoint, baseline = part_of(checkpoint, part), baseline and part_of(baseline, part)
     chosen = choose_device(device)
     generator = load_generator(checkpoint, chosen)
     other = load_generator(baseline, chosen) if baseline else None
-    images = PackedDataset(data)
+    images, given = measured_sets(generator, data, inputs, settings.samples)
     for folder, one in ((checkpoint, generator), (baseline, other)):
         if one and (one.shape.resolution, one.shape.channels) != (images.resolution, images.channels):
             raise GeneratorError(
@@ -117,7 +123,7 @@ def evaluate(
     tags = {"atelier.generator_sha256": generator.sha256, "atelier.data_hash": images.content_hash}
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
         run = stack.enter_context(step_run(step, experiment, parameters, tags)) if these.first else None
-        evaluator = Evaluator(images, settings, cache, chosen, keep=True, ranks=these)
+        evaluator = Evaluator(images, settings, cache, chosen, keep=True, ranks=these, given=given)
         evaluation = _measured(generator, evaluator)
         before = _measured(other, evaluator) if other else None
         metrics = {**evaluation.flat, **({"baseline": before.flat} if before else {})}
@@ -132,9 +138,9 @@ def evaluate(
                 run.set_tags({REJECTION: reason})
             atomic_write(folder / SHARES, _shares(evaluation, images))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
-            pictures = rows(generator, images, settings.seed)
+            pictures = _rows(generator, evaluator)
             atomic_write(folder / GRID, png(picture(pictures)))
-            beside = rows(other, images, settings.seed) if other else []
+            beside = _rows(other, evaluator) if other else []
             if before:
                 before.write(folder / BASELINE)
                 atomic_write(folder / BASELINE_GRID, png(picture(beside)))
@@ -160,6 +166,13 @@ def evaluate(
 
 def _measured(generator: Generator, evaluator: Evaluator) -> Evaluation:
     return replace(evaluator.measure(generator, generator.info.classes, sampling_of(generator)), generator=generator.sha256)
+
+
+def _rows(generator: Generator, evaluator: Evaluator) -> list[Row]:
+    sampler = evaluator.sampler(generator, generator.info.classes, sampling_of(generator))
+    if sampler.has_input:
+        return rows_of_records(sampler, evaluator.dataset, evaluator.settings.seed)
+    return rows(generator, evaluator.dataset, evaluator.settings.seed)
 
 
 def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbors | None:

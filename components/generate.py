@@ -32,7 +32,7 @@ from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, P
 
 if TYPE_CHECKING:
     from atelier.models.model import GeneratorInfo
-    from atelier.networks.inputs import Picture
+    from atelier.networks.inputs import LabelMap, Picture
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 COUNT, AT_ONCE, SHOWN, COLUMNS = 16, 64, 64, 8
@@ -105,18 +105,20 @@ def generate(
 def takes(info: GeneratorInfo) -> str:
     """What a model takes, in words: a line for each option."""
     from atelier.models.pyfunc import random_inputs, truncates
-    from atelier.networks.inputs import Label, Picture
+    from atelier.networks.inputs import Label, LabelMap, Picture
 
     lines = ["--count N, --seed S"] if random_inputs(info) else []
     lines += ["--truncation PSI"] if truncates(info) else []
     lines += [f"--class, of {', '.join(info.classes)}" for kind in info.takes.values() if isinstance(kind, Label)]
-    lines += [f"--input {name}=PATH: {_size(kind)}" for name, kind in info.takes.items() if isinstance(kind, Picture)]
+    lines += [f"--input {name}=PATH: {_size(kind)}" for name, kind in info.takes.items() if isinstance(kind, Picture | LabelMap)]
     return "\n".join(lines)
 
 
-def _size(kind: Picture) -> str:
-    color = "in color" if kind.channels == 3 else "in gray"
-    return f"pictures {color}, cropped to a square in the middle and resized to {kind.resolution} px"
+def _size(kind: Picture | LabelMap) -> str:
+    what = "pictures in color" if kind.kind == "picture" and kind.channels == 3 else "pictures in gray"
+    if kind.kind == "map":
+        what = f"label maps of {', '.join(map(' '.join, zip(kind.classes, kind.colors, strict=True)))}"
+    return f"{what}, cropped to a square in the middle and resized to {kind.resolution} px"
 
 
 def _served(folder: Path, device: str) -> Any:
@@ -170,9 +172,9 @@ def _records(
 def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]]:
     """The pictures of each image by input's name; where several inputs have many, they go side by side. Raises RequestError."""
     from atelier.data.sources.folders import is_image
-    from atelier.networks.inputs import Picture
+    from atelier.networks.inputs import LabelMap, Picture
 
-    wanted = {name: kind for name, kind in info.takes.items() if isinstance(kind, Picture)}
+    wanted = {name: kind for name, kind in info.takes.items() if isinstance(kind, Picture | LabelMap)}
     given: dict[str, list[Path]] = {}
     for one in inputs:
         name, found, path = one.partition("=")
@@ -248,24 +250,29 @@ def _encoded(info: GeneratorInfo, record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _square(file: Path, kind: Picture) -> str:
-    """A picture as a PNG in base64, processed as images are that train. Raises RequestError."""
+def _square(file: Path, kind: Picture | LabelMap) -> str:
+    """A picture or a label map as a PNG in base64, processed as those are that train. Raises RequestError."""
     import numpy as np
 
     from atelier.data.errors import Rejected
-    from atelier.data.process import Recipe, process
+    from atelier.data.process import Recipe, process, process_map
+    from atelier.io.label_maps import painted
     from atelier.io.pictures import png
     from atelier.models.pyfunc import picture
 
-    side = kind.resolution
+    side, channels = kind.resolution, kind.channels if kind.kind == "picture" else 1
     recipe = Recipe(
-        side, kind.channels, fit="crop", margin=0, filter="lanczos", background="#000000", min_side=1, max_pixels=MOST_PIXELS
+        side, channels, fit="crop", margin=0, filter="lanczos", background="#000000", min_side=1, max_pixels=MOST_PIXELS
     )
     try:
+        if kind.kind == "map":
+            indices = np.frombuffer(process_map(file.read_bytes(), recipe, kind.indices), np.uint8).reshape(side, side)
+            return base64.b64encode(png(painted(indices, kind.marks))).decode()
         pixels = process(file.read_bytes(), recipe).pixels
     except (OSError, Rejected) as error:
-        raise RequestError(f"{file}: cannot be read as a picture ({error}); give another, or convert it to PNG") from error
-    return base64.b64encode(png(picture(np.frombuffer(pixels, np.uint8).reshape(side, side, kind.channels)))).decode()
+        what = "picture" if kind.kind == "picture" else "label map"
+        raise RequestError(f"{file}: cannot be read as a {what} ({error}); give another, or convert it to PNG") from error
+    return base64.b64encode(png(picture(np.frombuffer(pixels, np.uint8).reshape(side, side, channels)))).decode()
 
 
 def main() -> None:

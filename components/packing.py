@@ -6,6 +6,7 @@ on without a word, and what is registered would name parameters that are not tru
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from atelier.config.settings import Settings
@@ -13,7 +14,12 @@ from atelier.data.errors import DataError
 from atelier.data.manifest import Manifest
 
 ALIKE = ("resolution", "channels")  # in all sets
-DECISIVE = ("resolution", "channels", "labels")  # what networks are built from, and the settings of networks are checked against
+DECISIVE = (
+    "resolution",
+    "channels",
+    "labels",
+    "fields",
+)  # what networks are built from, and the settings of networks are checked against
 
 
 def packed_otherwise(manifest: Manifest, folder: Path, settings: Settings, name: str) -> str:
@@ -26,9 +32,11 @@ def packed_otherwise(manifest: Manifest, folder: Path, settings: Settings, name:
         "channels": manifest.channels,
         "source": manifest.source.get("kind"),
         "licence": manifest.source.get("licence"),
+        "fields": {},
+        "group_by": None,
         **manifest.processing,
     }
-    told, section = settings.data[name].model_dump(mode="json"), f"data.{name}"
+    told, section = {"group_by": None, **settings.data[name].plain()}, f"data.{name}"
     differing = {key: value for key, value in packed.items() if key in told and told[key] != value}
     said = "; ".join(
         f"{section}.{key} is {_yaml(told[key])}, but it was packed with {_yaml(value)}" for key, value in differing.items()
@@ -44,4 +52,4 @@ def packed_otherwise(manifest: Manifest, folder: Path, settings: Settings, name:
 
 
 def _yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return value if isinstance(value, str) else json.dumps(value)

@@ -108,6 +108,7 @@ def register(
     parent: Annotated[In[Registered] | None, "the registration of the generator that it comes from"] = None,
     device: Annotated[str, DEVICE] = "auto",
     step: Annotated[str, Option("name of the MLflow run (default: register)", metavar="NAME", flag="--stage")] = "register",
+    inputs: Annotated[In[Dataset] | None, "the packed images that it was given there, where these are others"] = None,
     data_address: str = "",
 ) -> list[Line]:
     """Registers a generator under its name in `settings`, lets the gate decide, writes `output`, and returns the table.
@@ -121,6 +122,7 @@ def register(
     from atelier.data.manifest import load_manifest
     from atelier.metrics import acceptance
     from atelier.metrics.evaluator import read_evaluation
+    from atelier.models.model import part_of
     from atelier.registry.ancestry import Origin, dvc_record
     from atelier.registry.promotion import judged
     from atelier.registry.register import register as register_generator
@@ -132,6 +134,10 @@ def register(
 
     check_output(output, SUMMARY)
     check_folders(cache)
+    if product not in settings.products:
+        known = ", ".join(settings.products)
+        raise RegistrationError(f"--product {product}: section products of params.yaml has {known}; name one of them")
+    checkpoint = part_of(checkpoint, settings.products[product].part)
     measured = read_evaluation(evaluation / EVALUATION)
     _check_owner(evaluation / EVALUATION, measured, _sha256(checkpoint), checkpoint)
     beside = read_lines(parent)[-1] if parent else None
@@ -143,9 +149,6 @@ def register(
             f"{evaluation}: the {product} generator is rejected ({reason}), so it is not registered; train it better "
             "(its report shows how it went), or change that limit in params.yaml"
         )
-    if product not in settings.products:
-        known = ", ".join(settings.products)
-        raise RegistrationError(f"--product {product}: section products of params.yaml has {known}; name one of them")
     if load_manifest(data).content_hash != load_manifest(evaluation).content_hash:
         raise RegistrationError(
             f"--data {data}: other images than those of {evaluation}; give those that were measured against, or evaluate again"
@@ -163,7 +166,7 @@ def register(
             manifest = load_manifest(evaluation)
             card = model_card(checkpoint, measured, manifest, name, baseline, BASELINE_NAME)
             made = register_generator(run, name, checkpoint, measured.measurements, card, Origin(parameters, images))
-            made = judged(run, made, settings.gate, _measure_again(run, data, settings.evaluate, cache, device))
+            made = judged(run, made, settings.gate, _measure_again(run, data, inputs, settings.evaluate, cache, device))
             measured_on = f"{images_of} images ({manifest.source['kind']})"
             lines = [_about(beside, baseline, measured_on, evaluation)] if beside and baseline else []
             lines.append(_line(made, measured, measured_on, evaluation))
@@ -175,14 +178,15 @@ def register(
     return lines
 
 
-def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache: Path, device: str) -> Measure:
+def _measure_again(
+    run: StepRun, data: Path, inputs: Path | None, measuring: EvaluateSettings, cache: Path, device: str
+) -> Measure:
     """Measures a registered generator on these images and keeps the numbers with its version."""
-    from atelier.data.packed import PackedDataset
     from atelier.metrics.evaluator import Evaluator
     from atelier.models.model import load_generator
     from atelier.registry.fetch import load_checkpoint
     from atelier.registry.register import keep_numbers
-    from atelier.tasks.find import sampling_of
+    from atelier.tasks.find import measured_sets, sampling_of
     from atelier.training.distributed import choose_device
 
     def measure(version: ModelVersion) -> None:
@@ -190,7 +194,8 @@ def _measure_again(run: StepRun, data: Path, measuring: EvaluateSettings, cache:
         print(f"{uri}, the champion, was measured in another way than the candidate; measuring it again", file=sys.stderr)
         with tempfile.TemporaryDirectory() as scratch:
             generator = load_generator(load_checkpoint(uri, Path(scratch) / "checkpoint"), choose_device(device))
-            evaluator = Evaluator(PackedDataset(data), measuring, cache, choose_device(device))
+            images, given = measured_sets(generator, data, inputs, measuring.samples)
+            evaluator = Evaluator(images, measuring, cache, choose_device(device), given=given)
             found = evaluator.measure(generator, generator.info.classes, sampling_of(generator))
         keep_numbers(run, version, found.measurements)
 

@@ -59,7 +59,7 @@ from atelier.config.settings import Settings
 from atelier.config.training import BASE, FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
-from atelier.metrics.while_training import measure_by_distance, watching
+from atelier.metrics.while_training import measure_by_distance
 from atelier.models.model import GeneratorInfo
 from atelier.registry.fetch import REGISTRY, copy_of, load_checkpoint
 from atelier.registry.versions import resolve
@@ -163,7 +163,7 @@ def train(
                     print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
         start = PretrainedModel(parent) if parent else None
-        measure, measured_by = measure_by_distance(task, sets, watching(evaluate, settings), cache, these, chosen)
+        measure, measured_by = measure_by_distance(task, settings, evaluate, sets, cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:
             return RunFolder(states, run_key(task, model, settings, sets, measured_by, start), mirror)
@@ -235,7 +235,8 @@ def report(output: Path, info: GeneratorInfo) -> None:
     if os.environ.get("RANK", "0") == "0":
         metric = info.metric
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")
-        history = read_history(output)
+        several = output / info.product  # whose histories are the same
+        history = read_history(several if several.is_dir() else output)
         for alarm in history["alarms"]:
             print(f"  {alarm_text(alarm)}")
         for remark in remarks(history["points"]):

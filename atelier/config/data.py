@@ -1,4 +1,4 @@
-"""Section `data` of params.yaml: the sets of images, by their names."""
+"""Section `data` of params.yaml: the sets of images, by their names, and the fields of their records."""
 
 from __future__ import annotations
 
@@ -7,10 +7,79 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from atelier.config.section import PositiveInt, Section
+from atelier.config.section import Name, PositiveInt, Section
 
 SOURCES = ("mnist-5k", "digits-1797", "folder", "zip", "idx", "parquet", "webdataset", "lmdb", "s3", "torchvision:NAME")
-TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, or a split
+TREES = ("folder", "zip", "s3")  # sources whose folders may be classes, a split, or fields
+HALVES = ("left", "right")  # of a picture that holds two side by side
+IMAGE, TARGET = "image", "target"  # names of the only field, and of the one of several that is imitated
+LONGEST_FIELD = 32  # letters of a field's name, which is part of names in a tar
+MOST_CLASSES = 255  # of a label map; one more index says that a pixel is of none
+MOST_VALUE = 65535  # of a pixel
+COLOR = r"#[0-9a-fA-F]{6}"
+
+
+def whole(value: Any) -> Any:
+    """The value, where it is a whole number: 1.0 and true are equal to 1. Raises ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"should be a whole number, but it is {value!r}")
+    return value
+
+
+class FieldSettings(Section):
+    """One field of the records of a set: where a source has it, and what it is."""
+
+    place: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        alias="from",
+        description="where the source has it: its folder (folder, zip, s3), its column (parquet), or the left or right half of "
+        "pictures that stand side by side in one file; by default a folder or column of the field's name",
+    )
+    kind: Literal["image", "map"] = Field(
+        default="image", description="image, or map: a label map, whose pixels are classes and are never blended"
+    )
+    channels: Literal[1, 3] | None = Field(default=None, description="1 for grey, 3 for colour; those of the set by default")
+    classes: dict[str, str | int] = Field(
+        default_factory=dict,
+        description="of a map its classes, each with its colour as #RRGGBB in quotes (indices follow the names' order), or each "
+        "with its value in files of one value a pixel (indices follow the values)",
+    )
+    ignore: str | int | None = Field(
+        default=None, description='of a map what counts as no class ("don\'t care"): a name of classes, a colour, or a value'
+    )
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return value if value is None else whole(value)
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _quoted(cls, classes: Any) -> Any:
+        for name, value in classes.items() if isinstance(classes, dict) else ():
+            if value is None:
+                raise ValueError(f'{name} has no value, since YAML reads what follows # as a comment; quote it: "#ffffff"')
+        return classes
+
+    @model_validator(mode="after")
+    def _legend(self) -> Self:
+        if self.kind == "image":
+            if self.classes or self.ignore is not None:
+                raise ValueError("classes and ignore are for kind: map; set that, or take them out")
+            return self
+        if self.channels is not None:
+            raise ValueError("a map has one class a pixel and no channels; take channels out")
+        marks = [*self.classes.values(), *([] if self.ignore is None or self.ignore in self.classes else [self.ignore])]
+        named = [mark for mark in marks if isinstance(mark, str)]
+        if named and (len(named) < len(marks) or not all(re.fullmatch(COLOR, mark) for mark in named)):
+            raise ValueError(f"classes are {self.classes} and ignore {self.ignore}; give all as #RRGGBB, or all as numbers")
+        if any(isinstance(mark, int) and not 0 <= mark <= MOST_VALUE for mark in marks):
+            raise ValueError(f"classes are {self.classes} and ignore {self.ignore}; values are from 0 to {MOST_VALUE}")
+        if len({str(mark).lower() for mark in marks}) < len(marks):
+            raise ValueError(f"classes are {self.classes} and ignore {self.ignore}; give each a colour or value of its own")
+        if not 1 <= len(set(self.classes) - {self.ignore}) <= MOST_CLASSES:
+            raise ValueError(f"a map has 1 to {MOST_CLASSES} classes beside what it ignores; name each with its colour or value")
+        return self
 
 
 class DataSettings(Section):
@@ -29,6 +98,10 @@ class DataSettings(Section):
     label_column: str = Field(
         default="label", description="column of a Parquet source that holds the labels; key of a WebDataset's .json members"
     )
+    fields: dict[Name, FieldSettings] = Field(
+        default_factory=dict,
+        description="the pictures of a record by name, of which target is imitated; left out where a record is one image",
+    )
     resolution: Literal[28, 32, 64, 128, 256, 512, 1024] = Field(
         description="side of the square images in pixels: 28, or a power of two from 32 to 1024"
     )
@@ -41,7 +114,7 @@ class DataSettings(Section):
         "image like what does not"
     )
     filter: Literal["lanczos", "bicubic", "bilinear", "box"] = Field(description="antialiased resampling filter")
-    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = Field(
+    background: Annotated[str, Field(pattern=f"^{COLOR}$")] = Field(
         description="colour under transparent pixels and beside padded ones, as #RRGGBB in quotes"
     )
     split: Literal["draw", "given", "pool"] = Field(
@@ -50,6 +123,11 @@ class DataSettings(Section):
     )
     holdout: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="share of the images kept out of training, drawn by content hash"
+    )
+    group_by: str | None = Field(
+        default=None,
+        description="regular expression whose first group, found in a record's name, is its family: near copies, which all fall "
+        "on one side of the drawn split, by the hash of that text",
     )
     min_side: PositiveInt = Field(default=8, description="an image with a shorter side in pixels is rejected as too small")
     max_pixels: PositiveInt = Field(default=100_000_000, description="an image with more pixels is rejected before it is decoded")
@@ -68,9 +146,7 @@ class DataSettings(Section):
     @field_validator("resolution", "channels", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
-        if not isinstance(value, int) or isinstance(value, bool):  # 1.0 and true are equal to 1
-            raise ValueError(f"should be a whole number, but it is {value!r}")
-        return value
+        return whole(value)
 
     @field_validator("background", mode="before")
     @classmethod
@@ -78,6 +154,17 @@ class DataSettings(Section):
         if value is None:
             raise ValueError('has no value, since YAML reads what follows # as a comment; quote it: "#ffffff"')
         return value
+
+    @field_validator("group_by")
+    @classmethod
+    def _grouping(cls, pattern: str | None) -> str | None:
+        try:
+            groups = re.compile(pattern or "()").groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression ({error}); correct it") from error
+        if not groups:
+            raise ValueError(f"{pattern!r} has no group; put what names the family in ( )")
+        return pattern
 
     @model_validator(mode="after")
     def _room(self) -> Self:
@@ -95,5 +182,46 @@ class DataSettings(Section):
             raise ValueError(
                 f"split: given holds out what the source's own folders hold out, and holdout {self.holdout} would draw others; "
                 "set holdout: 0.0, or split: pool"
+            )
+        if self.split == "given" and self.group_by is not None:
+            raise ValueError("group_by says how the held-out images are drawn, and split: given draws none; take one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _known_fields(self) -> Self:
+        if self.fields and TARGET not in self.fields and list(self.fields) != [IMAGE]:
+            raise ValueError(
+                f"fields are {', '.join(self.fields)}, and none is {TARGET}, which is what is imitated; name it so (a single "
+                f"field: {IMAGE})"
+            )
+        imitated = next((self.fields[name] for name in (TARGET, IMAGE) if name in self.fields), None)
+        if imitated and imitated.channels not in (None, self.channels):
+            raise ValueError(
+                f"channels is {self.channels}, and that of the field that is imitated {imitated.channels}; set channels alone"
+            )
+        if imitated and imitated.kind == "map":
+            raise ValueError("the field that is imitated is a map, and only images are imitated; swap target and input")
+        for name in self.fields:
+            if name == "label" or len(name) > LONGEST_FIELD:
+                raise ValueError(f"fields.{name}: a field's name has at most {LONGEST_FIELD} letters and is not label; rename it")
+        return self
+
+    @model_validator(mode="after")
+    def _found_fields(self) -> Self:
+        if not self.fields:
+            return self
+        places = {name: field.place or name for name, field in self.fields.items()}
+        halves = self.source != "parquet" and any(place in HALVES for place in places.values())
+        if halves and not set(places.values()) <= set(HALVES):
+            raise ValueError(
+                f"fields come from {', '.join(places.values())}; all have to be halves of one picture (left, right), or none (a "
+                "folder that is called left is left/)"
+            )
+        if len({place.strip("/") for place in places.values()}) < len(places):
+            raise ValueError(f"fields come from {', '.join(places.values())}; give each a place of its own")
+        if not halves and self.source not in (*TREES, "parquet"):
+            raise ValueError(
+                f"fields are folders of {', '.join(TREES)}, columns of parquet, or halves (left, right) of pictures, and "
+                f"source is {self.source}; set from: left and from: right, or another source"
             )
         return self

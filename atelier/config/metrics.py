@@ -30,6 +30,10 @@ class Need(Enum):
     LABELS = "a packed set with labels", "set data.NAME.labels, and pack again"
     HELD_OUT = "images held out from training", "raise data.NAME.holdout and pack again"
     TARGET = "a target for each generated image", "measure a task that has targets"
+    PICTURE = "the picture that each generated image was made from", "measure a task that translates pictures"
+    PICTURE_FEATURES = "the picture that each generated image was made from, of its size", "measure a task that has such"
+    MAP = "the label map that each generated image was made from", "measure a task that is given label maps"
+    TRAINING = "the images that were trained on, where others are the reference", "measure by held-out images"
     MODEL = "the generator itself", "measure a generator"
 
     def __init__(self, what: str, remedy: str) -> None:
@@ -37,7 +41,8 @@ class Need(Enum):
 
 
 COMPARED = frozenset({Need.FEATURES, Need.REAL_FEATURES, Need.HELD_OUT})  # features of generated images with those of real ones
-EXTRACTED = COMPARED | {Need.LOGITS}  # features of the generated images
+EXTRACTED = COMPARED | {Need.LOGITS, Need.PICTURE_FEATURES}  # features of the generated images
+PAIRED = frozenset({Need.TARGET, Need.PICTURE, Need.MAP})  # what belongs to each generated image
 LABELED = frozenset({Need.LABELS, Need.CLASSES})
 
 
@@ -61,7 +66,7 @@ class Value:
     in_space: str = ""
     published: tuple[str, str] | None = None
     form: Literal["number", "share", "ratio"] = "number"
-    subject: Literal["generator", "classifier", "real images"] = "generator"
+    subject: Literal["generator", "classifier", "real images", "input"] = "generator"
     decides: bool = False
     limit: str = ""
     limit_text: str = ""
@@ -73,6 +78,20 @@ class Value:
             raise ValueError(f"{self.kind}: only a share has a limit, and it is named min_... or max_..., not {self.limit}")
         if self.decides and self.higher_is_better:
             raise ValueError(f"{self.kind}: the gate decides by what is better when lower")
+
+    @property
+    def of_input(self) -> Value:
+        """The same of the pictures that generated images were made from, as they were given: what it says without a generator."""
+        published = self.published and (f"input_{self.published[0]}", f"Untranslated input: {self.published[1]}")
+        space, title = self.in_space and f"input_{self.in_space}", f"Untranslated input: {self.title}"
+        return Value(f"input_{self.kind}", title, self.higher_is_better, space, published, self.form, "input")
+
+    @property
+    def of_training(self) -> Value:
+        """The same of images that were trained on against held-out ones: what a generator that copies its set would have."""
+        published = self.published and (f"floor_{self.published[0]}", f"Real images: {self.published[1]}")
+        space, title = self.in_space and f"floor_{self.in_space}", f"Real images: {self.title}"
+        return Value(f"floor_{self.kind}", title, self.higher_is_better, space, published, self.form, "real images")
 
     @property
     def is_floor(self) -> bool:
@@ -106,12 +125,14 @@ class Value:
 class Declaration:
     """A metric's description of itself; atelier.metrics.metric.Metric adds how it is computed.
 
-    `fewest` is the number of images it needs on each side, `fewest_generated` the number of generated ones.
+    `uses` is what it looks at where there is such, for numbers that stand beside its own. `fewest` is the number of images it
+    needs on each side, `fewest_generated` the number of generated ones.
     """
 
     title: ClassVar[str]
     values: ClassVar[tuple[Value, ...]]
     needs: ClassVar[frozenset[Need]] = frozenset()
+    uses: ClassVar[frozenset[Need]] = frozenset()
     fewest: ClassVar[int] = 0
     fewest_generated: ClassVar[int] = 0
 

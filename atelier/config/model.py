@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 from pydantic import Field, ModelWrapValidatorHandler, create_model, model_validator
 
 from atelier.config.section import PositiveInt, Section, SettingsError, parse
+from atelier.config.tasks import tasks
 from atelier.config.training import TrainSettings
 
 AUXILIARY = "auxiliary classifier"  # of the discriminator
@@ -62,11 +63,6 @@ def architectures() -> tuple[str, ...]:
     """Names of the architectures that there are, from the files of atelier/networks/."""
     folder = Path(__file__).parents[1] / "networks"
     return tuple(sorted(path.stem.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}.py")))
-
-
-def tasks() -> tuple[str, ...]:
-    """Names of the tasks that there are, from the folders of atelier/tasks/."""
-    return tuple(sorted(file.parent.name for file in (Path(__file__).parents[1] / "tasks").glob("*/task.py")))
 
 
 def modules(architecture: str) -> tuple[str, str]:

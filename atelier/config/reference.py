@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -63,8 +64,17 @@ def _fields(section: str) -> Iterator[tuple[str, FieldInfo]]:
 
 def _declared(key: str) -> str:
     """A key as it is declared: data.base.source -> data.NAME.source."""
-    section, *rest = key.split(".")
-    return ".".join([section, NAME, *rest[1:]]) if section in NAMED and rest else key
+    named, declared = _named(), ""
+    for part in key.split("."):
+        declared = f"{declared}.{NAME if declared in named else part}".removeprefix(".")
+    return declared
+
+
+@cache
+def _named() -> frozenset[str]:
+    """The sections that have an entry for each of several names, as they are declared."""
+    paths = [key.split(".") for key in all_keys()]
+    return frozenset(".".join(path[:place]) for path in paths for place, part in enumerate(path) if part == NAME)
 
 
 def page(values: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ class SettingsError(AtelierError):
 class Section(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are refused, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, serialize_by_alias=True)
 
     short: ClassVar[str] = ""  # key whose value may stand for the whole section
 
@@ -84,7 +84,7 @@ def values_of(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _key(section: type[Section], prefix: str, name: str) -> str:
-    return prefix.removesuffix(".") if name == section.short else f"{prefix}{name}"
+    return prefix.removesuffix(".") if name == section.short else f"{prefix}{section.model_fields[name].alias or name}"
 
 
 def parse(values: Any, section: type[S], origin: str, prefix: str = "") -> S:
@@ -134,7 +134,7 @@ def _cut(text: str) -> str:
 
 def _siblings(section: type[Section], path: list[str]) -> list[str]:
     above = _at(section, path)
-    return sorted([*above.model_fields, *above.found()])
+    return sorted([*(field.alias or name for name, field in above.model_fields.items()), *above.found()])
 
 
 def _at(section: type[Section], path: list[str]) -> type[Section]:

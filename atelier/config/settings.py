@@ -20,10 +20,11 @@ from atelier.config.cluster import ClusterSettings
 from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import LABELED, deciding, limits, metrics
-from atelier.config.model import AUXILIARY, ModelSettings
+from atelier.config.model import AUXILIARY, TASK, ModelSettings
 from atelier.config.registry import GateSettings, ProductSettings, RegistrySettings
 from atelier.config.section import NAME as ENTRY
 from atelier.config.section import Name, Section, SettingsError, below, fields, parse, replaced
+from atelier.config.tasks import task_settings
 from atelier.config.training import FinetuneSettings, TrainSettings
 
 
@@ -32,8 +33,8 @@ class Settings(Section):
 
     data: Annotated[dict[Name, DataSettings], Field(min_length=1)]
     model: SerializeAsAny[ModelSettings]
-    train: TrainSettings
-    finetune: FinetuneSettings | None = None
+    train: SerializeAsAny[TrainSettings]
+    finetune: SerializeAsAny[FinetuneSettings | None] = None
     evaluate: EvaluateSettings
     registry: RegistrySettings
     products: Annotated[dict[Name, ProductSettings], Field(min_length=1)]
@@ -56,9 +57,22 @@ class Settings(Section):
             found |= {f"{name}.{entry}": one for entry, one in value.items()} if isinstance(value, dict) else {name: value}
         return {name: value for name, value in found.items() if value is not None}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults_of_the_task(cls, values: Any) -> Any:
+        """The section of the task stands in each training, so that what a result depends on is written with it."""
+        model = values.get("model") if isinstance(values, dict) else None
+        task = model.get("task", TASK) if isinstance(model, dict) else None
+        if task not in task_settings():
+            return values
+        trainings = {name: values[name] for name in ("train", "finetune") if isinstance(values.get(name), dict)}
+        return values | {name: {task: {}} | training for name, training in trainings.items()}
+
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         for name, training in self.trainings.items():
+            for other in task_settings().keys() & type(training).model_fields.keys() - {self.model.task}:
+                raise ValueError(f"{name}.{other} is for task {other}, but model.task is {self.model.task}; take it out")
             self._check_sets(name, training)
             self._check_training(name, training)
         used = {name: self.data[name] for training in self.trainings.values() for name in training.sets.values()}
@@ -103,6 +117,10 @@ class Settings(Section):
             registered[product.name] = key
             if product.data is None and len(self.trainings[product.trained_by].sets) > 1:
                 raise ValueError(f"products.{key}.data is missing, and {product.trained_by}.data names several sets; say which")
+            if product.inputs is not None and product.inputs not in self.data:
+                raise ValueError(
+                    f"products.{key}.inputs is {product.inputs}, but section data has {', '.join(self.data)}; name one of these"
+                )
             if (measured := self.measured_on(key)) not in self.data:
                 raise ValueError(
                     f"products.{key}.data is {measured}, but section data has {', '.join(self.data)}; name one of these"

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from atelier.config.section import Beta, PositiveInt, Rate, Section, Share, Weight
+from atelier.config.tasks import task_settings
 
 BASE = "base"  # as finetune.init_from: the generator that this project trains from scratch
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
@@ -96,6 +97,7 @@ class TrainSettings(Section):
     """Training: objective, penalties, optimizers, augmentation, and what is saved, measured and watched.
 
     A key has a default if it counts only where another one chooses it, or says how a step is computed rather than what it is.
+    What a task alone has to be told is in a section of its name.
     """
 
     data: str | Annotated[dict[str, str], Field(min_length=1)] = Field(
@@ -112,9 +114,11 @@ class TrainSettings(Section):
         description="micro-batches a step, a divisor of batch; more of them need less memory (batch norm, in the "
         "architectures that have it, sees each by itself)",
     )
-    objective: Literal["minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic"] = Field(
-        description="adversarial loss: minimax, nonsaturating, least_squares, hinge, wasserstein (needs a bound: "
-        "gradient_penalty, clip or spectral norm) or relativistic"
+    objective: Literal[
+        "minimax", "nonsaturating", "least_squares", "least_squares_binary", "hinge", "wasserstein", "relativistic"
+    ] = Field(
+        description="adversarial loss: minimax, nonsaturating, least_squares (labels -1 and 1), least_squares_binary (0 and 1), "
+        "hinge, wasserstein (needs a bound: gradient_penalty, clip or spectral norm) or relativistic"
     )
     regularizers: SerializeAsAny[Regularizers] = Field(
         description="what is added to the losses, by name with its weight; absent means off"
@@ -191,6 +195,22 @@ class TrainSettings(Section):
         "not finite)"
     )
 
+    @classmethod
+    def found(cls) -> dict[str, type[Section]]:
+        return task_settings()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_the_tasks(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        if cls not in (TrainSettings, FinetuneSettings) or not isinstance(values, dict):
+            return build(values)
+        names = frozenset(task_settings()).intersection(values)
+        return cast(Self, _of_tasks(cls, names).model_validate(values)) if names else build(values)
+
+    def of_task(self, name: str) -> Any:
+        """The section of a task: as it is written, else its defaults."""
+        return getattr(self, name, None) or task_settings()[name]()
+
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         if self.batch % self.accumulate:
@@ -259,3 +279,10 @@ class FinetuneSettings(TrainSettings):
         if where.startswith("models:/") and not REGISTERED.fullmatch(where):
             raise ValueError(f"{where} names no version; write models:/NAME@ALIAS or models:/NAME/VERSION")
         return where
+
+
+@cache
+def _of_tasks(kind: type[TrainSettings], names: frozenset[str]) -> type[TrainSettings]:
+    """TrainSettings or FinetuneSettings with the sections of these tasks."""
+    sections: dict[str, Any] = {name: (task_settings()[name], ...) for name in sorted(names)}
+    return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **sections)

@@ -7,15 +7,20 @@ from collections import Counter
 
 import numpy as np
 
+FAMILY_BYTES = 8
+
 
 class Found:
-    """What a source gave: of each accepted image, in order of arrival, its hash and the number of its class name."""
+    """What a source gave: of each accepted record, in order of arrival, its hash, the number of its class name, its family."""
 
     def __init__(self) -> None:
         self.digests = bytearray()
         self.labels = array("i")
         self.held_out = bytearray()  # of each accepted image 1 where the source itself holds it out, else 0
         self.numbers: dict[str, int] = {}  # class name -> number, as first seen
+        self.families = bytearray()  # of each the first FAMILY_BYTES of its family's hash, of a record of none of its own
+        self.grouped = 0  # records with a family
+        self.ungrouped: str | None = None  # the first name, in alphabetical order, of a record without one
         self.unlabelled: str | None = None  # the first name, in alphabetical order, of an image without a label
         self.rejected: list[tuple[str, str]] = []  # names and reasons, sorted once all are known
         self.profiles: Counter[str] = Counter()  # images converted to sRGB, by the name of their profile
@@ -29,6 +34,13 @@ class Found:
         """Tells the name of an image without a label."""
         self.unlabelled = name if self.unlabelled is None else min(name, self.unlabelled)
 
+    def belongs(self, name: str, digest: bytes, family: bytes | None) -> None:
+        """Tells the hashes of a record and of its family, None where it has none."""
+        self.families += (family or digest)[:FAMILY_BYTES]
+        self.grouped += family is not None
+        if family is None:
+            self.ungrouped = name if self.ungrouped is None else min(name, self.ungrouped)
+
     def join(self, other: Found) -> None:
         """Adds what another part of the same source gave."""
         self.digests += other.digests
@@ -36,6 +48,10 @@ class Found:
         numbers = np.array([*(self.numbers.setdefault(name, len(self.numbers)) for name in other.numbers), -1], dtype=np.int32)
         self.labels.frombytes(numbers[np.frombuffer(other.labels, dtype=np.int32)].tobytes())
         self.held_out += other.held_out
+        self.families += other.families
+        self.grouped += other.grouped
+        names = [name for name in (self.ungrouped, other.ungrouped) if name is not None]
+        self.ungrouped = min(names, default=None)
         self.profiles += other.profiles
         self.broken_profiles += other.broken_profiles
         if other.unlabelled is not None:
@@ -75,11 +91,25 @@ class Arrangement:
             self.shared = int((test & ~np.logical_and.reduceat(held_out, starts)).sum())
         else:
             # The hash's first 8 bytes as a fraction of 1: below `holdout` is the test split, whatever other images there are.
-            test = words[rows, 0].astype(np.uint64) < np.uint64(int(holdout * 2**64))
+            families = np.frombuffer(bytes(found.families), ">u8").astype(np.uint64)[order]
+            test = _families(families, starts) < np.uint64(int(holdout * 2**64))
             self.shared = 0
         self.rows = {"train": rows[~test], "test": rows[test]}
         self.labels = {"train": kept[~test], "test": kept[test]}
         self.digests = {split: digests[part] for split, part in self.rows.items()}
+
+
+def _families(hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The family of each run of equal records, uint64: families that share a record are one, and have the lowest hash of them."""
+    _, families = np.unique(hashes, return_inverse=True)
+    lengths = np.diff(np.append(starts, len(hashes)))
+    while True:
+        lowest = np.minimum.reduceat(hashes, starts)
+        joined = np.full(families.max() + 1, np.iinfo(np.uint64).max, np.uint64)
+        np.minimum.at(joined, families, np.repeat(lowest, lengths))
+        if (joined[families] == hashes).all():
+            return lowest
+        hashes = joined[families]
 
 
 def _agreed(labels: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, int]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
+from atelier.config.data import IMAGE, TARGET
 from atelier.config.section import first_problem
 from atelier.data.errors import DataError
 from atelier.io.files import read_json
 
-FORMAT = 1
+FORMATS = (1, 2)  # a record is one image; or it has named fields
 NAME = "manifest.json"
 SPLITS = ("train", "test")
 AnyRecord = TypeVar("AnyRecord", bound="Record")
@@ -26,6 +28,11 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def imitated(names: Collection[str]) -> str:
+    """The field that is imitated and measured: the target, or the only one."""
+    return TARGET if TARGET in names else next(iter(names))
+
+
 class SplitInfo(Record):
     """Images of a split, in all and of each class (in the order of Manifest.classes; empty without labels)."""
 
@@ -33,10 +40,23 @@ class SplitInfo(Record):
     class_counts: list[NonNegativeInt]
 
 
+class FieldInfo(Record):
+    """A field: record i has its pixels, uint8 [H, W, channels], at i * stride + pixels of its shard.
+
+    Those of a map are indices of `classes`, of which `colors` (#rrggbb) show each; 255 is of no class.
+    """
+
+    kind: Literal["image", "map"] = "image"
+    classes: list[str] = []
+    colors: list[str] = []
+    channels: Annotated[int, Field(ge=1, le=3)]
+    pixels: PositiveInt
+
+
 class Layout(Record):
     """Where things lie in a shard: image i has its pixels at i * stride + pixels, its label's ASCII digits at i * stride + label.
 
-    Offsets in bytes. Without labels, label and label_digits are 0.
+    Offsets in bytes. Without labels, label and label_digits are 0. Of several fields the image is the one that is imitated.
     """
 
     stride: int
@@ -69,9 +89,13 @@ class Manifest(Record):
     images that were in both parts of a given split, which are held out. profiles counts images whose colors were converted to
     sRGB, by the name of their profile, duplicates included; broken_profiles those whose profile was ignored.
     content_hash covers resolution, channels, classes, and pixels, label and split of every image in order; not the shards' size.
+
+    fields are those of every record in their order, {} where it is one image, which is format 1. Of several, channels and
+    layout.pixels are those of the field that is imitated, the content hash also covers `fields`, and its digests are of records.
     """
 
     format: int
+    fields: dict[str, FieldInfo] = {}
     count: int
     resolution: int
     channels: int
@@ -97,6 +121,23 @@ class Manifest(Record):
         return splits
 
     @model_validator(mode="after")
+    def _imitates(self) -> Self:
+        if (self.format == FORMATS[1]) != (len(self.fields) > 1):
+            raise ValueError(f"format {self.format} with {len(self.fields)} fields")
+        if self.fields and self.records[imitated(self.fields)] != FieldInfo(channels=self.channels, pixels=self.layout.pixels):
+            raise ValueError("channels and layout are not those of the field that is imitated")
+        return self
+
+    @property
+    def records(self) -> dict[str, FieldInfo]:
+        """The fields of every record by name, of one image that image."""
+        return self.fields or {IMAGE: FieldInfo(channels=self.channels, pixels=self.layout.pixels)}
+
+    def written(self) -> dict[str, Any]:
+        """What manifest.json holds. Without fields it is what it was before there were any, byte for byte."""
+        return self.model_dump(mode="json", exclude=None if self.fields else {"fields"})
+
+    @model_validator(mode="after")
     def _counted(self) -> Self:
         for name, split in self.splits.items():
             if len(split.class_counts) != len(self.classes) or (self.classes and sum(split.class_counts) != split.count):
@@ -111,10 +152,16 @@ class Manifest(Record):
 
 
 class ContentHash:
-    """sha256 over resolution, channels, classes, of each split its name, size, every image's sha256, the labels."""
+    """sha256 over resolution, channels, classes, of each split its name, size, every record's sha256, the labels.
 
-    def __init__(self, resolution: int, channels: int, classes: list[str]) -> None:
-        self._hash = hashlib.sha256(json.dumps([resolution, channels, classes], separators=(",", ":")).encode())
+    Instead of channels there are, of several fields, the channels of each image and the classes of each map with their colors.
+    """
+
+    def __init__(self, resolution: int, channels: int, classes: list[str], fields: Mapping[str, FieldInfo]) -> None:
+        each = {
+            name: field.channels if field.kind == "image" else [field.classes, field.colors] for name, field in fields.items()
+        }
+        self._hash = hashlib.sha256(json.dumps([resolution, each or channels, classes], separators=(",", ":")).encode())
 
     def add(self, split: str, digests: np.ndarray, labels: np.ndarray) -> None:
         """Digests uint8 [N, 32] in the order of the split, labels [N] (zeros without classes)."""
@@ -128,13 +175,13 @@ class ContentHash:
 
 def load_manifest(folder: Path) -> Manifest:
     """Reads manifest.json of a packed dataset. Raises DataError where it is missing, broken or of another format."""
-    return load_record(Path(folder) / NAME, Manifest, FORMAT, "packed dataset", "run `dvc repro` (or `dvc pull`)")
+    return load_record(Path(folder) / NAME, Manifest, FORMATS, "packed dataset", "run `dvc repro` (or `dvc pull`)")
 
 
-def load_record(path: Path, kind: type[AnyRecord], expected: int, what: str, remedy: str) -> AnyRecord:
+def load_record(path: Path, kind: type[AnyRecord], formats: Sequence[int], what: str, remedy: str) -> AnyRecord:
     """Reads the record of `kind` that makes the folder of `path` a `what`.
 
-    Raises DataError with the remedy where it is missing, broken or of another format than `expected`.
+    Raises DataError with the remedy where it is missing, broken or of none of the `formats`.
     """
     try:
         values = read_json(path)
@@ -143,8 +190,9 @@ def load_record(path: Path, kind: type[AnyRecord], expected: int, what: str, rem
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); {remedy}") from error
     found = values.get("format") if isinstance(values, dict) else None
-    if found != expected:
-        raise DataError(f"{path}: format {found}, but this version reads format {expected}; pack the images again with it")
+    if found not in formats:
+        known = " or ".join(map(str, formats))
+        raise DataError(f"{path}: format {found}, but this version reads format {known}; pack the images again with it")
     try:
         return kind.model_validate(values)
     except ValidationError as error:

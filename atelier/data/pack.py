@@ -22,13 +22,15 @@ from atelier.config.data import DataSettings
 from atelier.data import parts as stored
 from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError
-from atelier.data.manifest import FORMAT, NAME, ContentHash, Manifest, RejectedImage, Shard, SplitInfo
+from atelier.data.fields import record_fields
+from atelier.data.manifest import FORMATS, NAME, ContentHash, FieldInfo, Manifest, RejectedImage, Shard, SplitInfo
 from atelier.data.pixels import PixelFile, Pixels
-from atelier.data.process import Recipe
+from atelier.data.process import Recipe, RecordField
 from atelier.data.shards import ShardWriter
 from atelier.data.sources import Source, open_source
 from atelier.data.work import process_all
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output
+from atelier.io.label_maps import distinct, hexadecimal
 from atelier.io.progress import bar
 
 SHOWN = 5  # rejected images that an error lists
@@ -101,6 +103,8 @@ def _recipe(settings: DataSettings, section: str) -> Recipe:
         min_side=settings.min_side,
         max_pixels=settings.max_pixels,
         section=section,
+        fields=record_fields(settings),
+        group_by=settings.group_by,
     )
 
 
@@ -126,6 +130,8 @@ def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], work
         for done in process_all(source, recipe, share, workers):
             file.write(b"".join(done.pixels))
             found.digests += b"".join(done.digests)
+            for name, digest, family in zip(done.names, done.digests, done.families, strict=True):
+                found.belongs(name, digest, family)
             for name, label in zip(done.names, done.labels, strict=True):
                 if label is None:
                     found.lacks_label(name)
@@ -145,6 +151,10 @@ def _check(found: Found, settings: DataSettings, section: str) -> None:
     if not found.labels:
         raise DataError(
             f"{section}.path {settings.path!r}: no image is left ({_listed(found) or 'the source is empty'}); correct the path"
+        )
+    if settings.group_by is not None and not found.grouped:
+        raise DataError(
+            f"{section}.group_by {settings.group_by!r} is found in no name, such as {found.ungrouped}; correct it, or take it out"
         )
     if settings.labels and found.labelled and found.unlabelled is not None:
         raise DataError(
@@ -184,10 +194,13 @@ def _write_set(
         raise DataError(f"{section}.holdout {settings.holdout} leaves none of {order.count} images for training; lower it")
     for remark in _remarks(settings, section, source, found, order):
         print(f"{section}: {remark}", file=sys.stderr)
-    writer = ShardWriter(folder, settings.resolution, settings.channels, len(order.classes), settings.shard_mib * 2**20)
+    fields = record_fields(settings)
+    channels = {field.name: field.channels for field in fields}
+    writer = ShardWriter(folder, settings.resolution, channels, len(order.classes), settings.shard_mib * 2**20)
     shards = _write(writer, order, pixels, progress)
-    manifest = _manifest(settings, source, found, order, writer, shards)
-    atomic_write(folder / NAME, canonical_json(manifest.model_dump(mode="json")))
+    described = {field.name: _described(field, writer.places[field.name]) for field in fields} if len(fields) > 1 else {}
+    manifest = _manifest(settings, source, found, order, writer, shards, described)
+    atomic_write(folder / NAME, canonical_json(manifest.written()))
     return manifest
 
 
@@ -198,12 +211,17 @@ def _remarks(
     facts = source.facts
     if around := facts.get("around"):
         yield f"all images lie in {around}, which was looked through"
+    if not_read := facts.get("not_read"):
+        yield f"files in no field's folder, which are not read: {not_read}"
     if settings.split == "given":
         yield f"the source's own split is used: {facts['training']} for training, {facts['held_out']} held out"
     if settings.split == "pool" or (settings.split == "draw" and "training" in facts):
         yield f"the source's own split ({facts['training']}; {facts['held_out']}) is pooled and drawn anew"
     if order.shared:
         yield f"images both among those for training and those held out, which are held out: {order.shared}"
+    if settings.group_by is not None and found.ungrouped is not None:
+        alone = len(found.labels) - found.grouped
+        yield f"records in no family of group_by, each of which is split by itself: {alone}, first {found.ungrouped}"
     if settings.labels and not order.classes:
         yield "the source has no labels, the packed set has none either"
     if len(order.classes) == 1:
@@ -227,6 +245,15 @@ def _write(writer: ShardWriter, order: Arrangement, pixels: Pixels, progress: bo
         ]
 
 
+def _described(field: RecordField, pixels: int) -> FieldInfo:
+    """What the manifest says of a field. Classes that are known by values get colors for people to tell them apart."""
+    if field.legend is None:
+        return FieldInfo(channels=field.channels, pixels=pixels)
+    names, marks = field.legend.names, field.legend.marks
+    colors = [hexadecimal(color) for color in (distinct(len(names)) if field.legend.indexed else marks)]
+    return FieldInfo(kind="map", classes=list(names), colors=colors, channels=1, pixels=pixels)
+
+
 def _manifest(
     settings: DataSettings,
     source: Source | stored.Origin,
@@ -234,16 +261,19 @@ def _manifest(
     order: Arrangement,
     writer: ShardWriter,
     shards: list[Shard],
+    fields: dict[str, FieldInfo],
 ) -> Manifest:
-    content = ContentHash(settings.resolution, settings.channels, order.classes)
+    content = ContentHash(settings.resolution, settings.channels, order.classes, fields)
     splits = {}
     for split, labels in order.labels.items():
         content.add(split, order.digests[split], labels)
         counts = np.bincount(labels, minlength=len(order.classes)).tolist() if order.classes else []
         splits[split] = SplitInfo(count=len(labels), class_counts=counts)
+    chosen = {key: value for key, value in settings.plain().items() if key in ("fields", "group_by") and value}
     steps = ("labels", "split", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
     return Manifest(
-        format=FORMAT,
+        format=FORMATS[bool(fields)],
+        fields=fields,
         count=order.count,
         resolution=settings.resolution,
         channels=settings.channels,
@@ -252,7 +282,7 @@ def _manifest(
         layout=writer.layout,
         shards=shards,
         source={"kind": source.kind, "description": source.description, "licence": settings.licence, **source.facts},
-        processing={step: getattr(settings, step) for step in steps},
+        processing={step: getattr(settings, step) for step in steps} | chosen,
         duplicates=order.duplicates,
         label_conflicts=order.conflicts,
         split_conflicts=order.shared,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from atelier.data.errors import DataError
-from atelier.data.manifest import SPLITS, Manifest, Shard, load_manifest
+from atelier.data.manifest import SPLITS, Manifest, Shard, imitated, load_manifest
 from atelier.data.shards import ZERO, layout_of
 from atelier.io.files import sha256_file
 
@@ -17,7 +17,10 @@ REMEDY = "run `dvc repro` (or `dvc pull`) to bring it back"
 
 
 class PackedDataset:
-    """One split of a packed dataset, or all of it (train, then test). Images stay on disk and are mapped, not loaded.
+    """One split of a packed dataset, or all of it (train, then test). Records stay on disk and are mapped, not loaded.
+
+    `fields` are what a record holds, by name: one image, or several pictures, of which `images` and `channels` are the one that
+    is imitated.
 
     Each shard is checked against its sha256 first, at about 2 s for a GB, since results carry the set's content hash. Raises
     DataError, naming file and remedy, for a missing or broken manifest, a missing or damaged shard, and an empty split.
@@ -29,12 +32,15 @@ class PackedDataset:
         self.folder = Path(folder)
         self.split = split
         self.manifest: Manifest = load_manifest(self.folder)
+        self.fields = self.manifest.records
         self.resolution = self.manifest.resolution
         self.channels = self.manifest.channels
         self.classes = self.manifest.classes
         self.content_hash = self.manifest.content_hash
         self._layout = self.manifest.layout
-        if self._layout != layout_of(self.resolution, self.channels, len(self.classes)):
+        channels = {name: field.channels for name, field in self.fields.items()}
+        places = {name: field.pixels for name, field in self.fields.items()}
+        if (self._layout, places) != layout_of(self.resolution, channels, len(self.classes)):
             raise DataError(f"{self.folder}: the manifest's layout does not fit its resolution, channels and classes; {REMEDY}")
         chosen = [part for part in SPLITS if split in (part, "all")]
         self._shards = [shard for part in chosen for shard in self.manifest.shards if shard.split == part]
@@ -54,18 +60,25 @@ class PackedDataset:
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """The images at these indices, uint8 [N, C, H, W]. Raises IndexError outside 0 … len - 1."""
+        return self._read(imitated(self.fields), indices)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The records at these indices by field, each uint8 [N, C, H, W]. Raises IndexError outside 0 … len - 1."""
+        return {name: self._read(name, indices) for name in self.fields}
+
+    def _read(self, name: str, indices: np.ndarray) -> np.ndarray:
         indices = np.asarray(indices, dtype=np.int64)
         if len(indices) and not (indices.min() >= 0 and indices.max() < len(self)):
             raise IndexError(f"image indices {indices.min()} … {indices.max()} of a set of {len(self)}")
-        size = self.resolution * self.resolution * self.channels
-        pixels = slice(self._layout.pixels, self._layout.pixels + size)
+        field, side = self.fields[name], self.resolution
+        size = side * side * field.channels
         flat = np.empty((len(indices), size), dtype=np.uint8)
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         for owner in np.unique(owners):
             mine = owners == owner
-            flat[mine] = self._records[owner][:, pixels][indices[mine] - self._starts[owner]]
-        images = flat.reshape(len(indices), self.resolution, self.resolution, self.channels)
-        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+            pixels = self._records[owner][:, field.pixels : field.pixels + size]
+            flat[mine] = pixels[indices[mine] - self._starts[owner]]
+        return np.ascontiguousarray(flat.reshape(len(indices), side, side, field.channels).transpose(0, 3, 1, 2))
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -1,10 +1,11 @@
 """A part of a set that is being packed: what became of one share of the source, in a folder that can travel.
 
-part.json   which part of how many, of which source, by which settings; class names; rejected images; hashes of the next three
+part.json   which part of how many, of which source, by which settings; class names; rejected images; hashes of the next four
 digests     sha256 of each accepted image, 32 bytes each
 labels      the position of its class name in part.json, int32 little-endian; -1 without a label
+families    the first 8 bytes of the hash of its family, or of its own without one
 held_out    1 where the source itself keeps it out of training, else 0; a byte each
-pixels      the processed images, uint8 [N, H, W, C], in the order of the source
+pixels      the processed records in the order of the source: of each its fields in order, uint8 [H, W, C]
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from atelier.config.data import DataSettings
-from atelier.data.arrange import Found
+from atelier.data.arrange import FAMILY_BYTES, Found
 from atelier.data.errors import DataError
 from atelier.data.manifest import Record, RejectedImage, load_record
 from atelier.data.pixels import DIGEST_BYTES
 from atelier.data.sources import Source
 from atelier.io.files import atomic_write, canonical_json, sha256_file
 
-FORMAT = 2
-NAME, DIGESTS, LABELS, HELD_OUT, PIXELS = "part.json", "digests", "labels", "held_out", "pixels"
+FORMAT = 3
+NAME, DIGESTS, LABELS, FAMILIES, HELD_OUT, PIXELS = "part.json", "digests", "labels", "families", "held_out", "pixels"
 # Settings that a part does not depend on: where the source lies on this machine, and what the merge alone does.
 FREE = {"path", "licence", "holdout", "max_rejected", "shard_mib"}
 
@@ -43,7 +44,10 @@ class Origin(Record):
 
 
 class PartInfo(Record):
-    """part.json. Labels are positions in `classes`; `unlabelled` is the first name of an image without a label."""
+    """part.json. Labels are positions in `classes`; `unlabelled` is the first name of an image without a label.
+
+    `grouped` counts the records with a family; `ungrouped` is the first name of one without.
+    """
 
     format: int
     part: PositiveInt
@@ -54,6 +58,8 @@ class PartInfo(Record):
     pixel_bytes: PositiveInt
     classes: list[str]
     unlabelled: str | None
+    grouped: NonNegativeInt
+    ungrouped: str | None
     rejected: list[RejectedImage]
     profiles: dict[str, PositiveInt]
     broken_profiles: NonNegativeInt
@@ -92,6 +98,7 @@ def save_part(
     """Completes the folder of a part, which holds its pixels already."""
     (folder / DIGESTS).write_bytes(found.digests)
     (folder / LABELS).write_bytes(np.frombuffer(found.labels, np.int32).astype("<i4").tobytes())
+    (folder / FAMILIES).write_bytes(found.families)
     (folder / HELD_OUT).write_bytes(found.held_out)
     info = PartInfo(
         format=FORMAT,
@@ -109,10 +116,12 @@ def save_part(
         pixel_bytes=pixel_bytes,
         classes=list(found.numbers),
         unlabelled=found.unlabelled,
+        grouped=found.grouped,
+        ungrouped=found.ungrouped,
         rejected=[RejectedImage(name=name, reason=reason) for name, reason in found.rejected],
         profiles=dict(found.profiles),
         broken_profiles=found.broken_profiles,
-        sha256={name: sha256_file(folder / name) for name in (DIGESTS, LABELS, HELD_OUT)},
+        sha256={name: sha256_file(folder / name) for name in (DIGESTS, LABELS, FAMILIES, HELD_OUT)},
     )
     atomic_write(folder / NAME, canonical_json(info.model_dump(mode="json")))
     return info
@@ -124,7 +133,7 @@ def load_parts(folders: list[Path], settings: DataSettings, section: str) -> lis
     Raises DataError where one is missing, doubled, damaged, or was made by other settings, another division or of another source.
     """
     remedy = f"make it with `python -m components.prepare --section {section} --part I/N`"
-    infos = [(folder, load_record(folder / NAME, PartInfo, FORMAT, "part of a set", remedy)) for folder in map(Path, folders)]
+    infos = [(folder, load_record(folder / NAME, PartInfo, (FORMAT,), "part of a set", remedy)) for folder in map(Path, folders)]
     _check_division(infos, section)
     for folder, info in infos:
         _check_belongs(folder, info, infos[0], settings, section)
@@ -170,7 +179,7 @@ def _check_belongs(folder: Path, info: PartInfo, first: tuple[Path, PartInfo], s
 
 
 def _load(folder: Path, info: PartInfo) -> Part:
-    sizes = {PIXELS: info.pixel_bytes, DIGESTS: DIGEST_BYTES, LABELS: 4, HELD_OUT: 1}
+    sizes = {PIXELS: info.pixel_bytes, DIGESTS: DIGEST_BYTES, LABELS: 4, FAMILIES: FAMILY_BYTES, HELD_OUT: 1}
     for name, size in sizes.items():
         path = folder / name
         try:
@@ -187,7 +196,8 @@ def _load(folder: Path, info: PartInfo) -> Part:
     found.labels = array("i", np.fromfile(folder / LABELS, "<i4").tolist())
     found.held_out += (folder / HELD_OUT).read_bytes()
     found.numbers = {name: number for number, name in enumerate(info.classes)}
-    found.unlabelled = info.unlabelled
+    found.families += (folder / FAMILIES).read_bytes()
+    found.unlabelled, found.grouped, found.ungrouped = info.unlabelled, info.grouped, info.ungrouped
     found.profiles, found.broken_profiles = Counter(info.profiles), info.broken_profiles
     found.rejected = [(image.name, image.reason) for image in info.rejected]
     return Part(folder, info, found)

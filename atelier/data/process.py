@@ -1,4 +1,4 @@
-"""One encoded image -> the pixels of the packed set: decode, orient, color, background, square.
+"""One record of a source -> the pixels of the packed set, each picture by itself: decode, orient, color, background, square.
 
 Colors are sRGB: by the embedded profile where there is one, else as they are. JPEG is decoded at full size (a draft at a smaller
 one is faster, but its block averaging is not the stated filter).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,10 +19,13 @@ from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 from atelier.data import libtiff
 from atelier.data.color import Profile, to_srgb
 from atelier.data.errors import Rejected
+from atelier.io.label_maps import IGNORED, Legend, MapError
 
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 Image.init()  # registers them all, so that the first image of a rare one finds its reader
+Content = bytes | Image.Image | Rejected  # of a picture: encoded, decoded, or why there is neither
+TARGET = "target"  # the field whose size maps have
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -34,8 +37,26 @@ PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
 
 
 @dataclass(frozen=True)
+class RecordField:
+    """One picture of every record.
+
+    place: the folder or the column that it comes from, "" where an item of the source is one picture. half: the half of that
+    picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean.
+    """
+
+    name: str
+    channels: int
+    place: str = ""
+    half: str = ""
+    legend: Legend | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """How every image of a set is processed; plain values, so that a worker needs none of the settings' machinery."""
+    """How every image of a set is processed; plain values, so that a worker needs none of the settings' machinery.
+
+    `fields` are the pictures of a record in the order in which it holds them; without them it is one, of `channels`.
+    """
 
     resolution: int
     channels: int
@@ -46,11 +67,14 @@ class Recipe:
     min_side: int
     max_pixels: int
     section: str = "data"  # of params.yaml, for messages
+    fields: tuple[RecordField, ...] = ()
+    group_by: str | None = None
 
     @property
     def pixel_bytes(self) -> int:
-        """Bytes of one processed image."""
-        return self.resolution * self.resolution * self.channels
+        """Bytes of one processed record."""
+        planes = sum(field.channels for field in self.fields) or self.channels
+        return self.resolution * self.resolution * planes
 
     @property
     def max_bytes(self) -> int:
@@ -63,6 +87,13 @@ class Square(NamedTuple):
 
     pixels: bytes
     profile: Profile | None
+
+
+class Squares(NamedTuple):
+    """A processed record: the pixels of its fields one after the other, and what became of their color profiles."""
+
+    pixels: bytes
+    profiles: list[Profile]
 
 
 @contextlib.contextmanager
@@ -79,8 +110,37 @@ def guarded(recipe: Recipe) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def process(content: bytes | Image.Image, recipe: Recipe) -> Square:
+def process_record(content: Content | Mapping[str, Content], recipe: Recipe) -> Squares:
+    """The pixels of a record, given as one picture, or by place as several. Raises Rejected with the reason."""
+    fields = recipe.fields or (RecordField("", recipe.channels),)
+    if not isinstance(content, Mapping):
+        content = {"": _decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
+    squares, sizes = [], {}
+    for field in fields:
+        try:
+            image = _half(_decoded(content[field.place], recipe), field.half, recipe)
+            sizes[field.name] = "{} x {}".format(*image.size)
+            squares.append(_mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels))
+        except Rejected as reason:
+            if len(fields) == 1:
+                raise
+            raise Rejected(f"{field.name}: {reason}") from reason
+    for field in fields:
+        if field.legend and sizes[field.name] != sizes[TARGET]:
+            raise Rejected(f"{field.name}: {sizes[field.name]}, but its picture is {sizes[TARGET]}; draw the map in that size")
+    profiles = [square.profile for square in squares if square.profile is not None]
+    return Squares(b"".join(square.pixels for square in squares), profiles)
+
+
+def process(content: Content, recipe: Recipe) -> Square:
     """The square of an encoded or an already decoded image. Raises Rejected with the reason."""
+    return _squared(_decoded(content, recipe), recipe, recipe.channels)
+
+
+def _decoded(content: Content, recipe: Recipe) -> Image.Image:
+    """The image as its EXIF turns it."""
+    if isinstance(content, Rejected):
+        raise content
     if content == b"":
         raise Rejected("empty file")
     with rejecting(recipe):
@@ -91,10 +151,49 @@ def process(content: bytes | Image.Image, recipe: Recipe) -> Square:
             raise Rejected("animated or of several pages")
         image.load()
     _orient(image)
+    return image
+
+
+def _half(image: Image.Image, half: str, recipe: Recipe) -> Image.Image:
+    """The left or the right half of an image, all of it for ""."""
+    if not half:
+        return image
+    width, height = image.size
+    if width % 2:
+        raise Rejected(f"{width} x {height} has no two equal halves; its width has to be even")
+    first = 0 if half == "left" else width // 2
+    part = image.crop((first, 0, first + width // 2, height))
+    _check_size(part, recipe)
+    return part
+
+
+def process_map(content: Content, recipe: Recipe, read: Callable[[Image.Image], np.ndarray]) -> bytes:
+    """The square of a label map, uint8 [H, W], of which `read` gives the class indices. Raises Rejected with the reason."""
+    return _resampled(_decoded(content, recipe), recipe, read, IGNORED)
+
+
+def _mapped(image: Image.Image, recipe: Recipe, legend: Legend) -> Square:
+    """The class indices of a label map. What is padded is of the class in the background's color, or of none."""
+    background = int(recipe.background.removeprefix("#"), 16)
+    beside = IGNORED if legend.indexed or background not in legend.marks else legend.marks.index(background)
+    return Square(_resampled(image, recipe, legend.read, beside), None)
+
+
+def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image], np.ndarray], beside: int) -> bytes:
+    try:
+        indices = Image.fromarray(read(image))
+    except MapError as error:
+        raise Rejected(str(error)) from error
+    return _square(indices, recipe, Image.Resampling.NEAREST, beside).tobytes()
+
+
+def _squared(image: Image.Image, recipe: Recipe, channels: int) -> Square:
     # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
     embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
     image, profile = to_srgb(_plain(image), embedded)
-    return Square(_square(_colored(image, recipe), recipe).tobytes(), profile)
+    image = _colored(image, "L" if channels == 1 else "RGB", recipe.background)
+    square = _square(image, recipe, FILTERS[recipe.filter], ImageColor.getcolor(recipe.background, image.mode))
+    return Square(square.tobytes(), profile)
 
 
 @contextlib.contextmanager
@@ -147,17 +246,16 @@ def _plain(image: Image.Image) -> Image.Image:
     return image
 
 
-def _colored(image: Image.Image, recipe: Recipe) -> Image.Image:
-    """The image as L or RGB, laid over the background.
+def _colored(image: Image.Image, mode: str, background: str) -> Image.Image:
+    """The image in this mode, L or RGB, laid over the background.
 
     Composition comes before resizing. It is linear, so this equals resizing premultiplied colors: what lies under transparent
     pixels does not bleed.
     """
-    mode = "L" if recipe.channels == 1 else "RGB"
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
-        backdrop = Image.new("RGBA", image.size, recipe.background)
+        backdrop = Image.new("RGBA", image.size, background)
         image = Image.alpha_composite(backdrop, image.convert("RGBA"))
     if image.mode not in ("1", "L", "RGB"):
         image = image.convert("RGB")
@@ -179,7 +277,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.merge("LA", (gray, Image.fromarray(opaque)))
 
 
-def _square(image: Image.Image, recipe: Recipe) -> Image.Image:
+def _square(image: Image.Image, recipe: Recipe, resampling: Image.Resampling, background: int | tuple[int, ...]) -> Image.Image:
     """The image as a square of `resolution`: `margin` pixels of background around what `fit` makes of it."""
     side, inner = recipe.resolution, recipe.resolution - 2 * recipe.margin
     width, height = image.size
@@ -191,9 +289,9 @@ def _square(image: Image.Image, recipe: Recipe) -> Image.Image:
     elif recipe.fit == "pad":
         long = max(width, height)
         wide, high = (max(1, (2 * length * inner + long) // (2 * long)) for length in (width, height))
-    fitted = image if image.size == (wide, high) else image.resize((wide, high), FILTERS[recipe.filter])
+    fitted = image if image.size == (wide, high) else image.resize((wide, high), resampling)
     if fitted.size == (side, side):
         return fitted
-    square = Image.new(image.mode, (side, side), ImageColor.getcolor(recipe.background, image.mode))
+    square = Image.new(image.mode, (side, side), background)
     square.paste(fitted, ((side - wide) // 2, (side - high) // 2))
     return square

@@ -1,18 +1,19 @@
 """The shards: WebDataset-compatible tar files whose bytes depend on images, labels and order alone.
 
-A sample is `000000000.pgm` (`.ppm` in color) and, with labels, `000000000.cls`. Netpbm is used because it has no compressor
-whose bytes could vary, and because all samples then have one size: a shard is an array of records, read by index.
+A sample is `000000000.pgm` (`.ppm` in color), of several fields `000000000.FIELD.ppm` for each, and, with labels,
+`000000000.cls`. Netpbm is used because it has no compressor whose bytes could vary, and because all samples then have one size: a
+shard is an array of records, read by index.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from atelier.data.manifest import Layout, Shard
+from atelier.data.manifest import Layout, Shard, imitated
 
 BLOCK = 512  # of the tar format
 END = b"\0" * (2 * BLOCK)
@@ -24,13 +25,19 @@ CHECKSUM = slice(148, 156)  # of a tar header
 Reader = Callable[[np.ndarray, np.ndarray], None]
 
 
-def layout_of(resolution: int, channels: int, classes: int) -> Layout:
-    """The layout of every shard of such a set; classes 0 means no labels."""
-    pixels = BLOCK + len(netpbm_header(resolution, channels))
-    end = _padded(pixels + resolution * resolution * channels)
-    if not classes:
-        return Layout(stride=end, pixels=pixels, label=0, label_digits=0)
-    return Layout(stride=end + 2 * BLOCK, pixels=pixels, label=end + BLOCK, label_digits=len(str(classes - 1)))
+def layout_of(resolution: int, channels: Mapping[str, int], classes: int) -> tuple[Layout, dict[str, int]]:
+    """The layout of every shard of such a set, and where in a record the pixels of each field begin.
+
+    `channels` are those of each field in the order of the record; classes 0 means no labels.
+    """
+    places, end = {}, 0
+    for name, count in channels.items():
+        places[name] = end + BLOCK + len(netpbm_header(resolution, count))
+        end = _padded(places[name] + resolution * resolution * count)
+    label = end + BLOCK if classes else 0
+    digits = len(str(classes - 1)) if classes else 0
+    stride = end + 2 * BLOCK if classes else end
+    return Layout(stride=stride, pixels=places[imitated(places)], label=label, label_digits=digits), places
 
 
 def netpbm_header(resolution: int, channels: int) -> bytes:
@@ -41,15 +48,17 @@ def netpbm_header(resolution: int, channels: int) -> bytes:
 class ShardWriter:
     """Writes one split after the other into shards of at most `shard_bytes`."""
 
-    def __init__(self, folder: Path, resolution: int, channels: int, classes: int, shard_bytes: int) -> None:
-        self.folder = folder
-        self.layout = layout_of(resolution, channels, classes)
-        self.pixel_bytes = resolution * resolution * channels
+    def __init__(self, folder: Path, resolution: int, channels: Mapping[str, int], classes: int, shard_bytes: int) -> None:
+        """`channels` are those of each field in the order of the record."""
+        self.folder, self.channels = folder, channels
+        self.layout, self.places = layout_of(resolution, channels, classes)
+        self._sizes = {name: resolution * resolution * count for name, count in channels.items()}
         self.per_shard = max(1, (shard_bytes - len(END)) // self.layout.stride)
-        self._template = self._record(resolution, channels)
+        self._headers: list[int] = []  # where in a record the headers of its files begin
+        self._template = self._record(resolution)
 
     def write(self, split: str, rows: np.ndarray, labels: np.ndarray, read: Reader, done: Callable[[int], object]) -> list[Shard]:
-        """Writes the images `rows` in this order. `read(rows, out)` fills out, uint8 [n, bytes of an image]; `done(n)` counts."""
+        """Writes the records `rows` in this order. `read(rows, out)` fills out, uint8 [n, bytes of each]; `done(n)` counts."""
         shards = []
         for first in range(0, len(rows), self.per_shard):
             name = f"{split}-{first // self.per_shard:05d}.tar"
@@ -60,7 +69,7 @@ class ShardWriter:
                 for start in range(first, last, step):
                     keys = np.arange(start, min(start + step, last))
                     records = self._records(keys, labels[keys])
-                    read(rows[keys], records[:, self.layout.pixels : self.layout.pixels + self.pixel_bytes])
+                    self._fill(records, rows[keys], read)
                     block = records.tobytes()
                     digest.update(block)
                     file.write(block)
@@ -71,21 +80,38 @@ class ShardWriter:
             shards.append(Shard(name=name, split=split, count=last - first, bytes=size, sha256=digest.hexdigest()))
         return shards
 
-    def _record(self, resolution: int, channels: int) -> np.ndarray:
+    def _fill(self, records: np.ndarray, rows: np.ndarray, read: Reader) -> None:
+        """Puts the pixels of every field into records [n, stride]."""
+        pixels = np.empty((len(rows), sum(self._sizes.values())), np.uint8)
+        read(rows, pixels)
+        first = 0
+        for name, size in self._sizes.items():
+            records[:, self.places[name] : self.places[name] + size] = pixels[:, first : first + size]
+            first += size
+
+    def _record(self, resolution: int) -> np.ndarray:
         """A sample with an empty key, no pixels and no label: uint8 [stride]."""
-        header = netpbm_header(resolution, channels)
-        record = _tar_header(b"pgm" if channels == 1 else b"ppm", len(header) + self.pixel_bytes) + header
+        record = b""
+        for name, count in self.channels.items():
+            self._headers.append(len(record))
+            header = netpbm_header(resolution, count)
+            suffix = b"pgm" if count == 1 else b"ppm"
+            if len(self.channels) > 1:
+                suffix = name.encode() + b"." + suffix
+            record += _tar_header(suffix, len(header) + self._sizes[name]) + header
+            record = record.ljust(_padded(len(record) + self._sizes[name]), b"\0")
         if self.layout.label:
-            record = record.ljust(self.layout.label - BLOCK, b"\0") + _tar_header(b"cls", self.layout.label_digits)
+            self._headers.append(len(record))
+            record += _tar_header(b"cls", self.layout.label_digits)
         return np.frombuffer(record.ljust(self.layout.stride, b"\0"), np.uint8)
 
     def _records(self, keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Samples with these keys and labels, still without pixels: uint8 [n, stride]."""
         records = np.tile(self._template, (len(keys), 1))
         digits = _decimal(keys, KEY_DIGITS)
-        _name(records[:, :BLOCK], digits)
+        for header in self._headers:
+            _name(records[:, header : header + BLOCK], digits)
         if self.layout.label:
-            _name(records[:, self.layout.label - BLOCK : self.layout.label], digits)
             records[:, self.layout.label : self.layout.label + self.layout.label_digits] = _decimal(
                 labels, self.layout.label_digits
             )

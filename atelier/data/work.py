@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import threading
 import time
+import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,7 +19,7 @@ from multiprocessing import get_context, parent_process
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
-from atelier.data.process import Recipe, guarded, process
+from atelier.data.process import Recipe, guarded, process_record
 from atelier.data.sources.base import Source
 from atelier.machine.cores import cores
 
@@ -31,8 +33,9 @@ ONE_PROCESS = "python -m components.prepare --workers 1"
 
 @dataclass
 class Processed:
-    """What became of a chunk: of each accepted image its pixels, sha256 and class name; of each other one the reason.
+    """What became of a chunk: of each accepted record its pixels, sha256 and class name; of each other one the reason.
 
+    families: the hash of what names its family, None where nothing does.
     profiles: images that were converted to sRGB, by the name of their profile. broken_profiles: those whose profile was ignored.
     """
 
@@ -41,6 +44,7 @@ class Processed:
     labels: list[str | None] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
+    families: list[bytes | None] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     profiles: Counter[str] = field(default_factory=Counter)
     broken_profiles: int = 0
@@ -55,9 +59,7 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
     with guarded(recipe):
         for item in source.items(chunk):
             try:
-                if isinstance(item.content, Rejected):
-                    raise item.content
-                pixels, profile = process(item.content, recipe)
+                pixels, profiles = process_record(item.content, recipe)
             except Rejected as reason:
                 done.rejected.append((item.name, str(reason)))
                 continue
@@ -70,11 +72,17 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
             done.labels.append(item.label)
             done.names.append(item.name)
             done.held_out.append(item.held_out)
-            if profile is not None and profile.broken:
-                done.broken_profiles += 1
-            elif profile is not None:
-                done.profiles[profile.name] += 1
+            done.families.append(_family(item.name, recipe.group_by))
+            done.broken_profiles += sum(profile.broken for profile in profiles)
+            done.profiles.update(profile.name for profile in profiles if not profile.broken)
     return done
+
+
+def _family(name: str, group_by: str | None) -> bytes | None:
+    """sha256 of what names the family of a record, None for a record of none."""
+    found = re.search(group_by, name) if group_by else None
+    key = found[1] if found else None
+    return None if key is None else hashlib.sha256(unicodedata.normalize("NFC", key).encode()).digest()
 
 
 def process_all(source: Source, recipe: Recipe, share: range, workers: int) -> Iterator[Processed]:

@@ -47,11 +47,15 @@ def read(source: str, setting: str = SETTING) -> Weights:
     return Weights(source, content, _sha256(content))
 
 
-def read_published(url: str, sha256: str, setting: str = SETTING) -> Weights:
-    """The file at `url`, fetched into the user's cache on first use. Raises ExtractorError: no network, or another hash."""
+def read_published(url: str, sha256: str, setting: str = SETTING, otherwise: str = "") -> Weights:
+    """The file at `url`, fetched into the user's cache on first use. Raises ExtractorError: no network, or another hash.
+
+    `otherwise` is a way to do without it, for messages, where no path can be set.
+    """
     path = _caches() / url.rpartition("/")[2]
     if not path.exists():
-        atomic_write(path, _checked(_fetched(url, path, sha256, setting), sha256, url))
+        content = _fetched(url, path, sha256, setting, otherwise or f"set {setting} to its path or its s3:// URI")
+        atomic_write(path, _checked(content, sha256, url))
     return Weights(str(path), _checked(_from_file(path, setting), sha256, str(path)), sha256)
 
 
@@ -77,7 +81,7 @@ def _from_file(path: Path, setting: str) -> bytes:
         raise ExtractorError(f"{path}: weights cannot be read ({error.strerror}); correct {setting}") from error
 
 
-def _fetched(url: str, path: Path, sha256: str, setting: str) -> bytes:
+def _fetched(url: str, path: Path, sha256: str, setting: str, otherwise: str) -> bytes:
     content = bytearray()
     try:
         with (
@@ -90,7 +94,7 @@ def _fetched(url: str, path: Path, sha256: str, setting: str) -> bytes:
     except OSError as error:
         raise ExtractorError(
             f"{setting}: published: {path} does not exist and {url} cannot be reached ({error}); fetch it where there is a "
-            f"network (sha256 {sha256}) and put it there, or set {setting} to its path or its s3:// URI"
+            f"network (sha256 {sha256}) and put it there, or {otherwise}"
         ) from error
     return bytes(content)
 

@@ -31,6 +31,13 @@ def grid(images: np.ndarray, columns: int, scale: int = 2) -> Image.Image:
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
+def colored(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Label maps uint8 [N, 1, H, W] as pictures [N, 3, H, W]; classes that the palette uint8 [K, 3] has not are black."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(palette)] = palette
+    return np.ascontiguousarray(colors[labels[:, 0]].transpose(0, 3, 1, 2))
+
+
 def _averaged(images: np.ndarray, side: int) -> np.ndarray:
     """The images with the means of blocks of `side` x `side` pixels, those at the right and lower edge smaller, for pixels."""
     parts = [Image.fromarray(image).reduce(side) for image in images.reshape(-1, *images.shape[2:])]

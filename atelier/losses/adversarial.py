@@ -4,6 +4,7 @@
 minimax        -E[log s(D(x))] - E[log(1 - s(D(G(z))))]        E[log(1 - s(D(G(z))))]         Goodfellow et al. 2014, eq. 1
 nonsaturating  the same                                        -E[log s(D(G(z)))]             the same, section 3
 least_squares  E[(D(x) - 1)^2] / 2 + E[(D(G(z)) + 1)^2] / 2    E[(D(G(z)) - 1)^2] / 2         Mao et al. 2017, eq. 2 (a = -1)
+  _binary      E[(D(x) - 1)^2] / 2 + E[D(G(z))^2] / 2          E[(D(G(z)) - 1)^2]             the same, eq. 9 (Zhu et al. 2017)
 hinge          E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]    -E[D(G(z))]                    Miyato et al. 2018, eq. 16, 17
 wasserstein    E[D(G(z))] - E[D(x)]                            -E[D(G(z))]                    Arjovsky et al. 2017, eq. 2
 relativistic   E[softplus(D(G(z)) - D(x))], in pairs           E[softplus(D(x) - D(G(z)))]    Huang et al. 2024, eq. 2
@@ -25,13 +26,15 @@ class Objective:
     """The losses of both networks, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
 
     `compares`: the generator's loss reads the logits of real images, paired by position; where it does not, they may be None.
-    `shift_invariant`: adding a constant to all logits changes nothing, so that 0 is no border between real and fake.
+    `shift_invariant`: adding a constant to all logits changes nothing, so that none is a border between real and fake; else
+    `border` is.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor | None, Tensor], Tensor]
     compares: bool = False
     shift_invariant: bool = False
+    border: float = 0.0
 
 
 def logistic(real: Tensor, fake: Tensor) -> Tensor:
@@ -52,6 +55,11 @@ OBJECTIVES = {
     "least_squares": Objective(
         lambda real, fake: ((real - 1).square().mean() + (fake + 1).square().mean()) / 2,
         lambda _, fake: (fake - 1).square().mean() / 2,
+    ),
+    "least_squares_binary": Objective(
+        lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
+        lambda _, fake: (fake - 1).square().mean(),
+        border=0.5,
     ),
     "hinge": Objective(
         lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(),

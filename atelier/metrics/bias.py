@@ -54,14 +54,8 @@ def _drawn(features: np.ndarray, first: float, second: float, random: np.random.
     values = []
     for _ in range(min(max(DRAWN // (own + other), 1), DRAWS)):
         order = random.permutation(len(features))
-        values.append(frechet_distance(_moments(features[order[:own]]), _moments(features[order[own : own + other]])))
+        values.append(frechet_distance(Moments.of(features[order[:own]]), Moments.of(features[order[own : own + other]])))
     return float(np.mean(values))
-
-
-def _moments(features: np.ndarray) -> Moments:
-    moments = Moments(features.shape[1])
-    moments.update(features)
-    return moments
 
 
 def beside(distance: Measurement, value: float) -> Measurement:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import numpy as safetensors
-from torch import nn
+from torch import Tensor, nn
 
 from atelier.data.packed import PackedDataset
-from atelier.extractors.passes import in_chunks, one_thread
-from atelier.io.progress import bar
-from atelier.metrics import cache as kept
+from atelier.extractors.passes import in_chunks
+from atelier.metrics.fitting import BATCH, descend, fitted, normalized, parts, shift
 from atelier.metrics.identity import MetricError
+from atelier.tasks.sampling import Sample
 
 CONFIDENT = 0.9
-IMAGES, BATCH, RATE = 30_000, 64, 3e-3
+IMAGES = 30_000
 OUTLIERS, OUTLIER_WEIGHT = 8, 0.5
 CARVED = 10
 
@@ -56,9 +53,9 @@ class Classifier:
         """Columns of what `read` returns: one a class."""
         return len(self.classes)
 
-    def read(self, images: np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
-        """uint8 [N,C,H,W] -> probabilities float32 [N, classes]; no target is looked at."""
-        return _read(self.network, images, len(self.classes))
+    def read(self, sample: Sample) -> np.ndarray:
+        """Probabilities float32 [N, classes] of the images of a sample."""
+        return _read(self.network, sample.images, len(self.classes))
 
 
 def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bool = True) -> Classifier:
@@ -77,18 +74,10 @@ def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bo
     key = {"images": dataset.content_hash, "split": dataset.split, "seed": seed, "held_out": held_out}
     learnt, held = _parts(dataset, bool(test), seed)
     network = _network(dataset.channels, dataset.resolution, len(dataset.classes), seed)
-    entry = kept.load(cache, "classifier", key)
-    if entry is not None:
-        arrays, _ = entry
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    else:
-        _fit(network, dataset, learnt, seed, progress)
-        kept.store(cache, "classifier", key, _arrays(network), values={})
-    network.eval().requires_grad_(False)
-    weights_hash = hashlib.sha256(safetensors.save(_arrays(network))).hexdigest()
+    weights_hash = fitted(network, "classifier", cache, key, lambda: _fit(network, dataset, learnt, seed, progress))
     source, indices = held
     classes = len(dataset.classes)
-    probabilities = np.concatenate([_read(network, source.images(rows), classes) for rows in _cut(indices)])
+    probabilities = np.concatenate([_read(network, source.images(rows), classes) for rows in parts(indices)])
     accuracy = float((probabilities.argmax(axis=1) == source.labels[indices]).mean())
     if progress:
         print(f"classifier: {accuracy:.1%} of {len(indices)} held-out real images read as labelled", file=sys.stderr)
@@ -131,51 +120,22 @@ def _network(channels: int, resolution: int, classes: int, seed: int) -> nn.Modu
 
 
 def _fit(network: nn.Module, dataset: PackedDataset, indices: np.ndarray, seed: int, progress: bool) -> None:
-    """Adam with a one-cycle rate on cross-entropy; images are moved by up to 1/14 of their side, so that place is no clue.
+    """Cross-entropy of images that are moved by up to 1/14 of their side, so that place is no clue.
 
     Each batch also has outliers, whose target is every class alike (Hendrycks et al. 2019, equation 2): without them noise
     is read with confidence.
     """
-    images_read = max(IMAGES, len(indices))
-    steps = -(-images_read // BATCH)
-    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    random = np.random.default_rng(seed)
-    network.train()
-    progress_bar = bar("classifier of real images", steps * BATCH, progress)
-    with progress_bar, one_thread(), torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
-        for rows in _stream(indices, steps, random):
-            images = _moved(_normalized(torch.from_numpy(dataset.images(rows))), random)
-            logits = network(torch.cat([images, _outliers(images[:OUTLIERS], random)]))
-            loss = nn.functional.cross_entropy(logits[:BATCH], torch.from_numpy(dataset.labels[rows]))
-            loss = loss - OUTLIER_WEIGHT * logits[BATCH:].log_softmax(dim=1).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            progress_bar.update(BATCH)
+
+    def loss_of(rows: np.ndarray, random: np.random.Generator) -> Tensor:
+        images = shift(dataset.resolution, random)(normalized(torch.from_numpy(dataset.images(rows))))
+        logits = network(torch.cat([images, _outliers(images[:OUTLIERS], random)]))
+        loss = nn.functional.cross_entropy(logits[:BATCH], torch.from_numpy(dataset.labels[rows]))
+        return loss - OUTLIER_WEIGHT * logits[BATCH:].log_softmax(dim=1).mean()
+
+    descend(network, indices, IMAGES, seed, loss_of, "classifier of real images", progress)
 
 
-def _stream(indices: np.ndarray, steps: int, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """`steps` batches of indices, each pass over all of them in another order."""
-    waiting = np.empty(0, dtype=np.int64)
-    for _ in range(steps):
-        while len(waiting) < BATCH:
-            waiting = np.concatenate([waiting, random.permutation(indices)])
-        yield waiting[:BATCH]
-        waiting = waiting[BATCH:]
-
-
-def _moved(images: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
-    """The whole batch shifted by one draw of whole pixels in both directions, the border repeated."""
-    reach = max(images.shape[2] // 14, 1)
-    down, right = random.integers(0, 2 * reach + 1, size=2)
-    padded = nn.functional.pad(images, [reach] * 4, mode="replicate")
-    return padded[:, :, down : down + images.shape[2], right : right + images.shape[3]]
-
-
-def _outliers(images: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+def _outliers(images: Tensor, random: np.random.Generator) -> Tensor:
     """The images with their pixels shuffled; in every other one the pixels are uniform noise instead."""
     order = torch.from_numpy(random.permutation(images.shape[2] * images.shape[3]))
     shuffled = images.flatten(2)[:, :, order].reshape(images.shape)
@@ -183,17 +143,5 @@ def _outliers(images: torch.Tensor, random: np.random.Generator) -> torch.Tensor
     return shuffled
 
 
-def _normalized(images: torch.Tensor) -> torch.Tensor:
-    return images.float().sub(127.5).div(127.5).contiguous(memory_format=torch.channels_last)
-
-
 def _read(network: nn.Module, images: np.ndarray, classes: int) -> np.ndarray:
-    return in_chunks(lambda batch: network(_normalized(batch)).softmax(dim=1), images, BATCH, classes)
-
-
-def _arrays(network: nn.Module) -> dict[str, np.ndarray]:
-    return {name: np.asarray(value.numpy(), order="C") for name, value in network.state_dict().items()}
-
-
-def _cut(indices: np.ndarray, size: int = 256) -> list[np.ndarray]:
-    return [indices[start : start + size] for start in range(0, len(indices), size)]
+    return in_chunks(lambda batch: network(normalized(batch)).softmax(dim=1), images, BATCH, classes)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +32,18 @@ from atelier.metrics.metric import (
     chosen,
     measure,
     needs_of,
+    uses_of,
 )  # fmt: skip
 from atelier.metrics.reference import Reference, load_reference
 from atelier.networks.base import Generator
-from atelier.tasks.sampling import Sampler, Sampling, SeededSampler
+from atelier.tasks.sampling import Sample, Sampler, Sampling, SeededSampler
 from atelier.training.distributed import Ranks
 from atelier.training.memory import naming_remedy, of_a_measurement
 
 SAMPLING = SeededSampler.identity  # of images that come from elsewhere, too
 OPTION = "evaluate.metrics"
-OF_GENERATED = frozenset({Need.CLASSES, Need.TARGET, Need.MODEL})  # needs that real images cannot meet
+GIVEN = (Need.TARGET, Need.PICTURE, Need.MAP)  # what samples may have beside their images
+OF_GENERATED = frozenset({Need.CLASSES, *GIVEN, Need.PICTURE_FEATURES, Need.MODEL})  # needs that real images cannot meet
 
 
 @dataclass(frozen=True)
@@ -101,16 +102,18 @@ def read_evaluation(path: Path) -> Evaluation:
 class Evaluator:
     """Holds everything about the real images, loaded once; call it with generators or with images as often as needed.
 
-    With `keep` the features of the real images are kept even where no metric needs them, for pictures of the nearest, and for
-    what stands beside a Fréchet distance of few images (atelier.metrics.bias).
+    `given` is the set whose records the generators are given, where that is not the `dataset` itself. With `keep` the features of
+    the real images are kept even where no metric needs them, for pictures of the nearest, and for what stands beside a distance:
+    that of real images in the same numbers (atelier.metrics.bias), of images trained on, and of inputs as they were given.
     Raises MetricError where the settings ask for what cannot be measured (weights, labels, too few images).
     """
 
     def __init__(
         self, dataset: PackedDataset, settings: EvaluateSettings, cache: Path,
         device: torch.device | str = "cpu", keep: bool = False, progress: bool = True, ranks: Ranks | None = None,
+        given: PackedDataset | None = None,
     ) -> None:  # fmt: skip
-        self.dataset, self.settings, self.cache = dataset, settings, cache
+        self.dataset, self.given, self.settings, self.cache = dataset, given or dataset, settings, cache
         self.ranks, self.device = ranks or Ranks(), torch.device(device)
         self.progress = progress and self.ranks.first
         self.metrics = chosen(settings.metrics)
@@ -118,9 +121,13 @@ class Evaluator:
         self.reference: Reference | None = None
         self.readers: dict[str, Reader] = {}
         self._held_out: Reference | None = None
+        self._training: Reference | None = None
         self._memory: dict[Any, Any] = {}
         self._bias = keep
+        looked_at = needs_of(self.metrics) | (uses_of(self.metrics) if keep else set())
         self._extracts = bool(needs_of(self.metrics) & EXTRACTED)
+        self._of_pictures = Need.PICTURE_FEATURES in looked_at and self.given.resolution == self.dataset.resolution
+        self._of_training = Need.TRAINING in looked_at and self.dataset.split == "test"
         if not self.ranks.first:
             self.ranks.any(False, self.device)  # the first rank has filled the cache
         self._load(keep)
@@ -139,6 +146,8 @@ class Evaluator:
             self.reference = self._reference(self.extractor, dataset, keep)
         if self.extractor and Need.HELD_OUT in needs:
             self._held_out = self._reference(self.extractor, PackedDataset(dataset.folder, "test"))
+        if self.extractor and self._of_training:
+            self._training = self._reference(self.extractor, PackedDataset(dataset.folder, "train"))
         real = RealImages(dataset, self.cache, settings.seed, self.progress)
         readers = ((metric.name, metric.reader(real)) for metric in self.metrics)
         self.readers = {name: reader for name, reader in readers if reader}
@@ -157,7 +166,7 @@ class Evaluator:
 
     def sampler(self, generator: Generator, classes: Sequence[str], sampling: Sampling = SeededSampler) -> Sampler:
         """The images of a generator that are measured; `classes` are its classes' names, in order."""
-        return sampling(generator, classes, self.dataset, self.settings.samples, self.settings.seed)
+        return sampling(generator, classes, self.dataset, self.given, self.settings.samples, self.settings.seed)
 
     def measure(self, generator: Generator, classes: Sequence[str], sampling: Sampling = SeededSampler) -> Evaluation:
         """Measures the images of a generator, and the generator itself where a metric needs it; the rest as in `sampler`.
@@ -168,48 +177,59 @@ class Evaluator:
         samples, batch = self.settings.samples, self.settings.batch
         counts = [min(batch, samples - start) for start in range(0, samples, batch)]
         sampler = self.sampler(generator, classes, sampling)
-        given = self._given(sampler.classes, generator, sampler.has_target or None)
+        there = (sampler.has_target, sampler.has_input and sampler.palette is None, sampler.palette is not None)
+        given = self._met_by(sampler.classes, generator, [need for need, has in zip(GIVEN, there, strict=True) if has])
         with naming_remedy(lambda: of_a_measurement(batch)):
-            own = (self._columns(*one) for one in sampler(batch, (self.ranks.rank, self.ranks.world)))
-            return self._evaluation(self.ranks.in_turn(own, counts, self._width(), self.device), given, sampler.identity)
+            own = (self._columns(one, given) for one in sampler(batch, (self.ranks.rank, self.ranks.world)))
+            return self._evaluation(self.ranks.in_turn(own, counts, self._width(given), self.device), given, sampler.identity)
 
-    def __call__(
-        self, images: Iterable[np.ndarray], classes: Sequence[str] = (), target: Iterable[np.ndarray] | None = None
-    ) -> Evaluation:
-        """Measures `settings.samples` images that come as uint8 batches [n,C,H,W].
+    def __call__(self, samples: Iterable[Sample], classes: Sequence[str] = (), having: Collection[Need] = ()) -> Evaluation:
+        """Measures `settings.samples` images that come in batches; `classes` names the class of each.
 
-        `classes` names the class of each image, and `target` has the batches of their targets. Values depend on the images and
-        their order, not on how they were cut into batches. Raises MetricError for images of another shape or number than the
-        settings and the dataset say, and for a metric that needs what is not given.
+        `having` says what each batch has beside its images: TARGET, PICTURE or MAP. Values depend on the images and their order,
+        not on how they were cut into batches. Raises MetricError for images of another shape or number than the settings and
+        the dataset say, and for a metric that needs what is not given.
         """
-        given = self._given(classes, target=target)
-        pairs = zip(images, repeat(None) if target is None else target, strict=target is not None)
-        return self._evaluation((self._columns(*pair) for pair in pairs), given, SAMPLING)
+        given = self._met_by(classes, None, having)
+        return self._evaluation((self._columns(one, given) for one in samples), given, SAMPLING)
 
-    def _columns(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
-        """Features of the images and the columns of each reader side by side, float32 [n, width]."""
-        shape = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution)
+    def _columns(self, sample: Sample, given: dict[Need, Any]) -> np.ndarray:
+        """Features of the images, those of the pictures that they were made from, and the columns of each reader side by side.
+
+        float32 [n, width].
+        """
+        shape, images = (self.dataset.channels, self.dataset.resolution, self.dataset.resolution), sample.images
         if images.dtype != np.uint8 or images.shape[1:] != shape:
             raise MetricError(f"images are {images.dtype} {images.shape[1:]} but {self.dataset.folder} holds uint8 {shape}")
-        features = self.extractor.features(images) if self.extractor and self._extracts else np.empty((len(images), 0))
-        columns = [reader.read(images, target) for reader in self.readers.values()]
-        return np.concatenate([features, *columns], axis=1, dtype=np.float32)
+        columns = [np.empty((len(images), 0))]
+        if self.extractor and self._extracts:
+            columns.append(self.extractor.features(images))
+            if Need.PICTURE_FEATURES in given:
+                assert sample.input is not None
+                columns.append(self.extractor.features(sample.input))
+        pictures = sample if Need.MAP not in given else sample._replace(input=None)
+        seen = {metric.name: sample if Need.MAP in metric.needs else pictures for metric in self.metrics}
+        columns += [reader.read(seen[name]) for name, reader in self.readers.items()]
+        return np.concatenate(columns, axis=1, dtype=np.float32)
 
-    def _width(self) -> int:
+    def _width(self, given: dict[Need, Any]) -> int:
         """Columns of what `_columns` returns."""
-        return self._dim() + sum(reader.width for reader in self.readers.values())
+        sides = 2 if Need.PICTURE_FEATURES in given else 1
+        return sides * self._dim() + sum(reader.width for reader in self.readers.values())
 
     def _dim(self) -> int:
         return self.extractor.dim if self.extractor and self._extracts else 0
 
-    def _given(self, names: Sequence[str], model: nn.Module | None = None, target: object = None) -> dict[Need, Any]:
+    def _met_by(self, names: Sequence[str], model: nn.Module | None, having: Collection[Need]) -> dict[Need, Any]:
         """The needs that the generated images meet. Raises MetricError where that is not enough."""
         known = self.dataset.classes
         classes = None
         if names and set(names) <= set(known):
             labels = self.dataset.labels[self.reference.indices] if self.reference else self.dataset.labels
             classes = Classes(known, np.array([known.index(name) for name in names]), labels)
-        parts = {Need.CLASSES: classes, Need.TARGET: target, Need.MODEL: model}
+        parts: dict[Need, Any] = {Need.CLASSES: classes, Need.MODEL: model, **dict.fromkeys(having, True)}
+        if Need.PICTURE in having and self._of_pictures and self.extractor:
+            parts[Need.PICTURE_FEATURES] = True  # the features themselves come with the images
         given = {need: part for need, part in parts.items() if part is not None}
         check_needs(self.metrics, self._met() | given.keys(), OPTION)
         return given
@@ -230,6 +250,9 @@ class Evaluator:
                 progress.update(len(part))
         if count != settings.samples:
             raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
+        read = np.concatenate(columns)
+        if Need.PICTURE_FEATURES in given:
+            given, read = {**given, Need.PICTURE_FEATURES: read[:, :dim]}, read[:, dim:]
         parts = {
             Need.EXTRACTOR: self.extractor,
             Need.FEATURES: stream,
@@ -237,8 +260,9 @@ class Evaluator:
             Need.LOGITS: self.extractor and self.extractor.head,
             Need.LABELS: self.dataset.classes,
             Need.HELD_OUT: self._held_out,
+            Need.TRAINING: self._training,
         }
         real = f"{self.dataset.content_hash}:{self.dataset.split}"
         view = View(count, settings.seed, sampling, real, parts | given, OPTION, self._bias, settings.batch, memory=self._memory)
-        results = measure(self.metrics, view, self.readers, np.concatenate(columns))
+        results = measure(self.metrics, view, self.readers, read)
         return Evaluation(**vars(results), features=stream.features if stream else None)

@@ -10,6 +10,8 @@ distance its third. Where a set has fewer images than dimensions, its factor is 
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 import torch
 
@@ -34,6 +36,13 @@ class Moments:
         self._sum = np.zeros(dim)
         self._scatter: np.ndarray | None = None
         self._root: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> Self:
+        """The moments of features [N, dim]. Raises MetricError as `update`."""
+        made = cls(features.shape[1])
+        made.update(features)
+        return made
 
     @property
     def count(self) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from atelier.config.metrics import COMPARED, EXTRACTED, Declaration, Need, Value, metrics
+from atelier.config.metrics import COMPARED, EXTRACTED, PAIRED, Declaration, Need, Value, metrics
 from atelier.metrics.identity import Identity, Measurement, MetricError
 
 if TYPE_CHECKING:  # which load PyTorch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # which load PyTorch
     from atelier.extractors import Extractor
     from atelier.metrics.frechet import Moments
     from atelier.metrics.reference import Reference
+    from atelier.tasks.sampling import Sample
 
 NONE = "none"
 
@@ -71,8 +72,8 @@ class Reader(Protocol):
     def width(self) -> int:
         """Columns of what it returns."""
 
-    def read(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
-        """uint8 [n,C,H,W] and, where the metric needs TARGET, its targets of that shape -> float32 [n, width]."""
+    def read(self, sample: Sample) -> np.ndarray:
+        """float32 [n, width] of n images, which come with targets or inputs where the metric needs them."""
 
 
 class Metric(Declaration, ABC):
@@ -141,6 +142,16 @@ class View:
         return cast("tuple[np.ndarray, np.ndarray | None]", self._part(Need.LOGITS))
 
     @property
+    def pictures(self) -> np.ndarray | None:
+        """float32 [N, d] of the pictures that the generated images were made from, where PICTURE_FEATURES is needed or used."""
+        return cast("np.ndarray | None", self.parts.get(Need.PICTURE_FEATURES))
+
+    @property
+    def training(self) -> Reference | None:
+        """Features of real images that were trained on, where TRAINING is used and others are the reference."""
+        return cast("Reference | None", self.parts.get(Need.TRAINING))
+
+    @property
     def classes(self) -> Classes:
         """The class of each image on both sides."""
         return cast(Classes, self._part(Need.CLASSES))
@@ -170,7 +181,7 @@ class View:
         """
         needs = self.metric.needs if self.metric else frozenset()
         extractor = self.extractor if needs & {*EXTRACTED, Need.EXTRACTOR} else None
-        compared = self.reference.count if needs & COMPARED else self.count if Need.TARGET in needs else 0
+        compared = self.reference.count if needs & COMPARED else self.count if needs & PAIRED else 0
         whole = {
             "metric": value.name(extractor.name if extractor else NONE, bool(extractor and extractor.is_fid)),
             "extractor": f"{extractor.name}, {extractor.dim} features" if extractor else NONE,
@@ -201,6 +212,11 @@ def chosen(names: Sequence[str]) -> list[Metric]:
 def needs_of(chosen: Sequence[Metric]) -> frozenset[Need]:
     """The needs of these metrics together."""
     return frozenset().union(*(metric.needs for metric in chosen))
+
+
+def uses_of(chosen: Sequence[Metric]) -> frozenset[Need]:
+    """What these metrics together look at where there is such."""
+    return frozenset().union(*(metric.uses for metric in chosen))
 
 
 def check_counts(chosen: Sequence[Metric], generated: int, reference: int, option: str) -> None:

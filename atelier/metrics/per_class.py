@@ -38,7 +38,7 @@ def per_class(
                 f"class {name} has {len(own)} generated and {len(real)} reference images, and a distance needs 2 of each; "
                 "raise the number of images, or measure without per_class"
             )
-        first, second = _moments(own), _moments(real)
+        first, second = Moments.of(own), Moments.of(real)
         value, error = frechet_estimate(own, first, second)
         distances[name] = (value, error if len(own) >= FEWEST_FOR_ERROR else None)
     return distances
@@ -48,9 +48,3 @@ def worst(distances: dict[str, tuple[float, float | None]]) -> tuple[str, float]
     """Name and distance of the class with the largest distance; the first of equal ones."""
     name = max(distances, key=lambda name: distances[name][0])
     return name, distances[name][0]
-
-
-def _moments(features: np.ndarray) -> Moments:
-    moments = Moments(features.shape[1])
-    moments.update(features)
-    return moments

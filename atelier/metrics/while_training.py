@@ -32,19 +32,26 @@ def watching(evaluate: EvaluateSettings, settings: TrainSettings) -> EvaluateSet
 
 def measure_by_distance(
     task: type[Task],
+    train: TrainSettings,
+    evaluate: EvaluateSettings,
     data: Mapping[str, PackedDataset],
-    settings: EvaluateSettings,
     cache: Path,
     ranks: Ranks,
     device: torch.device,
 ) -> tuple[Callable[[Mapping[str, nn.Module]], tuple[float, dict[str, Any]]], dict[str, Any]]:
     """A function from the averages of products to their mean distance, and what that number depends on besides them.
 
-    `data` are the task's sets by name, among them those that its products imitate. Beside the distance stand its "identity" (that
-    of the first product) and "metrics" by name; of several products each name begins with its own.
+    The products are those of a training by `train`, measured as `watching` says. `data` are the task's sets by name, among them
+    those that its products imitate. Beside the distance stand its "identity" (that of the first product) and "metrics" by name;
+    of several products each name begins with its own.
     """
-    imitated = {product.name: product.imitates for product in task.products}
-    evaluators = {name: Evaluator(data[name], settings, cache, device, ranks=ranks) for name in dict.fromkeys(imitated.values())}
+    settings = watching(evaluate, train)
+    sets = {product.name: (product.imitates, product.given) for product in task.products_of(train)}
+    evaluators = dict[tuple[str, str], Evaluator]()
+    for imitated, given in dict.fromkeys(sets.values()):
+        task.sampling.check(data[given], settings.samples)
+        one = Evaluator(data[imitated], settings, cache, device, ranks=ranks, given=data[given])
+        evaluators[imitated, given] = one
     extractor = next(iter(evaluators.values())).extractor
     assert extractor is not None  # the distance needs one
     measured_by = {
@@ -60,7 +67,7 @@ def measure_by_distance(
     def measure(averages: Mapping[str, nn.Module]) -> tuple[float, dict[str, Any]]:
         distances, metrics = list[Measurement](), dict[str, float]()
         for name, average in averages.items():
-            evaluator = evaluators[imitated[name]]
+            evaluator = evaluators[sets[name]]
             assert isinstance(average, Generator)  # products are
             found = evaluator.measure(average, evaluator.dataset.classes, task.sampling)
             distance = acceptance.distance(found)

@@ -120,6 +120,20 @@ def read_info(folder: Path) -> GeneratorInfo:
         raise GeneratorError(f"{path}: cannot be read ({error}); {REMEDY}") from error
 
 
+def part_of(folder: Path, part: str = "") -> Path:
+    """The folder of one generator: the checkpoint folder itself or, where a training made several, that of its product `part`.
+
+    Raises GeneratorError where a part has to be named, or there is none of that name.
+    """
+    several = sorted(file.parent.name for file in Path(folder).glob(f"*/{INFO}")) if not (Path(folder) / INFO).is_file() else []
+    if not part and not several:
+        return Path(folder)
+    if part not in several:
+        holds = f"it holds {', '.join(several)}" if several else "it holds one generator alone"
+        raise GeneratorError(f"{folder}: {holds}; {'name one of them as its part' if several else f'take the part {part} out'}")
+    return Path(folder) / part
+
+
 def write_info(folder: Path, info: GeneratorInfo) -> None:
     """Writes generator.json atomically, with the hashes of the weights that lie in the folder; equal infos give equal bytes."""
     weights = {file.name: sha256_file(file) for file in sorted(Path(folder).glob("*.safetensors"))}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from atelier.networks.inputs import Takes, of_latents
-from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, scaled_init
+from atelier.networks.inputs import Given, LabelMap, Noise, Picture, Takes, in_order, of_latents
+from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, NetworkError, scaled_init, wide
 from atelier.networks.modes import Recomputation
 
 
@@ -35,6 +35,7 @@ class Network(nn.Module):
     """A network of a task: generator, discriminator or another. It may trade activations for computation."""
 
     activation_checkpointing = False
+    memory_format = torch.channels_last  # of its weights, which decides that of its feature maps
 
     def checkpointed(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
         """part(*args), a part of the forward pass.
@@ -127,6 +128,114 @@ class LatentGenerator(Generator):
     def fade_real(self, images: Tensor) -> Tensor:
         """Real images [N, C, H, W] with as much detail as the generator gives now: while a stage fades in, so do its pixels."""
         return images
+
+
+class Planes(nn.Module):
+    """Inputs by name -> one tensor [N, width, H, W]: what a translator starts from, and its discriminator's condition.
+
+    Pictures come first, as they are, then a label map int64 [N, H, W] as a plane of ones and zeros for each class, all zeros
+    where it is 255. Noise is left out.
+    """
+
+    def __init__(self, takes: Takes) -> None:
+        super().__init__()
+        seen = {name: kind for name, kind in in_order(takes).items() if not isinstance(kind, Noise)}
+        self.classes = {name: self._classes(name, kind) for name, kind in seen.items()}
+        pictures = [kind.channels for kind in takes.values() if isinstance(kind, Picture)]
+        self.width = sum(pictures) + sum(self.classes.values())
+        self.register_buffer("one", torch.ones(()), persistent=False)  # has the type of the network
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        planes = [self._one_hot(inputs[name], classes) if classes else inputs[name] for name, classes in self.classes.items()]
+        return torch.cat(planes, dim=1).contiguous()
+
+    def _one_hot(self, labels: Tensor, classes: int) -> Tensor:
+        found = labels[:, None] == torch.arange(classes, device=labels.device)[:, None, None]
+        return found.to(self.get_buffer("one").dtype)
+
+    @staticmethod
+    def _classes(name: str, kind: Given) -> int:
+        if isinstance(kind, Picture):
+            return 0
+        if isinstance(kind, LabelMap):
+            return len(kind.classes)
+        raise NetworkError(f"input {name} is neither a picture nor a label map, which is what is translated; take it out")
+
+
+class Translator(Generator):
+    """Pictures to pictures: forward(noise, **inputs) -> [N, C, H, W], about [-1, 1]; the inputs have the names of `takes`.
+
+    `noise` are standard normal numbers: [N, noise_dim] that vary an image in training (dropout) and are None outside, or, where
+    `takes` has it, an input of `noise_size` numbers. Inputs of other sides than the trained one may pass where `multiple` is not
+    0: multiples of it.
+    """
+
+    memory_format = torch.contiguous_format  # norms of single images cost three times as much in the other one on a CPU
+    starts_from_noise = False  # too, where `takes` has it
+    noise_size = 0
+    noise_dim = 0
+    multiple = 0
+
+    def __init__(self, settings: Any, shape: ImageShape, takes: Takes) -> None:
+        super().__init__()
+        self.settings, self.shape, self._takes = settings, shape, in_order(takes)
+        self.planes = Planes(takes)
+        if not self.planes.width:
+            raise NetworkError(f"{settings.name()} translates a picture or a label map, and the inputs have neither; add one")
+        for name, kind in takes.items():
+            if isinstance(kind, Noise):
+                if name != "noise" or not self.starts_from_noise:
+                    raise NetworkError(f"{settings.name()} takes no noise called {name}; take it out of the inputs")
+                self.noise_size = kind.size
+
+    @property
+    def takes(self) -> Takes:
+        return self._takes
+
+    @property
+    def any_size(self) -> bool:
+        """Whether inputs of other sides than the trained one may pass."""
+        return self.multiple > 0
+
+
+class PatchOutput(NamedTuple):
+    """Logits [N, 1, h, w] of patches, positive for real, and features [N, C, h, w] of each layer: a tuple for each scale.
+
+    A discriminator that tells classes has logits [N, 1 + classes, h, w], the first for what is generated.
+    """
+
+    logits: tuple[Tensor, ...]
+    features: tuple[tuple[Tensor, ...], ...]
+
+    @property
+    def overall(self) -> Tensor:
+        """One logit an image, [N]: the mean over positions, then over scales; of classes, the odds that it is of any of them."""
+        real = [one if one.shape[1] == 1 else one[:, 1:].logsumexp(dim=1) - one[:, 0] for one in map(wide, self.logits)]
+        return torch.stack([logits.flatten(1).mean(dim=1) for logits in real]).mean(dim=0)
+
+
+class PatchDiscriminator(Network):
+    """Images to logits of their patches: forward(images [N, C, H, W] in [-1, 1], condition | None) -> PatchOutput.
+
+    `condition` [N, condition_channels, H, W] is what the image was made of (`Translator.planes`); None where that is 0.
+    """
+
+    memory_format = torch.contiguous_format
+
+    def __init__(self, shape: ImageShape, condition_channels: int) -> None:
+        super().__init__()
+        self.shape, self.condition_channels = shape, condition_channels
+        self.in_channels = shape.channels + condition_channels
+
+    def append_condition(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        """[N, C, H, W] -> [N, in_channels, H, W], the condition first."""
+        if (condition is None) != (self.condition_channels == 0):
+            raise NetworkError(f"this discriminator sees {self.condition_channels} channels of a condition; pass just these")
+        return (images if condition is None else torch.cat([condition, images], dim=1)).contiguous()
+
+    def freezable_stages(self) -> list[nn.Module]:
+        """The feature stages from the image side up, without the head: what FreezeD freezes (Mo et al. 2020, section 3)."""
+        raise NotImplementedError
 
 
 class Discriminator(Network):

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor
+
+from atelier.io.label_maps import GRAYS, IGNORED, VALUED, Legend, MapError, painted
+
+NAMED = 12  # classes of a label map that a message names
+WHITE = 0xFFFFFF
+CELLS = 4  # a side of what is drawn of a label map
 
 
 class Refusal(ValueError):
@@ -149,26 +156,110 @@ class Picture(Given):
         return f"a PNG, JPEG or WebP file of {self.resolution} by {self.resolution} pixels in base64"
 
     def read(self, value: Any, names: Sequence[str]) -> Value:
-        try:
-            with Image.open(io.BytesIO(base64.b64decode(value, validate=True)), formats=("PNG", "JPEG", "WEBP")) as file:
-                if file.size != (self.resolution, self.resolution):
-                    raise Refusal(f"{self.wants(names)}, not of {file.size[0]} by {file.size[1]}")
-                pixels = np.array(file.convert("RGB" if self.channels == 3 else "L")).reshape(*file.size, self.channels)
-        except (TypeError, binascii.Error, UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise Refusal(self.wants(names)) from error
+        with _opened(value, self.wants(names)) as file:
+            if file.size != (self.resolution, self.resolution):
+                raise Refusal(f"{self.wants(names)}, not of {file.size[0]} by {file.size[1]}")
+            pixels = np.array(file.convert("RGB" if self.channels == 3 else "L")).reshape(*file.size, self.channels)
         return Value(torch.from_numpy(pixels.transpose(2, 0, 1)).float().div(127.5).sub(1), None)
 
     def example(self, names: Sequence[str]) -> list[Any]:
-        file = io.BytesIO()
-        Image.new("RGB" if self.channels == 3 else "L", (self.resolution, self.resolution), "gray").save(file, "PNG")
-        return [base64.b64encode(file.getvalue()).decode()] * 2
+        return [_encoded(Image.new("RGB" if self.channels == 3 else "L", (self.resolution, self.resolution), "gray"))] * 2
 
     def draw(self, count: int, rng: torch.Generator, weights: np.ndarray | None = None) -> Tensor:
         return torch.rand(count, self.channels, self.resolution, self.resolution, generator=rng) * 2 - 1
 
 
-ORDER = ("noise", "label", "picture")
-Input = Annotated[Noise | Label | Picture, Field(discriminator="kind")]
+class LabelMap(Given):
+    """A label map, int64 [resolution, resolution] of indices of `classes` (255 is of no class), of which `colors` show each.
+
+    Given as a picture in base64 in the classes' colors (#rrggbb), or with their indices as its values: a PNG in gray, or with a
+    palette of other colors.
+    """
+
+    kind: Literal["map"] = "map"
+    classes: Annotated[list[str], Field(min_length=1, max_length=IGNORED)]
+    colors: list[Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]]
+    resolution: PositiveInt
+
+    @model_validator(mode="after")
+    def _colored(self) -> Self:
+        if len(self.colors) != len(self.classes) or len(set(self.colors)) < len(self.colors):
+            raise ValueError(f"{len(self.classes)} classes with {len(set(self.colors))} different colors")
+        return self
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """The colors as numbers, 0xRRGGBB."""
+        return tuple(int(color[1:], 16) for color in self.colors)
+
+    def wants(self, names: Sequence[str]) -> str:
+        some = ", ".join(f"{name} {color}" for name, color in zip(self.classes[:NAMED], self.colors, strict=False))
+        more = f" and {len(self.classes) - NAMED} more" if len(self.classes) > NAMED else ""
+        return f"a PNG of {self.resolution} by {self.resolution} pixels in base64, in the colors of classes: {some}{more}"
+
+    def read(self, value: Any, names: Sequence[str]) -> Value:
+        with _opened(value, self.wants(names)) as file:
+            if file.size != (self.resolution, self.resolution):
+                raise Refusal(f"{self.wants(names)}, not of {file.size[0]} by {file.size[1]}")
+            try:
+                indices = self.indices(file)
+            except MapError as reason:
+                raise Refusal(f"{self.wants(names)}; it {reason}") from reason
+        return Value(torch.from_numpy(indices).long(), None)
+
+    def indices(self, image: Image.Image) -> np.ndarray:
+        """The class indices uint8 [H, W] of a picture. Raises MapError where it shows no class, or could be read twofold."""
+        colored = Legend(tuple(self.classes), self.marks)
+        ignored = None if WHITE in self.marks else IGNORED  # 255 in gray is white
+        indexed = Legend(tuple(self.classes), tuple(range(len(self.classes))), indexed=True, ignored=ignored)
+        try:
+            by_color = colored.read(image)
+        except MapError:
+            if image.mode not in VALUED:
+                raise
+            return indexed.read(image)
+        if image.mode in GRAYS and (by_value := _tried(indexed, image)) is not None and (by_value != by_color).any():
+            raise MapError("can be read as colors and as indices; give it in RGB, or with a palette of the classes' colors")
+        return by_color
+
+    def example(self, names: Sequence[str]) -> list[Any]:
+        """Stripes of all classes."""
+        stripes = np.arange(self.resolution) * len(self.classes) // self.resolution
+        return [_encoded(painted(np.tile(stripes.astype(np.uint8), (self.resolution, 1)), self.marks))] * 2
+
+    def draw(self, count: int, rng: torch.Generator, weights: np.ndarray | None = None) -> Tensor:
+        cells = torch.randint(len(self.classes), (count, CELLS, CELLS), generator=rng)
+        places = torch.arange(self.resolution) * CELLS // self.resolution
+        return cells[:, places][:, :, places]
+
+
+def _tried(legend: Legend, image: Image.Image) -> np.ndarray | None:
+    """What a picture shows by this legend, None where it shows something else."""
+    try:
+        return legend.read(image)
+    except MapError:
+        return None
+
+
+@contextlib.contextmanager
+def _opened(value: Any, wanted: str) -> Iterator[Image.Image]:
+    """A picture file that came in base64. Raises Refusal with what is wanted, also while it is read."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(value, validate=True)), formats=("PNG", "JPEG", "WEBP")) as file:
+            yield file
+    except (TypeError, binascii.Error, UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise Refusal(wanted) from error
+
+
+def _encoded(picture: Image.Image) -> str:
+    """A picture as a PNG in base64."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+ORDER = ("noise", "label", "picture", "map")
+Input = Annotated[Noise | Label | Picture | LabelMap, Field(discriminator="kind")]
 Takes = dict[str, Input]
 
 

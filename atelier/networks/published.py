@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
+from atelier.config.model import TASK
+from atelier.networks.inputs import Takes, of_latents
 from atelier.networks.layers import ImageShape, NetworkError
 
 Tensors = dict[str, Tensor]
@@ -27,11 +29,13 @@ class PublishedError(NetworkError):
 
 @dataclass(frozen=True)
 class Published:
-    """A network read from tensors: its settings, the shape of its images, and our names of its tensors."""
+    """A network read from tensors: its settings, the shape of its images, our names of its tensors, its inputs and its task."""
 
     model: dict[str, Any]
     shape: ImageShape
     tensors: Tensors
+    takes: Takes
+    task: str = TASK
 
 
 def readers() -> list[ModuleType]:
@@ -43,4 +47,9 @@ def readers() -> list[ModuleType]:
 def published(family: str, section: dict[str, Any], latent: int, shape: ImageShape, tensors: Tensors) -> Published:
     """A network of this family with its own section, latent size, images and tensors."""
     model = {"architecture": family, "conditional": shape.classes > 0, "conditioning": "projection", "latent_dim": latent}
-    return Published({**model, family: section}, shape, tensors)
+    return Published({**model, family: section}, shape, tensors, of_latents(latent, shape.classes))
+
+
+def translator(family: str, section: dict[str, Any], shape: ImageShape, takes: Takes, tensors: Tensors, task: str) -> Published:
+    """A translator of this family with its own section, images, inputs and tensors, of the task that trains such ones."""
+    return Published({"architecture": family, "conditional": False, family: section}, shape, tensors, takes, task)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
-from atelier.config.model import ModelSettings, modules
-from atelier.networks.base import Discriminator, Generator, LatentGenerator
+from atelier.config.model import ModelSettings, architectures, family, modules
+from atelier.networks.base import Discriminator, Generator, LatentGenerator, PatchDiscriminator, Translator
 from atelier.networks.inputs import Takes
 from atelier.networks.layers import ImageShape, NetworkError
 
@@ -16,13 +17,13 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Dis
 
     `NETWORKS` of atelier/networks/ARCHITECTURE.py names their classes; no other family is imported. Unless `model.conditional`,
     the networks are built without labels (their `shape.classes` is 0).
-    Raises NetworkError when labels are wanted but absent, or the family cannot make this shape.
+    Raises NetworkError when labels are wanted but absent, or the family cannot make this shape or starts from no noise.
     """
+    generator, discriminator = _classes(model, latent=True)
     if model.conditional and shape.classes < 1:
         raise NetworkError("model.conditional needs a data set with labels; set data.NAME.labels, or model.conditional: false")
     if not model.conditional:
         shape = replace(shape, classes=0)
-    generator, discriminator = import_module(modules(model.architecture)[0]).NETWORKS
     return generator(model.family, model.latent_dim, shape), discriminator(model.family, shape, model.conditioning)
 
 
@@ -33,3 +34,30 @@ def generator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Generato
         assert model.latent_dim  # which settings make sure of
         return made(model.family, model.latent_dim, shape if model.conditional else replace(shape, classes=0))  # type: ignore[arg-type,call-arg]
     return made(model.family, shape, takes)
+
+
+def translator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Translator:
+    """A translator of the chosen family, initialized from torch's global random generator: `takes` to images of this shape.
+
+    Raises NetworkError where the family makes images of noise, or cannot take these inputs.
+    """
+    made: Translator = _classes(model, latent=False)[0](model.family, shape, takes)
+    return made
+
+
+def patch_discriminator(model: ModelSettings, shape: ImageShape, condition_channels: int) -> PatchDiscriminator:
+    """Its discriminator, which sees images of this shape beside so many channels of what they were made of."""
+    made: PatchDiscriminator = _classes(model, latent=False)[1](model.family, shape, condition_channels)
+    return made
+
+
+def _classes(model: ModelSettings, latent: bool) -> Any:
+    """The classes of both networks. Raises NetworkError for a family whose generator starts from something else."""
+    if model.family.latent != latent:
+        able = ", ".join(name for name in architectures() if family(name).latent == latent)
+        starts, wanted = ("pictures", "noise") if latent else ("noise", "pictures")
+        raise NetworkError(
+            f"model.architecture {model.architecture} starts from {starts}, and task {model.task} from {wanted}: choose among "
+            f"{able}"
+        )
+    return import_module(modules(model.architecture)[0]).NETWORKS

@@ -133,6 +133,7 @@ def _numbers(known: Facts) -> str:
         own = [", ".join(part for part in one if part not in common) for one in identities]
         lines = [f"- Identity {number}: {plain(one)}" for number, one in enumerate(own, 1)]
         parts.append("\n".join(lines + ([f"- All of them: {plain(', '.join(common))}"] if common else [])))
+    parts += [f"{plain(row.title)}, beside it {plain(row.beside)}." for row in known.rows if row.beside]
     parts += [f"{plain(row.title)}: {plain(row.bias)}." for row in known.rows if row.bias]
     if known.class_shares:
         parts.append(_shares(known.class_shares))

@@ -28,8 +28,9 @@ class ReportError(AtelierError):
 class MetricRow:
     """A number as people read it. `baseline` and `change` are "" without a baseline; `remark` says why two do not compare.
 
-    `bias` says how far apart real images in the same numbers are, "" where that was not measured; with `mostly_bias` that is most
-    of the value.
+    `beside` is the same number of what a translation starts from and of what it may reach, "" where neither was measured. `bias`
+    says how far apart real images in the same numbers are, "" where that was not measured; with `mostly_bias` that is most of the
+    value.
     """
 
     name: str
@@ -42,6 +43,7 @@ class MetricRow:
     change: str
     better: bool | None
     remark: str
+    beside: str
     bias: str
     mostly_bias: bool
 
@@ -142,9 +144,16 @@ def metric_row(measurement: Measurement, evaluation: Evaluation, baseline: Evalu
         change=change,
         better=better,
         remark=remark,
+        beside="; ".join(f"{what}: {text(measured[name])}" for what, name in _beside(measurement) if name in measured),
         bias=of_real(measurement, measured),
         mostly_bias=mostly_bias(measurement, measured),
     )
+
+
+def _beside(measurement: Measurement) -> list[tuple[str, str]]:
+    """What may stand beside a measurement, with the name of its measurement."""
+    prefixes = {"untranslated input": "input", "another input": "unrelated", "images trained on": "floor"}
+    return [(what, f"{prefix}_{measurement.name}") for what, prefix in prefixes.items()]
 
 
 def metric_title(measurement: Measurement) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,11 +11,12 @@ import torch
 from PIL import Image
 
 from atelier.data.packed import PackedDataset
-from atelier.io.pictures import grid
+from atelier.io.pictures import GAP_COLOUR, colored, grid
 from atelier.metrics.distances import nearest
 from atelier.metrics.reference import Reference
 from atelier.models.model import sample
 from atelier.networks.base import Generator
+from atelier.tasks.sampling import Sampler
 
 COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
 TYPICAL_FROM = 200
@@ -22,11 +24,15 @@ TYPICAL_FROM = 200
 
 @dataclass(frozen=True)
 class Row:
-    """Images of one class (or of none, name ""): uint8 [COLUMNS, C, H, W] generated, and as many or fewer real ones."""
+    """Images of one class (or of none, name ""): uint8 [COLUMNS, C, H, W] generated, and as many or fewer real ones.
+
+    Where images are made from others, `given` are those; then the real ones are what should have come of them, if that is known.
+    """
 
     name: str
     generated: np.ndarray
     real: np.ndarray
+    given: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,24 @@ def rows(generator: Generator, dataset: PackedDataset, seed: int = 0) -> list[Ro
     ]
 
 
+def rows_of_records(sampler: Sampler, dataset: PackedDataset, seed: int = 0) -> list[Row]:
+    """The first images that are measured, in up to six rows, with what they were made from and what should have come of it.
+
+    Where that is not known, real images stand beside them.
+    """
+    others = dataset.images(_some(np.arange(len(dataset)), ROWS_WITHOUT_CLASSES * COLUMNS, seed))
+    found = []
+    for number, one in enumerate(itertools.islice(sampler(COLUMNS), ROWS_WITHOUT_CLASSES)):
+        real = one.target if one.target is not None else others[number * COLUMNS : (number + 1) * COLUMNS]
+        given = one.input if sampler.palette is None or one.input is None else colored(one.input, sampler.palette)
+        found.append(Row("", one.images, real, given))
+    return found
+
+
 def picture(rows: Sequence[Row], scale: int = 2) -> Image.Image:
-    """The generated images of all rows as one grid."""
-    return grid(np.concatenate([row.generated for row in rows]), COLUMNS, scale)
+    """The generated images of all rows as one grid; above each row what it was made from, below it the real images."""
+    lines = [part for row in rows for part in ((row.generated,) if row.given is None else (row.given, row.generated, row.real))]
+    return grid(np.concatenate([_line(part, rows[0].generated.shape[1:]) for part in lines]), COLUMNS, scale)
 
 
 def neighbors(
@@ -101,6 +122,14 @@ def neighbors(
         classes=classes,
         real_classes=[[dataset.classes[label] for label in row] for row in dataset.labels[indices]] if dataset.classes else [],
     )
+
+
+def _line(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Images as a line of a grid of others of this shape, smaller ones enlarged pixel by pixel; empty places at its end."""
+    line = np.full((COLUMNS, *shape), GAP_COLOUR, np.uint8)
+    factor = shape[1] // images.shape[2] if len(images) else 1
+    line[: len(images)] = images.repeat(factor, axis=2).repeat(factor, axis=3)
+    return line
 
 
 def _real(dataset: PackedDataset, name: str, seed: int) -> np.ndarray:

@@ -96,6 +96,17 @@ PANELS = [
         "relative to real images, towards 0 it has collapsed: how much the images differ, how many modes they cover",
         {"diversity": "diversity", "mode_coverage": "mode coverage"},
     ),
+    Panel(
+        "Distance from targets",
+        "mean difference of fixed translations from their targets; the two part where pairs are learnt by heart",
+        {"l1_training": "training pairs", "l1_held_out": "held-out pairs"},
+    ),
+    Panel("Way there and back", "mean difference of a picture from its translation back", {"cycle_error": "difference"}),
+    Panel(
+        "Content of translations",
+        "brightness below 0: colors are inverted; noise far above 1: the way back reads patterns that nobody sees",
+        {"brightness_kept": "brightness kept", "noise_gain": "gain of noise on the way back"},
+    ),
     Panel("Speed", "images a second", {"images_per_second": "images a second"}),
 ]
 
@@ -262,14 +273,21 @@ def _file_uri(path: Path) -> str:
         ) from error
 
 
-def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, str, str]]:
-    """For each row its class and the strips of its generated images, of the other generator's, and of the real ones.
+def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
+    """For each row its class and the strips of what was given, of its generated images, of the other generator's, of real ones.
 
     The other generator's row is that of the same class; without classes, that in the same place; "" where there is none.
     """
     beside = {row.name or place: strip(row.generated) for place, row in enumerate(others)}
     return [
-        (row.name, strip(row.generated), beside.get(row.name or place, ""), strip(row.real)) for place, row in enumerate(rows)
+        (
+            row.name,
+            "" if row.given is None else strip(row.given),
+            strip(row.generated),
+            beside.get(row.name or place, ""),
+            strip(row.real),
+        )
+        for place, row in enumerate(rows)
     ]
 
 

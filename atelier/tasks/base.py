@@ -21,7 +21,10 @@ from atelier.networks.base import Network
 from atelier.tasks.sampling import Sampling, SeededSampler
 
 Batch = dict[str, Tensor]
-"""Real records by field: images float [N, C, H, W] in [-1, 1], labels int64 [N]. Of several sets each field is `SET.FIELD`."""
+"""Real records by field: images float [N, C, H, W] in [-1, 1], label maps int64 [N, H, W] (255 is of no class), labels int64 [N].
+
+Of several sets each field is `SET.FIELD`.
+"""
 
 Logged = dict[str, Tensor]
 """Detached results of an update by name: values [N] of the records, or scalars."""
@@ -40,11 +43,20 @@ class Update:
 
 @dataclass(frozen=True)
 class Product:
-    """A network whose moving average is measured, exported, registered and served; `imitates` is the set it is measured by."""
+    """A network whose moving average is measured, exported, registered and served.
+
+    `imitates` is the set that it is measured by, `reads` the one whose records it is given, "" where that is the same one.
+    """
 
     name: str
     network: str
     imitates: str
+    reads: str = ""
+
+    @property
+    def given(self) -> str:
+        """The set whose records it is given."""
+        return self.reads or self.imitates
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,11 @@ class Task(ABC):
     @abstractmethod
     def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
         """The task of these settings on these sets. Raises SettingsError, NetworkError."""
+
+    @classmethod
+    def products_of(cls, train: TrainSettings) -> tuple[Product, ...]:
+        """The products of a training by these settings, before the task is built."""
+        return cls.products
 
     @abstractmethod
     def draw(self, update: Update, count: int) -> Draws:

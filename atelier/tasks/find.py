@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
-from atelier.config.model import tasks
 from atelier.config.section import SettingsError
+from atelier.config.tasks import tasks
 from atelier.config.training import TrainSettings
+from atelier.data.packed import PackedDataset
 from atelier.networks.base import Generator
 from atelier.tasks.base import Task
 from atelier.tasks.sampling import Sampling
@@ -35,6 +37,18 @@ def check_sets(task: type[Task], settings: TrainSettings, section: str) -> None:
 def sampling_of(generator: Generator) -> Sampling:
     """What is measured of a generator that was loaded. Raises SettingsError as `find` does."""
     return find(generator.info.task).sampling
+
+
+def measured_sets(generator: Generator, data: Path, inputs: Path | None, count: int) -> tuple[PackedDataset, PackedDataset]:
+    """The set that a loaded generator is measured against, and the one whose `count` records it is given.
+
+    Both are of the split by which its task measures. Raises DataError, SettingsError.
+    """
+    sampling = sampling_of(generator)
+    images = PackedDataset(data, sampling.split)
+    given = PackedDataset(inputs, sampling.split) if inputs else images
+    sampling.check(given, count)
+    return images, given
 
 
 def name_of(task: type[Task]) -> str:

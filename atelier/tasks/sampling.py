@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,43 +15,62 @@ from atelier.networks.base import Generator
 
 
 class Sample(NamedTuple):
-    """A batch of generated images uint8 [n, C, H, W] and, where each has one, what it should have been, of that shape."""
+    """A batch of generated images uint8 [n, C, H, W].
+
+    Where each has one, `target` is what it should have been, of that shape, and `input` uint8 [n, c, h, w] is the picture or the
+    label map that it was made from.
+    """
 
     images: np.ndarray
     target: np.ndarray | None = None
+    input: np.ndarray | None = None
 
 
-class Sampler(Protocol):
+class Sampler(ABC):
     """The images of one generator that are measured, the same inputs for every generator.
 
-    `identity` says what they are, as part of each number's identity; `classes` names the class of each image, [] without any;
-    `has_target` says whether each sample has a target.
+    `split` is the part of the sets, train or test, of which a finished generator is measured. `identity` says what the images
+    are, as part of each number's identity; `classes` names the class of each image, [] without any; `has_target` and `has_input`
+    say whether each sample has these; `palette` uint8 [K, 3] are the colors of the classes where the inputs are label maps.
     """
 
+    split: ClassVar[str] = "train"
     identity: str
     classes: list[str]
-    has_target: bool
+    has_target: bool = False
+    has_input: bool = False
+    palette: np.ndarray | None = None
 
+    @abstractmethod
+    def __init__(
+        self, generator: Generator, names: Sequence[str], imitated: PackedDataset, given: PackedDataset, count: int, seed: int
+    ) -> None:
+        """`count` images by `seed`: `names` are the generator's classes, `given` is the set whose records it is given."""
+
+    @classmethod  # noqa: B027 - a seed is enough for any number
+    def check(cls, given: PackedDataset, count: int) -> None:
+        """Raises SettingsError where `given` has not enough records for `count` images."""
+
+    @abstractmethod
     def __call__(self, batch: int, turn: tuple[int, int] = (0, 1)) -> Iterator[Sample]:
         """Batches of `batch` images; `turn` = (rank, world) leaves out all but each world-th, from number `rank` on."""
-        ...
 
 
-Sampling = Callable[[Generator, Sequence[str], PackedDataset, int, int], Sampler]
-"""From a generator, the names of its classes, the set that it imitates, a count and a seed to the images that are measured."""
+Sampling = type[Sampler]
 
 
-class SeededSampler:
-    """`count` images of inputs that are drawn from `seed`; `names` are the generator's classes in order.
+class SeededSampler(Sampler):
+    """Images of inputs that are drawn from the seed.
 
     A class is drawn as often as it occurs among the images that are imitated, or a distance would say how uneven those are. If
     the two have no class in common, classes are drawn uniformly.
     """
 
     identity = "classes, where there are any, as often as among the reference images; truncation 1"
-    has_target = False
 
-    def __init__(self, generator: Generator, names: Sequence[str], imitated: PackedDataset, count: int, seed: int) -> None:
+    def __init__(
+        self, generator: Generator, names: Sequence[str], imitated: PackedDataset, given: PackedDataset, count: int, seed: int
+    ) -> None:
         shares = imitated.manifest.class_shares(imitated.split)
         weights = np.array([shares.get(name, 0.0) for name in names])
         self.generator = generator

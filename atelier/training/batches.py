@@ -16,6 +16,7 @@ from atelier.models.model import from_uint8
 from atelier.tasks.base import Batch
 
 RESIDENT_BYTES = 2 << 30
+Pixels = dict[str, Tensor]  # of records by field, uint8 [N, C, H, W]
 SET_STREAMS = 2**16  # streams of a set's own, so that a record's partner in another set is another one each epoch
 
 
@@ -49,23 +50,23 @@ class _Set:
     def __init__(self, data: PackedDataset, seed: int, first_stream: int, device: torch.device, resident: float) -> None:
         self.data, self.seed, self.first_stream, self.device = data, seed, first_stream, device
         self.labels = torch.from_numpy(data.labels)
-        self.resident: Tensor | None = None
-        if len(data) * data.channels * data.resolution**2 <= resident:
-            self.resident = torch.from_numpy(data.images(np.arange(len(data)))).to(device)
+        self.resident: Pixels | None = None
+        if len(data) * sum(field.channels for field in data.fields.values()) * data.resolution**2 <= resident:
+            self.resident = {name: torch.from_numpy(one).to(device) for name, one in data.read(np.arange(len(data))).items()}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._ahead: dict[tuple[int, int, int], Future[Tensor]] = {}
+        self._ahead: dict[tuple[int, int, int], Future[Pixels]] = {}
 
     def batch(self, stream: int, start: int, count: int, prefetch_start: int) -> Batch:
         index = self._index(stream, start, count)
         rows = torch.from_numpy(index)
         if self.resident is not None:
-            pixels = self.resident[rows.to(self.device, non_blocking=True)]
+            there = rows.to(self.device, non_blocking=True)
+            pixels = {name: values[there] for name, values in self.resident.items()}
         else:
             waiting = self._ahead.pop((stream, start, count), None)
             pixels = waiting.result() if waiting else self._read(index)
             ahead = self._index(stream, prefetch_start, count)
             self._ahead[stream, prefetch_start, count] = self._reader.submit(self._read, ahead)
-            pixels = pixels.to(self.device, non_blocking=True)
         return self._fields(pixels, self.labels[rows])
 
     def held_out(self, count: int) -> Batch | None:
@@ -73,18 +74,21 @@ class _Set:
             return None
         kept = PackedDataset(self.data.folder, "test")
         index = positions(self.seed, len(kept), 0, count)
-        return self._fields(torch.from_numpy(kept.images(index)).to(self.device), torch.from_numpy(kept.labels[index]))
+        pixels = {name: torch.from_numpy(values) for name, values in kept.read(index).items()}
+        return self._fields(pixels, torch.from_numpy(kept.labels[index]))
 
-    def _fields(self, pixels: Tensor, labels: Tensor) -> Batch:
-        fields = {"image": from_uint8(pixels)}
+    def _fields(self, pixels: Pixels, labels: Tensor) -> Batch:
+        there = {name: values.to(self.device, non_blocking=True) for name, values in pixels.items()}
+        maps = {name for name, field in self.data.fields.items() if field.kind == "map"}
+        fields = {name: values[:, 0].long() if name in maps else from_uint8(values) for name, values in there.items()}
         return fields | ({"label": labels.to(self.device, non_blocking=True)} if self.data.classes else {})
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:
         return positions(self.seed + (self.first_stream + stream) * 2**32, len(self.data), start, count)
 
-    def _read(self, index: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(self.data.images(index))
-        return pixels.pin_memory() if self.device.type == "cuda" else pixels
+    def _read(self, index: np.ndarray) -> Pixels:
+        pixels = {name: torch.from_numpy(values) for name, values in self.data.read(index).items()}
+        return {name: values.pin_memory() for name, values in pixels.items()} if self.device.type == "cuda" else pixels
 
 
 def _merged(parts: Mapping[str, Batch]) -> Batch:

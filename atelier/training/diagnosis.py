@@ -15,6 +15,8 @@ LATEST = 0.1  # share of the run that a remark is about
 WON, LEVEL, BEHIND = 0.99, 0.6, 0.4  # AUC of real and generated images: above, to, and under which the text says so
 MEMORIZED, MEMORIZING, STRANGE = 0.8, 0.65, 0.35  # AUC of training and held-out images; the last is as far from 0.5, below
 UNIFORM, SCATTERED = 0.5, 1.35  # diversity under which images vary too little, above which more than real ones do
+INVERTED = 0.0  # correlation of the brightness of inputs and translations, below which colors are inverted
+HIDDEN = 3.0  # gain of noise on the way back, above which a picture is hidden in its translation
 FEW_MODES = 0.4  # mode coverage under which modes are missing
 MORE_VARIETY = "raise r1 and r2, lower the learning rates, or use augment: ada"
 
@@ -30,7 +32,14 @@ class Remark:
 
 def remarks(points: Sequence[dict[str, float]]) -> list[Remark]:
     """Remarks on the last tenth of those curves that there are."""
-    readers = {"auc_real_fake": _balance, "auc_train_heldout": _memory, "diversity": _variety, "mode_coverage": _reach}
+    readers = {
+        "auc_real_fake": _balance,
+        "auc_train_heldout": _memory,
+        "diversity": _variety,
+        "mode_coverage": _reach,
+        "brightness_kept": _colors,
+        "noise_gain": _hidden,
+    }
     return [say(value) for name, say in readers.items() if (value := latest(points, name)) is not None]
 
 
@@ -75,6 +84,24 @@ def _variety(share: float) -> Remark:
         remedy = "as noise and saturated images do; lower the learning rates"
         return Remark("variety", f"The generator's images differ too much: {about}, {remedy}.", warns=True)
     return Remark("variety", f"The generator's images vary: {about}.")
+
+
+def _colors(correlation: float) -> Remark:
+    about = f"their brightness and that of their inputs have a correlation of {correlation:.2f}"
+    if correlation < INVERTED:
+        remedy = "raise identity, or begin as the identity (residual: true)"
+        return Remark("colors", f"The translations invert what is bright and dark: {about}; {remedy}.", warns=True)
+    return Remark("colors", f"The translations are bright where their inputs are: {about}.")
+
+
+def _hidden(gain: float) -> Remark:
+    about = f"a little noise in a translation changes the way back {gain:.1f} times as much"
+    if gain > HIDDEN:
+        remedy = "lower cycle, or train on more images"
+        return Remark(
+            "way back", f"The translations hide their inputs in patterns that nobody sees: {about}; {remedy}.", warns=True
+        )
+    return Remark("way back", f"The way back goes by what is seen: {about}.")
 
 
 def _reach(share: float) -> Remark:

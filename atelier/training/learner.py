@@ -27,7 +27,7 @@ class Learner:
     def __init__(self, task: Task, settings: TrainSettings, device: torch.device, ranks: Ranks) -> None:
         self.task, self.settings, self.ranks = task, settings, ranks
         for network in task.networks.values():
-            network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(device).to(memory_format=network.memory_format)  # type: ignore[call-overload]
         ranks.same_start(task.networks.values())
         self.averages: dict[str, nn.Module] = {
             product.name: copy.deepcopy(task.networks[product.network]).requires_grad_(False).eval() for product in task.products

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atelier.config.model import architectures
 from atelier.models.onnx import export_onnx
 from tests.support.exported import check_export, synthesized_by_torch
-from tests.support.small_models import LATENT, make_checkpoint
+from tests.support.small_models import FROM_NOISE, LATENT, make_checkpoint
+from tests.support.small_translators import TRANSLATORS
+from tests.support.small_translators import make_checkpoint as make_translator_checkpoint
 
 
 @pytest.mark.parametrize(("resolution", "channels", "conditional"), [(28, 1, True), (32, 3, False), (128, 3, True)])
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_onnx_paints_what_pytorch_paints(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], family: str, conditional: bool, resolution: int, channels: int
 ) -> None:
@@ -43,10 +44,16 @@ def test_a_process_without_pytorch_and_without_atelier_paints(tmp_path: Path) ->
     assert np.abs(np.load(tmp_path / "images.npy") - expected).max() <= 1e-4
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_equal_checkpoints_give_equal_bytes(tmp_path: Path, family: str) -> None:
     files = []
     for name in ("one", "two"):
         files.append(tmp_path / f"{name}.onnx")
         export_onnx(make_checkpoint(tmp_path / name, family), files[-1])
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("family", TRANSLATORS)
+def test_onnx_translates_what_pytorch_translates(tmp_path: Path, family: str) -> None:
+    """The exporter compares both itself, in batches of several sizes."""
+    assert export_onnx(make_translator_checkpoint(tmp_path / "checkpoint", family), tmp_path / "generator.onnx") <= 1e-4

@@ -1,8 +1,9 @@
 """Trains a tiny network as a process of its own, for tests that kill it or start several ranks.
 
-python tests/support/driver.py DATA OUTPUT STATES [key=value ...]
+python tests/support/driver.py DATA[,DATA ...] OUTPUT STATES [key=value ...]
 
-With MIRROR=s3://bucket/prefix in the environment saves go there too.
+The task is model.task, and DATA its packed sets in its order, by the last of which the best save is chosen. With
+MIRROR=s3://bucket/prefix in the environment saves go there too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from atelier.errors import AtelierError
 from atelier.models.model import sample
 from atelier.networks.base import Generator
 from atelier.tasks.base import Task
-from atelier.tasks.generation.task import Generation
+from atelier.tasks.find import find
 from atelier.training.distributed import ranks
 from atelier.training.history import Observer
 from atelier.training.run import run
@@ -112,17 +113,18 @@ class Announce(Observer):
 def main(data: str, output: str, states: str, *overrides: str) -> None:
     torch.set_num_threads(1)
     chosen = tiny(*overrides)
-    packed = PackedDataset(Path(data))
+    task = _task(chosen)
+    sets = dict(zip(task.sets, (PackedDataset(Path(one)) for one in data.split(",")), strict=True))
     cpu = torch.device("cpu")
     with ranks(cpu) as members:
         run(
-            _task(),
+            task,
             chosen.model,
             chosen.train,
-            {"data": packed},
+            sets,
             Path(output),
             Path(states),
-            pixel_distance(packed),
+            pixel_distance(list(sets.values())[-1]),
             {"metric": "pixel_distance"},
             cpu,
             members,
@@ -132,10 +134,10 @@ def main(data: str, output: str, states: str, *overrides: str) -> None:
         )
 
 
-def _task() -> type[Task]:
-    """The task that the environment names; this file runs as a script, too, which finds no other of the tests' modules."""
+def _task(chosen: Settings) -> type[Task]:
+    """The task of the settings, or of the tests; this file runs as a script, too, which finds no other of the tests' modules."""
     if os.environ.get("TASK") != "twins":
-        return Generation
+        return find(chosen.model.task)
     from tests.support.twins import Twins
 
     return Twins

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from atelier.data.packed import PackedDataset
+from atelier.tasks.sampling import Sample
 
 Measured = Callable[..., Any]
 
 
-def cut(images: np.ndarray, size: int = 64) -> Iterator[np.ndarray]:
+def cut(images: np.ndarray, size: int = 64, target: np.ndarray | None = None) -> Iterator[Sample]:
     for start in range(0, len(images), size):
-        yield images[start : start + size]
+        part = slice(start, start + size)
+        yield Sample(images[part], None if target is None else target[part])
 
 
 @pytest.fixture(name="dataset")

@@ -34,7 +34,7 @@ class Points:
     """A data set of 8,000 points, as far as training knows data sets: images of one pixel and two channels."""
 
     resolution, channels, classes, split = 1, 2, list[str](), "all"
-    folder = Path("points")
+    folder, fields = Path("points"), {"image": SimpleNamespace(kind="image", channels=2)}
 
     def __init__(self, kind: str) -> None:
         random = np.random.default_rng(0)
@@ -49,6 +49,9 @@ class Points:
 
     def images(self, index: np.ndarray) -> np.ndarray:
         return self.points[index]
+
+    def read(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        return {"image": self.images(index)}
 
 
 def train_gaussians(kind: str, folder: Path, *overrides: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from atelier.config.model import STAGES, ModelSettings
+from atelier.config.model import STAGES, ModelSettings, architectures
+from atelier.config.model import family as family_of
 from atelier.config.section import parse
 from atelier.models.model import GeneratorInfo, Gives, write_info
 from atelier.networks import zoo
@@ -17,6 +18,7 @@ from atelier.networks.layers import ImageShape
 
 LATENT = 6
 WIDTHS = {"width_generator": 4, "widest_generator": 8, "width_discriminator": 4, "widest_discriminator": 8}
+FROM_NOISE = tuple(name for name in architectures() if family_of(name).latent)
 CLASSES = ["zéro", "one", "two", "three", "four"]
 
 

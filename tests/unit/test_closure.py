@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from atelier.config.model import architectures
+from atelier.config.model import ModelSettings, architectures
+from atelier.config.section import parse
 from atelier.config.settings import load
 from atelier.errors import AtelierError
 from atelier.io import closure
@@ -65,7 +66,8 @@ def test_what_computes_is_in_the_key_of_a_run(name: str, tree: Path) -> None:
 @pytest.mark.parametrize("architecture", architectures())
 def test_an_architecture_has_no_other_in_its_closure(architecture: str) -> None:
     command = "python -m components.train --data data/base"
-    listed = dependencies.code(command, load(PARAMS, [f"model.architecture={architecture}"]).model)
+    model = parse({"architecture": architecture, "latent_dim": 64}, ModelSettings, origin="a test")
+    listed = dependencies.code(command, model)
     others = {f"atelier/networks/{name}.py" for name in architectures() if name != architecture}
     shared = {"mlp_deep": {"atelier/networks/mlp.py"}}
     assert others & set(listed) == shared.get(architecture, set())

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from atelier.config.model import architectures
 from atelier.losses import penalties
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.networks import zoo
@@ -15,7 +14,7 @@ from atelier.networks.base import Discriminator
 from atelier.networks.layers import ImageShape, NetworkError, class_rows, downsample, upsample
 from atelier.networks.r3gan import ResidualBlock
 from atelier.networks.r3gan_settings import Settings as R3GANSettings
-from tests.support.small_models import LATENT, model, networks
+from tests.support.small_models import FROM_NOISE, LATENT, model, networks
 
 
 def wake(network: torch.nn.Module) -> None:
@@ -28,7 +27,7 @@ def wake(network: torch.nn.Module) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("resolution", [28, 32, 64])
 @pytest.mark.parametrize("conditional", [False, True])
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_shapes_and_every_parameter_used(family: str, conditional: bool, resolution: int, channels: int) -> None:
     generator, discriminator = networks(family, conditional, resolution, channels)
     label = torch.tensor([0, 4, 2, 2]) if conditional else None
@@ -57,7 +56,7 @@ def test_large_images(family: str, resolution: int) -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("bfloat16", [False, True])
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_penalty_reaches_the_weights(family: str, bfloat16: bool, layout: torch.memory_format) -> None:
     """The gradient of R1 by a weight equals its finite difference; in bfloat16 it is near the float32 one."""
     _, discriminator = networks(family, True, 28, 1)
@@ -92,7 +91,7 @@ def test_penalty_reaches_the_weights(family: str, bfloat16: bool, layout: torch.
     assert error < (0.15 if bfloat16 else 1e-3)
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_the_label_changes_the_picture_and_the_verdict(family: str) -> None:
     generator, discriminator = networks(family, True, 28, 1)
     wake(generator)
@@ -114,7 +113,7 @@ def test_the_label_changes_the_picture_and_the_verdict(family: str) -> None:
     assert (discriminator(images, label).overall > discriminator(images, 1 - label).overall).all()
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_conditional_networks_ask_for_labels(family: str) -> None:
     generator, discriminator = networks(family, True, 28, 1)
     with pytest.raises(NetworkError, match="labels"):
@@ -125,7 +124,7 @@ def test_conditional_networks_ask_for_labels(family: str) -> None:
         zoo.build(model(family), ImageShape(28, 1, 0))
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_classes_enter_through_one_kind_of_module(family: str) -> None:
     """Another number of classes changes the shape of ClassEmbedding rows alone."""
     for five, seven in zip(networks(family, True, 28, 1), zoo.build(model(family), ImageShape(28, 1, 7)), strict=True):
@@ -135,7 +134,7 @@ def test_classes_enter_through_one_kind_of_module(family: str) -> None:
         assert all(other[name].shape[0] == 7 for name in rows) and rows
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_same_seed_same_networks(family: str) -> None:
     for first, second in zip(networks(family, True, 28, 1), networks(family, True, 28, 1), strict=True):
         for (name, a), b in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
@@ -199,7 +198,7 @@ def test_batch_norm_is_in_every_dcgan_stage_but_the_first() -> None:
     assert normed == [False, True, True, True]
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_stages_run_from_the_image_up(family: str) -> None:
     """Freezing them all leaves the head alone; the first takes the image's channels."""
     _, discriminator = networks(family, True, 32, 3)

@@ -12,6 +12,7 @@ from atelier.config import __main__ as command
 from atelier.config import reference
 from atelier.config.section import SettingsError, values_of
 from atelier.config.settings import load
+from atelier.config.tasks import task_settings
 
 ROOT = Path(__file__).parents[2]
 VALUES = dict(values_of(load(ROOT / "params.yaml")))
@@ -21,7 +22,9 @@ def test_every_key_has_a_sentence_and_a_value() -> None:
     explained = reference.all_keys()
     written = {re.sub(r"^(data|products)\.\w+\.", r"\1.NAME.", key) for key in VALUES}
     assert explained.keys() >= written and all(field.description for field in explained.values())
-    may_be_left_out = ("model.", "train.regularizers.", "finetune.regularizers.", "cluster.", "products.NAME.data")
+    of_trainings = tuple(f"{name}.{part}." for name in ("train", "finetune") for part in ("regularizers", *task_settings()))
+    of_products = tuple(f"products.NAME.{key}" for key in ("data", "inputs", "part"))
+    may_be_left_out = ("model.", *of_trainings, *of_products, "cluster.", "data.NAME.fields.", "data.NAME.group_by")
     assert all(key.startswith(may_be_left_out) for key in explained.keys() - written)
 
 
@@ -42,6 +45,7 @@ def test_the_page_is_what_the_classes_say() -> None:
         ("gate", ["gate.primary: ", "gate.min_delta: "]),
         ("data.target.margin", ["data.target.margin: ", "allowed: whole number", "here: 4"]),
         ("data.base", ["data.NAME.source: mnist-5k (embedded)", "data.NAME.licence: "]),
+        ("data.base.fields.input.from", ["data.base.fields.input.from: where the source has it", "here: not set"]),
         ("products.base.name", ["products.base.name: its name in the registry", "here: digits"]),
         ("data.NAME.source", ["here: mnist-5k or digits-1797"]),
     ],

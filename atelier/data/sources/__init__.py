@@ -19,10 +19,15 @@ def open_source(settings: DataSettings, recipe: Recipe) -> Source:
     # Imported here: a worker that unpickles one source needs none of the others.
     kind, _, name = settings.source.partition(":")
     section = recipe.section
-    if kind in ("folder", "zip", "s3"):
-        from atelier.data.sources.tree import open_tree
+    places = [field.place for field in recipe.fields if field.place]
+    if kind in ("folder", "zip", "s3") and places:
+        from atelier.data.sources.records import RecordSource
 
-        return open_tree(kind, settings.path, recipe.max_bytes, section, settings.split)
+        return RecordSource(kind, settings.path, recipe.max_bytes, section, settings.split, places)
+    if kind in ("folder", "zip", "s3"):
+        from atelier.data.sources.tree import TreeSource
+
+        return TreeSource(kind, settings.path, recipe.max_bytes, section, settings.split)
     if kind == "idx":
         from atelier.data.sources.idx import IdxSource
 
@@ -30,7 +35,8 @@ def open_source(settings: DataSettings, recipe: Recipe) -> Source:
     if kind == "parquet":
         from atelier.data.sources.parquet import ParquetSource
 
-        return ParquetSource(settings.path, settings.image_column, settings.label_column if settings.labels else None, section)
+        label_column = settings.label_column if settings.labels else None
+        return ParquetSource(settings.path, places or settings.image_column, label_column, section)
     if kind == "webdataset":
         from atelier.data.sources.webdataset import WebDatasetSource
 

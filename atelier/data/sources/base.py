@@ -7,27 +7,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from atelier.data.errors import Rejected
-from atelier.io.storage import Entry
+from atelier.data.process import Content
 
 CHUNK_BYTES = 16 * 2**20  # of unprocessed images that travel together
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image as its source holds it: encoded bytes, decoded pixels, or the reason why there is neither.
+    """One record as its source holds it: a picture, or several by the folder or column of their fields.
 
-    The name is relative to the source, the same on every machine. The label is the class name, None where the source has none.
-    held_out: whether the source itself keeps it out of training.
+    A picture is encoded bytes, decoded pixels, or the reason why there is neither. The name is relative to the source, the same
+    on every machine. The label is the class name, None where the source has none. held_out: whether the source itself keeps it
+    out of training.
     """
 
     name: str
-    content: bytes | Image.Image | Rejected
+    content: Content | Mapping[str, Content]
     label: str | None
     held_out: bool = False
 
@@ -71,9 +72,19 @@ def spread(share: range, counts: Iterable[int]) -> Iterator[range]:
         first += count
 
 
-def by_size(entries: Iterable[Entry], images: int, max_bytes: int) -> Iterator[list[Entry]]:
-    """Cuts stored images into chunks of at most `images` and about CHUNK_BYTES; of one above `max_bytes` nothing is read."""
-    chunk: list[Entry] = []
+class Sized(Protocol):
+    """What is stored, with its size in bytes."""
+
+    @property
+    def size(self) -> int: ...
+
+
+Stored = TypeVar("Stored", bound=Sized)
+
+
+def by_size(entries: Iterable[Stored], images: int, max_bytes: int) -> Iterator[list[Stored]]:
+    """Cuts what is stored into chunks of at most `images` and about CHUNK_BYTES; of one above `max_bytes` nothing is read."""
+    chunk: list[Stored] = []
     size = 0
     for entry in entries:
         if chunk and (len(chunk) == images or size + entry.size > CHUNK_BYTES):

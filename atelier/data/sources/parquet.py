@@ -1,12 +1,13 @@
-"""Parquet with a column of encoded images: bytes, or the struct {bytes, path} that Hugging Face's datasets write."""
+"""Parquet with columns of encoded images: bytes, or the struct {bytes, path} that Hugging Face's datasets write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
+from atelier.data.process import Content
 from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource, spread
 from atelier.data.sources.folders import split_of_files
 from atelier.io.files import parse_json
@@ -19,7 +20,8 @@ class ParquetSource(ListSource):
     kind = "parquet"
     description = "Parquet with an image column"
 
-    def __init__(self, path: str, image_column: str, label_column: str | None, section: str) -> None:
+    def __init__(self, path: str, images: str | Sequence[str], label_column: str | None, section: str) -> None:
+        """`images` is the column of the only image, or the columns of fields."""
         root = Path(path)
         if root.is_dir():
             found = {entry.name: root / entry.handle for entry in LocalStorage(root).entries() if entry.name.endswith(".parquet")}
@@ -28,7 +30,9 @@ class ParquetSource(ListSource):
         self._files = dict(sorted(found.items()))
         if not self._files:
             raise DataError(f"{section}.path {path!r}: no Parquet file there; correct the path, or bring it with `dvc pull`")
-        self._image, self._label, self._section = image_column, label_column, section
+        self._single = isinstance(images, str)
+        self._images, self._key = ([images], "image_column") if isinstance(images, str) else (list(images), "fields.NAME.from")
+        self._label, self._section = label_column, section
         self._classes = {name: self._checked(file) for name, file in self._files.items()}
         self._counts = {name: _open(file).metadata.num_rows for name, file in self._files.items()}
         self.count = sum(self._counts.values())
@@ -38,32 +42,38 @@ class ParquetSource(ListSource):
         return iter(self._counts.items())
 
     def chunks(self, images: int, share: range) -> Iterator[list[Item]]:
-        columns = [self._image] + ([self._label] if self._label else [])
+        columns = self._images + ([self._label] if self._label else [])
         for (name, file), rows in zip(self._files.items(), spread(share, self._counts.values()), strict=True):
             row = rows.start
-            for contents, *rest in _batches(file, rows, images, columns):
-                labels = rest[0] if rest else [None] * len(contents)
+            for values in _batches(file, rows, images, columns, len(self._images)):
+                cells = list(zip(*values[: len(self._images)], strict=True))
+                labels = values[-1] if self._label else [None] * len(cells)
                 yield [
-                    Item(f"{name}#{row + offset}", _content(content), _class_name(label, self._classes[name]))
-                    for offset, (content, label) in enumerate(zip(contents, labels, strict=True))
+                    Item(f"{name}#{row + offset}", self._contents(cell), _class_name(label, self._classes[name]))
+                    for offset, (cell, label) in enumerate(zip(cells, labels, strict=True))
                 ]
-                row += len(contents)
+                row += len(cells)
+
+    def _contents(self, cells: Sequence[Any]) -> Content | dict[str, Content]:
+        contents = [_content(cell) for cell in cells]
+        return contents[0] if self._single else dict(zip(self._images, contents, strict=True))
 
     def _checked(self, file: Path) -> list[str] | None:
-        """Checks both columns; the class names that Hugging Face keeps in the schema, if any."""
+        """Checks all columns; the class names that Hugging Face keeps in the schema, if any."""
         import pyarrow.types as kinds
 
         schema = _open(file).schema_arrow
         allowed = f"its columns are {', '.join(schema.names)}"
-        if self._image not in schema.names:
-            raise DataError(f"{file}: no column {self._image!r}; {allowed}: set {self._section}.image_column")
-        kind: Any = schema.field(self._image).type
-        if kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            kind = kind.field("bytes").type
-        if not (kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_binary_view(kind)):
-            raise DataError(
-                f"{file}: column {self._image!r} is {kind}, not encoded images (bytes); set {self._section}.image_column"
-            )
+        for column in self._images:
+            if column not in schema.names:
+                raise DataError(f"{file}: no column {column!r}; {allowed}: set {self._section}.{self._key}")
+            kind: Any = schema.field(column).type
+            if kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+                kind = kind.field("bytes").type
+            if not (kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_binary_view(kind)):
+                raise DataError(
+                    f"{file}: column {column!r} is {kind}, not encoded images (bytes); set {self._section}.{self._key}"
+                )
         if self._label is None:
             return None
         if self._label not in schema.names:
@@ -101,10 +111,11 @@ def _open(file: Path) -> Any:
         ) from error
 
 
-def _batches(file: Path, rows: range, images: int, columns: list[str]) -> Iterator[list[list[Any]]]:
+def _batches(file: Path, rows: range, images: int, columns: list[str], pictures: int) -> Iterator[list[list[Any]]]:
     """The values of each column in `rows`, of at most `images` rows and about CHUNK_BYTES at a time.
 
-    Row groups without such a row are not read; the others are, up to their last one.
+    The first `pictures` columns are those of images. Row groups without such a row are not read; the others are, up to their last
+    one.
     """
     import pyarrow
 
@@ -114,7 +125,7 @@ def _batches(file: Path, rows: range, images: int, columns: list[str]) -> Iterat
         for number, wanted in enumerate(spread(rows, [group.num_rows for group in groups])):
             if not wanted:
                 continue
-            step = max(1, min(images, CHUNK_BYTES // _row_bytes(groups[number], columns[0])))
+            step = max(1, min(images, CHUNK_BYTES // _row_bytes(groups[number], columns[:pictures])))
             first = 0
             for batch in parquet.iter_batches(batch_size=step, row_groups=[number], columns=columns):
                 before, behind = max(0, wanted.start - first), min(len(batch), wanted.stop - first)
@@ -127,10 +138,11 @@ def _batches(file: Path, rows: range, images: int, columns: list[str]) -> Iterat
         raise DataError(f"{file}: damaged ({' '.join(str(error).split())}); fetch it again") from error
 
 
-def _row_bytes(group: Any, image_column: str) -> int:
-    """Mean bytes of an image, at least 1, as the row group states them."""
+def _row_bytes(group: Any, images: Sequence[str]) -> int:
+    """Mean bytes of a record's images, at least 1, as the row group states them."""
     parts = [group.column(index) for index in range(group.num_columns)]
-    size = sum(part.total_uncompressed_size for part in parts if f"{part.path_in_schema}.".startswith(f"{image_column}."))
+    starts = tuple(f"{column}." for column in images)
+    size = sum(part.total_uncompressed_size for part in parts if f"{part.path_in_schema}.".startswith(starts))
     return max(1, size // max(1, group.num_rows))
 
 

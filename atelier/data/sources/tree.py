@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from atelier.data.errors import DataError, Rejected
+from atelier.data.process import Content
 from atelier.data.sources.archive import ZipStorage
 from atelier.data.sources.base import Item, Source, by_size, too_large
 from atelier.data.sources.folders import Folders
@@ -14,46 +16,45 @@ from atelier.io.storage import Damaged, Entry, LocalStorage, S3Storage, Storage,
 DESCRIPTIONS = {"folder": "folder of image files", "zip": "zip of image files", "s3": "S3 prefix of image files"}
 
 
-def open_tree(kind: str, path: str, max_bytes: int, section: str, split: str = "draw") -> TreeSource:
-    """Opens a folder, zip or s3 source. `split` is as in the settings.
-
-    Raises DataError or StorageError naming the path and what to change, also where `split` does not fit the folders.
-    """
-    storage: Storage
+def open_storage(kind: str, path: str, section: str) -> Storage:
+    """The files of a folder, zip or s3 source. Raises DataError or StorageError naming the path and what to change."""
     if kind == "s3":
         if not path.startswith("s3://"):
             raise DataError(f"{section}.path {path!r} is no S3 prefix; write s3://bucket/prefix, or {section}.source: folder")
-        storage = S3Storage(path)
-    elif path.startswith("s3://"):
+        return S3Storage(path)
+    if path.startswith("s3://"):
         raise DataError(f"{section}.path {path!r} is an S3 prefix; set {section}.source: s3")
-    elif kind == "folder":
+    if kind == "folder":
         if not Path(path).is_dir():
             kinds = "zip, idx, parquet, webdataset or lmdb"
             other = f"it is a file: set {section}.source to {kinds}" if Path(path).is_file() else "correct the path"
             raise DataError(f"{section}.path {path!r}: no such folder; {other}, or bring it with `dvc pull`")
-        storage = LocalStorage(Path(path))
-    else:
-        storage = ZipStorage(path, section)
-    return TreeSource(kind, path, storage, max_bytes, section, split)
+        return LocalStorage(Path(path))
+    return ZipStorage(path, section)
 
 
-class TreeSource(Source):
-    """Every file of a tree but hidden ones."""
+class Tree(Source):
+    """Files in folders, but hidden ones."""
 
-    def __init__(self, kind: str, path: str, storage: Storage, max_bytes: int, section: str, split: str) -> None:
+    def __init__(self, kind: str, path: str, max_bytes: int, section: str, split: str = "draw") -> None:
+        """`split` is as in the settings. Raises DataError or StorageError, also where it does not fit the folders."""
         self.kind = kind
         self.description = DESCRIPTIONS[kind]
-        self.storage = storage
+        self.storage = open_storage(kind, path, section)
         self.max_bytes = max_bytes
-        self._entries = sorted((entry for entry in storage.entries() if not hidden(entry.name)), key=lambda entry: entry.name)
-        self.count = len(self._entries)
-        if not self._entries:
-            raise DataError(
-                f"{section}.path {path!r} holds no files; put images there, in one sub-folder for each class if they have classes"
-            )
-        self._folders = Folders.of([entry.name for entry in self._entries])
+        where = f"{section}.path {path!r}"
+        entries = sorted((one for one in self.storage.entries() if not hidden(one.name)), key=lambda entry: entry.name)
+        if not entries:
+            raise DataError(f"{where} holds no files; put images there, in one sub-folder for each class if they have classes")
+        names = self._arrange(entries)
+        self.count = len(names)
+        self._folders = Folders.of(names)
         self.facts = self._folders.facts()
-        self._check_split(f"{section}.path {path!r}", section, split)
+        self._check_split(where, section, split)
+
+    @abstractmethod
+    def _arrange(self, entries: list[Entry]) -> list[str]:
+        """Keeps the files, in order of their names, and returns the names of the items."""
 
     def _check_split(self, where: str, section: str, split: str) -> None:
         """Never silently: folders train and val are neither taken for classes nor for a split unless the settings say so."""
@@ -76,6 +77,17 @@ class TreeSource(Source):
                 "what belongs there, and the rest away"
             )
 
+    def _item(self, name: str, content: Content | Mapping[str, Content]) -> Item:
+        return Item(name, content, self._folders.label(name), self._folders.is_held_out(name))
+
+
+class TreeSource(Tree):
+    """Every file of a tree is an image."""
+
+    def _arrange(self, entries: list[Entry]) -> list[str]:
+        self._entries = entries
+        return [entry.name for entry in entries]
+
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_entries": []}  # a worker needs only the entries of its chunks
 
@@ -89,9 +101,6 @@ class TreeSource(Source):
         small = [entry for entry in chunk if entry.size <= self.max_bytes]
         for entry in chunk:
             if entry.size > self.max_bytes:
-                yield self._item(entry, too_large(entry.size))
+                yield self._item(entry.name, too_large(entry.size))
         for entry, content in zip(small, self.storage.read(small), strict=True):
-            yield self._item(entry, Rejected(content.reason) if isinstance(content, Damaged) else content)
-
-    def _item(self, entry: Entry, content: bytes | Rejected) -> Item:
-        return Item(entry.name, content, self._folders.label(entry.name), self._folders.is_held_out(entry.name))
+            yield self._item(entry.name, Rejected(content.reason) if isinstance(content, Damaged) else content)

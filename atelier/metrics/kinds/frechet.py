@@ -1,10 +1,15 @@
-"""The Fréchet distance (Heusel et al. 2017, equation 6); of few images, what real images in the same numbers are apart, too."""
+"""The Fréchet distance (Heusel et al. 2017, equation 6).
+
+Beside it, of few images, what real images in the same numbers are apart; of translations, that of their inputs and of images
+trained on.
+"""
 
 from __future__ import annotations
 
 from atelier.config.metrics import Need, Value
 from atelier.metrics.metric import Metric, Results, View
 
+HOW = "ddof 1"
 DISTANCE = Value(
     "frechet",
     "Fréchet distance",
@@ -25,16 +30,20 @@ OF_REAL = Value(
 
 class Frechet(Metric):
     title = "Fréchet distance"
-    values = (DISTANCE, OF_REAL)
+    values = (DISTANCE, OF_REAL, DISTANCE.of_input, DISTANCE.of_training)
     needs = frozenset({Need.FEATURES})
+    uses = frozenset({Need.PICTURE_FEATURES, Need.TRAINING})
 
     def __call__(self, view: View) -> Results:
+        from atelier.metrics.beside import start_and_floor
         from atelier.metrics.bias import beside, real_distance
-        from atelier.metrics.frechet import frechet_estimate
+        from atelier.metrics.frechet import Moments, frechet_estimate
 
-        value, error = frechet_estimate(view.features, view.moments, view.reference.moments)
-        distance = view.measurement(DISTANCE, value, error, "ddof 1")
-        if not view.bias or min(view.count, view.reference.count) >= view.extractor.dim:
-            return Results([distance])
-        real = view.once(OF_REAL.kind, lambda: real_distance(view.reference.features, view.count, view.seed))
-        return Results([distance] if real is None else [distance, beside(distance, real)])
+        real = view.reference.moments
+        value, error = frechet_estimate(view.features, view.moments, real)
+        found = [view.measurement(DISTANCE, value, error, HOW)]
+        if view.bias and min(view.count, view.reference.count) < view.extractor.dim:
+            bias = view.once(OF_REAL.kind, lambda: real_distance(view.reference.features, view.count, view.seed))
+            found += [] if bias is None else [beside(found[0], bias)]
+        found += start_and_floor(view, DISTANCE, lambda features: frechet_estimate(features, Moments.of(features), real), HOW)
+        return Results(found)

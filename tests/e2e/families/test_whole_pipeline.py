@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from atelier.config.model import architectures
 from atelier.models.model import load_generator
 from tests.support.clone import STAGES, Clone, make_clone, skipped
 from tests.support.small import run_local, write_params
+from tests.support.small_models import FROM_NOISE
 
 MLP = "architecture: mlp"  # as write_params has it
 
@@ -32,7 +32,7 @@ def choose(params: Path, family: str) -> None:
     params.write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_dvc(family: str, clone: Clone) -> None:
     clone.run("git", "checkout", "--quiet", "params.yaml")
     choose(clone.folder / "params.yaml", family)
@@ -45,7 +45,7 @@ def test_dvc(family: str, clone: Clone) -> None:
     assert "digits-finetuned" in table and "version" in table
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_kubeflow_pipeline(family: str, images: Path, tmp_path: Path) -> None:
     write_params(tmp_path / "params.yaml", images)
     choose(tmp_path / "params.yaml", family)

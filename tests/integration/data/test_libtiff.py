@@ -18,11 +18,11 @@ import sys
 from pathlib import Path
 from atelier.data import work
 from atelier.data.process import Recipe
-from atelier.data.sources.tree import open_tree
+from atelier.data.sources.tree import TreeSource
 work.ALONE_SECONDS = work.WORTH_SECONDS = 0.0
 work.CHUNK_IMAGES = 2
 if __name__ == "__main__":
-    source = open_tree("folder", sys.argv[1], 10**7, "data")
+    source = TreeSource("folder", sys.argv[1], 10**7, "data")
     recipe = Recipe(16, 3, "crop", 0, "lanczos", "#000000", 4, 10**6)
     for done in work.process_all(source, recipe, range(source.count), 2):
         print(*(reason for _, reason in done.rejected), sep="\\n")

@@ -68,11 +68,11 @@ def test_a_killed_worker_is_explained() -> None:
 def test_workers_end_with_a_killed_parent(raw: Path) -> None:
     script = (
         "import sys, time, multiprocessing; from atelier.data import work; from atelier.data.process import Recipe\n"
-        "from atelier.data.sources.tree import open_tree\n"
+        "from atelier.data.sources.tree import TreeSource\n"
         "if __name__ == '__main__':\n"
         "    work.ALONE_SECONDS = work.WORTH_SECONDS = 0.0; work.CHUNK_IMAGES = 1\n"
         "    recipe = Recipe(28, 1, 'crop', 0, 'box', '#000000', 8, 10_000)\n"
-        "    parts = work.process_all(open_tree('folder', sys.argv[1], 10**6, 'data'), recipe, range(30), 2)\n"
+        "    parts = work.process_all(TreeSource('folder', sys.argv[1], 10**6, 'data'), recipe, range(30), 2)\n"
         "    next(parts), next(parts)\n"
         "    print(*[child.pid for child in multiprocessing.active_children()], flush=True); time.sleep(60)\n"
     )

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from atelier.data.packed import PackedDataset
 from atelier.extractors import inception as published
 from atelier.metrics.evaluator import Evaluator
+from atelier.tasks.sampling import Sample
 from tests.support.evaluations import Measured, cut, dataset_fixture
 
 __all__ = ["dataset_fixture"]
@@ -52,11 +53,11 @@ def test_only_the_published_inception_reports_fid(
     monkeypatch.setattr(published, "INCEPTION_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     settings = measured(extractor="inception", weights=str(path), samples=16, metrics=["frechet", "kernel"])
     evaluator = Evaluator(dataset, settings, tmp_path, progress=False)
-    evaluation = evaluator([pixels[4:].transpose(0, 3, 1, 2)])
+    evaluation = evaluator([Sample(pixels[4:].transpose(0, 3, 1, 2))])
     assert [m.name for m in evaluation.measurements] == ["fid", "kid"]
     assert evaluation["fid"].identity.weights == published.INCEPTION_SHA256
     assert evaluation["fid"].identity.extractor == "inception, 2048 features"
     assert evaluator.extractor
     evaluator.extractor.is_fid = False
-    evaluation = evaluator([pixels[4:].transpose(0, 3, 1, 2)])
+    evaluation = evaluator([Sample(pixels[4:].transpose(0, 3, 1, 2))])
     assert [m.name for m in evaluation.measurements] == ["frechet_inception", "kernel_inception"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atelier.config.model import architectures
-from tests.support.small_models import LATENT, networks
+from tests.support.small_models import FROM_NOISE, LATENT, networks
 
 N = 8
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_compiled_networks_generate_and_judge_alike(family: str) -> None:
     """Traced as a whole, gradients included; what the compiler makes of the graph is PyTorch's affair."""
     torch._dynamo.reset()

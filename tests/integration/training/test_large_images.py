@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from atelier.config.model import architectures
 from atelier.networks import zoo
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from tests.support.driver import tiny
 from tests.support.large_images import small
-from tests.support.small_models import LATENT
+from tests.support.small_models import FROM_NOISE, LATENT
 from tests.support.updates import labeled
 
 FILTERED = ("stylegan2", "r3gan")  # whose filters are products with matrices of the image's side
@@ -20,7 +19,7 @@ FILTERED = ("stylegan2", "r3gan")  # whose filters are products with matrices of
 
 @pytest.mark.parametrize(
     ("family", "side"),
-    [(family, side) for family in architectures() for side in (512, 1024) if side == 512 or family not in FILTERED],
+    [(family, side) for family in FROM_NOISE for side in (512, 1024) if side == 512 or family not in FILTERED],
 )
 def test_every_family_moves(family: str, side: int) -> None:
     """One update of each network has finite gradients; the smaller side is augmented and penalized, too."""

@@ -73,9 +73,7 @@ def test_stopped_and_started_again_it_ends_with_the_same_bytes(
 
 def test_measured_while_training_and_fine_tuned_from_both(model: Path, digits: PackedDataset, tmp_path: Path) -> None:
     chosen = tiny("train.images=640", "train.evaluate_samples=50", "evaluate.samples=50")
-    measure, measured_by = measure_by_distance(
-        Twins, {"data": digits}, watching(chosen.evaluate, chosen.train), tmp_path, Ranks(), CPU
-    )
+    measure, measured_by = measure_by_distance(Twins, chosen.train, chosen.evaluate, {"data": digits}, tmp_path, Ranks(), CPU)
     start = PretrainedModel(model)
     infos = train(
         Twins, chosen.model, chosen.train, {"data": digits}, tmp_path / "model", tmp_path / "states", measure, measured_by,

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from torch import Tensor
 
 from atelier.io.files import sha256_file
+from atelier.io.label_maps import painted
 from atelier.models.model import GeneratorInfo, Gives, load_generator, read_info, sample
-from atelier.models.pyfunc import ServedGenerator
+from atelier.models.pyfunc import ServedGenerator, columns, input_example, signature
 from atelier.networks.base import Generator
-from atelier.networks.inputs import Picture, Takes
+from atelier.networks.inputs import LabelMap, Picture, Takes
 from atelier.networks.layers import ImageShape
 from components import generate as component
 from components.generate import MANIFEST, RequestError, generate, takes
@@ -46,18 +49,42 @@ class Negative(Generator):
         return -photo
 
 
-@pytest.fixture
-def negative(monkeypatch: pytest.MonkeyPatch) -> Path:
+class Painter(Generator):
+    """Gives the index of each pixel of a label map as a gray."""
+
+    @property
+    def takes(self) -> Takes:
+        return {"map": LabelMap(classes=["hair", "skin"], colors=["#010203", "#ffcc99"], resolution=8)}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape, self.sha256 = ImageShape(8, 1, 0), "p" * 64
+
+    def forward(self, map: Tensor) -> Tensor:
+        return map[:, None] / 127.5 - 1
+
+
+def loaded(generator: Negative | Painter, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model of a task that makes pictures of pictures, already loaded."""
     served = ServedGenerator.__new__(ServedGenerator)
-    served.generator, served.device = Negative(), "cpu"
+    served.generator, served.device = generator, "cpu"
     served.info = GeneratorInfo(
-        task="toys", product="negative", model={}, takes=served.generator.takes, gives=Gives(resolution=8, channels=3),
+        task="toys", product="toy", model={}, takes=generator.takes, gives=Gives(resolution=8, channels=generator.shape.channels),
         classes=[], images_seen=0, step=0, seed=0, data={}, settings={}, code={}, run_key="", metric={}, parent=None,
     )  # fmt: skip
-    served.columns = ["photo"]
+    served.columns = list(generator.takes)
     monkeypatch.setattr(component, "_served", lambda folder, device: served)
-    return Path("negative")
+    return Path("toy")
+
+
+@pytest.fixture
+def negative(monkeypatch: pytest.MonkeyPatch) -> Path:
+    return loaded(Negative(), monkeypatch)
+
+
+@pytest.fixture
+def painter(monkeypatch: pytest.MonkeyPatch) -> Path:
+    return loaded(Painter(), monkeypatch)
 
 
 def written(folder: Path) -> list[dict[str, Any]]:
@@ -134,6 +161,37 @@ def test_pictures_in_pictures_out(negative: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(RequestError, match=said):
             generate(negative, tmp_path / "other", tmp_path / "cache", **asked)  # type: ignore[arg-type]
+
+
+def test_label_maps_in_pictures_out(painter: Path, tmp_path: Path) -> None:
+    """Cropped and resized as those that train, without blending; 255 is of no class."""
+    indices = np.array([[0, 1], [1, 255]], np.uint8).repeat(16, 0).repeat(16, 1)
+    (tmp_path / "maps").mkdir()
+    painted(indices % 255, (0x010203, 0xFFCC99)).resize((32, 32)).save(tmp_path / "maps" / "0.png")
+    Image.fromarray(np.pad(indices, ((0, 0), (8, 8)))).save(tmp_path / "maps" / "1.png")
+    made = generate(painter, tmp_path / "out", tmp_path / "cache", inputs=[f"map={tmp_path / 'maps'}"])
+    assert made == written(tmp_path / "out") and len(made) == 2
+    for one, last in zip(made, (0, 255), strict=True):
+        pixels = np.asarray(Image.open(tmp_path / "out" / one["file"]))
+        assert pixels[::4, ::4].tolist() == [[0, 1], [1, last]] and set(pixels.flatten().tolist()) == {0, 1, last}
+    Image.new("RGB", (8, 8), "#123456").save(tmp_path / "strange.png")
+    with pytest.raises(RequestError, match=r"strange\.png: cannot be read as a label map \(holds the color #123456, of no class"):
+        generate(painter, tmp_path / "other", tmp_path / "cache", inputs=[f"map={tmp_path / 'strange.png'}"])
+    with pytest.raises(RequestError, match="--input map=PATH: label maps of hair #010203, skin #ffcc99, cropped to a square"):
+        generate(painter, tmp_path / "other", tmp_path / "cache")
+
+
+def test_a_served_model_takes_label_maps(painter: Path) -> None:
+    """Its columns, its example and its refusals follow from what it takes."""
+    served: ServedGenerator = component._served(painter, "cpu")
+    example = input_example(served.info)
+    assert list(example) == columns(served.info) == signature(served.info).inputs.input_names() == ["map"]
+    images = served.predict(example)
+    assert images.shape == (2, 8, 8, 1) and (images[..., 0] == np.arange(8) // 4).all()
+    with pytest.raises(MlflowException, match=r"row 0: map is .x.; give a PNG of 8 by 8 pixels in base64, in the colors of"):
+        served.predict(pandas.DataFrame({"map": ["x"]}))
+    with pytest.raises(MlflowException, match="row 1: map is missing; give a PNG of 8 by 8"):
+        served.predict(pandas.DataFrame({"map": [example["map"][0], None]}))
 
 
 def test_a_broken_picture_is_named(negative: Path, tmp_path: Path) -> None:

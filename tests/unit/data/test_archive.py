@@ -15,7 +15,7 @@ import pytest
 
 from atelier.data.errors import DataError
 from atelier.data.sources.archive import ZipStorage
-from atelier.data.sources.tree import open_tree
+from atelier.data.sources.tree import TreeSource
 from atelier.io.storage import Damaged
 
 MIB = 2**20
@@ -63,7 +63,7 @@ def test_a_zip_after_other_bytes_is_read(path: Path) -> None:
 
 def test_classes_and_hidden_files_are_as_in_a_folder(path: Path) -> None:
     write(path, {"cat/": b"", "dog/2.png": b"2", "cat/1.png": b"1", "__MACOSX/cat/._1.png": b"", "cat/.DS_Store": b""})
-    source = open_tree("zip", str(path), MIB, "data")
+    source = TreeSource("zip", str(path), MIB, "data")
     assert [(item.name, item.label) for chunk in source.chunks(1, range(source.count)) for item in source.items(chunk)] == [
         ("cat/1.png", "cat"),
         ("dog/2.png", "dog"),
@@ -191,4 +191,4 @@ def test_what_is_no_zip(path: Path) -> None:
     path.rmdir()
     write(path, {})
     with pytest.raises(DataError, match="holds no files"):
-        open_tree("zip", str(path), MIB, "data")
+        TreeSource("zip", str(path), MIB, "data")

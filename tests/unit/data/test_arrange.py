@@ -11,6 +11,7 @@ def found(digests: list[bytes]) -> Found:
     result = Found()
     for digest in digests:
         result.digests += digest
+        result.belongs("name", digest, None)
         result.labels.append(result.numbers.setdefault("only", 0))
     return result
 

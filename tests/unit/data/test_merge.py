@@ -184,13 +184,14 @@ def test_parts_that_are_damaged(settings: DataSettings, parts: list[Path], tmp_p
         ("pixels", lambda content: content[:-1], "damaged, it is not what was written there; prepare part 2 of 3 again"),
         ("labels", flipped, "damaged, it is not"),
         ("digests", flipped, "damaged, it is not"),
+        ("families", flipped, "damaged, it is not"),
         ("held_out", flipped, "damaged, it is not"),
         ("part.json", lambda content: content[:-9], "cannot be read"),
         ("part.json", lambda content: content.replace(b'"count": 10', b'"count": "x"'), "damaged or edited"),
         (
             "part.json",
-            lambda content: content.replace(b'"format": 2', b'"format": 9'),
-            "format 9, but this version reads format 2",
+            lambda content: content.replace(b'"format": 3', b'"format": 9'),
+            "format 9, but this version reads format 3",
         ),
     ]
     for name, change, said in changes:

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from atelier.config.model import architectures
 from atelier.latent import edits
 from atelier.models.model import GeneratorError, load_latent_generator, sample, slerp
 from atelier.networks.base import LatentGenerator
-from tests.support.small_models import CLASSES, make_checkpoint
+from tests.support.small_models import CLASSES, FROM_NOISE, make_checkpoint
 
 
-@pytest.fixture(params=architectures())
+@pytest.fixture(params=FROM_NOISE)
 def generator(request: pytest.FixtureRequest, tmp_path: Path) -> LatentGenerator:
     return load_latent_generator(make_checkpoint(tmp_path / "checkpoint", request.param))
 

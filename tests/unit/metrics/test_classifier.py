@@ -13,6 +13,7 @@ from atelier.data.packed import PackedDataset
 from atelier.metrics import classifier as module
 from atelier.metrics.classifier import Classifier, load_classifier, summarize
 from atelier.metrics.identity import MetricError
+from atelier.tasks.sampling import Sample
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def weights(classifier: Classifier) -> dict[str, torch.Tensor]:
 def test_it_reads_held_out_digits(fitted: tuple[Classifier, Path], digits: Path, held_out: np.ndarray) -> None:
     classifier, _ = fitted
     test = PackedDataset(digits, "test")
-    probabilities = classifier.read(held_out)
+    probabilities = classifier.read(Sample(held_out))
     assert probabilities.shape == (len(test), 10)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (probabilities.argmax(axis=1) == test.labels).mean() == classifier.accuracy > 0.9
@@ -52,13 +53,13 @@ def test_it_does_not_read_noise(fitted: tuple[Classifier, Path], held_out: np.nd
     shuffled = held_out.copy()
     random.shuffle(shuffled.reshape(len(shuffled), -1), axis=1)
     for noise in (shuffled, random.integers(0, 256, held_out.shape, dtype=np.uint8), np.zeros_like(held_out)):
-        assert summarize(classifier.read(noise)).confident < 0.05
+        assert summarize(classifier.read(Sample(noise))).confident < 0.05
 
 
 def test_reading_depends_on_the_image_only(fitted: tuple[Classifier, Path], held_out: np.ndarray) -> None:
     classifier, _ = fitted
-    whole = classifier.read(held_out[:80])
-    assert np.array_equal(np.concatenate([classifier.read(held_out[:3]), classifier.read(held_out[3:80])]), whole)
+    whole = classifier.read(Sample(held_out[:80]))
+    assert np.array_equal(np.concatenate([classifier.read(Sample(held_out[:3])), classifier.read(Sample(held_out[3:80]))]), whole)
 
 
 def test_the_cache_gives_back_the_same_classifier(

@@ -27,6 +27,7 @@ from atelier.metrics.kernel import kernel_distance, kernel_standard_error
 from atelier.metrics.reference import reference_indices
 from atelier.networks.base import LatentGenerator
 from atelier.networks.layers import ImageShape
+from atelier.tasks.sampling import Sample
 from tests.support.evaluations import Measured, cut, dataset_fixture
 
 __all__ = ["dataset_fixture"]
@@ -244,7 +245,7 @@ def test_beside_a_distance_of_few_images_stands_that_of_real_ones(
     for images, keep, names in ((dataset, True, 1), (few, False, 1), (few, True, 2)):
         evaluator = Evaluator(images, settings, tmp_path, keep=keep, progress=False)
         shape = (64, images.channels, images.resolution, images.resolution)
-        found = [evaluator([random.integers(0, 256, shape, np.uint8)]) for _ in range(2)]
+        found = [evaluator([Sample(random.integers(0, 256, shape, np.uint8))]) for _ in range(2)]
         assert [len(one.measurements) for one in found] == [names, names]
     assert len(calls) == 1 and evaluator.reference
     real = found[0]["real_frechet_means"]

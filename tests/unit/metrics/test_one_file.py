@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from atelier.config import metrics as declared
+from atelier.config.metrics import Need
 from atelier.config.registry import GateSettings
 from atelier.data.packed import PackedDataset
 from atelier.metrics import kinds
@@ -43,8 +44,8 @@ ERROR = Value(
 class Levels:
     width = 1
 
-    def read(self, images, target):
-        return np.abs(images.astype(float) - target).mean(axis=(1, 2, 3), dtype=np.float32)[:, None] / 255
+    def read(self, sample):
+        return np.abs(sample.images.astype(float) - sample.target).mean(axis=(1, 2, 3), dtype=np.float32)[:, None] / 255
 
 class Toy(Metric):
     title = "mean absolute error"
@@ -89,7 +90,7 @@ def found(toy: None, dataset: PackedDataset, measured: Measured, tmp_path: Path,
         evaluator(cut(images))
     with refused:
         evaluator.measure(LatentGenerator(2, ImageShape(28, 1, 0)), ())
-    return evaluator(cut(images), target=cut(images + 51))
+    return evaluator(cut(images, target=images + 51), having={Need.TARGET})
 
 
 def test_it_is_measured_and_read_back(found: Evaluation, dataset: PackedDataset, tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from atelier.config import settings
-from atelier.config.model import architectures
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import StepWeights
 from atelier.tasks.generation.task import Generation
 from tests.support.small import PARAMS
-from tests.support.small_models import LATENT, model, networks
+from tests.support.small_models import FROM_NOISE, LATENT, model, networks
 from tests.support.updates import labeled
 
 N = 8
@@ -32,7 +31,7 @@ REGULARIZED = {
 }
 
 
-@pytest.mark.parametrize("family", architectures())
+@pytest.mark.parametrize("family", FROM_NOISE)
 def test_bfloat16_is_near_float32(family: str) -> None:
     generator, discriminator = networks(family, True, 28, 1)
     z, label = torch.randn(N, LATENT), torch.arange(N) % 5
@@ -48,7 +47,7 @@ def test_bfloat16_is_near_float32(family: str) -> None:
 
 def combinations() -> Iterator[tuple[str, str, list[str]]]:
     """Every family with every objective, with every regularizer, with every augmentation, and with every way of the label."""
-    for family in architectures():
+    for family in FROM_NOISE:
         for objective in OBJECTIVES:
             bound = {"gradient_penalty": 10.0} if objective == "wasserstein" else {}
             yield family, objective, [f"regularizers={bound}", f"objective={objective}"]

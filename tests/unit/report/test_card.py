@@ -212,6 +212,17 @@ def test_a_checkpoint_that_does_not_know_its_cost_says_so(card: Callable[..., st
     assert "## Compute\n\n- Training with measurements: not recorded\n\n## Use" in card()
 
 
+def test_start_and_floor_are_told_below_the_numbers(
+    make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
+) -> None:
+    found = make_evaluation()
+    distance = found.measurements[0]
+    start = replace(distance, value=30.5, identity=replace(distance.identity, metric=f"input_{distance.name}", kind=""))
+    text = model_card(make_checkpoint(), replace(found, measurements=[*found.measurements, start]), dataset.manifest, "digits")
+    assert r"Fréchet distance in efficientnet\_lite0, beside it untranslated input: 30.5." in text
+    assert "beside it" not in model_card(make_checkpoint(), found, dataset.manifest, "digits")
+
+
 def test_limits_are_what_was_measured_where_it_was(
     make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
 ) -> None:

@@ -21,6 +21,7 @@ from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.metrics.bias import beside
 from atelier.metrics.evaluator import Evaluation
+from atelier.metrics.identity import Measurement
 from atelier.metrics.reference import Reference
 from atelier.models.model import load_generator, sample
 from atelier.report import facts, gallery
@@ -92,6 +93,18 @@ def test_what_is_bias_stands_beside_a_distance(
     assert f"two samples of real images in the same numbers (1,000 and 29) are about {real:g} apart" in text
     assert ("most of it is bias, for two samples" in text) is mostly
     assert "between samples of real images" not in text and "two samples" not in write()
+
+
+def test_start_and_floor_stand_beside_a_distance(write: Callable[..., str], make_evaluation: Callable[..., Evaluation]) -> None:
+    found = make_evaluation()
+    distance = found.measurements[0]
+    more = [
+        Measurement(value, None, replace(distance.identity, metric=f"{side}_{distance.name}", kind=f"{side}_frechet"), False)
+        for side, value in (("input", 30.5), ("floor", 2.25))
+    ]
+    text = write(measured=replace(found, measurements=[*found.measurements, *more]))
+    assert "untranslated input: 30.5; images trained on: 2.25" in text
+    assert "Untranslated input: Fréchet" not in text and "untranslated input" not in write()
 
 
 def test_it_needs_nothing_from_elsewhere(write: Callable[..., str], neighbors: Neighbors) -> None:

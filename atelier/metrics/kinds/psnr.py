@@ -1,0 +1,26 @@
+"""The peak signal-to-noise ratio of generated images against their targets; beside it that of their inputs."""
+
+from __future__ import annotations
+
+from atelier.config.metrics import Need, Value
+from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
+
+MEAN = Value("psnr", "PSNR in decibels, mean", higher_is_better=True)
+MEDIAN = Value("psnr_median", "PSNR in decibels, median", higher_is_better=True)
+
+
+class Psnr(Metric):
+    title = "PSNR, mean and median, needs targets"
+    values = (MEAN, MEDIAN, MEAN.of_input, MEDIAN.of_input)
+    needs = frozenset({Need.TARGET})
+
+    def reader(self, real: RealImages) -> Reader:
+        from atelier.metrics.pairs import PairReader, psnr
+
+        return PairReader(psnr)
+
+    def __call__(self, view: View) -> Results:
+        from atelier.metrics.pairs import mean, measurements, median
+
+        how = "all channels of an image, peak 255; equals count as one level off in one value"
+        return Results(measurements(view, {MEAN: mean, MEDIAN: median}, how))

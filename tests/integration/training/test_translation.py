@@ -1,0 +1,136 @@
+"""Tasks that translate: stopped and started again, on two ranks, in parts, and in bfloat16."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.support.forked import Driver
+from tests.support.small import ROOT, free_port
+from tests.support.translation_fixtures import drawings, places
+from tests.support.translation_tasks import OF_TASKS
+
+__all__ = ["drawings"]
+Weights = dict[str, bytes]
+PRODUCTS = {"cyclegan": ["a_to_b", "b_to_a"]}
+
+
+def files(folder: Path) -> Weights:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")}
+
+
+def trained(name: str, drawings: dict[str, Path], folder: Path, *overrides: str) -> Path:
+    """The checkpoint of a run that nobody disturbs."""
+    run = Driver(places(name, drawings), folder / "model", folder / "states", *OF_TASKS[name], *overrides)
+    code, _, err = run.finish()
+    assert code == 0, err
+    return folder / "model"
+
+
+@pytest.fixture(name="models", scope="module")
+def models_fixture(drawings: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: trained(name, drawings, tmp_path_factory.mktemp(name)) for name in OF_TASKS}
+
+
+def networks(model: Path) -> dict[str, torch.Tensor]:
+    """Those of all products, which are the same."""
+    return load_file(min(model.rglob("networks.safetensors")))
+
+
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_every_product_is_a_checkpoint_and_has_learnt(
+    name: str, models: dict[str, Path], drawings: dict[str, Path], tmp_path: Path
+) -> None:
+    found = sorted(path.name for path in models[name].iterdir() if path.is_dir() and path.name != "grids")
+    assert found == PRODUCTS.get(name, [])
+    begun = networks(trained(name, drawings, tmp_path, "train.images=4"))
+    moved = {key.partition(".")[0] for key, value in networks(models[name]).items() if not torch.equal(value, begun[key])}
+    assert moved == {key.partition(".")[0] for key in begun}, "all networks learn after the first step"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_stopped_and_started_again_it_ends_with_the_same_bytes(
+    name: str, how: signal.Signals, models: dict[str, Path], drawings: dict[str, Path], tmp_path: Path
+) -> None:
+    def begin() -> Driver:
+        return Driver(places(name, drawings), tmp_path / "model", tmp_path / "states", *OF_TASKS[name])
+
+    first = begin()
+    while not first.stdout.readline().startswith("point 16"):
+        pass
+    first.tell(how)
+    assert first.finish()[0] == {signal.SIGKILL: -9, signal.SIGTERM: 75}[how]
+    save = max(tmp_path.glob("states/*/step-*"))
+    values, pools = json.loads((save / "state.json").read_text()), load_file(save / "pools.safetensors")
+    if name == "cyclegan":
+        assert values["memory"] == {"pool_a": 6, "pool_b": 6} and len(pools["pool_a"]) == 6
+        assert not torch.equal(pools["pool_a"], pools["pool_b"])
+    shown = {"cyclegan": ["shown_a", "shown_b"], "pix2pix": ["given", "made"]}.get(name, ["shown_b"])
+    assert all(len(pools[one]) == 4 for one in shown)
+    code, out, err = begin().finish()
+    assert code == 0 and int(out.split()[1]) >= 3, f"it begins anew: {err}"
+    again, whole = files(tmp_path / "model"), files(models[name])
+    assert again == whole and len(whole) == 2 * max(1, len(PRODUCTS.get(name, [])))
+
+
+def apart(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+    """The share of the weights by which two runs differ more than by rounding, which Adam's first steps make large of nothing."""
+    assert one.keys() == two.keys()
+    differ = [((two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs()).flatten() for name, tensor in one.items()]
+    return torch.cat(differ).float().mean().item()
+
+
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_two_ranks_change_rounding_only(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
+    short = "train.images=16"
+    alone = networks(trained(name, drawings, tmp_path / "alone", short))
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    ranks = [
+        Driver(
+            places(name, drawings), tmp_path / "model", tmp_path / "states", *OF_TASKS[name], short,
+            environment=together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    ended = [rank.finish() for rank in ranks]
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert apart(alone, networks(tmp_path / "model")) < 0.01
+
+
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_two_ranks_end_alike(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
+    """Networks, averages, moments, pools and what is remembered are the same to the bit on both."""
+    command = [sys.executable, "-m", "tests.support.rank_state", name, str(places(name, drawings)), str(tmp_path)]
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE
+        )
+        for rank in ("0", "1")
+    ]
+    first, second = (rank.communicate(timeout=120)[0].decode().split() for rank in ranks)
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    assert first == second and int(first[0]) == {"cyclegan": 4, "pix2pix": 2}.get(name, 1)
+
+
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_micro_batches_change_rounding_only(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
+    short = "train.images=16"
+    whole = networks(trained(name, drawings, tmp_path / "whole", short))
+    parts = networks(trained(name, drawings, tmp_path / "parts", short, "train.accumulate=2"))
+    assert apart(whole, parts) < 0.01
+
+
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_bfloat16_trains(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
+    model = trained(name, drawings, tmp_path, "train.images=16", "train.precision=bfloat16")
+    assert all(value.dtype == torch.float32 and value.isfinite().all() for value in networks(model).values())
