@@ -56,7 +56,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
+.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -99,6 +99,9 @@ bench-metrics: $(STAMP) ## time an FID beside torch-fidelity and pytorch-fid, wi
 bench-train: $(STAMP) $(BASE) $(SETS) $(PEERS) ## time training beside a plain loop and mimicry on three sets, which it fetches, with memory, start and distance (an hour)
 	@python -m benchmarks.train --peer
 	@python -m benchmarks.train --data data/fashion data/emoji --families dcgan r3gan
+
+bench-translation: $(STAMP) ## time CycleGAN, FastCUT and pix2pix beside loops as public code writes them, on sets that it fetches (half an hour)
+	@python -m benchmarks.translation
 
 bench-limits: $(STAMP) $(BASE) ## compare the arithmetic of training steps with what this machine can do, and say what takes the rest (2 minutes)
 	@python -m benchmarks.limits

@@ -255,8 +255,8 @@ def _square(file: Path, kind: Picture | LabelMap) -> str:
     import numpy as np
 
     from atelier.data.errors import Rejected
-    from atelier.data.maps import painted
     from atelier.data.process import Recipe, process, process_map
+    from atelier.io.label_maps import painted
     from atelier.io.pictures import png
     from atelier.models.pyfunc import picture
 

@@ -52,4 +52,4 @@ def packed_otherwise(manifest: Manifest, folder: Path, settings: Settings, name:
 
 
 def _yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else json.dumps(value) if isinstance(value, dict) else str(value)
+    return value if isinstance(value, str) else json.dumps(value)

@@ -13,11 +13,15 @@ from atelier.tracking.trial import try_mlflow
 from components.contract import Page, component
 from pipelines.project import ProjectSettings
 from pipelines.task import StepError
+from pipelines.trainjob.rights import try_rights
 
 
 @component({}, light=True, retries=1)  # of a pod that is lost; wrong settings stay wrong
 def check(settings: ProjectSettings) -> None:
-    """Tries what a run will need besides valid settings, before anything is computed: S3 for states, and MLflow."""
+    """Tries what a run will need besides valid settings, before anything is computed.
+
+    S3 for states, rights and runtime for TrainJobs where there are several nodes, and MLflow.
+    """
     nodes = {name: training.nodes for name, training in settings.trainings.items() if training.nodes > 1}
     if nodes and settings.cluster.states == "none":
         raise StepError(
@@ -26,6 +30,8 @@ def check(settings: ProjectSettings) -> None:
         )
     if settings.cluster.states != "none":
         _try_states(settings.cluster.states)
+    if nodes:
+        try_rights()
     try_mlflow(settings.registry.experiment)
 
 

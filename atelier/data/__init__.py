@@ -2,7 +2,6 @@
 
 sources/     where images come from, one file per kind
 fields.py    the fields of a record as the settings name them
-maps.py      label maps: colors or values -> class indices
 process.py   one record -> the pixels of the packed set
 work.py      processing in many processes
 pack.py      a source -> a packed dataset, at once or in parts that are merged

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from atelier.config.data import HALVES, IMAGE, DataSettings, FieldSettings
-from atelier.data.maps import Legend
 from atelier.data.process import RecordField
+from atelier.io.label_maps import Legend
 
 
 def record_fields(settings: DataSettings) -> tuple[RecordField, ...]:

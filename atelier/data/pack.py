@@ -24,13 +24,13 @@ from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError
 from atelier.data.fields import record_fields
 from atelier.data.manifest import FORMATS, NAME, ContentHash, FieldInfo, Manifest, RejectedImage, Shard, SplitInfo
-from atelier.data.maps import distinct, hexadecimal
 from atelier.data.pixels import PixelFile, Pixels
 from atelier.data.process import Recipe, RecordField
 from atelier.data.shards import ShardWriter
 from atelier.data.sources import Source, open_source
 from atelier.data.work import process_all
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output
+from atelier.io.label_maps import distinct, hexadecimal
 from atelier.io.progress import bar
 
 SHOWN = 5  # rejected images that an error lists

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 from atelier.data import libtiff
 from atelier.data.color import Profile, to_srgb
 from atelier.data.errors import Rejected
-from atelier.data.maps import IGNORED, Legend
+from atelier.io.label_maps import IGNORED, Legend, MapError
 
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -169,18 +169,22 @@ def _half(image: Image.Image, half: str, recipe: Recipe) -> Image.Image:
 
 def process_map(content: Content, recipe: Recipe, read: Callable[[Image.Image], np.ndarray]) -> bytes:
     """The square of a label map, uint8 [H, W], of which `read` gives the class indices. Raises Rejected with the reason."""
-    return _resampled(read(_decoded(content, recipe)), recipe, IGNORED)
+    return _resampled(_decoded(content, recipe), recipe, read, IGNORED)
 
 
 def _mapped(image: Image.Image, recipe: Recipe, legend: Legend) -> Square:
     """The class indices of a label map. What is padded is of the class in the background's color, or of none."""
     background = int(recipe.background.removeprefix("#"), 16)
     beside = IGNORED if legend.indexed or background not in legend.marks else legend.marks.index(background)
-    return Square(_resampled(legend.read(image), recipe, beside), None)
+    return Square(_resampled(image, recipe, legend.read, beside), None)
 
 
-def _resampled(indices: np.ndarray, recipe: Recipe, beside: int) -> bytes:
-    return _square(Image.fromarray(indices), recipe, Image.Resampling.NEAREST, beside).tobytes()
+def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image], np.ndarray], beside: int) -> bytes:
+    try:
+        indices = Image.fromarray(read(image))
+    except MapError as error:
+        raise Rejected(str(error)) from error
+    return _square(indices, recipe, Image.Resampling.NEAREST, beside).tobytes()
 
 
 def _squared(image: Image.Image, recipe: Recipe, channels: int) -> Square:

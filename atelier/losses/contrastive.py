@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from atelier.networks.layers import wide
 
 TEMPERATURE = 0.07
+SHORT = 1e-3  # what is shorter is not stretched to unit length: of untrained networks it is 1e-8, and its gradients 1e8
 
 
 def draw_places(count: int, sites: int, places: int) -> Tensor:
@@ -29,11 +30,11 @@ def at_places(features: Tensor, places: Tensor) -> Tensor:
 def patch_nce(query: Tensor, key: Tensor, temperature: float = TEMPERATURE) -> Tensor:
     """A scalar, the mean over images and places, of features [N, S, d] of output and input at the same places.
 
-    Both are scaled to unit length here. The others of a place are those of its own image. The key's side learns nothing.
+    Both are scaled to unit length here, unless they are nearly nothing. The others of a place are those of its own image. The
+    key's side learns nothing.
     """
-    with torch.autocast(
-        query.device.type, enabled=False
-    ):  # bfloat16 rounds a product near 1 by 0.002, over T 3 % of a probability
-        q, k = F.normalize(wide(query), dim=2), F.normalize(wide(key.detach()), dim=2)
+    # bfloat16 rounds a product near 1 by 0.002, over T 3 % of a probability
+    with torch.autocast(query.device.type, enabled=False):
+        q, k = (F.normalize(wide(one), dim=2, eps=SHORT) for one in (query, key.detach()))
         likeness = q @ k.transpose(1, 2) / temperature
         return -likeness.log_softmax(dim=2).diagonal(dim1=1, dim2=2).mean()

@@ -3,8 +3,8 @@
 Logits are a sequence, [N, 1, h, w] a scale. Each scale's loss is the mean over images and places, and scales weigh alike, however
 many places they have: the mean over scales, as in Park et al. 2019, where Wang et al. sum them.
 
-Of least squares, CycleGAN, pix2pixHD and CUT code real as 1 and fake as 0. At logits t of theirs and 2 t - 1 of ours their
-generator's loss is half of ours, so that their weights of other losses are to be doubled here.
+CycleGAN, pix2pixHD and CUT have least_squares_binary. At logits 2 t - 1 for its t the generator's loss in least_squares is twice
+that, so that their weights of other losses would have to be doubled beside it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from atelier.data.packed import PackedDataset
 from atelier.extractors.passes import in_chunks
 from atelier.metrics.fitting import descend, fitted, normalized, shift
 from atelier.metrics.identity import MetricError
@@ -56,6 +57,29 @@ class Segmenter:
         assert sample.input is not None and sample.target is not None  # the metric needs them
         sides = (sample.images, sample.target)
         return np.concatenate([counts(self.network, side, sample.input, len(self.classes)) for side in sides], axis=1)
+
+
+class TrainingPairs:
+    """The pictures of a packed set's training split with their label maps. Raises MetricError for a set that has no maps."""
+
+    def __init__(self, dataset: PackedDataset) -> None:
+        self.set = dataset if dataset.split == "train" else PackedDataset(dataset.folder, "train")
+        maps = [name for name, field in self.set.fields.items() if field.kind == "map"]
+        if len(maps) != 1:
+            raise MetricError(
+                f"evaluate.metrics: segmented needs records with a picture and one label map, and those of {dataset.folder} have "
+                f"{len(maps)}; take segmented out, or pack with data.NAME.fields of which one is of kind map"
+            )
+        self.field = maps[0]
+        self.content_hash, self.channels, self.resolution = self.set.content_hash, self.set.channels, self.set.resolution
+        self.map_classes: Sequence[str] = self.set.fields[self.field].classes
+
+    def __len__(self) -> int:
+        return len(self.set)
+
+    def pairs(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As LabeledPictures.pairs."""
+        return self.set.images(indices), self.set.read(indices)[self.field]
 
 
 def load_segmenter(pairs: LabeledPictures, cache: Path, seed: int, progress: bool = True) -> Segmenter:

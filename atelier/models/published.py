@@ -35,6 +35,7 @@ from atelier import command_line
 from atelier.config.model import ModelSettings
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output, sha256_file
 from atelier.models.model import INFO, WEIGHTS, GeneratorError, GeneratorInfo, Gives, load_generator, read_weights, write_info
+from atelier.networks.inputs import LabelMap
 from atelier.networks.published import PublishedError, Tensors, readers
 
 IGNORED = re.compile(r"resample_filter$|Resampler\.Kernel$|mapping\.w_avg$")  # constants, and a mean that is computed anew
@@ -43,9 +44,9 @@ IGNORED = re.compile(r"resample_filter$|Resampler\.Kernel$|mapping\.w_avg$")  # 
 def convert(source: Path, output: Path, classes: list[str] | None = None) -> GeneratorInfo:
     """Writes the checkpoint folder `output` from a safetensors file of published weights.
 
-    The folder has generator.safetensors, generator.json and an empty history.json. `classes` are the names of the labels in
-    their order, numbers unless given. Every tensor must find its place: raises PublishedError naming those that do not, or for
-    a file that is no safetensors.
+    The folder has generator.safetensors, generator.json and an empty history.json. `classes` are the names of the labels, or of
+    the classes of a label map, in their order, numbers unless given. Every tensor must find its place: raises PublishedError
+    naming those that do not, or for a file that is no safetensors.
     """
     check_output(Path(output), INFO)
     source = Path(source)
@@ -67,15 +68,17 @@ def convert(source: Path, output: Path, classes: list[str] | None = None) -> Gen
         raise PublishedError(
             f"{source}: {len(theirs)} tensors have no place in {reader.TITLE}, such as {', '.join(sorted(theirs)[:3])}"
         )
-    names = classes or [str(label) for label in range(found.shape.classes)]
-    if len(names) != found.shape.classes:
-        raise PublishedError(f"{source}: the network knows {found.shape.classes} classes, not {len(names)}; name each once")
+    maps = {name: kind for name, kind in found.takes.items() if isinstance(kind, LabelMap)}
+    known_classes = sum(len(kind.classes) for kind in maps.values()) or found.shape.classes
+    names = classes or [str(label) for label in range(known_classes)]
+    if len(names) != known_classes:
+        raise PublishedError(f"{source}: the network knows {known_classes} classes, not {len(names)}; name each once")
     info = GeneratorInfo(
         model=ModelSettings.from_identity(found.model, origin=str(source)).identity(),
         task=found.task,
-        takes=found.takes,
+        takes=found.takes | {name: kind.model_copy(update={"classes": names}) for name, kind in maps.items()},
         gives=Gives(resolution=found.shape.resolution, channels=found.shape.channels),
-        classes=names,
+        classes=[] if maps else names,
         images_seen=0,
         step=0,
         seed=0,

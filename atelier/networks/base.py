@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from atelier.networks.inputs import Given, LabelMap, Noise, Picture, Takes, of_latents
+from atelier.networks.inputs import Given, LabelMap, Noise, Picture, Takes, in_order, of_latents
 from atelier.networks.layers import ClassEmbedding, ClassPlane, ImageShape, NetworkError, scaled_init, wide
 from atelier.networks.modes import Recomputation
 
@@ -133,13 +133,14 @@ class LatentGenerator(Generator):
 class Planes(nn.Module):
     """Inputs by name -> one tensor [N, width, H, W]: what a translator starts from, and its discriminator's condition.
 
-    Pictures are taken as they are, a label map int64 [N, H, W] as a plane of ones and zeros for each class, all zeros where it is
-    255. Noise is left out.
+    Pictures come first, as they are, then a label map int64 [N, H, W] as a plane of ones and zeros for each class, all zeros
+    where it is 255. Noise is left out.
     """
 
     def __init__(self, takes: Takes) -> None:
         super().__init__()
-        self.classes = {name: self._classes(name, kind) for name, kind in takes.items() if not isinstance(kind, Noise)}
+        seen = {name: kind for name, kind in in_order(takes).items() if not isinstance(kind, Noise)}
+        self.classes = {name: self._classes(name, kind) for name, kind in seen.items()}
         pictures = [kind.channels for kind in takes.values() if isinstance(kind, Picture)]
         self.width = sum(pictures) + sum(self.classes.values())
         self.register_buffer("one", torch.ones(()), persistent=False)  # has the type of the network
@@ -177,8 +178,10 @@ class Translator(Generator):
 
     def __init__(self, settings: Any, shape: ImageShape, takes: Takes) -> None:
         super().__init__()
-        self.settings, self.shape, self._takes = settings, shape, takes
+        self.settings, self.shape, self._takes = settings, shape, in_order(takes)
         self.planes = Planes(takes)
+        if not self.planes.width:
+            raise NetworkError(f"{settings.name()} translates a picture or a label map, and the inputs have neither; add one")
         for name, kind in takes.items():
             if isinstance(kind, Noise):
                 if name != "noise" or not self.starts_from_noise:

@@ -20,8 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor
 
-from atelier.data.errors import Rejected
-from atelier.data.maps import GRAYS, IGNORED, VALUED, Legend, painted
+from atelier.io.label_maps import GRAYS, IGNORED, VALUED, Legend, MapError, painted
 
 NAMED = 12  # classes of a label map that a message names
 WHITE = 0xFFFFFF
@@ -204,23 +203,23 @@ class LabelMap(Given):
                 raise Refusal(f"{self.wants(names)}, not of {file.size[0]} by {file.size[1]}")
             try:
                 indices = self.indices(file)
-            except Rejected as reason:
+            except MapError as reason:
                 raise Refusal(f"{self.wants(names)}; it {reason}") from reason
         return Value(torch.from_numpy(indices).long(), None)
 
     def indices(self, image: Image.Image) -> np.ndarray:
-        """The class indices uint8 [H, W] of a picture. Raises Rejected where it shows no class, or could be read twofold."""
+        """The class indices uint8 [H, W] of a picture. Raises MapError where it shows no class, or could be read twofold."""
         colored = Legend(tuple(self.classes), self.marks)
         ignored = None if WHITE in self.marks else IGNORED  # 255 in gray is white
         indexed = Legend(tuple(self.classes), tuple(range(len(self.classes))), indexed=True, ignored=ignored)
         try:
             by_color = colored.read(image)
-        except Rejected:
+        except MapError:
             if image.mode not in VALUED:
                 raise
             return indexed.read(image)
         if image.mode in GRAYS and (by_value := _tried(indexed, image)) is not None and (by_value != by_color).any():
-            raise Rejected("can be read as colors and as indices; give it in RGB, or with a palette of the classes' colors")
+            raise MapError("can be read as colors and as indices; give it in RGB, or with a palette of the classes' colors")
         return by_color
 
     def example(self, names: Sequence[str]) -> list[Any]:
@@ -238,7 +237,7 @@ def _tried(legend: Legend, image: Image.Image) -> np.ndarray | None:
     """What a picture shows by this legend, None where it shows something else."""
     try:
         return legend.read(image)
-    except Rejected:
+    except MapError:
         return None
 
 

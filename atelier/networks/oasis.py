@@ -60,6 +60,8 @@ class OASISDiscriminator(PatchDiscriminator):
     `condition_channels` is the number of classes: the label map is what it has to tell, and no input.
     """
 
+    memory_format = torch.channels_last  # it has no norm of single images
+
     def __init__(self, settings: Settings, shape: ImageShape, condition_channels: int) -> None:
         super().__init__(shape, 0)
         levels, width = settings.layers_discriminator, settings.width_discriminator

@@ -32,10 +32,9 @@ class Settings(SemanticSettings):
         default=6, description="halvings in the discriminator, which doubles as often to tell the class of every pixel"
     )
 
-    def check(self, resolution: int) -> None:
+    def check_discriminator(self, resolution: int) -> None:
         if resolution % 2**self.layers_discriminator:
             raise ValueError(
                 f"model.oasis.layers_discriminator is {self.layers_discriminator}, and {resolution} px are no multiple of "
                 f"{2**self.layers_discriminator}: choose fewer"
             )
-        super().check(resolution)

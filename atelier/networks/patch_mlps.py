@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from atelier.networks.base import Network
 from atelier.networks.layers import wide
@@ -18,7 +17,7 @@ Positions = dict[str, Tensor]
 
 
 class PatchMLPs(Network):
-    """Maps [N, C, h, w] by layer -> vectors [N, P, 256] of length 1 at P positions: 256 units, ReLU, 256 units.
+    """Maps [N, C, h, w] by layer -> vectors [N, P, 256] at P positions: 256 units, ReLU, 256 units.
 
     `shapes` are channels and side of each layer (ResNetTranslator.feature_shapes).
     """
@@ -42,5 +41,5 @@ class PatchMLPs(Network):
         found = {}
         for name, layer in self.layers.items():
             patches = maps[name].flatten(2)[:, :, positions[name]].transpose(1, 2)
-            found[name] = F.normalize(wide(layer(patches)), dim=2, eps=1e-7)
+            found[name] = wide(layer(patches))
         return found

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from atelier.config.section import Beta, Rate
+from atelier.config.section import Beta, PositiveInt, Rate
 from atelier.networks.translation_sections import TranslationSettings
 
 
@@ -15,6 +15,9 @@ class Settings(TranslationSettings):
 
     title = "pix2pix (Isola 2017)"
 
+    width: PositiveInt = Field(
+        default=64, description="channels of the generator's first layer; doubled at each halving, up to eight times as many"
+    )
     norm: Literal["instance", "batch"] = Field(
         default="instance",
         description="norm of both networks: instance, or the paper's batch, which is the same at a batch of 1 and beyond it "

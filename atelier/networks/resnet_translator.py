@@ -80,10 +80,10 @@ class ResNetTranslator(Translator):
     ) -> None:
         super().__init__(settings, shape, takes)
         width, eps, padding = settings.width, settings.eps, settings.padding
-        if settings.residual and self.planes.width not in (1, shape.channels):
+        if settings.residual and (any(self.planes.classes.values()) or self.planes.width not in (1, shape.channels)):
             raise NetworkError(
-                f"residual adds to the input, which has {self.planes.width} channels, and the images have {shape.channels}: set "
-                f"model.{settings.name()}.residual: false"
+                f"model.{settings.name()}.residual adds to one picture of 1 or {shape.channels} channels, and the inputs are "
+                "others: set it to false"
             )
         self.multiple, self.blurred, self.entered = settings.shrinkage, form == "blur", shape.resolution // settings.unshuffle
         self.first = Stage(self._outer(self.planes.width, width, before=True), width, eps)

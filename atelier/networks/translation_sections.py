@@ -34,6 +34,10 @@ class TranslationSettings(FamilySettings):
         return 0
 
     def check(self, resolution: int) -> None:
+        self.check_discriminator(resolution)
+
+    def check_discriminator(self, resolution: int) -> None:
+        """Raises ValueError if its maps become too small."""
         if resolution >> self.layers_discriminator < 3:
             most = (resolution // 3).bit_length() - 1
             raise ValueError(
@@ -92,6 +96,9 @@ class ResamplingSettings(ResNetTranslatorSettings):
 class SemanticSettings(TranslationSettings):
     """A generator whose norms are modulated by a label map."""
 
+    width: PositiveInt = Field(
+        default=64, description="channels of the generator's last block; twice as many in each before it, up to sixteen times"
+    )
     norm: Literal["batch", "instance"] = Field(
         default="batch",
         description="norm of the generator before the label map modulates it: batch (of all ranks, the papers' form), which at "

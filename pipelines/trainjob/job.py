@@ -61,7 +61,7 @@ class TrainJob:
     def runs(self) -> bool:
         """Whether a job of this name is there and has not ended. One that has is removed."""
         while True:
-            with _explained(f"ask for TrainJob {self.name}"):
+            with explained(f"ask for TrainJob {self.name}"):
                 job = self._get()
             if job is None:
                 return False
@@ -77,13 +77,13 @@ class TrainJob:
         from kubeflow_trainer_api import models
 
         name = self._constants.DEFAULT_TRAINING_RUNTIME
-        with _explained(f"find training runtime {name}"):
+        with explained(f"find training runtime {name}"):
             runtime = self._client.get_runtime(name)
         reference = {"runtimeRef": {"name": runtime.name, "kind": runtime.kind.value}}
         job = models.TrainerV1alpha1TrainJob.from_dict({**manifest, "spec": {**reference, **manifest["spec"]}})
         assert job is not None  # from_dict(None) alone gives None
         self.there = True
-        with _explained(f"create TrainJob {self.name}"), self._refused():
+        with explained(f"create TrainJob {self.name}"), self._refused():
             self._backend.custom_api.create_namespaced_custom_object(*self._where, job.to_dict())
 
     @contextlib.contextmanager
@@ -212,7 +212,8 @@ def _api_errors() -> tuple[type[Exception], ...]:
 
 
 @contextlib.contextmanager
-def _explained(doing: str) -> Iterator[None]:
+def explained(doing: str) -> Iterator[None]:
+    """Turns an error of the Kubernetes API, or of the SDK, into a TrainJobError with the server's answer and the remedy."""
     try:
         yield
     except _api_errors() as error:

@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from tests.support.small import free_port
 
 NAMESPACE = "team"
-KINDS = ("clustertrainingruntimes", "trainingruntimes", "trainjobs", "log", "pods", "configmaps")
+KINDS = ("clustertrainingruntimes", "trainingruntimes", "trainjobs", "log", "pods", "configmaps", "selfsubjectaccessreviews")
 BACKOFF_LIMIT = 6  # a Job's default
 RUNTIME = {
     "apiVersion": "trainer.kubeflow.org/v1alpha1",
@@ -85,12 +85,15 @@ class Pod:
 class Kubernetes:
     """The cluster. `secret` is the content of the only Secret; with `work` nodes are real processes with folders below it.
 
-    `refuse` maps "METHOD kind" to the HTTP status and message that such a request is answered with.
+    `refuse` maps "METHOD kind" to the HTTP status and message that such a request is answered with. `denied` are rights, as
+    "verb group/resource", that a client is told it has not; `asked` are all that it has asked for.
     """
 
     secret: dict[str, str] = field(default_factory=dict)
     work: Path | None = None
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     submitted: list[dict[str, Any]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -145,14 +148,7 @@ class Kubernetes:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         url = urlsplit(request.path)
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
-        kind = next(
-            (
-                k
-                for k in ("clustertrainingruntimes", "trainingruntimes", "trainjobs", "log", "pods", "configmaps")
-                if k in url.path
-            ),
-            "",
-        )
+        kind = next((one for one in KINDS if one in url.path), "")
         name = url.path.rpartition("/")[2]
         with self.lock:
             refused = self.refuse.get(f"{request.command} {kind}")
@@ -165,6 +161,8 @@ class Kubernetes:
         self._send(request, status, value)
 
     def _reply(self, method: str, kind: str, name: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        if kind == "selfsubjectaccessreviews":
+            return 201, self._reviewed(json.loads(body))
         if kind == "configmaps":
             return 200, {"metadata": {"name": name}, "data": {"kubeflow_trainer_version": "2.3.0"}}
         if kind == "clustertrainingruntimes":
@@ -190,6 +188,14 @@ class Kubernetes:
                 return 200, {"kind": "Status", "status": "Success"}
             return 200, self.jobs[name]
         return 404, {"message": f'{kind} "{name}" not found'}
+
+    def _reviewed(self, review: dict[str, Any]) -> dict[str, Any]:
+        """A review of the rights in this namespace, as the API server answers it."""
+        wanted = review["spec"]["resourceAttributes"]
+        assert wanted["namespace"] == NAMESPACE
+        resource = "/".join(filter(None, (wanted.get("group"), wanted["resource"], wanted.get("subresource"))))
+        self.asked.append(f"{wanted['verb']} {resource}")
+        return {**review, "status": {"allowed": self.asked[-1] not in self.denied}}
 
     @staticmethod
     def _send(request: BaseHTTPRequestHandler, status: int, value: dict[str, Any]) -> None:

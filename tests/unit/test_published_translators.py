@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from atelier.models.model import load_generator
 from atelier.models.published import PublishedError, convert
+from atelier.networks.inputs import LabelMap
 
 
 class Blur(nn.Module):
@@ -202,6 +203,15 @@ def test_label_maps_become_what_the_authors_layout_makes_of_them(kind: str, nois
     assert list(info.takes) == [*drawn, "map"] and info.resolution == (64 if noise else 256)
     with torch.no_grad():
         close(generator.double()(map=labels, **drawn), network.double()(labels, *drawn.values()))
+
+
+def test_classes_of_a_label_map_are_named(tmp_path: Path) -> None:
+    source, names = saved(tmp_path / "network.safetensors", woken(GauGAN())), ["sky", "sea", "sand", "tree"]
+    info = convert(source, tmp_path / "ours", names)
+    (legend,) = info.takes.values()
+    assert isinstance(legend, LabelMap) and legend.classes == names and info.classes == []
+    with pytest.raises(PublishedError, match="knows 4 classes, not 3"):
+        convert(source, tmp_path / "other", names[:3])
 
 
 def test_spectral_vectors_of_old_files(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from atelier.config.data import IMAGE
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
 from atelier.config.training import TrainSettings
@@ -50,12 +51,19 @@ class Translation(PatchAdversarialTask):
 
     @classmethod
     def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
+        for images in data.values():
+            if IMAGE not in images.fields:
+                raise SettingsError(
+                    f"{images.folder}: its records have {', '.join(images.fields)}, but task translation learns from single "
+                    "images; leave data.NAME.fields out and pack again, or take task paired"
+                )
         return cls(model, train, {name: ImageShape(images.resolution, images.channels, 0) for name, images in data.items()})
 
     def __init__(self, model: ModelSettings, train: TrainSettings, shapes: Mapping[str, ImageShape]) -> None:
         super().__init__(train, model.family.normalized)
         self.shapes, self.settings = shapes, train.of_task("translation")
         self.to = directions(self.settings)
+        self._check_shapes()
         self.products = self.products_of(train)
         generators: dict[str, Network] = {TO[to]: self._translator(model, to) for to in self.to}
         if self.settings.contrast:
@@ -68,6 +76,20 @@ class Translation(PatchAdversarialTask):
             Update("generator", tuple(generators), "generator"),
             Update("discriminator", tuple(discriminators), "discriminator"),
         )
+
+    def _check_shapes(self) -> None:
+        """Raises SettingsError for sets of different shapes, where a network would have to pass images of both."""
+        a, b = self.shapes[A], self.shapes[B]
+        if a.resolution != b.resolution:
+            raise SettingsError(
+                f"set a has {a.resolution} px and set b {b.resolution}, and a translator keeps the side; set "
+                "data.NAME.resolution alike and pack again"
+            )
+        if a.channels != b.channels and (self.settings.identity or self.settings.contrast):
+            raise SettingsError(
+                f"set a has {a.channels} channels and set b {b.channels}, and translation.identity and contrast give a generator "
+                "images of the set that it imitates; set cycle alone, or data.NAME.channels alike and pack again"
+            )
 
     def _translator(self, model: ModelSettings, to: str) -> Network:
         given = self.shapes[OTHER[to]]

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from atelier.data.packed import PackedDataset
 from tests.integration.component.test_parts import command
+from tests.support.commands import run
 from tests.support.small import folder_hash
 
 SET = (
@@ -56,7 +58,39 @@ def test_what_is_no_pair_is_refused(pairs: Path) -> None:
     done = command("--section", "data.target", *PAIR, "--output", "packed")
     assert done.returncode == 1 and not Path("packed").exists()
     assert "a/0.png: no file of that name in lines, beside colour/a/0.png" in done.stderr and "Traceback" not in done.stderr
-    done = command("--section", "data.target", *PAIR, "--set", "data.target.fields.input.from=nowhere", "--output", "packed")
-    assert done.returncode == 1 and "data.target.path 'pairs' has no files in a folder nowhere; its folders are" in done.stderr
-    done = command("--section", "data.target", *PAIR, "--set", "data.target.fields.input.form=lines", "--output", "packed")
-    assert "data.target.fields.input.form: unknown key; did you mean from? allowed here: channels, from" in done.stderr
+
+
+MAP = "{from: lines, kind: map, classes: {light: '#ffffff', dark: '#000000'}}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["fields.input.from=nowhere"], "data.target.path 'pairs' has no files in a folder nowhere; its folders are"),
+        (["fields.input.form=lines"], "data.target.fields.input.form: unknown key; did you mean from? allowed here: channels, "),
+        (["fields={input: {from: colour}, photo: {from: lines}}"], "and none is target, which is what is imitated"),
+        ([f"fields={{input: {MAP}, target: {{from: colour}}}}"], ", of no class"),
+        (["group_by=(a"], "data.target.group_by: '(a' is no regular expression"),
+        (["group_by=(x[0-9]+)"], "data.target.group_by '(x[0-9]+)' is found in no name, such as a/0.png"),
+        (["fields={input: {from: left}, target: {from: colour}}"], "all have to be halves of one picture (left, right), or none"),
+        (["source=lmdb"], "fields are folders of folder, zip, s3, columns of parquet, or halves"),
+    ],
+)
+@pytest.mark.usefixtures("pairs")
+def test_what_cannot_be_is_refused(settings: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = [part for one in settings for part in ("--set", f"data.target.{one}")]
+    assert run("prepare", "--section", "data.target", *PAIR, *changes, "--output", "packed") == 1
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told and not Path("packed").exists()
+
+
+def test_label_maps(pairs: Path, encode: Callable[..., bytes]) -> None:
+    for file in (pairs / "lines").rglob("*.png"):
+        values = np.asarray(Image.open(file)) // 128 * 255
+        file.write_bytes(encode(values))
+    fields = ("--set", f"data.target.fields={{input: {MAP}, target: {{from: colour}}}}", "--set", "data.target.group_by=/([0-9])")
+    assert run("prepare", "--section", "data.target", *SET, *fields, "--output", "packed") == 0
+    packed = PackedDataset(Path("packed"), "all")
+    read = packed.read(np.arange(len(packed)))
+    assert packed.fields["input"].classes == ["dark", "light"] and len(packed) == 30
+    assert (read["input"] == (255 - read["target"]) // 128).all()

@@ -41,6 +41,23 @@ def test_a_prefix_packs_as_the_folder(prefix: str, tmp_path: Path, data_settings
     assert stored.classes == ["a", "b"] and prefix not in (tmp_path / "s3" / "manifest.json").read_text()
 
 
+@pytest.mark.usefixtures("many_processes")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pairs_under_a_prefix(
+    s3: Any, encode: Callable[..., bytes], pictures: Any, tmp_path: Path, data_settings: Make, workers: int
+) -> None:
+    for number, picture in enumerate(pictures(10)):
+        for field, image in (("input", 255 - picture), ("target", picture)):
+            path = tmp_path / "pairs" / field / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(image))
+            s3.client.put_object(Bucket=s3.bucket, Key=f"pairs/{field}/{number}.png", Body=path.read_bytes())
+    values: dict[str, Any] = {"fields": {"input": {}, "target": {}}, "labels": False}
+    stored = pack(data_settings(source="s3", path=f"s3://{s3.bucket}/pairs", **values), tmp_path / "s3", workers, progress=False)
+    local = pack(data_settings(source="folder", path=str(tmp_path / "pairs"), **values), tmp_path / "local", 1, progress=False)
+    assert stored.content_hash == local.content_hash and stored.shards == local.shards and stored.count == 10
+
+
 def small_pages(storage: S3Storage) -> list[tuple[str, str]]:
     """Makes each page of a listing one of 3 keys; the prefix and the delimiter of each page asked for."""
     asked: list[tuple[str, str]] = []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from atelier.networks import semantic
 from tests.support.small_translators import TRANSLATORS, condition, translators, varied
 
 
-@pytest.mark.parametrize("family", TRANSLATORS)
-def test_compiled_networks_translate_and_judge_alike(family: str) -> None:
-    """Traced as a whole, gradients included."""
+@pytest.mark.parametrize(("family", "many"), [*((family, semantic.MANY) for family in TRANSLATORS), ("spade", 1), ("oasis", 1)])
+def test_compiled_networks_translate_and_judge_alike(family: str, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as a whole, gradients included; label maps as planes and looked up."""
+    monkeypatch.setattr(semantic, "MANY", many)
     torch._dynamo.reset()
     both = translators(family)
     inputs = varied(both[0])

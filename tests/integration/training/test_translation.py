@@ -60,8 +60,10 @@ def test_every_product_is_a_checkpoint_and_has_learnt(
 def test_stopped_and_started_again_it_ends_with_the_same_bytes(
     name: str, how: signal.Signals, models: dict[str, Path], drawings: dict[str, Path], tmp_path: Path
 ) -> None:
-    arguments = (places(name, drawings), tmp_path / "model", tmp_path / "states", *OF_TASKS[name])
-    first = Driver(*arguments)
+    def begin() -> Driver:
+        return Driver(places(name, drawings), tmp_path / "model", tmp_path / "states", *OF_TASKS[name])
+
+    first = begin()
     while not first.stdout.readline().startswith("point 16"):
         pass
     first.tell(how)
@@ -73,7 +75,7 @@ def test_stopped_and_started_again_it_ends_with_the_same_bytes(
         assert values["memory"] == {"pool_a": 6, "pool_b": 6} and len(pools["pool_a"]) == 6
         assert not torch.equal(pools["pool_a"], pools["pool_b"])
     assert all(len(pools[one]) == 4 for one in SHOWN.get(name, ["shown_b"]))
-    code, out, err = Driver(*arguments).finish()
+    code, out, err = begin().finish()
     assert code == 0 and int(out.split()[1]) >= 3, f"it begins anew: {err}"
     again, whole = files(tmp_path / "model"), files(models[name])
     assert again == whole and len(whole) == 2 * max(1, len(PRODUCTS.get(name, [])))

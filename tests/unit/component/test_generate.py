@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 from torch import Tensor
 
-from atelier.data.maps import painted
 from atelier.io.files import sha256_file
+from atelier.io.label_maps import painted
 from atelier.models.model import GeneratorInfo, Gives, load_generator, read_info, sample
 from atelier.models.pyfunc import ServedGenerator, columns, input_example, signature
 from atelier.networks.base import Generator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def test_other_fields_are_refused() -> None:
     fields = "data.base.fields={input: {from: lines}, target: {}}"
     with pytest.raises(DataError, match=r"data\.base\.fields is .*, but it was packed with {}; .*--set data\.base\.fields={}$"):
         compared(fields)
+
+
+def test_equal_fields_have_nothing_to_say(workspace: Path, images: Path) -> None:
+    for field in ("line", "color"):
+        shutil.copytree(images / "base", workspace / "pairs" / field)
+    pairs = ("data.base.path=pairs", "data.base.fields={input: {from: line}, target: {from: color}}")
+    pack(load(overrides=list(pairs)).data["base"], PACKED, workers=1, progress=False)
+    assert compared(*pairs) == ""
+    assert "data.base.group_by is (x), but it was packed with null" in compared(*pairs, "data.base.group_by=(x)")
+    with pytest.raises(DataError, match=r"data\.base\.fields is {}, but it was packed with {.*; pack it again"):
+        compared()
 
 
 @pytest.mark.usefixtures("packed")

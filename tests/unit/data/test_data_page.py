@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 
 from atelier.config.data import DataSettings
 from atelier.data.errors import DataError
-from atelier.data.maps import IGNORED
 from atelier.data.packed import PackedDataset
+from atelier.io.label_maps import IGNORED
 from tests.support.packing import Make, quietly
 from tests.support.small import ROOT
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from atelier.config.data import DataSettings, FieldSettings
-from atelier.data.errors import DataError, Rejected
-from atelier.data.fields import legend_of
-from atelier.data.maps import IGNORED, Legend, distinct, painted
+from atelier.data.errors import DataError
+from atelier.data.fields import legend_of, record_fields
 from atelier.data.packed import PackedDataset
+from atelier.io.label_maps import IGNORED, Legend, MapError, distinct, painted
 from atelier.training.batches import Batches
+from pipelines.form import natural
+from tests.support.floated import floated
 from tests.support.packing import Make, quietly, tree
 from tests.support.parts_of_sets import divided, merged
 
@@ -83,19 +86,19 @@ def test_values_are_classes() -> None:
     ],
 )
 def test_what_is_of_no_class_is_named(legend: Legend, picture: Image.Image, said: str) -> None:
-    with pytest.raises(Rejected, match=said):
+    with pytest.raises(MapError, match=said):
         legend.read(picture)
 
 
 def test_jpeg_is_blamed(encode: Encode) -> None:
-    with pytest.raises(Rejected, match="of no class: JPEG changes colors; draw it anew and save it as PNG"):
+    with pytest.raises(MapError, match="of no class: JPEG changes colors; draw it anew and save it as PNG"):
         LEGEND.read(Image.open(io.BytesIO(encode(drawn(some()), "JPEG"))))
 
 
 def test_the_commonest_strange_color_comes_first() -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[0, :2], pixels[1, 0] = 9, 5
-    with pytest.raises(Rejected, match="colors #090909, #050505, of no class"):
+    with pytest.raises(MapError, match="colors #090909, #050505, of no class"):
         LEGEND.read(Image.fromarray(pixels))
 
 
@@ -239,3 +242,11 @@ def test_a_map_is_not_imitated(make: Make) -> None:
     field = {"kind": "map", "classes": COLORS}
     with pytest.raises(ValidationError, match="the field that is imitated is a map, and only images are imitated"):
         make(fields={"input": {}, "target": field})
+
+
+def test_settings_survive_kubeflow(make: Make) -> None:
+    """Which hands every number over as a float, and keeps no order."""
+    settings = make({"classes": {"sky": 20, "hair": 0, "skin": 10}, "ignore": 255})
+    arrived = natural(DataSettings, floated(json.loads(json.dumps(settings.model_dump(mode="json"), sort_keys=True))))
+    again = DataSettings.model_validate(arrived)
+    assert again == settings and record_fields(again) == record_fields(settings)

@@ -78,6 +78,13 @@ def test_features_of_zero_have_finite_gradients() -> None:
     assert loss.item() == pytest.approx(math.log(S)) and query.grad is not None and torch.isfinite(query.grad).all()
 
 
+def test_untrained_features_have_no_enormous_gradients() -> None:
+    """Of length 1e-8, as those of Park's first weights are."""
+    query, key = (1e-8 * torch.from_numpy(features(seed)) for seed in (10, 11))
+    patch_nce(query.requires_grad_(), key).backward()
+    assert query.grad is not None and 0 < query.grad.abs().max() < 2 / (TEMPERATURE * 1e-3)
+
+
 def test_features_at_places() -> None:
     layer = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).float()
     places = torch.tensor([[0, 7], [19, 5]])

@@ -51,11 +51,13 @@ def test_hinge_written_out_with_its_gradient() -> None:
 
 
 def test_least_squares_of_papers_that_code_real_as_one_and_fake_as_zero() -> None:
-    """Their logits t are ours at 2 t - 1: D's loss is four times (r - 1)^2 / 2 + f^2 / 2, G's twice (f - 1)^2."""
+    """D's loss is (r - 1)^2 / 2 + f^2 / 2, G's (f - 1)^2. At 2 t - 1 for their t the other least squares has 4 and 2 of these."""
     objective, real, fake = OBJECTIVES["least_squares"], scales(4), scales(5)
-    ours = [[2 * t - 1 for t in side] for side in (real, fake)]
+    theirs, ours = OBJECTIVES["least_squares_binary"], [[2 * t - 1 for t in side] for side in (real, fake)]
     d = np.mean([((r - 1) ** 2).mean() / 2 + (f**2).mean() / 2 for r, f in zip(values(real), values(fake), strict=True)])
     g = np.mean([((f - 1) ** 2).mean() for f in values(fake)])
+    assert patches.discriminator_loss(theirs, real, fake).item() == pytest.approx(d, rel=1e-12)
+    assert patches.generator_loss(theirs, None, fake).item() == pytest.approx(g, rel=1e-12)
     assert patches.discriminator_loss(objective, *ours).item() == pytest.approx(4 * d, rel=1e-12)
     assert patches.generator_loss(objective, None, ours[1]).item() == pytest.approx(2 * g, rel=1e-12)
 

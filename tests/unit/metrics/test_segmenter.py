@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from atelier.config import settings
+from atelier.config.data import DataSettings
+from atelier.config.metrics import Need
+from atelier.config.registry import GateSettings
+from atelier.data.pack import pack
+from atelier.data.packed import PackedDataset
 from atelier.metrics import segmenter as module
+from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import MetricError
 from atelier.metrics.segmenter import IGNORED, Segmenter, counts, load_segmenter, overlap, segmenter, standard_error
+from atelier.registry.gate import Contender, decide
+from atelier.report import facts
 from atelier.tasks.sampling import Sample
+from tests.support.evaluations import Measured
+from tests.support.small import PARAMS
 
 CLASSES = ["background", "disc", "square"]
 
@@ -167,3 +179,71 @@ def test_maps_of_background_alone_are_refused() -> None:
     maps = np.zeros((2, 1, 8, 8), np.uint8)
     with pytest.raises(MetricError, match="segmented finds no class in the label maps but background; take it out"):
         overlap(counts(Fixed(), maps, maps, 4), ["background", "a", "b", "c"])
+
+
+# ---- as a metric
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes as files, packed with their maps; the corner is of no class."""
+    scenes, root = Scenes(160, 7), tmp_path_factory.mktemp("scenes")
+    marks = {"background": 0, "disc": 1, "square": 2}
+    for field in ("maps", "photos"):
+        (root / "raw" / field).mkdir(parents=True)
+    for number, (picture, labels) in enumerate(zip(scenes.pictures, scenes.maps, strict=True)):
+        Image.fromarray(picture.transpose(1, 2, 0)).save(root / "raw" / "photos" / f"{number}.png")
+        Image.fromarray(labels[0]).save(root / "raw" / "maps" / f"{number}.png")
+    base = settings.load(PARAMS).data["base"].model_dump()
+    fields = {
+        "input": {"from": "maps", "kind": "map", "classes": marks, "ignore": IGNORED},
+        "target": {"from": "photos"},
+    }
+    changes = {"source": "folder", "path": str(root / "raw"), "channels": 3, "resolution": 32, "labels": False, "holdout": 0.25}
+    pack(DataSettings.model_validate({**base, **changes, "fields": fields}), root / "packed", workers=1, progress=False)
+    return root / "packed"
+
+
+@pytest.fixture(scope="module")
+def evaluator(packed: Path, measured: Measured, tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    test = PackedDataset(packed, "test")
+    chosen = measured(samples=len(test)).model_copy(update={"metrics": ["segmented"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "IMAGES", 4000)
+        return Evaluator(test, chosen, tmp_path_factory.mktemp("cache"), progress=False)
+
+
+def evaluate(evaluator: Evaluator, make: Callable[[np.ndarray], np.ndarray]) -> Evaluation:
+    records = evaluator.dataset.read(np.arange(len(evaluator.dataset)))
+    sample = Sample(make(records["target"]), records["target"], records["input"])
+    return evaluator([sample], having={Need.TARGET, Need.MAP})
+
+
+def test_real_pictures_are_read_as_real_ones(evaluator: Evaluator, packed: Path) -> None:
+    found = evaluate(evaluator, lambda target: target)
+    assert list(found.flat) == ["miou", "miou_relative", "background_iou", "miou_real"]
+    assert found["miou"].value == found["miou_real"].value > 0.8
+    assert (found["miou_relative"].value, found["miou_relative"].standard_error) == (1, 0)
+    train, one = PackedDataset(packed, "train"), found["miou"].identity
+    assert one.extractor == f"segmenter of 3 classes, fitted on {len(train)} pairs" and len(one.weights) == 64
+    assert (one.reference, one.reference_count) == (f"{train.content_hash}:test", len(evaluator.dataset))
+    assert [row.name for row in facts.numbers(found)] == ["miou", "miou_relative", "background_iou"]
+    assert [row.name for row in facts.numbers(found, "classifier")] == ["miou_real"]
+
+
+def test_pictures_that_ignore_their_maps_are_found_out(evaluator: Evaluator) -> None:
+    found = evaluate(evaluator, lambda target: np.roll(target, 1, axis=0))
+    assert found["miou"].value < 0.2 and found["miou_relative"].value == found["miou"].value / found["miou_real"].value
+    assert found["background_iou"].value > 0.5  # which says little
+
+
+def test_the_gate_bounds_it(evaluator: Evaluator) -> None:
+    found = {one.name: one for one in evaluate(evaluator, lambda target: np.roll(target, 1, axis=0)).measurements}
+    gate = GateSettings.model_validate({"primary": "frechet", "min_delta": 0.0, "min_miou": 0.5})
+    assert "below gate.min_miou = 50.00%" in decide(Contender(1, "1", found), None, gate).reason
+
+
+def test_a_set_without_maps_is_refused(digits: Path, measured: Measured, tmp_path: Path) -> None:
+    chosen = measured(samples=16).model_copy(update={"metrics": ["segmented"]})
+    with pytest.raises(MetricError, match=r"segmented needs records with a picture and one label map, .* have 0; take"):
+        Evaluator(PackedDataset(digits, "test"), chosen, tmp_path, progress=False)

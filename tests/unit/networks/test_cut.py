@@ -109,7 +109,7 @@ def test_glorots_weights_begin_small() -> None:
     assert not generator.get_parameter("blocks.0.first.bias").any()
 
 
-def test_patches_are_compared_on_a_sphere() -> None:
+def test_patches_are_seen_where_they_are() -> None:
     torch.manual_seed(0)
     mlps = PatchMLPs({"image": (3, 8), "down1": (5, 4)})
     for parameter in mlps.parameters():
@@ -123,13 +123,9 @@ def test_patches_are_compared_on_a_sphere() -> None:
         first, second = mlps.get_submodule(f"layers.{name}.0"), mlps.get_submodule(f"layers.{name}.2")
         for index, position in enumerate(positions[name].tolist()):
             row, column = divmod(position, side)
-            x = second(first(maps[name][:, :, row, column]).relu())
-            torch.testing.assert_close(found[name][:, index], x / x.norm(dim=1, keepdim=True))
+            expected = second(first(maps[name][:, :, row, column]).relu())
+            torch.testing.assert_close(found[name][:, index], expected)
     with torch.autocast("cpu", torch.bfloat16):
         near = mlps(maps, positions)
-    assert all(one.dtype == torch.float32 and (one - found[name]).abs().max() < 0.02 for name, one in near.items())
-    nothing = {name: torch.zeros_like(map).requires_grad_() for name, map in maps.items()}
-    for parameter in mlps.parameters():
-        nn.init.zeros_(parameter)
-    sum(one.sum() for one in mlps(nothing, positions).values()).backward()
-    assert all(torch.isfinite(map.grad).all() for map in nothing.values() if map.grad is not None)
+    for name, one in near.items():
+        assert one.dtype == torch.float32 and (one - found[name]).norm() < 0.02 * found[name].norm()

@@ -7,10 +7,22 @@ import torch
 
 from atelier.config.settings import SettingsError, load
 from atelier.networks import zoo
+from atelier.networks.inputs import Picture, Takes
 from atelier.networks.layers import ImageShape, NetworkError
 from tests.support.small import PARAMS
 from tests.support.small_models import model as latent_model
-from tests.support.small_translators import TRANSLATORS, condition, given, model, passed, takes, translators, varied
+from tests.support.small_translators import (
+    CLASSES,
+    TRANSLATORS,
+    condition,
+    given,
+    label_map,
+    model,
+    passed,
+    takes,
+    translators,
+    varied,
+)
 
 
 @pytest.mark.parametrize(("side", "channels"), [(32, 1), (64, 3)])
@@ -102,6 +114,21 @@ def test_stages_run_from_the_image_up(family: str) -> None:
         stage.requires_grad_(False)
     left = {name for name, p in discriminator.named_parameters() if p.requires_grad}
     assert left and all("head" in name.split(".") for name in left)
+
+
+@pytest.mark.parametrize("family", TRANSLATORS)
+def test_label_maps_are_translated_beside_pictures(family: str) -> None:
+    """Both change what is made; what is of no class may be there."""
+    inputs: Takes = {"map": label_map(CLASSES, 32), "photo": Picture(channels=1, resolution=32)}
+    torch.manual_seed(0)
+    translator = zoo.translator(model(family), ImageShape(32, 3, 0), inputs).eval()
+    values = given(inputs)
+    values["map"][:, :4] = 255
+    with torch.no_grad():
+        made = translator(**values)
+        assert made.shape == (2, 3, 32, 32) and made.isfinite().all()
+        for name, other in (("map", 2 - values["map"].clamp(max=2)), ("photo", -values["photo"])):
+            assert not torch.equal(translator(**(values | {name: other})), made)
 
 
 @pytest.mark.parametrize("family", TRANSLATORS)

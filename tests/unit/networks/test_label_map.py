@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from atelier.data.maps import IGNORED, painted
+from atelier.io.label_maps import IGNORED, painted
 from atelier.networks.inputs import LabelMap, Picture, Refusal, Takes, draw, in_order
 
 FACE = LabelMap(classes=["hair", "skin", "sky"], colors=["#000000", "#ffcc99", "#0000ff"], resolution=8)

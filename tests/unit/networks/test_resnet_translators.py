@@ -15,7 +15,7 @@ from atelier.networks.cyclegan_settings import Settings as CycleGANSettings
 from atelier.networks.inputs import Picture
 from atelier.networks.layers import ImageShape, NetworkError
 from atelier.networks.translation_layers import InstanceNorm
-from tests.support.small_translators import given, model, translators
+from tests.support.small_translators import given, label_map, model, translators
 
 State = dict[str, Tensor]
 RGB = ImageShape(64, 3, 0)
@@ -123,8 +123,9 @@ def test_a_grey_input_is_added_to_every_color() -> None:
     translator = zoo.translator(settings, ImageShape(32, 3, 0), grey)
     inputs = given(grey)
     assert torch.equal(translator(**inputs), inputs["image"].expand(2, 3, 32, 32))
-    with pytest.raises(NetworkError, match=r"set model\.cyclegan\.residual: false"):
-        zoo.translator(settings, ImageShape(32, 1, 0), {"image": Picture(channels=3, resolution=32)})
+    for takes in ({"image": Picture(channels=3, resolution=32)}, {"map": label_map(["face"], 32)}):
+        with pytest.raises(NetworkError, match=r"model\.cyclegan\.residual adds to one picture .* set it to false"):
+            zoo.translator(settings, ImageShape(32, 1, 0), dict(takes))  # type: ignore[arg-type]
 
 
 def test_unshuffled_pixels_are_put_back() -> None:

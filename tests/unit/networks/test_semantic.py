@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.networks import zoo
+from atelier.networks import semantic, zoo
 from atelier.networks.base import PatchOutput, Planes, Translator
 from atelier.networks.inputs import Noise, Picture, Takes
 from atelier.networks.layers import ImageShape, NetworkError
@@ -127,6 +127,46 @@ def test_oasis_generator_written_out() -> None:
         translator(map=inputs["map"])
 
 
+@pytest.mark.parametrize("more", [[], ["noise"], ["noise", "photo"]])
+@pytest.mark.parametrize("family", ["spade", "oasis"])
+def test_many_classes_are_looked_up(family: str, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums of the weights of the classes around a pixel are the convolution of their planes, gradients included."""
+    kinds: Takes = {
+        "map": label_map(CLASSES, 32),
+        "noise": Noise(size=6, truncation=False),
+        "photo": Picture(channels=1, resolution=32),
+    }
+    takes: Takes = {"map": kinds["map"], **{name: kinds[name] for name in more}}
+    torch.manual_seed(0)
+    translator = zoo.translator(model(family), ImageShape(32, 3, 0), takes)
+    woken(translator)
+    inputs = {name: value.double() if value.is_floating_point() else value for name, value in given(translator.takes).items()}
+    inputs["map"][:, 3:20, 5:9] = 255
+    results = []
+    for many in (len(CLASSES) + 1, len(CLASSES)):
+        monkeypatch.setattr(semantic, "MANY", many)
+        images = translator(**inputs)
+        results.append([images, *torch.autograd.grad(images.square().sum(), list(translator.parameters()))])
+    for convolved_planes, looked_up in zip(*results, strict=True):
+        torch.testing.assert_close(looked_up, convolved_planes, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("family", ["spade", "oasis"])
+def test_a_lookup_needs_no_planes(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator, _ = translators(family)
+    monkeypatch.setattr(semantic, "MANY", 1)
+    monkeypatch.setattr(translator.planes, "forward", None)
+    assert translator(**given(translator.takes)).isfinite().all()
+
+
+@pytest.mark.parametrize("side", [(1, 1), (1, 4), (2, 3), (5, 4)])
+def test_noise_everywhere_is_convolved(side: tuple[int, int]) -> None:
+    """As planes that are filled with it."""
+    noise, weight = torch.randn(2, 3, dtype=torch.float64), torch.randn(4, 3, 3, 3, dtype=torch.float64)
+    expected = F.conv2d(noise[:, :, None, None].expand(-1, -1, *side), weight, padding=1)
+    torch.testing.assert_close(semantic.everywhere(noise, weight, side), expected)
+
+
 def test_noise_gives_one_label_map_many_pictures() -> None:
     for family in ("spade", "oasis"):
         translator, _ = translators(family)
@@ -178,39 +218,61 @@ def test_oasis_discriminator_written_out() -> None:
     torch.testing.assert_close(logits, convolved(state, "head", x, padding=0), rtol=1e-8, atol=1e-9)
 
 
-def test_numbers_of_the_published_networks() -> None:
-    """SPADE's as published for the classes of Cityscapes, ADE20K and COCO-Stuff; OASIS' follow from its tables, by hand."""
-    shape, width = ImageShape(256, 3, 0), 64
+def convolution(inner: int, outer: int, side: int = 3, bias: bool = True) -> int:
+    """Numbers of a convolution."""
+    return inner * outer * side**2 + bias * outer
 
-    def takes(classes: int, noise: int) -> Takes:
-        drawn: Takes = {"noise": Noise(size=noise)} if noise else {}
-        return {**drawn, "map": label_map([str(one) for one in range(classes)], 256)}
 
-    def convolution(inner: int, outer: int, side: int = 3, bias: bool = True) -> int:
-        return inner * outer * side**2 + bias * outer
+LARGE = ImageShape(256, 3, 0)
 
-    def of_block(inner: int, outer: int, seen: int) -> int:
-        middle, modulation = min(inner, outer), {w: convolution(seen, 128) + 2 * convolution(128, w) for w in (inner, outer)}
+
+def large(classes: int, noise: int = 0) -> Takes:
+    drawn: Takes = {"noise": Noise(size=noise, truncation=False)} if noise else {}
+    return {**drawn, "map": label_map([str(one) for one in range(classes)], 256)}
+
+
+@pytest.mark.parametrize(("classes", "published"), [(36, 93.0), (151, 96.5), (184, 97.5)])
+def test_numbers_of_spades_published_generators(classes: int, published: float) -> None:
+    """In millions, for the classes of Cityscapes, ADE20K and COCO-Stuff."""
+    with torch.device("meta"):
+        assert round(numbers(SPADEGenerator(SPADESettings(), LARGE, large(classes))) / 1e6, 1) == published
+
+
+def test_numbers_of_spades_published_discriminator() -> None:
+    with torch.device("meta"):
+        discriminator = SPADEDiscriminator(SPADESettings(), LARGE, 36)
+    inner = sum(convolution(width, 2 * width, 4, bias=False) for width in (64, 128, 256))
+    assert numbers(discriminator) == 2 * (convolution(39, 64, 4) + inner + convolution(512, 1, 4))
+
+
+def test_numbers_of_oasis_published_generator() -> None:
+    """For ADE20K, by hand from its tables."""
+    seen = 151 + 64
+
+    def of_block(inner: int, outer: int) -> int:
+        modulation = {width: convolution(seen, 128) + 2 * convolution(128, width) for width in (inner, outer)}
+        middle = min(inner, outer)
         own = convolution(inner, middle) + convolution(middle, outer) + modulation[inner] + modulation[middle]
         return own + (convolution(inner, outer, 1, bias=False) + modulation[inner] if inner != outer else 0)
 
-    def of_judge(inner: int, outer: int) -> int:
-        return convolution(inner, outer) + convolution(outer, outer) + (convolution(inner, outer, 1) if inner != outer else 0)
-
+    blocks = [(1024, 1024), (1024, 1024), (1024, 512), (512, 256), (256, 128), (128, 64)]
     with torch.device("meta"):
-        for classes, published in ((36, 93.0), (151, 96.5), (184, 97.5)):
-            assert round(numbers(SPADEGenerator(SPADESettings(), shape, takes(classes, 0))) / 1e6, 1) == published
-        assert numbers(SPADEDiscriminator(SPADESettings(), shape, 36)) == 2 * (
-            convolution(39, 64, 4) + sum(convolution(w, 2 * w, 4, bias=False) for w in (64, 128, 256)) + convolution(512, 1, 4)
-        )
-        generator = OASISGenerator(OASISSettings(), shape, takes(151, 64))
-        pairs = [(16, 16), (16, 16), (16, 8), (8, 4), (4, 2), (2, 1)]
-        blocks = sum(of_block(a * width, b * width, 151 + 64) for a, b in pairs)
-        assert numbers(generator) == convolution(151 + 64, 16 * width) + blocks + convolution(width, 3) == 74_314_691
-        down = [(3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
-        up = [(512, 512), (1024, 256), (512, 256), (512, 128), (256, 128), (256, 64)]
-        judge = sum(of_judge(a, b) for a, b in down + up) + convolution(64, 152, 1)
-        assert numbers(OASISDiscriminator(OASISSettings(), shape, 151)) == judge == 22_258_904
+        generator = OASISGenerator(OASISSettings(), LARGE, large(151, 64))
+    expected = convolution(seen, 1024) + sum(of_block(*widths) for widths in blocks) + convolution(64, 3)
+    assert numbers(generator) == expected == 74_314_691
+
+
+def test_numbers_of_oasis_published_discriminator() -> None:
+    def of_block(inner: int, outer: int) -> int:
+        own = convolution(inner, outer) + convolution(outer, outer)
+        return own + (convolution(inner, outer, 1) if inner != outer else 0)
+
+    down = [(3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)]
+    up = [(512, 512), (1024, 256), (512, 256), (512, 128), (256, 128), (256, 64)]
+    with torch.device("meta"):
+        discriminator = OASISDiscriminator(OASISSettings(), LARGE, 151)
+    expected = sum(of_block(*widths) for widths in down + up) + convolution(64, 152, 1)
+    assert numbers(discriminator) == expected == 22_258_904
 
 
 def test_label_maps_become_planes_of_classes() -> None:
@@ -223,7 +285,7 @@ def test_label_maps_become_planes_of_classes() -> None:
     inputs["map"][0, 1, 2] = 255
     found = planes(inputs)
     assert planes.width == 6 and found.shape == (2, 6, 4, 4)
-    assert torch.equal(found[:, :3], inputs["photo"])
+    assert torch.equal(found[:, :3], inputs["photo"]) and torch.equal(found, Planes(dict(reversed(takes.items())))(inputs))
     for label in range(len(CLASSES)):
         assert torch.equal(found[:, 3 + label], (inputs["map"] == label).float())
     assert found[0, 3:, 1, 2].sum() == 0 and found[:, 3:].sum() == 31
@@ -243,6 +305,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         model("oasis", layers_discriminator=6).family.check(32)
     for family in ("spade", "oasis"):
         model(family).family.check(32)
+    model("oasis", layers_discriminator=6).family.check(64)
 
 
 def test_noise_where_it_is_not_taken_is_refused() -> None:
@@ -250,4 +313,6 @@ def test_noise_where_it_is_not_taken_is_refused() -> None:
     with pytest.raises(NetworkError, match="cyclegan takes no noise called noise; take it out"):
         zoo.translator(model("cyclegan"), ImageShape(32, 3, 0), takes)
     with pytest.raises(NetworkError, match="spade takes no noise called style"):
-        zoo.translator(model("spade"), ImageShape(32, 3, 0), {"style": Noise(size=4)})
+        zoo.translator(model("spade"), ImageShape(32, 3, 0), {"style": Noise(size=4), "map": label_map(CLASSES, 32)})
+    with pytest.raises(NetworkError, match="translates a picture or a label map, and the inputs have neither"):
+        zoo.translator(model("spade"), ImageShape(32, 3, 0), {"noise": Noise(size=4)})

@@ -30,6 +30,7 @@ def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run needs besides settings is there."""
     monkeypatch.setattr(steps, "try_mlflow", lambda _: None)
     monkeypatch.setattr(steps, "_try_states", lambda _: None)
+    monkeypatch.setattr(steps, "try_rights", lambda: None)
 
 
 def execute(folder: Path, *overrides: str, handed: Handed = HANDED) -> Outputs:

@@ -144,7 +144,7 @@ def contrast(patches: Any, query: dict[str, Tensor], key: dict[str, Tensor], pla
             for features in (q_map, k_map):
                 rows = torch.stack([features.flatten(1)[:, place] for place in places[name].tolist()])
                 hidden = (rows @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias
-                vectors.append(hidden / hidden.square().sum(dim=1, keepdim=True).sqrt())
+                vectors.append(hidden / hidden.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-3))
             q, k = vectors[0], vectors[1].detach()
             for place, vector in enumerate(q):
                 exponents = (k @ vector) / 0.07

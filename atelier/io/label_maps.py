@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from atelier.data.errors import Rejected
-
 IGNORED = 255  # the index of what is of no class, "don't care"
 MOST = 255  # classes
 GRAYS = ("1", "L", "I;16", "I")  # modes of one value a pixel that is a gray
 VALUED = (*GRAYS, "P")  # modes of one value a pixel, which may be an index
 SHOWN = 3  # colors that a reason names
+
+
+class MapError(ValueError):
+    """A picture is no label map of these classes; the text says what it holds and what to do."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,16 @@ class Legend:
     ignored: int | None = None
 
     def read(self, image: Image.Image) -> np.ndarray:
-        """Class indices uint8 [H, W], IGNORED where a pixel is of no class. Raises Rejected naming what is unknown."""
+        """Class indices uint8 [H, W], IGNORED where a pixel is of no class. Raises MapError naming what is unknown."""
         values = _values(image) if self.indexed else _colors(image)
         known = {mark: index for index, mark in enumerate(self.marks)}
         if self.ignored is not None:
             known[self.ignored] = IGNORED
-        marks = np.array(sorted(known))
+        marks = np.array(sorted(known), np.int32)
         places = np.searchsorted(marks, values).clip(max=len(marks) - 1)
         strange = values[marks[places] != values]
         if len(strange):
-            raise Rejected(self._of_no_class(image, strange))
+            raise MapError(self._of_no_class(image, strange))
         return np.array([known[mark] for mark in marks.tolist()], np.uint8)[places]
 
     def _of_no_class(self, image: Image.Image, strange: np.ndarray) -> str:
@@ -85,19 +87,19 @@ def distinct(count: int) -> list[int]:
 
 
 def _values(image: Image.Image) -> np.ndarray:
-    """The values of a file with one a pixel, int64 [H, W]."""
+    """The values of a file with one a pixel, int32 [H, W]."""
     if image.mode not in VALUED:
-        raise Rejected(f"pixels of mode {image.mode} are no indices; save it in gray or with a palette, one value a pixel")
-    return np.asarray(image).astype(np.int64)
+        raise MapError(f"pixels of mode {image.mode} are no indices; save it in gray or with a palette, one value a pixel")
+    return np.asarray(image).astype(np.int32)
 
 
 def _colors(image: Image.Image) -> np.ndarray:
-    """Colors 0xRRGGBB, int64 [H, W]."""
+    """Colors 0xRRGGBB, int32 [H, W]."""
     if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
-        raise Rejected(f"pixels of mode {image.mode} are no colors of classes; save it as PNG with 8 bits a value")
+        raise MapError(f"pixels of mode {image.mode} are no colors of classes; save it as PNG with 8 bits a value")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema() != (255, 255):
-            raise Rejected("has transparent pixels, which are of no class; fill them")
-    parts = np.asarray(image.convert("RGB")).astype(np.int64)
+            raise MapError("has transparent pixels, which are of no class; fill them")
+    parts = np.asarray(image.convert("RGB")).astype(np.int32)
     return parts[..., 0] << 16 | parts[..., 1] << 8 | parts[..., 2]

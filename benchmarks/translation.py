@@ -1,0 +1,269 @@
+"""How fast does a translator train, and how far does it come? Atelier beside a loop as public code bases write it.
+
+CycleGAN and FastCUT learn from Noto Emoji to Twemoji without pairs (32 px), pix2pix from OpenMoji's lines to colors (64 px): the
+same networks, batch, objective and rates, each in a process of its own. First Atelier for --minutes, as many pairs as a short run
+says that these allow; then for as many seconds the loop (benchmarks/translation_loop.py); then Atelier in bfloat16, where the
+device has instructions for it. Afterwards held-out pictures are translated by all and measured alike: the Fréchet distance from
+what the other vendor drew, and the mean difference (L1) from the pair's other half. The pictures come by the recipes' own
+get_images.py, and stay in --folder.
+
+    make bench-translation                                          half an hour on 2 cores
+    .venv/bin/python -m benchmarks.translation --compare cyclegan --minutes 0.5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atelier.config.settings import Settings, load
+from atelier.data.manifest import NAME
+from atelier.data.pack import pack
+from atelier.data.packed import PackedDataset
+from atelier.metrics.evaluator import Evaluator
+from atelier.models.model import load_generator, part_of
+from atelier.networks.base import Generator
+from atelier.tasks.find import find
+from atelier.tasks.records import RecordSampler
+from atelier.training.distributed import Ranks, choose_device
+from atelier.training.history import Observer
+from atelier.training.precision import native
+from atelier.training.run import run
+from benchmarks.measured import machine, peak_megabytes, show, table, watched
+from benchmarks.translation_loop import Pictures, TranslationLoop
+from benchmarks.zoo import SPEED_STEPS, Speed
+from components import cli
+
+ROOT = Path(__file__).parents[1]
+SIDES = {"loop": "plain loop", "atelier": "Atelier", "bfloat16": "Atelier, bfloat16"}
+COMMON = {
+    "train.objective": "least_squares_binary",
+    "train.regularizers": {},
+    "train.lr_generator": 0.0002,
+    "train.lr_discriminator": 0.0002,
+    "train.lr_final": 1.0,
+    "train.beta1": 0.5,
+    "train.beta2": 0.999,
+    "train.beta2_final": 0.999,
+    "train.precision": "float32",
+    "train.on_alarm": "warn",
+}
+SMALL = {"width": 16, "blocks": 6, "width_discriminator": 16, "layers_discriminator": 2}
+CONTRAST = {"cycle": 0.0, "identity": 0.0, "contrast": 10.0, "flip": 0.5, "pool": 0}
+CONTRAST["contrast_layers"] = ["image", "down1", "down2", "block1", "block4"]  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What is compared: the recipe, the sets that are learnt from by the task's names, that of pairs, and the settings."""
+
+    recipe: str
+    sets: Mapping[str, str]
+    pairs: str
+    values: Mapping[str, Any]
+
+
+UNPAIRED = {"a": "noto", "b": "twemoji"}
+COMPARED = {
+    "cyclegan": Compared(
+        "cartoons",
+        UNPAIRED,
+        "pairs",
+        {
+            "model.architecture": "cyclegan",
+            "model.cyclegan": SMALL,
+            "train.batch": 4,
+            "train.translation": {"cycle": 10.0, "identity": 5.0},
+        },
+    ),
+    "fastcut": Compared(
+        "cartoons",
+        UNPAIRED,
+        "pairs",
+        {"model.architecture": "cut", "model.cut": SMALL, "train.batch": 4, "train.translation": CONTRAST},
+    ),
+    "pix2pix": Compared(
+        "sketch",
+        {"data": "drawings"},
+        "drawings",
+        {
+            "model.architecture": "pix2pix",
+            "model.pix2pix": {"width": 32, "width_discriminator": 32, "layers_discriminator": 2},
+            "train.batch": 8,
+            "train.paired": {"l1": 100.0},
+        },
+    ),
+}
+
+
+def settings_of(name: str, folder: Path, changed: Mapping[str, Any]) -> Settings:
+    """The recipe's settings with those that are compared."""
+    compared = COMPARED[name]
+    values = {**COMMON, **compared.values, **changed}
+    return load(ROOT / "recipes" / compared.recipe / "params.yaml", [f"{key}={json.dumps(one)}" for key, one in values.items()])
+
+
+def prepared(name: str, folder: Path) -> dict[str, PackedDataset]:
+    """The sets of a recipe, brought and packed where they are missing."""
+    recipe = folder / COMPARED[name].recipe
+    settings = settings_of(name, folder, {})
+    for key, data in settings.data.items():
+        packed = recipe / "data" / key
+        if not (packed / NAME).exists():
+            recipe.mkdir(parents=True, exist_ok=True)
+            script = ROOT / "recipes" / COMPARED[name].recipe / "get_images.py"
+            subprocess.run([sys.executable, str(script)], cwd=recipe, check=True, stdout=sys.stderr)
+            pack(data.model_copy(update={"path": str(recipe / data.path)}), packed, section=f"data.{key}")
+    return {key: PackedDataset(recipe / "data" / key) for key in settings.data}
+
+
+def atelier(name: str, folder: Path, minutes: float, scratch: Path, precision: str = "float32") -> dict[str, Any]:
+    """Trains for about so many minutes; the budget is what a short run managed."""
+    sets, heard = prepared(name, folder), Speed()
+    steps = SPEED_STEPS * settings_of(name, folder, {}).train.batch
+    _train(name, folder, sets, {**_budget(steps, steps // 2), "train.precision": precision}, scratch / "probe", [heard])
+    images = max(int(heard.images_per_second * minutes * 60), steps)
+    since = time.monotonic()
+    _train(name, folder, sets, {**_budget(images, images // 10), "train.precision": precision}, scratch / "whole", [])
+    seconds, peak = time.monotonic() - since, peak_megabytes()
+    product = find(settings_of(name, folder, {}).model.task).products_of(settings_of(name, folder, {}).train)[0]
+    model = scratch / "whole" / "model"
+    generator = load_generator(part_of(model, product.name if (model / product.name).is_dir() else ""))
+    return _told(name, folder, generator, images, seconds, peak)
+
+
+def bfloat16(name: str, folder: Path, minutes: float, scratch: Path) -> dict[str, Any]:
+    """As `atelier`, under autocast."""
+    return atelier(name, folder, minutes, scratch, "bfloat16")
+
+
+def loop(name: str, folder: Path, minutes: float, scratch: Path) -> dict[str, Any]:
+    """Trains for so many minutes."""
+    sets, settings, compared = prepared(name, folder), settings_of(name, folder, {}), COMPARED[name]
+    if paired := len(compared.sets) == 1:
+        first, second = (Pictures(sets[compared.pairs], field) for field in ("input", "target"))
+    else:
+        first, second = (Pictures(sets[one], "image") for one in compared.sets.values())
+    plain = TranslationLoop(settings, first, second, paired)
+    plain.train(minutes * 60)
+    peak = peak_megabytes()
+    generator = plain.generator.eval()
+    assert isinstance(generator, Generator)
+    return _told(name, folder, generator, plain.images, plain.seconds, peak)
+
+
+def _budget(images: int, every: int) -> dict[str, Any]:
+    """A budget without measurements on the way."""
+    return {"train.images": images, "train.log_every": every, "train.save_every": images, "train.evaluate_from": 1.0}
+
+
+def _train(
+    name: str, folder: Path, sets: Mapping[str, PackedDataset], changed: dict[str, Any], output: Path, observers: list[Observer]
+) -> None:
+    settings = settings_of(name, folder, changed)
+
+    def measure(_: Any) -> tuple[float, dict[str, Any]]:
+        return 0.0, {"identity": {"metric": "none"}, "metrics": {}}
+
+    run(
+        find(settings.model.task),
+        settings.model,
+        settings.train,
+        {role: sets[one] for role, one in COMPARED[name].sets.items()},
+        output / "model",
+        output / "states",
+        measure,
+        {},
+        choose_device("auto"),
+        Ranks(),
+        {},
+        observers,
+    )
+
+
+def _told(name: str, folder: Path, generator: Generator, images: int, seconds: float, peak: float) -> dict[str, Any]:
+    pairs = PackedDataset(prepared(name, folder)[COMPARED[name].pairs].folder, "test")
+    chosen = settings_of(name, folder, {}).evaluate.model_copy(update={"metrics": ["frechet", "l1"], "samples": len(pairs)})
+    found = Evaluator(pairs, chosen, folder / "cache").measure(generator, (), RecordSampler)
+    distance, difference = (found.of_kind(kind) for kind in ("frechet", "l1"))
+    assert distance and difference
+    told = {"images": images, "seconds": seconds, "megabytes": peak}
+    return told | {"distance": distance.value, "metric": distance.name, "l1": difference.value, "pairs": len(pairs)}
+
+
+def report(args: argparse.Namespace) -> Iterator[str]:
+    """Lines of the report."""
+    yield machine(("torch", "torchvision", "numpy"))
+    yield ""
+    told, rows = dict[str, Any](), list[list[str]]()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in args.compare:
+            prepared(name, args.folder)
+            rows += _rows(name, args, Path(scratch), told)
+    header = ["model", "data", "trained by", "pairs", "s", "pairs/s", "times as fast", "distance", "of the loop's", "L1"]
+    yield from table([*header, "of the loop's", "peak, MB"], rows)
+    yield ""
+    yield f"The distance is {told['metric']} of translations of the held-out pictures ({told['pairs']} of the last row)."
+
+
+def _rows(name: str, args: argparse.Namespace, scratch: Path, told: dict[str, Any]) -> list[list[str]]:
+    faster = ["bfloat16"] if native(choose_device("auto")) == "bfloat16" else []
+    found, minutes = dict[str, dict[str, Any]](), args.minutes
+    for side in ("atelier", "loop", *faster):
+        command = ["-m", "benchmarks.translation", "--compare", name, "--folder", str(args.folder), "--scratch", str(scratch)]
+        said = watched(f"{name}, {SIDES[side]}", [*command, "--side", side, "--minutes", str(minutes)])
+        found[side] = json.loads(said.stdout.splitlines()[-3])
+        minutes = found["atelier"]["seconds"] / 60
+    told |= found["loop"]
+    return [_row(name, SIDES[side], found[side], found["loop"]) for side in ("loop", "atelier", *faster)]
+
+
+def _row(name: str, side: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    speed, theirs = one["images"] / one["seconds"], other["images"] / other["seconds"]
+    return [
+        name,
+        COMPARED[name].recipe,
+        side,
+        f"{one['images']:,}",
+        f"{one['seconds']:.0f}",
+        f"{speed:.1f}",
+        f"{speed / theirs:.2f}",
+        f"{one['distance']:.1f}",
+        f"{one['distance'] / other['distance']:.2f}",
+        f"{one['l1']:.4f}",
+        f"{one['l1'] / other['l1']:.2f}",
+        f"{one['megabytes']:.0f}",
+    ]
+
+
+def main() -> None:
+    """Measures, prints the table; with --side one side of it, as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--compare", nargs="+", choices=COMPARED, default=list(COMPARED), metavar="NAME", help=f"default: {' '.join(COMPARED)}"
+    )
+    parser.add_argument("--minutes", type=float, default=2.0, help="of training for each side (default: 2)")
+    parser.add_argument("--folder", type=Path, default=Path("data/translation"), help="default: data/translation")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if not args.side:
+        show(report(args), args.output)
+        return
+    side = {"atelier": atelier, "bfloat16": bfloat16, "loop": loop}[args.side]
+    with tempfile.TemporaryDirectory(dir=args.scratch) as scratch:
+        told = side(args.compare[0], args.folder, args.minutes, Path(scratch))
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    cli.run(main)
