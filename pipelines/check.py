@@ -26,7 +26,6 @@ from components.contract import Component, Reading
 from pipelines import form, steps
 from pipelines.project import ProjectSettings
 from pipelines.task import StepError, command, declared, told
-from pipelines.transformations import TRIALS
 
 PAGE = "settings"
 
@@ -75,7 +74,7 @@ class Check:
         with told():
             fields = {key: arrived[form.parameter(key)] for key, _ in values_of(self.project) if form.parameter(key) in arrived}
             settings = form.merged(self.project.plain(), fields, arrived[form.OVERRIDES])
-            self._try(settings, arrived.get(TRIALS, ()))
+            self._try(settings, arrived.get(form.TRIALS, ()))
             steps.check(settings)
             text = page(settings, self.project.plain())
             outputs = {name: told_to(settings, readings) for name, readings in self.handed.items()}
@@ -86,7 +85,7 @@ class Check:
     def _try(self, settings: ProjectSettings, trials: Sequence[Mapping[str, Any]]) -> None:
         """Refuses trials of a sweep that the settings do not allow, or that are too many. Raises SettingsError, StepError."""
         if len(trials) > self.trials:
-            raise StepError(f"{TRIALS}: {len(trials)} trials, and {self.trials} fit into a run of this pipeline; try fewer")
+            raise StepError(f"{form.TRIALS}: {len(trials)} trials, and {self.trials} fit into a run of this pipeline; try fewer")
         for trial in trials:
             for section in form.TRIED:
                 form.tried(section, getattr(settings, section).model_dump(mode="json"), trial)

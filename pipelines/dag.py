@@ -29,7 +29,7 @@ from pipelines.cluster import DATA_IMAGE, IMAGE, Cluster, PipelineError
 from pipelines.graph import Graph, Item, Loop, Parameter, Source, Task, behind, gates, last, read
 from pipelines.project import ProjectSettings
 from pipelines.task import DECISION, SETTINGS, TASK_ID, Bound
-from pipelines.transformations import MOST_TRIALS, TRIALS, fetched, imported, parted, swept
+from pipelines.transformations import MOST_TRIALS, fetched, imported, parted, swept
 
 __all__ = ["DATA_IMAGE", "IMAGE", "NAME", "Cluster", "PipelineError", "graph", "pipeline"]
 
@@ -85,7 +85,7 @@ def pipeline(
     signature.append(_parameter(form.OVERRIDES, {}, dict))
     signature += [_parameter(imported(section), uri, str) for section, uri in cluster.imports.items()]
     if cluster.trials:
-        signature.append(_parameter(TRIALS, [dict(trial) for trial in cluster.trials], list[dict[str, Any]]))
+        signature.append(_parameter(form.TRIALS, [dict(trial) for trial in cluster.trials], list[dict[str, Any]]))
 
     def build(*values: Any) -> None:
         given = dict(zip([one.name for one in signature], values, strict=True))
@@ -155,7 +155,7 @@ class _Build:
     def check(self) -> None:
         """The task that all others wait for, and get their settings from."""
         check = checks.Check(self.project, self.handed, self.trials if self.cluster.trials else 0)
-        types = {leaf.name: leaf.type for leaf in self.leaves.values()} | {TRIALS: list[dict[str, Any]]}
+        types = {leaf.name: leaf.type for leaf in self.leaves.values()} | {form.TRIALS: list[dict[str, Any]]}
         given = {name: self.given[name] for name in (form.OVERRIDES, *types) if name in self.given}
         function = check.function([*given], types)
         made = component(check.step, function, check.command, self.cluster.image_of(check.component))(**given)

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from atelier.config.section import Section, SettingsError, below, parse, replaced
 from pipelines.project import SECTIONS, ProjectSettings
 
-TRIED = ("model", "train")
+TRIED, TRIALS = ("model", "train"), "sweep_trials"  # sections that a sweep varies, and the parameter that lists how
 OVERRIDES = "overrides"
 EXPERIMENT = "registry.experiment"
 MOST = 24  # fields that people still read

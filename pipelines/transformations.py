@@ -10,9 +10,9 @@ from components.fetch import fetch
 from components.prepare import merge_parts, prepare, prepare_part
 from components.train import train
 from pipelines.cluster import PipelineError
+from pipelines.form import TRIALS
 from pipelines.graph import Graph, Item, Loop, Parameter, Source, Task, judged, ordered
 
-TRIALS = "sweep_trials"
 MOST_TRIALS = 100
 
 

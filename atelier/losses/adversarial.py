@@ -26,13 +26,15 @@ class Objective:
     """The losses of both networks, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
 
     `compares`: the generator's loss reads the logits of real images, paired by position; where it does not, they may be None.
-    `shift_invariant`: adding a constant to all logits changes nothing, so that 0 is no border between real and fake.
+    `shift_invariant`: adding a constant to all logits changes nothing, so that none is a border between real and fake; else
+    `border` is.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor | None, Tensor], Tensor]
     compares: bool = False
     shift_invariant: bool = False
+    border: float = 0.0
 
 
 def logistic(real: Tensor, fake: Tensor) -> Tensor:
@@ -57,6 +59,7 @@ OBJECTIVES = {
     "least_squares_binary": Objective(
         lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
         lambda _, fake: (fake - 1).square().mean(),
+        border=0.5,
     ),
     "hinge": Objective(
         lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(),

@@ -22,15 +22,15 @@ class AdversarialTask(Task):
     def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
         """Mean losses and, for the discriminator, its accuracies, AUC and ADA's r_t (Karras et al. 2020, eq. 1).
 
-        It is right on each side where a logit exceeds 0, and in pairs of a real and a generated image of one label where the real
-        one's is the higher. A discriminator that is defined only up to a constant, be it one for each label, is read against the
-        middle of each pair.
+        It is right on each side of the objective's border, and in pairs of a real and a generated image of one label where the
+        real one's logit is the higher. A discriminator that is defined only up to a constant, be it one for each label, is read
+        against the middle of each pair.
         """
         means = {name: values.mean() for name, values in logged.items() if not name.endswith("_logits")}
         if "real_logits" not in logged:
             return means
         real, fake = logged["real_logits"], logged["fake_logits"]
-        middle = (real + fake) / 2 if self.objective.shift_invariant else torch.zeros_like(real)
+        middle = (real + fake) / 2 if self.objective.shift_invariant else torch.full_like(real, self.objective.border)
         return means | {
             "real_accuracy": (real > middle).float().mean(),
             "fake_accuracy": (fake < middle).float().mean(),

@@ -37,15 +37,11 @@ class RecordSampler(Sampler):
     ) -> None:
         self.check(given, count)
         self.generator, self.given = generator, given
-<<<<<<< HEAD
         self.name, self.field = record_input(generator.takes), input_field(given.fields)
         self.kind = generator.takes[self.name]
         _check_field(self.kind, given.fields[self.field], given)
-        self.has_target = given is imitated and TARGET in given.fields
-=======
         same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
         self.has_target = same and TARGET in given.fields
->>>>>>> main
         self.rows = positions(seed, len(given), 0, count)
         self.drawn = inputs.draw({name: kind for name, kind in generator.takes.items() if kind.random}, count, seed)
         self.identity = f"made from records of {given.content_hash}:{given.split}, drawn by the seed"

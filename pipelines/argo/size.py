@@ -18,7 +18,8 @@ from pipelines.argo import spec
 from pipelines.argo.nodes import Run
 from pipelines.argo.spec import Json, Pipeline, text
 from pipelines.cluster import PipelineError
-from pipelines.transformations import MOST_TRIALS, TRIALS
+from pipelines.form import TRIALS
+from pipelines.transformations import MOST_TRIALS
 
 WORKFLOW = 1024 * 1024
 ARGUMENT = 128 * 1024

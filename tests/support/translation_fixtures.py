@@ -13,7 +13,7 @@ from atelier.data.packed import PackedDataset
 from tests.support.packing import quietly
 from tests.support.translation_tasks import CLASSES, MAPPED
 
-SIDE, COUNT, HELD_OUT = 32, 72, 0.25
+SIDE, COUNT, HELD_OUT = 32, 96, 0.25
 COLORS = dict(zip(CLASSES, ["#ff0000", "#ffffff", "#000000"], strict=True))  # disc, ground, rim
 TARGET = {"from": "colour"}
 FIELDS = {

@@ -46,6 +46,13 @@ CLOSED = {
         ((FAKE - 1) ** 2).mean() / 2,
         (FAKE - 1) / N,
     ),
+    "least_squares_binary": (
+        ((REAL - 1) ** 2 + FAKE**2).mean() / 2,
+        (REAL - 1) / N,
+        FAKE / N,
+        ((FAKE - 1) ** 2).mean(),
+        2 * (FAKE - 1) / N,
+    ),
     "hinge": (
         (np.where(REAL < 1, 1 - REAL, 0) + np.where(FAKE > -1, 1 + FAKE, 0)).mean(),
         np.where(REAL < 1, -1 / N, 0),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.forked import Driver
-from tests.support.small import free_port
+from tests.support.small import ROOT, free_port
 from tests.support.translation_fixtures import drawings, places
 from tests.support.translation_tasks import MAPPED, OF_TASKS
 
@@ -103,6 +106,22 @@ def test_two_ranks_change_rounding_only(name: str, drawings: dict[str, Path], tm
     ended = [rank.finish() for rank in ranks]
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert apart(alone, networks(tmp_path / "model")) < 0.01
+
+
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_two_ranks_end_alike(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
+    """Networks, averages, moments, pools and what is remembered are the same to the bit on both."""
+    command = [sys.executable, "-m", "tests.support.rank_state", name, str(places(name, drawings)), str(tmp_path)]
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE
+        )
+        for rank in ("0", "1")
+    ]
+    first, second = (rank.communicate(timeout=120)[0].decode().split() for rank in ranks)
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    assert first == second and int(first[0]) == {"cyclegan": 4, "pix2pix": 2, "spade": 2, "oasis": 0}.get(name, 1)
 
 
 @pytest.mark.parametrize("name", [name for name in OF_TASKS if name not in MAPPED])  # whose spectral norms move with each part
