@@ -16,17 +16,6 @@ TEMPERATURE = 0.07
 SHORT = 1e-3  # what is shorter is not stretched to unit length: of untrained networks it is 1e-8, and its gradients 1e8
 
 
-def draw_places(count: int, sites: int, places: int) -> Tensor:
-    """Different places of each of `count` images, int64 [count, min(places, sites)] below `sites` = h x w of a layer."""
-    return torch.rand(count, sites).argsort(dim=1)[:, :places]
-
-
-def at_places(features: Tensor, places: Tensor) -> Tensor:
-    """The features [N, C, h, w] at places [N, S] of each image, rows counted through: [N, S, C]."""
-    index = places.to(features.device, non_blocking=True)
-    return features.flatten(2).transpose(1, 2).take_along_dim(index[:, :, None], dim=1)
-
-
 def patch_nce(query: Tensor, key: Tensor, temperature: float = TEMPERATURE) -> Tensor:
     """A scalar, the mean over images and places, of features [N, S, d] of output and input at the same places.
 

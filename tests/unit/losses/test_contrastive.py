@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from atelier.losses.contrastive import TEMPERATURE, at_places, draw_places, patch_nce
+from atelier.losses.contrastive import TEMPERATURE, patch_nce
 
 N, S, D = 3, 6, 10
 
@@ -83,31 +82,3 @@ def test_untrained_features_have_no_enormous_gradients() -> None:
     query, key = (1e-8 * torch.from_numpy(features(seed)) for seed in (10, 11))
     patch_nce(query.requires_grad_(), key).backward()
     assert query.grad is not None and 0 < query.grad.abs().max() < 2 / (TEMPERATURE * 1e-3)
-
-
-def test_features_at_places() -> None:
-    layer = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).float()
-    places = torch.tensor([[0, 7], [19, 5]])
-    found = at_places(layer, places)
-    assert found.shape == (2, 2, 3)
-    for n in range(2):
-        for s in range(2):
-            row, column = divmod(int(places[n, s]), 5)
-            assert found[n, s].tolist() == layer[n, :, row, column].tolist()
-
-
-@pytest.mark.parametrize(("sites", "places", "drawn"), [(16, 9, 9), (4, 256, 4)])
-def test_places_are_drawn_without_repetition(sites: int, places: int, drawn: int) -> None:
-    torch.manual_seed(0)
-    found = draw_places(200, sites, places)
-    assert found.shape == (200, drawn)
-    assert all(len(set(row)) == drawn and min(row) >= 0 and max(row) < sites for row in found.tolist())
-    counts = torch.bincount(found.flatten(), minlength=sites).numpy()
-    assert abs(counts - 200 * drawn / sites).max() < 5 * math.sqrt(200)
-    torch.manual_seed(0)
-    assert torch.equal(found, draw_places(200, sites, places))
-
-
-def test_a_shuffled_pair_costs_more() -> None:
-    same: Tensor = torch.from_numpy(features(9))
-    assert patch_nce(same, same) < patch_nce(same, same.roll(1, dims=1))
