@@ -45,7 +45,7 @@ def parted(graph: Graph, parts: int) -> Graph:
         if task.component is not prepare:
             result[name] = task
             continue
-        loop = Loop(f"parts of {name}", tuple(range(1, parts + 1)))
+        loop = Loop(f"parts {_rest(task)}".strip(), tuple(range(1, parts + 1)))
         values = {**task.values, "part": Item(), "parts": parts}
         part = replace(task, name=_as(task, "part"), component=prepare_part, step=f"{task.step}_part", values=values, loop=loop)
         collected = {"parts": Source(part.name, "processed", collected=True)}
@@ -88,4 +88,8 @@ def _moved(graph: Graph, moved: dict[Source, Source]) -> Graph:
 
 def _as(task: Task, verb: str) -> str:
     """The name of a task that does a part of another one's work: prepare_base -> fetch_base."""
-    return f"{verb}_{task.name.removeprefix('prepare').removeprefix('_')}".rstrip("_")
+    return f"{verb}_{_rest(task)}".rstrip("_")
+
+
+def _rest(task: Task) -> str:
+    return task.name.removeprefix("prepare").removeprefix("_")

@@ -61,7 +61,6 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
 def _create(args: argparse.Namespace) -> None:
     settings, project = options.entered(args)
     cluster = options.cluster(args, settings)
-    calls.refuse_what_cannot_run(settings, cluster)
     if args.start and args.end and args.end <= args.start:
         raise PipelineError("--end is not after --start; no run would ever begin")
     limits = {"start_time": args.start, "end_time": args.end}
@@ -69,12 +68,10 @@ def _create(args: argparse.Namespace) -> None:
         cron_schedule=api.V2beta1CronSchedule(cron=args.cron, **limits) if args.cron else None,
         periodic_schedule=api.V2beta1PeriodicSchedule(interval_second=str(args.every), **limits) if args.every else None,
     )
+    entry = calls.recurring_entry(settings, project, cluster, "", args.name, trigger, args.max_concurrency, args.no_catch_up)
     server = arguments.server_of(args)
     to = calls.Client(server)
-    experiment = to.experiment_made(args.experiment or settings.registry.experiment).experiment_id
-    entry = calls.recurring_entry(
-        settings, project, cluster, experiment, args.name, trigger, args.max_concurrency, args.no_catch_up
-    )
+    entry.experiment_id = to.experiment_made(args.experiment or settings.registry.experiment).experiment_id
     made = to.schedule(entry)
     print(f"{entry.display_name}: {calls.rhythm(trigger)}{' (UTC unless the cluster says otherwise)' if args.cron else ''}")
     print(server.page(f"recurringrun/details/{made}"))

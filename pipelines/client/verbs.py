@@ -73,9 +73,10 @@ def _submit(args: argparse.Namespace) -> None:
     if args.dry_run:
         entry = calls.run_entry(settings, project, cluster, f"<id of experiment {experiment}>", args.name)
         return _show_requests(server, experiment, entry, project)
-    calls.refuse_what_cannot_run(settings, cluster)
+    entry = calls.run_entry(settings, project, cluster, "", args.name)  # which may be refused, before an experiment is made
     to = calls.Client(server)
-    run = to.submit(calls.run_entry(settings, project, cluster, to.experiment_made(experiment).experiment_id, args.name))
+    entry.experiment_id = to.experiment_made(experiment).experiment_id
+    run = to.submit(entry)
     print(server.page(f"runs/details/{run}"))
     if args.wait:
         _follow(to, run, args.timeout)

@@ -293,9 +293,17 @@ def test_stages_depend_on_their_code_and_their_inputs(stages: Stages) -> None:
 # --- images and the environment
 
 
-def test_every_task_has_a_title_and_a_pinned_image(tasks: dict[str, Read]) -> None:
-    titles = [task.entry["taskInfo"]["name"] for task in tasks.values()]
-    assert len(set(titles)) == len(titles) and all(len(title) <= 18 for title in titles)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_titles_of_tasks_and_groups_are_not_cut(variant: str) -> None:
+    """Of the UI's titles "Check all settings" is shown whole, and "Prepare the base images" is cut after 18 characters."""
+    found = compiled(VARIANTS[variant])
+    titles = [task.entry["taskInfo"]["name"] for task in found.values()]
+    groups = {group for task in found.values() for group in task.groups}
+    assert len({*titles}) == len(titles) and "good enough?" in groups
+    assert [title for title in (*titles, *groups) if len(title) > 18] == []
+
+
+def test_every_task_has_a_pinned_image(tasks: dict[str, Read]) -> None:
     assert {task.container["image"] for task in tasks.values()} == {dag.IMAGE, dag.DATA_IMAGE}
     assert all("pip install" not in str(task.container["command"]) for task in tasks.values())
     assert all(task.platform["fieldPathAsEnv"][0]["name"] == "ATELIER_PIPELINE_RUN" for task in tasks.values())

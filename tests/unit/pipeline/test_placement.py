@@ -13,6 +13,7 @@ from components.train import PREEMPTIONS
 from pipelines import cluster, dag, form
 from pipelines.project import load
 from tests.support.compiled_yaml import Read, compiled
+from tests.support.pinned_images import ADDRESSES
 from tests.support.small import KUBERNETES, PARAMS
 
 IMAGE = f"registry.example:5000/atelier@sha256:{'a' * 64}"
@@ -100,6 +101,18 @@ def pod(task: Read) -> dict[str, Any]:
         spec["nodeSelector"] = value(task, told["nodeSelector"]["nodeSelectorJson"])
         spec["tolerations"] = [one for entry in told["tolerations"] for one in tolerated(task, entry)]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "task"}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dag.Cluster(IMAGE, IMAGE),
+        dag.Cluster(IMAGE, IMAGE, imports=ADDRESSES, partitions=2, trials=({"train.seed": 0},), claim="states", reuse=True),
+    ],
+)
+def test_kubernetes_takes_every_pod_of_other_pipelines(other: dag.Cluster) -> None:
+    for task in compiled(other).values():
+        kubernetes_validate.validate(pod(task), KUBERNETES, strict=True)
 
 
 def test_kubernetes_takes_every_pod(tasks: dict[str, Read]) -> None:

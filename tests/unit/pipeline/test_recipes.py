@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from atelier.config.section import parse
 from pipelines import dependencies, form, runners
 from pipelines.cluster import Cluster
-from pipelines.project import load
+from pipelines.project import ProjectSettings, load
 from tests.support.compiled_yaml import outline, read
 from tests.support.small import ROOT
 
@@ -41,6 +42,9 @@ def test_it_is_a_pipeline_of_kubeflow(recipe: Path) -> None:
     registered = {name for name, task in tasks.items() if "components.register:register" in task.container["command"]}
     assert len(registered) == len(project.products)
     assert form.filled(project, project)["overrides"] == {}
+    (text,) = [word.removeprefix("--project=") for word in tasks["check"].container["command"] if word.startswith("--project=")]
+    told = parse(YAML(typ="safe").load(text), ProjectSettings, origin="the check")  # which is told no defaults
+    assert told.plain() == {**project.plain(), "cluster": project.cluster.model_dump(mode="json") | {"form": []}}
 
 
 def test_it_tells_what_it_is(recipe: Path) -> None:

@@ -30,7 +30,7 @@ def test_white_pictures_do_not_explode(name: str) -> None:
     assert all(value.isfinite().all() for value in state(task).values())
 
 
-@pytest.mark.parametrize("name", OF_TASKS.keys() - {"pix2pix"})
+@pytest.mark.parametrize("name", ["cyclegan", "cut", "fastcut"])
 def test_a_residual_translator_begins_as_the_identity(name: str) -> None:
     family = "cyclegan" if name == "cyclegan" else "cut"
     task = built(name, f"model.{family}.residual=true")
