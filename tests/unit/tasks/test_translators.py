@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from atelier.tasks.base import StepWeights
 from tests.support.translation_tasks import OF_TASKS, built, parameters, records, state, stepped
@@ -57,7 +58,28 @@ def test_regularizers_that_look_at_a_discriminator_and_its_images(name: str, reg
             torch.manual_seed(seed)
             losses.append(stepped(one, one.updates[1], records(one, 5 + seed), 0.01, penalty=1.0)[0])
     assert losses[1].total > losses[0].total and losses[1].total.isfinite()
-    assert ("lecam_real" in task.memory) == regularizer.startswith("lecam")
+
+
+def test_what_is_remembered_is_each_discriminators_own() -> None:
+    task = built("cyclegan", "train.regularizers={lecam: 0.3}")
+    stepped(task, task.updates[0], records(task, 0), 0.01)
+    loss, _ = stepped(task, task.updates[1], records(task, 1), 0.01)
+    for side in ("real", "fake"):
+        means = {of: loss.logged[f"discriminator_{of}.{side}_logits"].mean().item() for of in "ab"}
+        assert means["a"] != means["b"]
+        assert {of: task.memory[f"discriminator_{of}.lecam_{side}"] for of in "ab"} == pytest.approx(means)
+        assert loss.logged[f"{side}_logits"].mean().item() == pytest.approx(sum(means.values()) / 2)
+    frozen = {key: value for key, value in task.memory.items() if "lecam" in key}
+    learnt = dict[str, list[Tensor]]()
+    for of in "ab":  # the loss of one follows from what is remembered of it alone
+        for other in (0.0, 5.0):
+            task.memory |= frozen | {f"discriminator_{'b' if of == 'a' else 'a'}.lecam_real": other}
+            task.activate(task.updates[1])
+            torch.manual_seed(0)
+            total = task.loss(task.updates[1], records(task, 2), task.draw(task.updates[1], 4), StepWeights(0.0, 0.0)).total
+            own = list(task.networks[f"discriminator_{of}"].parameters())
+            learnt.setdefault(of, []).append(torch.cat([one.flatten() for one in torch.autograd.grad(total, own)]))
+        assert torch.equal(*learnt[of])
 
 
 def test_frozen_stages_are_those_of_every_discriminator() -> None:
