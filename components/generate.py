@@ -8,6 +8,7 @@ example:
   python -m components.generate --model models/base --output pictures --count 64
   python -m components.generate --model models:/digits@champion --output sevens --class 7 --truncation 0.7 --seed 100
   python -m components.generate --model models:/monet@champion --output generated --input image=photos
+  python -m components.generate --model models:/monet@champion --output generated --input image=photo.jpg --size own
   python -m components.generate --model models:/digits@champion --describe
 
 what the paths hold:
@@ -20,10 +21,11 @@ what the paths hold:
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
@@ -31,6 +33,9 @@ from components import cli
 from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, Page, component
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from atelier.data.process import Recipe
     from atelier.models.model import GeneratorInfo
     from atelier.networks.inputs import LabelMap, Picture
 
@@ -44,14 +49,15 @@ class RequestError(AtelierError):
 
 
 def _sheet(images: list[dict[str, Any]], folder: Path) -> str:
-    """A page with the first pictures."""
+    """A page with the first pictures, all in the size of the first one."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     from atelier.io.pictures import grid, png
     from atelier.report.page import page
 
-    shown = [np.atleast_3d(np.asarray(Image.open(folder / one["file"]))).transpose(2, 0, 1) for one in images[:SHOWN]]
+    opened = [Image.open(folder / one["file"]) for one in images[:SHOWN]]
+    shown = [np.atleast_3d(np.asarray(ImageOps.pad(one, opened[0].size))).transpose(2, 0, 1) for one in opened]
     return page(f"{len(images)} images, of which {len(shown)} are shown", png(grid(np.stack(shown), COLUMNS)))
 
 
@@ -72,6 +78,10 @@ def generate(
     classes: Annotated[list[str] | None, Option("classes in turn (default: drawn from the seeds)", "NAME", "--class")] = None,
     truncation: Annotated[float | None, Option("above 0, at most 1: less variety, safer images (default: 1)", "PSI")] = None,
     inputs: Annotated[list[str] | None, Option("files or folders of pictures that it takes", "NAME=PATH", "--input")] = None,
+    size: Annotated[
+        Literal["trained", "own"],
+        Option("of pictures: trained (default: cropped and resized), or own, larger ones in tiles, where the network can"),
+    ] = "trained",
     device: Annotated[str, DEVICE] = "auto",
 ) -> list[dict[str, Any]]:
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
@@ -87,12 +97,15 @@ def generate(
     folder = located(model, cache, networks=False)
     served = _served(folder, str(choose_device(device)))
     records = _records(served.info, count, seed, classes, truncation, inputs or [])
-    _read(
-        served, [_encoded(served.info, one) for one in records[: max(len(classes or []), 1)]]
-    )  # refused before anything is made
-    request = {"model": str(model), "weights": served.generator.sha256, "records": [_without_files(one) for one in records]}
+    make = _make_of_own_size if size == "own" else _make
+    if size == "own":
+        _check_any_size(served)
+    else:
+        _read(served, records[: max(len(classes or []), 1)])  # refused before anything is made
+    about = {"model": str(model), "weights": served.generator.sha256, "size": size}
+    request = about | {"records": [_without_files(one) for one in records]}
     part = output.parent / f".{output.name}.part"
-    images = list(_made(served, records, _begun(part, request)))
+    images = list(_made(served, records, _begun(part, request), make, 1 if size == "own" else AT_ONCE))
     manifest = {"model": str(model), "weights": served.generator.sha256, "task": served.info.task, "product": served.info.product}
     with atomic_folder(output, MANIFEST) as aside:
         for one in images:
@@ -210,34 +223,75 @@ def _begun(part: Path, request: Mapping[str, Any]) -> Path:
     return part
 
 
-def _made(served: Any, records: Sequence[Mapping[str, Any]], part: Path) -> Iterator[dict[str, Any]]:
+Made = list[tuple[dict[str, Any], Any]]  # what an image was made from, and the image, uint8 [H, W, C]
+
+
+def _make(served: Any, records: Sequence[Mapping[str, Any]]) -> Made:
+    """Images of the size that the model was trained on."""
+    rows = _read(served, records)
+    return list(zip((row.about for row in rows), served.generate(rows), strict=True))
+
+
+def _make_of_own_size(served: Any, records: Sequence[Mapping[str, Any]]) -> Made:
+    """Translations of pictures in their own size. Raises RequestError."""
+    import numpy as np
+    import torch
+
+    from atelier.models.model import from_uint8, to_uint8
+    from atelier.models.tiles import translated
+
+    made: Made = []
+    for record in records:
+        ((name, file),) = record.items()
+        pixels = np.atleast_3d(np.array(_opened(file, served.info.takes[name])))
+        picture = from_uint8(torch.from_numpy(pixels.transpose(2, 0, 1))[None])[0]
+        made.append(({}, to_uint8(translated(served.generator, picture)[None])[0].transpose(1, 2, 0)))
+    return made
+
+
+def _check_any_size(served: Any) -> None:
+    """Raises RequestError where a model does not take one picture of any size."""
+    from atelier.networks.base import Translator
+    from atelier.networks.inputs import Picture
+
+    able = isinstance(served.generator, Translator) and served.generator.any_size
+    if not able or not all(isinstance(kind, Picture) for kind in served.info.takes.values()) or len(served.info.takes) > 1:
+        raise RequestError(f"--size own: this model works in one size; leave it out, for it takes\n{takes(served.info)}")
+
+
+def _made(
+    served: Any,
+    records: Sequence[Mapping[str, Any]],
+    part: Path,
+    make: Callable[[Any, Sequence[Mapping[str, Any]]], Made],
+    at_once: int,
+) -> Iterator[dict[str, Any]]:
     """Generates what is not there yet; yields what the manifest says of each image."""
     from atelier.io.progress import bar
     from atelier.models.pyfunc import picture, png
 
     about = {"weights": served.generator.sha256}
     with bar("generate", len(records), True) as shown:
-        for first in range(0, len(records), AT_ONCE):
-            numbers = range(first, min(first + AT_ONCE, len(records)))
+        for first in range(0, len(records), at_once):
+            numbers = range(first, min(first + at_once, len(records)))
             said = part / f"{first:06}.json"
             if not said.is_file():
-                rows = _read(served, [_encoded(served.info, records[number]) for number in numbers])
-                for number, row, image in zip(numbers, rows, served.generate(rows), strict=True):
-                    atomic_write(part / f"{number:06}.png", png(picture(image), about | row.about))
-                pairs = zip(numbers, rows, strict=True)
-                made = [{"file": f"{n:06}.png", **_without_files(records[n]), **row.about} for n, row in pairs]
-                atomic_write(said, canonical_json(made))
+                entries = []
+                for number, (of, image) in zip(numbers, make(served, records[first : numbers.stop]), strict=True):
+                    atomic_write(part / f"{number:06}.png", png(picture(image), about | of))
+                    entries.append({"file": f"{number:06}.png", **_without_files(records[number]), **of})
+                atomic_write(said, canonical_json(entries))
             for one in read_json(said):
                 yield one | {"sha256": sha256_file(part / one["file"])}
             shown.update(len(numbers))
 
 
-def _read(served: Any, records: list[dict[str, Any]]) -> Any:
+def _read(served: Any, records: Sequence[Mapping[str, Any]]) -> Any:
     """The rows as the model understands them. Raises RequestError."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return served.read(records)
+        return served.read([_encoded(served.info, one) for one in records])
     except MlflowException as error:
         raise RequestError(f"{error.message}; this model takes\n{takes(served.info)}") from error
 
@@ -254,25 +308,54 @@ def _square(file: Path, kind: Picture | LabelMap) -> str:
     """A picture or a label map as a PNG in base64, processed as those are that train. Raises RequestError."""
     import numpy as np
 
-    from atelier.data.errors import Rejected
-    from atelier.data.process import Recipe, process, process_map
+    from atelier.data.process import process, process_map
     from atelier.io.label_maps import painted
     from atelier.io.pictures import png
     from atelier.models.pyfunc import picture
 
-    side, channels = kind.resolution, kind.channels if kind.kind == "picture" else 1
-    recipe = Recipe(
-        side, channels, fit="crop", margin=0, filter="lanczos", background="#000000", min_side=1, max_pixels=MOST_PIXELS
-    )
-    try:
+    side, recipe = kind.resolution, _recipe(kind)
+    with _naming(file, kind):
         if kind.kind == "map":
             indices = np.frombuffer(process_map(file.read_bytes(), recipe, kind.indices), np.uint8).reshape(side, side)
             return base64.b64encode(png(painted(indices, kind.marks))).decode()
         pixels = process(file.read_bytes(), recipe).pixels
+    return base64.b64encode(png(picture(np.frombuffer(pixels, np.uint8).reshape(side, side, recipe.channels)))).decode()
+
+
+def _opened(file: Path, kind: Picture) -> Image.Image:
+    """A picture in its own size. Raises RequestError."""
+    from atelier.data.process import shown
+
+    with _naming(file, kind):
+        return shown(file.read_bytes(), _recipe(kind))
+
+
+def _recipe(kind: Picture | LabelMap) -> Recipe:
+    from atelier.data.process import Recipe
+
+    channels = kind.channels if kind.kind == "picture" else 1
+    return Recipe(
+        kind.resolution,
+        channels,
+        fit="crop",
+        margin=0,
+        filter="lanczos",
+        background="#000000",
+        min_side=1,
+        max_pixels=MOST_PIXELS,
+    )
+
+
+@contextlib.contextmanager
+def _naming(file: Path, kind: Picture | LabelMap) -> Iterator[None]:
+    """Turns what is wrong with a file into RequestError."""
+    from atelier.data.errors import Rejected
+
+    try:
+        yield
     except (OSError, Rejected) as error:
         what = "picture" if kind.kind == "picture" else "label map"
         raise RequestError(f"{file}: cannot be read as a {what} ({error}); give another, or convert it to PNG") from error
-    return base64.b64encode(png(picture(np.frombuffer(pixels, np.uint8).reshape(side, side, channels)))).decode()
 
 
 def main() -> None:

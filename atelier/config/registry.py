@@ -28,7 +28,9 @@ class ProductSettings(Section):
         description="its name in the registry, another for each product: letters, digits, _ and -"
     )
     trained_by: Literal["train", "finetune"] = Field(description="section by which it is trained: train or finetune")
-    part: str = Field(default="", description="which generator of that training, where it makes several (a_to_b, b_to_a)")
+    part: str | None = Field(
+        default=None, description="which generator of that training, where it makes several (a_to_b, b_to_a)"
+    )
     data: str | None = Field(
         default=None, description="set that it is measured against; needed where that training is on several, else its own"
     )

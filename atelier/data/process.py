@@ -187,11 +187,20 @@ def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image],
     return _square(indices, recipe, Image.Resampling.NEAREST, beside).tobytes()
 
 
-def _squared(image: Image.Image, recipe: Recipe, channels: int) -> Square:
+def shown(content: Content, recipe: Recipe) -> Image.Image:
+    """An image as it is seen, in its own size: turned by its EXIF, in sRGB, over the background. Raises Rejected."""
+    return _shown(_decoded(content, recipe), recipe, recipe.channels)[0]
+
+
+def _shown(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Image, Profile | None]:
     # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
     embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
     image, profile = to_srgb(_plain(image), embedded)
-    image = _colored(image, "L" if channels == 1 else "RGB", recipe.background)
+    return _colored(image, "L" if channels == 1 else "RGB", recipe.background), profile
+
+
+def _squared(image: Image.Image, recipe: Recipe, channels: int) -> Square:
+    image, profile = _shown(image, recipe, channels)
     square = _square(image, recipe, FILTERS[recipe.filter], ImageColor.getcolor(recipe.background, image.mode))
     return Square(square.tobytes(), profile)
 

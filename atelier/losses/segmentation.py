@@ -11,20 +11,25 @@ not counted. a_c is inverse to the class's share: each class that is there weigh
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from atelier.networks.layers import wide
+from atelier.networks.layers import sum_of_ranks, wide
 
 IGNORED = 255
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """a_c of the batch's label maps, float64 [K]: pixels / (classes that are there x pixels of the class); 0 for others."""
+    """a_c of the batch's label maps, float64 [K]: pixels / (classes that are there x pixels of the class); 0 for others.
+
+    Classes are counted on all ranks, pixels on this one: losses are means over its own, and gradients means over ranks.
+    """
     index = torch.where(labels == IGNORED, classes, labels).flatten()
-    counts = torch.bincount(index, minlength=classes + 1)[:classes].double()
+    own = torch.bincount(index, minlength=classes + 1)[:classes].double()
+    counts = sum_of_ranks(own) / dist.get_world_size() if dist.is_initialized() else own
     there = counts > 0
-    return torch.where(there, counts.sum() / (there.sum() * counts).clamp_min(1), 0)
+    return torch.where(there, own.sum() / (there.sum() * torch.where(there, counts, 1)), 0)
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

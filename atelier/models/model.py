@@ -120,7 +120,7 @@ def read_info(folder: Path) -> GeneratorInfo:
         raise GeneratorError(f"{path}: cannot be read ({error}); {REMEDY}") from error
 
 
-def part_of(folder: Path, part: str = "") -> Path:
+def part_of(folder: Path, part: str | None = None) -> Path:
     """The folder of one generator: the checkpoint folder itself or, where a training made several, that of its product `part`.
 
     Raises GeneratorError where a part has to be named, or there is none of that name.

@@ -93,8 +93,9 @@ PANELS = [
     ),
     Panel(
         "Variety of a fixed batch",
-        "relative to real images, towards 0 it has collapsed: how much the images differ, how many modes they cover",
-        {"diversity": "diversity", "mode_coverage": "mode coverage"},
+        "relative to real images, towards 0 it has collapsed: how much the images differ, how many modes they cover; of label "
+        "maps, how much noise changes an image",
+        {"diversity": "diversity", "mode_coverage": "mode coverage", "noise_diversity": "diversity by noise alone"},
     ),
     Panel(
         "Distance from targets",

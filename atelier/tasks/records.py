@@ -11,11 +11,13 @@ from torch import Tensor
 
 from atelier.config.data import IMAGE, TARGET
 from atelier.config.section import SettingsError
+from atelier.data.manifest import FieldInfo
 from atelier.data.packed import PackedDataset
 from atelier.data.sampler import positions
 from atelier.models.model import from_uint8, to_uint8
 from atelier.networks import inputs
 from atelier.networks.base import Generator
+from atelier.networks.inputs import Given, LabelMap, Noise, Picture, Takes
 from atelier.tasks.sampling import Sample, Sampler
 
 INPUT = "input"  # the field of several that a generator is given
@@ -35,12 +37,16 @@ class RecordSampler(Sampler):
     ) -> None:
         self.check(given, count)
         self.generator, self.given = generator, given
+        self.name, self.field = record_input(generator.takes), input_field(given.fields)
+        self.kind = generator.takes[self.name]
+        _check_field(self.kind, given.fields[self.field], given)
         same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
         self.has_target = same and TARGET in given.fields
         self.rows = positions(seed, len(given), 0, count)
         self.drawn = inputs.draw({name: kind for name, kind in generator.takes.items() if kind.random}, count, seed)
         self.identity = f"made from records of {given.content_hash}:{given.split}, drawn by the seed"
         self.classes = []
+        self.palette = palette_of(self.kind)
 
     @classmethod
     def check(cls, given: PackedDataset, count: int) -> None:
@@ -57,9 +63,9 @@ class RecordSampler(Sampler):
         for start in range(rank * batch, len(self.rows), world * batch):
             part = slice(start, start + batch)
             records = self.given.read(self.rows[part])
-            given = records[input_field(self.given.fields)]
+            given = records[self.field]
             read = {name: values[part] for name, values in self.drawn.items()}
-            read |= {name: as_input(given) for name in self.generator.takes if name not in read}
+            read[self.name] = as_input(self.kind, given)
             made = self.generator.generate({name: values.to(device) for name, values in read.items()})
             yield Sample(to_uint8(made), records[TARGET] if self.has_target else None, given)
 
@@ -69,6 +75,40 @@ def input_field(fields: Collection[str]) -> str:
     return INPUT if INPUT in fields else IMAGE
 
 
-def as_input(values: np.ndarray) -> Tensor:
-    """A field uint8 [N, C, H, W] as a generator takes it: a picture float [N, C, H, W] in [-1, 1]."""
-    return from_uint8(torch.from_numpy(values))
+def record_input(takes: Takes) -> str:
+    """The name of the input that is a record's field, which no seed draws."""
+    (name,) = (name for name, kind in takes.items() if not kind.random)
+    return name
+
+
+def takes_from(field: FieldInfo, resolution: int, noise: int) -> Takes:
+    """What a translator of this field takes: its pictures or label maps, beside noise of so many numbers where there are any."""
+    beside: Takes = {"noise": Noise(size=noise, truncation=False)} if noise else {}
+    if field.kind == "map":
+        return beside | {"map": LabelMap(classes=field.classes, colors=field.colors, resolution=resolution)}
+    return beside | {"image": Picture(channels=field.channels, resolution=resolution)}  # type: ignore[arg-type]
+
+
+def as_input(kind: Given, values: np.ndarray) -> Tensor:
+    """A field uint8 [N, C, H, W] as a generator takes it: a picture float [N, C, H, W] in [-1, 1], a map int64 [N, H, W]."""
+    pixels = torch.from_numpy(values)
+    return pixels[:, 0].long() if isinstance(kind, LabelMap) else from_uint8(pixels)
+
+
+def palette_of(kind: Given) -> np.ndarray | None:
+    """The colors uint8 [K, 3] of a label map's classes, None of another input."""
+    if not isinstance(kind, LabelMap):
+        return None
+    return np.array([list(mark.to_bytes(3, "big")) for mark in kind.marks], np.uint8)
+
+
+def _check_field(kind: Given, field: FieldInfo, given: PackedDataset) -> None:
+    """Raises SettingsError where the set's field is not what the generator takes."""
+    if isinstance(kind, LabelMap) != (field.kind == "map"):
+        wanted, has = ("label maps", "pictures") if isinstance(kind, LabelMap) else ("pictures", "label maps")
+        raise SettingsError(f"the generator takes {wanted}, but {given.folder} holds {has}; give it a set with {wanted}")
+    if isinstance(kind, LabelMap) and kind.classes != field.classes:
+        raise SettingsError(
+            f"the generator takes label maps of {', '.join(kind.classes)}, but those of {given.folder} have "
+            f"{', '.join(field.classes)}; name the same classes in data.NAME.fields and pack again"
+        )

@@ -7,6 +7,8 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -19,11 +21,17 @@ from PIL import Image
 
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
+from atelier.io.files import sha256_file
 from atelier.io.pictures import GAP
 from atelier.metrics.evaluator import Evaluation, read_evaluation
 from atelier.metrics.while_training import measure_by_distance
 from atelier.models.model import from_uint8, load_generator, to_uint8
 from atelier.models.onnx import export_onnx
+from atelier.models.pyfunc import ServedGenerator
+from atelier.serving.app import application
+from atelier.serving.follow import Champion
+from atelier.serving.limits import Limits
+from atelier.serving.metrics import Metrics
 from atelier.tasks.find import find
 from atelier.tracking.client import client
 from atelier.tracking.step_run import StepRun
@@ -31,7 +39,8 @@ from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run as train
 from components.evaluate import evaluate
-from components.generate import MANIFEST, RequestError, generate, takes
+from components.generate import MANIFEST, RequestError, _sheet, generate, takes
+from tests.support.asgi import ask
 from tests.support.registrations import register, run_fixture
 from tests.support.registry_fixtures import store, tracking
 from tests.support.translation_fixtures import SIDE, drawings, learnt_from
@@ -151,6 +160,21 @@ def test_a_folder_of_pictures_is_translated(models: Models, photos: Path, tmp_pa
     assert "pictures in gray" in takes(load_generator(models["pix2pix"]).info)
 
 
+@pytest.mark.parametrize("name", ["a_to_b", "pix2pix"])
+def test_pictures_keep_their_size_where_it_is_asked_for(name: str, models: Models, photos: Path, tmp_path: Path) -> None:
+    folders = (tmp_path / "out", tmp_path / "cache")
+    made = generate(models[name], *folders, inputs=[f"image={photos}"], size="own", device="cpu")
+    given = sorted(photos.rglob("*.png"))
+    assert [one["image"] for one in made] == [sha256_file(path) for path in given]
+    sizes = [Image.open(tmp_path / "out" / one["file"]).size for one in made]
+    assert sizes == [Image.open(path).size for path in given] and len({*sizes}) == 3
+    with Image.open(next(path for path in given if path.name == "one.png")) as picture:  # of the trained size
+        pixels = np.atleast_3d(np.array(picture.convert("L" if name == "pix2pix" else "RGB"))).transpose(2, 0, 1)
+    found = np.array(Image.open(tmp_path / "out" / made[sizes.index((SIDE, SIDE))]["file"])).transpose(2, 0, 1)
+    assert np.abs(found.astype(int) - translated(models[name], pixels[None])[0]).max() <= 1
+    assert "3 images" in _sheet(made, tmp_path / "out")
+
+
 @pytest.mark.parametrize("name", ["b_to_a", "pix2pix"])
 def test_exported_it_gives_what_pytorch_gives(name: str, models: Models, drawings: Models, tmp_path: Path) -> None:
     assert 0 <= export_onnx(models[name], tmp_path / "one.onnx") <= 1e-4
@@ -185,6 +209,15 @@ def test_registered_and_served(name: str, models: Models, drawings: Models, run:
     files = served.predict(table, params={"format": "png"})
     for file, image in zip(files, expected, strict=True):
         assert np.abs(np.asarray(Image.open(io.BytesIO(base64.b64decode(file)))) - image).max() <= 1
+    champion = Champion(f"models:/translator-{name}/{made.version}", ServedGenerator(models[name]), [])
+    follower: Any = SimpleNamespace(uri=f"models:/translator-{name}@champion", current=champion, trouble="")
+    app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics())
+    rows = json.dumps({"rows": table.to_dict("records")}).encode()
+    status, content = ask(app, "POST", "/generate", body=rows, accept=b"application/json")
+    assert status == 200, content
+    answered = [base64.b64decode(one["png"]) for one in json.loads(content)["images"]]
+    for file, image in zip(answered, expected, strict=True):
+        assert np.abs(np.asarray(Image.open(io.BytesIO(file))) - image).max() <= 1
     with pytest.raises(MlflowException, match=r"row 0: image is .*; give a PNG, JPEG or WebP file of 32 by 32 pixels"):
         served.predict(pandas.DataFrame({"image": ["no picture"]}))
     with pytest.raises(MlflowException, match="of 32 by 32 pixels in base64, not of 8 by 8"):

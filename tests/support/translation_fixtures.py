@@ -1,4 +1,4 @@
-"""Small packed sets that translation learns from: drawings on white of two kinds, and pairs of outlines and pictures."""
+"""Small packed sets that translation learns from: drawings on white of two kinds; outlines or label maps, each with a picture."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ import pytest
 from atelier.config.data import DataSettings
 from atelier.data.packed import PackedDataset
 from tests.support.packing import quietly
+from tests.support.translation_tasks import CLASSES, MAPPED
 
 SIDE, COUNT, HELD_OUT = 32, 96, 0.25
-PAIR = {"input": {"from": "lines", "channels": 1}, "target": {"from": "colour"}}
+COLORS = dict(zip(CLASSES, ["#ff0000", "#ffffff", "#000000"], strict=True))  # disc, ground, rim
+TARGET = {"from": "colour"}
+FIELDS = {
+    "pairs": {"input": {"from": "lines", "channels": 1}, "target": TARGET},
+    "labels": {"input": {"from": "map", "kind": "map", "classes": COLORS}, "target": TARGET},
+}
+SETS = ("a", "b", *FIELDS)
 
 
 def drawing(number: int, square: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -27,32 +34,44 @@ def drawing(number: int, square: bool) -> tuple[np.ndarray, np.ndarray]:
     return picture, np.where(abs(reach - radius) < 1, 0, 255).astype(np.uint8)
 
 
+def label_map(picture: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """Its classes in their colors: the disc, what is around it and, half a pixel wide to each side, its rim."""
+    colored = np.where((picture < 255).any(axis=2, keepdims=True), (255, 0, 0), (255, 255, 255))
+    return np.where(outline[..., None] == 0, 0, colored).astype(np.uint8)
+
+
 @pytest.fixture(scope="session")
 def drawings(
     tmp_path_factory: pytest.TempPathFactory, data_settings: Callable[..., DataSettings], encode: Callable[..., bytes]
 ) -> dict[str, Path]:
-    """Folders of packed sets: a (discs), b (squares) and pairs (outline to disc)."""
+    """Folders of packed sets: a (discs), b (squares), pairs (outline to disc) and labels (label map to disc)."""
     raw, packed = tmp_path_factory.mktemp("drawings"), tmp_path_factory.mktemp("packed")
     for number in range(COUNT):
+        disc, outline = drawing(number, square=False)
         for place, picture in (
-            *zip(("pairs/colour", "pairs/lines"), drawing(number, square=False), strict=True),
-            ("a", drawing(number, square=False)[0]),
+            ("pairs/colour", disc),
+            ("pairs/lines", outline),
+            ("labels/colour", disc),
+            ("labels/map", label_map(disc, outline)),
+            ("a", disc),
             ("b", drawing(number, square=True)[0]),
         ):
             (raw / place).mkdir(parents=True, exist_ok=True)
             (raw / place / f"{number}.png").write_bytes(encode(picture))
-    for name in ("a", "b", "pairs"):
+    for name in SETS:
         settings = data_settings(
             source="folder", path=str(raw / name), channels=3, resolution=SIDE, holdout=HELD_OUT, labels=False,
-            fields=PAIR if name == "pairs" else {},
+            fields=FIELDS.get(name, {}),
         )  # fmt: skip
         quietly(settings, packed / name, workers=1)
-    return {name: packed / name for name in ("a", "b", "pairs")}
+    return {name: packed / name for name in SETS}
 
 
 def learnt_from(name: str, drawings: dict[str, Path]) -> dict[str, PackedDataset]:
     """The sets of a task of OF_TASKS."""
-    return {"data": PackedDataset(drawings["pairs"])} if name == "pix2pix" else {of: PackedDataset(drawings[of]) for of in "ab"}
+    if name == "pix2pix" or name in MAPPED:
+        return {"data": PackedDataset(drawings["pairs" if name == "pix2pix" else "labels"])}
+    return {of: PackedDataset(drawings[of]) for of in "ab"}
 
 
 def places(name: str, drawings: dict[str, Path]) -> Path:

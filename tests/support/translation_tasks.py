@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from atelier.config.settings import Settings
-from atelier.networks.inputs import Picture
+from atelier.networks.inputs import Noise, Picture, Takes
 from atelier.networks.layers import ImageShape
 from atelier.tasks.base import Batch, Loss, StepWeights, Task, Update
 from atelier.tasks.paired.task import Paired
+from atelier.tasks.pairs import PairsTask
+from atelier.tasks.semantic.task import Semantic
 from atelier.tasks.translation.task import Translation
 from tests.support.driver import tiny
+from tests.support.small_translators import label_map
 
 SIDE = 32
 COMMON = [
@@ -39,6 +42,9 @@ def _of_translation(family: str, section: str) -> list[str]:
     return ["model.task=translation", f"model.architecture={family}", f"model.{family}={NARROW}", *COMMON, *SETS, *chosen]
 
 
+FROM_MAPS = "width: 2, width_labels: 4, doublings: 3, noise: 6, norm: instance, width_discriminator: 4"
+MAPPED = ("spade", "oasis")  # tasks that learn from label maps
+CLASSES = ["disc", "ground", "rim"]
 LAYERS = "contrast_layers: [image, down1, block1, block2], places: 24"
 OF_TASKS = {
     "cyclegan": _of_translation("cyclegan", "{pool: 6}"),
@@ -47,6 +53,17 @@ OF_TASKS = {
     "pix2pix": [
         *("model.task=paired", "model.architecture=pix2pix", *COMMON),
         "model.pix2pix={width: 4, width_discriminator: 4, layers_discriminator: 2}",
+    ],
+    "spade": [
+        *("model.task=paired", "model.architecture=spade", *COMMON),
+        f"model.spade={{{FROM_MAPS}, layers_discriminator: 2}}",
+        *(f"{training}.objective=hinge" for training in ("train", "finetune")),
+        *(f"{training}.paired={{l1: 0, feature_matching: 10}}" for training in ("train", "finetune")),
+    ],
+    "oasis": [
+        *("model.task=semantic", "model.architecture=oasis", *COMMON),
+        f"model.oasis={{{FROM_MAPS}, layers_discriminator: 3}}",
+        *(f"{training}.objective=nonsaturating" for training in ("train", "finetune")),
     ],
 }
 COUNT = 4
@@ -62,16 +79,27 @@ def built(name: str, *overrides: str, section: str = "train", side: int = SIDE) 
     settings = chosen(name, *overrides)
     training = settings.trainings[section]
     torch.manual_seed(0)
-    if settings.model.task == "paired":
-        return Paired(settings.model, training, ImageShape(side, 3, 0), {"image": Picture(channels=1, resolution=side)})
+    if settings.model.task in (found := {"paired": Paired, "semantic": Semantic}):
+        return found[settings.model.task](settings.model, training, ImageShape(side, 3, 0), taken(name, side))
     return Translation(settings.model, training, {of: ImageShape(side, 3, 0) for of in "ab"})
+
+
+def taken(name: str, side: int = SIDE) -> Takes:
+    """What the generator of a task of pairs takes."""
+    if name in MAPPED:
+        return {"noise": Noise(size=6, truncation=False), "map": label_map(CLASSES, side)}
+    return {"image": Picture(channels=1, resolution=side)}
 
 
 def records(task: Task, seed: int, count: int = COUNT, dtype: torch.dtype = torch.float32) -> Batch:
     """Records as the task reads them, of noise."""
     rng, side = torch.Generator().manual_seed(seed), int(next(iter(task.networks.values())).shape.resolution)  # type: ignore[union-attr,arg-type]
-    fields = {"input": 1, "target": 3} if isinstance(task, Paired) else {"a.image": 3, "b.image": 3}
-    return {name: (torch.rand(count, c, side, side, generator=rng) * 2 - 1).to(dtype) for name, c in fields.items()}
+    fields = {"input": 1, "target": 3} if isinstance(task, PairsTask) else {"a.image": 3, "b.image": 3}
+    found = {name: (torch.rand(count, c, side, side, generator=rng) * 2 - 1).to(dtype) for name, c in fields.items()}
+    if isinstance(task, PairsTask) and task.name == "map":  # a tenth of which is of no class
+        drawn = torch.rand(count, side, side, generator=rng)
+        found["input"] = torch.where(drawn < 0.1, 255, (drawn.square() * len(CLASSES)).long())
+    return found
 
 
 def parameters(task: Task, update: Update) -> Iterator[nn.Parameter]:

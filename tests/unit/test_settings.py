@@ -38,7 +38,7 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("train.lr_generator=-0.1", "train.lr_generator", "greater than 0"),
         ("train.accumulate=5", "train", "cannot be cut into accumulate = 5"),
         ("train.images=1", "train", "less than one batch"),
-        ("model.architecture=vae", "model.architecture", "'sagan' or 'stylegan2'"),
+        ("model.architecture=vae", "model.architecture", "'spade' or 'stylegan2'"),
         ("model.r3gan.group_size=7", "model.r3gan", "not a multiple of group_size 7"),
         ("data.base.resolution=30", "data.base.resolution", "28, 32, 64, 128, 256, 512 or 1024"),
         ("data.base.margin=14", "data.base", "leaves nothing of resolution 28"),

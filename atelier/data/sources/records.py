@@ -11,11 +11,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from atelier.data.errors import DataError, Rejected
 from atelier.data.process import Content
 from atelier.data.sources.base import Item, by_size, too_large
+from atelier.data.sources.folders import is_image
 from atelier.data.sources.tree import Tree
 from atelier.io.storage import Damaged, Entry
 
@@ -39,7 +39,7 @@ class RecordSource(Tree):
     """The records of a tree. Files in no field's folder are not read, which the manifest says."""
 
     def __init__(self, kind: str, path: str, max_bytes: int, section: str, split: str, places: Sequence[str]) -> None:
-        self._places = tuple(places)
+        self._places = {place: _composed(place).strip("/").split("/") for place in places}
         self._where, self._section = f"{section}.path {path!r}", section
         super().__init__(kind, path, max_bytes, section, split)
         if self._unread:
@@ -49,34 +49,43 @@ class RecordSource(Tree):
         records: dict[str, Files] = {}
         self._unread: list[str] = []
         for entry in entries:
-            below = {place: rest for place in self._places if (rest := _without(entry.name, place))}
-            if len(below) > 1:
-                raise DataError(
-                    f"{self._where}: {entry.name} lies in the folders of several fields, {', '.join(below)}; name the folder of "
-                    f"each with the one around it, as in {self._section}.fields.NAME.from: around/{self._places[0]}"
-                )
-            for place, rest in below.items():
-                record = records.setdefault(_key(rest), Files(rest))
-                if place in record.entries:
-                    record.problem = f"{record.entries[place].name} and {entry.name} are both its {place}; remove one"
-                record.entries.setdefault(place, entry)
-            if not below:
+            place, rest = self._placed(entry.name)
+            if not place:
                 self._unread.append(entry.name)
+                continue
+            record = records.setdefault(_key(rest), Files(rest))
+            if place in record.entries:
+                record.problem = f"{record.entries[place].name} and {entry.name} are both its {place}; remove one"
+            record.entries.setdefault(place, entry)
         self._records = list(records.values())
-        for place in self._places:
-            if not any(place in record.entries for record in self._records):
-                folders = sorted({name.rpartition("/")[0] for name in (entry.name for entry in entries) if "/" in name})
-                known = f"its folders are {', '.join(folders[:NAMED])}{' and more' if len(folders) > NAMED else ''}"
-                raise DataError(
-                    f"{self._where} has no files in a folder {place}; {known if folders else 'it has no folders'}: correct "
-                    f"{self._section}.fields.NAME.from, or bring the files"
-                )
+        self._check_places([entry.name for entry in entries])
         for record in self._records:
             missing = [place for place in self._places if place not in record.entries]
             if missing and not record.problem:
                 there = ", ".join(entry.name for entry in record.entries.values())
                 record.problem = f"no file of that name in {', '.join(missing)}, beside {there}"
         return [record.name for record in self._records]
+
+    def _placed(self, name: str) -> tuple[str, str]:
+        """The place of the field that a file is of, and its name without those folders; "" twice for a file of none."""
+        parts = _composed(name).split("/")
+        below = {place: rest for place, folders in self._places.items() if (rest := _without(parts, folders))}
+        if len(below) > 1:
+            raise DataError(
+                f"{self._where}: {name} lies in the folders of several fields, {', '.join(below)}; name the folder of each with "
+                f"the one around it, as in {self._section}.fields.NAME.from: around/{next(iter(below))}"
+            )
+        return next(iter(below.items()), ("", ""))
+
+    def _check_places(self, names: Sequence[str]) -> None:
+        for place in self._places:
+            if not any(place in record.entries for record in self._records):
+                folders = sorted({name.rpartition("/")[0] for name in names if "/" in name})
+                known = f"its folders are {', '.join(folders[:NAMED])}{' and more' if len(folders) > NAMED else ''}"
+                raise DataError(
+                    f"{self._where} has no files in a folder {place}; {known if folders else 'it has no folders'}: correct "
+                    f"{self._section}.fields.NAME.from, or bring the files"
+                )
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_records": [], "_unread": []}
@@ -104,9 +113,13 @@ def _content(read: bytes | Damaged) -> bytes | Rejected:
     return Rejected(read.reason) if isinstance(read, Damaged) else read
 
 
-def _without(name: str, place: str) -> str:
+def _composed(name: str) -> str:
+    """As Unicode's NFC, since macOS stores the same name decomposed."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _without(parts: list[str], folders: list[str]) -> str:
     """The name of a file without the folders of a field, "" where it does not lie in them."""
-    parts, folders = unicodedata.normalize("NFC", name).split("/"), unicodedata.normalize("NFC", place).strip("/").split("/")
     for start in range(len(parts) - len(folders)):
         if parts[start : start + len(folders)] == folders:
             return "/".join(parts[:start] + parts[start + len(folders) :])
@@ -114,5 +127,5 @@ def _without(name: str, place: str) -> str:
 
 
 def _key(name: str) -> str:
-    """What files of one record have in common: the name without its suffix."""
-    return str(PurePosixPath(name).with_suffix(""))
+    """What files of one record have in common: the name, without the suffix of an image."""
+    return name.rpartition(".")[0] if is_image(name) else name

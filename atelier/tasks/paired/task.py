@@ -1,9 +1,6 @@
-"""Image translation with pairs: pix2pix (Isola et al. 2017), pix2pixHD (Wang et al. 2018)."""
+"""Image translation with pairs: pix2pix (Isola et al. 2017), pix2pixHD (Wang et al. 2018), SPADE (Park et al. 2019)."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -12,89 +9,60 @@ from atelier.config.data import TARGET
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
 from atelier.config.training import TrainSettings
-from atelier.data.packed import PackedDataset
 from atelier.extractors.perceptual import distance, load_perception
 from atelier.losses.reconstruction import feature_matching, foreground_weight, l1
 from atelier.networks import zoo
-from atelier.networks.base import Translator
-from atelier.networks.inputs import Picture, Takes
+from atelier.networks.inputs import LabelMap, Takes
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
-from atelier.tasks.paired.probe import PairedProbe
-from atelier.tasks.patch_adversarial import NamedDraws, PatchAdversarialTask
-from atelier.tasks.records import INPUT, RecordSampler
+from atelier.tasks.base import Batch, Logged, Loss, StepWeights, Update
+from atelier.tasks.pairs import DISCRIMINATOR, GENERATOR, PairsTask
+from atelier.tasks.patch_adversarial import NamedDraws
+from atelier.tasks.records import INPUT
 
-SET, GENERATOR, DISCRIMINATOR = "data", "generator", "discriminator"
 WHITE = 1.0
 WEIGHTS = {"efficientnet_lite0": "packaged", "vgg16": "published"}
+SHOWN = "made", "given"  # of the generator's update, to the discriminator
 
 
-class Paired(PatchAdversarialTask):
-    """A set whose records have `input` and `target`. The discriminator judges an image beside the input that it was made from.
+class Paired(PairsTask):
+    """The discriminator judges an image beside the input that it was made from: a picture, or planes of a label map's classes.
 
     The generator learns first; the discriminator learns from what that made, so that a step has one pass of the generator.
     """
 
-    updates = (Update(GENERATOR, (GENERATOR,), "generator"), Update(DISCRIMINATOR, (DISCRIMINATOR,), "discriminator"))
-    products = (Product(GENERATOR, GENERATOR, imitates=SET),)
-    sampling = RecordSampler
-
-    @classmethod
-    def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
-        (pairs,) = data.values()
-        if not {INPUT, TARGET} <= pairs.fields.keys():
-            raise SettingsError(
-                f"{pairs.folder}: its records have {', '.join(pairs.fields)}, but task paired learns from {INPUT} and {TARGET}; "
-                "name these in data.NAME.fields and pack again"
-            )
-        takes: Takes = {"image": Picture(channels=pairs.fields[INPUT].channels, resolution=pairs.resolution)}  # type: ignore[arg-type]
-        return cls(model, train, ImageShape(pairs.resolution, pairs.channels, 0), takes)
-
     def __init__(self, model: ModelSettings, train: TrainSettings, shape: ImageShape, takes: Takes) -> None:
-        super().__init__(train, model.family.normalized)
-        if train.augment != "none":
-            raise SettingsError(
-                f"augment: {train.augment} would move an image, but not the input beside it that the discriminator sees, too; "
-                "set augment: none"
-            )
+        super().__init__(model, train, shape, takes)
         self.settings = train.of_task("paired")
-        self.generator: Translator = zoo.translator(model, shape, takes)
-        seen = self.generator.planes.width
-        self.begin({GENERATOR: self.generator, DISCRIMINATOR: zoo.patch_discriminator(model, shape, condition_channels=seen)})
+        discriminator = zoo.patch_discriminator(model, shape, condition_channels=self.generator.planes.width)
+        if not discriminator.condition_channels:
+            raise SettingsError(
+                f"model.architecture {model.architecture}: its discriminator is not shown what an image was made from, but tells "
+                "the class of each pixel; set task: semantic, or choose spade"
+            )
+        self.begin({GENERATOR: self.generator, DISCRIMINATOR: discriminator})
         self.perception = None
         if self.settings.perceptual:
             network = self.settings.perceptual_network
             self.perception = load_perception(network, WEIGHTS[network], "paired.perceptual_network")
 
     def draw(self, update: Update, count: int) -> NamedDraws:
-        drawn: dict[str, Any] = self.draw_for(DISCRIMINATOR, update, count)
-        if self.generator.noise_dim:
-            drawn["noise"] = torch.randn(count, self.generator.noise_dim)
-        for name, kind in self.generator.takes.items():
-            if kind.random:
-                drawn[f"input.{name}"] = kind.draw(count, torch.default_generator)
-        if update.role == "discriminator" and "made" in self.pools:
-            drawn |= {name: self.pools[name] for name in ("made", "given")}
-        return NamedDraws(drawn)
-
-    def loss(self, update: Update, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
-        of_role = self._discriminator_loss if update.role == "discriminator" else self._generator_loss
-        return of_role(batch, draws, weights)
+        drawn = super().draw(update, count)
+        if update.role == "discriminator" and self.pools:
+            drawn = NamedDraws({**drawn.parts, **{name: self.pools[name] for name in SHOWN}})
+        return drawn
 
     def after(self, update: Update, logged: Logged) -> None:
         super().after(update, logged)
         if update.role == "generator":
-            self.pools |= {name: logged[name] for name in ("made", "given")}
+            self.pools |= {name: logged[name] for name in SHOWN}
 
     def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
-        return super().signals(update, {name: values for name, values in logged.items() if name not in ("made", "given")})
+        return super().signals(update, {name: values for name, values in logged.items() if name not in SHOWN})
 
-    def probe(self, examples: Examples) -> PairedProbe:
-        return PairedProbe(examples)
-
-    def _generator_loss(self, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
-        target, (made, given) = batch[TARGET], self._made(batch, draws)
-        adversarial, seen = self.adversarial(DISCRIMINATOR, target, made, draws, weights, given)
+    def generator_loss(self, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
+        target, given = batch[TARGET], batch[INPUT]
+        made, seen_beside = self.made(given, draws), self._planes(given)
+        adversarial, seen = self.adversarial(DISCRIMINATOR, target, made, draws, weights, seen_beside)
         parts, total = {"loss_generator": adversarial}, adversarial
         if self.settings.l1:
             weight = foreground_weight(target, WHITE, self.settings.white) if self.settings.white < 1 else None
@@ -102,7 +70,7 @@ class Paired(PatchAdversarialTask):
             total = total + self.settings.l1 * parts["l1"]
         if self.settings.feature_matching:
             with torch.no_grad():
-                real = self.seen(DISCRIMINATOR, target, draws, weights, given)
+                real = self.seen(DISCRIMINATOR, target, draws, weights, seen_beside)
             parts["feature_matching"] = feature_matching(real.features, seen.features, "mean")
             total = total + self.settings.feature_matching * parts["feature_matching"]
         if self.perception is not None:
@@ -112,28 +80,23 @@ class Paired(PatchAdversarialTask):
             parts["perceptual"] = distance(wanted, perception(made)).mean()
             total = total + self.settings.perceptual * parts["perceptual"]
         logged = {name: value.detach() for name, value in parts.items()}
-        return Loss(total, logged | {"made": made.detach(), "given": given.detach()})
+        return Loss(total, logged | {"made": made.detach(), "given": given.to(made.dtype)})
 
-    def _discriminator_loss(self, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
+    def discriminator_loss(self, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
         """Of pairs of this step, and of what the generator made in the last one, each image beside its own input."""
-        given = self.generator.planes({"image": batch[INPUT]})
+        given = batch[INPUT]
         if "made" in draws.parts:
             made, of = draws.parts["made"], draws.parts["given"]
         else:  # before the generator's first step
             with torch.no_grad():
-                made, of = self._made(batch, draws)
-        return self.judge(DISCRIMINATOR, batch[TARGET], made, draws, weights, given, of)
+                made, of = self.made(given, draws), given
+        return self.judge(DISCRIMINATOR, batch[TARGET], made, draws, weights, self._planes(given), self._planes(of))
 
-    def _made(self, batch: Batch, draws: NamedDraws) -> tuple[Tensor, Tensor]:
-        """Translations of the inputs, and the inputs as the discriminator sees them."""
-        device = batch[INPUT].device
-        inputs = {"image": batch[INPUT]}
-        for name in self.generator.takes:
-            if f"input.{name}" in draws.parts:
-                inputs[name] = draws.parts[f"input.{name}"].to(device, non_blocking=True)
-        noise = draws.parts.get("noise")
-        made = self.translate(GENERATOR, None if noise is None else noise.to(device, non_blocking=True), **inputs)
-        return made, self.generator.planes(inputs)
+    def _planes(self, given: Tensor) -> Tensor:
+        """Inputs as the discriminator sees them. Label maps may come as floats, which is how ranks share them."""
+        labels = isinstance(self.generator.takes[self.name], LabelMap)
+        planes: Tensor = self.generator.planes({self.name: given.long() if labels else given})
+        return planes
 
 
 TASK = Paired

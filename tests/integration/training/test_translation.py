@@ -16,11 +16,13 @@ from safetensors.torch import load_file
 from tests.support.forked import Driver
 from tests.support.small import ROOT, free_port
 from tests.support.translation_fixtures import drawings, places
-from tests.support.translation_tasks import OF_TASKS
+from tests.support.translation_tasks import MAPPED, OF_TASKS
 
 __all__ = ["drawings"]
 Weights = dict[str, bytes]
 PRODUCTS = {"cyclegan": ["a_to_b", "b_to_a"]}
+PAIRS = ["given", "made"]
+SHOWN: dict[str, list[str]] = {"cyclegan": ["shown_a", "shown_b"], "pix2pix": PAIRS, "spade": PAIRS, "oasis": []}  # of pools
 
 
 def files(folder: Path) -> Weights:
@@ -70,12 +72,12 @@ def test_stopped_and_started_again_it_ends_with_the_same_bytes(
     first.tell(how)
     assert first.finish()[0] == {signal.SIGKILL: -9, signal.SIGTERM: 75}[how]
     save = max(tmp_path.glob("states/*/step-*"))
-    values, pools = json.loads((save / "state.json").read_text()), load_file(save / "pools.safetensors")
+    values, kept = json.loads((save / "state.json").read_text()), save / "pools.safetensors"
+    pools = load_file(kept) if kept.exists() else {}
     if name == "cyclegan":
         assert values["memory"] == {"pool_a": 6, "pool_b": 6} and len(pools["pool_a"]) == 6
         assert not torch.equal(pools["pool_a"], pools["pool_b"])
-    shown = {"cyclegan": ["shown_a", "shown_b"], "pix2pix": ["given", "made"]}.get(name, ["shown_b"])
-    assert all(len(pools[one]) == 4 for one in shown)
+    assert all(len(pools[one]) == 4 for one in SHOWN.get(name, ["shown_b"]))
     code, out, err = begin().finish()
     assert code == 0 and int(out.split()[1]) >= 3, f"it begins anew: {err}"
     again, whole = files(tmp_path / "model"), files(models[name])
@@ -119,10 +121,10 @@ def test_two_ranks_end_alike(name: str, drawings: dict[str, Path], tmp_path: Pat
     ]
     first, second = (rank.communicate(timeout=120)[0].decode().split() for rank in ranks)
     assert [rank.returncode for rank in ranks] == [0, 0]
-    assert first == second and int(first[0]) == {"cyclegan": 4, "pix2pix": 2}.get(name, 1)
+    assert first == second and int(first[0]) == {"cyclegan": 4, "pix2pix": 2, "spade": 2, "oasis": 0}.get(name, 1)
 
 
-@pytest.mark.parametrize("name", OF_TASKS)
+@pytest.mark.parametrize("name", [name for name in OF_TASKS if name not in MAPPED])  # whose spectral norms move with each part
 def test_micro_batches_change_rounding_only(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
     short = "train.images=16"
     whole = networks(trained(name, drawings, tmp_path / "whole", short))

@@ -194,6 +194,14 @@ def test_a_served_model_takes_label_maps(painter: Path) -> None:
         served.predict(pandas.DataFrame({"map": [example["map"][0], None]}))
 
 
+def test_a_model_of_one_size_keeps_no_other(painter: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        RequestError, match="--size own: this model works in one size; leave it out, for it takes\n--input map=PATH"
+    ):
+        painted(np.zeros((8, 8), np.uint8), (0x010203,)).save(tmp_path / "map.png")
+        generate(painter, tmp_path / "out", tmp_path / "cache", inputs=[f"map={tmp_path / 'map.png'}"], size="own")
+
+
 def test_a_broken_picture_is_named(negative: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(RequestError, match=r"broken\.png: cannot be read as a picture"):

@@ -169,6 +169,26 @@ def test_two_files_of_one_name_are_no_record(make: Make, pairs: Path, tmp_path: 
         quietly(make(), tmp_path / "packed")
 
 
+def test_only_the_suffix_of_an_image_is_no_part_of_a_name(make: Make, pairs: Path, tmp_path: Path) -> None:
+    (pairs / "colour/a/0.png").rename(pairs / "colour/a/frame.0.png")
+    (pairs / "lines/a/0.tif").rename(pairs / "lines/a/frame.0.tif")
+    (pairs / "colour/a/2.png").rename(pairs / "colour/a/frame.2")
+    (pairs / "lines/a/2.tif").rename(pairs / "lines/a/frame.2")
+    quietly(make(), tmp_path / "packed")
+    assert are_pairs(tmp_path / "packed") == COUNT
+    put(pairs / "colour/a/4.txt", b"how it was made")
+    with pytest.raises(DataError, match=r"a/4\.txt: no file of that name in lines, beside colour/a/4\.txt"):
+        quietly(make(), tmp_path / "other")
+
+
+def test_names_of_another_system_are_the_same(make: Make, pairs: Path, tmp_path: Path) -> None:
+    """macOS stores an accent apart from its letter."""
+    (pairs / "colour/a/0.png").rename(pairs / "colour/a/e\u0301.png")
+    (pairs / "lines/a/0.tif").rename(pairs / "lines/a/\u00e9.tif")
+    quietly(make(), tmp_path / "packed")
+    assert are_pairs(tmp_path / "packed") == COUNT
+
+
 def test_a_broken_picture_rejects_its_record(make: Make, pairs: Path, tmp_path: Path) -> None:
     (pairs / "lines/a/0.tif").write_bytes(b"no picture")
     (pairs / "colour/b/1.png").write_bytes(b"")

@@ -45,7 +45,7 @@ def test_white_pictures_do_not_explode(name: str) -> None:
     assert all(value.isfinite().all() for value in state(task).values())
 
 
-@pytest.mark.parametrize("name", OF_TASKS.keys() - {"pix2pix"})
+@pytest.mark.parametrize("name", ["cyclegan", "cut", "fastcut"])
 def test_a_residual_translator_begins_as_the_identity(name: str) -> None:
     family = "cyclegan" if name == "cyclegan" else "cut"
     task = built(name, f"model.{family}.residual=true")
@@ -115,8 +115,12 @@ def test_fine_tuned_from_a_trained_translator(name: str, drawings: dict[str, Pat
     for product, folder in folders.items():
         parent = load_generator(folder).state_dict()
         assert all(torch.equal(value, parent[key]) for key, value in averages[product].state_dict().items())
-    kept = {key for key, value in after.items() if torch.equal(value, before[key])}
-    assert kept == {key for key in before if key.startswith("discriminator") and ".stages.0." in key}
+    learnt = {f"{net}.{key}" for net, network in fresh.networks.items() for key, _ in network.named_parameters()}
+    if name == "spade":  # hinge pulls the last bias up and down alike while no patch is beyond a margin
+        learnt -= {key for key in learnt if key.endswith(".head.bias")}
+    kept = {key for key in learnt if torch.equal(after[key], before[key])}
+    first = "discriminator.down.0." if name == "oasis" else ".stages.0."
+    assert kept == {key for key in learnt if key.startswith("discriminator") and first in key}
 
 
 def networks_of(checkpoint: Path) -> dict[str, torch.Tensor]:
