@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from atelier.models.pyfunc import Row
+from atelier.models.pyfunc import Row, ServedGenerator, random_inputs
 from atelier.serving import requests, responses
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
@@ -75,6 +75,7 @@ class _Service:
             champion=champion,
             info=champion.generator.info if champion else None,
             images=images,
+            body=_example(champion.generator) if champion else "",
             trouble=self._follower.trouble,
             limits=self._limits,
         )
@@ -115,6 +116,15 @@ class _Service:
             raise Refused(503, "no model", message, WAIT_SECONDS)
         request.state.champion = champion
         return champion
+
+
+def _example(generator: ServedGenerator) -> str:
+    """What may be posted to /generate, as JSON."""
+    info = generator.info
+    given: dict[str, Any] = {kind.column(name): "a PNG in base64" for name, kind in info.takes.items() if not kind.random}
+    if not given:
+        return json.dumps({"count": 16, "seed": 0})
+    return json.dumps({"rows": [given | ({"seed": 0} if random_inputs(info) else {})]})
 
 
 def _rows(champion: Champion, records: list[dict[str, Any]]) -> list[Row]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
-from atelier.models.pyfunc import Row, ServedGenerator, picture, png
+from atelier.models.pyfunc import Row, ServedGenerator, picture, png, random_inputs
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, check_ours, resolve
 from atelier.serving.metrics import Metrics
@@ -144,10 +144,13 @@ class Follower:
 
 
 def _examples(uri: str, generator: ServedGenerator) -> list[tuple[bytes, dict[str, Any]]]:
-    """Images of the first seeds, of one class after the other. Generating them warms the generator up."""
-    classes = generator.info.classes if generator.info.conditional else []
+    """Images of the first seeds, of one class after the other; of an example, where pictures are given. They warm it up."""
+    info = generator.info
+    classes, random = info.classes if info.conditional else [], random_inputs(info)
+    given = {kind.column(name): kind.example(classes)[0] for name, kind in info.takes.items() if not kind.random}
     asked: list[Mapping[str, Any]] = [
-        {"seed": seed, **({"class": classes[seed % len(classes)]} if classes else {})} for seed in range(EXAMPLES)
+        {**given, **({"seed": seed} if random else {}), **({"class": classes[seed % len(classes)]} if classes else {})}
+        for seed in range(EXAMPLES if random else 1)
     ]
     rows = generator.read(asked)
     named = {"model": uri, "weights": generator.generator.sha256}

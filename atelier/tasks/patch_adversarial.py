@@ -22,6 +22,7 @@ from atelier.tasks.adversarial import AdversarialTask
 from atelier.tasks.base import Logged, Loss, StepWeights, Update
 from atelier.tasks.compiling import compiled
 
+LOGITS = ("real_logits", "fake_logits")
 FITTING = ("r1", "r2", "gradient_penalty", "dragan", "lecam")  # regularizers that look at a discriminator and its images alone
 
 
@@ -134,13 +135,13 @@ class PatchAdversarialTask(AdversarialTask):
             generate=lambda latents: latents,
             discriminate=lambda images: self._seen(name, images, draws.parts[f"{name}.fake"], weights, condition),  # type: ignore[arg-type, return-value]
             penalty=weights.penalty,
-            memory=self.memory,
+            memory=self._remembered(name),
             logged=logged,
         )
         for one in due:
             drawn = draws.parts[f"{name}.{one.key}"].to(total.device, non_blocking=True)
             total = total + one.loss(context, drawn)
-        return Loss(total, logged)
+        return Loss(total, logged | {f"{name}.{key}": logged[key] for key in LOGITS})
 
     def adversarial(
         self, name: str, real: Tensor, fake: Tensor, draws: NamedDraws, weights: StepWeights, condition: Tensor | None = None
@@ -163,13 +164,20 @@ class PatchAdversarialTask(AdversarialTask):
         """Running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""
         if update.role != "discriminator":
             return
-        for regularizer in self.regularizers:
-            regularizer.remember(self.memory, logged)
+        for name in update.networks:
+            memory = self._remembered(name)
+            for regularizer in self.regularizers:
+                regularizer.remember(memory, {key: logged[f"{name}.{key}"] for key in LOGITS})
+            self.memory |= {f"{name}.{key}": value for key, value in memory.items()}
         if self.train.clip > 0:
             with torch.no_grad():
                 for name in update.networks:
                     for parameter in self.networks[name].parameters():
                         parameter.clamp_(-self.train.clip, self.train.clip)
+
+    def _remembered(self, name: str) -> dict[str, float]:
+        """What regularizers remember of the discriminator `name`."""
+        return {key.removeprefix(f"{name}."): value for key, value in self.memory.items() if key.startswith(f"{name}.")}
 
     def _seen(
         self, name: str, images: Tensor, draws: augment.Draws, weights: StepWeights, condition: Tensor | None
@@ -188,5 +196,9 @@ class PatchAdversarialTask(AdversarialTask):
 
 def summed(losses: list[Loss]) -> Loss:
     """The losses of several discriminators that learn in one update: their sum, and all that they have logged."""
-    logged = {name: torch.cat([torch.atleast_1d(one.logged[name]) for one in losses]) for name in losses[0].logged}
+    parts: dict[str, list[Tensor]] = {}
+    for one in losses:
+        for name, values in one.logged.items():
+            parts.setdefault(name, []).append(torch.atleast_1d(values))
+    logged = {name: torch.cat(values) for name, values in parts.items()}
     return Loss(torch.stack([one.total for one in losses]).sum(), logged)

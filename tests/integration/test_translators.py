@@ -7,8 +7,6 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -27,9 +25,8 @@ from atelier.metrics.evaluator import Evaluation, read_evaluation
 from atelier.metrics.while_training import measure_by_distance
 from atelier.models.model import from_uint8, load_generator, to_uint8
 from atelier.models.onnx import export_onnx
-from atelier.models.pyfunc import ServedGenerator
 from atelier.serving.app import application
-from atelier.serving.follow import Champion
+from atelier.serving.follow import Follower
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
 from atelier.tasks.find import find
@@ -209,9 +206,13 @@ def test_registered_and_served(name: str, models: Models, drawings: Models, run:
     files = served.predict(table, params={"format": "png"})
     for file, image in zip(files, expected, strict=True):
         assert np.abs(np.asarray(Image.open(io.BytesIO(base64.b64decode(file)))) - image).max() <= 1
-    champion = Champion(f"models:/translator-{name}/{made.version}", ServedGenerator(models[name]), [])
-    follower: Any = SimpleNamespace(uri=f"models:/translator-{name}@champion", current=champion, trouble="")
+    follower = Follower(f"models:/translator-{name}@champion", "cpu", 1.0, tmp_path / "served", Metrics())
+    follower._look()
+    assert follower.current is not None and len(follower.current.examples) == 1, follower.trouble
     app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics())
+    status, page = ask(app, "GET", "/")
+    assert status == 200 and b"POST /generate  {&#34;rows&#34;: [{&#34;image&#34;: &#34;a PNG in base64&#34;}]}" in page
+    assert b"seed" not in page
     rows = json.dumps({"rows": table.to_dict("records")}).encode()
     status, content = ask(app, "POST", "/generate", body=rows, accept=b"application/json")
     assert status == 200, content

@@ -1,7 +1,8 @@
-"""Tasks that translate: stopped and started again, on two ranks, in parts, and in bfloat16."""
+"""Tasks that translate: stopped and started again, on two ranks, in parts, in bfloat16, and fine-tuned."""
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -13,12 +14,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from atelier.models.model import load_generator
+from atelier.tasks.find import find
+from atelier.training.checkpoint import PretrainedModel
+from atelier.training.distributed import Ranks
+from atelier.training.run import run
+from tests.support.driver import pixel_distance
 from tests.support.forked import Driver
 from tests.support.small import ROOT, free_port
-from tests.support.translation_fixtures import drawings, places
-from tests.support.translation_tasks import MAPPED, OF_TASKS
+from tests.support.translation_fixtures import drawings, learnt_from, places
+from tests.support.translation_tasks import MAPPED, OF_TASKS, chosen, state
 
 __all__ = ["drawings"]
+CPU = torch.device("cpu")
 Weights = dict[str, bytes]
 PRODUCTS = {"cyclegan": ["a_to_b", "b_to_a"]}
 PAIRS = ["given", "made"]
@@ -136,3 +144,37 @@ def test_micro_batches_change_rounding_only(name: str, drawings: dict[str, Path]
 def test_bfloat16_trains(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
     model = trained(name, drawings, tmp_path, "train.images=16", "train.precision=bfloat16")
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in networks(model).values())
+
+
+@pytest.mark.parametrize("name", OF_TASKS)
+def test_fine_tuned_from_a_trained_translator(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
+    """All networks go on from the parent's, those that make patches comparable among them; stages that are frozen stay."""
+    settings = chosen(name, "finetune.freeze_discriminator=1", "train.images=16", "finetune.images=8")
+    assert settings.finetune
+    task, sets = find(settings.model.task), learnt_from(name, drawings)
+    measure = pixel_distance(list(sets.values())[-1])
+    run(task, settings.model, settings.train, sets, tmp_path / "base", tmp_path / "1", measure, {}, CPU, Ranks(), git={})
+    start = PretrainedModel(tmp_path / "base")
+    infos = run(
+        task, settings.model, settings.finetune, sets, tmp_path / "child", tmp_path / "2", measure, {}, CPU, Ranks(), git={},
+        start=start,
+    )  # fmt: skip
+    folders = {product: tmp_path / "base" / (product if len(infos) > 1 else "") for product in infos}
+    for product, info in infos.items():
+        assert info.parent is not None and info.parent["sha256"] == load_generator(folders[product]).sha256
+        assert (info.task, info.product) == (settings.model.task, product)
+
+    before, after = (networks(tmp_path / which) for which in ("base", "child"))
+    fresh = task.build(settings.model, settings.finetune, sets)
+    averages = {product.name: copy.deepcopy(fresh.networks[product.network]) for product in fresh.products}
+    start.load(fresh, averages, sets)
+    assert all(torch.equal(value, before[key]) for key, value in state(fresh).items())
+    for product, folder in folders.items():
+        parent = load_generator(folder).state_dict()
+        assert all(torch.equal(value, parent[key]) for key, value in averages[product].state_dict().items())
+    learnt = {f"{net}.{key}" for net, network in fresh.networks.items() for key, _ in network.named_parameters()}
+    if name == "spade":  # hinge pulls the last bias up and down alike while no patch is beyond a margin
+        learnt -= {key for key in learnt if key.endswith(".head.bias")}
+    kept = {key for key in learnt if torch.equal(after[key], before[key])}
+    first = "discriminator.down.0." if name == "oasis" else ".stages.0."
+    assert kept == {key for key in learnt if key.startswith("discriminator") and first in key}

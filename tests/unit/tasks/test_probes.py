@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from atelier.networks.inputs import Picture, Takes
 from atelier.tasks.base import Batch
-from atelier.tasks.paired.probe import PairedProbe
+from atelier.tasks.pairs_probe import PairsProbe
 from atelier.tasks.translation.probe import TranslationProbe
 from tests.support.translation_fixtures import drawing
 
 BOTH = {"a_to_b": ("a", "b"), "b_to_a": ("b", "a")}
+TAKES: Takes = {"image": Picture(channels=1, resolution=32)}
 CELL = 2 * (32 + 1)
 
 
@@ -104,7 +106,7 @@ def test_the_preview_shows_ways_there_and_back(probe: TranslationProbe) -> None:
 
 
 def test_pairs() -> None:
-    probe = PairedProbe(Drawings(paired=True))
+    probe = PairsProbe(TAKES, Drawings(paired=True))
     partner = dict[bytes, Tensor]()
     for batch in (*Drawings(paired=True).training(64), Drawings(paired=True).held_out(64)):
         assert batch is not None
@@ -121,4 +123,4 @@ def test_pairs() -> None:
     assert white["diversity"] < 1e-3 and white["l1_held_out"] > found["l1_held_out"]
     with Image.open(io.BytesIO(probe.preview({"generator": Known(learnt_by_heart)}))) as shown:
         assert shown.size == (10 * CELL - 2, 9 * CELL - 2)
-    assert list(PairedProbe(Drawings(paired=True, held_out=False)).curves)[-1] == "l1_training"
+    assert list(PairsProbe(TAKES, Drawings(paired=True, held_out=False)).curves)[-1] == "l1_training"
