@@ -95,7 +95,13 @@ class Cluster:
             task.set_env_variable(environment.IMAGE, self.image_of(component))
         if self.tracking:
             task.set_env_variable(environment.TRACKING, self.tracking)
-        kubernetes.use_secret_as_volume(task, parameters["cluster.secret"], str(SECRET), optional=True)
+        secret = parameters["cluster.secret"]
+        if isinstance(secret, str) and (secret == self.claim or "." in secret):
+            raise PipelineError(
+                f"cluster.secret {secret}: Kubeflow gives the volume of a Secret its name, which holds no dots and is no other "
+                "volume's; rename the Secret, or the claim that --state-claim names"
+            )
+        kubernetes.use_secret_as_volume(task, secret, str(SECRET), optional=True)
         if component.retries and self.retries:
             task.set_retry(component.retries, FIRST_WAIT, WAIT_FACTOR, RETRY_WINDOW)
         makes = {one.artifact.type for one in component.artifacts(Direction.OUT).values() if one.artifact}

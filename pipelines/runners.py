@@ -47,10 +47,11 @@ def compiled(cluster: Cluster, project: ProjectSettings) -> str:
     """
     text = _written(dag.pipeline(cluster, project))
     values = {name: check.told_to(project, readings) for name, readings in dag.handed(dag.graph(cluster, project)).items()}
-    size.refuse_what_does_not_fit(specification(text), values)
+    found = specification(text)
+    size.refuse_what_does_not_fit(found, values)
     if not cluster.trials:
         return text
-    most = size.most_trials(specification(text), values)
+    most = size.most_trials(found, values)
     if len(cluster.trials) > most:
         raise PipelineError(
             f"--sweep: {len(cluster.trials)} trials, and {most} fit into a run: Argo keeps all of it in one object of Kubernetes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 GAP, GAP_COLOUR = 1, 96
 LONGEST = 4096  # side of a contact sheet in pixels
+QUALITIES = (85, 60)  # of WebP, for pictures that are too large as PNG
 
 
 def grid(images: np.ndarray, columns: int, scale: int = 2) -> Image.Image:
@@ -48,4 +50,26 @@ def png(picture: Image.Image) -> bytes:
     """The picture as PNG bytes."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def data_uri(picture: Image.Image, most: int) -> str:
+    """The picture for a page: a PNG where that has at most `most` bytes, else WebP of lower quality and, at last, smaller.
+
+    Viewers such as Kubeflow's load a page whole.
+    """
+    kind, encoded = "png", png(picture)
+    for quality in QUALITIES:
+        if len(encoded) <= most:
+            break
+        kind, encoded = "webp", _webp(picture, quality)
+    while len(encoded) > most and min(picture.size) > 1:
+        picture = picture.reduce(2)
+        encoded = _webp(picture, QUALITIES[-1])
+    return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"
+
+
+def _webp(picture: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "WEBP", quality=quality)
     return buffer.getvalue()

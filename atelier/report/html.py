@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from PIL import Image
 from atelier.config.metrics import declared_values, kind_of, value_of
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write
-from atelier.io.pictures import grid, png
+from atelier.io.pictures import data_uri, grid
 from atelier.metrics.evaluator import Evaluation
 from atelier.report import facts
 from atelier.report.charts import Point, Series, bar_chart, line_chart, number_text
@@ -27,6 +26,7 @@ from atelier.training.diagnosis import remarks
 
 MAX_GRIDS, MAX_NEIGHBORS, MAX_LISTED = 12, 10, 20
 MAX_WIDTH, GRID_WIDTH, TILE_WIDTH = 960, 480, 160
+MAX_BYTES, PICTURE_BYTES = 1_000_000, 32_000  # of the page, and of one picture in it
 
 
 @dataclass(frozen=True)
@@ -142,31 +142,34 @@ def write_report(
         lstrip_blocks=True,
     )
     listed, unlisted = facts.first(known.manifest.rejected, MAX_LISTED)
-    grids, hidden_grids = grids_over_time(checkpoint / "grids", known.info.images_seen)
-    page = environment.get_template("template.html.j2").render(
-        facts=known,
-        info=known.info,
-        manifest=known.manifest,
-        split=dataset.split,
-        rows=_strips(rows, baseline_rows),
-        own=name or "generated",
-        beside=baseline_name if baseline_rows else "",
-        remarks=remarks(known.history["points"]),
-        alarms=known.history.get("alarms", []),
-        charts=charts(known),
-        grids=grids,
-        hidden_grids=hidden_grids,
-        neighbors=_neighbors(neighbors),
-        space=neighbors.space if neighbors else "",
-        typical=number_text(neighbors.typical) if neighbors else "",
-        shares=_shares(known),
-        distances=sorted(known.class_distances.items(), key=lambda one: -one[1])[:MAX_LISTED],
-        splits=facts.splits(known.manifest),
-        classes=facts.class_table(known.manifest),
-        rejected=listed,
-        more_rejected=unlisted,
-        ancestry=facts.ancestry(known.info),
-    )
+    template = environment.get_template("template.html.j2")
+    values = {
+        "facts": known,
+        "info": known.info,
+        "manifest": known.manifest,
+        "split": dataset.split,
+        "rows": _strips(rows, baseline_rows),
+        "own": name or "generated",
+        "beside": baseline_name if baseline_rows else "",
+        "remarks": remarks(known.history["points"]),
+        "alarms": known.history.get("alarms", []),
+        "charts": charts(known),
+        "neighbors": _neighbors(neighbors),
+        "space": neighbors.space if neighbors else "",
+        "typical": number_text(neighbors.typical) if neighbors else "",
+        "shares": _shares(known),
+        "distances": sorted(known.class_distances.items(), key=lambda one: -one[1])[:MAX_LISTED],
+        "splits": facts.splits(known.manifest),
+        "classes": facts.class_table(known.manifest),
+        "rejected": listed,
+        "more_rejected": unlisted,
+        "ancestry": facts.ancestry(known.info),
+    }
+    for most in (MAX_GRIDS, MAX_GRIDS // 2, MAX_GRIDS // 4, 1):
+        grids, hidden_grids = grids_over_time(checkpoint / "grids", known.info.images_seen, most)
+        page = template.render(**values, grids=grids, hidden_grids=hidden_grids)
+        if len(page) <= MAX_BYTES:
+            break
     atomic_write(Path(output), page)
 
 
@@ -232,17 +235,17 @@ def _watched(evaluations: Sequence[dict[str, Any]]) -> list[Chart]:
     return [_chart(Panel("Shares, while training", meaning, {}, bounds=(0.0, 1.0)), series)] if series else []
 
 
-def grids_over_time(folder: Path, best_images: int) -> tuple[list[tuple[int, str, bool]], int]:
-    """(images seen, data URI, whether it is the kept checkpoint's) of up to 12 grids at even steps, and how many are not shown.
+def grids_over_time(folder: Path, best_images: int, most: int = MAX_GRIDS) -> tuple[list[tuple[int, str, bool]], int]:
+    """(images seen, data URI, whether it is the kept checkpoint's) of up to `most` grids at even steps, and how many are hidden.
 
     The kept checkpoint's own grid is always among them.
     """
     files = {int(file.stem): file for file in sorted(folder.glob("*.png")) if file.stem.isdigit()}
     known = sorted(files)
-    places = np.linspace(0, len(known) - 1, min(len(known), MAX_GRIDS)).round().astype(int) if known else ()
+    places = np.linspace(0, len(known) - 1, min(len(known), most)).round().astype(int) if known else ()
     chosen = {known[n] for n in places}
     if best_images in files and best_images not in chosen:
-        chosen.remove(min(chosen - {known[0]}, key=lambda images: abs(images - best_images)))
+        chosen.remove(min(chosen - {known[0]} or chosen, key=lambda images: abs(images - best_images)))
         chosen.add(best_images)
     kept = [(images, _file_uri(files[images]), images == best_images) for images in sorted(chosen)]
     return kept, len(known) - len(kept)
@@ -250,24 +253,24 @@ def grids_over_time(folder: Path, best_images: int) -> tuple[list[tuple[int, str
 
 def strip(images: np.ndarray) -> str:
     """Images [N, C, H, W] in a row, as a data URI; "" for none."""
-    return data_uri(grid(images, len(images), scale=1)) if len(images) else ""
+    return shown(grid(images, len(images), scale=1)) if len(images) else ""
 
 
-def data_uri(picture: Image.Image, width: int = MAX_WIDTH) -> str:
-    """The picture as a PNG data URI, shrunk to `width` pixels if it is wider, so that a report stays a few megabytes."""
+def shown(picture: Image.Image, width: int = MAX_WIDTH) -> str:
+    """The picture as a data URI, shrunk to `width` pixels if it is wider."""
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    return f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}"
+    return data_uri(picture, PICTURE_BYTES)
 
 
 def _tile(image: np.ndarray) -> str:
-    return data_uri(grid(image[None], 1, scale=1), TILE_WIDTH)
+    return shown(grid(image[None], 1, scale=1), TILE_WIDTH)
 
 
 def _file_uri(path: Path) -> str:
     try:
         with Image.open(path) as picture:
-            return data_uri(picture.convert("L" if picture.mode == "L" else "RGB"), GRID_WIDTH)
+            return shown(picture.convert("L" if picture.mode == "L" else "RGB"), GRID_WIDTH)
     except OSError as error:
         raise facts.ReportError(
             f"{path}: not a picture ({error}); fetch the checkpoint again (dvc pull), or train again"

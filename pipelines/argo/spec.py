@@ -47,6 +47,9 @@ class Pipeline:
         self._containers: Json = pipeline["deploymentSpec"]["executors"]
         placed = specification.get("platform_spec", {}).get("platforms", {}).get("kubernetes", {})
         self._placed: Json = placed.get("deploymentSpec", {}).get("executors", {})
+        # By what a component's arguments are named: a hash of its container, if it has one (hashComponentContainer).
+        containers = {name: self.container(component) for name, component in self.components.items()}
+        self._known = {name: hashlib.sha256(text(one).encode()).hexdigest() if one else name for name, one in containers.items()}
 
     def container(self, component: Json) -> Json:
         """Image, command and resources of a component; empty for a group of tasks."""
@@ -62,7 +65,7 @@ class Pipeline:
         """The Workflow's arguments by name."""
         found: dict[str, str] = {}
         for name, component in self.components.items():
-            known = self.known_as(name)
+            known = self._known[name]
             found[f"components-{known}"] = text(component)
             if container := self.container(component):
                 found[f"implementations-{known}"] = text(container)
@@ -70,15 +73,10 @@ class Pipeline:
                 found[f"kubernetes-{name}"] = text(kubernetes)
         return found
 
-    def known_as(self, name: str) -> str:
-        """By what a component's arguments are named: a hash of its container, if it has one (hashComponentContainer)."""
-        container = self.container(self.components[name])
-        return hashlib.sha256(text(container).encode()).hexdigest() if container else name
-
     def given(self, task: Json, task_name: str, iteration: bool = False) -> dict[str, str]:
         """What the driver of a task is given (dagDriverTask and containerDriverTask), with references."""
         component = task["componentRef"]["name"]
-        known = self.known_as(component)
+        known = self._known[component]
         found = {"component": f"{{{{workflow.parameters.components-{known}}}}}"}
         found |= {"task": text(task), "task-name": task_name, "parent-dag-id": "{{inputs.parameters.parent-dag-id}}"}
         if iteration:

@@ -65,3 +65,6 @@ def test_of_the_form_only_what_places_a_task_is_compared_with_what_it_reads() ->
     for name, found in keys(dag.Cluster(PINNED, DATA, reuse=True)).items():
         placement = {"cluster_accelerators", "cluster_memory"} if name.startswith(("train", "evaluate")) else set()
         assert {*found["parameters"]} == {"settings", *placement}, name
+    told_to_kubernetes = "cluster.form=[cluster.tolerations, cluster.secret, cluster.node_selector]"
+    for name, found in keys(dag.Cluster(PINNED, DATA, reuse=True), told_to_kubernetes).items():
+        assert {*found["parameters"]} == {"settings"}, name

@@ -158,6 +158,12 @@ def test_what_the_form_does_not_ask_for_is_compiled_in(count: str) -> None:
             assert spec["nodeSelector"] == {"disk": "ssd"} and toleration["tolerationSeconds"] == 300, name
 
 
+@pytest.mark.parametrize(("claim", "secret"), [("atelier", "atelier"), (None, "of.team")])
+def test_a_secret_whose_name_no_volume_can_have_is_refused(claim: str | None, secret: str) -> None:
+    with pytest.raises(dag.PipelineError, match=rf"cluster\.secret {secret}: .* rename the Secret"):
+        compiled(dag.Cluster(IMAGE, IMAGE, claim=claim), overrides=[f"cluster.secret={secret}"])
+
+
 def test_a_claim_is_a_choice() -> None:
     assert not any(task.platform.get("pvcMount") for task in compiled(dag.Cluster(IMAGE, IMAGE)).values())
 

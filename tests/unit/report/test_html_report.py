@@ -19,6 +19,7 @@ from PIL import Image
 
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
+from atelier.io.pictures import png
 from atelier.metrics.bias import beside
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Measurement
@@ -28,6 +29,7 @@ from atelier.report import facts, gallery
 from atelier.report.charts import number_text
 from atelier.report.gallery import COLUMNS, Neighbors
 from atelier.report.html import PANELS, charts, grids_over_time, strip, write_report
+from atelier.report.page import page
 
 
 class Page(HTMLParser):
@@ -330,6 +332,20 @@ def test_grids_are_picked_evenly_and_the_kept_one_is_among_them(make_checkpoint:
         assert images == sorted(images) and images[0] == 0 and images[-1] == 2048
         assert [seen for seen, _, kept in shown if kept] == [best]
     assert grids_over_time(folder / "none", 0) == ([], 0)
+
+
+def test_a_page_has_at_most_a_megabyte(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
+    """Kubeflow shows no larger ones well: of pictures that do not compress fewer are shown, and not as PNG."""
+    folder = make_checkpoint("noisy")
+    noise = np.random.default_rng(0).integers(0, 256, (960, 960, 3), dtype=np.uint8)
+    for file in (folder / "grids").glob("*.png"):
+        Image.fromarray(noise).save(file)
+    text = write(folder)
+    assert len(text.encode()) <= 1_000_000 and "data:image/webp;base64," in text
+    assert [seen for seen, _, _ in grids_over_time(folder / "grids", 640, most=1)[0]] == [640]
+    whole = page("samples", png(Image.fromarray(noise)))
+    assert "data:image/webp;base64," in whole and len(whole.encode()) <= 1_000_000
+    assert "data:image/png;base64," in page("samples", png(Image.fromarray(noise[:100])))
 
 
 def test_wide_pictures_are_shrunk(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
