@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 from PIL import Image
 
 from atelier.config.section import SettingsError
@@ -29,7 +30,8 @@ from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.while_training import measure_by_distance
-from atelier.models.model import GeneratorInfo, load_generator, part_of, sample
+from atelier.models.model import GeneratorInfo, at_once, load_generator, part_of, sample
+from atelier.networks.base import Generator
 from atelier.registry.fetch import located
 from atelier.tasks.find import check_sets, find, measured_sets, sampling_of
 from atelier.tracking.provenance import git_state
@@ -81,25 +83,39 @@ class Project:
 
         Raises GeneratorError, MetricError, SettingsError.
         """
-        product, chosen = self._product(section), choose_device(device)
-        generator = load_generator(part_of(self._model(section), self.settings.products[product].part), chosen)
-        inputs = self.settings.products[product].inputs
-        images, given = measured_sets(
-            generator,
-            self._packed(self.settings.measured_on(product)),
-            self._packed(inputs) if inputs else None,
-            self.settings.evaluate.samples,
-        )
+        chosen = choose_device(device)
+        generator = self._generator(section, chosen)
+        images, given = self._measured_sets(generator, section, self.settings.evaluate.samples)
         evaluator = Evaluator(images, self.settings.evaluate, self.folder / "cache", chosen, keep=True, given=given)
         return evaluator.measure(generator, generator.info.classes, sampling_of(generator))
 
     def sample(self, count: int, seed: int = 0, section: str = "train") -> Image.Image:
-        """`count` images of a section's generator in a grid: the first of the seed. Raises GeneratorError, SettingsError."""
+        """`count` images of a section's generator in a grid: the first of the seed, or made from held-out records that it draws.
+
+        Raises GeneratorError, SettingsError, DataError.
+        """
         if count < 1:
             raise SettingsError(f"count is {count}; give 1 or more")
-        generator = load_generator(self._model(section))
-        images = np.concatenate(list(sample(generator, count, seed)))
-        return grid(images, math.ceil(math.sqrt(count)))
+        generator = self._generator(section)
+        if all(kind.random for kind in generator.takes.values()):
+            parts = list(sample(generator, count, seed))
+        else:
+            sets = self._measured_sets(generator, section, count)
+            sampler = sampling_of(generator)(generator, generator.info.classes, *sets, count, seed)
+            parts = [one.images for one in sampler(at_once(generator.shape.resolution))]
+        return grid(np.concatenate(parts), math.ceil(math.sqrt(count)))
+
+    def _generator(self, section: str, device: torch.device | str = "cpu") -> Generator:
+        """What the first product of a section is. Raises GeneratorError, SettingsError."""
+        part = self.settings.products[self._product(section)].part
+        return load_generator(part_of(self._model(section), part), device)
+
+    def _measured_sets(self, generator: Generator, section: str, count: int) -> tuple[PackedDataset, PackedDataset]:
+        """The set that it is measured against, and the one whose records it is given. Raises DataError, SettingsError."""
+        product = self._product(section)
+        inputs = self.settings.products[product].inputs
+        measured = self._packed(self.settings.measured_on(product))
+        return measured_sets(generator, measured, self._packed(inputs) if inputs else None, count)
 
     def _beginning(self, settings: FinetuneSettings) -> Path:
         """The checkpoint from which fine-tuning begins, which "base" says is the project's own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from atelier.metrics.evaluator import Evaluation, read_evaluation
 from atelier.metrics.while_training import measure_by_distance
 from atelier.models.model import from_uint8, load_generator, to_uint8
 from atelier.models.onnx import export_onnx
+from atelier.project import Project
 from atelier.serving.app import application
 from atelier.serving.follow import Follower
 from atelier.serving.limits import Limits
@@ -38,10 +40,12 @@ from atelier.training.run import run as train
 from components.evaluate import evaluate
 from components.generate import MANIFEST, RequestError, _sheet, generate, takes
 from tests.support.asgi import ask
+from tests.support.driver import TINY
 from tests.support.registrations import register, run_fixture
 from tests.support.registry_fixtures import store, tracking
+from tests.support.small import PARAMS
 from tests.support.translation_fixtures import SIDE, drawings, learnt_from
-from tests.support.translation_tasks import chosen
+from tests.support.translation_tasks import OF_TASKS, chosen
 
 __all__ = ["drawings", "run_fixture", "store", "tracking"]
 CPU = torch.device("cpu")
@@ -126,6 +130,21 @@ def test_measured_by_held_out_records(name: str, models: Models, drawings: Model
     assert np.abs(cells[1].astype(int) - translated(models[name], first[None])[0]).max() <= 1
     real = {one.tobytes() for one in held_out.images(np.arange(len(held_out)))}
     assert cells[2].tobytes() in real and cells[1].tobytes() not in real
+
+
+def test_a_project_shows_translations_of_held_out_pictures(models: Models, drawings: Models, tmp_path: Path) -> None:
+    shutil.copyfile(PARAMS, tmp_path / "params.yaml")
+    for place, there in (("data/base", drawings["a"]), ("data/target", drawings["b"]), ("models/base", models["a_to_b"].parent)):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).symlink_to(there)
+    part = ["products.base.part=a_to_b", "products.base.inputs=base", "products.finetuned.part=a_to_b"]
+    project = Project.load(tmp_path, [*TINY, *OF_TASKS["cyclegan"], *part])
+    sheet = np.asarray(project.sample(4, seed=1))[::2, ::2]
+    shown = {sheet[y : y + SIDE, x : x + SIDE].tobytes() for y in (0, SIDE + GAP) for x in (0, SIDE + GAP)}
+    held_out = PackedDataset(drawings["a"], "test")
+    every = translated(models["a_to_b"], held_out.images(np.arange(len(held_out)))).transpose(0, 2, 3, 1)
+    cells = [np.frombuffer(one, np.uint8).reshape(SIDE, SIDE, 3).astype(int) for one in shown]
+    assert len(cells) == 4 and all(min(np.abs(image - cell).max() for image in every) <= 1 for cell in cells)
 
 
 @pytest.fixture(name="photos")
