@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from tests.support import small_translators as translators
 from tests.support.clone import Clone, make_clone
 from tests.support.small import ROOT, TRAINING, write_images
 
 SMALL = {"architecture": "mlp", "latent_dim": 4, "mlp": {"hidden": [8]}}
+TRANSLATORS = {"sketch": "lines", "icons3d": "icons", "avatars": "characters", "cartoons": "toons"}  # recipes and their copies
 
 
 @pytest.fixture(name="clone", scope="module")
@@ -26,14 +29,42 @@ def clone_fixture(tmp_path_factory: pytest.TempPathFactory) -> Clone:
         shutil.copytree(ROOT / name, clone.folder / name, ignore=shutil.ignore_patterns("__pycache__", "images", "data"))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (clone.folder / "Makefile").write_text(makefile.replace("new: $(STAMP)", "new:"), encoding="utf-8")
-    for recipe, name in (("fashion", "shoes"), ("emoji-people", "faces")):
+    for recipe, name in {"fashion": "shoes", "emoji-people": "faces", **TRANSLATORS}.items():
         done = subprocess.run(
             ["make", "-s", "new", f"RECIPE={recipe}", f"NAME={name}"], cwd=clone.folder, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f"projects/{name}: cd there")
-        _made_small(clone.folder / "projects" / name)
+        small = _small_translator if recipe in TRANSLATORS else _made_small
+        small(clone.folder / "projects" / name)
     return clone
+
+
+def _small_translator(project: Path) -> None:
+    """Such a project whose generator is given pictures or label maps: its own networks and losses, of a few channels."""
+    yaml, file = YAML(), project / "params.yaml"
+    values = yaml.load(file)
+    architecture = values["model"]["architecture"]
+    values["model"][architecture] |= translators.SMALL[architecture]
+    values["train"] |= TRAINING
+    values["evaluate"]["samples"] = 16
+    for number, one in enumerate(values["data"].values()):
+        one |= {"resolution": 32, "holdout": 0.5}
+        for field in one.get("fields", {"image": {"from": ""}}).values():
+            folder = project / one["path"] / field["from"]
+            folder.mkdir(parents=True, exist_ok=True)
+            for index in range(64):
+                random = np.random.default_rng([number, index, len(field["from"])])
+                Image.fromarray(_drawn(random, field.get("classes", {}))).save(folder / f"{index:x}.png")
+    yaml.dump(values, file)
+
+
+def _drawn(random: np.random.Generator, classes: dict[str, str]) -> np.ndarray:
+    """Noise, or 4 x 4 cells in the colors of classes."""
+    if not classes:
+        return random.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    colors = np.array([[*bytes.fromhex(color[1:])] for color in classes.values()], np.uint8)
+    return colors[random.integers(0, len(colors), (4, 4))].repeat(10, axis=0).repeat(10, axis=1)
 
 
 def _made_small(project: Path) -> None:
@@ -80,6 +111,26 @@ def test_a_project_of_two(clone: Clone) -> None:
     faces = clone.folder / "projects/faces"
     parent = json.loads((faces / "models/twemoji/generator.json").read_text())["parent"]
     assert parent["sha256"] == json.loads((faces / "registration/noto/registration.json").read_text())["generators"][0]["sha256"]
+
+
+@pytest.mark.parametrize(("recipe", "name"), TRANSLATORS.items())
+def test_a_project_that_translates(recipe: str, name: str, clone: Clone) -> None:
+    output = _in(clone, name, "python", "-m", "dvc", "repro")
+    assert re.search(rf"{name}[a-z-]* version 1", output), output
+    project = clone.folder / "projects" / name
+    (summary,) = (project / "registration").glob("*/summary.json")
+    (row,) = json.loads(summary.read_text())
+    assert row["generator"].startswith(name)
+    (metrics,) = (project / "evaluations").glob("*/metrics.json")
+    assert any("frechet" in key for key in json.loads(metrics.read_text()))
+    assert "didn't change, skipping" in _in(clone, name, "python", "-m", "dvc", "repro")
+
+
+def test_label_maps_through_kubeflows_pipeline(clone: Clone) -> None:
+    output = clone.run("python", "-m", "pipelines", "run-local", "projects/characters", "--output", "out-maps")
+    assert "characters version" in output
+    (report,) = (clone.folder / "out-maps").glob("**/evaluate/evaluation/report.html")
+    assert "Mean IoU with the label map" in report.read_text(encoding="utf-8")
 
 
 def test_as_a_pipeline_from_the_repository(clone: Clone) -> None:

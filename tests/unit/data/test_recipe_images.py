@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from ruamel.yaml import YAML
 from torchvision import datasets
 
 from atelier.data import packages
@@ -161,3 +164,95 @@ def test_fashion_sees_damage(published: dict[str, bytes]) -> None:
     Path("images", name).write_bytes(b"damaged")
     with pytest.raises(DataError, match=f"{name} of images is not the published file"):
         main()
+
+
+FLUENT = {
+    "flat": ["1f600.svg", "0023-fe0f-20e3.svg", "1f44b.svg", "1f44b-1f3fb.svg", "1f1e6-1f1fc.svg", "1f916.svg"],
+    "3d": ["1f600.webp", "0023-20e3.webp", "1f44b.webp", "1f44b-1f3fb.webp", "1f1e6-1f1fc.webp", "1f3c6.webp"],
+}
+
+
+def test_icons_of_both_kinds_are_pairs_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def npm(package: str, sha256: str, folder: Path) -> Path:
+        kind = package.removeprefix("@lobehub/fluent-emoji-").removesuffix("@1.1.0")
+        (folder / "package/assets").mkdir(parents=True)
+        for name in FLUENT[kind]:
+            (folder / "package/assets" / name).write_text(f"{kind} {SVG}" if kind == "3d" else SVG)
+        return folder / "package"
+
+    monkeypatch.setattr(packages, "npm", npm)
+    main = script("icons3d")["main"]
+    main()
+    for kind, suffix in (("flat", ".png"), ("3d", ".webp")):
+        assert {path.name for path in Path("images", kind).iterdir()} == {f"{n}{suffix}" for n in ("1f600", "1f44b", "0023-20e3")}
+    assert Path("images/3d/1f600.webp").read_text() == f"3d {SVG}"
+    with Image.open("images/flat/1f600.png") as drawn:
+        assert drawn.size == (128, 128) and drawn.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    assert "MIT" in Path("images/NOTICE.txt").read_text() and "3 emoji" in capsys.readouterr().out
+    main()
+    assert "there already" in capsys.readouterr().out
+
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="2" fill="red"/></svg>'
+COMPONENTS = ("rearHair", "body", "head", "clothes", "mouth", "beard", "eyes", "eyebrows", "hair")
+CORE = """
+const opened = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9" shape-rendering="auto">';
+export const createAvatar = (style, options) => ({ toString: () => `${opened}${style.body()}</svg>` });
+"""
+STYLE = """
+import * as parts from './components/index.js';
+export const body = () => Object.values(parts).map((part) => part.only()).join('');
+"""
+PART = """
+export const {name} = {{ only: () => `<path d="M{x}.1 0h.8v6.3h-.8z" fill="#123456" stroke="black" stroke-width=".1"/>` +
+  `<path d="M{x} 6h1v1h-1z" fill="black" fill-opacity="0.2"/>` +
+  `<mask id="m{x}" maskUnits="userSpaceOnUse" x="{x}" y="7" width="1" height="1">` +
+  `<path d="M{x}.2 7.2h.5v.5h-.5z" fill="#fff"/></mask>` +
+  `<g mask="url(#m{x})"><path d="M0 0h9v9h-9z" fill="#abc"/></g>` }};
+"""
+
+
+def test_maps_of_avatars_hold_classes_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def npm(package: str, sha256: str, folder: Path) -> Path:
+        files = {"package.json": '{"type": "module"}'}
+        if package == "@dicebear/core@9.4.3":
+            files["lib/index.js"] = CORE
+        else:
+            assert package == "@dicebear/toon-head@9.4.3"
+            files |= {"lib/index.js": STYLE, "lib/components/index.js": ""}
+            for x, name in enumerate(COMPONENTS):
+                files["lib/components/index.js"] += PART.format(name=name, x=x)
+        for name, text in files.items():
+            (folder / "package" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "package" / name).write_text(text)
+        return folder / "package"
+
+    monkeypatch.setattr(packages, "npm", npm)
+    recipe = script("avatars")
+    monkeypatch.setitem(recipe["avatars"].__globals__, "COUNT", 2)
+    monkeypatch.setitem(recipe["avatars"].__globals__, "SIDE", 72)
+    recipe["main"]()
+    assert sorted(path.name for path in Path("images/picture").iterdir()) == ["0000.png", "0001.png"]
+    with Image.open("images/map/0001.png") as file:
+        colors = np.asarray(file.convert("RGB"))
+    params = YAML(typ="safe").load((ROOT / "recipes/avatars/params.yaml").read_text())
+    classes = {name: bytes.fromhex(color[1:]) for name, color in params["data"]["people"]["fields"]["input"]["classes"].items()}
+    assert {bytes(color) for color in colors.reshape(-1, 3)} == {*classes.values()}, "no color between two classes"
+    of = recipe["COMPONENTS"]
+    assert [bytes(colors[20, 8 * x + 4]) for x in range(9)] == [classes[of[name]] for name in COMPONENTS]
+    assert (colors[52] == 255).all(), "shadows are left out"
+    assert [bytes(colors[59, 8 * x + 3]) for x in range(9)] == [classes[of[name]] for name in COMPONENTS], "by its mask"
+    with Image.open("images/picture/0001.png") as file:
+        assert file.convert("RGB").getpixel((4, 20)) == (0x12, 0x34, 0x56)
+    assert "CC BY 4.0" in Path("images/NOTICE.txt").read_text() and "2 avatars" in capsys.readouterr().out
+
+
+def test_avatars_say_what_node_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def npm(package: str, sha256: str, folder: Path) -> Path:
+        (folder / "package").mkdir()
+        return folder / "package"
+
+    monkeypatch.setattr(packages, "npm", npm)
+    with pytest.raises(DataError, match=r"draw\.mjs failed"):
+        script("avatars")["main"]()
+    assert not list(Path().iterdir())

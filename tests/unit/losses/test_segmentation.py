@@ -60,6 +60,22 @@ def test_both_losses_pixel_by_pixel(ignored: float) -> None:
     assert segmentation.generator_loss(fake, labels, weights).item() == pytest.approx(by_class(fake, labels), rel=1e-12)
 
 
+def test_the_mean_over_ranks_is_the_loss_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rank has one image; the second one's has more pixels that are not counted, and a class that the first one's lacks."""
+    fake = logits(9)
+    labels = torch.stack([maps(1, ignored=0.1)[0], maps(2, ignored=0.5)[1]])
+    labels[0] = labels[0].where(labels[0] != 1, 2)
+    whole = segmentation.generator_loss(fake, labels, segmentation.class_weights(labels, K))
+    counted = torch.stack([(labels == c).sum() for c in range(K)]).double()
+    assert counted[1] > 0 and (labels[0] != IGNORED).sum() != (labels[1] != IGNORED).sum()
+    monkeypatch.setattr(segmentation.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(segmentation.dist, "get_world_size", lambda: N)
+    monkeypatch.setattr(segmentation, "sum_of_ranks", lambda own: counted)
+    parts = [(fake[n : n + 1], labels[n : n + 1]) for n in range(N)]
+    own = [segmentation.generator_loss(*part, segmentation.class_weights(part[1], K)) for part in parts]
+    assert torch.stack(own).mean().item() == pytest.approx(whole.item(), rel=1e-12)
+
+
 def test_pixels_that_are_not_counted_teach_nothing_of_their_class() -> None:
     fake, labels = logits(2), maps(ignored=0.5)
     segmentation.generator_loss(fake, labels, segmentation.class_weights(labels, K)).backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.translation_tasks import CLASSES, records, stepped
+from atelier.losses import segmentation
+from atelier.tasks.base import StepWeights, Update
+from tests.support.translation_tasks import CLASSES, parameters, records, stepped
 from tests.support.translation_tasks import state as weights_of
 from tests.unit.tasks.test_whole_updates import EXACT, RATE, alike, descend, exactly, moved
 
@@ -122,3 +125,32 @@ def test_oasis_is_undecided_where_all_logits_are_alike() -> None:
     torch.nn.init.zeros_(discriminator.head.bias)
     loss, _ = stepped(task, task.updates[1], records(task, 0, 3, torch.float64), RATE)
     assert loss.total.item() == pytest.approx(task.undecided) == pytest.approx(2 * torch.tensor(4.0).log().item())
+
+
+def test_classes_weigh_alike_on_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of two ranks' gradients is that of their whole batch, though their maps hold other shares of the classes."""
+    task, _ = exactly("oasis")
+    batch = records(task, 0, 4, torch.float64)
+    batch["input"][:2] = batch["input"][:2].where(batch["input"][:2] != 0, 1)
+    counts = torch.stack([(batch["input"] == index).sum() for index in range(len(CLASSES))])
+    first = copy.deepcopy({name: network.state_dict() for name, network in task.networks.items()})
+
+    def gradients(update: Update, draws: Any, rows: slice) -> list[Tensor]:
+        for name, network in task.networks.items():  # whose spectral norms the pass before has moved
+            network.load_state_dict(first[name])
+        part = {name: values[rows] for name, values in batch.items()}
+        total = task.loss(update, part, draws[rows], StepWeights(0.0, 0.0)).total
+        return list(torch.autograd.grad(total, list(parameters(task, update))))
+
+    for update in task.updates:
+        task.activate(update)
+        draws = task.draw(update, 4)
+        whole = gradients(update, draws, slice(0, 4))
+        with monkeypatch.context() as two_ranks:
+            two_ranks.setattr(segmentation.dist, "is_initialized", lambda: True)
+            two_ranks.setattr(segmentation.dist, "get_world_size", lambda: 2)
+            two_ranks.setattr(segmentation, "sum_of_ranks", lambda own: counts.to(own))
+            halves = [gradients(update, draws, rows) for rows in (slice(0, 2), slice(2, 4))]
+        for expected, one, other in zip(whole, *halves, strict=True):
+            torch.testing.assert_close((one + other) / 2, expected, rtol=0, atol=1e-12)
+        assert max(one.abs().max().item() for one in whole) > 1e-4
