@@ -15,6 +15,7 @@ import numpy as np
 
 from atelier.config.metrics import Value
 from atelier.metrics.metric import Metric, RealImages, Results, View
+from atelier.tasks.sampling import Sample
 
 BRIGHT = Value(
     "bright_share", "Bright pixels", higher_is_better=False, form="share", decides=True, limit="max_bright_share",
@@ -25,8 +26,8 @@ BRIGHT = Value(
 class Bright:
     width = 1
 
-    def read(self, images: np.ndarray, target: np.ndarray | None) -> np.ndarray:
-        return (images > 127).mean(axis=(1, 2, 3), dtype=np.float32)[:, None]
+    def read(self, sample: Sample) -> np.ndarray:
+        return (sample.images > 127).mean(axis=(1, 2, 3), dtype=np.float32)[:, None]
 
 
 class Brightness(Metric):
