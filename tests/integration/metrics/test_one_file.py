@@ -11,11 +11,15 @@ BRIGHTNESS = '''"""The share of an image that is bright."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from atelier.config.metrics import Value
 from atelier.metrics.metric import Metric, RealImages, Results, View
-from atelier.tasks.sampling import Sample
+
+if TYPE_CHECKING:
+    from atelier.tasks.sampling import Sample
 
 BRIGHT = Value(
     "bright_share", "Bright pixels", higher_is_better=False, form="share", decides=True, limit="max_bright_share",
