@@ -40,6 +40,11 @@ def colored(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(colors[labels[:, 0]].transpose(0, 3, 1, 2))
 
 
+def in_color(images: np.ndarray) -> np.ndarray:
+    """Images uint8 [N, C, H, W] in three channels, gray ones repeated."""
+    return images.repeat(3 // images.shape[1], axis=1)
+
+
 def _averaged(images: np.ndarray, side: int) -> np.ndarray:
     """The images with the means of blocks of `side` x `side` pixels, those at the right and lower edge smaller, for pixels."""
     parts = [Image.fromarray(image).reduce(side) for image in images.reshape(-1, *images.shape[2:])]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from atelier.config.data import TARGET
-from atelier.io.pictures import colored, grid, png
+from atelier.io.pictures import colored, grid, in_color, png
 from atelier.models.model import at_once, to_uint8
 from atelier.networks.inputs import Takes
 from atelier.networks.inputs import draw as draw_inputs
@@ -75,7 +75,8 @@ class PairsProbe:
         """
         (generator,) = averages.values()
         shown = self.held_out or self.training
-        parts = [self._picture(shown[INPUT]), *map(_in_color, self._translated(generator, shown)), _in_color(shown[TARGET])]
+        images = [*self._translated(generator, shown), shown[TARGET]]
+        parts = [self._picture(shown[INPUT]), *(in_color(to_uint8(one)) for one in images)]
         groups = (slice(group * COLUMNS, (group + 1) * COLUMNS) for group in range(GROUPS))
         return png(grid(np.concatenate([part[rows] for rows in groups for part in parts]), COLUMNS))
 
@@ -91,10 +92,5 @@ class PairsProbe:
 
     def _picture(self, values: Tensor) -> np.ndarray:
         if self.palette is None:
-            return _in_color(values)
+            return in_color(to_uint8(values))
         return colored(values[:, None].to(torch.uint8).cpu().numpy(), self.palette)
-
-
-def _in_color(images: Tensor) -> np.ndarray:
-    pixels = to_uint8(images)
-    return pixels.repeat(3 // pixels.shape[1], axis=1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from atelier.io.pictures import grid, png
+from atelier.io.pictures import grid, in_color, png
 from atelier.models.model import at_once, from_uint8, to_uint8
 from atelier.tasks.base import Examples
 from atelier.tasks.mode_coverage import COUNTED, LEARNT, ModeCoverage, pairwise_distance
@@ -74,7 +74,7 @@ class TranslationProbe:
             parts = [part for part in self._translated(averages, product, given) if part is not None]
             for group in range(GROUPS):
                 rows = slice(group * COLUMNS, (group + 1) * COLUMNS)
-                lines += [_colored(to_uint8(part[rows])) for part in parts]
+                lines += [in_color(to_uint8(part[rows])) for part in parts]
         return png(grid(np.concatenate(lines), COLUMNS))
 
     def _translated(self, averages: Mapping[str, nn.Module], product: str, given: str) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -103,7 +103,3 @@ def _correlation(one: Tensor, other: Tensor) -> float:
     one, other = one - one.mean(), other - other.mean()
     scale = one.norm() * other.norm()
     return (one @ other / scale).item() if scale > 0 else 0.0
-
-
-def _colored(images: np.ndarray) -> np.ndarray:
-    return images.repeat(3 // images.shape[1], axis=1)
