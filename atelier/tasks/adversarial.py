@@ -1,12 +1,50 @@
-"""The base of adversarial tasks: the objective, and signals from the discriminator's logits."""
+"""The base of adversarial tasks: the objective, signals from the logits, and what is done to all of their networks."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
+from atelier.config.section import SettingsError
+from atelier.config.training import FinetuneSettings, TrainSettings
 from atelier.losses.adversarial import Objective
+from atelier.networks.base import Discriminator, Network, PatchDiscriminator
 from atelier.tasks.base import Logged, Task, Update
+
+Judge = Discriminator | PatchDiscriminator
+
+
+def prepare(networks: Iterable[Network], train: TrainSettings) -> None:
+    """Has the networks trade activations as the settings say. Raises SettingsError where stages are frozen that there are not."""
+    for network in networks:
+        for part in network.modules():
+            if isinstance(part, Network):
+                part.activation_checkpointing = train.checkpointing
+        if isinstance(network, Judge) and _frozen(train) > (stages := len(network.freezable_stages())):
+            raise SettingsError(f"finetune.freeze_discriminator is {_frozen(train)}, but the discriminator has {stages} stages")
+
+
+def freeze(networks: Iterable[Network], train: TrainSettings) -> None:
+    """Frozen stages of discriminators take no gradients (FreezeD, Mo et al. 2020, section 3)."""
+    for network in networks:
+        if isinstance(network, Judge):
+            for stage in network.freezable_stages()[: _frozen(train)]:
+                stage.requires_grad_(False)
+
+
+@torch.no_grad()
+def clip(networks: Iterable[Network], most: float) -> None:
+    """Clips the weights of a Wasserstein critic (Arjovsky et al. 2017, algorithm 1); 0 for no clipping."""
+    if most > 0:
+        for network in networks:
+            for parameter in network.parameters():
+                parameter.clamp_(-most, most)
+
+
+def _frozen(train: TrainSettings) -> int:
+    return train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
 
 
 class AdversarialTask(Task):

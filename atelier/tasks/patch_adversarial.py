@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from atelier.config.section import SettingsError
-from atelier.config.training import FinetuneSettings, TrainSettings
+from atelier.config.training import TrainSettings
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.patches import discriminator_loss, generator_loss
 from atelier.losses.regularizers import LossContext, Regularizer, chosen
-from atelier.networks.base import Network, PatchDiscriminator, PatchOutput, Translator
+from atelier.networks.base import Network, PatchOutput, Translator
 from atelier.networks.layers import wide
 from atelier.networks.modes import differentiated_twice
-from atelier.tasks.adversarial import AdversarialTask
+from atelier.tasks.adversarial import AdversarialTask, clip, freeze, prepare
 from atelier.tasks.base import Logged, Loss, StepWeights, Update
 from atelier.tasks.compiling import compiled
 
@@ -69,25 +69,12 @@ class PatchAdversarialTask(AdversarialTask):
     def begin(self, networks: Mapping[str, Network]) -> None:
         """Takes the networks, once they are made. Raises SettingsError where stages are frozen that there are not."""
         self.networks = dict(networks)
-        for part in (one for network in networks.values() for one in network.modules()):
-            if isinstance(part, Network):
-                part.activation_checkpointing = self.train.checkpointing
+        prepare(networks.values(), self.train)
         self._passes = {name: compiled(one) if self.train.compile else one for name, one in networks.items()}
-        stages = min(len(one.freezable_stages()) for one in networks.values() if isinstance(one, PatchDiscriminator))
-        if self._frozen > stages:
-            raise SettingsError(f"finetune.freeze_discriminator is {self._frozen}, but the discriminator has {stages} stages")
-
-    @property
-    def _frozen(self) -> int:
-        return self.train.freeze_discriminator if isinstance(self.train, FinetuneSettings) else 0
 
     def activate(self, update: Update) -> None:
-        """Frozen stages of discriminators never take gradients (FreezeD, Mo et al. 2020, section 3)."""
         super().activate(update)
-        for network in self.networks.values():
-            if isinstance(network, PatchDiscriminator):
-                for stage in network.freezable_stages()[: self._frozen]:
-                    stage.requires_grad_(False)
+        freeze(self.networks.values(), self.train)
 
     def draw_for(self, discriminator: str, update: Update, count: int) -> dict[str, Any]:
         """What `judge` and `adversarial` need for one discriminator."""
@@ -169,11 +156,7 @@ class PatchAdversarialTask(AdversarialTask):
             for regularizer in self.regularizers:
                 regularizer.remember(memory, {key: logged[f"{name}.{key}"] for key in LOGITS})
             self.memory |= {f"{name}.{key}": value for key, value in memory.items()}
-        if self.train.clip > 0:
-            with torch.no_grad():
-                for name in update.networks:
-                    for parameter in self.networks[name].parameters():
-                        parameter.clamp_(-self.train.clip, self.train.clip)
+        clip([self.networks[name] for name in update.networks], self.train.clip)
 
     def _remembered(self, name: str) -> dict[str, float]:
         """What regularizers remember of the discriminator `name`."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-SECONDS = 10.0  # on a core of an AMD EPYC with AVX-512, on which `_work` takes WORK_SECONDS; alone a test takes a quarter of them
+SECONDS = 5.0  # on a core of an AMD EPYC with AVX-512, on which `_work` takes WORK_SECONDS
 WORK_SECONDS = 0.055
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
-from atelier.config.training import FinetuneSettings, TrainSettings
+from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
@@ -20,7 +20,7 @@ from atelier.networks import zoo
 from atelier.networks.base import DiscriminatorOutput, Network
 from atelier.networks.layers import ImageShape
 from atelier.networks.modes import differentiated_twice
-from atelier.tasks.adversarial import AdversarialTask
+from atelier.tasks.adversarial import AdversarialTask, clip, freeze, prepare
 from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
 from atelier.tasks.compiling import compiled
 from atelier.tasks.generation.probe import GenerationProbe
@@ -65,16 +65,11 @@ class Generation(AdversarialTask):
     def __init__(self, model: ModelSettings, train: TrainSettings, shape: ImageShape) -> None:
         super().__init__()
         self.train = train
-        self.frozen = train.freeze_discriminator if isinstance(train, FinetuneSettings) else 0
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
         self.normalized = model.family.normalized
-        if self.frozen > (stages := len(self.discriminator.freezable_stages())):
-            raise SettingsError(f"finetune.freeze_discriminator is {self.frozen}, but the discriminator has {stages} stages")
         self.networks: dict[str, Network] = {"discriminator": self.discriminator, "generator": self.generator}
-        for part in (*self.generator.modules(), *self.discriminator.modules()):
-            if isinstance(part, Network):
-                part.activation_checkpointing = train.checkpointing
+        prepare(self.networks.values(), train)
         self.objective = OBJECTIVES[train.objective]
         self.regularizers = chosen(train)
         self._generator_pass: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
@@ -91,10 +86,8 @@ class Generation(AdversarialTask):
             )
 
     def activate(self, update: Update) -> None:
-        """Frozen stages of the discriminator never take gradients (FreezeD, Mo et al. 2020, section 3)."""
         super().activate(update)
-        for stage in self.discriminator.freezable_stages()[: self.frozen]:
-            stage.requires_grad_(False)
+        freeze(self.networks.values(), self.train)
 
     def draw(self, update: Update, count: int) -> GenerationDraws:
         policy = augment.POLICIES[self.train.augment]
@@ -116,10 +109,7 @@ class Generation(AdversarialTask):
         for regularizer in self.regularizers:
             if update.role in regularizer.roles:
                 regularizer.remember(self.memory, logged)
-        if self.train.clip > 0 and update.role == "discriminator":
-            with torch.no_grad():
-                for parameter in self.discriminator.parameters():
-                    parameter.clamp_(-self.train.clip, self.train.clip)
+        clip([self.networks[name] for name in update.networks if update.role == "discriminator"], self.train.clip)
 
     def _discriminator_loss(self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights) -> Loss:
         regularizers = self._due("discriminator", at)
