@@ -179,8 +179,8 @@ def _named(condition: str, given: dict[str, Source]) -> str:
 
 
 def _renew() -> None:
-    """Writes the graphs that tests/unit/pipeline/test_graph.py and test_recipes.py hold the pipelines to."""
-    from tests.unit.pipeline.test_graph import GRAPHS, VARIANTS
+    """Writes the graphs that test_reviewed_graphs.py and test_recipes.py hold the pipelines to."""
+    from tests.integration.pipeline.test_reviewed_graphs import GRAPHS, VARIANTS
 
     for name, cluster in VARIANTS.items():
         (GRAPHS / f"{name}.txt").write_text(outline(compiled(cluster)), encoding="utf-8")

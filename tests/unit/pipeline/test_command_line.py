@@ -11,23 +11,8 @@ from atelier.config.section import SettingsError
 from pipelines.client import help_texts
 from pipelines.cluster import PipelineError
 from pipelines.transcript import Transcript
-from tests.support.compiled_yaml import project_folder
 from tests.support.pipelines_command import IMAGE, pipelines
 from tests.support.small import ROOT
-
-
-def test_compiling_writes_a_file_to_upload(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "project").mkdir()
-    monkeypatch.chdir(project_folder(tmp_path / "project"))
-    pipelines(monkeypatch, "compile")
-    assert "pipeline.yaml: pipeline 'atelier', no image yet" in capsys.readouterr().out
-    cluster = ("--image", IMAGE, "--tracking-uri", "http://mlflow", "--sweep", "train.seed=0,1", "--reuse")
-    monkeypatch.chdir(tmp_path)
-    pipelines(monkeypatch, "compile", "project", *cluster, "--output", "compiled.yaml")
-    texts = [(tmp_path / name).read_text(encoding="utf-8") for name in ("project/pipeline.yaml", "compiled.yaml")]
-    assert [IMAGE in text and "sweep_trials" in text for text in texts] == [False, True]
 
 
 @pytest.mark.parametrize("verb", ["compile", "run-local", "submit", "upload"])

@@ -23,7 +23,7 @@ from tests.support.pinned_images import ADDRESSES, DATA, PINNED
 from tests.support.small import PARAMS, ROOT
 
 Stages = dict[str, dict[str, Any]]
-GRAPHS = Path(__file__).parent / "graphs"
+GRAPHS = ROOT / "tests/unit/pipeline/graphs"  # where those of the recipes are, too
 AROUND = {"check", "finish"}  # tasks that a command line needs not
 VARIANTS = {
     "plain": dag.Cluster(PINNED, DATA, reuse=True),
