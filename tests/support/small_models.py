@@ -13,7 +13,7 @@ from atelier.config.model import family as family_of
 from atelier.config.section import parse
 from atelier.models.model import GeneratorInfo, Gives, write_info
 from atelier.networks import zoo
-from atelier.networks.base import Discriminator, LatentGenerator
+from atelier.networks.base import Discriminator, Generator, LatentGenerator
 from atelier.networks.layers import ImageShape
 
 LATENT = 6
@@ -68,12 +68,17 @@ def make_checkpoint(folder: Path, family: str, conditional: bool = True, resolut
                 torch.nn.init.normal_(parameter, std=0.5 * parameter[0].numel() ** -0.5)
         for _ in range(30):
             generator(torch.randn(16, LATENT), torch.arange(16) % 5)
+    return written(folder, generator, model(family, conditional, resolution), CLASSES)
+
+
+def written(folder: Path, generator: Generator, settings: ModelSettings, classes: list[str]) -> Path:
+    """The checkpoint folder of a generator that nothing is told of but what it takes and gives."""
     save_file(generator.state_dict(), folder / "generator.safetensors")
     info = GeneratorInfo(
-        model=model(family, conditional, resolution).identity(),
+        model=settings.identity(),
         takes=generator.takes,
-        gives=Gives(resolution=resolution, channels=channels),
-        classes=CLASSES,
+        gives=Gives(resolution=generator.shape.resolution, channels=generator.shape.channels),
+        classes=classes,
         images_seen=640,
         step=10,
         seed=0,

@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from atelier.config.model import ModelSettings, architectures
 from atelier.config.model import family as family_of
 from atelier.config.section import parse
-from atelier.models.model import GeneratorInfo, Gives, write_info
 from atelier.networks import zoo
 from atelier.networks.base import PatchDiscriminator, Translator
 from atelier.networks.inputs import LabelMap, Noise, Picture, Takes
 from atelier.networks.layers import ImageShape
+from tests.support.small_models import written
 
 TRANSLATORS = tuple(name for name in architectures() if not family_of(name).latent)
 
@@ -96,21 +95,4 @@ def make_checkpoint(folder: Path, family: str, side: int = 32) -> Path:
         for _ in range(20):
             translator.power_iteration()
             translator(**given(translator.takes, 8))
-    save_file(translator.state_dict(), folder / "generator.safetensors")
-    info = GeneratorInfo(
-        model=model(family).identity(),
-        takes=translator.takes,
-        gives=Gives(resolution=side, channels=3),
-        classes=[],
-        images_seen=640,
-        step=10,
-        seed=0,
-        data={},
-        settings={},
-        code={},
-        run_key="key",
-        metric={},
-        parent=None,
-    )
-    write_info(folder, info)
-    return folder
+    return written(folder, translator, model(family), [])
