@@ -137,11 +137,11 @@ def process_record(content: Content | Mapping[str, Content], recipe: Recipe) -> 
     """The pixels of a record, given as one picture, or by place as several. Raises Rejected with the reason."""
     fields = recipe.fields or (RecordField("", recipe.channels),)
     if not isinstance(content, Mapping):
-        content = {"": _decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
+        content = {"": decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
     images, sizes, profiles = [], {}, []
     for field in fields:
         try:
-            image = _half(_decoded(content[field.place], recipe), field.half, recipe)
+            image = _half(decoded(content[field.place], recipe), field.half, recipe)
             sizes[field.name] = "{} x {}".format(*image.size)
             image, profile = _mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels)
         except Rejected as reason:
@@ -186,11 +186,11 @@ def _cut(image: Image.Image, width: int, height: int) -> Image.Image:
 
 def process(content: Content, recipe: Recipe) -> Square:
     """The square of an encoded or an already decoded image. Raises Rejected with the reason."""
-    image, profile = _squared(_decoded(content, recipe), recipe, recipe.channels)
+    image, profile = _squared(decoded(content, recipe), recipe, recipe.channels)
     return Square(image.tobytes(), profile)
 
 
-def _decoded(content: Content, recipe: Recipe) -> Image.Image:
+def decoded(content: Content, recipe: Recipe) -> Image.Image:
     """The image as its EXIF turns it."""
     if isinstance(content, Rejected):
         raise content
@@ -203,7 +203,7 @@ def _decoded(content: Content, recipe: Recipe) -> Image.Image:
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise Rejected("animated or of several pages")
         image.load()
-    _orient(image)
+    orient(image)
     return image
 
 
@@ -222,7 +222,7 @@ def _half(image: Image.Image, half: str, recipe: Recipe) -> Image.Image:
 
 def process_map(content: Content, recipe: Recipe, read: Callable[[Image.Image], np.ndarray]) -> bytes:
     """The square of a label map, uint8 [H, W], of which `read` gives the class indices. Raises Rejected with the reason."""
-    return _resampled(_decoded(content, recipe), recipe, read, IGNORED).tobytes()
+    return _resampled(decoded(content, recipe), recipe, read, IGNORED).tobytes()
 
 
 def _mapped(image: Image.Image, recipe: Recipe, legend: Legend) -> tuple[Image.Image, None]:
@@ -240,16 +240,15 @@ def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image],
     return _square(indices, recipe, Image.Resampling.NEAREST, beside)
 
 
-def shown(content: Content, recipe: Recipe) -> Image.Image:
-    """An image as it is seen, in its own size: turned by its EXIF, in sRGB, over the background. Raises Rejected."""
-    return _shown(_decoded(content, recipe), recipe, recipe.channels)[0]
-
-
 def _shown(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Image, Profile | None]:
-    # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
-    embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
-    image, profile = to_srgb(_plain(image), embedded)
+    """The image in sRGB, over the background."""
+    image, profile = to_srgb(plain(image), embedded_profile(image))
     return _colored(image, "L" if channels == 1 else "RGB", recipe.background), profile
+
+
+def embedded_profile(image: Image.Image) -> bytes | None:
+    """The color profile of an image, None without one; empty where there is one that cannot be unpacked."""
+    return (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
 
 
 def _squared(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Image, Profile | None]:
@@ -280,7 +279,7 @@ def explained(reason: str) -> str:
     return f"{reason} ({words})" if words else reason
 
 
-def _orient(image: Image.Image) -> None:
+def orient(image: Image.Image) -> None:
     """Turns the image as its EXIF says. Where that is broken the photo stays as it is stored, which is what viewers show."""
     try:
         ImageOps.exif_transpose(image, in_place=True)
@@ -298,9 +297,9 @@ def _check_size(image: Image.Image, recipe: Recipe) -> None:
         raise Rejected(f"{width} x {height} has a side shorter than min_side = {recipe.min_side}")
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def plain(image: Image.Image) -> Image.Image:
     """The image with 8 bits a value. Raises Rejected where its values have no defined white."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+    if has_16_bits(image):
         return _from_16_bits(image)
     if image.mode not in PLAIN_MODES:
         raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or gray")
@@ -325,17 +324,27 @@ def _colored(image: Image.Image, mode: str, background: str) -> Image.Image:
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
     """0 … 65535 to 0 … 255, rounded to nearest; Pillow's own conversion clips at 255."""
-    tags = getattr(image, "tag_v2", {})  # of a TIFF, whose other values Pillow hands on as they are
-    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
-    if bits != 16 or tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
-        kind = "with 0 as white" if bits == 16 else f"of {bits} bits a value"
-        raise Rejected(f"a TIFF {kind} is not read faithfully; convert it to 8 or 16 bits with 0 as black")
-    values = np.asarray(image).astype(np.uint32)
+    values = gray_of_16_bits(image).astype(np.uint32)
     gray = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if "transparency" not in image.info:
         return gray
     opaque = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
     return Image.merge("LA", (gray, Image.fromarray(opaque)))
+
+
+def has_16_bits(image: Image.Image) -> bool:
+    """Whether an image is gray with 16 bits a value."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+
+
+def gray_of_16_bits(image: Image.Image) -> np.ndarray:
+    """The values of an image of 16 bits, uint16 [H, W]. Raises Rejected where a TIFF means something else by them."""
+    tags = getattr(image, "tag_v2", {})  # of a TIFF, whose other values Pillow hands on as they are
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    if bits != 16 or tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
+        kind = "with 0 as white" if bits == 16 else f"of {bits} bits a value"
+        raise Rejected(f"a TIFF {kind} is not read faithfully; convert it to 8 or 16 bits with 0 as black")
+    return np.asarray(image).astype(np.uint16)
 
 
 def _square(image: Image.Image, recipe: Recipe, resampling: Image.Resampling, background: int | tuple[int, ...]) -> Image.Image:
