@@ -29,27 +29,33 @@ def orientation_chunk(orientation: int) -> tuple[bytes, bytes]:
 
 
 def tiff(values: np.ndarray, order: str = "<", compressed: bool = False, planes_apart: bool = False) -> bytes:
-    """uint16 [H, W, 3 or 4] as a TIFF of one strip; `order` is < or >. A fourth channel is alpha, not multiplied in."""
+    """uint16 [H, W, 3 or 4] as a TIFF of one strip, or one for each plane; `order` is < or >. A fourth channel is alpha."""
     height, width, channels = values.shape
-    data = values.astype(f"{order}u2").tobytes()
-    if compressed:
-        data = zlib.compress(data)
-    bits = struct.pack(f"{order}{channels}H", *[16] * channels)
-    entries = [  # tag, type (3 short, 4 long), count, value
-        (256, 3, 1, width), (257, 3, 1, height), (258, 3, channels, 8), (259, 3, 1, 8 if compressed else 1), (262, 3, 1, 2),
-        (273, 4, 1, 8 + len(bits)), (277, 3, 1, channels), (278, 3, 1, height), (279, 4, 1, len(data)),
+    strips = [part.astype(f"{order}u2").tobytes() for part in (values.transpose(2, 0, 1) if planes_apart else [values])]
+    strips = [zlib.compress(strip) if compressed else strip for strip in strips]
+    count, body, lists = len(strips), bytearray(8), {}
+    for tag, kind, numbers in (
+        (258, "H", [16] * channels),
+        (279, "I", [len(strip) for strip in strips]),
+        (273, "I", [8 + 2 * channels + 8 * count + sum(map(len, strips[:place])) for place in range(count)]),
+    ):
+        lists[tag] = len(body) if len(numbers) > 1 else numbers[0]
+        body += struct.pack(f"{order}{len(numbers)}{kind}", *numbers)
+    body += b"".join(strips)
+    body += bytes(len(body) % 2)
+    entries = [  # tag, type (3 short, 4 long), count, value or where the values are
+        (256, 3, 1, width), (257, 3, 1, height), (258, 3, channels, lists[258]), (259, 3, 1, 8 if compressed else 1),
+        (262, 3, 1, 2),
+        (273, 4, count, lists[273]), (277, 3, 1, channels), (278, 3, 1, height),
+        (279, 4, count, lists[279]),
         (284, 3, 1, 2 if planes_apart else 1), *([(338, 3, 1, 2)] if channels == 4 else []),
     ]  # fmt: skip
-    place = 8 + len(bits) + len(data)
-    pad = bytes(place % 2)
     directory = struct.pack(f"{order}H", len(entries))
-    for tag, kind, count, value in entries:
-        short = kind == 3 and count == 1
-        directory += struct.pack(f"{order}HHI", tag, kind, count) + struct.pack(
-            f"{order}{'HH' if short else 'I'}", *((value, 0) if short else (value,))
-        )
-    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, place + len(pad))
-    return head + bits + data + pad + directory + bytes(4)
+    for tag, kind, number, value in entries:
+        directory += struct.pack(f"{order}HHI", tag, kind, number)
+        directory += struct.pack(f"{order}HH", value, 0) if kind == 3 and number == 1 else struct.pack(f"{order}I", value)
+    body[:8] = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, len(body))
+    return bytes(body) + directory + bytes(4)
 
 
 def read_png(content: bytes) -> tuple[np.ndarray, dict[bytes, bytes]]:
