@@ -116,10 +116,10 @@ def run(
     That is in `states`. `start` makes it a fine-tuning run. `measure` chooses the best checkpoint, `measured_by` is its
     identity's fixed part; `git` (commit and dirty state) is written into generator.json. `mirror` is an s3:// prefix to which
     saves go too and from which the run goes on where `states` has less. Returns the products' infos by name. Raises Preempted,
-    TrainingStopped, GeneratorError, StorageError.
+    TrainingStopped, GeneratorError, SettingsError, StorageError.
     """
     if start:
-        start.check(model, data)
+        start.check(task, model, settings, data)
 
     def saves(settings: TrainSettings) -> RunFolder:
         return RunFolder(states, run_key(task, model, settings, data, measured_by, start), mirror)
