@@ -74,8 +74,8 @@ def between_maps(of: Translations, noise: Tensor | None, steps: int) -> Iterator
     assert palette is not None
     planes = of.generator.planes.of_map(of.values, len(palette))
     shares = torch.linspace(0, 1, steps)[:, None, None, None]
+    each: list[Tensor | None] = [None] if noise is None else [one.expand(steps, -1) for one in noise]
     for first, second in itertools.pairwise(planes):
         mixed = (1 - shares) * first + shares * second
         colors = torch.einsum("nkhw,kc->nchw", mixed, torch.from_numpy(palette).float()).round().to(torch.uint8).numpy()
-        each = [None] if noise is None else [one.expand(steps, -1) for one in noise]
         yield colors, np.concatenate([of.images(mixed, one) for one in each])

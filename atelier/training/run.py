@@ -19,7 +19,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.closure import APART, closure, digest
 from atelier.models.model import GeneratorInfo, Gives
 from atelier.networks.base import Generator
-from atelier.networks.inputs import Label, Picture
+from atelier.networks.inputs import Label, Picture, Takes
 from atelier.tasks.base import Product, Task
 from atelier.tasks.find import name_of
 from atelier.training import checkpoint
@@ -182,7 +182,7 @@ def _describe(
     """generator.json of a product."""
     network, images, given = task.networks[product.network], data[product.imitates], data[product.given]
     assert isinstance(network, Generator)
-    takes = {
+    takes: Takes = {
         name: kind.model_copy(update={"background": given.background}) if isinstance(kind, Picture) else kind
         for name, kind in network.takes.items()
     }

@@ -18,7 +18,7 @@ from atelier.models.given import PictureError, files, square
 from atelier.models.model import at_once, generate
 from atelier.networks.base import Generator
 from atelier.networks.inputs import LabelMap, Picture, draw
-from atelier.tasks.records import RecordSampler, as_input, input_field, palette_of, record_input
+from atelier.tasks.records import RecordSampler, as_input, input_field, palette_of
 
 COLUMNS, GROUPS = 10, 3  # so many pictures beside each other, in so many groups of rows
 
@@ -58,9 +58,10 @@ def translated(generator: Generator, place: Path, seed: int) -> Sheet:
     The seed draws which held-out records of a packed set, and the noise. Of picture files the first are taken. Label maps are in
     the colors of their classes. Raises PictureError, DataError, SettingsError.
     """
-    name = record_input(generator.takes)
-    kind = generator.takes[name]
-    assert isinstance(kind, Picture | LabelMap)
+    read = {name: kind for name, kind in generator.takes.items() if isinstance(kind, Picture | LabelMap)}
+    if sum(not kind.random for kind in generator.takes.values()) != len(read) or len(read) > 1:
+        raise PictureError(f"a version takes {', '.join(generator.takes)}: only what takes one picture or label map is compared")
+    ((name, kind),) = read.items()
     given, targets, which, content_hash = _read(place, generator, kind, seed)
     columns = min(COLUMNS, len(given))
     count = len(given) // columns * columns
