@@ -21,7 +21,6 @@ what the paths hold:
 from __future__ import annotations
 
 import base64
-import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,15 +32,11 @@ from components import cli
 from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, Page, component
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from atelier.data.process import Recipe
     from atelier.models.model import GeneratorInfo
     from atelier.networks.inputs import LabelMap, Picture
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 COUNT, AT_ONCE, SHOWN, COLUMNS = 16, 64, 64, 8
-MOST_PIXELS = 10**8  # of a picture that is given, as of those that train
 
 
 class RequestError(AtelierError):
@@ -87,7 +82,7 @@ def generate(
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
 
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
-    take, GeneratorError, TrackingError, WriteError.
+    take, PictureError, GeneratorError, TrackingError, WriteError.
     """
     from atelier.registry.fetch import located
     from atelier.training.distributed import choose_device  # which loads PyTorch
@@ -128,9 +123,10 @@ def takes(info: GeneratorInfo) -> str:
 
 
 def _size(kind: Picture | LabelMap) -> str:
-    what = "pictures in color" if kind.kind == "picture" and kind.channels == 3 else "pictures in gray"
     if kind.kind == "map":
         what = f"label maps of {', '.join(map(' '.join, zip(kind.classes, kind.colors, strict=True)))}"
+    else:
+        what = f"pictures in {'color' if kind.channels == 3 else 'gray'}, on {kind.background} where they are transparent"
     return f"{what}, cropped to a square in the middle and resized to {kind.resolution} px"
 
 
@@ -183,8 +179,11 @@ def _records(
 
 
 def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """The pictures of each image by input's name; where several inputs have many, they go side by side. Raises RequestError."""
-    from atelier.data.sources.folders import is_image
+    """The pictures of each image by input's name; where several inputs have many, they go side by side.
+
+    Raises RequestError, PictureError.
+    """
+    from atelier.models.given import files
     from atelier.networks.inputs import LabelMap, Picture
 
     wanted = {name: kind for name, kind in info.takes.items() if isinstance(kind, Picture | LabelMap)}
@@ -193,19 +192,15 @@ def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]
         name, found, path = one.partition("=")
         if not found or name not in wanted:
             raise RequestError(f"--input {one}: no picture that this model takes; it takes\n{takes(info)}")
-        place = Path(path)
-        files = sorted(file for file in place.rglob("*") if is_image(file.name)) if place.is_dir() else [place]
-        if not files or not files[0].is_file():
-            raise RequestError(f"--input {one}: no pictures there; give a file, or a folder of pictures")
-        given.setdefault(name, []).extend(files)
+        given.setdefault(name, []).extend(files(Path(path)))
     if missing := [name for name in wanted if name not in given]:
         raise RequestError(f"this model needs --input {missing[0]}=PATH; it takes\n{takes(info)}")
     longest = max(map(len, given.values()), default=0)
-    if uneven := [name for name, files in given.items() if len(files) not in (1, longest)]:
+    if uneven := [name for name, several in given.items() if len(several) not in (1, longest)]:
         raise RequestError(
             f"--input {uneven[0]}: {len(given[uneven[0]])} pictures beside {longest} of another; give 1, or {longest}"
         )
-    return [{name: files[n % len(files)] for name, files in given.items()} for n in range(longest)]
+    return [{name: several[n % len(several)] for name, several in given.items()} for n in range(longest)]
 
 
 def _without_files(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,17 +228,18 @@ def _make(served: Any, records: Sequence[Mapping[str, Any]]) -> Made:
 
 
 def _make_of_own_size(served: Any, records: Sequence[Mapping[str, Any]]) -> Made:
-    """Translations of pictures in their own size. Raises RequestError."""
+    """Translations of pictures in their own size. Raises PictureError."""
     import numpy as np
     import torch
 
+    from atelier.models.given import in_own_size
     from atelier.models.model import from_uint8, to_uint8
     from atelier.models.tiles import translated
 
     made: Made = []
     for record in records:
         ((name, file),) = record.items()
-        pixels = np.atleast_3d(np.array(_opened(file, served.info.takes[name])))
+        pixels = np.atleast_3d(np.array(in_own_size(file, served.info.takes[name])))
         picture = from_uint8(torch.from_numpy(pixels.transpose(2, 0, 1))[None])[0]
         made.append(({}, to_uint8(translated(served.generator, picture)[None])[0].transpose(1, 2, 0)))
     return made
@@ -299,63 +295,20 @@ def _read(served: Any, records: Sequence[Mapping[str, Any]]) -> Any:
 def _encoded(info: GeneratorInfo, record: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its pictures as the model takes them."""
     return {
-        name: _square(value, info.takes[name]) if isinstance(value, Path) else value  # type: ignore[arg-type]
+        name: _png(value, info.takes[name]) if isinstance(value, Path) else value  # type: ignore[arg-type]
         for name, value in record.items()
     }
 
 
-def _square(file: Path, kind: Picture | LabelMap) -> str:
-    """A picture or a label map as a PNG in base64, processed as those are that train. Raises RequestError."""
-    import numpy as np
-
-    from atelier.data.process import process, process_map
+def _png(file: Path, kind: Picture | LabelMap) -> str:
+    """A picture or a label map as a PNG in base64. Raises PictureError."""
     from atelier.io.label_maps import painted
     from atelier.io.pictures import png
+    from atelier.models.given import square
     from atelier.models.pyfunc import picture
 
-    side, recipe = kind.resolution, _recipe(kind)
-    with _naming(file, kind):
-        if kind.kind == "map":
-            indices = np.frombuffer(process_map(file.read_bytes(), recipe, kind.indices), np.uint8).reshape(side, side)
-            return base64.b64encode(png(painted(indices, kind.marks))).decode()
-        pixels = process(file.read_bytes(), recipe).pixels
-    return base64.b64encode(png(picture(np.frombuffer(pixels, np.uint8).reshape(side, side, recipe.channels)))).decode()
-
-
-def _opened(file: Path, kind: Picture) -> Image.Image:
-    """A picture in its own size. Raises RequestError."""
-    from atelier.data.process import shown
-
-    with _naming(file, kind):
-        return shown(file.read_bytes(), _recipe(kind))
-
-
-def _recipe(kind: Picture | LabelMap) -> Recipe:
-    from atelier.data.process import Recipe
-
-    channels = kind.channels if kind.kind == "picture" else 1
-    return Recipe(
-        kind.resolution,
-        channels,
-        fit="crop",
-        margin=0,
-        filter="lanczos",
-        background="#000000",
-        min_side=1,
-        max_pixels=MOST_PIXELS,
-    )
-
-
-@contextlib.contextmanager
-def _naming(file: Path, kind: Picture | LabelMap) -> Iterator[None]:
-    """Turns what is wrong with a file into RequestError."""
-    from atelier.data.errors import Rejected
-
-    try:
-        yield
-    except (OSError, Rejected) as error:
-        what = "picture" if kind.kind == "picture" else "label map"
-        raise RequestError(f"{file}: cannot be read as a {what} ({error}); give another, or convert it to PNG") from error
+    pixels = square(file, kind)
+    return base64.b64encode(png(painted(pixels[..., 0], kind.marks) if kind.kind == "map" else picture(pixels))).decode()
 
 
 def main() -> None:

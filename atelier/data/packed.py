@@ -55,6 +55,11 @@ class PackedDataset:
         if not len(self):
             raise DataError(f"{self.folder}: its split {split!r} is empty; raise data.NAME.holdout and pack again")
 
+    @property
+    def background(self) -> str:
+        """The color (#rrggbb) under what was transparent in its pictures."""
+        return str(self.manifest.processing["background"]).lower()
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 

@@ -20,6 +20,7 @@ from atelier.data import libtiff
 from atelier.data.color import Profile, to_srgb
 from atelier.data.errors import Rejected
 from atelier.io.label_maps import IGNORED, Legend, MapError
+from atelier.io.transparency import opaque
 
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -196,7 +197,7 @@ def _shown(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Ima
     # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
     embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
     image, profile = to_srgb(_plain(image), embedded)
-    return _colored(image, "L" if channels == 1 else "RGB", recipe.background), profile
+    return opaque(image, "L" if channels == 1 else "RGB", recipe.background), profile
 
 
 def _squared(image: Image.Image, recipe: Recipe, channels: int) -> Square:
@@ -253,22 +254,6 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode not in PLAIN_MODES:
         raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or gray")
     return image
-
-
-def _colored(image: Image.Image, mode: str, background: str) -> Image.Image:
-    """The image in this mode, L or RGB, laid over the background.
-
-    Composition comes before resizing. It is linear, so this equals resizing premultiplied colors: what lies under transparent
-    pixels does not bleed.
-    """
-    if image.mode == mode and "transparency" not in image.info:
-        return image
-    if image.has_transparency_data:
-        backdrop = Image.new("RGBA", image.size, background)
-        image = Image.alpha_composite(backdrop, image.convert("RGBA"))
-    if image.mode not in ("1", "L", "RGB"):
-        image = image.convert("RGB")
-    return image if image.mode == mode else image.convert(mode)
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:

@@ -208,7 +208,10 @@ def load_latent_generator(folder: Path, device: torch.device | str = "cpu") -> L
     """The same for what works on latents alone. Raises GeneratorError for a generator that takes something else."""
     generator = load_generator(folder, device)
     if not isinstance(generator, LatentGenerator):
-        raise GeneratorError(f"{folder}: this generator takes {', '.join(generator.takes)}, and no noise to move in")
+        raise GeneratorError(
+            f"{folder}: this generator takes {', '.join(generator.takes)}, and not noise with at most a class; `python -m "
+            "atelier.latent --help` names the verbs for it"
+        )
     return generator
 
 

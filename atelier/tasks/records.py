@@ -36,10 +36,10 @@ class RecordSampler(Sampler):
         self, generator: Generator, names: Sequence[str], imitated: PackedDataset, given: PackedDataset, count: int, seed: int
     ) -> None:
         self.check(given, count)
+        self.check_given(generator.takes, given)
         self.generator, self.given = generator, given
         self.name, self.field = record_input(generator.takes), input_field(given.fields)
         self.kind = generator.takes[self.name]
-        _check_field(self.kind, given.fields[self.field], given)
         same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
         self.has_target = same and TARGET in given.fields
         self.rows = positions(seed, len(given), 0, count)
@@ -54,6 +54,17 @@ class RecordSampler(Sampler):
             raise SettingsError(
                 f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
                 f"has {len(given)}; lower evaluate.samples (or train.evaluate_samples), or raise data.NAME.holdout"
+            )
+
+    @classmethod
+    def check_given(cls, takes: Takes, given: PackedDataset) -> None:
+        kind = takes[record_input(takes)]
+        assert isinstance(kind, Picture | LabelMap)
+        wanted, has = (_named(one) for one in (kind, given.fields[input_field(given.fields)]))
+        if wanted != has:
+            raise SettingsError(
+                f"the generator takes {wanted}, but {given.folder} holds {has}; give it a set that is packed like those that it "
+                "learnt from (data.NAME.channels, fields)"
             )
 
     @torch.inference_mode()
@@ -102,13 +113,6 @@ def palette_of(kind: Given) -> np.ndarray | None:
     return np.array([list(mark.to_bytes(3, "big")) for mark in kind.marks], np.uint8)
 
 
-def _check_field(kind: Given, field: FieldInfo, given: PackedDataset) -> None:
-    """Raises SettingsError where the set's field is not what the generator takes."""
-    if isinstance(kind, LabelMap) != (field.kind == "map"):
-        wanted, has = ("label maps", "pictures") if isinstance(kind, LabelMap) else ("pictures", "label maps")
-        raise SettingsError(f"the generator takes {wanted}, but {given.folder} holds {has}; give it a set with {wanted}")
-    if isinstance(kind, LabelMap) and kind.classes != field.classes:
-        raise SettingsError(
-            f"the generator takes label maps of {', '.join(kind.classes)}, but those of {given.folder} have "
-            f"{', '.join(field.classes)}; name the same classes in data.NAME.fields and pack again"
-        )
+def _named(of: Picture | LabelMap | FieldInfo) -> str:
+    """The kind of pictures that an input takes, or a field holds."""
+    return f"label maps of {', '.join(of.classes)}" if of.kind == "map" else f"pictures of {of.channels} channels"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from atelier.config.model import ModelSettings
 from atelier.config.section import first_problem
 from atelier.config.settings import fingerprint
+from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_folder, canonical_json, read_json
 from atelier.models.model import (
@@ -115,8 +116,11 @@ class PretrainedModel:
         folder, info = self._of(product)
         return {"sha256": self._sha256[folder.name], **info.model_dump(mode="json")}
 
-    def check(self, model: ModelSettings, data: Mapping[str, PackedDataset]) -> None:
-        """Raises GeneratorError if the networks of the settings, or the images, are not those of the checkpoint."""
+    def check(self, task: type[Task], model: ModelSettings, settings: TrainSettings, data: Mapping[str, PackedDataset]) -> None:
+        """Raises GeneratorError or SettingsError if the networks of the settings, or the sets, are not those of the checkpoint.
+
+        Each product is compared with the set that it imitates and the one whose records it is given.
+        """
         wanted, has = model.identity(), model_settings(self.info, self._folders[0]).identity()
         for key in sorted({*wanted, *has}):
             if wanted.get(key) != has.get(key):
@@ -124,13 +128,15 @@ class PretrainedModel:
                     f"{self._folders[0] / INFO}: this generator was trained with {key} = {has.get(key)}, params.yaml's "
                     f"model says {wanted.get(key)}; set the model section as it was"
                 )
-        for images in data.values():
-            if (images.resolution, images.channels) != (self.info.resolution, self.info.channels):
+        for product in task.products_of(settings):
+            folder, info = self._of(product.name)
+            images = data[product.imitates]
+            if (images.resolution, images.channels) != (info.resolution, info.channels):
                 raise GeneratorError(
-                    f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {self.folder} "
-                    f"makes {self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and "
-                    "channels"
+                    f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {folder} "
+                    f"makes {info.resolution} px with {info.channels}; pack the target with the same resolution and channels"
                 )
+            task.sampling.check_given(info.takes, data[product.given])
 
     def load(self, task: Task, averages: Mapping[str, nn.Module], data: Mapping[str, PackedDataset]) -> list[str]:
         """Gives the networks and the averages the checkpoint's weights.
