@@ -185,8 +185,9 @@ def measurements(
     if view.reader.border and factor > 1:
         parameters += f"; {factor} px of each side left out"
     found = [(value, parameters, *estimate(own)) for value, estimate in estimates.items()]
-    for value, estimate in estimates.items() if factor else ():
-        found.append((start_of(value, factor), f"{parameters}{how_enlarged(factor)}", *estimate(beside)))
+    if factor:
+        how = f"{parameters}{how_enlarged(factor)}"
+        found += [(start_of(value, factor), how, *estimate(beside)) for value, estimate in estimates.items()]
     return [
         view.measurement(value, number, error, how, **{"metric": value.name(network, False), **identity})
         for value, how, number, error in found

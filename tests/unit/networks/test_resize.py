@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from skimage import data
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -62,6 +64,15 @@ def test_without_its_borders_pytorch_is_elsewhere() -> None:
     plain = F.interpolate(images, scale_factor=1 / 4, mode="bicubic", antialias=True)
     off = (plain - shrunk(images, 4)).abs()
     assert off[:, :, 2:-2, 2:-2].max() < 1e-9 and off.max() > 1
+
+
+def test_pillow_is_near_inside() -> None:
+    """Its kernel is the same one, and it rounds between the directions; at borders it leaves out what is outside."""
+    photo = data.astronaut()[:96, 160:256]
+    found = shrunk(torch.from_numpy(photo.copy()).permute(2, 0, 1)[None].double(), 4)[0].permute(1, 2, 0).numpy()
+    pillow = np.asarray(Image.fromarray(photo).resize((24, 24), Image.Resampling.BICUBIC)).astype(float)
+    off = np.abs(found.clip(0, 255) - pillow)
+    assert off[2:-2, 2:-2].max() < 1 and off.max() > 1
 
 
 def test_sides_that_a_factor_does_not_divide_are_refused() -> None:
