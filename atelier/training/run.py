@@ -119,7 +119,7 @@ def run(
     TrainingStopped, GeneratorError, StorageError.
     """
     if start:
-        start.check(model, data)
+        start.check(model, data, task.products_of(settings))
 
     def saves(settings: TrainSettings) -> RunFolder:
         return RunFolder(states, run_key(task, model, settings, data, measured_by, start), mirror)
