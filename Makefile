@@ -128,7 +128,7 @@ bench-finetune: $(STAMP) ## compare ways of fine-tuning from 100, 300 and 1,000 
 	@python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42
 
 bench-finetune-translation: $(STAMP) ## compare ways of fine-tuning a translator to a new style from 50 pictures with training from scratch, on sets that it fetches (half an hour)
-	@python -m benchmarks.finetune_translation --grid docs/images/finetune-translation.png
+	@python -m benchmarks.finetune_translation --ways all --grid docs/images/finetune-translation.png
 
 gpu-check: $(STAMP) ## try and measure everything on a GPU: write docs/gpu.json and docs/gpu.md (at most 8 minutes)
 	@python -m benchmarks.gpu

@@ -6,8 +6,8 @@ both generators and both discriminators of the base, and fine-tuned with stages 
 Noto Emoji are translated and measured by OpenMoji of the same code points, of which none was learnt from; the way back likewise.
 The pictures come by the recipes' own get_images.py and stay in --folder, where the base is trained unless --base names it.
 
-    make bench-finetune-translation                                 with the base half an hour on a core
-    .venv/bin/python -m benchmarks.finetune_translation --seeds 40 --set finetune.translation.cycle=5
+    make bench-finetune-translation             all ways, with the base: half an hour on a core
+    .venv/bin/python -m benchmarks.finetune_translation --base projects/redrawn/models/cartoons --seeds 40
 """
 
 from __future__ import annotations
@@ -58,17 +58,24 @@ COLUMNS = 15  # of the grid
 
 
 class Way(NamedTuple):
-    """A training: whether it begins with the base, and how many stages of the discriminators are frozen."""
+    """A training: whether it begins with the base, and what it sets otherwise."""
 
     fine_tuned: bool
-    frozen: int = 0
+    changed: tuple[str, ...] = ()
 
 
+AUGMENTED = ("finetune.augment=diffaugment", "finetune.augment_p=1.0")
 WAYS = {
     "from scratch": Way(False),
     "fine-tuned": Way(True),
-    "fine-tuned, 1 stage frozen": Way(True, 1),
-    "fine-tuned, 2 stages frozen": Way(True, 2),
+    "fine-tuned, FreezeD 1": Way(True, ("finetune.freeze_discriminator=1",)),
+    "fine-tuned, FreezeD 2": Way(True, ("finetune.freeze_discriminator=2",)),
+}
+MORE = {
+    "from scratch, DiffAugment": Way(False, AUGMENTED),
+    "fine-tuned, DiffAugment": Way(True, AUGMENTED),
+    "fine-tuned, cycle 10": Way(True, ("finetune.translation.cycle=10.0",)),
+    "fine-tuned, r1 and r2 20": Way(True, ("finetune.regularizers.r1=20.0", "finetune.regularizers.r2=20.0")),
 }
 Both = dict[str, Evaluation]  # by direction
 
@@ -173,7 +180,7 @@ def rows(found: Mapping[str, list[Both]]) -> Iterator[list[str]]:
         return f"{measurement.value:.4g}" if measurement else "–"
 
     columns = [(THERE, "frechet"), (THERE, "kernel"), (THERE, "content"), (THERE, "l1"), (BACK, "kernel")]
-    yield ["Noto Emoji as they are", *(beside("input", *column) for column in columns)]
+    yield ["untranslated pictures", *(beside("input", *column) for column in columns)]
     for name, evaluations in found.items():
         yield [name, *(cell([_value(each[direction], kind) for each in evaluations]) for direction, kind in columns)]
     yield ["as many other real pictures", *(beside("floor", *column) for column in columns)]
@@ -195,8 +202,6 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     """Lines of the report."""
     folder, cache, device = args.folder / "finetune", args.folder / "cache", choose_device("auto")
     settings = settings_of(folder, args.set)
-    tuned = settings.finetune
-    assert tuned
     bring(args.folder, folder / "images")
     sets = prepared(folder, settings) | translation.prepared("cyclegan", args.folder)
     held_out = {name: PackedDataset(sets[name].folder, "test") for name in DIRECTIONS}
@@ -218,37 +223,44 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         train(settings, settings.train, sets, folder / "base", cache, device)
     found = {"base, never saw OpenMoji": [measured(base, shown=True)]}
     with tempfile.TemporaryDirectory() as scratch:
-        for name, way in WAYS.items():
+        for name in [*WAYS, *MORE] if args.ways == ["all"] else args.ways:
             found[name] = []
             for seed in args.seeds:
-                section = tuned.model_copy(update={"seed": seed, "freeze_discriminator": way.frozen})
+                way, place = (WAYS | MORE)[name], Path(scratch) / f"{name}-{seed}"
+                section = settings_of(folder, [*args.set, *way.changed, f"finetune.seed={seed}"]).trainings["finetune"]
                 start = PretrainedModel(base) if way.fine_tuned else None
-                model = train(settings, section, sets, Path(scratch) / f"{name}-{seed}", cache, device, start)
+                model = train(settings, section, sets, place, cache, device, start)
                 found[name].append(measured(model, shown=seed == args.seeds[0]))
+                shutil.rmtree(place)
     every = [both for evaluations in found.values() for both in evaluations]
     for other, direction in ((other, direction) for other in every[1:] for direction in DIRECTIONS):
         for mine, theirs in zip(every[0][direction].measurements, other[direction].measurements, strict=True):
             compare(mine, theirs)  # refuses numbers of different identity
     if args.grid:
         atomic_write(args.grid, png(grid(np.concatenate(pictures), COLUMNS)))
-    yield from explained(chosen.samples, chosen.extractor, tuned, args.seeds, _value(every[0][THERE], "unrelated_content"))
+    shown = settings.trainings["finetune"].images
+    yield ""
+    yield f"{chosen.samples} held-out emoji, {chosen.extractor}. Each way has learnt from {FEW} pictures of the new style,"
+    yield f"and was shown {shown:,} pictures of each side. Mean (lowest … highest) of seeds {', '.join(map(str, args.seeds))}."
+    unrelated = _value(every[0][THERE], "unrelated_content")
+    yield f"The change of content between translations of the base and unrelated inputs is {unrelated:.2f}."
+    yield ""
     header = ["translator", "Fréchet distance", "kernel distance", "change of content", "L1", "kernel distance of the way back"]
     yield from table(header, list(rows(found)))
-
-
-def explained(samples: int, extractor: str, tuned: TrainSettings, seeds: list[int], unrelated: float) -> Iterator[str]:
-    """What the numbers of the table are."""
-    yield ""
-    yield f"{samples} held-out emoji, {extractor}. Each way has learnt from {FEW} pictures of the new style; {tuned.images:,}"
-    yield f"pictures of each side were shown. Mean (lowest … highest) of seeds {', '.join(map(str, seeds))}."
-    yield f"The change of content between translations and unrelated inputs is {unrelated:.2f}."
-    yield ""
 
 
 def main() -> None:
     """Trains, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[40, 41, 42], help="default: 40 41 42")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=[*WAYS, *MORE, "all"],
+        default=list(WAYS),
+        metavar="WAY",
+        help=f"all, or of: {[*WAYS, *MORE]}",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="another value of a setting")
     parser.add_argument("--base", type=Path, metavar="FOLDER", help="a checkpoint of recipe cartoons (default: it is trained)")
     parser.add_argument("--folder", type=Path, default=Path("data/translation"), help="default: data/translation")

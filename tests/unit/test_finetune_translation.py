@@ -15,14 +15,17 @@ __all__ = ["drawings"]
 NOTO, DRAWN = "cartoons/images/google", "sketch/images/color"
 
 
-def test_the_ways_differ_in_nothing_but_their_start_and_what_is_frozen() -> None:
+def test_the_ways_differ_in_nothing_but_their_start_and_what_they_name() -> None:
     settings = benchmark.settings_of(Path("here"), ["finetune.images=640"])
     assert settings.finetune
     first, then = settings.train.plain(), settings.finetune.plain()
     differing = {key for key in then if then[key] != first.get(key)}
     assert differing == {*benchmark.BUDGET, "data", "evaluate_samples", "init_from", "freeze_discriminator"}
     assert settings.finetune.images == 640 and settings.finetune.sets == {"a": "noto", "b": "openmoji"}
-    assert [way for way in benchmark.WAYS.values() if not way.fine_tuned] == [benchmark.Way(False, frozen=0)]
+    for name, way in (benchmark.WAYS | benchmark.MORE).items():
+        changed = benchmark.settings_of(Path("here"), ["finetune.images=640", *way.changed]).trainings["finetune"].plain()
+        others = {key for key in then if then[key] != changed[key]}
+        assert len(others) == (name not in ("from scratch", "fine-tuned")) + ("DiffAugment" in name), f"{name}: {others}"
 
 
 def test_few_different_pictures_are_taken_of_the_training_ones(drawings: dict[str, Path], tmp_path: Path) -> None:
