@@ -51,9 +51,11 @@ class RecordSampler(Sampler):
     @classmethod
     def check(cls, given: PackedDataset, count: int) -> None:
         if count > len(given):
+            finished = given.split == cls.split
+            remedy = "evaluate.samples or raise data.NAME.holdout" if finished else "train.evaluate_samples (or finetune's)"
             raise SettingsError(
                 f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
-                f"has {len(given)}; lower evaluate.samples (or train.evaluate_samples), or raise data.NAME.holdout"
+                f"has {len(given)}; lower {remedy}"
             )
 
     @classmethod

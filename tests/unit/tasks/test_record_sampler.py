@@ -110,6 +110,8 @@ def test_no_record_is_given_twice(sets: dict[str, PackedDataset]) -> None:
     assert len(joined(sampler(Inverting(), sets, held_out)(64))[0]) == held_out
     with pytest.raises(SettingsError, match=rf"split test of .* has {held_out}; lower evaluate.samples .* raise data.NAME"):
         sampler(Inverting(), sets, held_out + 1)
+    with pytest.raises(SettingsError, match=r"split train of .*; lower train.evaluate_samples \(or finetune's\)"):
+        RecordSampler.check(PackedDataset(sets["a"].folder), COUNT)
 
 
 @pytest.mark.parametrize(
