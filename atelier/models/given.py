@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atelier.data.errors import Rejected
-from atelier.data.process import Recipe, process, process_map, shown
+from atelier.data.process import Recipe, process, process_map
 from atelier.data.sources.folders import is_image
 from atelier.errors import AtelierError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from atelier.networks.inputs import LabelMap, Picture
 
 MOST_PIXELS = 10**8  # of a picture that is given, as of those that train
@@ -39,20 +37,15 @@ def square(file: Path, kind: Picture | LabelMap) -> np.ndarray:
 
     Raises PictureError.
     """
-    side, recipe = kind.resolution, _recipe(kind)
-    with _naming(file, kind):
+    side, recipe = kind.resolution, recipe_of(kind)
+    with naming(file, kind):
         content = file.read_bytes()
         pixels = process_map(content, recipe, kind.indices) if kind.kind == "map" else process(content, recipe).pixels
     return np.frombuffer(pixels, np.uint8).reshape(side, side, recipe.channels)
 
 
-def in_own_size(file: Path, kind: Picture) -> Image.Image:
-    """A picture in its own size. Raises PictureError."""
-    with _naming(file, kind):
-        return shown(file.read_bytes(), _recipe(kind))
-
-
-def _recipe(kind: Picture | LabelMap) -> Recipe:
+def recipe_of(kind: Picture | LabelMap) -> Recipe:
+    """How files become what a model takes."""
     channels, background = (kind.channels, kind.background) if kind.kind == "picture" else (1, "#000000")
     return Recipe(
         kind.resolution,
@@ -67,7 +60,7 @@ def _recipe(kind: Picture | LabelMap) -> Recipe:
 
 
 @contextlib.contextmanager
-def _naming(file: Path, kind: Picture | LabelMap) -> Iterator[None]:
+def naming(file: Path, kind: Picture | LabelMap) -> Iterator[None]:
     """Turns what is wrong with a file into PictureError."""
     try:
         yield

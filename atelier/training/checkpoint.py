@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from atelier.models.model import (
 from atelier.networks.base import Generator, Network
 from atelier.networks.inputs import Given, LabelMap, Picture
 from atelier.networks.layers import class_rows
-from atelier.tasks.base import Product, Task
+from atelier.tasks.base import Task
 from atelier.training.learner import AVERAGE
 
 NETWORKS, NETWORKS_BEFORE = "networks.safetensors", "players.safetensors"  # the second until November 2026
