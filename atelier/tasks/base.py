@@ -127,7 +127,7 @@ class Task(ABC):
     memory: dict[str, float]
     pools: dict[str, Tensor]
     undecided: float = 0.0
-    normalized: bool = False  # by batch norm, for which micro-batches change more than rounding
+    normalized: bool = False  # by batch norm or a mean over logits, for which micro-batches change more than rounding
 
     def __init__(self) -> None:
         self.memory, self.pools = {}, {}
