@@ -145,6 +145,14 @@ class Task(ABC):
         """The products of a training by these settings, before the task is built."""
         return cls.products
 
+    @classmethod
+    def sampling_of(cls, own: Mapping[str, Any] | None) -> Sampling:
+        """What is measured of a product; `own` is the task's section of the training as plain values, None where there is none.
+
+        Raises SettingsError.
+        """
+        return cls.sampling
+
     @abstractmethod
     def draw(self, update: Update, count: int) -> Draws:
         """The random numbers of an update for `count` records, from torch's global CPU generator."""

@@ -51,6 +51,10 @@ class Sampler(ABC):
     def check(cls, given: PackedDataset, count: int) -> None:
         """Raises SettingsError where `given` has not enough records for `count` images."""
 
+    def variants(self, columns: int) -> np.ndarray | None:
+        """Records, each with inputs that may be drawn of it, uint8 [rows, columns, C, H, W]; None where nothing is drawn."""
+        return None
+
     @abstractmethod
     def __call__(self, batch: int, turn: tuple[int, int] = (0, 1)) -> Iterator[Sample]:
         """Batches of `batch` images; `turn` = (rank, world) leaves out all but each world-th, from number `rank` on."""
