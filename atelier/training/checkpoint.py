@@ -135,22 +135,26 @@ class PretrainedModel:
     def load(self, task: Task, averages: Mapping[str, nn.Module], data: Mapping[str, PackedDataset]) -> list[str]:
         """Gives the networks and the averages the checkpoint's weights.
 
-        Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row.
-        Returns a remark where there are such new classes.
+        Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row. So does
+        a network that its training had not, such as a discriminator after a stage without one. Returns a remark on each.
         """
         networks = read_weights(networks_in(self._folders[0]))
         classes = next(iter(data.values())).classes
+        remarks = []
         for name, network in task.networks.items():
             own = {key.removeprefix(f"{name}."): v for key, v in networks.items() if key.startswith(f"{name}.")}
-            _load(network, own, classes, self.info, self.folder)
+            if own:
+                _load(network, own, classes, self.info, self.folder)
+            else:
+                remarks.append(f"{self.folder} was trained without a network {name}, which begins anew")
         for product in task.products:
             folder, info = self._of(product.name)
             _load(averages[product.name], read_weights(folder / WEIGHTS), classes, info, folder)
         fresh = [name for name in classes if name not in self.info.classes] if self.info.conditional else []
-        if not fresh:
-            return []
-        known = ", ".join(self.info.classes[:SHOWN]) or "none"
-        return [f"{len(fresh)} of {len(classes)} classes are new to the generator: {', '.join(fresh[:SHOWN])} (it knows {known})"]
+        if fresh:
+            known, new = ", ".join(self.info.classes[:SHOWN]) or "none", ", ".join(fresh[:SHOWN])
+            remarks.append(f"{len(fresh)} of {len(classes)} classes are new to the generator: {new} (it knows {known})")
+        return remarks
 
     def _of(self, product: str) -> tuple[Path, GeneratorInfo]:
         """Folder and info of a product. Raises GeneratorError."""
