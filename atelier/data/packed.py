@@ -58,7 +58,7 @@ class PackedDataset:
             )
         if not expected:
             raise DataError(f"{self.folder}: its split {split!r} is empty; raise data.NAME.holdout and pack again")
-        self._whole = WholePictures(self._records, self._shards, self.manifest) if self.whole else None
+        self._whole = WholePictures(self.folder, self._records, self._shards, self.manifest) if self.whole else None
 
     def _check_layout(self) -> None:
         channels = {name: field.channels for name, field in self.fields.items()}
@@ -149,7 +149,7 @@ class PackedDataset:
         if not self.classes:
             return np.zeros(len(self), dtype=np.int64)
         if self._whole is not None:
-            return self._whole.labels(self.folder)
+            return self._whole.labels()
         place = slice(self._layout.label, self._layout.label + self._layout.label_digits)
         powers = 10 ** np.arange(self._layout.label_digits - 1, -1, -1)
         # Mapped anew and let go: each label lies on a page of its own, so that in the end the whole set would count as memory.

@@ -1,5 +1,7 @@
 """One record of a source -> the pixels of the packed set, each picture by itself: decode, orient, color, background, square.
 
+Whole pictures leave the square out, and are cut to sizes that fit each other.
+
 Colors are sRGB: by the embedded profile where there is one, else as they are. JPEG is decoded at full size (a draft at a smaller
 one is faster, but its block averaging is not the stated filter).
 """
@@ -8,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +29,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF
 Image.init()  # registers them all, so that the first image of a rare one finds its reader
 Content = bytes | Image.Image | Rejected  # of a picture: encoded, decoded, or why there is neither
 TARGET = "target"  # the field whose size maps have
+WHOLE = "whole"  # the fit that keeps sizes
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -41,7 +45,8 @@ class RecordField:
     """One picture of every record.
 
     place: the folder or the column that it comes from, "" where an item of the source is one picture. half: the half of that
-    picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean.
+    picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean. scale: of whole pictures
+    how many times smaller its sides are than the target's.
     """
 
     name: str
@@ -49,6 +54,7 @@ class RecordField:
     place: str = ""
     half: str = ""
     legend: Legend | None = None
+    scale: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,15 @@ class Recipe:
     group_by: str | None = None
 
     @property
+    def whole(self) -> bool:
+        """Whether pictures keep their size."""
+        return self.fit == WHOLE
+
+    @property
     def pixel_bytes(self) -> int:
-        """Bytes of one processed record."""
+        """Bytes of one processed record, 0 where they are those of its picture's size."""
+        if self.whole:
+            return 0
         planes = sum(field.channels for field in self.fields) or self.channels
         return self.resolution * self.resolution * planes
 
@@ -90,10 +103,20 @@ class Square(NamedTuple):
 
 
 class Squares(NamedTuple):
-    """A processed record: the pixels of its fields one after the other, and what became of their color profiles."""
+    """A processed record: the pixels of its fields one after the other, and what became of their color profiles.
+
+    `size` is the (width, height) of a whole picture, which also stands in front of its pixels (`size_line`), so that pictures of
+    equal pixels in other rows are no duplicates.
+    """
 
     pixels: bytes
     profiles: list[Profile]
+    size: tuple[int, int] | None = None
+
+
+def size_line(width: int, height: int) -> bytes:
+    """What stands in front of the pixels of a whole picture."""
+    return b"%dx%d\n" % (width, height)
 
 
 @contextlib.contextmanager
@@ -115,26 +138,56 @@ def process_record(content: Content | Mapping[str, Content], recipe: Recipe) -> 
     fields = recipe.fields or (RecordField("", recipe.channels),)
     if not isinstance(content, Mapping):
         content = {"": _decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
-    squares, sizes = [], {}
+    images, sizes, profiles = [], {}, []
     for field in fields:
         try:
             image = _half(_decoded(content[field.place], recipe), field.half, recipe)
             sizes[field.name] = "{} x {}".format(*image.size)
-            squares.append(_mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels))
+            image, profile = _mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels)
         except Rejected as reason:
             if len(fields) == 1:
                 raise
             raise Rejected(f"{field.name}: {reason}") from reason
+        images.append(image)
+        profiles += [] if profile is None else [profile]
     for field in fields:
         if field.legend and sizes[field.name] != sizes[TARGET]:
             raise Rejected(f"{field.name}: {sizes[field.name]}, but its picture is {sizes[TARGET]}; draw the map in that size")
-    profiles = [square.profile for square in squares if square.profile is not None]
-    return Squares(b"".join(square.pixels for square in squares), profiles)
+    if not recipe.whole:
+        return Squares(b"".join(image.tobytes() for image in images), profiles)
+    size, images = _alike(images, fields, recipe)
+    return Squares(b"".join([size_line(*size), *(image.tobytes() for image in images)]), profiles, size)
+
+
+def _alike(
+    images: Sequence[Image.Image], fields: Sequence[RecordField], recipe: Recipe
+) -> tuple[tuple[int, int], list[Image.Image]]:
+    """The fields of a whole picture cut to multiples of their scales, on the right and below, and the size of the target."""
+    scales, names = [field.scale for field in fields], [field.name for field in fields]
+    first = names.index(TARGET) if TARGET in names else 0
+    width, height = images[first].size
+    for field, image in zip(fields, images, strict=True):
+        if image.size != (width // field.scale, height // field.scale):
+            raise Rejected(
+                "{}: {} x {}, but its picture is {} x {}, ".format(field.name, *image.size, width, height)
+                + f"which at scale {field.scale} is {width // field.scale} x {height // field.scale}"
+            )
+    unit = math.lcm(*scales)
+    wide, high = width // unit * unit, height // unit * unit
+    if min(wide, high) < recipe.resolution:
+        raise Rejected(f"{width} x {height} has a side shorter than resolution = {recipe.resolution}, which is cut out of it")
+    return (wide, high), [_cut(image, wide // scale, high // scale) for image, scale in zip(images, scales, strict=True)]
+
+
+def _cut(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The upper left part of an image."""
+    return image if image.size == (width, height) else image.crop((0, 0, width, height))
 
 
 def process(content: Content, recipe: Recipe) -> Square:
     """The square of an encoded or an already decoded image. Raises Rejected with the reason."""
-    return _squared(_decoded(content, recipe), recipe, recipe.channels)
+    image, profile = _squared(_decoded(content, recipe), recipe, recipe.channels)
+    return Square(image.tobytes(), profile)
 
 
 def _decoded(content: Content, recipe: Recipe) -> Image.Image:
@@ -169,22 +222,22 @@ def _half(image: Image.Image, half: str, recipe: Recipe) -> Image.Image:
 
 def process_map(content: Content, recipe: Recipe, read: Callable[[Image.Image], np.ndarray]) -> bytes:
     """The square of a label map, uint8 [H, W], of which `read` gives the class indices. Raises Rejected with the reason."""
-    return _resampled(_decoded(content, recipe), recipe, read, IGNORED)
+    return _resampled(_decoded(content, recipe), recipe, read, IGNORED).tobytes()
 
 
-def _mapped(image: Image.Image, recipe: Recipe, legend: Legend) -> Square:
+def _mapped(image: Image.Image, recipe: Recipe, legend: Legend) -> tuple[Image.Image, None]:
     """The class indices of a label map. What is padded is of the class in the background's color, or of none."""
     background = int(recipe.background.removeprefix("#"), 16)
     beside = IGNORED if legend.indexed or background not in legend.marks else legend.marks.index(background)
-    return Square(_resampled(image, recipe, legend.read, beside), None)
+    return _resampled(image, recipe, legend.read, beside), None
 
 
-def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image], np.ndarray], beside: int) -> bytes:
+def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image], np.ndarray], beside: int) -> Image.Image:
     try:
         indices = Image.fromarray(read(image))
     except MapError as error:
         raise Rejected(str(error)) from error
-    return _square(indices, recipe, Image.Resampling.NEAREST, beside).tobytes()
+    return _square(indices, recipe, Image.Resampling.NEAREST, beside)
 
 
 def shown(content: Content, recipe: Recipe) -> Image.Image:
@@ -199,10 +252,9 @@ def _shown(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Ima
     return _colored(image, "L" if channels == 1 else "RGB", recipe.background), profile
 
 
-def _squared(image: Image.Image, recipe: Recipe, channels: int) -> Square:
+def _squared(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Image, Profile | None]:
     image, profile = _shown(image, recipe, channels)
-    square = _square(image, recipe, FILTERS[recipe.filter], ImageColor.getcolor(recipe.background, image.mode))
-    return Square(square.tobytes(), profile)
+    return _square(image, recipe, FILTERS[recipe.filter], ImageColor.getcolor(recipe.background, image.mode)), profile
 
 
 @contextlib.contextmanager
@@ -287,7 +339,9 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 
 
 def _square(image: Image.Image, recipe: Recipe, resampling: Image.Resampling, background: int | tuple[int, ...]) -> Image.Image:
-    """The image as a square of `resolution`: `margin` pixels of background around what `fit` makes of it."""
+    """The image as a square of `resolution`: `margin` pixels of background around what `fit` makes of it; or whole."""
+    if recipe.whole:
+        return image
     side, inner = recipe.resolution, recipe.resolution - 2 * recipe.margin
     width, height = image.size
     wide, high = inner, inner
