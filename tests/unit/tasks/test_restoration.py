@@ -197,7 +197,7 @@ def test_settings_that_do_not_fit(override: str, told: str) -> None:
 
 
 def test_a_discriminator_that_cannot_see_the_crops() -> None:
-    with pytest.raises(SettingsError, match="of crops of 4 px: .*layers_discriminator is 2, which leaves no patches of 4 px"):
+    with pytest.raises(SettingsError, match=r"of crops of 4 px: .*layers_discriminator is 2, which leaves no patches of 4 px"):
         built("gan", "train.restoration.crop=4")
 
 
