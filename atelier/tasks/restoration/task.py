@@ -185,13 +185,16 @@ def _channels(images: PackedDataset) -> int:
 
 def _check_scale(model: ModelSettings, generator: Translator, channels: int, side: int) -> None:
     """Raises SettingsError for a family whose pictures are not of the wanted side; nothing is computed to know it."""
-    shapes = copy.deepcopy(generator).eval().to("meta")
-    with torch.no_grad():
-        found = shapes(None, image=torch.empty(1, channels, side, side, device="meta")).shape[3]
-    if found != generator.shape.resolution:
+    shapes, wanted = copy.deepcopy(generator).eval().to("meta"), generator.shape.resolution
+    try:
+        with torch.no_grad():
+            found = shapes(None, image=torch.empty(1, channels, side, side, device="meta")).shape[3]
+    except RuntimeError:  # of layers that make their input smaller than it is
+        found = None
+    if found != wanted:
         raise SettingsError(
-            f"restoration.scale: {model.architecture} makes {found} px of {side} px, and the clean pictures have "
-            f"{generator.shape.resolution}; choose an architecture that enlarges (srresnet, rrdb), or scale: {found // side}"
+            f"restoration.scale: {model.architecture} does not make {wanted} px of {side} px; choose an architecture that "
+            "enlarges (srresnet, rrdb), or scale: 1"
         )
 
 

@@ -186,7 +186,8 @@ def test_the_probe_is_the_same_at_every_moment() -> None:
         ("train.augment=ada", "restoration.adversarial is 0.*set augment: none, or adversarial above 0"),
         ("train.critic_steps=2", "set critic_steps: 1, or adversarial above 0"),
         ("train.regularizers={r1: 1.0}", "set regularizers without r1, or adversarial above 0"),
-        ("model.architecture=pix2pix", "pix2pix makes 16 px of 16 px, and the clean pictures have 32; choose .*or scale: 1"),
+        ("model.architecture=pix2pix", "pix2pix does not make 32 px of 16 px; choose an architecture that enlarges"),
+        ("model.architecture=cyclegan", "cyclegan does not make 32 px of 16 px; .* or scale: 1"),
         ("model.architecture=dcgan", "dcgan starts from noise, and task restoration from pictures"),
     ],
 )
