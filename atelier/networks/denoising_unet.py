@@ -51,8 +51,8 @@ class Block(nn.Module):
 class DenoisingUNetGenerator(Restorer):
     """Residual blocks between halvings and doublings, each of which is added to the map of its side; nothing has a bias.
 
-    Without biases what is restored scales with picture and noise. `noise_level` [N] is the standard deviation of pixels in [0,
-    1]; without it the network takes what NoiseLevel measures, in training as in use, so that a picture suffices.
+    Without biases what is restored scales with picture and noise. `noise_level` [N] is a standard deviation where white is 1;
+    without it the network takes what NoiseLevel measures, in training as in use, so that a picture suffices.
     """
 
     def __init__(self, settings: Settings, shape: ImageShape, takes: Takes) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from atelier.networks.base import Translator
 from atelier.networks.inputs import Picture, Takes
-from atelier.networks.layers import ImageShape, NetworkError, scaled_init
+from atelier.networks.layers import ImageShape, NetworkError, scaled_init, wide
 
 SCALES = 1, 2, 3, 4
 SMALL = 0.1 * math.sqrt(2)  # a tenth of He's weights, where residuals are added (Wang et al. 2018, section 3.1)
@@ -58,7 +58,8 @@ class Restorer(Translator):
 
     def images(self, restored: Tensor, pixels: Tensor) -> Tensor:
         """What the layers have made of `pixels` as images, about [-1, 1]."""
-        return (restored + enlarged(pixels, self.scale) if self.settings.residual else restored) * 2 - 1
+        found = wide(restored)  # 16 bits have no place for 8 bits of a picture beside its sign
+        return (found + enlarged(pixels, self.scale) if self.settings.residual else found) * 2 - 1
 
 
 def enlarged(pixels: Tensor, scale: int) -> Tensor:
