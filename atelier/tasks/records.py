@@ -75,12 +75,16 @@ class RecordSampler(Sampler):
         rank, world = turn
         for start in range(rank * batch, len(self.rows), world * batch):
             part = slice(start, start + batch)
-            records = self.given.read(self.rows[part])
-            given = records[self.field]
+            given, target = self.pairs(part)
             read = {name: values[part] for name, values in self.drawn.items()}
             read[self.name] = as_input(self.kind, given)
             made = self.generator.generate({name: values.to(device) for name, values in read.items()})
-            yield Sample(to_uint8(made), records[TARGET] if self.has_target else None, given)
+            yield Sample(to_uint8(made), target, given)
+
+    def pairs(self, part: slice) -> tuple[np.ndarray, np.ndarray | None]:
+        """What the generator is given of a part of the records and, where it is known, what should come of it, uint8."""
+        records = self.given.read(self.rows[part])
+        return records[self.field], records[TARGET] if self.has_target else None
 
 
 def input_field(fields: Collection[str]) -> str:

@@ -56,6 +56,10 @@ class Sampler(ABC):
     def check_given(cls, takes: Takes, given: PackedDataset) -> None:
         """Raises SettingsError where the records of `given` are not what a generator with these inputs takes."""
 
+    def variants(self, columns: int) -> np.ndarray | None:
+        """Records, each with inputs that may be drawn of it, uint8 [rows, columns, C, H, W]; None where nothing is drawn."""
+        return None
+
     @abstractmethod
     def __call__(self, batch: int, turn: tuple[int, int] = (0, 1)) -> Iterator[Sample]:
         """Batches of `batch` images; `turn` = (rank, world) leaves out all but each world-th, from number `rank` on."""

@@ -145,24 +145,29 @@ class PretrainedModel:
     def load(self, task: Task, averages: Mapping[str, nn.Module], data: Mapping[str, PackedDataset]) -> list[str]:
         """Gives the networks and the averages the checkpoint's weights.
 
-        Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row. The
+        Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row. So does
+        a network that its training had not and that makes no product, such as a discriminator after a stage without one. The
         average of a product that is not in the checkpoint, which was registered as another one, begins as its network is.
-        Returns a remark for each of both. Raises GeneratorError.
+        Returns a remark on each. Raises GeneratorError.
         """
         networks, remarks = read_weights(networks_in(self._folders[0])), list[str]()
         classes, products = next(iter(data.values())).classes, {one.name: self._of(one.name) for one in task.products}
         for product in task.products:
             if found := products[product.name]:
                 _check_inputs(task.networks[product.network], *found)
+        making = {product.network for product in task.products}
         for name, network in task.networks.items():
             own = {key.removeprefix(f"{name}."): v for key, v in networks.items() if key.startswith(f"{name}.")}
-            if not own:
+            if own:
+                _load(network, own, classes, self.info, self.folder)
+            elif name not in making:
+                remarks.append(f"{self.folder} was trained without a network {name}, which begins anew")
+            else:
                 trained = ", ".join(dict.fromkeys(key.partition(".")[0] for key in networks))
                 raise GeneratorError(
                     f"{self.folder}: was trained without the network {name} ({trained} are there); set the losses of section "
                     "finetune so that it has the networks of train, or train anew"
                 )
-            _load(network, own, classes, self.info, self.folder)
         for product in task.products:
             if found := products[product.name]:
                 _load(averages[product.name], read_weights(found[0] / WEIGHTS), classes, found[1], found[0])
@@ -171,8 +176,7 @@ class PretrainedModel:
                 remarks.append(f"{self.folder} has no average of {product.name}, which begins as its network was")
         fresh = [name for name in classes if name not in self.info.classes] if self.info.conditional else []
         if fresh:
-            known = ", ".join(self.info.classes[:SHOWN]) or "none"
-            new = ", ".join(fresh[:SHOWN])
+            known, new = ", ".join(self.info.classes[:SHOWN]) or "none", ", ".join(fresh[:SHOWN])
             remarks.append(f"{len(fresh)} of {len(classes)} classes are new to the generator: {new} (it knows {known})")
         return remarks
 

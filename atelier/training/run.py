@@ -58,7 +58,7 @@ def run_key(
 
     What saves memory and changes rounding alone is no part of it, so that a run that did not fit goes on with less.
     """
-    saving = {"checkpointing"} if model.family.normalized else {"checkpointing", "accumulate"}
+    saving = {"checkpointing"} if model.family.normalized or settings.averages else {"checkpointing", "accumulate"}
     return fingerprint(
         {
             "task": name_of(task),
