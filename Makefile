@@ -87,7 +87,7 @@ test: $(STAMP) ## the quick tests, each in one process (4 minutes)
 test-all: $(STAMP) ## the tests that start servers and processes, or take long (half an hour)
 	@$(PYTEST) tests/integration
 
-test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (8 minutes)
+test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (12 minutes)
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) -q tests/e2e/families
 
 test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc, from image files to numbers (2 minutes)
