@@ -14,15 +14,14 @@ example:
 what the paths hold:
   --model    a checkpoint (components.train), or models:/NAME@ALIAS, or models:/NAME/VERSION
   --output   000000.png, 000001.png, ... each with what it was made from in a text chunk, and manifest.json: the model, the
-             sha256 of its weights, and of each file its name, its sha256 and what it was made from; pictures in their own size
-             keep 16 bits, transparency and color profile of what they were made from
+             sha256 of its weights, and of each file its name, its sha256 and what it was made from; a model that restores
+             keeps 16 bits, transparency and color profile of pictures in their own size
   --cache    registered models that were fetched; may be deleted at any time
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,14 +34,12 @@ from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, P
 from components.sheet import sheet
 
 if TYPE_CHECKING:
-    from atelier.data.process import Recipe
     from atelier.models.model import GeneratorInfo
     from atelier.networks.inputs import LabelMap, Picture
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
 COUNT, AT_ONCE = 16, 64
 SMALLEST_TILE = 16
-MOST_PIXELS = 10**8  # of a picture that is given, as of those that train
 
 
 class RequestError(AtelierError):
@@ -82,7 +79,7 @@ def generate(
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
 
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
-    take, GeneratorError, TrackingError, WriteError.
+    take, PictureError, GeneratorError, TrackingError, WriteError.
     """
     from atelier.registry.fetch import located
     from atelier.training.distributed import choose_device  # which loads PyTorch
@@ -127,9 +124,10 @@ def takes(info: GeneratorInfo) -> str:
 
 
 def _size(kind: Picture | LabelMap) -> str:
-    what = "pictures in color" if kind.kind == "picture" and kind.channels == 3 else "pictures in gray"
     if kind.kind == "map":
         what = f"label maps of {', '.join(map(' '.join, zip(kind.classes, kind.colors, strict=True)))}"
+    else:
+        what = f"pictures in {'color' if kind.channels == 3 else 'gray'}, on {kind.background} where they are transparent"
     return f"{what}, cropped to a square in the middle and resized to {kind.resolution} px"
 
 
@@ -182,8 +180,11 @@ def _records(
 
 
 def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """The pictures of each image by input's name; where several inputs have many, they go side by side. Raises RequestError."""
-    from atelier.data.sources.folders import is_image
+    """The pictures of each image by input's name; where several inputs have many, they go side by side.
+
+    Raises RequestError, PictureError.
+    """
+    from atelier.models.given import files
     from atelier.networks.inputs import LabelMap, Picture
 
     wanted = {name: kind for name, kind in info.takes.items() if isinstance(kind, Picture | LabelMap)}
@@ -192,19 +193,15 @@ def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]
         name, found, path = one.partition("=")
         if not found or name not in wanted:
             raise RequestError(f"--input {one}: no picture that this model takes; it takes\n{takes(info)}")
-        place = Path(path)
-        files = sorted(file for file in place.rglob("*") if is_image(file.name)) if place.is_dir() else [place]
-        if not files or not files[0].is_file():
-            raise RequestError(f"--input {one}: no pictures there; give a file, or a folder of pictures")
-        given.setdefault(name, []).extend(files)
+        given.setdefault(name, []).extend(files(Path(path)))
     if missing := [name for name in wanted if name not in given]:
         raise RequestError(f"this model needs --input {missing[0]}=PATH; it takes\n{takes(info)}")
     longest = max(map(len, given.values()), default=0)
-    if uneven := [name for name, files in given.items() if len(files) not in (1, longest)]:
+    if uneven := [name for name, several in given.items() if len(several) not in (1, longest)]:
         raise RequestError(
             f"--input {uneven[0]}: {len(given[uneven[0]])} pictures beside {longest} of another; give 1, or {longest}"
         )
-    return [{name: files[n % len(files)] for name, files in given.items()} for n in range(longest)]
+    return [{name: several[n % len(several)] for name, several in given.items()} for n in range(longest)]
 
 
 def _without_files(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,7 +234,8 @@ def _make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Pat
 
 
 def _maker_of_own_size(served: Any, tile: int | None) -> Make:
-    """Writes what becomes of pictures in their own size. Raises RequestError."""
+    """Writes what becomes of pictures in their own size. Raises RequestError, PictureError."""
+    from atelier.models.given import naming, recipe_of
     from atelier.models.own_size import translate
     from atelier.models.tiles import Tiles
 
@@ -248,8 +246,8 @@ def _maker_of_own_size(served: Any, tile: int | None) -> Make:
 
     def make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> list[dict[str, Any]]:
         for record, file in zip(records, files, strict=True):
-            with _naming(record[name], kind):
-                translate(tiles, record[name].read_bytes(), _recipe(kind), about, file)
+            with naming(record[name], kind):
+                translate(tiles, record[name].read_bytes(), recipe_of(kind), about, file)
         return [{} for _ in records]
 
     return make
@@ -304,55 +302,20 @@ def _read(served: Any, records: Sequence[Mapping[str, Any]]) -> Any:
 def _encoded(info: GeneratorInfo, record: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its pictures as the model takes them."""
     return {
-        name: _square(value, info.takes[name]) if isinstance(value, Path) else value  # type: ignore[arg-type]
+        name: _png(value, info.takes[name]) if isinstance(value, Path) else value  # type: ignore[arg-type]
         for name, value in record.items()
     }
 
 
-def _square(file: Path, kind: Picture | LabelMap) -> str:
-    """A picture or a label map as a PNG in base64, processed as those are that train. Raises RequestError."""
-    import numpy as np
-
-    from atelier.data.process import process, process_map
+def _png(file: Path, kind: Picture | LabelMap) -> str:
+    """A picture or a label map as a PNG in base64. Raises PictureError."""
     from atelier.io.label_maps import painted
     from atelier.io.pictures import png
+    from atelier.models.given import square
     from atelier.models.pyfunc import picture
 
-    side, recipe = kind.resolution, _recipe(kind)
-    with _naming(file, kind):
-        if kind.kind == "map":
-            indices = np.frombuffer(process_map(file.read_bytes(), recipe, kind.indices), np.uint8).reshape(side, side)
-            return base64.b64encode(png(painted(indices, kind.marks))).decode()
-        pixels = process(file.read_bytes(), recipe).pixels
-    return base64.b64encode(png(picture(np.frombuffer(pixels, np.uint8).reshape(side, side, recipe.channels)))).decode()
-
-
-def _recipe(kind: Picture | LabelMap) -> Recipe:
-    from atelier.data.process import Recipe
-
-    channels = kind.channels if kind.kind == "picture" else 1
-    return Recipe(
-        kind.resolution,
-        channels,
-        fit="crop",
-        margin=0,
-        filter="lanczos",
-        background="#000000",
-        min_side=1,
-        max_pixels=MOST_PIXELS,
-    )
-
-
-@contextlib.contextmanager
-def _naming(file: Path, kind: Picture | LabelMap) -> Iterator[None]:
-    """Turns what is wrong with a file into RequestError."""
-    from atelier.data.errors import Rejected
-
-    try:
-        yield
-    except (OSError, Rejected) as error:
-        what = "picture" if kind.kind == "picture" else "label map"
-        raise RequestError(f"{file}: cannot be read as a {what} ({error}); give another, or convert it to PNG") from error
+    pixels = square(file, kind)
+    return base64.b64encode(png(painted(pixels[..., 0], kind.marks) if kind.kind == "map" else picture(pixels))).decode()
 
 
 def main() -> None:

@@ -68,6 +68,11 @@ class PackedDataset:
         if (self._layout, places) != expected:
             raise DataError(f"{self.folder}: the manifest's layout does not fit its resolution, channels and classes; {REMEDY}")
 
+    @property
+    def background(self) -> str:
+        """The color (#rrggbb) under what was transparent in its pictures."""
+        return str(self.manifest.processing["background"]).lower()
+
     def __len__(self) -> int:
         return self.pictures if self._whole is None else len(self._whole.grid)
 

@@ -23,6 +23,7 @@ from atelier.data import libtiff
 from atelier.data.color import Profile, to_srgb
 from atelier.data.errors import Rejected
 from atelier.io.label_maps import IGNORED, Legend, MapError
+from atelier.io.transparency import opaque
 
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -240,10 +241,15 @@ def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image],
     return _square(indices, recipe, Image.Resampling.NEAREST, beside)
 
 
+def shown(content: Content, recipe: Recipe) -> Image.Image:
+    """An image as it is seen, in its own size: turned by its EXIF, in sRGB, over the background. Raises Rejected."""
+    return _shown(decoded(content, recipe), recipe, recipe.channels)[0]
+
+
 def _shown(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Image, Profile | None]:
     """The image in sRGB, over the background."""
     image, profile = to_srgb(plain(image), embedded_profile(image))
-    return _colored(image, "L" if channels == 1 else "RGB", recipe.background), profile
+    return opaque(image, "L" if channels == 1 else "RGB", recipe.background), profile
 
 
 def embedded_profile(image: Image.Image) -> bytes | None:
@@ -304,22 +310,6 @@ def plain(image: Image.Image) -> Image.Image:
     if image.mode not in PLAIN_MODES:
         raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or gray")
     return image
-
-
-def _colored(image: Image.Image, mode: str, background: str) -> Image.Image:
-    """The image in this mode, L or RGB, laid over the background.
-
-    Composition comes before resizing. It is linear, so this equals resizing premultiplied colors: what lies under transparent
-    pixels does not bleed.
-    """
-    if image.mode == mode and "transparency" not in image.info:
-        return image
-    if image.has_transparency_data:
-        backdrop = Image.new("RGBA", image.size, background)
-        image = Image.alpha_composite(backdrop, image.convert("RGBA"))
-    if image.mode not in ("1", "L", "RGB"):
-        image = image.convert("RGB")
-    return image if image.mode == mode else image.convert(mode)
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:

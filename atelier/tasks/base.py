@@ -130,7 +130,7 @@ class Task(ABC):
     pools: dict[str, Tensor]
     crops: Crops = AS_THEY_ARE
     undecided: float = 0.0
-    normalized: bool = False  # by batch norm, for which micro-batches change more than rounding
+    normalized: bool = False  # by batch norm or a mean over logits, for which micro-batches change more than rounding
 
     def __init__(self) -> None:
         self.memory, self.pools = {}, {}
@@ -144,6 +144,14 @@ class Task(ABC):
     def products_of(cls, train: TrainSettings) -> tuple[Product, ...]:
         """The products of a training by these settings, before the task is built."""
         return cls.products
+
+    @classmethod
+    def sampling_of(cls, own: Mapping[str, Any] | None) -> Sampling:
+        """What is measured of a product; `own` is the task's section of the training as plain values, None where there is none.
+
+        Raises SettingsError.
+        """
+        return cls.sampling
 
     @abstractmethod
     def draw(self, update: Update, count: int) -> Draws:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import zlib
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from torch.nn import functional as F
 
 from atelier.io.files import sha256_file
 from atelier.io.label_maps import painted
+from atelier.models.given import PictureError
 from atelier.models.model import GeneratorInfo, Gives, load_generator, read_info, sample
 from atelier.models.pyfunc import ServedGenerator, columns, input_example, signature
 from atelier.networks.base import Generator, Translator
@@ -26,7 +29,7 @@ from atelier.networks.inputs import LabelMap, Picture, Takes
 from atelier.networks.layers import ImageShape
 from components import generate as component
 from components.generate import MANIFEST, RequestError, generate, takes
-from tests.support import deep_pictures
+from tests.support import deep_pictures, icc
 from tests.support.checkpoints import write_checkpoint
 from tests.support.colors import P3
 from tests.support.small_translators import model as model_settings
@@ -44,7 +47,7 @@ class Negative(Generator):
 
     @property
     def takes(self) -> Takes:
-        return {"photo": Picture(channels=3, resolution=8)}
+        return {"photo": Picture(channels=3, resolution=8, background="#0a141e")}
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +78,7 @@ class Enlarger(Translator):
     def __init__(self, scale: int) -> None:
         settings, takes = model_settings("cyclegan").family, {"photo": Picture(channels=3, resolution=8)}
         super().__init__(settings, ImageShape(8 * scale, 3, 0), takes)
-        self.scale, self.multiple, self.sha256 = scale, 1, "e" * 64
+        self.scale, self.multiple, self.restores, self.sha256 = scale, 1, True, "e" * 64
         self.weight = torch.nn.Parameter(torch.ones(()))
 
     def forward(self, noise: Tensor | None = None, **inputs: Tensor) -> Tensor:
@@ -178,10 +181,37 @@ def test_pictures_in_pictures_out(negative: Path, tmp_path: Path) -> None:
     for asked, said in (
         ({"inputs": [f"photo={tmp_path / 'photos'}"], "seed": 3}, "--seed: this model does not take that"),
         ({}, "this model needs --input photo=PATH"),
-        ({"inputs": ["photo=nowhere"]}, "no pictures there"),
+        ({"inputs": ["photo=nowhere"]}, "nowhere: no pictures there; give a file"),
     ):
-        with pytest.raises(RequestError, match=said):
+        with pytest.raises((RequestError, PictureError), match=said):
             generate(negative, tmp_path / "other", tmp_path / "cache", **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB"])
+def test_what_is_transparent_lies_on_the_background_of_the_training(mode: str, negative: Path, tmp_path: Path) -> None:
+    """Whether a command or the served model reads it."""
+    picture = Image.new("RGBA", (8, 8), (90, 90, 90, 0))
+    picture.paste((90, 90, 90, 255), (0, 0, 4, 8))
+    file = io.BytesIO()
+    if mode == "RGB":  # with a color that is transparent
+        picture = Image.new("RGB", (8, 8), (200, 0, 0))
+        picture.paste((90, 90, 90), (0, 0, 4, 8))
+    picture.convert(mode).save(file, "PNG", **({"transparency": (200, 0, 0)} if mode == "RGB" else {}))
+    (tmp_path / "seen.png").write_bytes(file.getvalue())
+    (made,) = generate(negative, tmp_path / "out", tmp_path / "cache", inputs=[f"photo={tmp_path / 'seen.png'}"])
+    served: ServedGenerator = component._served(negative, "cpu")
+    given = base64.b64encode(file.getvalue()).decode()
+    (answer,) = served.predict(pandas.DataFrame({"photo": [given]}))
+    with Image.open(tmp_path / "out" / made["file"]) as image:
+        for pixels in (np.asarray(image), answer):
+            assert (pixels[:, :4] == 255 - 90).all() and (pixels[:, 4:] == (245, 235, 225)).all()
+
+
+def test_models_that_say_no_background_have_a_white_one() -> None:
+    file = io.BytesIO()
+    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(file, "PNG")
+    kind = Picture.model_validate_json('{"kind": "picture", "channels": 1, "resolution": 2}')
+    assert kind.read(base64.b64encode(file.getvalue()).decode(), []).tensor.tolist() == [[[1.0, 1.0], [1.0, 1.0]]]
 
 
 def test_label_maps_in_pictures_out(painter: Path, tmp_path: Path) -> None:
@@ -196,7 +226,7 @@ def test_label_maps_in_pictures_out(painter: Path, tmp_path: Path) -> None:
         pixels = np.asarray(Image.open(tmp_path / "out" / one["file"]))
         assert pixels[::4, ::4].tolist() == [[0, 1], [1, last]] and set(pixels.flatten().tolist()) == {0, 1, last}
     Image.new("RGB", (8, 8), "#123456").save(tmp_path / "strange.png")
-    with pytest.raises(RequestError, match=r"strange\.png: cannot be read as a label map \(holds the color #123456, of no class"):
+    with pytest.raises(PictureError, match=r"strange\.png: cannot be read as a label map \(holds the color #123456, of no class"):
         generate(painter, tmp_path / "other", tmp_path / "cache", inputs=[f"map={tmp_path / 'strange.png'}"])
     with pytest.raises(RequestError, match="--input map=PATH: label maps of hair #010203, skin #ffcc99, cropped to a square"):
         generate(painter, tmp_path / "other", tmp_path / "cache")
@@ -278,12 +308,27 @@ def test_hidden_colors_do_not_shine_through(monkeypatch: pytest.MonkeyPatch, tmp
     assert abs(visible[:, :3].astype(int) - (200, 100, 50)).max() <= 1 and len(visible) == 80 * 44
 
 
+def test_what_does_not_restore_sees_pictures_as_in_its_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    generator = Enlarger(1)
+    generator.restores = False
+    model = loaded(generator, monkeypatch)
+    given = np.zeros((20, 40, 4), np.uint16)
+    given[:, :20] = 0x8080, 0x4040, 0x2020, 65535
+    (tmp_path / "icon.png").write_bytes(deep_pictures.png(given, deep_pictures.profile_chunk(P3)))
+    generate(model, tmp_path / "out", tmp_path / "cache", image=str(tmp_path / "icon.png"))
+    with Image.open(tmp_path / "out" / "000000.png") as image:
+        assert image.mode == "RGB" and "icc_profile" not in image.info
+        found = np.asarray(image)
+    assert abs(found[:, :19] - icc.as_srgb(np.array([128, 64, 32]), "Display P3")).max() <= 2
+    assert (found[:, 21:] == 255).all(), "the background of a model that does not say which"
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
         ({"image": "photo.png", "tile": 8}, "--tile is 8; give 16 or more"),
         ({"inputs": ["photo=photo.png"], "tile": 64}, "--tile: pictures of the trained size go through whole; add --size own"),
-        ({"image": "nowhere"}, "--input photo=nowhere: no pictures there"),
+        ({"image": "nowhere"}, "nowhere: no pictures there"),
         ({"image": "broken.png"}, r"broken\.png: cannot be read as a picture"),
     ],
 )
@@ -294,13 +339,13 @@ def test_what_pictures_in_their_own_size_cannot_be(
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (20, 30)).save("photo.png")
     Path("broken.png").write_bytes(b"no picture")
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises((RequestError, PictureError), match=said):
         generate(model, tmp_path / "out", tmp_path / "cache", **asked)
 
 
 def test_a_broken_picture_is_named(negative: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(RequestError, match=r"broken\.png: cannot be read as a picture"):
+    with pytest.raises(PictureError, match=r"broken\.png: cannot be read as a picture"):
         generate(negative, tmp_path / "out", tmp_path / "cache", inputs=[f"photo={tmp_path / 'broken.png'}"])
 
 
