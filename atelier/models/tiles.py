@@ -70,7 +70,7 @@ class Tiles:
             return
         for top in range(0, height, self.tile):
             for left in range(0, width, self.tile):
-                rows, columns = self._around(top, high), self._around(left, wide)
+                rows, columns = self._span(top, high), self._span(left, wide)
                 given = read(rows, columns)
                 if flat and bool((given == given[0, 0, 0]).all()):
                     made = given.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
@@ -104,7 +104,7 @@ class Tiles:
         made = self.generator.generate({self.name: given[None].contiguous().to(self.device)})
         return made[0].float().clamp(-1, 1).cpu()
 
-    def _around(self, first: int, side: int) -> slice:
+    def _span(self, first: int, side: int) -> slice:
         """What a tile needs along a side, of a picture that has `side` pixels with its repeated rims."""
         assert self.around is not None
         return slice(max(0, first - self.around), min(side, first + self.tile + self.around))
