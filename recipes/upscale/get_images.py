@@ -25,29 +25,13 @@ IMAGES = Path("images")
 MATE, PLASMA = "mate-backgrounds", "plasma-workspace-wallpapers"
 FOLDERS = {MATE: "usr/share/backgrounds/mate/nature", PLASMA: "usr/share/wallpapers"}
 PHOTOS = {
-    MATE: [
-        *("Aqua", "Blinds", "Dune", "FreshFlower", "Garden", "GreenMeadow", "LadyBird", "RainDrops", "Storm", "TwoWings", "Wood"),
-        "YellowFlower",
-    ],
-    PLASMA: [
-        *(
-            "Autumn",
-            "BytheWater",
-            "ColdRipple",
-            "ColorfulCups",
-            "DarkestHour",
-            "EveningGlow",
-            "FallenLeaf",
-            "Kite",
-            "OneStandsOut",
-        ),
-        *("Path", "summer_1am"),
-    ],
+    MATE: "Aqua Blinds Dune FreshFlower Garden GreenMeadow LadyBird RainDrops Storm TwoWings Wood YellowFlower".split(),
+    PLASMA: "BytheWater ColdRipple ColorfulCups EveningGlow FallenLeaf Grey Kite OneStandsOut Path".split(),
 }
 NOTICE = "NOTICE.txt"
 LICENCES = """\
 mate-*: Debian's mate-backgrounds, GPL-2+
-plasma-*: Debian's plasma-workspace-wallpapers, LGPL-3 or CC BY-SA 4.0
+plasma-*: Debian's plasma-workspace-wallpapers, LGPL-3 by the wallpapers' own metadata, GPL-2+ by the package's
 """
 
 

@@ -273,11 +273,11 @@ def test_photos_for_upscaling_are_halved(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(packages, "debian", debian)
     recipe["main"]()
     files = [path for path in Path("images").iterdir() if path.suffix == ".png"]
-    assert len(files) == 23 and {path.name.partition("-")[0] for path in files} == {"mate", "plasma"}
+    assert len(files) == 21 and {path.name.partition("-")[0] for path in files} == {"mate", "plasma"}
     for path in files:
         with Image.open(path) as photo:
             assert photo.size == (4, 3) and photo.mode == "RGB"
-    assert "GPL-2+" in Path("images/NOTICE.txt").read_text() and "23 photos" in capsys.readouterr().out
+    assert "GPL-2+" in Path("images/NOTICE.txt").read_text() and "21 photos" in capsys.readouterr().out
     recipe["main"]()
     assert "there already" in capsys.readouterr().out
 
