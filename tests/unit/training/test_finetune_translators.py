@@ -81,7 +81,7 @@ def test_each_product_is_compared_with_the_set_that_it_imitates(
     start = PretrainedModel(tmp_path / "base" / "model")
     infos = trained(settings, sets, tmp_path / "child", start)
     assert {name: info.channels for name, info in infos.items()} == {A_TO_B: 3, B_TO_A: 1}
-    with pytest.raises(GeneratorError, match=r"with 3 channels, but .*b_to_a makes 32 px with 1; pack the target"):
+    with pytest.raises(SettingsError, match=r"takes pictures of 1 channels, but .* holds pictures of 3 channels"):
         trained(settings, learnt_from("cyclegan", drawings), tmp_path / "other", start)
 
 
