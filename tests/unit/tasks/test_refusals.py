@@ -14,7 +14,7 @@ from atelier.config.data import DataSettings
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.models.model import GeneratorError, read_info, write_info
+from atelier.models.model import GeneratorError
 from atelier.networks.base import Translator
 from atelier.tasks.find import check_sets, find
 from atelier.training.checkpoint import NETWORKS, PretrainedModel
@@ -127,8 +127,7 @@ def test_each_product_goes_on_with_sets_of_its_own_shape(drawings: dict[str, Pat
         assert isinstance(generator, Translator)
         folder.mkdir(parents=True)
         save_file(generator.state_dict(), folder / NETWORKS)
-        written(folder, generator, settings.model, [])
-        write_info(folder, read_info(folder).model_copy(update={"product": product.name}))
+        written(folder, generator, settings.model, [], product.name)
     start = PretrainedModel(tmp_path / "model")
     start.check(task, settings.model, settings.train, {"a": a, "b": b})
     with pytest.raises(GeneratorError, match=r"images of 32 px with 1 channels, but .*a_to_b makes 32 px with 3; pack the"):
