@@ -226,7 +226,8 @@ def test_a_served_model_takes_label_maps(painter: Path) -> None:
 
 def test_a_model_of_one_size_keeps_no_other(painter: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        RequestError, match="--size own: this model works in one size; leave it out, for it takes\n--input map=PATH"
+        RequestError,
+        match="--size own: this model takes no single picture of any size; leave them out, for it takes\n--input map=",
     ):
         painted(np.zeros((8, 8), np.uint8), (0x010203,)).save(tmp_path / "map.png")
         generate(painter, tmp_path / "out", tmp_path / "cache", inputs=[f"map={tmp_path / 'map.png'}"], size="own")
