@@ -82,16 +82,22 @@ class Value:
     @property
     def of_input(self) -> Value:
         """The same of the pictures that generated images were made from, as they were given: what it says without a generator."""
-        published = self.published and (f"input_{self.published[0]}", f"Untranslated input: {self.published[1]}")
-        space, title = self.in_space and f"input_{self.in_space}", f"Untranslated input: {self.title}"
-        return Value(f"input_{self.kind}", title, self.higher_is_better, space, published, self.form, "input")
+        return self._beside("input", "Untranslated input", "input")
+
+    @property
+    def of_bicubic(self) -> Value:
+        """The same of those pictures enlarged, where generated images are larger: what resizing without a generator has."""
+        return self._beside("bicubic", "Bicubic enlargement", "input")
 
     @property
     def of_training(self) -> Value:
         """The same of images that were trained on against held-out ones: what a generator that copies its set would have."""
-        published = self.published and (f"floor_{self.published[0]}", f"Real images: {self.published[1]}")
-        space, title = self.in_space and f"floor_{self.in_space}", f"Real images: {self.title}"
-        return Value(f"floor_{self.kind}", title, self.higher_is_better, space, published, self.form, "real images")
+        return self._beside("floor", "Real images", "real images")
+
+    def _beside(self, prefix: str, words: str, subject: Literal["real images", "input"]) -> Value:
+        published = self.published and (f"{prefix}_{self.published[0]}", f"{words}: {self.published[1]}")
+        space, title = self.in_space and f"{prefix}_{self.in_space}", f"{words}: {self.title}"
+        return Value(f"{prefix}_{self.kind}", title, self.higher_is_better, space, published, self.form, subject)
 
     @property
     def is_floor(self) -> bool:
@@ -120,6 +126,11 @@ class Value:
             return self.published[1]
         network = name.removeprefix(f"{self.in_space}_")
         return f"{self.title} in {network}" if self.in_space and network != name else self.title
+
+
+def with_inputs(*values: Value) -> tuple[Value, ...]:
+    """The values, those of the inputs as they were given, and those of the inputs enlarged."""
+    return (*values, *(one.of_input for one in values), *(one.of_bicubic for one in values))
 
 
 class Declaration:

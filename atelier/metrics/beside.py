@@ -9,6 +9,7 @@ import numpy as np
 from atelier.config.metrics import Value
 from atelier.metrics.identity import Measurement
 from atelier.metrics.metric import View
+from atelier.metrics.pairs import how_enlarged, start_of
 from atelier.metrics.reference import Reference, reference_indices
 
 
@@ -17,11 +18,13 @@ def start_and_floor(
 ) -> list[Measurement]:
     """`value.of_input` of the pictures that the images were made from, and `value.of_training` of as many images trained on.
 
-    `distance` of features from the reference gives a number and its standard error. Each is left out where there is no such.
+    `distance` of features from the reference gives a number and its standard error. Each is left out where there is no such. Of
+    pictures that were enlarged it is `value.of_bicubic`.
     """
     found = []
     if view.pictures is not None:
-        found.append(view.measurement(value.of_input, *distance(view.pictures), parameters))
+        start, how = start_of(value, view.enlarged), f"{parameters}{how_enlarged(view.enlarged)}"
+        found.append(view.measurement(start, *distance(view.pictures), how))
     if view.training is not None:
         found.append(_floor(view, value.of_training, distance, view.training, parameters))
     return found

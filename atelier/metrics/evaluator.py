@@ -23,6 +23,7 @@ from atelier.metrics.feature_stream import FeatureStream
 from atelier.metrics.identity import Measurement, MetricError
 from atelier.metrics.metric import (
     Classes,
+    Pictures,
     Reader,
     RealImages,
     Results,
@@ -34,6 +35,7 @@ from atelier.metrics.metric import (
     needs_of,
     uses_of,
 )  # fmt: skip
+from atelier.metrics.pairs import as_large, times_larger
 from atelier.metrics.reference import Reference, load_reference
 from atelier.networks.base import Generator
 from atelier.tasks.sampling import Sample, Sampler, Sampling, SeededSampler
@@ -194,7 +196,8 @@ class Evaluator:
         return self._evaluation((self._columns(one, given) for one in samples), given, SAMPLING)
 
     def _columns(self, sample: Sample, given: dict[Need, Any]) -> np.ndarray:
-        """Features of the images, those of the pictures that they were made from, and the columns of each reader side by side.
+        """Features of the images, those of the pictures that they were made from and how many times these were enlarged, and the
+        columns of each reader side by side.
 
         float32 [n, width].
         """
@@ -206,7 +209,9 @@ class Evaluator:
             columns.append(self.extractor.features(images))
             if Need.PICTURE_FEATURES in given:
                 assert sample.input is not None
-                columns.append(self.extractor.features(sample.input))
+                factor = times_larger(images, sample.input)
+                columns.append(self.extractor.features(as_large(sample.input, factor)))
+                columns.append(np.full((len(images), 1), factor))
         pictures = sample if Need.MAP not in given else sample._replace(input=None)
         seen = {metric.name: sample if Need.MAP in metric.needs else pictures for metric in self.metrics}
         columns += [reader.read(seen[name]) for name, reader in self.readers.items()]
@@ -214,8 +219,8 @@ class Evaluator:
 
     def _width(self, given: dict[Need, Any]) -> int:
         """Columns of what `_columns` returns."""
-        sides = 2 if Need.PICTURE_FEATURES in given else 1
-        return sides * self._dim() + sum(reader.width for reader in self.readers.values())
+        pictures = self._dim() + 1 if Need.PICTURE_FEATURES in given else 0
+        return self._dim() + pictures + sum(reader.width for reader in self.readers.values())
 
     def _dim(self) -> int:
         return self.extractor.dim if self.extractor and self._extracts else 0
@@ -252,7 +257,8 @@ class Evaluator:
             raise MetricError(f"{count} images were generated but evaluate.samples is {settings.samples}; generate as many")
         read = np.concatenate(columns)
         if Need.PICTURE_FEATURES in given:
-            given, read = {**given, Need.PICTURE_FEATURES: read[:, :dim]}, read[:, dim:]
+            pictures = Pictures(read[:, :dim], int(read[0, dim]))
+            given, read = {**given, Need.PICTURE_FEATURES: pictures}, read[:, dim + 1 :]
         parts = {
             Need.EXTRACTOR: self.extractor,
             Need.FEATURES: stream,

@@ -38,6 +38,14 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Features float32 [N, d] of the pictures that images were made from, enlarged by this factor to the images' size."""
+
+    features: np.ndarray
+    enlarged: int
+
+
+@dataclass(frozen=True)
 class Results:
     """The results of metrics: measurements, and beside them what plots need.
 
@@ -144,7 +152,16 @@ class View:
     @property
     def pictures(self) -> np.ndarray | None:
         """float32 [N, d] of the pictures that the generated images were made from, where PICTURE_FEATURES is needed or used."""
-        return cast("np.ndarray | None", self.parts.get(Need.PICTURE_FEATURES))
+        return self._pictures.features if self._pictures else None
+
+    @property
+    def enlarged(self) -> int:
+        """How many times these pictures were enlarged before, 1 for not at all."""
+        return self._pictures.enlarged if self._pictures else 1
+
+    @property
+    def _pictures(self) -> Pictures | None:
+        return cast("Pictures | None", self.parts.get(Need.PICTURE_FEATURES))
 
     @property
     def training(self) -> Reference | None:

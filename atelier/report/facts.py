@@ -152,7 +152,8 @@ def metric_row(measurement: Measurement, evaluation: Evaluation, baseline: Evalu
 
 def _beside(measurement: Measurement) -> list[tuple[str, str]]:
     """What may stand beside a measurement, with the name of its measurement."""
-    prefixes = {"untranslated input": "input", "another input": "unrelated", "images trained on": "floor"}
+    prefixes = {"untranslated input": "input", "bicubic enlargement": "bicubic", "another input": "unrelated"}
+    prefixes |= {"targets": "target", "images trained on": "floor"}
     return [(what, f"{prefix}_{measurement.name}") for what, prefix in prefixes.items()]
 
 

@@ -54,7 +54,7 @@ class PatchAdversarialTask(AdversarialTask):
 
     def __init__(self, train: TrainSettings, normalized: bool) -> None:
         super().__init__()
-        self.train, self.normalized = train, normalized
+        self.train, self.normalized = train, normalized or train.averages
         self.objective = OBJECTIVES[train.objective]
         self.policy = augment.POLICIES[train.augment]
         self.regularizers: list[Regularizer] = chosen(train)

@@ -23,10 +23,10 @@ class Content(Metric):
     needs = frozenset({Need.PICTURE_FEATURES})
 
     def __call__(self, view: View) -> Results:
-        from atelier.metrics.pairs import cosine_distance, mean
+        from atelier.metrics.pairs import cosine_distance, how_enlarged, mean
 
         assert view.pictures is not None
-        how = "1 - cosine of the features, image by image"
+        how = f"1 - cosine of the features, image by image{how_enlarged(view.enlarged)}"
         value, error = mean(cosine_distance(view.features, view.pictures))
         found = [view.measurement(CHANGE, value, error, how)]
         value, error = mean(cosine_distance(view.features, np.roll(view.pictures, 1, axis=0)))

@@ -30,7 +30,7 @@ OF_REAL = Value(
 
 class Frechet(Metric):
     title = "Fréchet distance"
-    values = (DISTANCE, OF_REAL, DISTANCE.of_input, DISTANCE.of_training)
+    values = (DISTANCE, OF_REAL, DISTANCE.of_input, DISTANCE.of_bicubic, DISTANCE.of_training)
     needs = frozenset({Need.FEATURES})
     uses = frozenset({Need.PICTURE_FEATURES, Need.TRAINING})
 

@@ -13,7 +13,7 @@ DISTANCE = Value("kernel", "Kernel distance", higher_is_better=False, in_space="
 
 class Kernel(Metric):
     title = "kernel distance, which has no bias"
-    values = (DISTANCE, DISTANCE.of_input, DISTANCE.of_training)
+    values = (DISTANCE, DISTANCE.of_input, DISTANCE.of_bicubic, DISTANCE.of_training)
     needs = frozenset({Need.REAL_FEATURES})
     uses = frozenset({Need.PICTURE_FEATURES, Need.TRAINING})
 

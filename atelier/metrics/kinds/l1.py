@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atelier.config.metrics import Need, Value
+from atelier.config.metrics import Need, Value, with_inputs
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
 
 DISTANCE = Value(
@@ -18,7 +18,7 @@ DISTANCE = Value(
 
 class L1(Metric):
     title = "mean absolute difference (L1), needs targets"
-    values = (DISTANCE, DISTANCE.of_input)
+    values = with_inputs(DISTANCE)
     needs = frozenset({Need.TARGET})
 
     def reader(self, real: RealImages) -> Reader:

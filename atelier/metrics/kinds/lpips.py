@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atelier.config.metrics import Need, Value
+from atelier.config.metrics import Need, Value, with_inputs
 from atelier.metrics.identity import MetricError
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
 
@@ -11,7 +11,7 @@ DISTANCE = Value("lpips", "LPIPS", higher_is_better=False, decides=True)
 
 class LPIPS(Metric):
     title = "LPIPS in AlexNet, fetched once, needs targets"
-    values = (DISTANCE, DISTANCE.of_input)
+    values = with_inputs(DISTANCE)
     needs = frozenset({Need.TARGET})
 
     def reader(self, real: RealImages) -> Reader:

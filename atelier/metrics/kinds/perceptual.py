@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atelier.config.metrics import Need, Value
+from atelier.config.metrics import Need, Value, with_inputs
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
 
 NETWORK = "efficientnet_lite0"  # whose weights come with a package
@@ -11,7 +11,7 @@ DISTANCE = Value("perceptual", "Perceptual distance to the target", higher_is_be
 
 class Perceptual(Metric):
     title = "perceptual distance in efficientnet_lite0, needs targets"
-    values = (DISTANCE, DISTANCE.of_input)
+    values = with_inputs(DISTANCE)
     needs = frozenset({Need.TARGET})
 
     def reader(self, real: RealImages) -> Reader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atelier.config.metrics import Need, Value
+from atelier.config.metrics import Need, Value, with_inputs
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
 
 MEAN = Value("psnr", "PSNR in decibels, mean", higher_is_better=True)
@@ -11,13 +11,13 @@ MEDIAN = Value("psnr_median", "PSNR in decibels, median", higher_is_better=True)
 
 class Psnr(Metric):
     title = "PSNR, mean and median, needs targets"
-    values = (MEAN, MEDIAN, MEAN.of_input, MEDIAN.of_input)
+    values = with_inputs(MEAN, MEDIAN)
     needs = frozenset({Need.TARGET})
 
     def reader(self, real: RealImages) -> Reader:
         from atelier.metrics.pairs import PairReader, psnr
 
-        return PairReader(psnr)
+        return PairReader(psnr, border=True)
 
     def __call__(self, view: View) -> Results:
         from atelier.metrics.pairs import mean, measurements, median

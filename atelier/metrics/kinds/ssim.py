@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atelier.config.metrics import Need, Value
+from atelier.config.metrics import Need, Value, with_inputs
 from atelier.metrics.identity import MetricError
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
 
@@ -18,7 +18,7 @@ SIMILARITY = Value(
 
 class Ssim(Metric):
     title = "structural similarity (SSIM), needs targets"
-    values = (SIMILARITY, SIMILARITY.of_input)
+    values = with_inputs(SIMILARITY)
     needs = frozenset({Need.TARGET})
 
     def reader(self, real: RealImages) -> Reader:
@@ -29,7 +29,7 @@ class Ssim(Metric):
                 f"evaluate.metrics: ssim looks through a window of {WINDOW} px and {real.dataset.folder} has images of "
                 f"{real.dataset.resolution} px; {self.removal}"
             )
-        return PairReader(ssim)
+        return PairReader(ssim, border=True, least=WINDOW)
 
     def __call__(self, view: View) -> Results:
         from atelier.metrics.pairs import mean, measurements
