@@ -56,11 +56,11 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
+.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune bench-finetune-translation gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
-	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-26s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make the environment .venv from uv.lock (the first time some minutes, then nothing)
 
@@ -87,7 +87,7 @@ test: $(STAMP) ## the quick tests, each in one process (4 minutes)
 test-all: $(STAMP) ## the tests that start servers and processes, or take long (half an hour)
 	@$(PYTEST) tests/integration
 
-test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (8 minutes)
+test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (12 minutes)
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) -q tests/e2e/families
 
 test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc, from image files to numbers (2 minutes)
@@ -126,6 +126,9 @@ bench-threads: $(STAMP) $(BASE) ## compare how threads may wait for each other, 
 
 bench-finetune: $(STAMP) ## compare ways of fine-tuning from 100, 300 and 1,000 images with training from scratch, after make demo (half an hour)
 	@python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42
+
+bench-finetune-translation: $(STAMP) ## compare ways of fine-tuning a translator to a new style from 50 pictures with training from scratch, on sets that it fetches (half an hour)
+	@python -m benchmarks.finetune_translation --ways all --grid docs/images/finetune-translation.png
 
 gpu-check: $(STAMP) ## try and measure everything on a GPU: write docs/gpu.json and docs/gpu.md (at most 8 minutes)
 	@python -m benchmarks.gpu

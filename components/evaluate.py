@@ -55,6 +55,7 @@ from atelier.report.gallery import Neighbors, Row, neighbors, picture, rows, row
 from atelier.report.html import MAX_NEIGHBORS, write_report
 from atelier.report.page import page
 from atelier.tasks.find import measured_sets, sampling_of
+from atelier.tasks.sampling import Sampler
 from atelier.tracking.closing import REJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
@@ -66,6 +67,7 @@ from components.measure_folders import add_arguments, measure_folders
 METRICS, EVALUATION, BASELINE, REPORT = "metrics.json", "evaluation.json", "baseline.json", "report.html"
 BASELINE_NAME = "baseline"
 GRID, BASELINE_GRID, SHARES = "grid.png", "baseline.png", "class_shares.csv"
+VARIANTS = 9  # pictures of a record that is shown with inputs that may be drawn of it, itself among them
 
 
 def _numbers(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
@@ -154,6 +156,7 @@ def evaluate(
                 baseline=before,
                 baseline_name=BASELINE_NAME,
                 baseline_rows=beside,
+                variants=_sampler(generator, evaluator).variants(VARIANTS),
                 settings=parameters,
                 name=step.removeprefix("evaluate_"),
             )
@@ -168,8 +171,12 @@ def _measured(generator: Generator, evaluator: Evaluator) -> Evaluation:
     return replace(evaluator.measure(generator, generator.info.classes, sampling_of(generator)), generator=generator.sha256)
 
 
+def _sampler(generator: Generator, evaluator: Evaluator) -> Sampler:
+    return evaluator.sampler(generator, generator.info.classes, sampling_of(generator))
+
+
 def _rows(generator: Generator, evaluator: Evaluator) -> list[Row]:
-    sampler = evaluator.sampler(generator, generator.info.classes, sampling_of(generator))
+    sampler = _sampler(generator, evaluator)
     if sampler.has_input:
         return rows_of_records(sampler, evaluator.dataset, evaluator.settings.seed)
     return rows(generator, evaluator.dataset, evaluator.settings.seed)
@@ -179,7 +186,7 @@ def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator)
     """The real images nearest to the first generated ones; None when nothing was measured by features."""
     if evaluation.features is None or evaluator.reference is None or evaluator.extractor is None:
         return None
-    sampler = evaluator.sampler(generator, generator.info.classes, sampling_of(generator))
+    sampler = _sampler(generator, evaluator)
     batch = evaluator.settings.batch
     samples = islice(sampler(batch), -(-MAX_NEIGHBORS // batch))
     images = np.concatenate([one.images for one in samples])[:MAX_NEIGHBORS]

@@ -8,20 +8,20 @@ example:
   python -m components.generate --model models/base --output pictures --count 64
   python -m components.generate --model models:/digits@champion --output sevens --class 7 --truncation 0.7 --seed 100
   python -m components.generate --model models:/monet@champion --output generated --input image=photos
-  python -m components.generate --model models:/monet@champion --output generated --input image=photo.jpg --size own
+  python -m components.generate --model models:/large@champion --output enlarged --image photos --tile 256
   python -m components.generate --model models:/digits@champion --describe
 
 what the paths hold:
   --model    a checkpoint (components.train), or models:/NAME@ALIAS, or models:/NAME/VERSION
   --output   000000.png, 000001.png, ... each with what it was made from in a text chunk, and manifest.json: the model, the
-             sha256 of its weights, and of each file its name, its sha256 and what it was made from
+             sha256 of its weights, and of each file its name, its sha256 and what it was made from; pictures in their own size
+             keep 16 bits, transparency and color profile of what they were made from
   --cache    registered models that were fetched; may be deleted at any time
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,34 +31,19 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
 from components import cli
 from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, Page, component
+from components.sheet import sheet
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from atelier.data.process import Recipe
     from atelier.models.model import GeneratorInfo
     from atelier.networks.inputs import LabelMap, Picture
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
-COUNT, AT_ONCE, SHOWN, COLUMNS = 16, 64, 64, 8
-MOST_PIXELS = 10**8  # of a picture that is given, as of those that train
+COUNT, AT_ONCE = 16, 64
+SMALLEST_TILE = 16
 
 
 class RequestError(AtelierError):
     """The model cannot make what was asked for; the message says what it takes."""
-
-
-def _sheet(images: list[dict[str, Any]], folder: Path) -> str:
-    """A page with the first pictures, all in the size of the first one."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    from atelier.io.pictures import grid, png
-    from atelier.report.page import page
-
-    opened = [Image.open(folder / one["file"]) for one in images[:SHOWN]]
-    shown = [np.atleast_3d(np.asarray(ImageOps.pad(one, opened[0].size))).transpose(2, 0, 1) for one in opened]
-    return page(f"{len(images)} images, of which {len(shown)} are shown", png(grid(np.stack(shown), COLUMNS)))
 
 
 @component(
@@ -66,7 +51,7 @@ def _sheet(images: list[dict[str, Any]], folder: Path) -> str:
     computes=True,
     reusable=True,
     retries=10,
-    pages={"sheet": Page("HTML", _sheet)},
+    pages={"sheet": Page("HTML", sheet)},
     describe=lambda images: {"images": len(images)},
 )
 def generate(
@@ -82,12 +67,19 @@ def generate(
         Literal["trained", "own"],
         Option("of pictures: trained (default: cropped and resized), or own, larger ones in tiles, where the network can"),
     ] = "trained",
+    image: Annotated[
+        str | None,
+        Option("a picture or a folder of them in their own size, of a model that takes one: --input and --size own", "PATH"),
+    ] = None,
+    tile: Annotated[
+        int | None, Option("pixels a side of a tile of those (default: 256; 512 where tiles fade into each other)")
+    ] = None,
     device: Annotated[str, DEVICE] = "auto",
 ) -> list[dict[str, Any]]:
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
 
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
-    take, GeneratorError, TrackingError, WriteError.
+    take, PictureError, GeneratorError, TrackingError, WriteError.
     """
     from atelier.registry.fetch import located
     from atelier.training.distributed import choose_device  # which loads PyTorch
@@ -96,13 +88,17 @@ def generate(
     check_folders(cache)
     folder = located(model, cache, networks=False)
     served = _served(folder, str(choose_device(device)))
+    if image is not None:
+        size, inputs = "own", [*(inputs or []), f"{_picture_of_any_size(served)}={image}"]
     records = _records(served.info, count, seed, classes, truncation, inputs or [])
-    make = _make_of_own_size if size == "own" else _make
+    make = _make
     if size == "own":
-        _check_any_size(served)
+        make = _maker_of_own_size(served, tile)
+    elif tile is not None:
+        raise RequestError("--tile: pictures of the trained size go through whole; add --size own")
     else:
         _read(served, records[: max(len(classes or []), 1)])  # refused before anything is made
-    about = {"model": str(model), "weights": served.generator.sha256, "size": size}
+    about = {"model": str(model), "weights": served.generator.sha256, "size": size, "tile": tile}
     request = about | {"records": [_without_files(one) for one in records]}
     part = output.parent / f".{output.name}.part"
     images = list(_made(served, records, _begun(part, request), make, 1 if size == "own" else AT_ONCE))
@@ -128,9 +124,10 @@ def takes(info: GeneratorInfo) -> str:
 
 
 def _size(kind: Picture | LabelMap) -> str:
-    what = "pictures in color" if kind.kind == "picture" and kind.channels == 3 else "pictures in gray"
     if kind.kind == "map":
         what = f"label maps of {', '.join(map(' '.join, zip(kind.classes, kind.colors, strict=True)))}"
+    else:
+        what = f"pictures in {'color' if kind.channels == 3 else 'gray'}, on {kind.background} where they are transparent"
     return f"{what}, cropped to a square in the middle and resized to {kind.resolution} px"
 
 
@@ -183,8 +180,11 @@ def _records(
 
 
 def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """The pictures of each image by input's name; where several inputs have many, they go side by side. Raises RequestError."""
-    from atelier.data.sources.folders import is_image
+    """The pictures of each image by input's name; where several inputs have many, they go side by side.
+
+    Raises RequestError, PictureError.
+    """
+    from atelier.models.given import files
     from atelier.networks.inputs import LabelMap, Picture
 
     wanted = {name: kind for name, kind in info.takes.items() if isinstance(kind, Picture | LabelMap)}
@@ -193,19 +193,15 @@ def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]
         name, found, path = one.partition("=")
         if not found or name not in wanted:
             raise RequestError(f"--input {one}: no picture that this model takes; it takes\n{takes(info)}")
-        place = Path(path)
-        files = sorted(file for file in place.rglob("*") if is_image(file.name)) if place.is_dir() else [place]
-        if not files or not files[0].is_file():
-            raise RequestError(f"--input {one}: no pictures there; give a file, or a folder of pictures")
-        given.setdefault(name, []).extend(files)
+        given.setdefault(name, []).extend(files(Path(path)))
     if missing := [name for name in wanted if name not in given]:
         raise RequestError(f"this model needs --input {missing[0]}=PATH; it takes\n{takes(info)}")
     longest = max(map(len, given.values()), default=0)
-    if uneven := [name for name, files in given.items() if len(files) not in (1, longest)]:
+    if uneven := [name for name, several in given.items() if len(several) not in (1, longest)]:
         raise RequestError(
             f"--input {uneven[0]}: {len(given[uneven[0]])} pictures beside {longest} of another; give 1, or {longest}"
         )
-    return [{name: files[n % len(files)] for name, files in given.items()} for n in range(longest)]
+    return [{name: several[n % len(several)] for name, several in given.items()} for n in range(longest)]
 
 
 def _without_files(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,63 +219,70 @@ def _begun(part: Path, request: Mapping[str, Any]) -> Path:
     return part
 
 
-Made = list[tuple[dict[str, Any], Any]]  # what an image was made from, and the image, uint8 [H, W, C]
+Make = Callable[[Any, Sequence[Mapping[str, Any]], Sequence[Path]], list[dict[str, Any]]]
+"""Writes a PNG file for each row, and returns what each was made from."""
 
 
-def _make(served: Any, records: Sequence[Mapping[str, Any]]) -> Made:
+def _make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> list[dict[str, Any]]:
     """Images of the size that the model was trained on."""
-    rows = _read(served, records)
-    return list(zip((row.about for row in rows), served.generate(rows), strict=True))
+    from atelier.models.pyfunc import picture, png
+
+    rows, weights = _read(served, records), {"weights": served.generator.sha256}
+    for row, image, file in zip(rows, served.generate(rows), files, strict=True):
+        atomic_write(file, png(picture(image), weights | row.about))
+    return [row.about for row in rows]
 
 
-def _make_of_own_size(served: Any, records: Sequence[Mapping[str, Any]]) -> Made:
-    """Translations of pictures in their own size. Raises RequestError."""
-    import numpy as np
-    import torch
+def _maker_of_own_size(served: Any, tile: int | None) -> Make:
+    """Writes what becomes of pictures in their own size. Raises RequestError, PictureError."""
+    from atelier.models.given import naming, recipe_of
+    from atelier.models.own_size import translate
+    from atelier.models.tiles import Tiles
 
-    from atelier.models.model import from_uint8, to_uint8
-    from atelier.models.tiles import translated
+    name = _picture_of_any_size(served)
+    if tile is not None and tile < SMALLEST_TILE:
+        raise RequestError(f"--tile is {tile}; give {SMALLEST_TILE} or more")
+    kind, tiles, about = served.info.takes[name], Tiles(served.generator, tile), {"weights": served.generator.sha256}
 
-    made: Made = []
-    for record in records:
-        ((name, file),) = record.items()
-        pixels = np.atleast_3d(np.array(_opened(file, served.info.takes[name])))
-        picture = from_uint8(torch.from_numpy(pixels.transpose(2, 0, 1))[None])[0]
-        made.append(({}, to_uint8(translated(served.generator, picture)[None])[0].transpose(1, 2, 0)))
-    return made
+    def make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> list[dict[str, Any]]:
+        for record, file in zip(records, files, strict=True):
+            with naming(record[name], kind):
+                translate(tiles, record[name].read_bytes(), recipe_of(kind), about, file)
+        return [{} for _ in records]
+
+    return make
 
 
-def _check_any_size(served: Any) -> None:
-    """Raises RequestError where a model does not take one picture of any size."""
+def _picture_of_any_size(served: Any) -> str:
+    """The name of the one picture that a model takes. Raises RequestError where it takes something else, or one size only."""
     from atelier.networks.base import Translator
     from atelier.networks.inputs import Picture
 
     able = isinstance(served.generator, Translator) and served.generator.any_size
-    if not able or not all(isinstance(kind, Picture) for kind in served.info.takes.values()) or len(served.info.takes) > 1:
-        raise RequestError(f"--size own: this model works in one size; leave it out, for it takes\n{takes(served.info)}")
+    (name, kind), *others = served.info.takes.items()
+    if not able or others or not isinstance(kind, Picture):
+        raise RequestError(
+            f"--image and --size own: this model takes no single picture of any size; leave them out, for it takes\n"
+            f"{takes(served.info)}"
+        )
+    return str(name)
 
 
-def _made(
-    served: Any,
-    records: Sequence[Mapping[str, Any]],
-    part: Path,
-    make: Callable[[Any, Sequence[Mapping[str, Any]]], Made],
-    at_once: int,
-) -> Iterator[dict[str, Any]]:
+def _made(served: Any, records: Sequence[Mapping[str, Any]], part: Path, make: Make, at_once: int) -> Iterator[dict[str, Any]]:
     """Generates what is not there yet; yields what the manifest says of each image."""
     from atelier.io.progress import bar
-    from atelier.models.pyfunc import picture, png
 
-    about = {"weights": served.generator.sha256}
     with bar("generate", len(records), True) as shown:
         for first in range(0, len(records), at_once):
             numbers = range(first, min(first + at_once, len(records)))
             said = part / f"{first:06}.json"
             if not said.is_file():
-                entries = []
-                for number, (of, image) in zip(numbers, make(served, records[first : numbers.stop]), strict=True):
-                    atomic_write(part / f"{number:06}.png", png(picture(image), about | of))
-                    entries.append({"file": f"{number:06}.png", **_without_files(records[number]), **of})
+                names = [f"{number:06}.png" for number in numbers]
+                made = make(served, records[first : numbers.stop], [part / name for name in names])
+                entries = [
+                    {"file": name, **_without_files(records[number]), **of}
+                    for number, name, of in zip(numbers, names, made, strict=True)
+                ]
                 atomic_write(said, canonical_json(entries))
             for one in read_json(said):
                 yield one | {"sha256": sha256_file(part / one["file"])}
@@ -299,63 +302,20 @@ def _read(served: Any, records: Sequence[Mapping[str, Any]]) -> Any:
 def _encoded(info: GeneratorInfo, record: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its pictures as the model takes them."""
     return {
-        name: _square(value, info.takes[name]) if isinstance(value, Path) else value  # type: ignore[arg-type]
+        name: _png(value, info.takes[name]) if isinstance(value, Path) else value  # type: ignore[arg-type]
         for name, value in record.items()
     }
 
 
-def _square(file: Path, kind: Picture | LabelMap) -> str:
-    """A picture or a label map as a PNG in base64, processed as those are that train. Raises RequestError."""
-    import numpy as np
-
-    from atelier.data.process import process, process_map
+def _png(file: Path, kind: Picture | LabelMap) -> str:
+    """A picture or a label map as a PNG in base64. Raises PictureError."""
     from atelier.io.label_maps import painted
     from atelier.io.pictures import png
+    from atelier.models.given import square
     from atelier.models.pyfunc import picture
 
-    side, recipe = kind.resolution, _recipe(kind)
-    with _naming(file, kind):
-        if kind.kind == "map":
-            indices = np.frombuffer(process_map(file.read_bytes(), recipe, kind.indices), np.uint8).reshape(side, side)
-            return base64.b64encode(png(painted(indices, kind.marks))).decode()
-        pixels = process(file.read_bytes(), recipe).pixels
-    return base64.b64encode(png(picture(np.frombuffer(pixels, np.uint8).reshape(side, side, recipe.channels)))).decode()
-
-
-def _opened(file: Path, kind: Picture) -> Image.Image:
-    """A picture in its own size. Raises RequestError."""
-    from atelier.data.process import shown
-
-    with _naming(file, kind):
-        return shown(file.read_bytes(), _recipe(kind))
-
-
-def _recipe(kind: Picture | LabelMap) -> Recipe:
-    from atelier.data.process import Recipe
-
-    channels = kind.channels if kind.kind == "picture" else 1
-    return Recipe(
-        kind.resolution,
-        channels,
-        fit="crop",
-        margin=0,
-        filter="lanczos",
-        background="#000000",
-        min_side=1,
-        max_pixels=MOST_PIXELS,
-    )
-
-
-@contextlib.contextmanager
-def _naming(file: Path, kind: Picture | LabelMap) -> Iterator[None]:
-    """Turns what is wrong with a file into RequestError."""
-    from atelier.data.errors import Rejected
-
-    try:
-        yield
-    except (OSError, Rejected) as error:
-        what = "picture" if kind.kind == "picture" else "label map"
-        raise RequestError(f"{file}: cannot be read as a {what} ({error}); give another, or convert it to PNG") from error
+    pixels = square(file, kind)
+    return base64.b64encode(png(painted(pixels[..., 0], kind.marks) if kind.kind == "map" else picture(pixels))).decode()
 
 
 def main() -> None:

@@ -155,8 +155,9 @@ def main() -> None:
         print(f"{args.output}: part {part} of {parts}, {count} images")
         return
     manifest = cli.call(merge_parts, args, parts=args.merge) if args.merge else cli.call(prepare, args)
+    images = f"whole pictures of {manifest.resolution} px or more" if manifest.whole else f"images of {manifest.resolution} px"
     print(
-        f"{args.output}: {manifest.count} images of {manifest.resolution} px, {len(manifest.classes)} classes, "
+        f"{args.output}: {manifest.count} {images}, {len(manifest.classes)} classes, "
         f"{manifest.duplicates} duplicates dropped, {len(manifest.rejected)} rejected"
     )
 

@@ -16,6 +16,7 @@ IMAGE, TARGET = "image", "target"  # names of the only field, and of the one of 
 LONGEST_FIELD = 32  # letters of a field's name, which is part of names in a tar
 MOST_CLASSES = 255  # of a label map; one more index says that a pixel is of none
 MOST_VALUE = 65535  # of a pixel
+OF_WHOLE = (48, 96, 192, 384)  # resolutions of crops alone: networks that halve again and again need powers of two
 COLOR = r"#[0-9a-fA-F]{6}"
 
 
@@ -44,11 +45,16 @@ class FieldSettings(Section):
         description="of a map its classes, each with its colour as #RRGGBB in quotes (indices follow the names' order), or each "
         "with its value in files of one value a pixel (indices follow the values)",
     )
+    scale: Literal[2, 3, 4] | None = Field(
+        default=None,
+        description="of whole pictures how many times smaller this field's sides are than the target's, whose last pixels are "
+        "cut off where they are no multiple; left out where they are equal",
+    )
     ignore: str | int | None = Field(
         default=None, description='of a map what counts as no class ("don\'t care"): a name of classes, a colour, or a value'
     )
 
-    @field_validator("channels", mode="before")
+    @field_validator("channels", "scale", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
         return value if value is None else whole(value)
@@ -67,6 +73,8 @@ class FieldSettings(Section):
             if self.classes or self.ignore is not None:
                 raise ValueError("classes and ignore are for kind: map; set that, or take them out")
             return self
+        if self.scale is not None:
+            raise ValueError("a map has the size of its picture; take scale out")
         if self.channels is not None:
             raise ValueError("a map has one class a pixel and no channels; take channels out")
         marks = [*self.classes.values(), *([] if self.ignore is None or self.ignore in self.classes else [self.ignore])]
@@ -102,12 +110,14 @@ class DataSettings(Section):
         default_factory=dict,
         description="the pictures of a record by name, of which target is imitated; left out where a record is one image",
     )
-    resolution: Literal[28, 32, 64, 128, 256, 512, 1024] = Field(
-        description="side of the square images in pixels: 28, or a power of two from 32 to 1024"
+    resolution: Literal[28, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024] = Field(
+        description="side of the square images in pixels: 28, or a power of two from 32 to 1024; of whole pictures the side of "
+        "what is cut out of them, also 48, 96, 192 or 384"
     )
     channels: Literal[1, 3] = Field(description="1 for grey, 3 for colour")
-    fit: Literal["crop", "pad", "stretch"] = Field(
-        description="how an image becomes a square: crop (centre), pad (with the background) or stretch"
+    fit: Literal["crop", "pad", "stretch", "whole"] = Field(
+        description="how an image becomes a square: crop (centre), pad (with the background) or stretch; or whole: it is kept in "
+        "its size, whatever filter says, and squares are cut out of it when it is read"
     )
     margin: Annotated[int, Field(ge=0)] = Field(
         description="pixels of background on each side of that square, less than half the resolution; frames what fills its "
@@ -165,6 +175,30 @@ class DataSettings(Section):
         if not groups:
             raise ValueError(f"{pattern!r} has no group; put what names the family in ( )")
         return pattern
+
+    @model_validator(mode="after")
+    def _whole_pictures(self) -> Self:
+        if self.fit == "whole":
+            if self.margin:
+                raise ValueError(
+                    f"fit: whole keeps pictures as they are, and margin {self.margin} would frame them; set margin: 0"
+                )
+            for name, field in self.fields.items():
+                if field.scale and name in (IMAGE, TARGET):
+                    raise ValueError(f"fields.{name}: the sizes of others are measured by it; take its scale out")
+                if field.scale and self.resolution % field.scale:
+                    raise ValueError(
+                        f"resolution {self.resolution} is no multiple of scale {field.scale} of fields.{name}; take "
+                        f"{', '.join(str(side) for side in OF_WHOLE if side % field.scale == 0)} or the like"
+                    )
+            return self
+        if scaled := [name for name, field in self.fields.items() if field.scale]:
+            raise ValueError(
+                f"fields.{scaled[0]}: scale is for fit: whole, where pictures keep their sizes; take one of them out"
+            )
+        if self.resolution in OF_WHOLE:
+            raise ValueError(f"resolution {self.resolution} is for fit: whole; take 28 or a power of two")
+        return self
 
     @model_validator(mode="after")
     def _room(self) -> Self:

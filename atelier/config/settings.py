@@ -88,12 +88,13 @@ class Settings(Section):
 
     def _check_sets(self, section: str, training: TrainSettings) -> None:
         """Refuses sets that there are not, and those of fine-tuning that the networks were not made for. Raises ValueError."""
+        if {*training.sets} != {*self.train.sets}:
+            here, there = (", ".join(one.sets) if isinstance(one.data, dict) else "one set" for one in (training, self.train))
+            raise ValueError(f"{section}.data names {here}, but train.data {there}; name the same kinds of sets in both")
         for role, name in training.sets.items():
             if name not in self.data:
                 raise ValueError(f"{section}.data is {name}, but section data has {', '.join(self.data)}; name one of these")
-            first = self.train.sets.get(role)
-            if first is None:
-                raise ValueError(f"{section}.data names no {role}, as train.data does; name the same kinds of sets in both")
+            first = self.train.sets[role]
             for key in ("resolution", "channels"):
                 here, there = getattr(self.data[name], key), getattr(self.data[first], key)
                 if here != there:

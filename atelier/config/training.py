@@ -112,13 +112,21 @@ class TrainSettings(Section):
     accumulate: PositiveInt = Field(
         default=1,
         description="micro-batches a step, a divisor of batch; more of them need less memory (batch norm, in the "
-        "architectures that have it, sees each by itself)",
+        "architectures that have it, and the means of relativistic_average are of each by itself)",
     )
     objective: Literal[
-        "minimax", "nonsaturating", "least_squares", "least_squares_binary", "hinge", "wasserstein", "relativistic"
+        "minimax",
+        "nonsaturating",
+        "least_squares",
+        "least_squares_binary",
+        "hinge",
+        "wasserstein",
+        "relativistic",
+        "relativistic_average",
     ] = Field(
         description="adversarial loss: minimax, nonsaturating, least_squares (labels -1 and 1), least_squares_binary (0 and 1), "
-        "hinge, wasserstein (needs a bound: gradient_penalty, clip or spectral norm) or relativistic"
+        "hinge, wasserstein (needs a bound: gradient_penalty, clip or spectral norm), relativistic (in pairs of images) or "
+        "relativistic_average (each against the mean of the others, ESRGAN)"
     )
     regularizers: SerializeAsAny[Regularizers] = Field(
         description="what is added to the losses, by name with its weight; absent means off"
@@ -255,6 +263,11 @@ class TrainSettings(Section):
     def sets(self) -> dict[str, str]:
         """Names of the sets by what the task calls them; "data" where there is one."""
         return self.data if isinstance(self.data, dict) else {"data": self.data}
+
+    @property
+    def averages(self) -> bool:
+        """Whether the objective reads means over a micro-batch, so that another number of these changes more than rounding."""
+        return self.objective == "relativistic_average"
 
     @property
     def penalizes_gradients(self) -> list[str]:

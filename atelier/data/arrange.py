@@ -25,6 +25,7 @@ class Found:
         self.rejected: list[tuple[str, str]] = []  # names and reasons, sorted once all are known
         self.profiles: Counter[str] = Counter()  # images converted to sRGB, by the name of their profile
         self.broken_profiles = 0  # images whose profile was ignored
+        self.sizes = array("i")  # of each accepted whole picture its width and height; of squares none
 
     @property
     def labelled(self) -> bool:
@@ -52,6 +53,7 @@ class Found:
         self.grouped += other.grouped
         names = [name for name in (self.ungrouped, other.ungrouped) if name is not None]
         self.ungrouped = min(names, default=None)
+        self.sizes += other.sizes
         self.profiles += other.profiles
         self.broken_profiles += other.broken_profiles
         if other.unlabelled is not None:

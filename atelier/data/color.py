@@ -64,6 +64,12 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, Pro
     return converted, Profile(conversion.name)
 
 
+def profile_mode(profile: bytes) -> str | None:
+    """The mode of the pixels that a profile is for: RGB, L or CMYK; None for a damaged one, or one of something else."""
+    conversion = _conversion(profile)
+    return None if conversion is None else conversion.mode
+
+
 def changes_colors(image: Image.Image) -> bool:
     """Whether `to_srgb` would convert the image, which need not be loaded."""
     profile = image.info.get("icc_profile")

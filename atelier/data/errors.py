@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from atelier.errors import AtelierError
 
+REMEDY = "run `dvc repro` (or `dvc pull`) to bring it back"  # of a packed dataset that is damaged
+
 
 class DataError(AtelierError):
     """A source or a packed dataset cannot be used; the message names it and the remedy."""

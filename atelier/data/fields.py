@@ -19,6 +19,7 @@ def record_fields(settings: DataSettings) -> tuple[RecordField, ...]:
             place="" if halves else place_of(name, settings),
             half=place_of(name, settings) if halves else "",
             legend=legend_of(field) if field.kind == "map" else None,
+            scale=field.scale or 1,
         )
         for name, field in sorted(settings.fields.items())
     )

@@ -16,7 +16,8 @@ from atelier.config.section import first_problem
 from atelier.data.errors import DataError
 from atelier.io.files import read_json
 
-FORMATS = (1, 2)  # a record is one image; or it has named fields
+FORMATS = (1, 2, 3)  # a record is one image; or it has named fields; or it is part of whole pictures, of one or more fields
+WHOLE = FORMATS[2]
 NAME = "manifest.json"
 SPLITS = ("train", "test")
 AnyRecord = TypeVar("AnyRecord", bound="Record")
@@ -43,20 +44,23 @@ class SplitInfo(Record):
 class FieldInfo(Record):
     """A field: record i has its pixels, uint8 [H, W, channels], at i * stride + pixels of its shard.
 
-    Those of a map are indices of `classes`, of which `colors` (#rrggbb) show each; 255 is of no class.
+    Those of a map are indices of `classes`, of which `colors` (#rrggbb) show each; 255 is of no class. Of whole pictures `pixels`
+    is 0, since it follows from their sizes; those of this field are `scale` times smaller than those of the one that is imitated.
     """
 
     kind: Literal["image", "map"] = "image"
     classes: list[str] = []
     colors: list[str] = []
     channels: Annotated[int, Field(ge=1, le=3)]
-    pixels: PositiveInt
+    pixels: NonNegativeInt
+    scale: PositiveInt = 1
 
 
 class Layout(Record):
     """Where things lie in a shard: image i has its pixels at i * stride + pixels, its label's ASCII digits at i * stride + label.
 
-    Offsets in bytes. Without labels, label and label_digits are 0. Of several fields the image is the one that is imitated.
+    Offsets in bytes. Without labels, label and label_digits are 0. Of several fields the image is the one that is imitated. Of
+    whole pictures all but label_digits are 0, since they depend on sizes.
     """
 
     stride: int
@@ -66,13 +70,14 @@ class Layout(Record):
 
 
 class Shard(Record):
-    """One tar file of a split, beside the manifest."""
+    """One tar file of a split, beside the manifest. `sizes` are those of its whole pictures, as width x height ("640x480")."""
 
     name: Annotated[str, Field(pattern=r"^(train|test)-\d{5,9}\.tar$")]
     split: Annotated[str, Field(pattern="^(train|test)$")]
     count: PositiveInt
     bytes: PositiveInt
     sha256: str
+    sizes: list[Annotated[str, Field(pattern=r"^[1-9]\d{0,8}x[1-9]\d{0,8}$")]] = []
 
 
 class RejectedImage(Record):
@@ -92,6 +97,9 @@ class Manifest(Record):
 
     fields are those of every record in their order, {} where it is one image, which is format 1. Of several, channels and
     layout.pixels are those of the field that is imitated, the content hash also covers `fields`, and its digests are of records.
+
+    Format 3 is of whole pictures of any size from `resolution` up: count and splits are those of pictures, not of the crops that
+    they count as when they are read; digests cover sizes, and the content hash says that they are whole.
     """
 
     format: int
@@ -122,11 +130,23 @@ class Manifest(Record):
 
     @model_validator(mode="after")
     def _imitates(self) -> Self:
-        if (self.format == FORMATS[1]) != (len(self.fields) > 1):
+        if not self.whole and (self.format == FORMATS[1]) != (len(self.fields) > 1):
             raise ValueError(f"format {self.format} with {len(self.fields)} fields")
         if self.fields and self.records[imitated(self.fields)] != FieldInfo(channels=self.channels, pixels=self.layout.pixels):
             raise ValueError("channels and layout are not those of the field that is imitated")
         return self
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        for shard in self.shards:
+            if len(shard.sizes) != (shard.count if self.whole else 0):
+                raise ValueError(f"{shard.name}: {len(shard.sizes)} sizes of {shard.count} pictures in format {self.format}")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds whole pictures."""
+        return self.format == WHOLE
 
     @property
     def records(self) -> dict[str, FieldInfo]:
@@ -134,8 +154,11 @@ class Manifest(Record):
         return self.fields or {IMAGE: FieldInfo(channels=self.channels, pixels=self.layout.pixels)}
 
     def written(self) -> dict[str, Any]:
-        """What manifest.json holds. Without fields it is what it was before there were any, byte for byte."""
-        return self.model_dump(mode="json", exclude=None if self.fields else {"fields"})
+        """What manifest.json holds. Of formats 1 and 2 it is what it was before there were fields and sizes, byte for byte."""
+        left_out: dict[str, Any] = {} if self.fields else {"fields": True}
+        if not self.whole:
+            left_out |= {"shards": {"__all__": {"sizes"}}} | ({"fields": {"__all__": {"scale"}}} if self.fields else {})
+        return self.model_dump(mode="json", exclude=left_out)
 
     @model_validator(mode="after")
     def _counted(self) -> Self:
@@ -155,13 +178,18 @@ class ContentHash:
     """sha256 over resolution, channels, classes, of each split its name, size, every record's sha256, the labels.
 
     Instead of channels there are, of several fields, the channels of each image and the classes of each map with their colors.
+    Of whole pictures the scales of several fields follow, {} of one.
     """
 
-    def __init__(self, resolution: int, channels: int, classes: list[str], fields: Mapping[str, FieldInfo]) -> None:
+    def __init__(
+        self, resolution: int, channels: int, classes: list[str], fields: Mapping[str, FieldInfo], whole: bool = False
+    ) -> None:
         each = {
             name: field.channels if field.kind == "image" else [field.classes, field.colors] for name, field in fields.items()
         }
-        self._hash = hashlib.sha256(json.dumps([resolution, each or channels, classes], separators=(",", ":")).encode())
+        scales = [{name: field.scale for name, field in fields.items()}] if whole else []
+        described = json.dumps([resolution, each or channels, classes, *scales], separators=(",", ":"))
+        self._hash = hashlib.sha256(described.encode())
 
     def add(self, split: str, digests: np.ndarray, labels: np.ndarray) -> None:
         """Digests uint8 [N, 32] in the order of the split, labels [N] (zeros without classes)."""

@@ -25,9 +25,10 @@ from atelier.data.errors import DataError
 from atelier.data.fields import record_fields
 from atelier.data.manifest import FORMATS, NAME, ContentHash, FieldInfo, Manifest, RejectedImage, Shard, SplitInfo
 from atelier.data.pixels import PixelFile, Pixels
-from atelier.data.process import Recipe, RecordField
+from atelier.data.process import WHOLE, Recipe, RecordField
 from atelier.data.shards import ShardWriter
 from atelier.data.sources import Source, open_source
+from atelier.data.whole_shards import WholeWriter, lengths_of, whole_fields
 from atelier.data.work import process_all
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output
 from atelier.io.label_maps import distinct, hexadecimal
@@ -50,7 +51,7 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
     source = open_source(settings, recipe)
     with atomic_folder(output, NAME) as folder, tempfile.TemporaryFile(dir=folder) as spill:
         found = _collect(source, range(source.count), recipe, spill, workers, progress)
-        pixels = Pixels([PixelFile("the spill file", spill, len(found.labels))], recipe.pixel_bytes, found.digests)
+        pixels = _pixels([PixelFile("the spill file", spill, len(found.labels))], recipe.pixel_bytes, found, settings)
         return _write_set(folder, settings, section, source, found, pixels, progress)
 
 
@@ -87,7 +88,7 @@ def merge(settings: DataSettings, folders: list[Path], output: Path, progress: b
         found.join(part.found)
     with contextlib.ExitStack() as stack:
         files = [PixelFile(str(part.pixels), stack.enter_context(part.pixels.open("rb")), part.info.count) for part in parts]
-        pixels = Pixels(files, parts[0].info.pixel_bytes, found.digests)
+        pixels = _pixels(files, parts[0].info.pixel_bytes, found, settings)
         folder = stack.enter_context(atomic_folder(output, NAME))
         return _write_set(folder, settings, section, parts[0].info.source, found, pixels, progress)
 
@@ -106,6 +107,11 @@ def _recipe(settings: DataSettings, section: str) -> Recipe:
         fields=record_fields(settings),
         group_by=settings.group_by,
     )
+
+
+def _pixels(files: list[PixelFile], pixel_bytes: int, found: Found, settings: DataSettings) -> Pixels:
+    lengths = lengths_of(found.sizes, whole_fields(settings)) if settings.fit == WHOLE else None
+    return Pixels(files, pixel_bytes, found.digests, lengths)
 
 
 def _images(settings: DataSettings, section: str) -> dict[str, Path]:
@@ -128,7 +134,7 @@ def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], work
     found = Found()
     with bar("pack", len(share), progress) as shown:
         for done in process_all(source, recipe, share, workers):
-            file.write(b"".join(done.pixels))
+            file.writelines(done.pixels)
             found.digests += b"".join(done.digests)
             for name, digest, family in zip(done.names, done.digests, done.families, strict=True):
                 found.belongs(name, digest, family)
@@ -137,6 +143,7 @@ def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], work
                     found.lacks_label(name)
                 found.labels.append(-1 if label is None else found.numbers.setdefault(label, len(found.numbers)))
             found.held_out += bytes(done.held_out)
+            found.sizes.extend(side for size in done.sizes for side in size)
             found.rejected += done.rejected
             found.profiles += done.profiles
             found.broken_profiles += done.broken_profiles
@@ -195,13 +202,19 @@ def _write_set(
     for remark in _remarks(settings, section, source, found, order):
         print(f"{section}: {remark}", file=sys.stderr)
     fields = record_fields(settings)
-    channels = {field.name: field.channels for field in fields}
-    writer = ShardWriter(folder, settings.resolution, channels, len(order.classes), settings.shard_mib * 2**20)
+    writer = _writer(folder, settings, found, len(order.classes))
     shards = _write(writer, order, pixels, progress)
     described = {field.name: _described(field, writer.places[field.name]) for field in fields} if len(fields) > 1 else {}
     manifest = _manifest(settings, source, found, order, writer, shards, described)
     atomic_write(folder / NAME, canonical_json(manifest.written()))
     return manifest
+
+
+def _writer(folder: Path, settings: DataSettings, found: Found, classes: int) -> ShardWriter | WholeWriter:
+    fields, most = whole_fields(settings), settings.shard_mib * 2**20
+    if settings.fit == WHOLE:
+        return WholeWriter(folder, fields, np.array(found.sizes, dtype=np.int64).reshape(-1, 2), classes, most)
+    return ShardWriter(folder, settings.resolution, {name: field.channels for name, field in fields.items()}, classes, most)
 
 
 def _remarks(
@@ -236,19 +249,21 @@ def _remarks(
         yield f"images whose color profile is damaged or of another kind than they, and was ignored: {found.broken_profiles}"
 
 
-def _write(writer: ShardWriter, order: Arrangement, pixels: Pixels, progress: bool) -> list[Shard]:
+def _write(writer: ShardWriter | WholeWriter, order: Arrangement, pixels: Pixels, progress: bool) -> list[Shard]:
+    shards: list[Shard] = []
     with bar("write", order.count, progress) as shown:
-        return [
-            shard
-            for split, rows in order.rows.items()
-            for shard in writer.write(split, rows, order.labels[split], pixels.read, shown.update)
-        ]
+        for split, rows in order.rows.items():
+            if isinstance(writer, WholeWriter):
+                shards += writer.write(split, rows, order.labels[split], pixels.one, shown.update)
+            else:
+                shards += writer.write(split, rows, order.labels[split], pixels.read, shown.update)
+    return shards
 
 
 def _described(field: RecordField, pixels: int) -> FieldInfo:
     """What the manifest says of a field. Classes that are known by values get colors for people to tell them apart."""
     if field.legend is None:
-        return FieldInfo(channels=field.channels, pixels=pixels)
+        return FieldInfo(channels=field.channels, pixels=pixels, scale=field.scale)
     names, marks = field.legend.names, field.legend.marks
     colors = [hexadecimal(color) for color in (distinct(len(names)) if field.legend.indexed else marks)]
     return FieldInfo(kind="map", classes=list(names), colors=colors, channels=1, pixels=pixels)
@@ -259,11 +274,12 @@ def _manifest(
     source: Source | stored.Origin,
     found: Found,
     order: Arrangement,
-    writer: ShardWriter,
+    writer: ShardWriter | WholeWriter,
     shards: list[Shard],
     fields: dict[str, FieldInfo],
 ) -> Manifest:
-    content = ContentHash(settings.resolution, settings.channels, order.classes, fields)
+    whole = settings.fit == WHOLE
+    content = ContentHash(settings.resolution, settings.channels, order.classes, fields, whole)
     splits = {}
     for split, labels in order.labels.items():
         content.add(split, order.digests[split], labels)
@@ -272,7 +288,7 @@ def _manifest(
     chosen = {key: value for key, value in settings.plain().items() if key in ("fields", "group_by") and value}
     steps = ("labels", "split", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
     return Manifest(
-        format=FORMATS[bool(fields)],
+        format=FORMATS[2 if whole else bool(fields)],
         fields=fields,
         count=order.count,
         resolution=settings.resolution,

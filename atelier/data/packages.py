@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atelier.data.errors import DataError
-from atelier.io.files import sha256_file, unpack
+from atelier.io.files import atomic_folder, sha256_file, unpack
 
 INSTALL = {"npm": "install Node.js, which holds it", "apt-get": "Debian and Ubuntu have it", "dpkg-deb": "install dpkg"}
 FAILED = {
@@ -19,6 +20,34 @@ FAILED = {
 }
 
 LINES = 4  # of what a program says; npm goes on with a trace
+NOTICE = "NOTICE.txt"
+
+
+def get_images(
+    doc: str | None,
+    folder: Path,
+    what: str,
+    bring: Callable[[Path], str],
+    notice: str = "",
+    marker: str = NOTICE,
+    check: Callable[[Path], None] | None = None,
+) -> None:
+    """The command line of a script that brings images: `bring` fills the folder and returns what to print.
+
+    The licences stand in its NOTICE.txt, where there is a `notice`. A folder that holds the file `marker` is left as it is, after
+    `check` has seen it. Raises WriteError, and what `bring` and `check` raise; of an error nothing remains.
+    """
+    argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    if (folder / marker).exists():
+        if check:
+            check(folder)
+        print(f"{folder}: there already; to bring {what} again, remove the folder")
+        return
+    with atomic_folder(folder, marker) as aside:
+        brought = bring(aside)
+        if notice:
+            (aside / NOTICE).write_text(notice, encoding="utf-8")
+    print(brought)
 
 
 def npm(package: str, sha256: str, folder: Path) -> Path:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from atelier.data.errors import DataError
+from atelier.data.crops import Crops, Places
+from atelier.data.errors import REMEDY, DataError
 from atelier.data.manifest import SPLITS, Manifest, Shard, imitated, load_manifest
 from atelier.data.shards import ZERO, layout_of
+from atelier.data.whole import WholePictures, whole_layout
 from atelier.io.files import sha256_file
-
-REMEDY = "run `dvc repro` (or `dvc pull`) to bring it back"
 
 
 class PackedDataset:
@@ -21,6 +21,11 @@ class PackedDataset:
 
     `fields` are what a record holds, by name: one image, or several pictures, of which `images` and `channels` are the one that
     is imitated.
+
+    A set of `whole` pictures (data.NAME.fit: whole) is read in squares. `len`, `labels` and all indices count those which the
+    pictures of the split count as, see atelier.data.crops; `read` and `images` give the windows of these indices, of `resolution`
+    pixels, which no randomness moves, and `crops` others. Fields have sides of `resolution // field.scale`. `pictures` is the
+    number of whole pictures, and `picture` one of them.
 
     Each shard is checked against its sha256 first, at about 2 s for a GB, since results carry the set's content hash. Raises
     DataError, naming file and remedy, for a missing or broken manifest, a missing or damaged shard, and an empty split.
@@ -37,39 +42,102 @@ class PackedDataset:
         self.channels = self.manifest.channels
         self.classes = self.manifest.classes
         self.content_hash = self.manifest.content_hash
+        self.whole = self.manifest.whole
         self._layout = self.manifest.layout
-        channels = {name: field.channels for name, field in self.fields.items()}
-        places = {name: field.pixels for name, field in self.fields.items()}
-        if (self._layout, places) != layout_of(self.resolution, channels, len(self.classes)):
-            raise DataError(f"{self.folder}: the manifest's layout does not fit its resolution, channels and classes; {REMEDY}")
+        self._check_layout()
         chosen = [part for part in SPLITS if split in (part, "all")]
         self._shards = [shard for part in chosen for shard in self.manifest.shards if shard.split == part]
         with ThreadPoolExecutor() as threads:
             self._records = list(threads.map(self._mapped, self._shards))
         self._starts = np.cumsum([0] + [shard.count for shard in self._shards])
+        self.pictures = int(self._starts[-1])
         expected = sum(self.manifest.splits[part].count for part in chosen)
-        if len(self) != expected:
+        if self.pictures != expected:
             raise DataError(
-                f"{self.folder}: the shards hold {len(self)} images of split {split!r}, the manifest {expected}; {REMEDY}"
+                f"{self.folder}: the shards hold {self.pictures} images of split {split!r}, the manifest {expected}; {REMEDY}"
             )
-        if not len(self):
+        if not expected:
             raise DataError(f"{self.folder}: its split {split!r} is empty; raise data.NAME.holdout and pack again")
+        self._whole = WholePictures(self.folder, self._records, self._shards, self.manifest) if self.whole else None
+
+    def _check_layout(self) -> None:
+        channels = {name: field.channels for name, field in self.fields.items()}
+        places = {name: field.pixels for name, field in self.fields.items()}
+        classes = len(self.classes)
+        expected = whole_layout(list(channels), classes) if self.whole else layout_of(self.resolution, channels, classes)
+        if (self._layout, places) != expected:
+            raise DataError(f"{self.folder}: the manifest's layout does not fit its resolution, channels and classes; {REMEDY}")
+
+    @property
+    def background(self) -> str:
+        """The color (#rrggbb) under what was transparent in its pictures."""
+        return str(self.manifest.processing["background"]).lower()
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self.pictures if self._whole is None else len(self._whole.grid)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """The images at these indices, uint8 [N, C, H, W]. Raises IndexError outside 0 … len - 1."""
-        return self._read(imitated(self.fields), indices)
+        return self._read(imitated(self.fields), self._checked(indices))
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The records at these indices by field, each uint8 [N, C, H, W]. Raises IndexError outside 0 … len - 1."""
+        indices = self._checked(indices)
         return {name: self._read(name, indices) for name in self.fields}
 
-    def _read(self, name: str, indices: np.ndarray) -> np.ndarray:
+    def crops(self, indices: np.ndarray, words: np.ndarray, cut: Crops) -> dict[str, np.ndarray]:
+        """Crops of whole pictures by field, each uint8 [N, C, side // scale, side // scale]: see atelier.data.crops.
+
+        `words` uint64 [N, 4] are the random ones of the positions at which these indices stand (atelier.data.sampler.words).
+        Raises DataError where the set has no such crops, IndexError outside 0 … len - 1.
+        """
+        pictures = self._pictures()
+        side = self._side(cut)
+        places = pictures.grid.drawn(self._checked(indices), words, side)
+        return {name: pictures.read(name, places, side, words[:, 2], cut) for name in self.fields}
+
+    def middles(self, indices: np.ndarray, cut: Crops) -> dict[str, np.ndarray]:
+        """The middle of the windows at these indices by field, as large as the crops of training; nothing is random."""
+        pictures = self._pictures()
+        side = self._side(cut)
+        places = pictures.grid.windows(self._checked(indices), side)
+        return {name: pictures.read(name, places, side) for name in self.fields}
+
+    def picture(self, number: int) -> dict[str, np.ndarray]:
+        """Whole picture 0 … pictures - 1 by field, each uint8 [C, H // scale, W // scale], mapped, not loaded."""
+        return {name: self._pictures().pixels(name, number).transpose(2, 0, 1) for name in self.fields}
+
+    def places(self, indices: np.ndarray) -> Places:
+        """The whole pictures that the windows at these indices are of, and their upper left corners."""
+        return self._pictures().grid.windows(self._checked(indices), self.resolution)
+
+    def _pictures(self) -> WholePictures:
+        if self._whole is None:
+            raise DataError(f"{self.folder}: its images are squares already; pack whole pictures with data.NAME.fit: whole")
+        return self._whole
+
+    def check_crops(self, cut: Crops) -> None:
+        """Raises DataError where the set has no such crops."""
+        self._side(cut)
+
+    def _side(self, cut: Crops) -> int:
+        side, unit = cut.side or self.resolution, self._pictures().grid.unit
+        if not 0 < side <= self.resolution or side % unit:
+            raise DataError(
+                f"{self.folder}: crops of {side} px do not fit: its pictures have sides from {self.resolution} px on, and its "
+                f"fields need multiples of {unit}; choose others, or pack with another data.NAME.resolution"
+            )
+        return side
+
+    def _checked(self, indices: np.ndarray) -> np.ndarray:
         indices = np.asarray(indices, dtype=np.int64)
         if len(indices) and not (indices.min() >= 0 and indices.max() < len(self)):
             raise IndexError(f"image indices {indices.min()} … {indices.max()} of a set of {len(self)}")
+        return indices
+
+    def _read(self, name: str, indices: np.ndarray) -> np.ndarray:
+        if self._whole is not None:
+            return self._whole.read(name, self._whole.grid.windows(indices, self.resolution), self.resolution)
         field, side = self.fields[name], self.resolution
         size = side * side * field.channels
         flat = np.empty((len(indices), size), dtype=np.uint8)
@@ -85,6 +153,8 @@ class PackedDataset:
         """Class indices, int64 [len]; all 0 in a set without labels. Raises DataError where a shard holds something else."""
         if not self.classes:
             return np.zeros(len(self), dtype=np.int64)
+        if self._whole is not None:
+            return self._whole.labels()
         place = slice(self._layout.label, self._layout.label + self._layout.label_digits)
         powers = 10 ** np.arange(self._layout.label_digits - 1, -1, -1)
         # Mapped anew and let go: each label lies on a page of its own, so that in the end the whole set would count as memory.
@@ -97,8 +167,9 @@ class PackedDataset:
         return np.concatenate(parts)
 
     def _map(self, shard: Shard) -> np.ndarray:
-        """The records of a shard, uint8 [count, stride]."""
-        return np.memmap(self.folder / shard.name, dtype=np.uint8, mode="r", shape=(shard.count, self._layout.stride))
+        """The records of a shard, uint8 [count, stride]; of whole pictures all its bytes."""
+        shape = shard.bytes if self.whole else (shard.count, self._layout.stride)
+        return np.memmap(self.folder / shard.name, dtype=np.uint8, mode="r", shape=shape)
 
     def _mapped(self, shard: Shard) -> np.ndarray:
         path = self.folder / shard.name

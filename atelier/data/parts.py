@@ -5,7 +5,9 @@ digests     sha256 of each accepted image, 32 bytes each
 labels      the position of its class name in part.json, int32 little-endian; -1 without a label
 families    the first 8 bytes of the hash of its family, or of its own without one
 held_out    1 where the source itself keeps it out of training, else 0; a byte each
-pixels      the processed records in the order of the source: of each its fields in order, uint8 [H, W, C]
+sizes       of whole pictures the width and the height of each, int32 little-endian; else there is none
+pixels      the processed records in the order of the source: of each its fields in order, uint8 [H, W, C], of a whole picture
+            behind a line with its size
 """
 
 from __future__ import annotations
@@ -25,10 +27,15 @@ from atelier.data.errors import DataError
 from atelier.data.manifest import Record, RejectedImage, load_record
 from atelier.data.pixels import DIGEST_BYTES
 from atelier.data.sources import Source
+from atelier.data.whole import WholeFields
+from atelier.data.whole_shards import lengths_of, whole_fields
 from atelier.io.files import atomic_write, canonical_json, sha256_file
 
 FORMAT = 3
-NAME, DIGESTS, LABELS, FAMILIES, HELD_OUT, PIXELS = "part.json", "digests", "labels", "families", "held_out", "pixels"
+NAME, DIGESTS, LABELS, FAMILIES, HELD_OUT, SIZES, PIXELS = (
+    "part.json", "digests", "labels", "families", "held_out", "sizes", "pixels",
+)  # fmt: skip
+SIDE_BYTES = 4
 # Settings that a part does not depend on: where the source lies on this machine, and what the merge alone does.
 FREE = {"path", "licence", "holdout", "max_rejected", "shard_mib"}
 
@@ -46,7 +53,8 @@ class Origin(Record):
 class PartInfo(Record):
     """part.json. Labels are positions in `classes`; `unlabelled` is the first name of an image without a label.
 
-    `grouped` counts the records with a family; `ungrouped` is the first name of one without.
+    `grouped` counts the records with a family; `ungrouped` is the first name of one without. `pixel_bytes` are those of each
+    record, 0 of whole pictures, whose sizes say it.
     """
 
     format: int
@@ -55,7 +63,7 @@ class PartInfo(Record):
     source: Origin
     settings: dict[str, Any]
     count: NonNegativeInt
-    pixel_bytes: PositiveInt
+    pixel_bytes: NonNegativeInt
     classes: list[str]
     unlabelled: str | None
     grouped: NonNegativeInt
@@ -100,6 +108,10 @@ def save_part(
     (folder / LABELS).write_bytes(np.frombuffer(found.labels, np.int32).astype("<i4").tobytes())
     (folder / FAMILIES).write_bytes(found.families)
     (folder / HELD_OUT).write_bytes(found.held_out)
+    names = [DIGESTS, LABELS, FAMILIES, HELD_OUT]
+    if not pixel_bytes:
+        (folder / SIZES).write_bytes(np.frombuffer(found.sizes, np.int32).astype("<i4").tobytes())
+        names.append(SIZES)
     info = PartInfo(
         format=FORMAT,
         part=part,
@@ -121,7 +133,7 @@ def save_part(
         rejected=[RejectedImage(name=name, reason=reason) for name, reason in found.rejected],
         profiles=dict(found.profiles),
         broken_profiles=found.broken_profiles,
-        sha256={name: sha256_file(folder / name) for name in (DIGESTS, LABELS, FAMILIES, HELD_OUT)},
+        sha256={name: sha256_file(folder / name) for name in names},
     )
     atomic_write(folder / NAME, canonical_json(info.model_dump(mode="json")))
     return info
@@ -137,7 +149,7 @@ def load_parts(folders: list[Path], settings: DataSettings, section: str) -> lis
     _check_division(infos, section)
     for folder, info in infos:
         _check_belongs(folder, info, infos[0], settings, section)
-    return [_load(folder, info) for folder, info in infos]
+    return [_load(folder, info, whole_fields(settings)) for folder, info in infos]
 
 
 def _processing(settings: DataSettings) -> dict[str, Any]:
@@ -178,20 +190,26 @@ def _check_belongs(folder: Path, info: PartInfo, first: tuple[Path, PartInfo], s
         )
 
 
-def _load(folder: Path, info: PartInfo) -> Part:
-    sizes = {PIXELS: info.pixel_bytes, DIGESTS: DIGEST_BYTES, LABELS: 4, FAMILIES: FAMILY_BYTES, HELD_OUT: 1}
-    for name, size in sizes.items():
+def _load(folder: Path, info: PartInfo, fields: WholeFields) -> Part:
+    found = Found()
+    each = {DIGESTS: DIGEST_BYTES, LABELS: 4, FAMILIES: FAMILY_BYTES, HELD_OUT: 1}
+    if not info.pixel_bytes:
+        each[SIZES] = 2 * SIDE_BYTES
+    for name, size in (each | {PIXELS: info.pixel_bytes}).items():
         path = folder / name
         try:
-            # The pixels are checked when they are read, image by image.
-            intact = path.stat().st_size == info.count * size and (name == PIXELS or sha256_file(path) == info.sha256.get(name))
+            if name == PIXELS:  # which are checked when they are read, image by image
+                found.sizes = array("i", np.fromfile(folder / SIZES, "<i4").tolist() if SIZES in each else [])
+                expected = info.count * size or int(lengths_of(found.sizes, fields).sum())
+                intact = path.stat().st_size == expected
+            else:
+                intact = path.stat().st_size == info.count * size and sha256_file(path) == info.sha256.get(name)
         except OSError as error:
             raise DataError(
                 f"{path}: cannot be read ({error.strerror}); check its permissions, or prepare {info} again"
             ) from error
         if not intact:
             raise DataError(f"{path}: damaged, it is not what was written there; prepare {info} again")
-    found = Found()
     found.digests += (folder / DIGESTS).read_bytes()
     found.labels = array("i", np.fromfile(folder / LABELS, "<i4").tolist())
     found.held_out += (folder / HELD_OUT).read_bytes()

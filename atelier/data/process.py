@@ -1,5 +1,7 @@
 """One record of a source -> the pixels of the packed set, each picture by itself: decode, orient, color, background, square.
 
+Whole pictures leave the square out, and are cut to sizes that fit each other.
+
 Colors are sRGB: by the embedded profile where there is one, else as they are. JPEG is decoded at full size (a draft at a smaller
 one is faster, but its block averaging is not the stated filter).
 """
@@ -8,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,12 +23,14 @@ from atelier.data import libtiff
 from atelier.data.color import Profile, to_srgb
 from atelier.data.errors import Rejected
 from atelier.io.label_maps import IGNORED, Legend, MapError
+from atelier.io.transparency import opaque
 
 # By content, whatever the suffix. Formats that start other programs or hold layouts, not pixels (EPS, PSD, WMF), are left out.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 Image.init()  # registers them all, so that the first image of a rare one finds its reader
 Content = bytes | Image.Image | Rejected  # of a picture: encoded, decoded, or why there is neither
 TARGET = "target"  # the field whose size maps have
+WHOLE = "whole"  # the fit that keeps sizes
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -41,7 +46,8 @@ class RecordField:
     """One picture of every record.
 
     place: the folder or the column that it comes from, "" where an item of the source is one picture. half: the half of that
-    picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean.
+    picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean. scale: of whole pictures
+    how many times smaller its sides are than the target's.
     """
 
     name: str
@@ -49,6 +55,7 @@ class RecordField:
     place: str = ""
     half: str = ""
     legend: Legend | None = None
+    scale: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,15 @@ class Recipe:
     group_by: str | None = None
 
     @property
+    def whole(self) -> bool:
+        """Whether pictures keep their size."""
+        return self.fit == WHOLE
+
+    @property
     def pixel_bytes(self) -> int:
-        """Bytes of one processed record."""
+        """Bytes of one processed record, 0 where they are those of its picture's size."""
+        if self.whole:
+            return 0
         planes = sum(field.channels for field in self.fields) or self.channels
         return self.resolution * self.resolution * planes
 
@@ -90,10 +104,20 @@ class Square(NamedTuple):
 
 
 class Squares(NamedTuple):
-    """A processed record: the pixels of its fields one after the other, and what became of their color profiles."""
+    """A processed record: the pixels of its fields one after the other, and what became of their color profiles.
+
+    `size` is the (width, height) of a whole picture, which also stands in front of its pixels (`size_line`), so that pictures of
+    equal pixels in other rows are no duplicates.
+    """
 
     pixels: bytes
     profiles: list[Profile]
+    size: tuple[int, int] | None = None
+
+
+def size_line(width: int, height: int) -> bytes:
+    """What stands in front of the pixels of a whole picture."""
+    return b"%dx%d\n" % (width, height)
 
 
 @contextlib.contextmanager
@@ -114,30 +138,60 @@ def process_record(content: Content | Mapping[str, Content], recipe: Recipe) -> 
     """The pixels of a record, given as one picture, or by place as several. Raises Rejected with the reason."""
     fields = recipe.fields or (RecordField("", recipe.channels),)
     if not isinstance(content, Mapping):
-        content = {"": _decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
-    squares, sizes = [], {}
+        content = {"": decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
+    images, sizes, profiles = [], {}, []
     for field in fields:
         try:
-            image = _half(_decoded(content[field.place], recipe), field.half, recipe)
+            image = _half(decoded(content[field.place], recipe), field.half, recipe)
             sizes[field.name] = "{} x {}".format(*image.size)
-            squares.append(_mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels))
+            image, profile = _mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels)
         except Rejected as reason:
             if len(fields) == 1:
                 raise
             raise Rejected(f"{field.name}: {reason}") from reason
+        images.append(image)
+        profiles += [] if profile is None else [profile]
     for field in fields:
         if field.legend and sizes[field.name] != sizes[TARGET]:
             raise Rejected(f"{field.name}: {sizes[field.name]}, but its picture is {sizes[TARGET]}; draw the map in that size")
-    profiles = [square.profile for square in squares if square.profile is not None]
-    return Squares(b"".join(square.pixels for square in squares), profiles)
+    if not recipe.whole:
+        return Squares(b"".join(image.tobytes() for image in images), profiles)
+    size, images = _alike(images, fields, recipe)
+    return Squares(b"".join([size_line(*size), *(image.tobytes() for image in images)]), profiles, size)
+
+
+def _alike(
+    images: Sequence[Image.Image], fields: Sequence[RecordField], recipe: Recipe
+) -> tuple[tuple[int, int], list[Image.Image]]:
+    """The fields of a whole picture cut to multiples of their scales, on the right and below, and the size of the target."""
+    scales, names = [field.scale for field in fields], [field.name for field in fields]
+    first = names.index(TARGET) if TARGET in names else 0
+    width, height = images[first].size
+    for field, image in zip(fields, images, strict=True):
+        if image.size != (width // field.scale, height // field.scale):
+            raise Rejected(
+                "{}: {} x {}, but its picture is {} x {}, ".format(field.name, *image.size, width, height)
+                + f"which at scale {field.scale} is {width // field.scale} x {height // field.scale}"
+            )
+    unit = math.lcm(*scales)
+    wide, high = width // unit * unit, height // unit * unit
+    if min(wide, high) < recipe.resolution:
+        raise Rejected(f"{width} x {height} has a side shorter than resolution = {recipe.resolution}, which is cut out of it")
+    return (wide, high), [_cut(image, wide // scale, high // scale) for image, scale in zip(images, scales, strict=True)]
+
+
+def _cut(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The upper left part of an image."""
+    return image if image.size == (width, height) else image.crop((0, 0, width, height))
 
 
 def process(content: Content, recipe: Recipe) -> Square:
     """The square of an encoded or an already decoded image. Raises Rejected with the reason."""
-    return _squared(_decoded(content, recipe), recipe, recipe.channels)
+    image, profile = _squared(decoded(content, recipe), recipe, recipe.channels)
+    return Square(image.tobytes(), profile)
 
 
-def _decoded(content: Content, recipe: Recipe) -> Image.Image:
+def decoded(content: Content, recipe: Recipe) -> Image.Image:
     """The image as its EXIF turns it."""
     if isinstance(content, Rejected):
         raise content
@@ -150,7 +204,7 @@ def _decoded(content: Content, recipe: Recipe) -> Image.Image:
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise Rejected("animated or of several pages")
         image.load()
-    _orient(image)
+    orient(image)
     return image
 
 
@@ -169,40 +223,38 @@ def _half(image: Image.Image, half: str, recipe: Recipe) -> Image.Image:
 
 def process_map(content: Content, recipe: Recipe, read: Callable[[Image.Image], np.ndarray]) -> bytes:
     """The square of a label map, uint8 [H, W], of which `read` gives the class indices. Raises Rejected with the reason."""
-    return _resampled(_decoded(content, recipe), recipe, read, IGNORED)
+    return _resampled(decoded(content, recipe), recipe, read, IGNORED).tobytes()
 
 
-def _mapped(image: Image.Image, recipe: Recipe, legend: Legend) -> Square:
+def _mapped(image: Image.Image, recipe: Recipe, legend: Legend) -> tuple[Image.Image, None]:
     """The class indices of a label map. What is padded is of the class in the background's color, or of none."""
     background = int(recipe.background.removeprefix("#"), 16)
     beside = IGNORED if legend.indexed or background not in legend.marks else legend.marks.index(background)
-    return Square(_resampled(image, recipe, legend.read, beside), None)
+    return _resampled(image, recipe, legend.read, beside), None
 
 
-def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image], np.ndarray], beside: int) -> bytes:
+def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image], np.ndarray], beside: int) -> Image.Image:
     try:
         indices = Image.fromarray(read(image))
     except MapError as error:
         raise Rejected(str(error)) from error
-    return _square(indices, recipe, Image.Resampling.NEAREST, beside).tobytes()
-
-
-def shown(content: Content, recipe: Recipe) -> Image.Image:
-    """An image as it is seen, in its own size: turned by its EXIF, in sRGB, over the background. Raises Rejected."""
-    return _shown(_decoded(content, recipe), recipe, recipe.channels)[0]
+    return _square(indices, recipe, Image.Resampling.NEAREST, beside)
 
 
 def _shown(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Image, Profile | None]:
-    # Pillow says None of a profile in a PNG that cannot be unpacked, and nothing of none.
-    embedded = (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
-    image, profile = to_srgb(_plain(image), embedded)
-    return _colored(image, "L" if channels == 1 else "RGB", recipe.background), profile
+    """The image in sRGB, over the background."""
+    image, profile = to_srgb(plain(image), embedded_profile(image))
+    return opaque(image, "L" if channels == 1 else "RGB", recipe.background), profile
 
 
-def _squared(image: Image.Image, recipe: Recipe, channels: int) -> Square:
+def embedded_profile(image: Image.Image) -> bytes | None:
+    """The color profile of an image, None without one; empty where there is one that cannot be unpacked."""
+    return (image.info["icc_profile"] or b"") if "icc_profile" in image.info else None
+
+
+def _squared(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Image, Profile | None]:
     image, profile = _shown(image, recipe, channels)
-    square = _square(image, recipe, FILTERS[recipe.filter], ImageColor.getcolor(recipe.background, image.mode))
-    return Square(square.tobytes(), profile)
+    return _square(image, recipe, FILTERS[recipe.filter], ImageColor.getcolor(recipe.background, image.mode)), profile
 
 
 @contextlib.contextmanager
@@ -228,7 +280,7 @@ def explained(reason: str) -> str:
     return f"{reason} ({words})" if words else reason
 
 
-def _orient(image: Image.Image) -> None:
+def orient(image: Image.Image) -> None:
     """Turns the image as its EXIF says. Where that is broken the photo stays as it is stored, which is what viewers show."""
     try:
         ImageOps.exif_transpose(image, in_place=True)
@@ -246,39 +298,18 @@ def _check_size(image: Image.Image, recipe: Recipe) -> None:
         raise Rejected(f"{width} x {height} has a side shorter than min_side = {recipe.min_side}")
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def plain(image: Image.Image) -> Image.Image:
     """The image with 8 bits a value. Raises Rejected where its values have no defined white."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+    if has_16_bits(image):
         return _from_16_bits(image)
     if image.mode not in PLAIN_MODES:
         raise Rejected(f"pixels of mode {image.mode} have no defined white; convert it to 8 or 16 bits RGB or gray")
     return image
 
 
-def _colored(image: Image.Image, mode: str, background: str) -> Image.Image:
-    """The image in this mode, L or RGB, laid over the background.
-
-    Composition comes before resizing. It is linear, so this equals resizing premultiplied colors: what lies under transparent
-    pixels does not bleed.
-    """
-    if image.mode == mode and "transparency" not in image.info:
-        return image
-    if image.has_transparency_data:
-        backdrop = Image.new("RGBA", image.size, background)
-        image = Image.alpha_composite(backdrop, image.convert("RGBA"))
-    if image.mode not in ("1", "L", "RGB"):
-        image = image.convert("RGB")
-    return image if image.mode == mode else image.convert(mode)
-
-
 def _from_16_bits(image: Image.Image) -> Image.Image:
     """0 … 65535 to 0 … 255, rounded to nearest; Pillow's own conversion clips at 255."""
-    tags = getattr(image, "tag_v2", {})  # of a TIFF, whose other values Pillow hands on as they are
-    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
-    if bits != 16 or tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
-        kind = "with 0 as white" if bits == 16 else f"of {bits} bits a value"
-        raise Rejected(f"a TIFF {kind} is not read faithfully; convert it to 8 or 16 bits with 0 as black")
-    values = np.asarray(image).astype(np.uint32)
+    values = gray_of_16_bits(image).astype(np.uint32)
     gray = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if "transparency" not in image.info:
         return gray
@@ -286,8 +317,25 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.merge("LA", (gray, Image.fromarray(opaque)))
 
 
+def has_16_bits(image: Image.Image) -> bool:
+    """Whether an image is gray with 16 bits a value."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+
+
+def gray_of_16_bits(image: Image.Image) -> np.ndarray:
+    """The values of an image of 16 bits, uint16 [H, W]. Raises Rejected where a TIFF means something else by them."""
+    tags = getattr(image, "tag_v2", {})  # of a TIFF, whose other values Pillow hands on as they are
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    if bits != 16 or tags.get(ExifTags.Base.PhotometricInterpretation) == WHITE_IS_ZERO:
+        kind = "with 0 as white" if bits == 16 else f"of {bits} bits a value"
+        raise Rejected(f"a TIFF {kind} is not read faithfully; convert it to 8 or 16 bits with 0 as black")
+    return np.asarray(image).astype(np.uint16)
+
+
 def _square(image: Image.Image, recipe: Recipe, resampling: Image.Resampling, background: int | tuple[int, ...]) -> Image.Image:
-    """The image as a square of `resolution`: `margin` pixels of background around what `fit` makes of it."""
+    """The image as a square of `resolution`: `margin` pixels of background around what `fit` makes of it; or whole."""
+    if recipe.whole:
+        return image
     side, inner = recipe.resolution, recipe.resolution - 2 * recipe.margin
     width, height = image.size
     wide, high = inner, inner

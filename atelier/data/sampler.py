@@ -1,4 +1,4 @@
-"""The order of images: a pure function of (seed, position), so that a resumed run goes on exactly where it was.
+"""The order of images, and the random words of each: pure functions of (seed, position), so that a resumed run goes on exactly.
 
 The stream of positions 0, 1, 2, … is cut into epochs of n; epoch e shows every image once, in a permutation that depends on
 (seed, n, e) alone.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+
+CROPS = 1  # the place of these words beside the permutations, which have none
 
 
 def positions(seed: int, n: int, start: int, count: int) -> np.ndarray:
@@ -26,6 +28,12 @@ def positions(seed: int, n: int, start: int, count: int) -> np.ndarray:
         order[filled : filled + taken] = _permutation(seed, n, epoch)[offset : offset + taken]
         filled += taken
     return order
+
+
+def words(seed: int, start: int, count: int) -> np.ndarray:
+    """Random words of the stream positions start … start + count - 1, uint64 [count, 4]: a pure function of (seed, position)."""
+    key = np.random.SeedSequence(seed, spawn_key=(CROPS,)).generate_state(2, np.uint64)
+    return np.random.Philox(key=key, counter=start).random_raw(4 * count).reshape(count, 4)  # a step of the counter is four words
 
 
 @lru_cache(maxsize=2)

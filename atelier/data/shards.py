@@ -32,17 +32,17 @@ def layout_of(resolution: int, channels: Mapping[str, int], classes: int) -> tup
     """
     places, end = {}, 0
     for name, count in channels.items():
-        places[name] = end + BLOCK + len(netpbm_header(resolution, count))
-        end = _padded(places[name] + resolution * resolution * count)
+        places[name] = end + BLOCK + len(netpbm_header(resolution, resolution, count))
+        end = padded(places[name] + resolution * resolution * count)
     label = end + BLOCK if classes else 0
     digits = len(str(classes - 1)) if classes else 0
     stride = end + 2 * BLOCK if classes else end
     return Layout(stride=stride, pixels=places[imitated(places)], label=label, label_digits=digits), places
 
 
-def netpbm_header(resolution: int, channels: int) -> bytes:
+def netpbm_header(width: int, height: int, channels: int) -> bytes:
     """Header of a binary PGM (1 channel) or PPM (3 channels) with 8 bits a value."""
-    return b"%s\n%d %d\n255\n" % (b"P5" if channels == 1 else b"P6", resolution, resolution)
+    return b"%s\n%d %d\n255\n" % (b"P5" if channels == 1 else b"P6", width, height)
 
 
 class ShardWriter:
@@ -94,42 +94,43 @@ class ShardWriter:
         record = b""
         for name, count in self.channels.items():
             self._headers.append(len(record))
-            header = netpbm_header(resolution, count)
+            header = netpbm_header(resolution, resolution, count)
             suffix = b"pgm" if count == 1 else b"ppm"
             if len(self.channels) > 1:
                 suffix = name.encode() + b"." + suffix
-            record += _tar_header(suffix, len(header) + self._sizes[name]) + header
-            record = record.ljust(_padded(len(record) + self._sizes[name]), b"\0")
+            record += tar_header(suffix, len(header) + self._sizes[name]) + header
+            record = record.ljust(padded(len(record) + self._sizes[name]), b"\0")
         if self.layout.label:
             self._headers.append(len(record))
-            record += _tar_header(b"cls", self.layout.label_digits)
+            record += tar_header(b"cls", self.layout.label_digits)
         return np.frombuffer(record.ljust(self.layout.stride, b"\0"), np.uint8)
 
     def _records(self, keys: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Samples with these keys and labels, still without pixels: uint8 [n, stride]."""
         records = np.tile(self._template, (len(keys), 1))
-        digits = _decimal(keys, KEY_DIGITS)
+        digits = decimal(keys, KEY_DIGITS)
         for header in self._headers:
-            _name(records[:, header : header + BLOCK], digits)
+            name_records(records[:, header : header + BLOCK], digits)
         if self.layout.label:
-            records[:, self.layout.label : self.layout.label + self.layout.label_digits] = _decimal(
+            records[:, self.layout.label : self.layout.label + self.layout.label_digits] = decimal(
                 labels, self.layout.label_digits
             )
         return records
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """A size as whole blocks of the tar format."""
     return -(-size // BLOCK) * BLOCK
 
 
-def _tar_header(suffix: bytes, size: int) -> bytes:
+def tar_header(suffix: bytes, size: int) -> bytes:
     """POSIX ustar header (IEEE 1003.1) of a file 000000000.suffix: mode 0644, owner 0 without a name, time 0, checksum blank."""
     header = (b"0" * KEY_DIGITS + b"." + suffix).ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2
     header += b"%011o\0" % size + b"%011o\0" % 0 + b" " * 8 + b"0"
     return (header.ljust(257, b"\0") + b"ustar\x0000").ljust(329, b"\0").ljust(BLOCK, b"\0")
 
 
-def _name(headers: np.ndarray, digits: np.ndarray) -> None:
+def name_records(headers: np.ndarray, digits: np.ndarray) -> None:
     """Puts the keys into headers [n, 512] and then the checksums: the sum of all bytes, in octal."""
     headers[:, :KEY_DIGITS] = digits
     sums = headers.sum(axis=1, dtype=np.int64)
@@ -137,6 +138,6 @@ def _name(headers: np.ndarray, digits: np.ndarray) -> None:
     headers[:, CHECKSUM.start + 6] = 0
 
 
-def _decimal(values: np.ndarray, digits: int) -> np.ndarray:
+def decimal(values: np.ndarray, digits: int) -> np.ndarray:
     """ASCII digits uint8 [n, digits] of non-negative integers, with leading zeros."""
     return (values[:, None] // 10 ** np.arange(digits - 1, -1, -1) % 10 + ZERO).astype(np.uint8)

@@ -27,7 +27,7 @@ CHUNK_BYTES = 4 * 2**20  # of processed pixels that travel together
 CHUNK_IMAGES = 256
 ALONE_SECONDS = 0.3  # work that one process does before others are thought of
 WORTH_SECONDS = 3.0  # remaining work that pays for starting them
-QUEUED = 3  # chunks under way for each worker
+QUEUED = 3  # chunks under way for each worker; of whole pictures, which may be large, 1
 ONE_PROCESS = "python -m components.prepare --workers 1"
 
 
@@ -35,7 +35,7 @@ ONE_PROCESS = "python -m components.prepare --workers 1"
 class Processed:
     """What became of a chunk: of each accepted record its pixels, sha256 and class name; of each other one the reason.
 
-    families: the hash of what names its family, None where nothing does.
+    families: the hash of what names its family, None where nothing does. sizes: of whole pictures their (width, height).
     profiles: images that were converted to sRGB, by the name of their profile. broken_profiles: those whose profile was ignored.
     """
 
@@ -45,6 +45,7 @@ class Processed:
     names: list[str] = field(default_factory=list)
     held_out: list[bool] = field(default_factory=list)
     families: list[bytes | None] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     profiles: Counter[str] = field(default_factory=Counter)
     broken_profiles: int = 0
@@ -59,7 +60,7 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
     with guarded(recipe):
         for item in source.items(chunk):
             try:
-                pixels, profiles = process_record(item.content, recipe)
+                pixels, profiles, size = process_record(item.content, recipe)
             except Rejected as reason:
                 done.rejected.append((item.name, str(reason)))
                 continue
@@ -73,6 +74,7 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
             done.names.append(item.name)
             done.held_out.append(item.held_out)
             done.families.append(_family(item.name, recipe.group_by))
+            done.sizes += [] if size is None else [size]
             done.broken_profiles += sum(profile.broken for profile in profiles)
             done.profiles.update(profile.name for profile in profiles if not profile.broken)
     return done
@@ -91,7 +93,8 @@ def process_all(source: Source, recipe: Recipe, share: range, workers: int) -> I
     Starts processes only once the remaining work is known to pay for them.
     """
     workers = workers or cores()
-    chunks = source.chunks(max(1, min(CHUNK_IMAGES, CHUNK_BYTES // recipe.pixel_bytes)), share)
+    together = 1 if recipe.whole else max(1, min(CHUNK_IMAGES, CHUNK_BYTES // recipe.pixel_bytes))
+    chunks = source.chunks(together, share)
     start, done = time.perf_counter(), 0
     for chunk in chunks:
         result = process_chunk(source, recipe, chunk)
@@ -105,14 +108,15 @@ def process_all(source: Source, recipe: Recipe, share: range, workers: int) -> I
 
 def _in_parallel(source: Source, recipe: Recipe, chunks: Iterator[Any], workers: int) -> Iterator[Processed]:
     """The chunks in order. This process works, too, until the first of the others has started and is done with one."""
-    ahead = list(islice(chunks, QUEUED * workers))
+    queued = workers if recipe.whole else QUEUED * workers
+    ahead = list(islice(chunks, queued))
     if not ahead:
         return
     # spawn: a fork of a process that holds threads (torch, Arrow, boto3) can hang
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (source, recipe))
     try:
         under_way = deque(pool.submit(_work, chunk) for chunk in ahead)
-        for chunk in islice(chunks, QUEUED * workers):
+        for chunk in islice(chunks, queued):
             if under_way[0].done():
                 under_way.append(pool.submit(_work, chunk))
                 break

@@ -19,6 +19,7 @@ from atelier.extractors.weights import Weights, read, read_published, tensors
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 VGG16_TAPS = (3, 8, 15, 22, 29)  # the last rectifier before each pooling: relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
+WITHOUT_CHOICE = {"efficientnet_lite0": "packaged", "vgg16": "published"}  # weights, where a setting names the network alone
 VGG16_SIDE = 64  # smaller images are enlarged, or nothing is left of them after four poolings
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -54,10 +54,20 @@ def sha256_file(path: Path) -> str:
 
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Writes beside `path`, syncs, renames. Raises WriteError (disk full, no permission) and leaves the old file as it was."""
+    with atomic_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yields a file beside `path` that, once the block ends without an error, is synced and takes its place.
+
+    Raises WriteError as `atomic_write`, also for what goes wrong in the block, which only writes.
+    """
     path = Path(path)
     with _beside(path) as beside, _explained(path):
         with (beside / NEW).open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         (beside / NEW).replace(path)

@@ -3,12 +3,18 @@
 An image comes of a latent, which a seed draws: seed 7 is the image that `make serve` answers with for seed=7. The verbs show what
 the latent space between and around such images looks like.
 
+Of a generator that is given a label map (or a picture) beside noise, a seed draws the noise: vary shows how much of an image
+that decides, interpolate --input what is between two noises. morph shows what is between two label maps, with noise or without.
+
 examples:
   python -m atelier.latent truncate models/base --seeds 0-9                  from the commonest image to each seed's own
   python -m atelier.latent interpolate models/base --seeds 3 8 12            from one image to the next, on the sphere
   python -m atelier.latent mix models/base --rows 0-5 --columns 10-15        coarse features of the rows, fine ones of the columns
   python -m atelier.latent walk models/base --seed 1 --seconds 8             a closed walk as a GIF (or .webp, .png)
   python -m atelier.latent project models/base --image portrait.png          the latent whose image comes nearest
+  python -m atelier.latent vary models/people --input maps/ --seeds 0-7      many images of each label map
+  python -m atelier.latent interpolate models/people --input face.png        from one noise to the next, of one label map
+  python -m atelier.latent morph models/people --input face.png other.png    from one label map to the next, by one noise
 
 The first argument is a checkpoint folder, as training and `python -m atelier.registry pull` write it. A generator with classes
 draws the class by the seed as well; --class takes one for all (by name).
@@ -26,6 +32,7 @@ from atelier import command_line
 from atelier.config.section import SEEDS as POSSIBLE
 
 SEEDS = "whole numbers, or ranges such as 0-9"
+INPUTS = "label maps or pictures: files, or folders of them"
 
 
 def main() -> None:
@@ -40,11 +47,12 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m atelier.latent", description=__doc__, formatter_class=plain)
     verbs = made.add_subparsers(required=True, metavar="VERB", title="verbs")
 
-    def add(name: str, summary: str, text: str, output: str) -> argparse.ArgumentParser:
+    def add(name: str, summary: str, text: str, output: str, classes: bool = True) -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=summary, description=text, formatter_class=plain)
         verb.set_defaults(command=_later(name))
         verb.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of the generator")
-        verb.add_argument("--class", dest="label", metavar="NAME", help="class of all images (default: each seed's own)")
+        if classes:
+            verb.add_argument("--class", dest="label", metavar="NAME", help="class of all images (default: each seed's own)")
         verb.add_argument("--output", type=Path, default=Path(output), help=f"what is written (default: {output})")
         verb.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
         return verb
@@ -59,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     going = add("interpolate", "from one image to the next", INTERPOLATE, "interpolation.png")
     going.add_argument("--seeds", nargs="+", type=_seeds, default=[range(5)], metavar="SEED", help=f"{SEEDS} (default: 0-4)")
     going.add_argument("--steps", type=_count, default=8, metavar="N", help="images a row, ends included (default: 8)")
+    going.add_argument("--input", nargs="+", type=Path, metavar="PATH", help=f"where the generator takes them, {INPUTS}")
 
     mixing = add("mix", "coarse features of one image, fine ones of another", MIX, "mixture.png")
     mixing.add_argument("--rows", nargs="+", type=_seeds, default=[range(6)], metavar="SEED", help=f"{SEEDS} (default: 0-5)")
@@ -88,6 +97,21 @@ def parser() -> argparse.ArgumentParser:
         metavar="WHERE",
         help="its weights: packaged; for vgg16 published, a file or an s3:// URI",
     )
+
+    varying = add("vary", "many images of one label map or picture", VARY, "variation.png", classes=False)
+    varying.add_argument("--input", nargs="+", type=Path, required=True, metavar="PATH", help=INPUTS)
+    varying.add_argument("--seeds", nargs="+", type=_seeds, default=[range(8)], metavar="SEED", help=f"{SEEDS} (default: 0-7)")
+
+    morphing = add("morph", "from one label map to the next", MORPH, "morph.png", classes=False)
+    morphing.add_argument("--input", nargs="+", type=Path, required=True, metavar="PATH", help=INPUTS)
+    morphing.add_argument(
+        "--seeds",
+        nargs="+",
+        type=_seeds,
+        metavar="SEED",
+        help=f"of the noise, a row of images each: {SEEDS} (default: 0)",
+    )
+    morphing.add_argument("--steps", type=_count, default=8, metavar="N", help="images a row, ends included (default: 8)")
     return made
 
 
@@ -98,7 +122,10 @@ mapping, as stylegan2, codes move towards its mean; else latents towards 0; bigg
 INTERPOLATE = """A row for each two seeds that follow one another: the images on the great circle between their latents.
 
 In a good generator every image on the way looks right and neighbors look alike. With classes the first half of a row has
-the first seed's class, the second the other's; --class keeps one."""
+the first seed's class, the second the other's; --class keeps one.
+
+A generator that is given label maps or pictures has such rows for each of those that --input names, which stands at the left.
+There the way is that of the noise: shapes stay, and what the map leaves open (colors, surfaces) changes."""
 MIX = """A table: every row's seed mixed with every column's. The seeds' own images are at the left and on top.
 
 Where the family has a code for each of its layers (stylegan2, biggan) the row gives the parts of the smallest feature maps, the
@@ -111,6 +138,18 @@ PROJECT = """Looks for the latent whose image is nearest to a given one, as a ne
 Writes a folder: picture.png (the image, and what the generator makes of it), code.safetensors, and projection.json with the
 label, the distances, and the latent where the code is one (a served generator generates it again, POST /generate). What a
 generator has not seen it can hardly generate: a large distance says so."""
+
+
+VARY = """A grid: a row for each label map or picture, which stands at the left, and a column for each seed.
+
+What changes along a row is what the noise decides. Where images of a row are alike, the generator ignores its noise: of tasks,
+semantic makes most of it. Maps are read as components.generate reads them: in the colors of their classes, or as indices,
+cropped to a square and resized to the side of the training."""
+MORPH = """From each label map to the next: a row of what is between both, and below it a row of images for each seed.
+
+Between two maps a pixel is of both classes, the one as much as the other less: its color is mixed, and so are the planes of
+classes that the generator sees. It never saw that in training, so that images in the middle show how it goes from one shape to
+another, not what it would make of a map. The noise of a row stays as it is."""
 
 
 def _later(name: str) -> Callable[[argparse.Namespace], None]:

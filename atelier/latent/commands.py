@@ -16,12 +16,16 @@ from atelier.data.errors import Rejected
 from atelier.data.process import Recipe, process
 from atelier.extractors.perceptual import load_perception
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_file, check_output
-from atelier.io.pictures import grid, png
+from atelier.io.pictures import grid, in_color, png
 from atelier.io.progress import each
-from atelier.latent import edits
+from atelier.latent import edits, translations
 from atelier.latent.projection import project as projected
-from atelier.models.model import GeneratorError, load_latent_generator, to_uint8
-from atelier.networks.base import LatentGenerator
+from atelier.latent.translations import Translations
+from atelier.models.given import files, square
+from atelier.models.model import GeneratorError, load_generator, load_latent_generator, to_uint8
+from atelier.networks.base import LatentGenerator, Translator
+from atelier.networks.inputs import LabelMap, Picture
+from atelier.tasks.records import as_input
 
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 PROJECTION = "projection.json"
@@ -37,13 +41,46 @@ def truncate(args: argparse.Namespace) -> None:
 
 
 def interpolate(args: argparse.Namespace) -> None:
-    """A row for each two neighbors among the seeds."""
+    """A row for each two neighbors among the seeds, of each input where there are any."""
     check_file(args.output)
-    generator, label = _generator(args)
-    of = edits.points(generator, _flat(args.seeds), label)
-    if len(of.latents) < 2:
+    seeds = _flat(args.seeds)
+    if len(seeds) < 2:
         raise GeneratorError("--seeds: an interpolation needs two seeds at least, such as --seeds 3 8")
-    _write(args.output, grid(edits.between(generator, of, args.steps), args.steps))
+    if args.input:
+        if args.label is not None:
+            raise GeneratorError(f"--class {args.label}: what --input gives has no class; leave it out")
+        of = _translations(args, needs_noise=True)
+        images = translations.between_noises(of, translations.noises(of.generator, seeds), args.steps)
+        _write(args.output, _beside(of, images, args.steps))
+        return
+    generator, label = _generator(args)
+    images = edits.between(generator, edits.points(generator, seeds, label), args.steps)
+    _write(args.output, grid(images, args.steps))
+
+
+def vary(args: argparse.Namespace) -> None:
+    """A row for each input, a column for each seed."""
+    check_file(args.output)
+    of, seeds = _translations(args, needs_noise=True), _flat(args.seeds)
+    _write(args.output, _beside(of, translations.varied(of, translations.noises(of.generator, seeds)), len(seeds)))
+
+
+def morph(args: argparse.Namespace) -> None:
+    """For each two neighbors among the label maps a row of their mixtures, and a row of images for each seed."""
+    check_file(args.output)
+    of = _translations(args)
+    if args.seeds and not of.generator.noise_size:
+        raise GeneratorError(f"--seeds: {args.checkpoint} takes {of.name}, and no noise that they could draw; leave --seeds out")
+    if not isinstance(of.kind, LabelMap):
+        raise GeneratorError(
+            f"{args.checkpoint}: this generator takes pictures, and label maps alone have something between them; translate the "
+            f"pictures (python -m components.generate --input {of.name}=PATH)"
+        )
+    if len(of.values) < 2:
+        raise GeneratorError("--input: give two label maps at least, such as --input first.png second.png")
+    noise = translations.noises(of.generator, _flat(args.seeds or [range(1)])) if of.generator.noise_size else None
+    rows = [in_color(part) for parts in translations.between_maps(of, noise, args.steps) for part in parts]
+    _write(args.output, grid(np.concatenate(rows), args.steps))
 
 
 def mix(args: argparse.Namespace) -> None:
@@ -123,6 +160,34 @@ def _generator(args: argparse.Namespace) -> tuple[LatentGenerator, int | None]:
         remedy = f"choose {', '.join(names)}" if names else "this generator has no classes; leave it out"
         raise GeneratorError(f"--class {args.label}: {remedy}")
     return generator, names.index(args.label)
+
+
+def _translations(args: argparse.Namespace, needs_noise: bool = False) -> Translations:
+    """The generator of the checkpoint with what --input gives it. Raises GeneratorError, PictureError."""
+    generator = load_generator(args.checkpoint, args.device)
+    named = f"{args.checkpoint}: this generator takes {', '.join(generator.takes)}"
+    read = {name: kind for name, kind in generator.takes.items() if isinstance(kind, Picture | LabelMap)}
+    if not isinstance(generator, Translator):
+        raise GeneratorError(
+            f"{named}, and nothing that --input gives; truncate, interpolate without --input, mix and walk are for it"
+        )
+    if len(read) > 1:
+        raise GeneratorError(f"{named}, of which --input cannot give several; python -m components.generate can")
+    if needs_noise and not generator.noise_size:
+        raise GeneratorError(
+            f"{named}, and no noise, so that it makes one image of each (python -m components.generate; morph shows the way from "
+            "one label map to the next); spade and oasis take noise where model.NAME.noise is above 0"
+        )
+    ((name, kind),) = read.items()
+    given = np.stack([square(file, kind) for place in args.input for file in files(place)])
+    return Translations(generator, name, as_input(kind, given.transpose(0, 3, 1, 2)))
+
+
+def _beside(of: Translations, images: np.ndarray, columns: int) -> Image.Image:
+    """Rows of so many images, what they were made of at the left of each."""
+    rows = in_color(images).reshape(-1, columns, 3, *images.shape[2:])
+    left = of.shown.repeat(len(rows) // len(of.values), axis=0)
+    return grid(np.concatenate([left[:, None], rows], axis=1).reshape(-1, *rows.shape[2:]), columns + 1)
 
 
 def _image(path: Path, generator: LatentGenerator) -> torch.Tensor:

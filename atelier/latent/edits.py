@@ -64,7 +64,7 @@ def between(generator: LatentGenerator, of: Points, steps: int) -> np.ndarray:
     Labels are not between others: half of the way has the first point's, half the second's.
     """
     shares = np.linspace(0, 1, steps)
-    ways = [_way(of.latents[i], of.latents[i + 1], shares) for i in range(len(of.latents) - 1)]
+    ways = [way(of.latents[i], of.latents[i + 1], shares) for i in range(len(of.latents) - 1)]
     labels = None
     if of.labels is not None:
         second = torch.from_numpy(shares >= 0.5).to(of.labels.device)
@@ -87,7 +87,7 @@ def mixed(generator: LatentGenerator, coarse: Points, fine: Points, parts: int |
         if count == 1:
             if parts is not None:
                 raise GeneratorError("this family's code has a single part, which cannot be cut; leave --parts out")
-            ways = [_way(a, b, np.array([0.5])) for a in coarse.latents for b in fine.latents]
+            ways = [way(a, b, np.array([0.5])) for a in coarse.latents for b in fine.latents]
             return _from_latents(generator, torch.cat(ways), labels)
         cut = count // 2 if parts is None else parts
         if not 0 < cut < count:
@@ -105,12 +105,12 @@ def walk(generator: LatentGenerator, stops: Tensor, labels: Tensor | None, frame
     """
     shares = np.arange(frames) / frames
     for here, there in zip(stops.unbind(1), stops.roll(-1, dims=1).unbind(1), strict=True):
-        ways = torch.stack([_way(first, second, shares) for first, second in zip(here, there, strict=True)], dim=1)
+        ways = torch.stack([way(first, second, shares) for first, second in zip(here, there, strict=True)], dim=1)
         for latents in ways:
             yield _from_latents(generator, latents, labels)
 
 
-def _way(first: Tensor, second: Tensor, shares: np.ndarray) -> Tensor:
+def way(first: Tensor, second: Tensor, shares: np.ndarray) -> Tensor:
     """Latents [len(shares), dim] on the great circle."""
     one, other = (np.repeat(end[None].double().cpu().numpy(), len(shares), axis=0) for end in (first, second))
     return torch.from_numpy(slerp(one, other, shares[:, None])).float().to(first.device)

@@ -8,7 +8,10 @@ least_squares  E[(D(x) - 1)^2] / 2 + E[(D(G(z)) + 1)^2] / 2    E[(D(G(z)) - 1)^2
 hinge          E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]    -E[D(G(z))]                    Miyato et al. 2018, eq. 16, 17
 wasserstein    E[D(G(z))] - E[D(x)]                            -E[D(G(z))]                    Arjovsky et al. 2017, eq. 2
 relativistic   E[softplus(D(G(z)) - D(x))], in pairs           E[softplus(D(x) - D(G(z)))]    Huang et al. 2024, eq. 2
+  _average     E[softplus(m(G) - D(x))]                        E[softplus(D(x) - m(G))]       Wang et al. 2018 (ESRGAN),
+               + E[softplus(D(G(z)) - m(x))]                   + E[softplus(m(x) - D(G(z)))]  eq. 1, 2
 
+m(x) = E[D(x)] and m(G) = E[D(G(z))] are means over the micro-batch of all ranks, and the gradients go through them.
 The Wasserstein critic has to be held Lipschitz by something else: clipping, a gradient penalty or spectral norm.
 """
 
@@ -17,15 +20,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import relu, softplus
+
+from atelier.networks.layers import sum_of_ranks
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The losses of both networks, scalars of logits [N] or [N, scales]: discriminator(real, fake), generator(real, fake).
+    """The losses of both networks: discriminator(real, fake), generator(real, fake).
 
-    `compares`: the generator's loss reads the logits of real images, paired by position; where it does not, they may be None.
+    They are scalars of logits [N], [N, scales] or, of patches, [N, 1, h, w]. `compares`: the generator's loss reads the logits of
+    real images; where it does not, they may be None.
     `shift_invariant`: adding a constant to all logits changes nothing, so that none is a border between real and fake; else
     `border` is.
     """
@@ -47,6 +54,24 @@ def relativistic_generator(real: Tensor | None, fake: Tensor) -> Tensor:
     if real is None:
         raise ValueError("the relativistic objective compares with real images; pass their logits")
     return softplus(real - fake).mean()
+
+
+def relativistic_average(above: Tensor, below: Tensor) -> Tensor:
+    """How far the logits `above` are from lying above the mean of `below`, and those below from lying under that of `above`."""
+    return softplus(_mean(below) - above).mean() + softplus(below - _mean(above)).mean()
+
+
+def relativistic_average_generator(real: Tensor | None, fake: Tensor) -> Tensor:
+    """The generator's loss in relativistic_average. Raises ValueError without real logits."""
+    if real is None:
+        raise ValueError("the relativistic objective compares with real images; pass their logits")
+    return relativistic_average(fake, real)
+
+
+def _mean(logits: Tensor) -> Tensor:
+    """The mean over images and places of all ranks, [1] or [1, scales], [1, 1, 1, 1] of patches."""
+    own = logits.mean(dim=[axis for axis in range(logits.ndim) if axis != 1], keepdim=True)
+    return sum_of_ranks(own) / dist.get_world_size() if dist.is_initialized() else own
 
 
 OBJECTIVES = {
@@ -73,6 +98,12 @@ OBJECTIVES = {
     "relativistic": Objective(
         lambda real, fake: softplus(fake - real).mean(),
         relativistic_generator,
+        compares=True,
+        shift_invariant=True,
+    ),
+    "relativistic_average": Objective(
+        relativistic_average,
+        relativistic_average_generator,
         compares=True,
         shift_invariant=True,
     ),

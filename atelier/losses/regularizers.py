@@ -201,7 +201,7 @@ class LeCam(Regularizer):
     )
 
     def check(self, train: TrainSettings) -> None:
-        if train.objective in ("wasserstein", "relativistic"):
+        if train.objective in ("wasserstein", "relativistic", "relativistic_average"):
             raise ValueError(
                 f"lecam compares the logits with their running means, but {train.objective} leaves them free to drift together; "
                 "take lecam out of regularizers, or set objective: nonsaturating or hinge"

@@ -20,6 +20,7 @@ from atelier.metrics.evaluator import Evaluator
 from atelier.metrics.identity import Measurement
 from atelier.networks.base import Generator
 from atelier.tasks.base import Task
+from atelier.tasks.find import name_of
 from atelier.training.distributed import Ranks
 
 WATCHED: list[Metric] = ["frechet", "kernel", "prdc"]  # the first chooses; the others need no more features
@@ -47,9 +48,10 @@ def measure_by_distance(
     """
     settings = watching(evaluate, train)
     sets = {product.name: (product.imitates, product.given) for product in task.products_of(train)}
+    sampling = task.sampling_of(train.plain().get(name_of(task)))
     evaluators = dict[tuple[str, str], Evaluator]()
     for imitated, given in dict.fromkeys(sets.values()):
-        task.sampling.check(data[given], settings.samples)
+        sampling.check(data[given], settings.samples)
         one = Evaluator(data[imitated], settings, cache, device, ranks=ranks, given=data[given])
         evaluators[imitated, given] = one
     extractor = next(iter(evaluators.values())).extractor
@@ -69,7 +71,7 @@ def measure_by_distance(
         for name, average in averages.items():
             evaluator = evaluators[sets[name]]
             assert isinstance(average, Generator)  # products are
-            found = evaluator.measure(average, evaluator.dataset.classes, task.sampling)
+            found = evaluator.measure(average, evaluator.dataset.classes, sampling)
             distance = acceptance.distance(found)
             assert distance is not None  # `watching` asks for it
             distances.append(distance)

@@ -24,6 +24,7 @@ from atelier.networks.layers import ImageShape
 
 WEIGHTS, INFO = "generator.safetensors", "generator.json"
 FORMAT_1 = {"latent_dim", "conditional", "resolution", "channels"}  # what format 2 says otherwise
+INTERPOLATED = "interpolated"  # says in `code` between which generators the weights lie, where no training made them
 REMEDY = "fetch the checkpoint folder again (dvc pull), or train again"
 
 
@@ -208,7 +209,10 @@ def load_latent_generator(folder: Path, device: torch.device | str = "cpu") -> L
     """The same for what works on latents alone. Raises GeneratorError for a generator that takes something else."""
     generator = load_generator(folder, device)
     if not isinstance(generator, LatentGenerator):
-        raise GeneratorError(f"{folder}: this generator takes {', '.join(generator.takes)}, and no noise to move in")
+        raise GeneratorError(
+            f"{folder}: this generator takes {', '.join(generator.takes)}, and not noise with at most a class; `python -m "
+            "atelier.latent --help` names the verbs for it"
+        )
     return generator
 
 

@@ -1,4 +1,4 @@
-"""Published generators as checkpoint folders: StyleGAN2-ADA, R3GAN, CycleGAN, CUT, pix2pix and SPADE.
+"""Published generators as checkpoint folders: StyleGAN2-ADA, R3GAN, CycleGAN, CUT, pix2pix, SPADE, ESRGAN and MSRResNet.
 
 A pickle is code that runs when it is read, so Atelier never reads one. The way through for StyleGAN2-ADA and R3GAN: where you
 would run a stranger's program (a container without secrets), in a clone of the authors' code, take the tensors out,
@@ -9,10 +9,12 @@ would run a stranger's program (a container without secrets), in a clone of the 
       network = pickle.load(file)["G_ema"]
   save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, "network.safetensors")
 
-or, for translators, whose files (latest_net_G.pth) PyTorch reads as numbers alone,
+or, for all others, whose files (latest_net_G.pth) PyTorch reads as numbers alone,
 
-  save_file(torch.load("latest_net_G.pth", map_location="cpu", weights_only=True), "network.safetensors")
+  network = torch.load("latest_net_G.pth", map_location="cpu", weights_only=True)
+  save_file(network, "network.safetensors")
 
+(files of BasicSR and Real-ESRGAN have them one level below: network["params_ema"], or network["params"] where that is missing),
 and give the safetensors file, which holds numbers only, to
 
   python -m atelier.models.published network.safetensors --output models/published
@@ -52,11 +54,10 @@ def convert(source: Path, output: Path, classes: list[str] | None = None) -> Gen
     source = Path(source)
     theirs = {name.removeprefix("Model."): tensor for name, tensor in _read(source).items() if not IGNORED.search(name)}
     known = readers()
-    reader = next((one for one in known if one.MARK in theirs), None)
+    reader = next((one for one in known if not theirs.keys().isdisjoint(one.MARKS)), None)
     if reader is None:
-        titles, marks = (
-            " or ".join(", ".join(getattr(one, name) for one in known).rsplit(", ", 1)) for name in ("TITLE", "MARK")
-        )
+        names = [one.TITLE for one in known], [mark for one in known for mark in one.MARKS]
+        titles, marks = (" or ".join(", ".join(some).rsplit(", ", 1)) for some in names)
         raise PublishedError(f"{source}: no generator of {titles} (no tensor named {marks})")
     try:
         found = reader.read(theirs)

@@ -134,7 +134,7 @@ class Planes(nn.Module):
     """Inputs by name -> one tensor [N, width, H, W]: what a translator starts from, and its discriminator's condition.
 
     Pictures come first, as they are, then a label map int64 [N, H, W] as a plane of ones and zeros for each class, all zeros
-    where it is 255. Noise is left out.
+    where it is 255; or these planes themselves, float [N, classes, H, W], which may be a mixture of maps. Noise is left out.
     """
 
     def __init__(self, takes: Takes) -> None:
@@ -146,12 +146,14 @@ class Planes(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # has the type of the network
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        planes = [self._one_hot(inputs[name], classes) if classes else inputs[name] for name, classes in self.classes.items()]
+        planes = [self.of_map(inputs[name], classes) if classes else inputs[name] for name, classes in self.classes.items()]
         return torch.cat(planes, dim=1).contiguous()
 
-    def _one_hot(self, labels: Tensor, classes: int) -> Tensor:
-        found = labels[:, None] == torch.arange(classes, device=labels.device)[:, None, None]
-        return found.to(self.get_buffer("one").dtype)
+    def of_map(self, labels: Tensor, classes: int) -> Tensor:
+        """The planes [N, classes, H, W] of a label map, or as they are where it is given as such."""
+        if not labels.is_floating_point():
+            labels = labels[:, None] == torch.arange(classes, device=labels.device)[:, None, None]
+        return labels.to(self.get_buffer("one").dtype)
 
     @staticmethod
     def _classes(name: str, kind: Given) -> int:
@@ -212,6 +214,16 @@ class PatchOutput(NamedTuple):
         """One logit an image, [N]: the mean over positions, then over scales; of classes, the odds that it is of any of them."""
         real = [one if one.shape[1] == 1 else one[:, 1:].logsumexp(dim=1) - one[:, 0] for one in map(wide, self.logits)]
         return torch.stack([logits.flatten(1).mean(dim=1) for logits in real]).mean(dim=0)
+
+    def split(self, count: int) -> tuple[PatchOutput, PatchOutput]:
+        """That of the first `count` images, and that of the others."""
+        first, others = (
+            PatchOutput(
+                tuple(one[part] for one in self.logits), tuple(tuple(one[part] for one in scale) for scale in self.features)
+            )
+            for part in (slice(0, count), slice(count, None))
+        )
+        return first, others
 
 
 class PatchDiscriminator(Network):

@@ -6,7 +6,7 @@ from atelier.networks.published import Published, Tensors
 from atelier.networks.published_resnet import residual_blocks, resnet, take
 
 TITLE = "CUT"
-MARK = "model.7.filt"  # a tensor that only this kind of network has
+MARKS = ("model.7.filt",)  # tensors that only this kind of network has
 
 
 def read(theirs: Tensors) -> Published:

@@ -6,7 +6,7 @@ from atelier.networks.published import Published, Tensors
 from atelier.networks.published_resnet import residual_blocks, resnet, take
 
 TITLE = "CycleGAN"
-MARK = "model.10.conv_block.1.weight"  # a tensor that only this kind of network has
+MARKS = ("model.10.conv_block.1.weight",)  # tensors that only this kind of network has
 
 
 def read(theirs: Tensors) -> Published:

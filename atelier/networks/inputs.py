@@ -21,10 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from torch import Tensor
 
 from atelier.io.label_maps import GRAYS, IGNORED, VALUED, Legend, MapError, painted
+from atelier.io.transparency import opaque
 
 NAMED = 12  # classes of a label map that a message names
 WHITE = 0xFFFFFF
 CELLS = 4  # a side of what is drawn of a label map
+
+
+Color = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
 
 
 class Refusal(ValueError):
@@ -146,11 +150,15 @@ class Label(Given):
 
 
 class Picture(Given):
-    """An image, float32 [channels, resolution, resolution] in [-1, 1]; given as a PNG, JPEG or WebP file in base64."""
+    """An image, float32 [channels, resolution, resolution] in [-1, 1]; given as a PNG, JPEG or WebP file in base64.
+
+    What is transparent lies on `background`, the color that the training's pictures were laid over.
+    """
 
     kind: Literal["picture"] = "picture"
     channels: Literal[1, 3]
     resolution: PositiveInt
+    background: Color = "#ffffff"  # of models of before, which did not say
 
     def wants(self, names: Sequence[str]) -> str:
         return f"a PNG, JPEG or WebP file of {self.resolution} by {self.resolution} pixels in base64"
@@ -159,7 +167,8 @@ class Picture(Given):
         with _opened(value, self.wants(names)) as file:
             if file.size != (self.resolution, self.resolution):
                 raise Refusal(f"{self.wants(names)}, not of {file.size[0]} by {file.size[1]}")
-            pixels = np.array(file.convert("RGB" if self.channels == 3 else "L")).reshape(*file.size, self.channels)
+            pixels = np.array(opaque(file, "RGB" if self.channels == 3 else "L", self.background))
+        pixels = pixels.reshape(self.resolution, self.resolution, self.channels)
         return Value(torch.from_numpy(pixels.transpose(2, 0, 1)).float().div(127.5).sub(1), None)
 
     def example(self, names: Sequence[str]) -> list[Any]:
@@ -178,7 +187,7 @@ class LabelMap(Given):
 
     kind: Literal["map"] = "map"
     classes: Annotated[list[str], Field(min_length=1, max_length=IGNORED)]
-    colors: list[Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]]
+    colors: list[Color]
     resolution: PositiveInt
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from atelier.networks.published import Published, Tensors, translator
 from atelier.networks.published_resnet import picture, whole
 
 TITLE = "pix2pix"
-MARK = "model.model.0.weight"  # a tensor that only this kind of network has
+MARKS = ("model.model.0.weight",)  # tensors that only this kind of network has
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 

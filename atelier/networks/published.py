@@ -1,7 +1,7 @@
 """What a reader of published weights gives: NAME_published.py beside an architecture reads those of its authors.
 
-Such a file has a `TITLE`, a `MARK`, which is a tensor that no other kind of network has, and `read`, which takes the tensors that
-it knows out of a mapping and returns a Published.
+Such a file has a `TITLE`, `MARKS`, which are names of tensors that no other kind of network has, one for each way of naming them,
+and `read`, which takes the tensors that it knows out of a mapping and returns a Published.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from atelier.networks.layers import ImageShape
 from atelier.networks.published import Published, PublishedError, Tensors, published
 
 TITLE = "R3GAN"
-MARK = "MainLayers.0.Layers.0.Basis"  # a tensor that only this kind of network has
+MARKS = ("MainLayers.0.Layers.0.Basis",)  # tensors that only this kind of network has
 
 
 def read(theirs: Tensors) -> Published:

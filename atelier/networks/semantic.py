@@ -193,7 +193,8 @@ class SemanticGenerator(Translator):
         smaller = {name: inputs[name][..., ::factor, ::factor] for name in self.planes.classes}
         maps = {name: classes for name, classes in self.planes.classes.items() if classes}
         rows, classes, planes = None, max(maps.values(), default=0), None
-        if len(maps) == 1 and classes >= MANY and not torch.compiler.is_exporting():
+        mixed = any(smaller[name].is_floating_point() for name in maps)  # planes, for which a table has no rows
+        if len(maps) == 1 and classes >= MANY and not mixed and not torch.compiler.is_exporting():
             rows = rows_of(smaller[next(iter(maps))], classes)
             if others := [smaller[name] for name in smaller if name not in maps]:
                 planes = torch.cat(others, dim=1)

@@ -16,7 +16,7 @@ from atelier.networks.published import ORIGINAL, Published, PublishedError, Tens
 from atelier.networks.published_resnet import SIDE, take, whole
 
 TITLE = "SPADE"
-MARK = "head_0.norm_0.mlp_shared.0.weight"  # a tensor that only this kind of network has
+MARKS = ("head_0.norm_0.mlp_shared.0.weight",)  # tensors that only this kind of network has
 BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3")
 DOUBLINGS = 5  # the authors' "normal"; those of "more" have the same tensors
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -24,8 +24,8 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 def read(theirs: Tensors) -> Published:
     """A generator of seven blocks, from noise or from the label map. Takes what it uses out of `theirs`."""
-    labels, width = theirs[MARK].shape[1], theirs["conv_img.weight"].shape[1]
-    hidden, batch = len(theirs[MARK]), f"{BLOCKS[0]}.norm_0.param_free_norm.running_mean" in theirs
+    labels, width = theirs[MARKS[0]].shape[1], theirs["conv_img.weight"].shape[1]
+    hidden, batch = len(theirs[MARKS[0]]), f"{BLOCKS[0]}.norm_0.param_free_norm.running_mean" in theirs
     noise = theirs["fc.weight"].shape[1] if theirs["fc.weight"].ndim == 2 else 0
     side = _side(len(theirs["fc.weight"]), 16 * width) if noise else SIDE
     takes: Takes = {"noise": Noise(size=noise, truncation=False)} if noise else {}

@@ -9,7 +9,7 @@ from atelier.networks.layers import ImageShape
 from atelier.networks.published import ORIGINAL, Published, PublishedError, Tensors, published
 
 TITLE = "stylegan2-ada-pytorch"
-MARK = "synthesis.b4.const"  # a tensor that only this kind of network has
+MARKS = ("synthesis.b4.const",)  # tensors that only this kind of network has
 TRAINED_WITH = {"mixing": 0.9, "discriminator": "residual", "group": 4}  # nothing that is generated depends on it
 
 

@@ -8,7 +8,7 @@ A generator has a name, such as digits, and versions. A version is written digit
 
 examples:
   python -m atelier.registry list                              all generators;  list digits: its versions
-  python -m atelier.registry compare digits@champion digits/4  images of the same latents, numbers, parameters that differ
+  python -m atelier.registry compare digits@champion digits/4  images of the same latents or pictures, numbers, parameters
   python -m atelier.registry promote digits/4 --reason "the customer likes its sevens"
   python -m atelier.registry rollback digits --reason "no fives at all"
   python -m atelier.registry lineage digits-finetuned/2        up to the images, down to all that was fine-tuned from it
@@ -59,7 +59,14 @@ def parser() -> argparse.ArgumentParser:
     comparing = add("compare", "two versions beside each other", "comparing", "compare")
     comparing.add_argument("first", metavar="A", help=VERSION)
     comparing.add_argument("second", metavar="B", help=VERSION)
-    comparing.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of the latents (default: 0)")
+    comparing.add_argument(
+        "--seed", type=command_line.seed, default=0, metavar="N", help="of the latents, or of which pictures (default: 0)"
+    )
+    comparing.add_argument(
+        "--inputs", type=Path, metavar="PATH",
+        help="what translators are given: a packed set, of which held-out pictures are taken, or files (default: the set that A "
+        "was measured by, in data/)",
+    )  # fmt: skip
     comparing.add_argument(
         "--output", type=Path, default=Path("comparison"), metavar="FOLDER", help="where the page goes (default: comparison)"
     )

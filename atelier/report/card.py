@@ -15,6 +15,7 @@ from typing import Any
 from atelier.config.metrics import declared_values
 from atelier.data.manifest import Manifest
 from atelier.metrics.evaluator import Evaluation
+from atelier.models.model import INTERPOLATED
 from atelier.report import compute, facts
 from atelier.report.facts import Facts, MetricRow
 
@@ -82,9 +83,12 @@ def _summary(known: Facts) -> str:
         else ""
     )
     tuned = " It was fine-tuned from another generator." if info.parent else ""
+    weights = f"those of the best checkpoint by measurement, after {info.images_seen:,} images.{tuned}"
+    if between := info.code.get(INTERPOLATED):
+        weights = f"interpolated between two generators: {plain(between)}."
     return (
         f"A {plain(known.family)} that generates {color} images of {info.resolution} × {info.resolution} px{classes}. "
-        f"The weights are those of the best checkpoint by measurement, after {info.images_seen:,} images.{tuned}"
+        f"The weights are {weights}"
     )
 
 

@@ -14,9 +14,10 @@ from atelier.data.packed import PackedDataset
 from atelier.io.pictures import GAP_COLOUR, colored, grid
 from atelier.metrics.distances import nearest
 from atelier.metrics.reference import Reference
-from atelier.models.model import sample
+from atelier.models.model import from_uint8, sample, to_uint8
 from atelier.networks.base import Generator
-from atelier.tasks.sampling import Sampler
+from atelier.networks.resize import enlarged
+from atelier.tasks.sampling import Sample, Sampler
 
 COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
 TYPICAL_FROM = 200
@@ -27,12 +28,14 @@ class Row:
     """Images of one class (or of none, name ""): uint8 [COLUMNS, C, H, W] generated, and as many or fewer real ones.
 
     Where images are made from others, `given` are those; then the real ones are what should have come of them, if that is known.
+    `enlarged` are smaller ones of these at the side of the images, bicubically, which is what a generator has to exceed.
     """
 
     name: str
     generated: np.ndarray
     real: np.ndarray
     given: np.ndarray | None = None
+    enlarged: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,14 @@ def rows_of_records(sampler: Sampler, dataset: PackedDataset, seed: int = 0) -> 
     for number, one in enumerate(itertools.islice(sampler(COLUMNS), ROWS_WITHOUT_CLASSES)):
         real = one.target if one.target is not None else others[number * COLUMNS : (number + 1) * COLUMNS]
         given = one.input if sampler.palette is None or one.input is None else colored(one.input, sampler.palette)
-        found.append(Row("", one.images, real, given))
+        found.append(Row("", one.images, real, given, _enlarged(one)))
     return found
 
 
 def picture(rows: Sequence[Row], scale: int = 2) -> Image.Image:
     """The generated images of all rows as one grid; above each row what it was made from, below it the real images."""
-    lines = [part for row in rows for part in ((row.generated,) if row.given is None else (row.given, row.generated, row.real))]
+    of_row = ((row.generated,) if row.given is None else (row.given, row.enlarged, row.generated, row.real) for row in rows)
+    lines = [part for parts in of_row for part in parts if part is not None]
     return grid(np.concatenate([_line(part, rows[0].generated.shape[1:]) for part in lines]), COLUMNS, scale)
 
 
@@ -130,6 +134,13 @@ def _line(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     factor = shape[1] // images.shape[2] if len(images) else 1
     line[: len(images)] = images.repeat(factor, axis=2).repeat(factor, axis=3)
     return line
+
+
+def _enlarged(sample: Sample) -> np.ndarray | None:
+    """The pictures that images were made from at the side of these; None where they have that side, or none are known."""
+    if sample.input is None or (factor := sample.images.shape[2] // sample.input.shape[2]) < 2:
+        return None
+    return to_uint8(enlarged(from_uint8(torch.from_numpy(sample.input)), factor))
 
 
 def _real(dataset: PackedDataset, name: str, seed: int) -> np.ndarray:

@@ -102,6 +102,11 @@ PANELS = [
         "mean difference of fixed translations from their targets; the two part where pairs are learnt by heart",
         {"l1_training": "training pairs", "l1_held_out": "held-out pairs"},
     ),
+    Panel(
+        "PSNR of fixed crops",
+        "in decibels; restored crops have to exceed their inputs, and part from each other where crops are learnt by heart",
+        {"psnr_training": "training crops", "psnr_held_out": "held-out crops", "psnr_input": "inputs, enlarged bicubically"},
+    ),
     Panel("Way there and back", "mean difference of a picture from its translation back", {"cycle_error": "difference"}),
     Panel(
         "Content of translations",
@@ -123,14 +128,16 @@ def write_report(
     baseline_name: str = "baseline",
     settings: dict[str, Any] | None = None,
     baseline_rows: Sequence[Row] = (),
+    variants: np.ndarray | None = None,
     name: str | None = None,
 ) -> None:
     """Writes the report of a checkpoint folder as the HTML file `output`; equal inputs give equal bytes.
 
     `dataset` are the real images that it was measured against, `rows` its pictures (gallery.rows), `neighbors` the nearest real
     images (gallery.neighbors). `baseline` is another generator's evaluation, set beside this one where identities are equal,
-    and `baseline_rows` are that one's pictures. `settings` are listed with the model's; `name` stands in the heading. Raises
-    ReportError and GeneratorError naming what the folder lacks.
+    and `baseline_rows` are that one's pictures. `variants` are records, each with inputs that may be drawn of it (Sampler).
+    `settings` are listed with the model's; `name` stands in the heading. Raises ReportError and GeneratorError naming what the
+    folder lacks.
     """
     checkpoint = Path(checkpoint)
     known = facts.gather(checkpoint, evaluation, dataset.manifest, baseline, baseline_name, settings, name)
@@ -149,6 +156,7 @@ def write_report(
         "manifest": known.manifest,
         "split": dataset.split,
         "rows": _strips(rows, baseline_rows),
+        "variants": [] if variants is None else [strip(row) for row in variants],
         "own": name or "generated",
         "beside": baseline_name if baseline_rows else "",
         "remarks": remarks(known.history["points"]),
@@ -277,8 +285,8 @@ def _file_uri(path: Path) -> str:
         ) from error
 
 
-def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
-    """For each row its class and the strips of what was given, of its generated images, of the other generator's, of real ones.
+def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, str, str, str, str]]:
+    """For each row its class and the strips of what was given, also enlarged, of its images, the other generator's and real ones.
 
     The other generator's row is that of the same class; without classes, that in the same place; "" where there is none.
     """
@@ -287,6 +295,7 @@ def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, 
         (
             row.name,
             "" if row.given is None else strip(row.given),
+            "" if row.enlarged is None else strip(row.enlarged),
             strip(row.generated),
             beside.get(row.name or place, ""),
             strip(row.real),

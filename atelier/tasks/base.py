@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from atelier.config.model import ModelSettings
 from atelier.config.training import TrainSettings
+from atelier.data.crops import AS_THEY_ARE, Crops
 from atelier.data.packed import PackedDataset
 from atelier.networks.base import Network
 from atelier.tasks.sampling import Sampling, SeededSampler
@@ -116,7 +117,8 @@ class Task(ABC):
 
     `sets` are named in train.data where there are several. `updates` happen in this order. `memory` (running means) and `pools`
     (tensors by name, such as images of earlier steps) are, with the networks, all that a loss depends on; they are saved with the
-    run, and equal on all ranks. `undecided` is the loss of a discriminator that says nothing, 0 where there is no such scale.
+    run, and equal on all ranks. `crops` say how whole pictures are cut for the updates, which depends on train's settings alone.
+    `undecided` is the loss of a discriminator that says nothing, 0 where there is no such scale.
     """
 
     sets: ClassVar[tuple[str, ...]] = ("data",)  # that it learns from
@@ -126,8 +128,9 @@ class Task(ABC):
     sampling: ClassVar[Sampling] = SeededSampler  # what is measured of a product
     memory: dict[str, float]
     pools: dict[str, Tensor]
+    crops: Crops = AS_THEY_ARE
     undecided: float = 0.0
-    normalized: bool = False  # by batch norm, for which micro-batches change more than rounding
+    normalized: bool = False  # by batch norm or a mean over logits, for which micro-batches change more than rounding
 
     def __init__(self) -> None:
         self.memory, self.pools = {}, {}
@@ -141,6 +144,14 @@ class Task(ABC):
     def products_of(cls, train: TrainSettings) -> tuple[Product, ...]:
         """The products of a training by these settings, before the task is built."""
         return cls.products
+
+    @classmethod
+    def sampling_of(cls, own: Mapping[str, Any] | None) -> Sampling:
+        """What is measured of a product; `own` is the task's section of the training as plain values, None where there is none.
+
+        Raises SettingsError.
+        """
+        return cls.sampling
 
     @abstractmethod
     def draw(self, update: Update, count: int) -> Draws:

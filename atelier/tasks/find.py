@@ -35,8 +35,9 @@ def check_sets(task: type[Task], settings: TrainSettings, section: str) -> None:
 
 
 def sampling_of(generator: Generator) -> Sampling:
-    """What is measured of a generator that was loaded. Raises SettingsError as `find` does."""
-    return find(generator.info.task).sampling
+    """What is measured of a generator that was loaded, by the task's section of its training. Raises SettingsError."""
+    name = generator.info.task
+    return find(name).sampling_of(generator.info.settings.get(name))
 
 
 def measured_sets(generator: Generator, data: Path, inputs: Path | None, count: int) -> tuple[PackedDataset, PackedDataset]:

@@ -36,10 +36,10 @@ class RecordSampler(Sampler):
         self, generator: Generator, names: Sequence[str], imitated: PackedDataset, given: PackedDataset, count: int, seed: int
     ) -> None:
         self.check(given, count)
+        self.check_given(generator.takes, given)
         self.generator, self.given = generator, given
         self.name, self.field = record_input(generator.takes), input_field(given.fields)
         self.kind = generator.takes[self.name]
-        _check_field(self.kind, given.fields[self.field], given)
         same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
         self.has_target = same and TARGET in given.fields
         self.rows = positions(seed, len(given), 0, count)
@@ -51,9 +51,22 @@ class RecordSampler(Sampler):
     @classmethod
     def check(cls, given: PackedDataset, count: int) -> None:
         if count > len(given):
+            finished = given.split == cls.split
+            remedy = "evaluate.samples or raise data.NAME.holdout" if finished else "train.evaluate_samples (or finetune's)"
             raise SettingsError(
                 f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
-                f"has {len(given)}; lower evaluate.samples (or train.evaluate_samples), or raise data.NAME.holdout"
+                f"has {len(given)}; lower {remedy}"
+            )
+
+    @classmethod
+    def check_given(cls, takes: Takes, given: PackedDataset) -> None:
+        kind = takes[record_input(takes)]
+        assert isinstance(kind, Picture | LabelMap)
+        wanted, has = (_named(one) for one in (kind, given.fields[input_field(given.fields)]))
+        if wanted != has:
+            raise SettingsError(
+                f"the generator takes {wanted}, but {given.folder} holds {has}; give it a set that is packed like those that it "
+                "learnt from (data.NAME.channels, fields)"
             )
 
     @torch.inference_mode()
@@ -62,12 +75,16 @@ class RecordSampler(Sampler):
         rank, world = turn
         for start in range(rank * batch, len(self.rows), world * batch):
             part = slice(start, start + batch)
-            records = self.given.read(self.rows[part])
-            given = records[self.field]
+            given, target = self.pairs(part)
             read = {name: values[part] for name, values in self.drawn.items()}
             read[self.name] = as_input(self.kind, given)
             made = self.generator.generate({name: values.to(device) for name, values in read.items()})
-            yield Sample(to_uint8(made), records[TARGET] if self.has_target else None, given)
+            yield Sample(to_uint8(made), target, given)
+
+    def pairs(self, part: slice) -> tuple[np.ndarray, np.ndarray | None]:
+        """What the generator is given of a part of the records and, where it is known, what should come of it, uint8."""
+        records = self.given.read(self.rows[part])
+        return records[self.field], records[TARGET] if self.has_target else None
 
 
 def input_field(fields: Collection[str]) -> str:
@@ -102,13 +119,6 @@ def palette_of(kind: Given) -> np.ndarray | None:
     return np.array([list(mark.to_bytes(3, "big")) for mark in kind.marks], np.uint8)
 
 
-def _check_field(kind: Given, field: FieldInfo, given: PackedDataset) -> None:
-    """Raises SettingsError where the set's field is not what the generator takes."""
-    if isinstance(kind, LabelMap) != (field.kind == "map"):
-        wanted, has = ("label maps", "pictures") if isinstance(kind, LabelMap) else ("pictures", "label maps")
-        raise SettingsError(f"the generator takes {wanted}, but {given.folder} holds {has}; give it a set with {wanted}")
-    if isinstance(kind, LabelMap) and kind.classes != field.classes:
-        raise SettingsError(
-            f"the generator takes label maps of {', '.join(kind.classes)}, but those of {given.folder} have "
-            f"{', '.join(field.classes)}; name the same classes in data.NAME.fields and pack again"
-        )
+def _named(of: Picture | LabelMap | FieldInfo) -> str:
+    """The kind of pictures that an input takes, or a field holds."""
+    return f"label maps of {', '.join(of.classes)}" if of.kind == "map" else f"pictures of {of.channels} channels"

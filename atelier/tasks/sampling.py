@@ -12,6 +12,7 @@ from atelier.data.packed import PackedDataset
 from atelier.models.model import generate
 from atelier.networks import inputs
 from atelier.networks.base import Generator
+from atelier.networks.inputs import Takes
 
 
 class Sample(NamedTuple):
@@ -50,6 +51,14 @@ class Sampler(ABC):
     @classmethod  # noqa: B027 - a seed is enough for any number
     def check(cls, given: PackedDataset, count: int) -> None:
         """Raises SettingsError where `given` has not enough records for `count` images."""
+
+    @classmethod  # noqa: B027 - what is drawn is of no set
+    def check_given(cls, takes: Takes, given: PackedDataset) -> None:
+        """Raises SettingsError where the records of `given` are not what a generator with these inputs takes."""
+
+    def variants(self, columns: int) -> np.ndarray | None:
+        """Records, each with inputs that may be drawn of it, uint8 [rows, columns, C, H, W]; None where nothing is drawn."""
+        return None
 
     @abstractmethod
     def __call__(self, batch: int, turn: tuple[int, int] = (0, 1)) -> Iterator[Sample]:

@@ -1,4 +1,8 @@
-"""Real records for the updates: resident on the device when small, read ahead from memory-mapped shards when not."""
+"""Real records for the updates: resident on the device when small, read ahead from memory-mapped shards when not.
+
+Of whole pictures a record is a crop, whose place is drawn for its position in the stream: a resumed run, another number of ranks
+and reading ahead cut the same ones.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from atelier.data.crops import AS_THEY_ARE, Crops
 from atelier.data.packed import PackedDataset
-from atelier.data.sampler import positions
+from atelier.data.sampler import positions, words
 from atelier.models.model import from_uint8
 from atelier.tasks.base import Batch
 
@@ -23,10 +28,11 @@ SET_STREAMS = 2**16  # streams of a set's own, so that a record's partner in ano
 class Batches:
     """Batches of one or several sets as a pure function of (seed, stream, start): each stream is its own endless shuffle."""
 
-    def __init__(self, data: Mapping[str, PackedDataset], seed: int, device: torch.device) -> None:
+    def __init__(self, data: Mapping[str, PackedDataset], seed: int, device: torch.device, crops: Crops = AS_THEY_ARE) -> None:
         resident = RESIDENT_BYTES / len(data)
         self._sets = {
-            name: _Set(images, seed, number * SET_STREAMS, device, resident) for number, (name, images) in enumerate(data.items())
+            name: _Set(images, seed, number * SET_STREAMS, device, resident, crops)
+            for number, (name, images) in enumerate(data.items())
         }
 
     def batch(self, stream: int, start: int, count: int, prefetch_start: int) -> Batch:
@@ -47,11 +53,15 @@ class Batches:
 class _Set:
     """The records of one set."""
 
-    def __init__(self, data: PackedDataset, seed: int, first_stream: int, device: torch.device, resident: float) -> None:
-        self.data, self.seed, self.first_stream, self.device = data, seed, first_stream, device
+    def __init__(
+        self, data: PackedDataset, seed: int, first_stream: int, device: torch.device, resident: float, cut: Crops
+    ) -> None:
+        self.data, self.seed, self.first_stream, self.device, self.cut = data, seed, first_stream, device, cut
         self.labels = torch.from_numpy(data.labels)
         self.resident: Pixels | None = None
-        if len(data) * sum(field.channels for field in data.fields.values()) * data.resolution**2 <= resident:
+        if data.whole:
+            data.check_crops(cut)
+        elif len(data) * sum(field.channels for field in data.fields.values()) * data.resolution**2 <= resident:
             self.resident = {name: torch.from_numpy(one).to(device) for name, one in data.read(np.arange(len(data))).items()}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._ahead: dict[tuple[int, int, int], Future[Pixels]] = {}
@@ -64,9 +74,8 @@ class _Set:
             pixels = {name: values[there] for name, values in self.resident.items()}
         else:
             waiting = self._ahead.pop((stream, start, count), None)
-            pixels = waiting.result() if waiting else self._read(index)
-            ahead = self._index(stream, prefetch_start, count)
-            self._ahead[stream, prefetch_start, count] = self._reader.submit(self._read, ahead)
+            pixels = waiting.result() if waiting else self._read(stream, start, count)
+            self._ahead[stream, prefetch_start, count] = self._reader.submit(self._read, stream, prefetch_start, count)
         return self._fields(pixels, self.labels[rows])
 
     def held_out(self, count: int) -> Batch | None:
@@ -74,7 +83,8 @@ class _Set:
             return None
         kept = PackedDataset(self.data.folder, "test")
         index = positions(self.seed, len(kept), 0, count)
-        pixels = {name: torch.from_numpy(values) for name, values in kept.read(index).items()}
+        found = kept.middles(index, self.cut) if kept.whole else kept.read(index)
+        pixels = {name: torch.from_numpy(values) for name, values in found.items()}
         return self._fields(pixels, torch.from_numpy(kept.labels[index]))
 
     def _fields(self, pixels: Pixels, labels: Tensor) -> Batch:
@@ -84,10 +94,18 @@ class _Set:
         return fields | ({"label": labels.to(self.device, non_blocking=True)} if self.data.classes else {})
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:
-        return positions(self.seed + (self.first_stream + stream) * 2**32, len(self.data), start, count)
+        return positions(self._seed_of(stream), len(self.data), start, count)
 
-    def _read(self, index: np.ndarray) -> Pixels:
-        pixels = {name: torch.from_numpy(values) for name, values in self.data.read(index).items()}
+    def _seed_of(self, stream: int) -> int:
+        return self.seed + (self.first_stream + stream) * 2**32
+
+    def _read(self, stream: int, start: int, count: int) -> Pixels:
+        index = self._index(stream, start, count)
+        if self.data.whole:
+            found = self.data.crops(index, words(self._seed_of(stream), start, count), self.cut)
+        else:
+            found = self.data.read(index)
+        pixels = {name: torch.from_numpy(values) for name, values in found.items()}
         return {name: values.pin_memory() for name, values in pixels.items()} if self.device.type == "cuda" else pixels
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from atelier.config.model import ModelSettings
 from atelier.config.section import first_problem
 from atelier.config.settings import fingerprint
+from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_folder, canonical_json, read_json
 from atelier.models.model import (
@@ -112,11 +113,14 @@ class PretrainedModel:
 
     def lineage(self, product: str) -> dict[str, Any]:
         """The parent's entry in the child's generator.json."""
-        folder, info = self._of(product)
+        folder, info = self._of(product) or (self._folders[0], self.info)
         return {"sha256": self._sha256[folder.name], **info.model_dump(mode="json")}
 
-    def check(self, model: ModelSettings, data: Mapping[str, PackedDataset]) -> None:
-        """Raises GeneratorError if the networks of the settings, or the images, are not those of the checkpoint."""
+    def check(self, task: type[Task], model: ModelSettings, settings: TrainSettings, data: Mapping[str, PackedDataset]) -> None:
+        """Raises GeneratorError or SettingsError if the networks of the settings, or the sets, are not those of the checkpoint.
+
+        Each product is compared with the set that it imitates and the one whose records it is given.
+        """
         wanted, has = model.identity(), model_settings(self.info, self._folders[0]).identity()
         for key in sorted({*wanted, *has}):
             if wanted.get(key) != has.get(key):
@@ -124,42 +128,57 @@ class PretrainedModel:
                     f"{self._folders[0] / INFO}: this generator was trained with {key} = {has.get(key)}, params.yaml's "
                     f"model says {wanted.get(key)}; set the model section as it was"
                 )
-        for images in data.values():
-            if (images.resolution, images.channels) != (self.info.resolution, self.info.channels):
+        for product in task.products_of(settings):
+            images, found = data[product.imitates], self._of(product.name)
+            if found is None:
+                continue
+            folder, info = found
+            if (images.resolution, images.channels) != (info.resolution, info.channels):
                 raise GeneratorError(
-                    f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {self.folder} "
-                    f"makes {self.info.resolution} px with {self.info.channels}; pack the target with the same resolution and "
-                    "channels"
+                    f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {folder} "
+                    f"makes {info.resolution} px with {info.channels}; pack the target with the same resolution and channels"
                 )
+            task.sampling.check_given(info.takes, data[product.given])
 
     def load(self, task: Task, averages: Mapping[str, nn.Module], data: Mapping[str, PackedDataset]) -> list[str]:
         """Gives the networks and the averages the checkpoint's weights.
 
-        Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row.
-        Returns a remark where there are such new classes.
+        Rows of class embeddings are matched by class name; a class that the checkpoint does not know keeps its fresh row. So does
+        a network that its training had not and that makes no product, such as a discriminator after a stage without one. The
+        average of a product that is not in the checkpoint, which was registered as another one, begins as its network is.
+        Returns a remark on each. Raises GeneratorError.
         """
-        networks = read_weights(networks_in(self._folders[0]))
-        classes = next(iter(data.values())).classes
+        networks, remarks = read_weights(networks_in(self._folders[0])), list[str]()
+        classes, products = next(iter(data.values())).classes, {one.name: self._of(one.name) for one in task.products}
+        making = {product.network for product in task.products}
         for name, network in task.networks.items():
             own = {key.removeprefix(f"{name}."): v for key, v in networks.items() if key.startswith(f"{name}.")}
-            _load(network, own, classes, self.info, self.folder)
+            if own:
+                _load(network, own, classes, self.info, self.folder)
+            elif name not in making:
+                remarks.append(f"{self.folder} was trained without a network {name}, which begins anew")
+            else:
+                trained = ", ".join(dict.fromkeys(key.partition(".")[0] for key in networks))
+                raise GeneratorError(
+                    f"{self.folder}: was trained without the network {name} ({trained} are there); set the losses of section "
+                    "finetune so that it has the networks of train, or train anew"
+                )
         for product in task.products:
-            folder, info = self._of(product.name)
-            _load(averages[product.name], read_weights(folder / WEIGHTS), classes, info, folder)
+            if found := products[product.name]:
+                _load(averages[product.name], read_weights(found[0] / WEIGHTS), classes, found[1], found[0])
+            else:
+                averages[product.name].load_state_dict(task.networks[product.network].state_dict())
+                remarks.append(f"{self.folder} has no average of {product.name}, which begins as its network was")
         fresh = [name for name in classes if name not in self.info.classes] if self.info.conditional else []
-        if not fresh:
-            return []
-        known = ", ".join(self.info.classes[:SHOWN]) or "none"
-        return [f"{len(fresh)} of {len(classes)} classes are new to the generator: {', '.join(fresh[:SHOWN])} (it knows {known})"]
+        if fresh:
+            known, new = ", ".join(self.info.classes[:SHOWN]) or "none", ", ".join(fresh[:SHOWN])
+            remarks.append(f"{len(fresh)} of {len(classes)} classes are new to the generator: {new} (it knows {known})")
+        return remarks
 
-    def _of(self, product: str) -> tuple[Path, GeneratorInfo]:
-        """Folder and info of a product. Raises GeneratorError."""
-        if len(self._folders) == 1:
-            return self._folders[0], self.info
-        for folder, info in zip(self._folders, self._infos, strict=True):
-            if folder.name == product:
-                return folder, info
-        raise GeneratorError(f"{self.folder}: no product {product} here; give the checkpoint folder of the same task")
+    def _of(self, product: str) -> tuple[Path, GeneratorInfo] | None:
+        """Folder and info of a product, None where there is none of it."""
+        pairs = zip(self._folders, self._infos, strict=True)
+        return next(((folder, info) for folder, info in pairs if info.product == product), None)
 
 
 def _load(network: nn.Module, tensors: dict[str, Tensor], classes: list[str], info: GeneratorInfo, folder: Path) -> None:

@@ -37,13 +37,13 @@ def naming_remedy(remedy: Callable[[], str]) -> Iterator[None]:
 def of_a_step(settings: TrainSettings, normalized: bool, saved: float) -> str:
     """The remedies for a training step; `saved` is the step of the newest save, -1 without one.
 
-    `normalized` by batch norm, a run with other micro-batches is another run.
+    `normalized` by the mean of a micro-batch, a run with other ones is another run.
     """
     section = "finetune" if isinstance(settings, FinetuneSettings) else "train"
     part = settings.batch // settings.accumulate // settings.nodes
     ways = [] if settings.checkpointing or settings.compile else [f"{section}.checkpointing: true"]
     if finer := [parts for parts in range(settings.accumulate + 1, settings.batch + 1) if _cuts(settings, parts)]:
-        anew = " (its batch norm makes that a new run)" if normalized else ""
+        anew = " (its means over a micro-batch make that a new run)" if normalized else ""
         ways.append(f"{section}.accumulate: {finer[0]}{anew}")
     ways.append(f"a smaller {section}.batch (a new run)")
     begins = f"from the save at {saved * settings.batch:.0f} images" if saved > 0 else "from the beginning"

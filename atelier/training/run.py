@@ -19,7 +19,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.closure import APART, closure, digest
 from atelier.models.model import GeneratorInfo, Gives
 from atelier.networks.base import Generator
-from atelier.networks.inputs import Label
+from atelier.networks.inputs import Label, Picture, Takes
 from atelier.tasks.base import Product, Task
 from atelier.tasks.find import name_of
 from atelier.training import checkpoint
@@ -58,7 +58,7 @@ def run_key(
 
     What saves memory and changes rounding alone is no part of it, so that a run that did not fit goes on with less.
     """
-    saving = {"checkpointing"} if model.family.normalized else {"checkpointing", "accumulate"}
+    saving = {"checkpointing"} if model.family.normalized or settings.averages else {"checkpointing", "accumulate"}
     return fingerprint(
         {
             "task": name_of(task),
@@ -116,10 +116,10 @@ def run(
     That is in `states`. `start` makes it a fine-tuning run. `measure` chooses the best checkpoint, `measured_by` is its
     identity's fixed part; `git` (commit and dirty state) is written into generator.json. `mirror` is an s3:// prefix to which
     saves go too and from which the run goes on where `states` has less. Returns the products' infos by name. Raises Preempted,
-    TrainingStopped, GeneratorError, StorageError.
+    TrainingStopped, GeneratorError, SettingsError, StorageError.
     """
     if start:
-        start.check(model, data)
+        start.check(task, model, settings, data)
 
     def saves(settings: TrainSettings) -> RunFolder:
         return RunFolder(states, run_key(task, model, settings, data, measured_by, start), mirror)
@@ -142,9 +142,7 @@ def run(
             "run_key": folder.key,
             "metric": {"value": evaluation["value"], "identity": evaluation["identity"]},
         }
-        return {
-            product.name: _describe(learnt, product, model, data[product.imitates], start, common) for product in learnt.products
-        }
+        return {product.name: _describe(learnt, product, model, data, start, common) for product in learnt.products}
 
     def train(stop: StopSignal) -> Finished:
         trainer = Trainer(learnt, settings, data, folder, measure, device, ranks, observers)
@@ -177,19 +175,23 @@ def _describe(
     task: Task,
     product: Product,
     model: ModelSettings,
-    images: PackedDataset,
+    data: Mapping[str, PackedDataset],
     start: PretrainedModel | None,
     common: dict[str, Any],
 ) -> GeneratorInfo:
-    """generator.json of a product that imitates `images`."""
-    network = task.networks[product.network]
+    """generator.json of a product."""
+    network, images, given = task.networks[product.network], data[product.imitates], data[product.given]
     assert isinstance(network, Generator)
-    labeled = any(isinstance(kind, Label) for kind in network.takes.values())
+    takes: Takes = {
+        name: kind.model_copy(update={"background": given.background}) if isinstance(kind, Picture) else kind
+        for name, kind in network.takes.items()
+    }
+    labeled = any(isinstance(kind, Label) for kind in takes.values())
     return GeneratorInfo(
         task=name_of(type(task)),
         product=product.name,
         model=model.identity(),
-        takes=network.takes,
+        takes=takes,
         gives=Gives(resolution=network.shape.resolution, channels=network.shape.channels),
         classes=images.classes if labeled else [],
         data={"content_hash": images.content_hash, "split": images.split, "source": images.manifest.source},

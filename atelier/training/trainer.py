@@ -76,7 +76,7 @@ class Trainer:
         self.measure, self.device, self.ranks = measure, device, ranks
         self.history = History(folder.grids, observers, ranks.first)
         self.learner = Learner(task, settings, device, ranks)
-        self.batches = Batches(data, settings.seed, device)
+        self.batches = Batches(data, settings.seed, device, task.crops)
         self.ada = AdaController(settings.ada_target, settings.ada_images, settings.augment_p)
         self.balance, self.watch = Balance(settings), Watch(settings, task.undecided)
         self.meter, self.signal = Meter(), Meter()

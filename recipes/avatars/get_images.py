@@ -9,7 +9,6 @@ CC BY 4.0), which npm fetches without installing them. Images that are there are
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import tempfile
@@ -21,7 +20,6 @@ import resvg_py
 from atelier import command_line
 from atelier.data import packages
 from atelier.data.errors import DataError
-from atelier.io.files import atomic_folder
 from atelier.io.progress import bar
 
 IMAGES = Path("images")
@@ -31,7 +29,6 @@ PACKAGES = {  # sha256 of the archives
     "toon-head": "b9cd3b5def9fb2c37a9acba2e4b9bd00268b6eaff705d596756e8d921a4580c8",
 }
 VERSION = "9.4.3"
-NOTICE = "NOTICE.txt"
 LICENCE = f"""\
 ToonHead by Johan Melin, www.figma.com/community/file/1589627891082866389, CC BY 4.0 (creativecommons.org/licenses/by/4.0),
 put together from its parts by npm's @dicebear/toon-head {VERSION}; the label maps are the same parts in other colors
@@ -74,8 +71,8 @@ def avatars(folder: Path) -> Iterator[dict[str, str]]:
         yield from map(json.loads, lines)
 
 
-def bring(folder: Path) -> None:
-    """Fills the folder with map/ and picture/. Raises DataError."""
+def bring(folder: Path) -> str:
+    """Fills the folder with map/ and picture/; says so. Raises DataError."""
     with tempfile.TemporaryDirectory() as scratch:
         for name, sha256 in PACKAGES.items():
             place = Path(scratch, "node_modules", "@dicebear", name)
@@ -91,18 +88,12 @@ def bring(folder: Path) -> None:
                     )
                     (folder / kind / f"{number:04}.png").write_bytes(bytes(png))
                 shown.update(1)
+    return f"{IMAGES}: {COUNT} avatars with their label maps, from npm's @dicebear/toon-head {VERSION}"
 
 
 def main() -> None:
     """Brings the avatars, unless they are there."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if (IMAGES / NOTICE).exists():
-        print(f"{IMAGES}: the avatars are there already; to draw them again, remove the folder")
-        return
-    with atomic_folder(IMAGES, NOTICE) as folder:
-        bring(folder)
-        (folder / NOTICE).write_text(LICENCE, encoding="utf-8")
-    print(f"{IMAGES}: {COUNT} avatars with their label maps, from npm's @dicebear/toon-head {VERSION}")
+    packages.get_images(__doc__, IMAGES, "the avatars", bring, LICENCE)
 
 
 if __name__ == "__main__":

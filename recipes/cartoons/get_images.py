@@ -10,7 +10,6 @@ are.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 from atelier import command_line
 from atelier.data import packages
-from atelier.io.files import atomic_folder
 
 IMAGES = Path("images")
 PACKAGES = {  # sha256 of the archives
@@ -26,7 +24,6 @@ PACKAGES = {  # sha256 of the archives
     "twitter": "f64a530c63bca463bd8317fdc4615ce63a53a0c65018e4ce2d848aaba7a28877",
 }
 VERSION = "16.0.0"
-NOTICE = "NOTICE.txt"
 LICENCES = f"""\
 google/: Noto Emoji, Copyright Google LLC, Apache License 2.0, from npm's emoji-datasource-google {VERSION}
 twitter/: Twemoji, Copyright Twitter, Inc and other contributors, CC BY 4.0, from npm's emoji-datasource-twitter {VERSION}
@@ -40,7 +37,7 @@ def chosen(emoji: list[dict[str, Any]]) -> set[str]:
     return {one["image"] for one in shared if one["category"] not in WITHOUT}
 
 
-def bring(vendor: str, folder: Path) -> int:
+def bring_from(vendor: str, folder: Path) -> int:
     """Fills the folder with one vendor's pictures; returns their number. Raises DataError."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         package = packages.npm(f"emoji-datasource-{vendor}@{VERSION}", PACKAGES[vendor], Path(scratch))
@@ -51,17 +48,16 @@ def bring(vendor: str, folder: Path) -> int:
     return len(names)
 
 
+def bring(folder: Path) -> str:
+    """Fills the folder with google/ and twitter/; says so. Raises DataError."""
+    counts = {vendor: bring_from(vendor, folder / vendor) for vendor in PACKAGES}
+    lines = (f"{IMAGES / vendor}: {n} emoji, from npm's emoji-datasource-{vendor} {VERSION}" for vendor, n in counts.items())
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Brings the pictures, unless they are there."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if (IMAGES / NOTICE).exists():
-        print(f"{IMAGES}: the emoji are there already; to bring them again, remove the folder")
-        return
-    with atomic_folder(IMAGES, NOTICE) as folder:
-        counts = {vendor: bring(vendor, folder / vendor) for vendor in PACKAGES}
-        (folder / NOTICE).write_text(LICENCES, encoding="utf-8")
-    for vendor, count in counts.items():
-        print(f"{IMAGES / vendor}: {count} emoji, from npm's emoji-datasource-{vendor} {VERSION}")
+    packages.get_images(__doc__, IMAGES, "the emoji", bring, LICENCES)
 
 
 if __name__ == "__main__":

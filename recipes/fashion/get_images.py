@@ -8,7 +8,6 @@ fetches without installing it; where that fails, torchvision downloads them. Ima
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import shutil
 import struct
@@ -20,7 +19,6 @@ from torchvision import datasets
 from atelier import command_line
 from atelier.data import packages
 from atelier.data.errors import DataError
-from atelier.io.files import atomic_folder
 
 IMAGES = Path("images")
 PACKAGE, FOLDER = "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"
@@ -66,23 +64,22 @@ def check(folder: Path, where: str) -> None:
             raise DataError(f"{name} of {where} is not the published file, whose md5 is {md5}; remove it and run this again")
 
 
+def bring(folder: Path) -> str:
+    """Fills the folder, from Debian's package where that can be had; says so. Raises DataError."""
+    try:
+        from_debian(folder)
+        where = f"Debian's package {PACKAGE}"
+    except DataError as error:
+        print(f"{error}\nso torchvision downloads the images")
+        from_torchvision(folder)
+        where = "torchvision's download"
+    return f"{IMAGES}: Fashion-MNIST, {len(datasets.FashionMNIST.resources)} files, from {where}"
+
+
 def main() -> None:
-    """Brings the images, unless they are there."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    """Brings the images, unless they are there, and whole."""
     marker = datasets.FashionMNIST.resources[0][0]
-    if (IMAGES / marker).exists():
-        check(IMAGES, str(IMAGES))
-        print(f"{IMAGES}: Fashion-MNIST is there already, and whole")
-        return
-    with atomic_folder(IMAGES, marker) as folder:
-        try:
-            from_debian(folder)
-            where = f"Debian's package {PACKAGE}"
-        except DataError as error:
-            print(f"{error}\nso torchvision downloads the images")
-            from_torchvision(folder)
-            where = "torchvision's download"
-    print(f"{IMAGES}: Fashion-MNIST, {len(datasets.FashionMNIST.resources)} files, from {where}")
+    packages.get_images(__doc__, IMAGES, "Fashion-MNIST", bring, marker=marker, check=lambda folder: check(folder, str(folder)))
 
 
 if __name__ == "__main__":

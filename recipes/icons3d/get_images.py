@@ -9,7 +9,6 @@ drawing has its picture under the same name. They come from npm's packages @lobe
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import resvg_py
 
 from atelier import command_line
 from atelier.data import packages
-from atelier.io.files import atomic_folder
 from atelier.io.progress import bar
 
 IMAGES = Path("images")
@@ -27,7 +25,6 @@ PACKAGES = {  # sha256 of the archives
 }
 VERSION = "1.1.0"
 SIDE = 128  # of the flat ones
-NOTICE = "NOTICE.txt"
 LICENCE = f"""\
 Fluent Emoji, Copyright Microsoft Corporation, MIT License, from npm's @lobehub/fluent-emoji-flat and
 @lobehub/fluent-emoji-3d {VERSION}
@@ -42,8 +39,8 @@ def named(package: Path) -> dict[str, Path]:
     return {name: file for name, file in found.items() if not WITHOUT & {*name.split("-")}}
 
 
-def bring(folder: Path) -> int:
-    """Fills the folder with flat/ and 3d/; returns the number of pairs. Raises DataError."""
+def bring(folder: Path) -> str:
+    """Fills the folder with flat/ and 3d/; says so. Raises DataError."""
     with tempfile.TemporaryDirectory() as scratch:
         files = {}
         for kind, sha256 in PACKAGES.items():
@@ -59,19 +56,12 @@ def bring(folder: Path) -> int:
                 (folder / "flat" / f"{name}.png").write_bytes(bytes(drawn))
                 (folder / "3d" / f"{name}.webp").write_bytes(files["3d"][name].read_bytes())
                 shown.update(1)
-    return len(names)
+    return f"{IMAGES}: {len(names)} emoji, flat and in 3D, from npm's @lobehub/fluent-emoji-flat and -3d {VERSION}"
 
 
 def main() -> None:
     """Brings the emoji, unless they are there."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if (IMAGES / NOTICE).exists():
-        print(f"{IMAGES}: the emoji are there already; to bring them again, remove the folder")
-        return
-    with atomic_folder(IMAGES, NOTICE) as folder:
-        count = bring(folder)
-        (folder / NOTICE).write_text(LICENCE, encoding="utf-8")
-    print(f"{IMAGES}: {count} emoji, flat and in 3D, from npm's @lobehub/fluent-emoji-flat and -3d {VERSION}")
+    packages.get_images(__doc__, IMAGES, "the emoji", bring, LICENCE)
 
 
 if __name__ == "__main__":

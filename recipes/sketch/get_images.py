@@ -8,7 +8,6 @@ package openmoji (CC BY-SA 4.0), which npm fetches without installing it, as SVG
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -18,14 +17,12 @@ import resvg_py
 
 from atelier import command_line
 from atelier.data import packages
-from atelier.io.files import atomic_folder
 from atelier.io.progress import bar
 
 IMAGES = Path("images")
 PACKAGE, VERSION = "openmoji", "17.0.0"
 SHA256 = "55ee7d13485dec86e9f38c1f3a645a13382d33ff97c0cd845ee824b0aef45e68"  # of the archive
 SIDE = 128
-NOTICE = "NOTICE.txt"
 LICENCE = f"OpenMoji {VERSION}, the open-source emoji and icon project (openmoji.org), CC BY-SA 4.0, from npm's {PACKAGE}\n"
 WITHOUT = {"flags", "extras-openmoji", "extras-unicode"}  # groups: all flags are one rectangle in lines
 
@@ -35,13 +32,9 @@ def chosen(drawings: list[dict[str, Any]]) -> list[str]:
     return [one["hexcode"] for one in drawings if one["group"] not in WITHOUT and not one["skintone"]]
 
 
-def main() -> None:
-    """Brings the drawings, unless they are there."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if (IMAGES / NOTICE).exists():
-        print(f"{IMAGES}: the drawings are there already; to bring them again, remove the folder")
-        return
-    with atomic_folder(IMAGES, NOTICE) as folder, tempfile.TemporaryDirectory() as scratch:
+def bring(folder: Path) -> str:
+    """Fills the folder with line/ and color/; says so. Raises DataError."""
+    with tempfile.TemporaryDirectory() as scratch:
         package = packages.npm(f"{PACKAGE}@{VERSION}", SHA256, Path(scratch))
         names = chosen(json.loads((package / "data" / "openmoji.json").read_text(encoding="utf-8")))
         with bar("draw", 2 * len(names)) as shown:
@@ -53,8 +46,12 @@ def main() -> None:
                     )
                     (folder / target / f"{name}.png").write_bytes(bytes(drawn))
                     shown.update(1)
-        (folder / NOTICE).write_text(LICENCE, encoding="utf-8")
-    print(f"{IMAGES}: {len(names)} drawings as lines and in color, from npm's {PACKAGE} {VERSION}")
+    return f"{IMAGES}: {len(names)} drawings as lines and in color, from npm's {PACKAGE} {VERSION}"
+
+
+def main() -> None:
+    """Brings the drawings, unless they are there."""
+    packages.get_images(__doc__, IMAGES, "the drawings", bring, LICENCE)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,10 +15,11 @@ from atelier.networks import zoo
 from atelier.networks.base import PatchDiscriminator, Translator
 from atelier.networks.inputs import LabelMap, Noise, Picture, Takes
 from atelier.networks.layers import ImageShape
+from atelier.networks.restoration_sections import RestorationSettings
 from tests.support.small_models import written
 
 TRANSLATORS = tuple(name for name in architectures() if not family_of(name).latent)
-
+RESTORERS = tuple(name for name in TRANSLATORS if issubclass(family_of(name), RestorationSettings))
 
 CLASSES = ["sky", "face", "hair"]
 WIDTHS = {"width": 2, "width_discriminator": 4, "width_labels": 4, "doublings": 3}
@@ -29,6 +30,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "spade": WIDTHS | {"layers_discriminator": 2, "scales": 2},
     "pix2pixhd": {"width": 4, "blocks": 1, "halvings": 2, "width_discriminator": 4, "layers_discriminator": 2, "scales": 2},
     "pix2pix": {"width": 4, "width_discriminator": 4, "layers_discriminator": 2},
+    "srresnet": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
+    "rrdb": {"width": 4, "growth": 3, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
+    "denoising_unet": {"width": 4, "halvings": 2, "blocks": 1, "width_discriminator": 4, "layers_discriminator": 2},
 }
 
 
@@ -37,10 +41,10 @@ def model(family: str, **section: Any) -> ModelSettings:
     return parse({"architecture": family, family: SMALL[family] | section}, ModelSettings, origin="a test")
 
 
-def takes(family: str, side: int = 32) -> Takes:
-    """Inputs that a family translates."""
+def takes(family: str, side: int = 32, channels: Literal[1, 3] = 3) -> Takes:
+    """Inputs that a family translates to images of so many colors."""
     if "width_labels" not in SMALL[family]:
-        return {"image": Picture(channels=3, resolution=side)}
+        return {"image": Picture(channels=channels if family in RESTORERS else 3, resolution=side)}
     return {"noise": Noise(size=6, truncation=False), "map": label_map(CLASSES, side)}
 
 
@@ -57,11 +61,13 @@ def given(takes: Takes, count: int = 2, side: int | None = None) -> dict[str, Te
     return {name: kind.draw(count, rng) for name, kind in takes.items()}
 
 
-def translators(family: str, side: int = 32, channels: int = 3, **section: Any) -> tuple[Translator, PatchDiscriminator]:
-    """Both networks, the same ones each time; the discriminator sees the input, too."""
+def translators(
+    family: str, side: int = 32, channels: Literal[1, 3] = 3, scale: int = 1, **section: Any
+) -> tuple[Translator, PatchDiscriminator]:
+    """Both networks, the same ones each time, from `side` to `scale` times as much; the discriminator sees the input, too."""
     torch.manual_seed(0)
-    settings, shape = model(family, **section), ImageShape(side, channels, 0)
-    translator = zoo.translator(settings, shape, takes(family, side))
+    settings, shape = model(family, **section), ImageShape(scale * side, channels, 0)
+    translator = zoo.translator(settings, shape, takes(family, side, channels))
     return translator, zoo.patch_discriminator(settings, shape, translator.planes.width)
 
 

@@ -74,6 +74,13 @@ CLOSED = {
         -log_sigmoid(FAKE - REAL).mean(),
         -(1 - sigmoid(FAKE - REAL)) / N,
     ),
+    "relativistic_average": (
+        -log_sigmoid(REAL - FAKE.mean()).mean() - np.log(1 - sigmoid(FAKE - REAL.mean())).mean(),
+        -(1 - sigmoid(REAL - FAKE.mean())) / N - sigmoid(FAKE - REAL.mean()).mean() / N,
+        sigmoid(FAKE - REAL.mean()) / N + (1 - sigmoid(REAL - FAKE.mean())).mean() / N,
+        -log_sigmoid(FAKE - REAL.mean()).mean() - np.log(1 - sigmoid(REAL - FAKE.mean())).mean(),
+        -(1 - sigmoid(FAKE - REAL.mean())) / N - sigmoid(REAL - FAKE.mean()).mean() / N,
+    ),
 }
 
 
@@ -132,9 +139,11 @@ def test_equal_logits_are_the_equilibrium() -> None:
     same = torch.zeros(4, dtype=torch.float64)
     assert OBJECTIVES["minimax"].discriminator(same, same).item() == pytest.approx(np.log(4))
     assert OBJECTIVES["relativistic"].discriminator(same + 3, same + 3).item() == pytest.approx(np.log(2))
+    assert OBJECTIVES["relativistic_average"].discriminator(same + 3, same + 3).item() == pytest.approx(2 * np.log(2))
 
 
 def test_which_objectives_need_real_images() -> None:
-    assert [name for name, objective in OBJECTIVES.items() if objective.compares] == ["relativistic"]
-    with pytest.raises(ValueError, match="real"):
-        OBJECTIVES["relativistic"].generator(None, leaf(FAKE))
+    assert [name for name, objective in OBJECTIVES.items() if objective.compares] == ["relativistic", "relativistic_average"]
+    for name in ("relativistic", "relativistic_average"):
+        with pytest.raises(ValueError, match="real"):
+            OBJECTIVES[name].generator(None, leaf(FAKE))

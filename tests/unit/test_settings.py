@@ -98,6 +98,11 @@ def test_numbers_of_yaml_1_2_are_numbers() -> None:
         ("train.data=digits", "train.data is digits, but section data has base, target", "name one of these"),
         ("finetune.data={}", "finetune.data", "at least 1"),
         ("finetune.data=digits", "finetune.data is digits, but section data has base, target", "name one of these"),
+        (
+            'finetune.data={"a":base,"b":target}',
+            "finetune.data names a, b, but train.data one set",
+            "name the same kinds of sets",
+        ),
         ("data={}", "data", "at least 1"),
         ("data.base-2=1", "data.base-2", "is no name; write small letters, digits and _"),
         ("data.third.sauce=x", "data.third.sauce", "unknown key; did you mean source? allowed here: "),

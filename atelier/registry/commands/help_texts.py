@@ -16,7 +16,9 @@ Every decision about a generator, oldest first: what the gate, promote and rollb
 all that went into each decision it is also an artifact of the ledger's run in MLflow, decisions/NNNN.json.""",
     "compare": """\
 Two versions beside each other: numbers (compared only where they were measured alike, or it says what differs),
-the parameters that differ, and a page with images of both from the same latents.""",
+the parameters that differ, and a page with images of both from the same latents. What is given pictures or label
+maps is shown by its translations of the same held-out ones, beside these and, of pairs, beside their targets: of the set
+that A was measured by, as it lies in data/ (dvc pull), or of what --inputs names.""",
     "promote": f"""\
 Makes a version the champion, whatever the gate thinks; the champion before becomes "previous".{SIGNED}""",
     "rollback": """\

@@ -67,7 +67,7 @@ class Generation(AdversarialTask):
         self.train = train
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
-        self.normalized = model.family.normalized
+        self.normalized = model.family.normalized or train.averages
         self.networks: dict[str, Network] = {"discriminator": self.discriminator, "generator": self.generator}
         prepare(self.networks.values(), train)
         self.objective = OBJECTIVES[train.objective]

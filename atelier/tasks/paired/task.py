@@ -9,7 +9,7 @@ from atelier.config.data import TARGET
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
 from atelier.config.training import TrainSettings
-from atelier.extractors.perceptual import distance, load_perception
+from atelier.extractors.perceptual import WITHOUT_CHOICE, distance, load_perception
 from atelier.losses.reconstruction import feature_matching, foreground_weight, l1
 from atelier.networks import zoo
 from atelier.networks.inputs import LabelMap, Takes
@@ -20,7 +20,6 @@ from atelier.tasks.patch_adversarial import NamedDraws
 from atelier.tasks.records import INPUT
 
 WHITE = 1.0
-WEIGHTS = {"efficientnet_lite0": "packaged", "vgg16": "published"}
 SHOWN = "made", "given"  # of the generator's update, to the discriminator
 
 
@@ -43,7 +42,7 @@ class Paired(PairsTask):
         self.perception = None
         if self.settings.perceptual:
             network = self.settings.perceptual_network
-            self.perception = load_perception(network, WEIGHTS[network], "paired.perceptual_network")
+            self.perception = load_perception(network, WITHOUT_CHOICE[network], "paired.perceptual_network")
 
     def draw(self, update: Update, count: int) -> NamedDraws:
         drawn = super().draw(update, count)

@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 
 from atelier.latent.__main__ import parser
-from tests.support.latent_commands import checkpoint_fixture
+from tests.support import small_translators
+from tests.support.latent_commands import checkpoint_fixture, maps_fixture, of_maps_fixture
 from tests.support.small import ROOT
 
-__all__ = ["checkpoint_fixture"]
+__all__ = ["checkpoint_fixture", "maps_fixture", "of_maps_fixture"]
 
 
 def test_the_help_runs_and_names_every_verb() -> None:
     found = subprocess.run([sys.executable, "-m", "atelier.latent", "--help"], capture_output=True, text=True, timeout=60)
     assert found.returncode == 0
-    for verb in ("truncate", "interpolate", "mix", "walk", "project"):
+    needed = {"project": ["--image", "y"], "vary": ["--input", "y"], "morph": ["--input", "y", "z"]}
+    for verb in ("truncate", "interpolate", "mix", "walk", "project", "vary", "morph"):
         assert f"python -m atelier.latent {verb} " in found.stdout
-        assert parser().parse_args([verb, "x", *(["--image", "y"] if verb == "project" else [])]).checkpoint == Path("x")
+        assert parser().parse_args([verb, "x", *needed.get(verb, [])]).checkpoint == Path("x")
 
 
 @pytest.mark.parametrize(
@@ -34,10 +36,27 @@ def test_the_help_runs_and_names_every_verb() -> None:
         (["project", "CHECKPOINT", "--image", __file__], "not an image of a known format"),
         (["project", "CHECKPOINT", "--image", __file__, "--network", "vgg16"], "cannot be read as a picture"),
         (["truncate", "nowhere"], "no generator here"),
+        (
+            ["truncate", "OF_MAPS"],
+            "takes noise, map, and not noise with at most a class; `python -m atelier.latent --help` names",
+        ),
+        (["vary", "CHECKPOINT", "--input", "MAPS"], "takes noise, label, and nothing that --input gives; truncate, interpolate"),
+        (["vary", "OF_MAPS", "--input", "nowhere"], "nowhere: no pictures there; give a file, or a folder"),
+        (["vary", "OF_MAPS", "--input", __file__], "cannot be read as a label map (not an image of a known format"),
+        (["vary", "OF_PICTURES", "--input", "MAPS"], "takes image, and no noise, so that it makes one image of each (python -m"),
+        (["interpolate", "OF_MAPS", "--input", "MAPS", "--class", "sky"], "--class sky: what --input gives has no class; leave"),
+        (["morph", "OF_MAPS", "--input", "MAPS/0.png"], "give two label maps at least"),
+        (["morph", "OF_PICTURES", "--input", "MAPS"], "takes pictures, and label maps alone have something between them; trans"),
+        (["morph", "OF_PICTURES", "--input", "MAPS", "--seeds", "3"], "takes image, and no noise that they could draw; leave"),
     ],
 )
-def test_errors_are_one_line_with_a_remedy(arguments: list[str], remedy: str, checkpoint: Path, tmp_path: Path) -> None:
-    arguments = [str(checkpoint) if one == "CHECKPOINT" else one for one in arguments]
+def test_errors_are_one_line_with_a_remedy(
+    arguments: list[str], remedy: str, checkpoint: Path, of_maps: Path, maps: Path, tmp_path: Path
+) -> None:
+    places = {"CHECKPOINT": checkpoint, "OF_MAPS": of_maps, "MAPS": maps, "MAPS/0.png": maps / "0.png"}
+    if "OF_PICTURES" in arguments:
+        places["OF_PICTURES"] = small_translators.make_checkpoint(tmp_path / "pictures", "cut")
+    arguments = [str(places.get(one, one)) for one in arguments]
     found = subprocess.run(
         [sys.executable, "-m", "atelier.latent", *arguments],
         capture_output=True,

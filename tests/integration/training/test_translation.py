@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from atelier.models.model import load_generator
+from atelier.networks.inputs import Picture
 from atelier.tasks.find import find
 from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import Ranks
@@ -163,6 +164,8 @@ def test_fine_tuned_from_a_trained_translator(name: str, drawings: dict[str, Pat
     for product, info in infos.items():
         assert info.parent is not None and info.parent["sha256"] == load_generator(folders[product]).sha256
         assert (info.task, info.product) == (settings.model.task, product)
+        backgrounds = [kind.background for kind in load_generator(folders[product]).takes.values() if isinstance(kind, Picture)]
+        assert backgrounds == ([] if name in MAPPED else ["#000000"]), "of the set, and not that of models that do not say"
 
     before, after = (networks(tmp_path / which) for which in ("base", "child"))
     fresh = task.build(settings.model, settings.finetune, sets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from atelier.io.files import sha256_file
 from atelier.io.label_maps import painted
+from atelier.models.given import PictureError
 from atelier.models.model import GeneratorInfo, Gives, load_generator, read_info, sample
 from atelier.models.pyfunc import ServedGenerator, columns, input_example, signature
 from atelier.networks.base import Generator
@@ -39,7 +42,7 @@ class Negative(Generator):
 
     @property
     def takes(self) -> Takes:
-        return {"photo": Picture(channels=3, resolution=8)}
+        return {"photo": Picture(channels=3, resolution=8, background="#0a141e")}
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,10 +160,37 @@ def test_pictures_in_pictures_out(negative: Path, tmp_path: Path) -> None:
     for asked, said in (
         ({"inputs": [f"photo={tmp_path / 'photos'}"], "seed": 3}, "--seed: this model does not take that"),
         ({}, "this model needs --input photo=PATH"),
-        ({"inputs": ["photo=nowhere"]}, "no pictures there"),
+        ({"inputs": ["photo=nowhere"]}, "nowhere: no pictures there; give a file"),
     ):
-        with pytest.raises(RequestError, match=said):
+        with pytest.raises((RequestError, PictureError), match=said):
             generate(negative, tmp_path / "other", tmp_path / "cache", **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGB"])
+def test_what_is_transparent_lies_on_the_background_of_the_training(mode: str, negative: Path, tmp_path: Path) -> None:
+    """Whether a command or the served model reads it."""
+    picture = Image.new("RGBA", (8, 8), (90, 90, 90, 0))
+    picture.paste((90, 90, 90, 255), (0, 0, 4, 8))
+    file = io.BytesIO()
+    if mode == "RGB":  # with a color that is transparent
+        picture = Image.new("RGB", (8, 8), (200, 0, 0))
+        picture.paste((90, 90, 90), (0, 0, 4, 8))
+    picture.convert(mode).save(file, "PNG", **({"transparency": (200, 0, 0)} if mode == "RGB" else {}))
+    (tmp_path / "seen.png").write_bytes(file.getvalue())
+    (made,) = generate(negative, tmp_path / "out", tmp_path / "cache", inputs=[f"photo={tmp_path / 'seen.png'}"])
+    served: ServedGenerator = component._served(negative, "cpu")
+    given = base64.b64encode(file.getvalue()).decode()
+    (answer,) = served.predict(pandas.DataFrame({"photo": [given]}))
+    with Image.open(tmp_path / "out" / made["file"]) as image:
+        for pixels in (np.asarray(image), answer):
+            assert (pixels[:, :4] == 255 - 90).all() and (pixels[:, 4:] == (245, 235, 225)).all()
+
+
+def test_models_that_say_no_background_have_a_white_one() -> None:
+    file = io.BytesIO()
+    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(file, "PNG")
+    kind = Picture.model_validate_json('{"kind": "picture", "channels": 1, "resolution": 2}')
+    assert kind.read(base64.b64encode(file.getvalue()).decode(), []).tensor.tolist() == [[[1.0, 1.0], [1.0, 1.0]]]
 
 
 def test_label_maps_in_pictures_out(painter: Path, tmp_path: Path) -> None:
@@ -175,7 +205,7 @@ def test_label_maps_in_pictures_out(painter: Path, tmp_path: Path) -> None:
         pixels = np.asarray(Image.open(tmp_path / "out" / one["file"]))
         assert pixels[::4, ::4].tolist() == [[0, 1], [1, last]] and set(pixels.flatten().tolist()) == {0, 1, last}
     Image.new("RGB", (8, 8), "#123456").save(tmp_path / "strange.png")
-    with pytest.raises(RequestError, match=r"strange\.png: cannot be read as a label map \(holds the color #123456, of no class"):
+    with pytest.raises(PictureError, match=r"strange\.png: cannot be read as a label map \(holds the color #123456, of no class"):
         generate(painter, tmp_path / "other", tmp_path / "cache", inputs=[f"map={tmp_path / 'strange.png'}"])
     with pytest.raises(RequestError, match="--input map=PATH: label maps of hair #010203, skin #ffcc99, cropped to a square"):
         generate(painter, tmp_path / "other", tmp_path / "cache")
@@ -204,7 +234,7 @@ def test_a_model_of_one_size_keeps_no_other(painter: Path, tmp_path: Path) -> No
 
 def test_a_broken_picture_is_named(negative: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(RequestError, match=r"broken\.png: cannot be read as a picture"):
+    with pytest.raises(PictureError, match=r"broken\.png: cannot be read as a picture"):
         generate(negative, tmp_path / "out", tmp_path / "cache", inputs=[f"photo={tmp_path / 'broken.png'}"])
 
 

@@ -52,6 +52,7 @@ COMMANDS = {
     "project": ["atelier.latent.__main__", "project", "nowhere", "--image", "nowhere", "--output", "PLACE"],
     "compare": ["atelier.registry.__main__", "compare", "nowhere/1", "nowhere/2", "--output", "PLACE"],
     "export": ["atelier.registry.__main__", "export", "nowhere/1", "--output", "PLACE"],
+    "sharpness": ["atelier.models.sharpness", "nowhere", "nowhere", "--sharpness", "0.5", "--output", "PLACE"],
     "published": ["atelier.models.published", "nowhere", "--output", "PLACE"],
 }
 

@@ -256,3 +256,35 @@ def test_avatars_say_what_node_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"draw\.mjs failed"):
         script("avatars")["main"]()
     assert not list(Path().iterdir())
+
+
+def test_photos_for_upscaling_are_halved(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = script("upscale")
+
+    def debian(package: str, path: str, folder: Path) -> Path:
+        for name in recipe["PHOTOS"][package]:
+            file = folder / path / (f"{name}.jpg" if package == recipe["MATE"] else f"{name}/contents/images/8x6.jpg")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 6), "red").save(file)
+            if package == recipe["PLASMA"]:
+                (file.parent / "4x3.jpg").symlink_to(file.name)
+        return folder / path
+
+    monkeypatch.setattr(packages, "debian", debian)
+    recipe["main"]()
+    files = [path for path in Path("images").iterdir() if path.suffix == ".png"]
+    assert len(files) == 23 and {path.name.partition("-")[0] for path in files} == {"mate", "plasma"}
+    for path in files:
+        with Image.open(path) as photo:
+            assert photo.size == (4, 3) and photo.mode == "RGB"
+    assert "GPL-2+" in Path("images/NOTICE.txt").read_text() and "23 photos" in capsys.readouterr().out
+    recipe["main"]()
+    assert "there already" in capsys.readouterr().out
+
+
+def test_a_wallpaper_that_a_release_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = script("upscale")
+    monkeypatch.setattr(packages, "debian", lambda package, path, folder: folder)
+    with pytest.raises(DataError, match="Debian's package mate-backgrounds has no wallpaper Aqua; take its name out"):
+        recipe["main"]()
+    assert not list(Path().iterdir())

@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from atelier.latent.__main__ import parser
-from tests.support.latent_commands import checkpoint_fixture
+from tests.support.latent_commands import checkpoint_fixture, maps_fixture, of_maps_fixture
 from tests.support.small_models import LATENT
 
-__all__ = ["checkpoint_fixture"]
+__all__ = ["checkpoint_fixture", "maps_fixture", "of_maps_fixture"]
 
 
 def run(*arguments: str | Path) -> None:
@@ -36,6 +36,40 @@ def test_tables(verb: str, options: list[str], images: tuple[int, int], checkpoi
     with Image.open(output) as picture:
         assert picture.size == ((images[1] * 29 - 1) * 2, (images[0] * 29 - 1) * 2)
         assert np.asarray(picture).std() > 5
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "images"),
+    [
+        ("vary", ["--seeds", "0-2"], (2, 4)),
+        ("interpolate", ["--seeds", "3", "8", "5", "--steps", "4"], (4, 5)),
+        ("morph", ["--steps", "5"], (2, 5)),
+        ("morph", ["--steps", "3", "--seeds", "1", "4-5"], (4, 3)),
+    ],
+)
+def test_tables_of_label_maps(
+    verb: str, options: list[str], images: tuple[int, int], of_maps: Path, maps: Path, tmp_path: Path
+) -> None:
+    """Rows of images, and what they are made of in the colors of its classes: at the left, or of a morph above."""
+    output = tmp_path / "picture.png"
+    run(verb, of_maps, "--input", maps, *options, "--output", output)
+    with Image.open(output) as picture:
+        assert picture.size == ((images[1] * 33 - 1) * 2, (images[0] * 33 - 1) * 2)
+        pixels = np.asarray(picture)
+    cells = [
+        [pixels[66 * row : 66 * row + 64, 66 * column : 66 * column + 64] for column in range(images[1])]
+        for row in range(images[0])
+    ]
+    first, last = (cells[0][0], cells[0][-1]) if verb == "morph" else (cells[0][0], cells[-1][0])
+    assert first[:, :32].tolist() == np.full((64, 32, 3), (0, 0, 1)).tolist()
+    assert first[:, 32:].tolist() == np.full((64, 32, 3), (0, 0, 8)).tolist()
+    assert last[:, :32].tolist() == np.full((64, 32, 3), (0, 0, 15)).tolist() and not last[:, 32:].any(), (
+        "the class of none is black"
+    )
+    made = [cell for row in cells[1:] for cell in row] if verb == "morph" else [cell for row in cells for cell in row[1:]]
+    assert len({cell.tobytes() for cell in made}) >= len(made) - (verb == "interpolate") * 2, (
+        "all differ, but a way begins where one ends"
+    )
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])

@@ -22,7 +22,10 @@ def values(logits: list[Tensor]) -> list[np.ndarray]:
     return [scale.detach().numpy().ravel() for scale in logits]
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+PLACED = {name: one for name, one in OBJECTIVES.items() if name != "relativistic_average"}  # which compares with other places
+
+
+@pytest.mark.parametrize("objective", PLACED.values(), ids=PLACED)
 def test_scales_weigh_alike_however_many_places_they_have(objective: Objective) -> None:
     real, fake = scales(0), scales(1)
     for place_by_place, whole in (
@@ -67,6 +70,16 @@ def test_only_an_objective_that_compares_needs_real_images() -> None:
     assert patches.generator_loss(OBJECTIVES["hinge"], None, fake) == patches.generator_loss(OBJECTIVES["hinge"], scales(0), fake)
     with pytest.raises(ValueError, match="pass their logits"):
         patches.generator_loss(OBJECTIVES["relativistic"], None, fake)
+
+
+def test_on_average_a_patch_is_compared_with_all_patches_of_all_images() -> None:
+    real, fake = scales(10), scales(11)
+    expected = []
+    for r, f in zip(values(real), values(fake), strict=True):
+        below, above = np.log1p(np.exp(f.mean() - r)), np.log1p(np.exp(f - r.mean()))
+        expected.append(below.mean() + above.mean())
+    found = patches.discriminator_loss(OBJECTIVES["relativistic_average"], real, fake)
+    assert found.item() == pytest.approx(np.mean(expected), rel=1e-12)
 
 
 def test_bfloat16_is_summed_in_float32() -> None:

@@ -16,7 +16,9 @@ from atelier.networks.base import Generator
 from atelier.networks.inputs import Noise, Picture, Takes
 from atelier.tasks.records import RecordSampler
 from atelier.tasks.sampling import Sample
+from tests.support.small_translators import label_map
 from tests.support.translation_fixtures import COUNT, HELD_OUT, drawings
+from tests.support.translation_tasks import CLASSES
 
 __all__ = ["drawings"]
 
@@ -108,3 +110,24 @@ def test_no_record_is_given_twice(sets: dict[str, PackedDataset]) -> None:
     assert len(joined(sampler(Inverting(), sets, held_out)(64))[0]) == held_out
     with pytest.raises(SettingsError, match=rf"split test of .* has {held_out}; lower evaluate.samples .* raise data.NAME"):
         sampler(Inverting(), sets, held_out + 1)
+    with pytest.raises(SettingsError, match=r"split train of .*; lower train.evaluate_samples \(or finetune's\)"):
+        RecordSampler.check(PackedDataset(sets["a"].folder), COUNT)
+
+
+@pytest.mark.parametrize(
+    ("takes", "name", "said"),
+    [
+        ({"image": Picture(channels=1, resolution=32)}, "a", "takes pictures of 1 channels, but .* holds pictures of 3 channels"),
+        (
+            {"image": Picture(channels=3, resolution=32)},
+            "labels",
+            "pictures of 3 channels, but .* label maps of disc, gro",
+        ),
+        ({"map": label_map(CLASSES, 32)}, "a", "takes label maps of disc, ground, rim, but .* holds pictures of 3 channels"),
+        ({"map": label_map(["rim", "disc"], 32)}, "labels", "label maps of rim, disc, but .* label maps of disc, ground, rim"),
+    ],
+)
+def test_records_are_what_the_generator_takes(takes: Takes, name: str, said: str, sets: dict[str, PackedDataset]) -> None:
+    with pytest.raises(SettingsError, match=said):
+        RecordSampler.check_given(takes, sets[name])
+    RecordSampler.check_given({"noise": Noise(size=2), "map": label_map(CLASSES, 32)}, sets["labels"])

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from atelier.config.data import DataSettings
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
+from atelier.models.model import GeneratorError
 from atelier.networks.base import Translator
 from atelier.tasks.find import check_sets, find
+from atelier.training.checkpoint import NETWORKS, PretrainedModel
 from tests.support.driver import tiny
 from tests.support.packing import quietly
+from tests.support.small_models import written
 from tests.support.translation_fixtures import drawings
 from tests.support.translation_tasks import OF_TASKS, built, chosen
 
@@ -111,6 +115,25 @@ def test_sets_of_different_shapes(drawings: dict[str, Path], gray: Path) -> None
         "a_to_b": 3,
         "b_to_a": 1,
     }
+
+
+def test_each_product_goes_on_with_sets_of_its_own_shape(drawings: dict[str, Path], gray: Path, tmp_path: Path) -> None:
+    """What it imitates has the channels that it gives, and what it reads those that it takes."""
+    task, settings = find("translation"), chosen("cyclegan", "train.translation.identity=0")
+    a, b = PackedDataset(gray / "32"), PackedDataset(drawings["b"])
+    made = task.build(settings.model, settings.train, {"a": a, "b": b})
+    for product in made.products:
+        generator, folder = made.networks[product.network], tmp_path / "model" / product.name
+        assert isinstance(generator, Translator)
+        folder.mkdir(parents=True)
+        save_file(generator.state_dict(), folder / NETWORKS)
+        written(folder, generator, settings.model, [], product.name)
+    start = PretrainedModel(tmp_path / "model")
+    start.check(task, settings.model, settings.train, {"a": a, "b": b})
+    with pytest.raises(GeneratorError, match=r"images of 32 px with 1 channels, but .*a_to_b makes 32 px with 3; pack the"):
+        start.check(task, settings.model, settings.train, {"a": a, "b": a})
+    with pytest.raises(SettingsError, match=r"takes pictures of 1 channels, but .* holds pictures of 3 channels; give it a set"):
+        start.check(task, settings.model, settings.train, {"a": b, "b": b})
 
 
 @pytest.mark.parametrize("name", OF_TASKS)

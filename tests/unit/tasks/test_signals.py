@@ -18,6 +18,7 @@ APART = {  # logits of real and generated images that each objective asks for
     "hinge": (1.5, -1.5),
     "wasserstein": (40.0, 39.0),
     "relativistic": (-7.0, -9.0),
+    "relativistic_average": (-7.0, -9.0),
 }
 
 

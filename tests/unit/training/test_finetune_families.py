@@ -36,7 +36,7 @@ def test_finetuning_with_frozen_stages_and_other_classes(family: str, digits: Pa
     base, child = tmp_path / "base", tmp_path / "child"
     run(Generation, chosen.model, chosen.train, {"data": digits}, base, tmp_path / "states", measure, {}, CPU, Ranks(), git={})
     start = PretrainedModel(base)
-    start.check(chosen.model, {"data": digits})
+    start.check(Generation, chosen.model, chosen.train, {"data": digits})
     other = PackedDataset(digits.folder)
     other.classes = ["new", *reversed(digits.classes[1:])]
 

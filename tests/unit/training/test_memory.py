@@ -135,7 +135,8 @@ def test_a_measurement_that_does_not_fit_loses_no_step(digits: PackedDataset, tm
 def test_the_remedies_are_those_that_are_left() -> None:
     settings = tiny("train.batch=6", "train.accumulate=2", "train.checkpointing=true").train
     told = of_a_step(settings, normalized=True, saved=-1)
-    assert "on 3 images at once; set train.accumulate: 3 (its batch norm makes that a new run), or a smaller train.batch" in told
+    anew = "(its means over a micro-batch make that a new run)"
+    assert f"on 3 images at once; set train.accumulate: 3 {anew}, or a smaller train.batch" in told
     assert told.endswith("from the beginning")
     assert "checkpointing" not in told
 

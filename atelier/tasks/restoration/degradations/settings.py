@@ -8,7 +8,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from atelier.config.section import Section, Share
 
-Name = Literal["bicubic", "noise", "blur", "realesrgan"]
+PAIRS = "pairs"
+Name = Literal["bicubic", "noise", "blur", "realesrgan", "pairs"]
 SHRINKS = ("bicubic", "realesrgan")  # to the size of what the generator is given
 
 Two = Field(min_length=2, max_length=2)  # the least and the largest value
@@ -75,7 +76,8 @@ class Degradations(Section):
     order: Annotated[list[Name], Field(min_length=1)] = Field(
         default=["bicubic"],
         description="what is done to a clean image, one after the other: bicubic (shrinks it as MATLAB does), noise, blur, or "
-        "realesrgan (blur, resizing, noise and JPEG twice, ending in the small size)",
+        "realesrgan (blur, resizing, noise and JPEG twice, ending in the small size); pairs alone does nothing, since the field "
+        "input of each record holds the degraded image of its target",
     )
     noise: Noise = Field(default_factory=Noise)
     blur: Blur = Field(default_factory=Blur)
@@ -89,6 +91,17 @@ class Degradations(Section):
     def _named_alone(self, dump: SerializerFunctionWrapHandler) -> Any:
         return {key: value for key, value in dump(self).items() if key == self.short or key in self.order}
 
+    @property
+    def pairs(self) -> bool:
+        """Whether the records hold the degraded images."""
+        return self.order == [PAIRS]
+
+    @model_validator(mode="after")
+    def _pairs_alone(self) -> Self:
+        if PAIRS in self.order and not self.pairs:
+            raise ValueError(f"order has {PAIRS}, whose images are degraded already, beside others; take one or the other out")
+        return self
+
     @model_validator(mode="after")
     def _some_noise(self) -> Self:
         if "noise" in self.order and not any(amounts for _, amounts in self.noise):
@@ -97,6 +110,8 @@ class Degradations(Section):
 
     def check(self, scale: int) -> None:
         """Raises ValueError, with what to change, where a clean image does not become `scale` times smaller."""
+        if self.pairs:
+            return
         shrinking = [name for name in self.order if name in SHRINKS]
         if scale == 1 and "bicubic" in shrinking:
             raise ValueError("scale is 1, and bicubic among the degradations shrinks; take it out, or raise scale")

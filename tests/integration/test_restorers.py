@@ -1,0 +1,89 @@
+"""A restorer after its training: measured by held-out crops, reported beside bicubic ones, exported and registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from atelier.data.packed import PackedDataset
+from atelier.io.pictures import GAP
+from atelier.metrics.evaluator import read_evaluation
+from atelier.models.model import from_uint8, load_generator
+from atelier.models.onnx import export_onnx
+from atelier.tasks.find import sampling_of
+from atelier.tasks.restoration.task import Restoration
+from atelier.tracking.client import client
+from atelier.tracking.step_run import StepRun
+from atelier.training.distributed import Ranks
+from atelier.training.run import run as train
+from components.evaluate import evaluate
+from tests.support.driver import pixel_distance
+from tests.support.registrations import register, run_fixture
+from tests.support.registry_fixtures import store, tracking
+from tests.support.restoration_fixtures import stripes
+from tests.support.restoration_tasks import SCALE, SIDE, chosen
+
+__all__ = ["run_fixture", "store", "stripes", "tracking"]
+CPU = torch.device("cpu")
+SAMPLES = 6
+SETTINGS = chosen(
+    "psnr", "train.images=64", f"evaluate.samples={SAMPLES}", "evaluate.metrics=[psnr, l1]", "gate.primary=l1",
+    "gate.min_coverage=0.0", "gate.min_recall=0.0",
+)  # fmt: skip
+
+
+@pytest.fixture(name="model", scope="module")
+def model_fixture(stripes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, sets = tmp_path_factory.mktemp("restorer"), {"data": PackedDataset(stripes)}
+    measure = pixel_distance(sets["data"])
+    train(
+        Restoration, SETTINGS.model, SETTINGS.train, sets, folder / "model", folder / "states", measure, {}, CPU, Ranks(), git={}
+    )  # fmt: skip
+    return folder / "model"
+
+
+def test_measured_and_reported(model: Path, stripes: Path, run: StepRun, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    evaluate(SETTINGS.evaluate, "restorers", model, stripes, out, tmp_path / "cache", device="cpu")
+    found = read_evaluation(out / "evaluation.json")
+    held_out, generator = PackedDataset(stripes, "test"), load_generator(model)
+    (sample,) = sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed)(64)
+    assert sample.target is not None and sample.input is not None
+    squares = np.square(sample.images.astype(float) - sample.target).mean(axis=(1, 2, 3))
+    assert found["psnr"].value == pytest.approx((10 * np.log10(255**2 / squares)).mean(), abs=1e-4)
+    assert "at 1/2 of their side by blur, bicubic, noise (" in found["psnr"].identity.sampling
+
+    grid = np.asarray(Image.open(out / "grid.png"))[::2, ::2].transpose(2, 0, 1)
+    cells = [grid[:, top : top + SIDE, :SIDE] for top in range(0, grid.shape[1], SIDE + GAP)]
+    assert len(cells) == 4, "given, enlarged bicubically, restored and real"
+    np.testing.assert_array_equal(cells[0], sample.input[0].repeat(SCALE, 1).repeat(SCALE, 2))
+    np.testing.assert_array_equal(cells[2], sample.images[0])
+    np.testing.assert_array_equal(cells[3], sample.target[0])
+    assert np.abs(cells[1].astype(int) - cells[0]).max() > 0
+    report = (out / "report.html").read_text()
+    for text in (
+        "enlarged bicubically",
+        "What inputs may be",
+        "PSNR of fixed crops",
+        "alt=&#34;a real image and inputs of it&#34;",
+    ):
+        assert text.replace("&#34;", '"') in report
+
+    made = register(run, "restorer", model, found.measurements)
+    assert client().get_model_version("restorer", str(made.version))
+
+
+def test_exported_it_gives_what_pytorch_gives(model: Path, stripes: Path, tmp_path: Path) -> None:
+    assert 0 <= export_onnx(model, tmp_path / "one.onnx") <= 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "one.onnx", providers=["CPUExecutionProvider"])
+    small = PackedDataset(stripes, "test").images(np.arange(3))[:, :, ::SCALE, ::SCALE]
+    images = from_uint8(torch.from_numpy(small.copy())).contiguous()
+    (found,) = session.run(["images"], {"image": images.numpy()})
+    with torch.inference_mode():
+        expected = load_generator(model)(image=images).numpy()
+    assert found.shape == (3, 3, SIDE, SIDE) and np.abs(found - expected).max() <= 1e-4 < 0.05 < found.std()
