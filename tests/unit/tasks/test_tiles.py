@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from atelier.config.model import ModelSettings
 from atelier.models.tiles import Tiles, quantized, reader, translated
 from atelier.networks.base import Translator
-from atelier.networks.inputs import Picture
+from atelier.networks.inputs import Picture, Takes
 from atelier.networks.layers import ImageShape
 from tests.support.small_translators import model, translators
 
@@ -25,7 +25,7 @@ class Toy(Translator):
     """A translator of pictures of SIDE pixels that remembers the sides it has seen."""
 
     def __init__(self, settings: ModelSettings, scale: int = 1, multiple: int = 2) -> None:
-        takes = {"image": Picture(channels=3, resolution=SIDE)}
+        takes: Takes = {"image": Picture(channels=3, resolution=SIDE)}
         super().__init__(settings.family, ImageShape(SIDE * scale, 3, 0), takes)
         self.multiple, self.scale, self.seen = multiple, scale, list[tuple[int, int]]()
         self.weight = nn.Parameter(torch.ones(()))
