@@ -8,6 +8,7 @@ profile of its own: `between` is Python, dispatch and waiting.
 
     .venv/bin/python -m benchmarks.limits
     .venv/bin/python -m benchmarks.limits --families mlp dcgan --data data/fashion
+    .venv/bin/python -m benchmarks.limits --families cyclegan fastcut pix2pix        as bench-translation trains them
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ from torch.utils.flop_counter import flop_registry
 
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ImageShape
+from atelier.tasks.find import find
 from atelier.tasks.generation.task import Generation
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.precision import native
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
+from benchmarks import translation
 from benchmarks.measured import machine, show, table
 from benchmarks.train import COMPARED
 from benchmarks.zoo import FAMILIES, recipe
@@ -133,6 +136,16 @@ def trainer(
     return Trainer(task, settings.train, {"data": data}, unmeasured, lambda _: (0.0, {}), device, ranks or Ranks())
 
 
+def translator(name: str, precision: str, pictures: Path, folder: Path, device: torch.device) -> Trainer:
+    """One of those that `benchmarks.translation` compares, which has not begun."""
+    settings = translation.settings_of(name, {"train.precision": precision, "train.images": 10**6})
+    packed = translation.prepared(name, pictures)
+    data = {role: packed[one] for role, one in translation.COMPARED[name].sets.items()}
+    task = find(settings.model.task).build(settings.model, settings.train, data)
+    unmeasured = RunFolder(folder, "unmeasured")
+    return Trainer(task, settings.train, data, unmeasured, lambda _: (0.0, {}), device, Ranks())
+
+
 def kind(operator: str) -> str:
     """Where the time of an operator belongs."""
     name = operator.split("::")[-1].lower()
@@ -154,7 +167,7 @@ def shares(steps: Callable[[], None]) -> dict[str, float]:
 
 def report(args: argparse.Namespace) -> Iterator[str]:
     """Lines of the report."""
-    device, data = choose_device("auto"), PackedDataset(args.data)
+    device = choose_device("auto")
     gpu = torch.cuda.get_device_name() if device.type == "cuda" else None
     yield machine(("torch",), gpu)
     peaks = {name: peak(getattr(torch, name), device) for name in dict.fromkeys(("float32", native(device)))}
@@ -164,7 +177,10 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     for family in args.families:
         for precision in peaks:
             with tempfile.TemporaryDirectory() as folder:
-                trained = trainer(family, precision, data, Path(folder), device)
+                if family in translation.COMPARED:
+                    trained = translator(family, precision, args.pictures, Path(folder), device)
+                else:
+                    trained = trainer(family, precision, PackedDataset(args.data), Path(folder), device)
 
                 def steps(trained: Trainer = trained) -> None:
                     for _ in range(ROUND):
@@ -188,9 +204,21 @@ def main() -> None:
     """Measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--families", nargs="+", choices=FAMILIES, default=list(COMPARED), metavar="NAME", help=f"default: {COMPARED}"
+        "--families",
+        nargs="+",
+        choices=[*FAMILIES, *translation.COMPARED],
+        default=list(COMPARED),
+        metavar="NAME",
+        help=f"default: {', '.join(COMPARED)}; {', '.join(translation.COMPARED)} translate",
     )
     parser.add_argument("--data", type=Path, default=Path("data/base"), metavar="FOLDER", help="default: data/base")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        default=translation.FOLDER,
+        metavar="FOLDER",
+        help=f"of translators, default: {translation.FOLDER}",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     args = parser.parse_args()
     show(report(args), args.output)

@@ -43,6 +43,7 @@ from benchmarks.zoo import SPEED_STEPS, Speed
 from components import cli
 
 ROOT = Path(__file__).parents[1]
+FOLDER = Path("data/translation")
 SIDES = {"loop": "plain loop", "atelier": "Atelier", "bfloat16": "Atelier, bfloat16"}
 COMMON = {
     "train.objective": "least_squares_binary",
@@ -104,7 +105,7 @@ COMPARED = {
 }
 
 
-def settings_of(name: str, folder: Path, changed: Mapping[str, Any]) -> Settings:
+def settings_of(name: str, changed: Mapping[str, Any]) -> Settings:
     """The recipe's settings with those that are compared."""
     compared = COMPARED[name]
     values = {**COMMON, **compared.values, **changed}
@@ -114,7 +115,7 @@ def settings_of(name: str, folder: Path, changed: Mapping[str, Any]) -> Settings
 def prepared(name: str, folder: Path) -> dict[str, PackedDataset]:
     """The sets of a recipe, brought and packed where they are missing."""
     recipe = folder / COMPARED[name].recipe
-    settings = settings_of(name, folder, {})
+    settings = settings_of(name, {})
     for key, data in settings.data.items():
         packed = recipe / "data" / key
         if not (packed / NAME).exists():
@@ -128,13 +129,13 @@ def prepared(name: str, folder: Path) -> dict[str, PackedDataset]:
 def atelier(name: str, folder: Path, minutes: float, scratch: Path, precision: str = "float32") -> dict[str, Any]:
     """Trains for about so many minutes; the budget is what a short run managed."""
     sets, heard = prepared(name, folder), Speed()
-    steps = SPEED_STEPS * settings_of(name, folder, {}).train.batch
-    _train(name, folder, sets, {**_budget(steps, steps // 2), "train.precision": precision}, scratch / "probe", [heard])
+    steps = SPEED_STEPS * settings_of(name, {}).train.batch
+    _train(name, sets, {**_budget(steps, steps // 2), "train.precision": precision}, scratch / "probe", [heard])
     images = max(int(heard.images_per_second * minutes * 60), steps)
     since = time.monotonic()
-    _train(name, folder, sets, {**_budget(images, images // 10), "train.precision": precision}, scratch / "whole", [])
+    _train(name, sets, {**_budget(images, images // 10), "train.precision": precision}, scratch / "whole", [])
     seconds, peak = time.monotonic() - since, peak_megabytes()
-    product = find(settings_of(name, folder, {}).model.task).products_of(settings_of(name, folder, {}).train)[0]
+    product = find(settings_of(name, {}).model.task).products_of(settings_of(name, {}).train)[0]
     model = scratch / "whole" / "model"
     generator = load_generator(part_of(model, product.name if (model / product.name).is_dir() else ""))
     return _told(name, folder, generator, images, seconds, peak)
@@ -147,7 +148,7 @@ def bfloat16(name: str, folder: Path, minutes: float, scratch: Path) -> dict[str
 
 def loop(name: str, folder: Path, minutes: float, scratch: Path) -> dict[str, Any]:
     """Trains for so many minutes."""
-    sets, settings, compared = prepared(name, folder), settings_of(name, folder, {}), COMPARED[name]
+    sets, settings, compared = prepared(name, folder), settings_of(name, {}), COMPARED[name]
     if paired := len(compared.sets) == 1:
         first, second = (Pictures(sets[compared.pairs], field) for field in ("input", "target"))
     else:
@@ -166,9 +167,9 @@ def _budget(images: int, every: int) -> dict[str, Any]:
 
 
 def _train(
-    name: str, folder: Path, sets: Mapping[str, PackedDataset], changed: dict[str, Any], output: Path, observers: list[Observer]
+    name: str, sets: Mapping[str, PackedDataset], changed: dict[str, Any], output: Path, observers: list[Observer]
 ) -> None:
-    settings = settings_of(name, folder, changed)
+    settings = settings_of(name, changed)
 
     def measure(_: Any) -> tuple[float, dict[str, Any]]:
         return 0.0, {"identity": {"metric": "none"}, "metrics": {}}
@@ -191,7 +192,7 @@ def _train(
 
 def _told(name: str, folder: Path, generator: Generator, images: int, seconds: float, peak: float) -> dict[str, Any]:
     pairs = PackedDataset(prepared(name, folder)[COMPARED[name].pairs].folder, "test")
-    chosen = settings_of(name, folder, {}).evaluate.model_copy(update={"metrics": ["frechet", "l1"], "samples": len(pairs)})
+    chosen = settings_of(name, {}).evaluate.model_copy(update={"metrics": ["frechet", "l1"], "samples": len(pairs)})
     found = Evaluator(pairs, chosen, folder / "cache").measure(generator, (), RecordSampler)
     distance, difference = (found.of_kind(kind) for kind in ("frechet", "l1"))
     assert distance and difference
@@ -251,7 +252,7 @@ def main() -> None:
         "--compare", nargs="+", choices=COMPARED, default=list(COMPARED), metavar="NAME", help=f"default: {' '.join(COMPARED)}"
     )
     parser.add_argument("--minutes", type=float, default=2.0, help="of training for each side (default: 2)")
-    parser.add_argument("--folder", type=Path, default=Path("data/translation"), help="default: data/translation")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"default: {FOLDER}")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)

@@ -91,7 +91,7 @@ def generate(
     if image is not None:
         size, inputs = "own", [*(inputs or []), f"{_picture_of_any_size(served)}={image}"]
     records = _records(served.info, count, seed, classes, truncation, inputs or [])
-    make = _make
+    make: Make = _make
     if size == "own":
         make = _maker_of_own_size(served, tile)
     elif tile is not None:

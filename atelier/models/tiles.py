@@ -105,9 +105,11 @@ class Tiles:
         return made[0].float().clamp(-1, 1).cpu()
 
     def _span(self, first: int, side: int) -> slice:
-        """What a tile needs along a side, of a picture that has `side` pixels with its repeated rims."""
+        """What a tile needs of `side` pixels, with the repeated rims of a picture: no less than was seen in training."""
         assert self.around is not None
-        return slice(max(0, first - self.around), min(side, first + self.tile + self.around))
+        least, start = _up(self.trained, self.generator.multiple), max(0, first - self.around)
+        stop = min(side, max(first + self.tile + self.around, start + least))
+        return slice(max(0, min(start, stop - least)), stop)
 
     def _faded(self, whole: Tensor) -> Tensor:
         """Where tiles overlap one fades into the next. Norms see a tile by itself, so that tiles may differ in tone."""

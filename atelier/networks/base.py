@@ -216,6 +216,16 @@ class PatchOutput(NamedTuple):
         real = [one if one.shape[1] == 1 else one[:, 1:].logsumexp(dim=1) - one[:, 0] for one in map(wide, self.logits)]
         return torch.stack([logits.flatten(1).mean(dim=1) for logits in real]).mean(dim=0)
 
+    def split(self, count: int) -> tuple[PatchOutput, PatchOutput]:
+        """That of the first `count` images, and that of the others."""
+        first, others = (
+            PatchOutput(
+                tuple(one[part] for one in self.logits), tuple(tuple(one[part] for one in scale) for scale in self.features)
+            )
+            for part in (slice(0, count), slice(count, None))
+        )
+        return first, others
+
 
 class PatchDiscriminator(Network):
     """Images to logits of their patches: forward(images [N, C, H, W] in [-1, 1], condition | None) -> PatchOutput.

@@ -60,6 +60,7 @@ class PatchAdversarialTask(AdversarialTask):
         self.regularizers: list[Regularizer] = chosen(train)
         self.networks: dict[str, Network] = {}
         self._passes: dict[str, Callable[..., Any]] = {}
+        self._mixing: set[str] = set()  # networks whose batch norm mixes the images of a pass
         if unfit := [one.key for one in self.regularizers if one.key not in FITTING]:
             raise SettingsError(
                 f"regularizers: {', '.join(unfit)} moves in the space of latents, and images are made from images here; take it "
@@ -70,6 +71,7 @@ class PatchAdversarialTask(AdversarialTask):
         """Takes the networks, once they are made. Raises SettingsError where stages are frozen that there are not."""
         self.networks = dict(networks)
         prepare(networks.values(), self.train)
+        self._mixing = {name for name, one in networks.items() if any(isinstance(part, nn.BatchNorm2d) for part in one.modules())}
         self._passes = {name: compiled(one) if self.train.compile else one for name, one in networks.items()}
 
     def activate(self, update: Update) -> None:
@@ -102,8 +104,14 @@ class PatchAdversarialTask(AdversarialTask):
         due = [one for one in self.regularizers if weights.penalty > 0 or not one.lazy]
         real = real.requires_grad_(any(one.by_real for one in due))
         fake = fake.detach().requires_grad_(any(one.by_fake for one in due))
-        real_output = self._seen(name, real, draws.parts[f"{name}.real"], weights, condition)
-        fake_output = self._seen(name, fake, draws.parts[f"{name}.fake"], weights, fake_condition)
+        sides = draws.parts[f"{name}.real"], draws.parts[f"{name}.fake"]
+        if due or name in self._mixing:
+            real_output = self._seen(name, real, sides[0], weights, condition)
+            fake_output = self._seen(name, fake, sides[1], weights, fake_condition)
+        else:  # an image's output is its own, and one pass is faster than two
+            both = None if condition is None or fake_condition is None else torch.cat([condition, fake_condition])
+            output = self._seen(name, torch.cat([real, fake]), sides[0] + sides[1], weights, both)
+            real_output, fake_output = output.split(len(real))
         total = discriminator_loss(self.objective, real_output.logits, fake_output.logits)
         logged = {
             "loss_discriminator": total.detach(),

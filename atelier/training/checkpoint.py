@@ -29,10 +29,9 @@ from atelier.models.model import (
     read_weights,
     write_info,
 )
-from atelier.networks.base import Generator, Network
-from atelier.networks.inputs import Given, LabelMap, Picture
 from atelier.networks.layers import class_rows
 from atelier.tasks.base import Task
+from atelier.tasks.find import name_of
 from atelier.training.learner import AVERAGE
 
 NETWORKS, NETWORKS_BEFORE = "networks.safetensors", "players.safetensors"  # the second until November 2026
@@ -130,6 +129,7 @@ class PretrainedModel:
                     f"{self._folders[0] / INFO}: this generator was trained with {key} = {has.get(key)}, params.yaml's "
                     f"model says {wanted.get(key)}; set the model section as it was"
                 )
+        sampling = task.sampling_of(settings.plain().get(name_of(task)))
         for product in task.products_of(settings):
             images, found = data[product.imitates], self._of(product.name)
             if found is None:
@@ -140,7 +140,7 @@ class PretrainedModel:
                     f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {folder} "
                     f"makes {info.resolution} px with {info.channels}; pack the target with the same resolution and channels"
                 )
-            task.sampling.check_given(info.takes, data[product.given])
+            sampling.check_given(info.takes, data[product.given])
 
     def load(self, task: Task, averages: Mapping[str, nn.Module], data: Mapping[str, PackedDataset]) -> list[str]:
         """Gives the networks and the averages the checkpoint's weights.
@@ -152,9 +152,6 @@ class PretrainedModel:
         """
         networks, remarks = read_weights(networks_in(self._folders[0])), list[str]()
         classes, products = next(iter(data.values())).classes, {one.name: self._of(one.name) for one in task.products}
-        for product in task.products:
-            if found := products[product.name]:
-                _check_inputs(task.networks[product.network], *found)
         making = {product.network for product in task.products}
         for name, network in task.networks.items():
             own = {key.removeprefix(f"{name}."): v for key, v in networks.items() if key.startswith(f"{name}.")}
@@ -184,21 +181,6 @@ class PretrainedModel:
         """Folder and info of a product, None where there is none of it."""
         pairs = zip(self._folders, self._infos, strict=True)
         return next(((folder, info) for folder, info in pairs if info.product == product), None)
-
-
-def _check_inputs(generator: Network, folder: Path, info: GeneratorInfo) -> None:
-    """Raises GeneratorError where a generator is given other pictures or label maps than that of the checkpoint."""
-    assert isinstance(generator, Generator)  # products are
-    was, now = (" and ".join(filter(None, map(_said, takes.values()))) for takes in (info.takes, generator.takes))
-    if was != now:
-        raise GeneratorError(f"{folder}: this generator takes {was}, but the set gives it {now}; pack it as its own was")
-
-
-def _said(kind: Given) -> str:
-    """What an input is in words, "" where a seed draws it."""
-    if isinstance(kind, Picture):
-        return f"pictures of {kind.channels} channels"
-    return f"label maps of {', '.join(kind.classes)}" if isinstance(kind, LabelMap) else ""
 
 
 def _load(network: nn.Module, tensors: dict[str, Tensor], classes: list[str], info: GeneratorInfo, folder: Path) -> None:

@@ -34,13 +34,13 @@ def tiff(values: np.ndarray, order: str = "<", compressed: bool = False, planes_
     strips = [part.astype(f"{order}u2").tobytes() for part in (values.transpose(2, 0, 1) if planes_apart else [values])]
     strips = [zlib.compress(strip) if compressed else strip for strip in strips]
     count, body, lists = len(strips), bytearray(8), {}
-    for tag, kind, numbers in (
+    for name, form, numbers in (
         (258, "H", [16] * channels),
         (279, "I", [len(strip) for strip in strips]),
         (273, "I", [8 + 2 * channels + 8 * count + sum(map(len, strips[:place])) for place in range(count)]),
     ):
-        lists[tag] = len(body) if len(numbers) > 1 else numbers[0]
-        body += struct.pack(f"{order}{len(numbers)}{kind}", *numbers)
+        lists[name] = len(body) if len(numbers) > 1 else numbers[0]
+        body += struct.pack(f"{order}{len(numbers)}{form}", *numbers)
     body += b"".join(strips)
     body += bytes(len(body) % 2)
     entries = [  # tag, type (3 short, 4 long), count, value or where the values are

@@ -71,7 +71,7 @@ def make_checkpoint(folder: Path, family: str, conditional: bool = True, resolut
     return written(folder, generator, model(family, conditional, resolution), CLASSES)
 
 
-def written(folder: Path, generator: Generator, settings: ModelSettings, classes: list[str]) -> Path:
+def written(folder: Path, generator: Generator, settings: ModelSettings, classes: list[str], product: str = "generator") -> Path:
     """The checkpoint folder of a generator that nothing is told of but what it takes and gives."""
     save_file(generator.state_dict(), folder / "generator.safetensors")
     info = GeneratorInfo(
@@ -88,6 +88,7 @@ def written(folder: Path, generator: Generator, settings: ModelSettings, classes
         run_key="key",
         metric={},
         parent=None,
+        product=product,
     )
     write_info(folder, info)
     return folder

@@ -28,8 +28,8 @@ def written(values: np.ndarray, rows: int, profile: bytes | None = None) -> byte
 @pytest.mark.parametrize("rows", [1, 4, 9])
 def test_it_is_read_back(dtype: type, channels: int, rows: int) -> None:
     random = np.random.default_rng(channels)
-    noise = random.integers(0, np.iinfo(dtype).max + 1, (9, 6, channels)).astype(dtype)
-    smooth = (np.arange(9 * 6 * channels).reshape(9, 6, channels) * 997 % np.iinfo(dtype).max).astype(dtype)
+    noise: np.ndarray = random.integers(0, np.iinfo(dtype).max + 1, (9, 6, channels)).astype(dtype)
+    smooth: np.ndarray = (np.arange(9 * 6 * channels).reshape(9, 6, channels) * 997 % np.iinfo(dtype).max).astype(dtype)
     for values in (noise, smooth):
         found, chunks = read_png(written(values, rows))
         assert (found == values).all() and found.dtype == dtype

@@ -76,8 +76,8 @@ class Enlarger(Translator):
     """Means of 3 x 3 pixels, each as a square of `scale` pixels a side."""
 
     def __init__(self, scale: int) -> None:
-        settings, takes = model_settings("cyclegan").family, {"photo": Picture(channels=3, resolution=8)}
-        super().__init__(settings, ImageShape(8 * scale, 3, 0), takes)
+        takes: Takes = {"photo": Picture(channels=3, resolution=8)}
+        super().__init__(model_settings("cyclegan").family, ImageShape(8 * scale, 3, 0), takes)
         self.scale, self.multiple, self.restores, self.sha256 = scale, 1, True, "e" * 64
         self.weight = torch.nn.Parameter(torch.ones(()))
 

@@ -62,7 +62,8 @@ def test_pictures_keep_their_size(make: Make, tmp_path: Path) -> None:
 def test_other_readers_see_the_same(make: Make, tmp_path: Path) -> None:
     """A tar of Netpbm files and labels; the order is that of the hashes of size and pixels."""
     quietly(make(), tmp_path / "packed")
-    data, read = PackedDataset(tmp_path / "packed"), []
+    data = PackedDataset(tmp_path / "packed")
+    read: list[np.ndarray] = []
     with tarfile.open(tmp_path / "packed" / "train-00000.tar") as archive:
         members = archive.getmembers()
         for picture, label in zip(members[::2], members[1::2], strict=True):
@@ -71,8 +72,8 @@ def test_other_readers_see_the_same(make: Make, tmp_path: Path) -> None:
             assert int(archive.extractfile(label).read()) == int(np.asarray(image)[0, 0, 2]) % 2  # type: ignore[union-attr]
             read.append(np.asarray(image))
     assert len(read) == len(SIZES)
-    for number, image in enumerate(read):
-        assert (data.picture(number)["image"] == image.transpose(2, 0, 1)).all()
+    for number, pixels in enumerate(read):
+        assert (data.picture(number)["image"] == pixels.transpose(2, 0, 1)).all()
 
 
 def test_records_are_windows_that_do_not_overlap(make: Make, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_each_product_goes_on_with_sets_of_its_own_shape(drawings: dict[str, Pat
         assert isinstance(generator, Translator)
         folder.mkdir(parents=True)
         save_file(generator.state_dict(), folder / NETWORKS)
-        written(folder, generator, settings.model, [])
+        written(folder, generator, settings.model, [], product.name)
     start = PretrainedModel(tmp_path / "model")
     start.check(task, settings.model, settings.train, {"a": a, "b": b})
     with pytest.raises(GeneratorError, match=r"images of 32 px with 1 channels, but .*a_to_b makes 32 px with 3; pack the"):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from atelier.config.data import DataSettings
+from atelier.config.section import SettingsError
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.models.model import GeneratorError, GeneratorInfo, load_generator
@@ -80,7 +81,7 @@ def test_each_product_is_compared_with_the_set_that_it_imitates(
     start = PretrainedModel(tmp_path / "base" / "model")
     infos = trained(settings, sets, tmp_path / "child", start)
     assert {name: info.channels for name, info in infos.items()} == {A_TO_B: 3, B_TO_A: 1}
-    with pytest.raises(GeneratorError, match=r"with 3 channels, but .*b_to_a makes 32 px with 1; pack the target"):
+    with pytest.raises(SettingsError, match=r"takes pictures of 1 channels, but .* holds pictures of 3 channels"):
         trained(settings, learnt_from("cyclegan", drawings), tmp_path / "other", start)
 
 
@@ -116,10 +117,8 @@ def test_label_maps_of_other_classes_are_refused(drawings: dict[str, Path], tmp_
     trained(settings, sets, tmp_path)
     other = PackedDataset(drawings["labels"])
     other.fields["input"] = other.fields["input"].model_copy(update={"classes": ["circle", "paper", "pen"]})
-    with pytest.raises(
-        GeneratorError, match=r"takes label maps of disc, ground, rim, but the set gives it .* circle, paper, pen"
-    ):
-        begun(settings, {"data": other}, PretrainedModel(tmp_path / "model"))
+    with pytest.raises(SettingsError, match=r"takes label maps of disc, ground, rim, but .* of circle, paper, pen"):
+        trained(settings, {"data": other}, tmp_path / "child", PretrainedModel(tmp_path / "model"))
 
 
 def test_few_pictures_without_held_out_ones_can_be_learnt_from(
