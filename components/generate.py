@@ -14,8 +14,8 @@ example:
 what the paths hold:
   --model    a checkpoint (components.train), or models:/NAME@ALIAS, or models:/NAME/VERSION
   --output   000000.png, 000001.png, ... each with what it was made from in a text chunk, and manifest.json: the model, the
-             sha256 of its weights, and of each file its name, its sha256 and what it was made from; pictures in their own size
-             keep 16 bits, transparency and color profile of what they were made from
+             sha256 of its weights, and of each file its name, its sha256 and what it was made from; a model that restores
+             keeps 16 bits, transparency and color profile of pictures in their own size
   --cache    registered models that were fetched; may be deleted at any time
 """
 
@@ -91,7 +91,7 @@ def generate(
     if image is not None:
         size, inputs = "own", [*(inputs or []), f"{_picture_of_any_size(served)}={image}"]
     records = _records(served.info, count, seed, classes, truncation, inputs or [])
-    make = _make
+    make: Make = _make
     if size == "own":
         make = _maker_of_own_size(served, tile)
     elif tile is not None:

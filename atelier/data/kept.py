@@ -1,6 +1,6 @@
-"""A picture in its own size with all that its file holds: 16 bits, transparency beside the colors, and their profile.
+"""A picture in its own size: with all that its file holds (16 bits, transparency beside the colors, and their profile), or flat.
 
-What is packed has 8 bits of sRGB without transparency instead, see atelier.data.process.
+What is flat has 8 bits of sRGB over a background, as what is packed, see atelier.data.process.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from atelier.data.process import (
     orient,
     plain,
     rejecting,
+    shown,
 )
 
 GRAY = ("1", "L", "LA")
@@ -69,6 +70,11 @@ def kept(content: bytes, recipe: Recipe) -> Kept:
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))
     return Kept(_stacked(image.convert(mode)), _unless_opaque(alpha), profile)
+
+
+def flat(content: bytes, recipe: Recipe) -> Kept:
+    """The picture of a file as it is seen: turned by its EXIF, in 8 bits of sRGB, over the background. Raises Rejected."""
+    return Kept(_stacked(shown(content, recipe)), None, None)
 
 
 def _of_16_bits(values: np.ndarray, transparent: Any, channels: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -55,10 +55,10 @@ class Pixels:
     def _fill(self, target: np.ndarray, row: int, source: PixelFile, place: int, offset: int) -> None:
         filled = 0
         while filled < len(target):  # one call reads 2 GiB at most
-            size = os.preadv(source.file.fileno(), [target[filled:]], offset + filled)
+            size = os.preadv(source.file.fileno(), [target.data[filled:]], offset + filled)
             if not size:
                 break
             filled += size
         digest = self.digests[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES]
-        if filled != len(target) or hashlib.sha256(target).digest() != digest:
+        if filled != len(target) or hashlib.sha256(target.data).digest() != digest:
             raise DataError(f"{source.name}: image {place} is not what was written there; check its disk, prepare it again")

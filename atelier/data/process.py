@@ -241,6 +241,11 @@ def _resampled(image: Image.Image, recipe: Recipe, read: Callable[[Image.Image],
     return _square(indices, recipe, Image.Resampling.NEAREST, beside)
 
 
+def shown(content: Content, recipe: Recipe) -> Image.Image:
+    """An image as it is seen, in its own size: turned by its EXIF, in sRGB, over the background. Raises Rejected."""
+    return _shown(decoded(content, recipe), recipe, recipe.channels)[0]
+
+
 def _shown(image: Image.Image, recipe: Recipe, channels: int) -> tuple[Image.Image, Profile | None]:
     """The image in sRGB, over the background."""
     image, profile = to_srgb(plain(image), embedded_profile(image))

@@ -86,7 +86,12 @@ class WholePictures:
             if start + len(END) != shard.bytes:
                 raise DataError(f"{folder / shard.name}: of {shard.bytes} bytes, but the manifest's sizes give others; {REMEDY}")
         self.sizes, unit = np.array(sizes, dtype=np.int64), unit_of(self.fields)
-        if (self.sizes < manifest.resolution).any() or (self.sizes % unit).any() or manifest.resolution % unit:
+        if (
+            manifest.resolution < 1
+            or (self.sizes < manifest.resolution).any()
+            or (self.sizes % unit).any()
+            or manifest.resolution % unit
+        ):
             raise DataError(
                 f"{folder}: the manifest has sizes of less than {manifest.resolution} px, or no multiples of {unit}; {REMEDY}"
             )

@@ -49,7 +49,8 @@ class WholeWriter:
             with (self.folder / name).open("wb") as file:
                 for key in range(first, last):
                     row = int(rows[key])
-                    for block in self._record(key, *self.sizes[row].tolist(), int(labels[key]), read(row)):
+                    width, height = self.sizes[row].tolist()
+                    for block in self._record(key, width, height, int(labels[key]), read(row)):
                         digest.update(block)
                         size += file.write(block)
                     done(1)
@@ -63,7 +64,8 @@ class WholeWriter:
         """First and end of the pictures of each shard."""
         ends, size = [0], len(END)
         for key, row in enumerate(rows.tolist()):
-            length = record_places(self.fields, *self.sizes[row].tolist(), self.classes)[0]
+            width, height = self.sizes[row].tolist()
+            length = record_places(self.fields, width, height, self.classes)[0]
             if size + length > self.shard_bytes and key > ends[-1]:
                 ends.append(key)
                 size = len(END)

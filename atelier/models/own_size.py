@@ -1,4 +1,8 @@
-"""Picture files of any size through a translator, to PNG files that keep what theirs hold: 16 bits, transparency, profile."""
+"""Picture files of any size through a translator, to PNG files.
+
+Where it restores, these keep what the files hold: 16 bits, transparency, profile. Any other translator sees pictures as those
+that trained it: 8 bits of sRGB over the background.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atelier.data.kept import Kept, kept
+from atelier.data.kept import Kept, flat, kept
 from atelier.data.process import Recipe
 from atelier.io.files import atomic_file
 from atelier.io.png import PngWriter
@@ -26,19 +30,18 @@ RINGS = 8  # pixels that colors are continued into what is transparent
 def translate(tiles: Tiles, content: bytes, recipe: Recipe, about: Mapping[str, Any], output: Path) -> None:
     """Writes what the generator of `tiles` makes of the picture in a file. Raises Rejected where it cannot be read, WriteError.
 
-    A row of tiles at a time is in memory beside the picture that is given. Where the generator enlarges, it enlarges transparency
+    A row of tiles at a time is in memory beside the picture that is given. A generator that enlarges does so with transparency,
     too, as a picture in gray; what is all transparent or all opaque stays so.
     """
-    picture = kept(content, recipe)
+    picture = kept(content, recipe) if tiles.generator.restores else flat(content, recipe)
     height, width = picture.pixels.shape[:2]
     channels = tiles.generator.shape.channels
-    profile = picture.profile if channels == picture.pixels.shape[2] else None
     dtype, transparent = picture.pixels.dtype, picture.alpha is not None
     parts = tiles.count(height, width) * (1 + (transparent and tiles.scale > 1))
     with bar(output.name, parts, parts > 1, unit="tiles") as shown, atomic_file(output) as file:
         writer = PngWriter(
             file, width * tiles.scale, height * tiles.scale, channels + transparent, 8 * dtype.itemsize,
-            {ABOUT: json.dumps(about)}, profile,
+            {ABOUT: json.dumps(about)}, picture.profile,
         )  # fmt: skip
         colors = tiles.bands(height, width, _colors(picture), dtype, done=shown.update)
         alphas = _alphas(tiles, picture, shown.update) if transparent else None

@@ -70,7 +70,7 @@ class Tiles:
             return
         for top in range(0, height, self.tile):
             for left in range(0, width, self.tile):
-                rows, columns = self._around(top, high), self._around(left, wide)
+                rows, columns = self._span(top, high), self._span(left, wide)
                 given = read(rows, columns)
                 if flat and bool((given == given[0, 0, 0]).all()):
                     made = given.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
@@ -104,10 +104,12 @@ class Tiles:
         made = self.generator.generate({self.name: given[None].contiguous().to(self.device)})
         return made[0].float().clamp(-1, 1).cpu()
 
-    def _around(self, first: int, side: int) -> slice:
-        """What a tile needs along a side, of a picture that has `side` pixels with its repeated rims."""
+    def _span(self, first: int, side: int) -> slice:
+        """What a tile needs of `side` pixels, with the repeated rims of a picture: no less than was seen in training."""
         assert self.around is not None
-        return slice(max(0, first - self.around), min(side, first + self.tile + self.around))
+        least, start = _up(self.trained, self.generator.multiple), max(0, first - self.around)
+        stop = min(side, max(first + self.tile + self.around, start + least))
+        return slice(max(0, min(start, stop - least)), stop)
 
     def _faded(self, whole: Tensor) -> Tensor:
         """Where tiles overlap one fades into the next. Norms see a tile by itself, so that tiles may differ in tone."""

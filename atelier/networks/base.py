@@ -174,6 +174,7 @@ class Translator(Generator):
 
     memory_format = torch.contiguous_format  # norms of single images cost three times as much in the other one on a CPU
     starts_from_noise = False  # too, where `takes` has it
+    restores = False  # makes the picture that it is given, only better: what that holds beside 8 bits of color can stay
     noise_size = 0
     noise_dim = 0
     multiple = 0

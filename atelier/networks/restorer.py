@@ -27,6 +27,7 @@ class Restorer(Translator):
 
     memory_format = torch.channels_last  # none of them has norms of single images
     multiple = 1
+    restores = True
 
     def __init__(self, settings: Any, shape: ImageShape, takes: Takes, scales: tuple[int, ...] = SCALES) -> None:
         super().__init__(settings, shape, takes)

@@ -37,9 +37,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = [sys.executable, "-m", "tests.fuzz.fuzz_child"]
 TARGETS = (
-    "pictures", "measured_pictures", "zip", "idx", "parquet", "manifest", "shards", "parts", "checkpoint", "history",
-    "evaluation", "params", "state", "cache", "ledger", "numbers", "registration", "dvc_lock", "dvc_address", "http_body",
-    "http_address",
+    "pictures", "measured_pictures", "kept_pictures", "zip", "idx", "parquet", "manifest", "shards", "parts", "whole_parts",
+    "checkpoint", "history", "evaluation", "params", "state", "cache", "ledger", "numbers", "registration", "dvc_lock",
+    "dvc_address", "http_body", "http_address",
 )  # fmt: skip
 GUIDED = ("idx", "manifest", "shards")
 CASE_SECONDS, START_SECONDS = 10.0, 120.0

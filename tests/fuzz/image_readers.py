@@ -18,6 +18,8 @@ from PIL import Image
 
 from atelier.config.data import DataSettings
 from atelier.config.settings import load
+from atelier.data.errors import Rejected
+from atelier.data.kept import kept
 from atelier.data.pack import merge, pack, pack_part
 from atelier.data.packed import PackedDataset
 from atelier.data.process import Recipe
@@ -26,6 +28,7 @@ from atelier.data.sources import open_source
 from atelier.data.work import process_chunk
 from atelier.io.files import canonical_json, sha256_file
 from tests.fuzz.mutations import Files
+from tests.support import deep_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = Recipe(28, 1, "crop", 0, "box", "#000000", 8, 100_000)
@@ -126,6 +129,23 @@ class MeasuredPictures(Pictures):
         opened.images(np.arange(len(opened)))
 
 
+class KeptPictures(Pictures):
+    """Pictures in their own size, also of 16 bits."""
+
+    def build(self) -> list[Files]:
+        deep = np.random.default_rng(0).integers(0, 65536, (20, 30, 4)).astype(np.uint16)
+        made = {f"{channels}.png": deep_pictures.png(deep[..., :channels]) for channels in (1, 2, 3, 4)}
+        made |= {f"{order}{packed}.tiff": deep_pictures.tiff(deep, order, packed) for order in "<>" for packed in (False, True)}
+        return [*super().build(), *({f"images/{name}": content} for name, content in made.items())]
+
+    def read(self, case: Path) -> None:
+        for file in (case / "images").iterdir():
+            try:
+                kept(file.read_bytes(), RECIPE)
+            except Rejected as reason:
+                assert str(reason) and "0x7f" not in str(reason) and "Traceback" not in str(reason), (file, reason)
+
+
 class Zip(Target):
     names = ("images.zip",)
 
@@ -201,7 +221,7 @@ class PackedSet(Target):
             for number, image in enumerate(images()):
                 archive.writestr(f"class {number % 2}/{number}.png", encoded(image))
         made = []
-        for changes in ({}, {"labels": False, "channels": 3, "holdout": 0.5}):
+        for changes in ({}, {"labels": False, "channels": 3, "holdout": 0.5}, {"channels": 3, "fit": "whole"}):
             pack(settings(source="zip", path=str(file), **changes), self.folder / "packed", workers=1, progress=False)
             made.append(files_of(self.folder / "packed"))
         return made
@@ -239,17 +259,22 @@ class Shards(PackedSet):
 
 
 class Parts(Target):
-    names = ("part.json", "digests", "labels", "pixels", "part", "case")
+    names = ("part.json", "digests", "labels", "sizes", "pixels", "part", "case")
+    fit = "crop"
 
     def build(self) -> list[Files]:
         file = self.folder / "images.zip"
         with zipfile.ZipFile(file, "w") as archive:
             for number, image in enumerate(images()):
                 archive.writestr(f"class {number % 2}/{number}.png", encoded(image))
-        self.settings = settings(source="zip", path=str(file))
+        self.settings = settings(source="zip", path=str(file), fit=self.fit)
         for part in (1, 2):
             pack_part(self.settings, part, 2, self.folder / "parts" / str(part), workers=1, progress=False)
         return [files_of(self.folder / "parts")]
 
     def read(self, case: Path) -> None:
         merge(self.settings, [case / "1", case / "2"], self.folder / "merged", progress=False)
+
+
+class WholeParts(Parts):
+    fit = "whole"

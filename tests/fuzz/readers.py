@@ -6,7 +6,19 @@ A new kind is a class with `build`, which makes the inputs, and `read`; and a li
 from __future__ import annotations
 
 from tests.fuzz.http_readers import Http, HttpAddress
-from tests.fuzz.image_readers import Idx, MeasuredPictures, PackedSet, Parquet, Parts, Pictures, Shards, Target, Zip
+from tests.fuzz.image_readers import (
+    Idx,
+    KeptPictures,
+    MeasuredPictures,
+    PackedSet,
+    Parquet,
+    Parts,
+    Pictures,
+    Shards,
+    Target,
+    WholeParts,
+    Zip,
+)
 from tests.fuzz.record_readers import (
     Cache,
     Checkpoint,
@@ -24,12 +36,14 @@ from tests.fuzz.record_readers import (
 TARGETS: dict[str, type[Target]] = {
     "pictures": Pictures,
     "measured_pictures": MeasuredPictures,
+    "kept_pictures": KeptPictures,
     "zip": Zip,
     "idx": Idx,
     "parquet": Parquet,
     "manifest": PackedSet,
     "shards": Shards,
     "parts": Parts,
+    "whole_parts": WholeParts,
     "checkpoint": Checkpoint,
     "history": History,
     "evaluation": EvaluationFolder,

@@ -38,7 +38,8 @@ from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run as train
 from components.evaluate import evaluate
-from components.generate import MANIFEST, RequestError, _sheet, generate, takes
+from components.generate import MANIFEST, RequestError, generate, takes
+from components.sheet import sheet
 from tests.support.asgi import ask
 from tests.support.driver import TINY
 from tests.support.registrations import register, run_fixture
@@ -188,7 +189,7 @@ def test_pictures_keep_their_size_where_it_is_asked_for(name: str, models: Model
         pixels = np.atleast_3d(np.array(picture.convert("L" if name == "pix2pix" else "RGB"))).transpose(2, 0, 1)
     found = np.array(Image.open(tmp_path / "out" / made[sizes.index((SIDE, SIDE))]["file"])).transpose(2, 0, 1)
     assert np.abs(found.astype(int) - translated(models[name], pixels[None])[0]).max() <= 1
-    assert "3 images" in _sheet(made, tmp_path / "out")
+    assert "3 images" in sheet(made, tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["b_to_a", "pix2pix"])

@@ -17,8 +17,9 @@ from tests.support.packing import Make, quietly, tree
 
 
 @pytest.mark.usefixtures("many_processes")
-def test_the_number_of_workers_does_not_matter(raw: Path, tmp_path: Path, data_settings: Make) -> None:
-    settings = data_settings(source="folder", path=str(raw), channels=3)
+@pytest.mark.parametrize("fit", ["crop", "whole"])
+def test_the_number_of_workers_does_not_matter(fit: str, raw: Path, tmp_path: Path, data_settings: Make) -> None:
+    settings = data_settings(source="folder", path=str(raw), channels=3, fit=fit)
     quietly(settings, tmp_path / "one", workers=1)
     quietly(settings, tmp_path / "two", workers=2)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")

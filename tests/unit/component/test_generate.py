@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,22 @@ import torch
 from mlflow.exceptions import MlflowException
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from atelier.io.files import sha256_file
 from atelier.io.label_maps import painted
 from atelier.models.given import PictureError
 from atelier.models.model import GeneratorInfo, Gives, load_generator, read_info, sample
 from atelier.models.pyfunc import ServedGenerator, columns, input_example, signature
-from atelier.networks.base import Generator
+from atelier.networks.base import Generator, Translator
 from atelier.networks.inputs import LabelMap, Picture, Takes
 from atelier.networks.layers import ImageShape
 from components import generate as component
 from components.generate import MANIFEST, RequestError, generate, takes
+from tests.support import deep_pictures, icc
 from tests.support.checkpoints import write_checkpoint
+from tests.support.colors import P3
+from tests.support.small_translators import model as model_settings
 
 CLASSES = ["zero", "one", "two"]
 
@@ -67,12 +72,28 @@ class Painter(Generator):
         return map[:, None] / 127.5 - 1
 
 
-def loaded(generator: Negative | Painter, monkeypatch: pytest.MonkeyPatch) -> Path:
+class Enlarger(Translator):
+    """Means of 3 x 3 pixels, each as a square of `scale` pixels a side."""
+
+    def __init__(self, scale: int) -> None:
+        takes: Takes = {"photo": Picture(channels=3, resolution=8)}
+        super().__init__(model_settings("cyclegan").family, ImageShape(8 * scale, 3, 0), takes)
+        self.scale, self.multiple, self.restores, self.sha256 = scale, 1, True, "e" * 64
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, noise: Tensor | None = None, **inputs: Tensor) -> Tensor:
+        image = inputs["photo"]
+        means = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        return means.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3) * self.weight
+
+
+def loaded(generator: Negative | Painter | Enlarger, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model of a task that makes pictures of pictures, already loaded."""
     served = ServedGenerator.__new__(ServedGenerator)
     served.generator, served.device = generator, "cpu"
     served.info = GeneratorInfo(
-        task="toys", product="toy", model={}, takes=generator.takes, gives=Gives(resolution=8, channels=generator.shape.channels),
+        task="toys", product="toy", model={}, takes=generator.takes,
+        gives=Gives(resolution=generator.shape.resolution, channels=generator.shape.channels),
         classes=[], images_seen=0, step=0, seed=0, data={}, settings={}, code={}, run_key="", metric={}, parent=None,
     )  # fmt: skip
     served.columns = list(generator.takes)
@@ -225,12 +246,101 @@ def test_a_served_model_takes_label_maps(painter: Path) -> None:
 
 
 def test_a_model_of_one_size_keeps_no_other(painter: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        RequestError,
-        match="--size own: this model takes no single picture of any size; leave them out, for it takes\n--input map=",
-    ):
-        painted(np.zeros((8, 8), np.uint8), (0x010203,)).save(tmp_path / "map.png")
-        generate(painter, tmp_path / "out", tmp_path / "cache", inputs=[f"map={tmp_path / 'map.png'}"], size="own")
+    painted(np.zeros((8, 8), np.uint8), (0x010203,)).save(tmp_path / "map.png")
+    said = (
+        "--image and --size own: this model takes no single picture of any size; leave them out, for it takes\n--input map=PATH"
+    )
+    for asked in ({"inputs": [f"map={tmp_path / 'map.png'}"], "size": "own"}, {"image": str(tmp_path / "map.png")}):
+        with pytest.raises(RequestError, match=said):
+            generate(painter, tmp_path / "out", tmp_path / "cache", **asked)  # type: ignore[arg-type]
+
+
+def smoothed(values: np.ndarray, scale: int) -> np.ndarray:
+    """What Enlarger makes of [H, W, C], in float64."""
+    padded = np.pad(values.astype(float), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    height, width = values.shape[:2]
+    means = sum(padded[y : y + height, x : x + width] for y in range(3) for x in range(3)) / 9
+    return np.asarray(means).repeat(scale, 0).repeat(scale, 1)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("deep", [False, True], ids=["8 bits", "16 bits"])
+def test_pictures_in_their_own_size(deep: bool, scale: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In tiles; bits, transparency and profile are kept, the EXIF's turn is done."""
+    model = loaded(Enlarger(scale), monkeypatch)
+    most, dtype = (65535, np.uint16) if deep else (255, np.uint8)
+    random = np.random.default_rng(0)
+    given = random.integers(0, most + 1, (40, 90, 4)).astype(dtype)
+    given[:, :30, 3], given[:, 30:60, 3] = most, 0
+    (tmp_path / "photos").mkdir()
+    if deep:
+        (tmp_path / "photos" / "a.png").write_bytes(
+            deep_pictures.png(given, deep_pictures.profile_chunk(P3), deep_pictures.orientation_chunk(6))
+        )
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(given).save(tmp_path / "photos" / "a.png", exif=exif, icc_profile=P3)
+    made = generate(model, tmp_path / "out", tmp_path / "cache", image=str(tmp_path / "photos"), tile=16)
+    assert [one["photo"] for one in written(tmp_path / "out")] == [sha256_file(tmp_path / "photos" / "a.png")]
+    found, chunks = deep_pictures.read_png((tmp_path / "out" / made[0]["file"]).read_bytes())
+    assert found.dtype == dtype and found.shape == (90 * scale, 40 * scale, 4)
+    assert b"eXIf" not in chunks and json.loads(chunks[b"tEXt"].partition(b"\0")[2]) == {"weights": "e" * 64}
+    assert zlib.decompress(chunks[b"iCCP"].partition(b"\0\0")[2]) == P3
+    upright = np.rot90(given, -1)
+    opaque = found[: 28 * scale, :, :3]  # what no transparent pixel is near
+    assert abs(opaque - smoothed(upright[..., :3], scale)[: 28 * scale]).max() <= 1
+    if scale == 1:
+        assert (found[..., 3] == upright[..., 3]).all()
+    else:
+        assert abs(found[..., 3] - smoothed(upright[..., 3:], scale)[..., 0]).max() <= 1
+        assert (found[: 16 * scale, :, 3] == most).all() and not found[32 * scale : 58 * scale, :, 3].any()
+
+
+def test_hidden_colors_do_not_shine_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = loaded(Enlarger(2), monkeypatch)
+    given = np.zeros((40, 40, 4), np.uint8)
+    given[:, :21] = 200, 100, 50, 255
+    Image.fromarray(given).save(tmp_path / "icon.png")
+    generate(model, tmp_path / "out", tmp_path / "cache", image=str(tmp_path / "icon.png"), tile=16)
+    found = np.asarray(Image.open(tmp_path / "out" / "000000.png"))
+    visible = found[found[..., 3] > 0]
+    assert abs(visible[:, :3].astype(int) - (200, 100, 50)).max() <= 1 and len(visible) == 80 * 44
+
+
+def test_what_does_not_restore_sees_pictures_as_in_its_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    generator = Enlarger(1)
+    generator.restores = False
+    model = loaded(generator, monkeypatch)
+    given = np.zeros((20, 40, 4), np.uint16)
+    given[:, :20] = 0x8080, 0x4040, 0x2020, 65535
+    (tmp_path / "icon.png").write_bytes(deep_pictures.png(given, deep_pictures.profile_chunk(P3)))
+    generate(model, tmp_path / "out", tmp_path / "cache", image=str(tmp_path / "icon.png"))
+    with Image.open(tmp_path / "out" / "000000.png") as image:
+        assert image.mode == "RGB" and "icc_profile" not in image.info
+        found = np.asarray(image)
+    assert abs(found[:, :19] - icc.as_srgb(np.array([128, 64, 32]), "Display P3")).max() <= 2
+    assert (found[:, 21:] == 255).all(), "the background of a model that does not say which"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"image": "photo.png", "tile": 8}, "--tile is 8; give 16 or more"),
+        ({"inputs": ["photo=photo.png"], "tile": 64}, "--tile: pictures of the trained size go through whole; add --size own"),
+        ({"image": "nowhere"}, "nowhere: no pictures there"),
+        ({"image": "broken.png"}, r"broken\.png: cannot be read as a picture"),
+    ],
+)
+def test_what_pictures_in_their_own_size_cannot_be(
+    asked: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = loaded(Enlarger(2), monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (20, 30)).save("photo.png")
+    Path("broken.png").write_bytes(b"no picture")
+    with pytest.raises((RequestError, PictureError), match=said):
+        generate(model, tmp_path / "out", tmp_path / "cache", **asked)
 
 
 def test_a_broken_picture_is_named(negative: Path, tmp_path: Path) -> None:

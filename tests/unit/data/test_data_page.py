@@ -12,6 +12,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from atelier.config.data import DataSettings
+from atelier.data.crops import Grid
 from atelier.data.errors import DataError
 from atelier.data.packed import PackedDataset
 from atelier.io.label_maps import IGNORED
@@ -24,7 +25,12 @@ TONES = ("", "-1F3FB", "-1F3FC", "-1F3FD", "-1F3FE", "-1F3FF")
 @pytest.fixture(name="example")
 def example_fixture(data_settings: Make, tmp_path: Path) -> Callable[..., DataSettings]:
     """`example(name)`: a set of the page, below a folder of the test's own, with what the page leaves to other sections."""
-    page = (ROOT / "data" / "README.md").read_text(encoding="utf-8").partition("## Pairs and label maps")[2].partition("\n## ")[0]
+    page = (
+        (ROOT / "data" / "README.md")
+        .read_text(encoding="utf-8")
+        .partition("## Pairs and label maps")[2]
+        .partition("\n## Colors")[0]
+    )
     blocks = [block.splitlines() for block in page.split("\n\n") if block.startswith("    data:")]
     sets: dict[str, Any] = {}
     for lines in blocks:
@@ -72,3 +78,17 @@ def test_label_maps_and_portraits(example: Make, tmp_path: Path) -> None:
     places = {tuple(target[:, 0, 0].tolist()): map[0, 0, 0] for map, target in zip(read["input"], read["target"], strict=True)}
     said = {tuple(bytes.fromhex(color[1:])): index for color, index in zip(colors, [0, 1, 2, 3, IGNORED], strict=True)}
     assert places == said
+
+
+def test_photos_of_any_size(example: Make, tmp_path: Path, encode: Callable[..., bytes]) -> None:
+    settings = example("photos")
+    assert Grid(np.array([[2880, 5120], [150, 200]]), settings.resolution).counts().tolist() == [880, 1]
+    random = np.random.default_rng(0)
+    for number, size in enumerate(((130, 300), (128, 128), (127, 400))):
+        path = Path(settings.path) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(random.integers(0, 256, (*size, 3), np.uint8)))
+    with pytest.raises(DataError, match=r"2\.png: 400 x 127 has a side shorter than resolution = 128"):
+        quietly(settings, tmp_path / "packed")
+    (Path(settings.path) / "2.png").unlink()
+    assert quietly(settings, tmp_path / "packed").count == 2 and len(PackedDataset(tmp_path / "packed", "all")) == 2 + 1

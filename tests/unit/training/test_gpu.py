@@ -106,7 +106,7 @@ def test_batches_are_copied_without_a_wait(resident: bool, digits: PackedDataset
         if given.resident is not None:
             given.resident = {name: torch.empty_like(values, device="cuda") for name, values in given.resident.items()}
         given.device = torch.device("cuda")
-        monkeypatch.setattr(given, "_read", lambda index: {"image": torch.empty(len(index), 1, 28, 28, dtype=torch.uint8)})
+        monkeypatch.setattr(given, "_read", lambda _, __, count: {"image": torch.empty(count, 1, 28, 28, dtype=torch.uint8)})
         batch = given.batch(0, 0, COUNT, prefetch_start=COUNT)
         assert {field.device.type for field in batch.values()} == {"cuda"} and list(batch) == ["image", "label"]
         assert not waits.found
@@ -118,7 +118,7 @@ def test_streamed_batches_are_the_resident_ones(device: str, digits: PackedDatas
     (resident,) = Batches({"data": digits}, 0, torch.device(device))._sets.values()
     monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
     (streamed,) = Batches({"data": digits}, 0, torch.device(device))._sets.values()
-    read = streamed._read(streamed._index(0, 0, COUNT))
+    read = streamed._read(0, 0, COUNT)
     assert streamed.resident is None and read["image"].is_pinned() == (device == "cuda")
     for start in range(0, 40 * COUNT, COUNT):
         ours, theirs = (one.batch(1, start, COUNT, prefetch_start=start + COUNT) for one in (streamed, resident))
