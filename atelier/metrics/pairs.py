@@ -98,12 +98,12 @@ def times_larger(target: np.ndarray, given: np.ndarray | None) -> int:
 
 def as_large(given: np.ndarray, factor: int) -> np.ndarray:
     """uint8 images [n, C, h, w] enlarged by MATLAB's bicubic, which rounds to 8 bits; themselves where nothing is enlarged."""
-    return given if factor < 2 else _of_8_bits(enlarged(torch.from_numpy(given).float(), factor))
+    return given if factor < 2 else _of_8_bits(enlarged(torch.from_numpy(given.astype(np.float64)), factor))
 
 
 def as_small(images: np.ndarray, factor: int) -> np.ndarray:
     """uint8 images [n, C, H, W] shrunk by MATLAB's bicubic, which rounds to 8 bits."""
-    return _of_8_bits(shrunk(torch.from_numpy(images).float(), factor))
+    return _of_8_bits(shrunk(torch.from_numpy(images.astype(np.float64)), factor))
 
 
 def _of_8_bits(levels: Tensor) -> np.ndarray:

@@ -24,8 +24,9 @@ class Settings(RestorationSettings):
         default=True,
         description="the generator adds to its input, which is enlarged bilinearly; the paper's, with batch norm, does not",
     )
-    norm_discriminator: Literal["batch", "none"] = Field(
-        default="batch", description="norm of the discriminator: the paper's batch, or none, for which a single picture suffices"
+    norm_discriminator: Literal["none", "batch"] = Field(
+        default="none",
+        description="norm of the discriminator: none, or the paper's batch, which explodes where a batch is of one color",
     )
     layers_discriminator: PositiveInt = Field(
         default=4, description="halvings in the discriminator, whose patches are of 13 px for 2, 29 for 3, 61 for 4"

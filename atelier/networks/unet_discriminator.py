@@ -13,11 +13,10 @@ from atelier.networks.base import PatchDiscriminator, PatchOutput
 from atelier.networks.layers import SLOPE, ImageShape
 from atelier.networks.residual import frozen_spectral_state, power_iteration, spectral
 from atelier.networks.restoration_sections import PixelwiseSettings
-from atelier.networks.translation_layers import BlurUp
 
 
 class UNetDiscriminator(PatchDiscriminator):
-    """Halvings by 4x4 convolutions, doublings before 3x3 ones, each added to the map of its side; logits [N, 1, H, W].
+    """Halvings by 4x4 convolutions, bilinear doublings before 3x3 ones, each added to the map of its side; logits [N, 1, H, W].
 
     All layers but the first and the last have spectral norm and no bias.
     """
@@ -31,7 +30,7 @@ class UNetDiscriminator(PatchDiscriminator):
         self.first = nn.Sequential(nn.Conv2d(self.in_channels, width, 3, padding=1), nn.LeakyReLU(SLOPE))
         self.down = nn.ModuleList(_layer(nn.Conv2d(a, b, 4, 2, 1, bias=False)) for a, b in itertools.pairwise(widths))
         self.up = nn.ModuleList(
-            nn.Sequential(BlurUp(), *_layer(nn.Conv2d(a, b, 3, padding=1, bias=False)))
+            nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), *_layer(nn.Conv2d(a, b, 3, padding=1, bias=False)))
             for a, b in itertools.pairwise(reversed(widths))
         )
         inner = (_layer(nn.Conv2d(width, width, 3, padding=1, bias=False)) for _ in range(2))

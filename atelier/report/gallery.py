@@ -13,10 +13,10 @@ from PIL import Image
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import GAP_COLOUR, colored, grid
 from atelier.metrics.distances import nearest
+from atelier.metrics.pairs import as_large, times_larger
 from atelier.metrics.reference import Reference
-from atelier.models.model import from_uint8, sample, to_uint8
+from atelier.models.model import sample
 from atelier.networks.base import Generator
-from atelier.networks.resize import enlarged
 from atelier.tasks.sampling import Sample, Sampler
 
 COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
@@ -138,9 +138,8 @@ def _line(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _enlarged(sample: Sample) -> np.ndarray | None:
     """The pictures that images were made from at the side of these; None where they have that side, or none are known."""
-    if sample.input is None or (factor := sample.images.shape[2] // sample.input.shape[2]) < 2:
-        return None
-    return to_uint8(enlarged(from_uint8(torch.from_numpy(sample.input)), factor))
+    factor = times_larger(sample.images, sample.input)
+    return as_large(sample.input, factor) if sample.input is not None and factor > 1 else None
 
 
 def _real(dataset: PackedDataset, name: str, seed: int) -> np.ndarray:

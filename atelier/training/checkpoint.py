@@ -31,6 +31,7 @@ from atelier.models.model import (
 )
 from atelier.networks.layers import class_rows
 from atelier.tasks.base import Task
+from atelier.tasks.find import name_of
 from atelier.training.learner import AVERAGE
 
 NETWORKS, NETWORKS_BEFORE = "networks.safetensors", "players.safetensors"  # the second until November 2026
@@ -128,6 +129,7 @@ class PretrainedModel:
                     f"{self._folders[0] / INFO}: this generator was trained with {key} = {has.get(key)}, params.yaml's "
                     f"model says {wanted.get(key)}; set the model section as it was"
                 )
+        sampling = task.sampling_of(settings.plain().get(name_of(task)))
         for product in task.products_of(settings):
             images, found = data[product.imitates], self._of(product.name)
             if found is None:
@@ -138,7 +140,7 @@ class PretrainedModel:
                     f"{images.folder}: images of {images.resolution} px with {images.channels} channels, but {folder} "
                     f"makes {info.resolution} px with {info.channels}; pack the target with the same resolution and channels"
                 )
-            task.sampling.check_given(info.takes, data[product.given])
+            sampling.check_given(info.takes, data[product.given])
 
     def load(self, task: Task, averages: Mapping[str, nn.Module], data: Mapping[str, PackedDataset]) -> list[str]:
         """Gives the networks and the averages the checkpoint's weights.

@@ -1,4 +1,4 @@
-"""Brings photos into images/ of this folder: wallpapers of MATE and Plasma at half their size, as PNG.
+"""Brings photos into images/photos/ of this folder: wallpapers of MATE and Plasma at half their size, as PNG.
 
 Half the size, since what a camera and JPEG have smoothed is no detail that could be learnt. They come from Debian's packages
 mate-backgrounds and plasma-workspace-wallpapers, which apt-get fetches without installing them. Images that are there are left as
@@ -21,56 +21,41 @@ from atelier.data.errors import DataError
 from atelier.io.files import atomic_folder
 from atelier.io.progress import bar
 
-IMAGES = Path("images")
+IMAGES, PHOTOS = Path("images"), "photos"
 MATE, PLASMA = "mate-backgrounds", "plasma-workspace-wallpapers"
 FOLDERS = {MATE: "usr/share/backgrounds/mate/nature", PLASMA: "usr/share/wallpapers"}
-PHOTOS = {
-    MATE: [
-        *("Aqua", "Blinds", "Dune", "FreshFlower", "Garden", "GreenMeadow", "LadyBird", "RainDrops", "Storm", "TwoWings", "Wood"),
-        "YellowFlower",
-    ],
-    PLASMA: [
-        *(
-            "Autumn",
-            "BytheWater",
-            "ColdRipple",
-            "ColorfulCups",
-            "DarkestHour",
-            "EveningGlow",
-            "FallenLeaf",
-            "Kite",
-            "OneStandsOut",
-        ),
-        *("Path", "summer_1am"),
-    ],
-}
+OF_PLASMA = ("BytheWater", "ColdRipple", "ColorfulCups", "EveningGlow", "FallenLeaf", "Grey", "Kite", "OneStandsOut", "Path")
 NOTICE = "NOTICE.txt"
 LICENCES = """\
 mate-*: Debian's mate-backgrounds, GPL-2+
-plasma-*: Debian's plasma-workspace-wallpapers, LGPL-3 or CC BY-SA 4.0
+plasma-*: Debian's plasma-workspace-wallpapers, LGPL-3 by the wallpapers' own metadata, GPL-2+ by the package's
 """
 
 
-def photo(package: str, folder: Path, name: str) -> Path:
-    """The file of a wallpaper; other sizes of it are links to this one. Raises DataError."""
+def wallpapers(package: str, folder: Path) -> dict[str, Path]:
+    """The files of a package's photos by name; other sizes of one are links to it. Raises DataError."""
     if package == MATE:
-        found = [folder / f"{name}.jpg"]
+        found = {file.stem: file for file in sorted(folder.glob("*.jpg"))}
     else:
-        found = [file for file in sorted((folder / name).glob("contents/images/*")) if not file.is_symlink()]
-    if len(found) != 1 or not found[0].is_file():
-        raise DataError(f"{folder}: Debian's package {package} has no wallpaper {name}; take its name out of {__file__}")
-    return found[0]
+        sizes = ((name, file) for name in OF_PLASMA for file in (folder / name / "contents" / "images").glob("*.jpg"))
+        found = {name: file for name, file in sizes if not file.is_symlink()}
+    if missing := ["any"] * (not found) + [name for name in OF_PLASMA if package == PLASMA and name not in found]:
+        raise DataError(
+            f"Debian's package {package} has not {', '.join(missing)} of its photos here; take them out of {__file__}"
+        )
+    return found
 
 
 def bring(package: str, folder: Path) -> int:
     """Writes the photos of a package into the folder; returns their number. Raises DataError."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, bar(package, len(PHOTOS[package])) as progress:
-        place = packages.debian(package, FOLDERS[package], Path(scratch))
-        for name in PHOTOS[package]:
-            with Image.open(photo(package, place, name)) as picture:
-                picture.convert("RGB").reduce(2).save(folder / f"{package.partition('-')[0]}-{name}.png")
-            progress.update(1)
-    return len(PHOTOS[package])
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        found = wallpapers(package, packages.debian(package, FOLDERS[package], Path(scratch)))
+        with bar(package, len(found)) as progress:
+            for name, file in found.items():
+                with Image.open(file) as picture:
+                    picture.convert("RGB").reduce(2).save(folder / f"{package.partition('-')[0]}-{name}.png")
+                progress.update(1)
+    return len(found)
 
 
 def main() -> None:
@@ -80,9 +65,10 @@ def main() -> None:
         print(f"{IMAGES}: the photos are there already; to bring them again, remove the folder")
         return
     with atomic_folder(IMAGES, NOTICE) as folder:
-        counts = {package: bring(package, folder) for package in PHOTOS}
+        (folder / PHOTOS).mkdir()
+        counts = {package: bring(package, folder / PHOTOS) for package in FOLDERS}
         (folder / NOTICE).write_text(LICENCES, encoding="utf-8")
-    print(f"{IMAGES}: {sum(counts.values())} photos, from Debian's packages {' and '.join(counts)}")
+    print(f"{IMAGES / PHOTOS}: {sum(counts.values())} photos, from Debian's packages {' and '.join(counts)}")
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ PICTURES, HELD_OUT = 24, 0.25
 
 
 def picture(number: int) -> np.ndarray:
-    """Colored stripes across each other, uint8 [H, W, 3] with sides of 40 to 80 pixels."""
+    """Colored stripes across each other, uint8 [H, W, 3] with sides of 64 to 96 pixels."""
     rng = np.random.default_rng(number)
-    height, width = rng.integers(40, 81, 2)
+    height, width = rng.integers(64, 97, 2)
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(rng.uniform(0.1, 0.6) * x + rng.uniform(0.1, 0.6) * y + rng.uniform(0, 6)) for _ in range(3)]
     return np.uint8(127.5 + 100 * np.stack(waves, axis=2))

@@ -16,7 +16,7 @@ def woken(network: nn.Module) -> State:
         gain = parameter.ndim == 1 and name.endswith("weight")
         nn.init.normal_(parameter, mean=float(gain), std=0.3)
     network.double()
-    for _ in range(2000):
+    for _ in range(500):
         network.power_iteration()  # type: ignore[operator]
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 

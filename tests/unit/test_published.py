@@ -80,7 +80,7 @@ def test_latent_and_style_of_two_sizes(tmp_path: Path) -> None:
 
 
 def test_other_files(tmp_path: Path) -> None:
-    with pytest.raises(PublishedError, match=r"no generator of .*SPADE or stylegan2-ada-pytorch"):
+    with pytest.raises(PublishedError, match=r"no generator of .*ESRGAN.*MSRResNet or stylegan2-ada-pytorch"):
         convert(saved(tmp_path / "other.safetensors", {"weight": torch.zeros(2)}), tmp_path / "ours")
     pickle = tmp_path / "network.pkl"
     pickle.write_bytes(b"\x80\x04cos\nsystem\n(S'echo'\ntR.")

@@ -8,19 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from atelier.config.data import TARGET
 from atelier.config.section import SEEDS
 from atelier.data.manifest import NAME
 from atelier.data.packed import PackedDataset
-from atelier.data.sampler import positions
 from atelier.io.pictures import colored, in_color
 from atelier.models.given import PictureError, files, square
 from atelier.models.model import at_once, generate
 from atelier.networks.base import Generator
 from atelier.networks.inputs import LabelMap, Picture, draw
-from atelier.tasks.records import RecordSampler, as_input, input_field, palette_of
+from atelier.tasks.find import sampling_of
+from atelier.tasks.records import as_input, palette_of
 
-COLUMNS, GROUPS = 10, 3  # so many pictures beside each other, in so many groups of rows
+COLUMNS, MOST = 10, 30  # pictures beside each other, and in all
 
 
 def place_of(version: str, name: str, parameters: Mapping[str, Any]) -> Path:
@@ -53,46 +52,54 @@ class Sheet(NamedTuple):
 
 
 def translated(generator: Generator, place: Path, seed: int) -> Sheet:
-    """Rows of what a generator is given, of what it makes of it and, where the set has them, of targets.
+    """Rows of what a generator is given, of what it makes of it and, where it is known, of what should have come of it.
 
-    The seed draws which held-out records of a packed set, and the noise. Of picture files the first are taken. Label maps are in
-    the colors of their classes. Raises PictureError, DataError, SettingsError.
+    The seed draws which held-out records of a packed set, what is drawn of them, and the noise. Of picture files the first are
+    taken. Label maps are in the colors of their classes, smaller pictures enlarged pixel by pixel.
+
+    Raises PictureError, DataError, SettingsError.
     """
     read = {name: kind for name, kind in generator.takes.items() if isinstance(kind, Picture | LabelMap)}
     if sum(not kind.random for kind in generator.takes.values()) != len(read) or len(read) > 1:
         raise PictureError(f"a version takes {', '.join(generator.takes)}: only what takes one picture or label map is compared")
     ((name, kind),) = read.items()
-    given, targets, which, content_hash = _read(place, generator, kind, seed)
-    columns = min(COLUMNS, len(given))
-    count = len(given) // columns * columns
-    drawn = draw({other: one for other, one in generator.takes.items() if one.random}, count, seed)
-    values = drawn | {name: as_input(kind, given[:count])}
-    made = np.concatenate(list(generate(generator, values, at_once(generator.shape.resolution))))
-    palette = palette_of(kind)
-    rows = [in_color(given) if palette is None else colored(given, palette), in_color(made)]
-    rows += [] if targets is None else [in_color(targets)]
-    beside = "a row of what they are given, and below it of what each makes of it"
-    beside += "" if targets is None else ", then of what should have come of it"
-    groups = (slice(first, first + columns) for first in range(0, count, columns))
+    if (place / NAME).is_file():
+        made, given, target, content_hash = _of_records(generator, place, seed)
+        which = f"the same held-out pictures of {place}, drawn by seed {seed} and chosen by nobody"
+    else:
+        given = np.stack([square(file, kind) for file in files(place)[:MOST]]).transpose(0, 3, 1, 2)
+        drawn = draw({other: one for other, one in generator.takes.items() if one.random}, len(given), seed)
+        values = drawn | {name: as_input(kind, given)}
+        made = np.concatenate(list(generate(generator, values, at_once(generator.shape.resolution))))
+        target, content_hash, which = None, "", f"the same pictures, the first of {place}"
+    palette, factor = palette_of(kind), made.shape[2] // given.shape[2]
+    shown = in_color(given) if palette is None else colored(given, palette)
+    rows = [shown.repeat(factor, axis=2).repeat(factor, axis=3), in_color(made)]
+    rows += [] if target is None else [in_color(target)]
+    columns = min(COLUMNS, len(made))
+    groups = (slice(first, first + columns) for first in range(0, len(made) // columns * columns, columns))
     images = np.concatenate([row[group] for group in groups for row in rows])
-    caption = f"Both are given {which}, with the noise of seed {seed} where they take any: {beside}."
-    return Sheet(images, columns, caption, content_hash)
+    below = "a row of what they are given, and below it of what each makes of it"
+    below += "" if target is None else ", then of what should have come of it"
+    return Sheet(
+        images, columns, f"Both are given {which}, with the noise of seed {seed} where they take any: {below}.", content_hash
+    )
 
 
-def _read(
-    place: Path, generator: Generator, kind: Picture | LabelMap, seed: int
-) -> tuple[np.ndarray, np.ndarray | None, str, str]:
-    """What is given, uint8 [N, C, H, W], the targets where they are known, what these pictures are, and the hash of their set."""
-    most = COLUMNS * GROUPS
-    if not (place / NAME).is_file():
-        given = np.stack([square(file, kind) for file in files(place)[:most]])
-        return given.transpose(0, 3, 1, 2), None, f"the same pictures, the first of {place}", ""
-    packed = PackedDataset(place, "test")
-    RecordSampler.check_given(generator.takes, packed)
-    if packed.resolution != kind.resolution:
+def _of_records(generator: Generator, place: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str]:
+    """What a generator makes of held-out records, what it is given of them, targets where they are known, and the set's hash."""
+    sampling = sampling_of(generator)
+    packed = PackedDataset(place, sampling.split)
+    if packed.resolution != generator.shape.resolution:
         raise PictureError(
-            f"{place}: {packed.resolution} px, but a version takes {kind.resolution} px; give a folder of pictures with --inputs"
+            f"{place}: {packed.resolution} px, but a version makes {generator.shape.resolution} px; give a folder of pictures "
+            "with --inputs"
         )
-    records = packed.read(positions(seed % SEEDS.stop, len(packed), 0, min(most, len(packed))))
-    which = f"the same held-out pictures of {place}, drawn by seed {seed} and chosen by nobody"
-    return records[input_field(packed.fields)], records.get(TARGET), which, packed.content_hash
+    sampler = sampling(generator, generator.info.classes, packed, packed, min(MOST, len(packed)), seed % SEEDS.stop)
+    images, targets, given = zip(*sampler(at_once(generator.shape.resolution)), strict=True)
+    return (
+        np.concatenate(images),
+        np.concatenate(given),
+        np.concatenate(targets) if sampler.has_target else None,
+        packed.content_hash,
+    )

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atelier.networks.layers import wide
 from atelier.tasks.restoration.degradations.chain import Chain
 from atelier.tasks.restoration.settings import Settings
 
@@ -20,6 +19,5 @@ def chain_of(settings: Settings) -> Chain | None:
 @torch.no_grad()
 def degraded(chain: Chain, clean: Tensor, draws: Any) -> Tensor:
     """Pictures [N, C, H, W] in [-1, 1] -> [N, C, H // scale, W // scale] in [-1, 1], at the levels of 8 bits."""
-    with torch.autocast(clean.device.type, enabled=False):
-        low = chain.apply((wide(clean) + 1) / 2, draws)
-        return (low.clamp(0, 1) * 255).round() / 127.5 - 1
+    levels = chain.apply((clean + 1) / 2, draws) * 255
+    return levels.round().to(clean.dtype) / 127.5 - 1  # as of a file that holds them

@@ -46,18 +46,21 @@ class DegradedSampler(RecordSampler):
         self.identity = f"{self.identity}; at 1/{scale} of their side by {named} ({hashed}), drawn by the seed"
 
     def pairs(self, part: slice) -> tuple[np.ndarray, np.ndarray | None]:
-        clean = super().pairs(part)[0]
+        clean = self._clean(part)
         return to_uint8(self._degraded(clean, self.seeds[part])), clean
 
     def variants(self, columns: int) -> np.ndarray | None:
         count = min(EXAMPLES, len(self.rows))
         rows = []
-        for number, clean in enumerate(super().pairs(slice(0, count))[0]):
+        for number, clean in enumerate(self._clean(slice(0, count))):
             seeds = np.random.SeedSequence([number, self.seeds[number]]).generate_state(columns - 1).tolist()
             low = to_uint8(self._degraded(np.repeat(clean[None], columns - 1, axis=0), seeds))
             factor = clean.shape[1] // low.shape[2]
             rows.append(np.concatenate([clean[None], low.repeat(factor, axis=2).repeat(factor, axis=3)]))
         return np.stack(rows)
+
+    def _clean(self, part: slice) -> np.ndarray:
+        return self.given.images(self.rows[part])
 
     def _degraded(self, clean: np.ndarray, seeds: Sequence[int]) -> Tensor:
         """Degraded pictures [N, C, h, w] in [-1, 1] of clean ones uint8 [N, C, H, W], one by one, so that no batch counts."""

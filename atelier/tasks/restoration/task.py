@@ -189,7 +189,7 @@ def _check_scale(model: ModelSettings, generator: Translator, channels: int, sid
     try:
         with torch.no_grad():
             found = shapes(None, image=torch.empty(1, channels, side, side, device="meta")).shape[3]
-    except RuntimeError:  # of layers that make their input smaller than it is
+    except (RuntimeError, ValueError):  # of layers that make their input smaller than it is
         found = None
     if found != wanted:
         raise SettingsError(

@@ -260,31 +260,31 @@ def test_avatars_say_what_node_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_photos_for_upscaling_are_halved(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = script("upscale")
+    of_plasma = recipe["OF_PLASMA"]
 
     def debian(package: str, path: str, folder: Path) -> Path:
-        for name in recipe["PHOTOS"][package]:
-            file = folder / path / (f"{name}.jpg" if package == recipe["MATE"] else f"{name}/contents/images/8x6.jpg")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (8, 6), "red").save(file)
-            if package == recipe["PLASMA"]:
-                (file.parent / "4x3.jpg").symlink_to(file.name)
+        names = ["Aqua.jpg", "Dune.jpg"] if package == recipe["MATE"] else [f"{n}/contents/images/8x6.jpg" for n in of_plasma]
+        for name in names:
+            (folder / path / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 6), "red").save(folder / path / name)
+            if "/" in name:
+                (folder / path / name).with_stem("4x3").symlink_to("8x6.jpg")
         return folder / path
 
     monkeypatch.setattr(packages, "debian", debian)
     recipe["main"]()
-    files = [path for path in Path("images").iterdir() if path.suffix == ".png"]
-    assert len(files) == 23 and {path.name.partition("-")[0] for path in files} == {"mate", "plasma"}
+    files = [*Path("images/photos").iterdir()]
+    assert {path.name for path in files} == {"mate-Aqua.png", "mate-Dune.png", *(f"plasma-{name}.png" for name in of_plasma)}
     for path in files:
         with Image.open(path) as photo:
             assert photo.size == (4, 3) and photo.mode == "RGB"
-    assert "GPL-2+" in Path("images/NOTICE.txt").read_text() and "23 photos" in capsys.readouterr().out
+    assert "GPL-2+" in Path("images/NOTICE.txt").read_text() and "11 photos" in capsys.readouterr().out
     recipe["main"]()
     assert "there already" in capsys.readouterr().out
 
 
-def test_a_wallpaper_that_a_release_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = script("upscale")
+def test_wallpapers_that_a_release_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "debian", lambda package, path, folder: folder)
-    with pytest.raises(DataError, match="Debian's package mate-backgrounds has no wallpaper Aqua; take its name out"):
-        recipe["main"]()
+    with pytest.raises(DataError, match="Debian's package mate-backgrounds has not any of its photos here"):
+        script("upscale")["main"]()
     assert not list(Path().iterdir())

@@ -13,6 +13,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from atelier.data.errors import DataError
+from atelier.metrics.pairs import luma
 from benchmarks import bicubic
 from tests.support.imresize import imresize, of_8_bits
 
@@ -73,6 +74,18 @@ def _cells(line: str) -> list[str]:
     """The cells of a row of numbers."""
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     return cells if cells[-1][:1].isdigit() else []
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_resizing_luma_as_the_published_table_does_is_hardly_another_number(scale: int, folder: Path) -> None:
+    """Y rounded to 8 bits, resized without rounding between (SRCNN's and VDSR's code)."""
+    for name in PICTURES:
+        target = bicubic.picture(folder / f"{name}.png", scale)
+        y = np.round(luma(target))
+        enlarged = of_8_bits(imresize(imresize(y, 1 / scale), scale))
+        inner = np.s_[0, 0, scale:-scale, scale:-scale]
+        theirs = peak_signal_noise_ratio(y[inner], enlarged[inner].astype(float), data_range=255)
+        assert bicubic.errors(folder / f"{name}.png", scale)[0] == pytest.approx(theirs, abs=0.04)
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_real_esrgans_written_out() -> None:
 @pytest.mark.parametrize(("halvings", "field"), [(2, 13), (3, 29), (4, 61)])
 def test_receptive_fields_of_srgans(halvings: int, field: int) -> None:
     """What the settings say of patches."""
-    settings = SRResNetSettings(width_discriminator=2, layers_discriminator=halvings, norm_discriminator="none")
+    settings = SRResNetSettings(width_discriminator=2, layers_discriminator=halvings)
     discriminator = SRGANDiscriminator(settings, ImageShape(128, 1, 0), 0).double()
     for parameter in discriminator.parameters():
         nn.init.constant_(parameter, 0.1)
@@ -84,7 +84,7 @@ def test_numbers_of_the_published_networks() -> None:
     """Both follow from the figures of the papers: SRGAN's eight convolutions and dense layers at one place, Real-ESRGAN's ten."""
     shape = ImageShape(128, 3, 0)
     with torch.device("meta"):
-        srgans = SRGANDiscriminator(SRResNetSettings(), shape, 0)
+        srgans = SRGANDiscriminator(SRResNetSettings(norm_discriminator="batch"), shape, 0)
         real = UNetDiscriminator(PixelwiseSettings(), shape, 0)
     assert sum(parameter.numel() for parameter in srgans.parameters()) == 5_215_425
     assert sum(parameter.numel() for parameter in real.parameters()) == 4_376_897

@@ -258,6 +258,6 @@ def test_sides_that_cannot_be_halved_are_refused() -> None:
 
 def test_batch_norm_says_so() -> None:
     """Accumulation, which batch norm sees, is told of it."""
-    assert not model("srresnet", norm_discriminator="none").family.normalized
-    assert model("srresnet").family.normalized and model("srresnet", norm="batch", norm_discriminator="none").family.normalized
-    assert not model("rrdb").family.normalized
+    assert not model("srresnet").family.normalized and not model("rrdb").family.normalized
+    for section in ({"norm": "batch"}, {"norm_discriminator": "batch"}):
+        assert model("srresnet", **section).family.normalized
