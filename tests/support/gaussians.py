@@ -33,7 +33,7 @@ MODES: dict[str, list[tuple[float, float]]] = {
 class Points:
     """A data set of 8,000 points, as far as training knows data sets: images of one pixel and two channels."""
 
-    resolution, channels, classes, split = 1, 2, list[str](), "all"
+    resolution, channels, classes, split, whole = 1, 2, list[str](), "all", False
     folder, fields = Path("points"), {"image": SimpleNamespace(kind="image", channels=2)}
 
     def __init__(self, kind: str) -> None:
