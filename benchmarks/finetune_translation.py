@@ -54,7 +54,7 @@ THERE, BACK = "there", "back"  # sets of pairs, each from one product's input to
 DIRECTIONS = {THERE: ("a_to_b", "noto", STYLE), BACK: ("b_to_a", STYLE, "noto")}
 BUDGET = {"images": 2400, "log_every": 400, "save_every": 2400, "evaluate_every": 1200, "evaluate_from": 0.5}
 MEASURED = ["frechet", "kernel", "content", "l1"]
-COLUMNS = 15  # of the grid
+COLUMNS = 10  # of the grid
 
 
 class Way(NamedTuple):
@@ -263,7 +263,7 @@ def main() -> None:
     )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="another value of a setting")
     parser.add_argument("--base", type=Path, metavar="FOLDER", help="a checkpoint of recipe cartoons (default: it is trained)")
-    parser.add_argument("--folder", type=Path, default=Path("data/translation"), help="default: data/translation")
+    parser.add_argument("--folder", type=Path, default=translation.FOLDER, help=f"default: {translation.FOLDER}")
     parser.add_argument("--grid", type=Path, metavar="FILE", help="write inputs, what each way makes of them, and targets there")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     args = parser.parse_args()
