@@ -181,7 +181,8 @@ def _check_belongs(folder: Path, info: PartInfo, first: tuple[Path, PartInfo], s
         made, now = info.settings.get(key), wanted.get(key)
         if made != now:
             raise DataError(
-                f"{folder}: made with {section}.{key} {made!r}, but it is {now!r} now; prepare this part again, or set it back"
+                f"{folder}: made with {section}.{key} {made!r:.200}, but it is {now!r:.200} now; prepare this part again, or set "
+                "it back"
             )
     if info.source != first[1].source:
         raise DataError(

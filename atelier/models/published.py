@@ -56,8 +56,8 @@ def convert(source: Path, output: Path, classes: list[str] | None = None) -> Gen
     known = readers()
     reader = next((one for one in known if not theirs.keys().isdisjoint(one.MARKS)), None)
     if reader is None:
-        names = [one.TITLE for one in known], [mark for one in known for mark in one.MARKS]
-        titles, marks = (" or ".join(", ".join(some).rsplit(", ", 1)) for some in names)
+        listed = [one.TITLE for one in known], [mark for one in known for mark in one.MARKS]
+        titles, marks = (" or ".join(", ".join(some).rsplit(", ", 1)) for some in listed)
         raise PublishedError(f"{source}: no generator of {titles} (no tensor named {marks})")
     try:
         found = reader.read(theirs)

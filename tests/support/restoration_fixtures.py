@@ -21,7 +21,7 @@ def picture(number: int) -> np.ndarray:
     height, width = rng.integers(64, 97, 2)
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(rng.uniform(0.1, 0.6) * x + rng.uniform(0.1, 0.6) * y + rng.uniform(0, 6)) for _ in range(3)]
-    return np.uint8(127.5 + 100 * np.stack(waves, axis=2))
+    return (127.5 + 100 * np.stack(waves, axis=2)).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")

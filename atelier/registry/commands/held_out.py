@@ -28,7 +28,7 @@ def place_of(version: str, name: str, parameters: Mapping[str, Any]) -> Path:
     `parameters` are those that were kept with it. Raises PictureError where they name none, or it is not here.
     """
     products = parameters.get("products", {}).values()
-    of = next((product for product in products if product.get("name") == name), {})
+    of: Mapping[str, Any] = next((product for product in products if product.get("name") == name), {})
     found = of.get("inputs") or of.get("data") or (parameters.get(of.get("trained_by", "")) or {}).get("data")
     remedy = "give a packed set, or a folder of pictures, with --inputs"
     if not isinstance(found, str):

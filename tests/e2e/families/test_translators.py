@@ -12,7 +12,7 @@ import pytest
 from atelier.models.model import load_generator, part_of
 from tests.support.clone import Clone
 from tests.support.projects import clone_with_recipes, in_project, make_small_translator, new_project
-from tests.support.small_translators import TRANSLATORS
+from tests.support.small_translators import RESTORERS, SMALL, TRANSLATORS
 
 RECIPES = {
     "cyclegan": "cartoons",
@@ -21,12 +21,14 @@ RECIPES = {
     "pix2pixhd": "icons3d",
     "spade": "avatars",
     "oasis": "avatars",
+    **dict.fromkeys(RESTORERS, "icons3d"),  # pairs of one side
 }
 PARTS = {"cartoons": "a_to_b"}  # of the checkpoints of several products
 TASKS = {"spade": "paired"}  # where it is not the recipe's
 WIDTHS = {
     "cut": {"width": 16, "blocks": 4, "width_discriminator": 16, "layers_discriminator": 2},
     "spade": {"width": 8, "doublings": 3, "width_discriminator": 16, "layers_discriminator": 2, "noise": 16},
+    **{family: SMALL[family] for family in RESTORERS},
 }
 
 

@@ -15,7 +15,7 @@ from atelier.latent.translations import Translations
 from atelier.models.model import load_generator, slerp, to_uint8
 from atelier.networks import semantic, zoo
 from atelier.networks.base import Translator
-from atelier.networks.inputs import LabelMap, Noise, Picture, draw, in_order
+from atelier.networks.inputs import LabelMap, Noise, Picture, Takes, draw, in_order
 from atelier.networks.layers import ImageShape
 from tests.support.small_translators import CLASSES, label_map, make_checkpoint, model
 
@@ -68,8 +68,8 @@ def test_between_two_noises_of_each_map(of: Translations) -> None:
     own = translations.varied(of, noise).reshape(3, 3, 3, SIDE, SIDE)
     assert near(images[:, 0, 0], own[:, 0]) and near(images[:, 0, -1], own[:, 1])
     assert near(images[:, 1, 0], own[:, 1]) and near(images[:, 1, -1], own[:, 2])
-    ends = (noise[index : index + 1].double().numpy() for index in (1, 2))
-    middle = torch.from_numpy(slerp(*ends, 0.25))[0].float()
+    first, second = (noise[index : index + 1].double().numpy() for index in (1, 2))
+    middle = torch.from_numpy(slerp(first, second, 0.25))[0].float()
     assert near(images[2, 1, 1], made(of, of.values[2], middle))
 
 
@@ -101,7 +101,7 @@ def test_mixed_colors_are_shares_of_both_and_none_is_black(of: Translations) -> 
 
 def test_maps_become_each_other_without_noise_too(tmp_path: Path) -> None:
     settings = model("spade", noise=0)
-    takes = {"map": label_map(CLASSES, SIDE)}
+    takes: Takes = {"map": label_map(CLASSES, SIDE)}
     generator = zoo.translator(settings, ImageShape(SIDE, 3, 0), takes).eval()
     maps = draw(takes, 2, 0)["map"]
     ((_, images),) = translations.between_maps(Translations(generator, "map", maps), None, 3)

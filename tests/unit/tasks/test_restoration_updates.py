@@ -35,7 +35,7 @@ def descend(loss: Tensor, network: nn.Module) -> None:
     learnt = list(network.requires_grad_(True).parameters())
     with torch.no_grad():
         for parameter, gradient in zip(learnt, torch.autograd.grad(loss, learnt), strict=True):
-            parameter -= RATE * gradient
+            parameter.sub_(RATE * gradient)
 
 
 def alike(task: Restoration, reference: dict[str, Any], exact: float = EXACT) -> None:

@@ -137,7 +137,7 @@ def test_a_reduced_sheet_shows_means() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("data.base.resolution=2048", "28, 32, 64, 128, 256, 512 or 1024"),
+        ("data.base.resolution=2048", "28, 32, 48, 64, 96, 128, 192, 256, 384, 512 or 1024"),
         ("model.architecture=r3gan", "has 3 widths, but 1024 px need 9"),
         ("model.architecture=sagan model.sagan.attention=1", "a feature map of 512 px, whose attention takes 69 GB an image"),
         ("model.architecture=biggan model.biggan.attention=2", "a feature map of 256 px.*: choose 3 to 7"),
