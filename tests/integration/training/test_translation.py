@@ -67,8 +67,7 @@ def test_every_product_is_a_checkpoint_and_has_learnt(
     assert moved == {key.partition(".")[0] for key in begun}, "all networks learn after the first step"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("name", OF_TASKS)
+@pytest.mark.parametrize(("name", "how"), [*((name, signal.SIGKILL) for name in OF_TASKS), ("cyclegan", signal.SIGTERM)])
 def test_stopped_and_started_again_it_ends_with_the_same_bytes(
     name: str, how: signal.Signals, models: dict[str, Path], drawings: dict[str, Path], tmp_path: Path
 ) -> None:
