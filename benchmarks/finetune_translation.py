@@ -1,13 +1,14 @@
 """What do 50 pictures of a new style teach? Translators fine-tuned to it beside ones trained from scratch, on several seeds.
 
-The base is the recipe cartoons: CycleGAN from Noto Emoji to Twemoji and back (32 px). Then 50 pictures of OpenMoji in color are
-learnt from beside all training pictures of Noto, by the settings of the recipe for fewer images: from scratch, fine-tuned from
-both generators and both discriminators of the base, and fine-tuned with stages of the discriminators frozen (FreezeD). Held-out
-Noto Emoji are translated and measured by OpenMoji of the same code points, of which none was learnt from; the way back likewise.
-The pictures come by the recipes' own get_images.py and stay in --folder, where the base is trained unless --base names it.
+The base is CycleGAN from Noto Emoji to Twemoji and back (32 px), as recipe cartoons has it, with a network of larger pixels and
+discriminators that see no augmentation. Then 50 pictures of OpenMoji in color are learnt from beside all training pictures of
+Noto, by the settings of the base for fewer images: from scratch, fine-tuned from both generators and both discriminators of the
+base, and fine-tuned with stages of the discriminators frozen (FreezeD). Held-out Noto Emoji are translated and measured by
+OpenMoji of the same code points, of which none was learnt from; the way back likewise. The pictures come by the recipes' own
+get_images.py and stay in --folder, as does the base.
 
     make bench-finetune-translation             all ways, with the base: half an hour on a core
-    .venv/bin/python -m benchmarks.finetune_translation --base projects/redrawn/models/cartoons --seeds 40
+    .venv/bin/python -m benchmarks.finetune_translation --seeds 40
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,9 +53,16 @@ STYLE = "openmoji"  # the set of FEW pictures, and the folder of all
 FEW = 50
 THERE, BACK = "there", "back"  # sets of pairs, each from one product's input to what it should become
 DIRECTIONS = {THERE: ("a_to_b", "noto", STYLE), BACK: ("b_to_a", STYLE, "noto")}
+NETWORK = {"width": 48, "blocks": 4, "halvings": 0, "unshuffle": 2, "residual": True, "width_discriminator": 48}
+LEARNING: dict[str, Any] = {  # of both trainings
+    "translation": {"cycle": 2.0, "identity": 0.3},
+    "regularizers": {"r1": 5.0, "r2": 5.0},
+    "augment": "none",
+    "evaluate_from": 0.4,
+}
 BUDGET = {"images": 2400, "log_every": 400, "save_every": 2400, "evaluate_every": 1200, "evaluate_from": 0.5}
 MEASURED = ["frechet", "kernel", "content", "l1"]
-COLUMNS = 15  # of the grid
+COLUMNS = 10  # of the grid
 
 
 class Way(NamedTuple):
@@ -90,7 +98,9 @@ def settings_of(folder: Path, overrides: list[str]) -> Settings:
     for name, (_, given, to) in DIRECTIONS.items():
         sets[name] = recipe["data"]["pairs"] | pairs | {"fields": {"input": {"from": given}, "target": {"from": to}}}
     learnt = {"data": {"a": "noto", "b": STYLE}, "evaluate_samples": FEW, "init_from": "base", "freeze_discriminator": 0}
-    made = {f"data.{name}": one for name, one in sets.items()} | {"finetune": recipe["train"] | BUDGET | learnt}
+    train = recipe["train"] | LEARNING
+    made = {"model.cyclegan": NETWORK | {"layers_discriminator": 2}, "train": train, "finetune": train | BUDGET | learnt}
+    made |= {f"data.{name}": one for name, one in sets.items()}
     return load(RECIPE, [*(f"{key}={json.dumps(value)}" for key, value in made.items()), *overrides])
 
 
@@ -218,7 +228,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         return {name: evaluators[name].measure(products[name], (), RecordSampler) for name in DIRECTIONS}
 
     yield machine(("torch",))
-    base = args.base or folder / "base" / "model"
+    base = folder / "base" / "model"
     if not (base / SUMMARY).exists():
         train(settings, settings.train, sets, folder / "base", cache, device)
     found = {"base, never saw OpenMoji": [measured(base, shown=True)]}
@@ -262,8 +272,7 @@ def main() -> None:
         help=f"all, or of: {[*WAYS, *MORE]}",
     )
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="another value of a setting")
-    parser.add_argument("--base", type=Path, metavar="FOLDER", help="a checkpoint of recipe cartoons (default: it is trained)")
-    parser.add_argument("--folder", type=Path, default=Path("data/translation"), help="default: data/translation")
+    parser.add_argument("--folder", type=Path, default=translation.FOLDER, help=f"default: {translation.FOLDER}")
     parser.add_argument("--grid", type=Path, metavar="FILE", help="write inputs, what each way makes of them, and targets there")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     args = parser.parse_args()
