@@ -79,8 +79,11 @@ def make_small_translator(
     values = yaml.load(file)
     values["model"] |= model or {}
     if task is not None:
-        del values["train"][values["model"]["task"]]
+        was, cluster = values["model"]["task"], project / "cluster.yaml"
+        del values["train"][was]
         values["model"]["task"] = task
+        kept = [line for line in cluster.read_text(encoding="utf-8").splitlines() if f"- train.{was}." not in line]
+        cluster.write_text("\n".join(kept) + "\n", encoding="utf-8")
     architecture = values["model"]["architecture"]
     values["model"][architecture] = values["model"].get(architecture, {}) | widths.get(architecture, {})
     values["train"] |= TRAINING
