@@ -9,7 +9,6 @@ they are.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -18,14 +17,12 @@ from PIL import Image
 from atelier import command_line
 from atelier.data import packages
 from atelier.data.errors import DataError
-from atelier.io.files import atomic_folder
 from atelier.io.progress import bar
 
 IMAGES, PHOTOS = Path("images"), "photos"
 MATE, PLASMA = "mate-backgrounds", "plasma-workspace-wallpapers"
 FOLDERS = {MATE: "usr/share/backgrounds/mate/nature", PLASMA: "usr/share/wallpapers"}
 OF_PLASMA = ("BytheWater", "ColdRipple", "ColorfulCups", "EveningGlow", "FallenLeaf", "Grey", "Kite", "OneStandsOut", "Path")
-NOTICE = "NOTICE.txt"
 LICENCES = """\
 mate-*: Debian's mate-backgrounds, GPL-2+
 plasma-*: Debian's plasma-workspace-wallpapers, LGPL-3 by the wallpapers' own metadata, GPL-2+ by the package's
@@ -46,7 +43,7 @@ def wallpapers(package: str, folder: Path) -> dict[str, Path]:
     return found
 
 
-def bring(package: str, folder: Path) -> int:
+def bring_from(package: str, folder: Path) -> int:
     """Writes the photos of a package into the folder; returns their number. Raises DataError."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         found = wallpapers(package, packages.debian(package, FOLDERS[package], Path(scratch)))
@@ -58,17 +55,16 @@ def bring(package: str, folder: Path) -> int:
     return len(found)
 
 
+def bring(folder: Path) -> str:
+    """Fills the folder's photos/; says so. Raises DataError."""
+    (folder / PHOTOS).mkdir()
+    counts = {package: bring_from(package, folder / PHOTOS) for package in FOLDERS}
+    return f"{IMAGES / PHOTOS}: {sum(counts.values())} photos, from Debian's packages {' and '.join(counts)}"
+
+
 def main() -> None:
     """Brings the photos, unless they are there."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    if (IMAGES / NOTICE).exists():
-        print(f"{IMAGES}: the photos are there already; to bring them again, remove the folder")
-        return
-    with atomic_folder(IMAGES, NOTICE) as folder:
-        (folder / PHOTOS).mkdir()
-        counts = {package: bring(package, folder / PHOTOS) for package in FOLDERS}
-        (folder / NOTICE).write_text(LICENCES, encoding="utf-8")
-    print(f"{IMAGES / PHOTOS}: {sum(counts.values())} photos, from Debian's packages {' and '.join(counts)}")
+    packages.get_images(__doc__, IMAGES, "the photos", bring, LICENCES)
 
 
 if __name__ == "__main__":
