@@ -13,7 +13,6 @@ each class, and what is measured stays: all of them.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +36,7 @@ from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
-from benchmarks.measured import machine, show, table
+from benchmarks.measured import machine, show, spread, table
 from components import cli
 
 BASE, CACHE = Path("models/base"), Path("cache")
@@ -114,10 +113,9 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
 
 
 def cell(evaluations: list[Evaluation], kind: str) -> str:
-    """Mean over the seeds and, where there are several, the lowest and the highest value of a metric."""
+    """A metric over the seeds."""
     values = [next(one.value for one in found.measurements if one.kind == kind) for found in evaluations]
-    spread = f" ({min(values):.4g} … {max(values):.4g})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4g}{spread}"
+    return spread(values)
 
 
 def report(args: argparse.Namespace) -> Iterator[str]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,7 +42,7 @@ from atelier.training.checkpoint import SUMMARY, PretrainedModel
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
 from benchmarks import translation
-from benchmarks.measured import machine, show, table
+from benchmarks.measured import machine, show, spread, table
 from components import cli
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "cartoons" / "params.yaml"
@@ -192,14 +191,8 @@ def rows(found: Mapping[str, list[Both]]) -> Iterator[list[str]]:
     columns = [(THERE, "frechet"), (THERE, "kernel"), (THERE, "content"), (THERE, "l1"), (BACK, "kernel")]
     yield ["untranslated pictures", *(beside("input", *column) for column in columns)]
     for name, evaluations in found.items():
-        yield [name, *(cell([_value(each[direction], kind) for each in evaluations]) for direction, kind in columns)]
+        yield [name, *(spread([_value(each[direction], kind) for each in evaluations]) for direction, kind in columns)]
     yield ["as many other real pictures", *(beside("floor", *column) for column in columns)]
-
-
-def cell(values: list[float]) -> str:
-    """Mean over the seeds and, where there are several, the lowest and the highest value."""
-    spread = f" ({min(values):.4g} … {max(values):.4g})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4g}{spread}"
 
 
 def _value(evaluation: Evaluation, kind: str) -> float:

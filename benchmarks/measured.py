@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,6 +60,12 @@ def own_megabytes() -> float:
     found = re.search(r"RssAnon:\s*(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) / 1024
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean over the seeds and, where there are several, the lowest and the highest value."""
+    between = f" ({min(values):.4g} … {max(values):.4g})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4g}{between}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
