@@ -6,23 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from atelier.data.packed import PackedDataset
 from tests.support import driver
 from tests.support.checkpoint_weights import weights
 from tests.support.driver import FAMILIES
 from tests.support.forked import Driver
+from tests.support.rounding import apart
 from tests.support.small import free_port
 
 # Adam makes steps of equal size of gradients that are nothing but rounding, as those of a bias before a batch norm.
 ROUNDING_GROWS = ("resnet", "sagan", "progan", "biggan", "stylegan2")
-
-
-def apart(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
-    """The share of the weights by which two runs differ more than by rounding."""
-    differ = [((two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs()).flatten() for name, tensor in one.items()]
-    return torch.cat(differ).float().mean().item()
 
 
 @pytest.mark.parametrize("family", ["mlp", "sagan"])

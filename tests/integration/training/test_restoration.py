@@ -27,6 +27,7 @@ from tests.support.driver import pixel_distance
 from tests.support.forked import Driver
 from tests.support.restoration_fixtures import stripes
 from tests.support.restoration_tasks import NOISY, STAGES, chosen
+from tests.support.rounding import apart
 from tests.support.small import ROOT, free_port
 
 __all__ = ["stripes"]
@@ -44,13 +45,6 @@ def trained(stripes: Path, folder: Path, *overrides: str) -> Path:
 
 def networks(model: Path) -> dict[str, torch.Tensor]:
     return load_file(model / "networks.safetensors")
-
-
-def apart(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
-    """The share of the weights by which two runs differ more than by rounding, which Adam's first steps make large of nothing."""
-    assert one.keys() == two.keys()
-    differ = [((two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs()).flatten() for name, tensor in one.items()]
-    return torch.cat(differ).float().mean().item()
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bytes(stripes: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from tests.support.driver import pixel_distance
 from tests.support.forked import Driver
+from tests.support.rounding import apart
 from tests.support.small import ROOT, free_port
 from tests.support.translation_fixtures import drawings, learnt_from, places
 from tests.support.translation_tasks import MAPPED, OF_TASKS, chosen, state
@@ -90,13 +91,6 @@ def test_stopped_and_started_again_it_ends_with_the_same_bytes(
     assert code == 0 and int(out.split()[1]) >= 3, f"it begins anew: {err}"
     again, whole = files(tmp_path / "model"), files(models[name])
     assert again == whole and len(whole) == 2 * max(1, len(PRODUCTS.get(name, [])))
-
-
-def apart(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
-    """The share of the weights by which two runs differ more than by rounding, which Adam's first steps make large of nothing."""
-    assert one.keys() == two.keys()
-    differ = [((two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs()).flatten() for name, tensor in one.items()]
-    return torch.cat(differ).float().mean().item()
 
 
 @pytest.mark.parametrize("name", OF_TASKS)

@@ -29,6 +29,7 @@ from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
 from tests.support.devices import CUDA, DEVICES
 from tests.support.driver import FAMILIES, pixel_distance, tiny
+from tests.support.rounding import apart
 from tests.support.runs import train
 from tests.support.updates import labeled
 
@@ -144,12 +145,6 @@ def trainer(family: str, data: PackedDataset, folder: Path, device: str, *overri
 
 
 SHORT = ["train.images=128", "train.evaluate_from=1.0", "train.precision=float32"]
-
-
-def apart(one: dict[str, Tensor], two: dict[str, Tensor]) -> float:
-    """The share of the weights by which two runs differ more than by rounding."""
-    differ = [((two[name] - tensor).abs() > 2e-4 + 2e-3 * tensor.abs()).flatten() for name, tensor in one.items()]
-    return torch.cat(differ).float().mean().item()
 
 
 @pytest.mark.parametrize("device", DEVICES)
