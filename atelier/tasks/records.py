@@ -50,13 +50,7 @@ class RecordSampler(Sampler):
 
     @classmethod
     def check(cls, given: PackedDataset, count: int) -> None:
-        if count > len(given):
-            finished = given.split == cls.split
-            remedy = "evaluate.samples or raise data.NAME.holdout" if finished else "train.evaluate_samples (or finetune's)"
-            raise SettingsError(
-                f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
-                f"has {len(given)}; lower {remedy}"
-            )
+        check_enough(given, count, cls.split)
 
     @classmethod
     def check_given(cls, takes: Takes, given: PackedDataset) -> None:
@@ -87,14 +81,25 @@ class RecordSampler(Sampler):
         return records[self.field], records[TARGET] if self.has_target else None
 
 
+def check_enough(given: PackedDataset, count: int, split: str) -> None:
+    """Raises SettingsError where `given` has not a record for each of `count` images; `split` is that of finished generators."""
+    if count > len(given):
+        finished = given.split == split
+        remedy = "evaluate.samples or raise data.NAME.holdout" if finished else "train.evaluate_samples (or finetune's)"
+        raise SettingsError(
+            f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
+            f"has {len(given)}; lower {remedy}"
+        )
+
+
 def input_field(fields: Collection[str]) -> str:
     """The field of a record that a generator is given: the only one, or `input`."""
     return INPUT if INPUT in fields else IMAGE
 
 
 def record_input(takes: Takes) -> str:
-    """The name of the input that is a record's field, which no seed draws."""
-    (name,) = (name for name, kind in takes.items() if not kind.random)
+    """The name of the input that is a record's field, which has to be given."""
+    (name,) = inputs.required(takes)
     return name
 
 
