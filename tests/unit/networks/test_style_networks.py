@@ -115,7 +115,7 @@ def test_mixtures_and_masks_are_of_the_styles_that_they_name() -> None:
     torch.testing.assert_close(mixed(content, [first, other], [0.0, 1.0]), adain(content, other))
     halves = mixed(content, [first, other], [0.5, 0.5])
     torch.testing.assert_close(halves, (adain(content, first) + adain(content, other)) / 2)
-    with pytest.raises(ValueError, match="weights 0.5, 0.6, which do not add up to 1"):
+    with pytest.raises(ValueError, match=r"weights 0\.5, 0\.6, which do not add up to 1"):
         mixed(content, [first, other], [0.5, 0.6])
     left = torch.zeros(1, 1, 64, 64)
     left[..., :32] = 1

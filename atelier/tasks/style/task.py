@@ -1,0 +1,186 @@
+"""Style transfer by a network: Johnson et al. 2016 (one style), Huang and Belongie 2017 (AdaIN, any style).
+
+The networks that make pictures learn alone: what they make is compared with content and style by a pretrained network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from atelier.config.data import IMAGE
+from atelier.config.model import ModelSettings
+from atelier.config.section import SettingsError
+from atelier.config.training import TrainSettings
+from atelier.data.crops import Crops
+from atelier.data.packed import PackedDataset
+from atelier.data.sampler import positions
+from atelier.extractors.looking import CHOSEN, Look, load_look
+from atelier.losses.reconstruction import l1
+from atelier.losses.style import content_loss, gram, gram_loss, moment_loss, total_variation
+from atelier.models.model import from_uint8
+from atelier.networks import zoo
+from atelier.networks.adain import AdaINGenerator, inputs_of
+from atelier.networks.base import Generator
+from atelier.networks.inputs import Picture
+from atelier.networks.layers import ImageShape, wide
+from atelier.networks.moments import adain
+from atelier.tasks.adversarial import prepare
+from atelier.tasks.alone import check_alone
+from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Task, Update
+from atelier.tasks.compiling import compiled
+from atelier.tasks.patch_adversarial import NamedDraws
+from atelier.tasks.style.probe import StyleProbe
+from atelier.tasks.style.sampler import CONTENT, STYLE, StyleSampler
+from atelier.tasks.style.settings import Settings
+
+GENERATOR = "generator"
+LEARNT = 64  # records of the styles, at most, of which a generator of one style learns the mean
+PART = 8  # of them at once
+GRAM = "gram."  # before a layer: the Gram matrix that is learnt
+
+
+class Style(Task):
+    """A set of contents and one of styles. What takes one picture learns the mean of all styles, what takes two learns any."""
+
+    sets: ClassVar[tuple[str, ...]] = (CONTENT, STYLE)
+    updates = (Update(GENERATOR, (GENERATOR,), "generator"),)
+    products = (Product(GENERATOR, GENERATOR, imitates=STYLE, reads=CONTENT),)
+    sampling = StyleSampler
+    watched = ("style",)
+
+    @classmethod
+    def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
+        contents, styles = data[CONTENT], data[STYLE]
+        for images in data.values():
+            if IMAGE not in images.fields:
+                raise SettingsError(
+                    f"{images.folder}: its records have {', '.join(images.fields)}, but task style learns from single images; "
+                    "leave data.NAME.fields out and pack again"
+                )
+        shapes = [ImageShape(images.resolution, images.channels, 0) for images in (contents, styles)]
+        if shapes[0] != shapes[1]:
+            raise SettingsError(
+                f"{contents.folder} and {styles.folder} have not the same resolution and channels; set data.NAME.resolution and "
+                "channels alike and pack again"
+            )
+        task = cls(model, train, shapes[0])
+        task.begin(contents, styles)
+        return task
+
+    def __init__(self, model: ModelSettings, train: TrainSettings, shape: ImageShape) -> None:
+        super().__init__()
+        check_alone(train, "task style has no discriminator")
+        self.settings: Settings = train.of_task("style")
+        self.crops = Crops(self.settings.crop, self.settings.flips)
+        own = self.settings
+        self.look: Look = load_look(own.network, own.weights, own.sha256, "train.style")
+        usual = CHOSEN[own.network]
+        self.content_layer, self.style_layers = own.content_layer or usual.content, tuple(own.style_layers or usual.style)
+        self.look.check([self.content_layer], "train.style.content_layer")
+        self.look.check(self.style_layers, "train.style.style_layers")
+        picture = Picture(channels=shape.channels, resolution=shape.resolution)  # type: ignore[arg-type]
+        two = model.architecture == "adain"
+        takes = inputs_of(shape.channels, shape.resolution) if two else {"image": picture}
+        self.generator: Generator = zoo.translator(model, shape, takes)  # type: ignore[arg-type]
+        self.any_style = self.generator if isinstance(self.generator, AdaINGenerator) else None
+        self._check(model)
+        self.grams: dict[str, Tensor] = {}
+        self.networks = {GENERATOR: self.generator}
+        prepare([self.generator], train)
+        self._pass: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
+
+    def _check(self, model: ModelSettings) -> None:
+        """Raises SettingsError for what does not suit the generator."""
+        own = self.settings
+        if self.any_style is None:
+            if own.identity or own.statistics != "gram":
+                raise SettingsError(
+                    f"train.style: {model.architecture} learns the Gram matrices of one style, which is no picture's own; set "
+                    "statistics: gram and identity: 0.0, or choose model.architecture: adain"
+                )
+            return
+        encoder = model.family.encoder  # type: ignore[attr-defined]
+        if own.network != encoder or own.content_layer:
+            raise SettingsError(
+                f"train.style: adain compares contents by its own encoder's last layer; set network: {encoder} (or another "
+                "model.adain.encoder), and leave content_layer out"
+            )
+
+    def begin(self, contents: PackedDataset, styles: PackedDataset) -> None:
+        """Takes of the sets what is fixed: the encoder's weights and scale, or the styles that are learnt."""
+        rows = positions(0, len(styles), 0, min(len(styles), LEARNT))
+        if self.any_style is not None:
+            trunk = self.look.network
+            self.any_style.encoder.load(dict(trunk.layers.named_buffers()))  # type: ignore[operator, union-attr]
+            first = positions(0, len(contents), 0, min(len(contents), PART))
+            self.any_style.calibrate(from_uint8(torch.from_numpy(contents.images(first))))
+            return
+        parts: dict[str, list[Tensor]] = {name: [] for name in self.style_layers}
+        with torch.no_grad():
+            for start in range(0, len(rows), PART):
+                images = from_uint8(torch.from_numpy(styles.images(rows[start : start + PART])))
+                for name, seen in self.look(images, self.style_layers).items():
+                    parts[name].append(gram(seen))
+        self.grams = {name: torch.cat(found).mean(dim=0, keepdim=True) for name, found in parts.items()}
+
+    def draw(self, update: Update, count: int) -> NamedDraws:
+        """Nothing is random."""
+        return NamedDraws({})
+
+    def loss(self, update: Update, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
+        content, style = batch[f"{CONTENT}.{IMAGE}"], batch[f"{STYLE}.{IMAGE}"]
+        made = wide(self._made(content, style))
+        parts = self._compared(made, content, style)
+        own = self.settings
+        total = own.content * parts["content_loss"].mean() + own.style * parts["style_loss"].mean()
+        if own.variation:
+            parts["variation"] = total_variation(made)
+            total = total + own.variation * parts["variation"].mean()
+        if own.identity:
+            parts["identity"] = l1(wide(self._made(content, content)), content)
+            total = total + own.identity * parts["identity"]
+        return Loss(total, {name: values.detach() for name, values in parts.items()})
+
+    def _made(self, content: Tensor, style: Tensor) -> Tensor:
+        """Contents in their styles, or in the one that is learnt."""
+        return self._pass(content=content, style=style) if self.any_style is not None else self._pass(image=content)
+
+    def _compared(self, made: Tensor, content: Tensor, style: Tensor) -> dict[str, Tensor]:
+        """The losses of content and style, [N] each, and those of the style's layers."""
+        look, layers = self.look.to(made.device), self.style_layers
+        seen = look(made, {*layers, self.content_layer})
+        with torch.no_grad():
+            if self.any_style is not None:
+                target = adain(self.any_style.features(content), self.any_style.features(style))
+                styles = look(style, layers)
+            else:
+                target = look(content, [self.content_layer])[self.content_layer]
+                styles = {}
+        if self.any_style is not None:
+            own = seen[self.any_style.settings.layer] / self.any_style.get_buffer("scale")
+            losses = {"content_loss": content_loss(own, target)}
+        else:
+            losses = {"content_loss": content_loss(seen[self.content_layer], target)}
+        each = {}
+        for name in layers:
+            if self.settings.statistics == "moments":
+                each[name] = moment_loss(seen[name], styles[name])
+            else:
+                wanted = gram(styles[name]) if styles else self.grams[name].to(made.device)
+                each[name] = gram_loss(gram(seen[name]), wanted)
+        losses["style_loss"] = torch.stack(list(each.values())).mean(dim=0)
+        return losses | {f"style_{name}": value for name, value in each.items()}
+
+    def probe(self, examples: Examples) -> StyleProbe:
+        return StyleProbe(self._fixed, examples)
+
+    def _fixed(self, made: Tensor, content: Tensor, style: Tensor) -> dict[str, Tensor]:
+        """The losses of pictures that were made at some moment."""
+        return self._compared(made, content, style)
+
+
+TASK = Style
