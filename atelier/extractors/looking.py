@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from atelier.extractors.base import ExtractorError, fold_batch_norms
 from atelier.extractors.perceptual import VGG16_SHA256, VGG16_URL
-from atelier.extractors.weights import State, Weights, read, read_kept, read_published, tensors
+from atelier.extractors.weights import Weights, read, read_kept, read_published, tensors
 from atelier.networks.layers import NetworkError
 from atelier.networks.vgg import VGG, Pooling, convolutions, from_torchvision
 
@@ -75,19 +75,18 @@ class Look(nn.Module):
 def load_look(network: str, weights: str, sha256: str, setting: str, pooling: Pooling = "max") -> Look:
     """The network of that name. `weights` is `known`, a path or an s3:// URI, of which `sha256` is told, "" for any.
 
-    A file holds tensors alone (.safetensors or .pth), by torchvision's names or by ours (conv1_1.weight). `setting` is the
-    section that chose them, for messages. EfficientNet-Lite0 pools by strides, so that `pooling` is VGG's, whose maps are mirrored
-    at their rims: with zeros around them pictures that are optimised get frames. Raises ExtractorError,
-    and StorageAway where an S3 store cannot be reached.
+    A file holds tensors alone (.safetensors or .pth), by torchvision's names or by ours (conv1_1.weight). `setting` is what stands
+    before the keys that chose them (train.style.), for messages. `pooling` is VGG's alone, whose maps are mirrored at their rims:
+    with zeros around them pictures get frames. Raises ExtractorError, and StorageAway where an S3 store cannot be reached.
     """
     if network == "efficientnet_lite0":
         if weights != KNOWN:
-            raise ExtractorError(f"{setting}.weights: those of efficientnet_lite0 are in its package; set {KNOWN}")
+            raise ExtractorError(f"{setting}weights: those of efficientnet_lite0 are in its package; set {KNOWN}")
         return _lite0()
     file = _weights_of(network, weights, setting)
     if sha256 and file.sha256 != sha256:
         raise ExtractorError(
-            f"{file.origin}: its sha256 is {file.sha256}, and {setting}.sha256 says {sha256}; correct one of them"
+            f"{file.origin}: its sha256 is {file.sha256}, and {setting}sha256 says {sha256}; correct one of them"
         )
     state = tensors(file)
     own = state if "conv1_1.weight" in state else from_torchvision(network, state)
@@ -100,21 +99,16 @@ def load_look(network: str, weights: str, sha256: str, setting: str, pooling: Po
     return Look(network, file.sha256, trunk, trunk.names)
 
 
-def vgg_weights(network: str, weights: str, sha256: str, setting: str) -> State:
-    """The weights of VGG's convolutions by our names, as `load_look` finds them."""
-    return dict(load_look(network, weights, sha256, setting).network.layers.named_buffers())  # type: ignore[union-attr, operator]
-
-
 def _weights_of(network: str, weights: str, setting: str) -> Weights:
     """A file of weights in memory."""
     if weights != KNOWN:
-        return read(weights, f"{setting}.weights")
+        return read(weights, f"{setting}weights")
     if network == "hed_vgg16":
-        return read_kept(HED_FILE, HED_SHA256, f"run {HED_COMMAND}, which brings it, or set {setting}.weights to its path")
+        return read_kept(HED_FILE, HED_SHA256, f"run {HED_COMMAND}, which brings it, or set {setting}weights to its path")
     if network == "vgg16":
-        return read_published(VGG16_URL, VGG16_SHA256, f"{setting}.weights")
+        return read_published(VGG16_URL, VGG16_SHA256, f"{setting}weights")
     raise ExtractorError(
-        f"{setting}.weights: {KNOWN} is not for {network}, which nobody fetches; give the path of torchvision's {VGG19_FILE}"
+        f"{setting}weights: {KNOWN} is not for {network}, which nobody fetches; give the path of torchvision's {VGG19_FILE}"
     )
 
 

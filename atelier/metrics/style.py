@@ -31,7 +31,7 @@ class StyleMetric(Metric):
         from atelier.extractors.looking import KNOWN, load_look
         from atelier.metrics.style_distances import StyleReader
 
-        return StyleReader(load_look(self.network, KNOWN, "", f"evaluate.metrics: {self.name}"))
+        return StyleReader(load_look(self.network, KNOWN, "", f"evaluate.metrics: {self.name}: "))
 
     def __call__(self, view: View) -> Results:
         from atelier.extractors.looking import CHOSEN

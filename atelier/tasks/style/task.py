@@ -77,7 +77,7 @@ class Style(Task):
         self.settings: Settings = train.of_task("style")
         self.crops = Crops(self.settings.crop, self.settings.flips)
         own = self.settings
-        self.look: Look = load_look(own.network, own.weights, own.sha256, "train.style")
+        self.look: Look = load_look(own.network, own.weights, own.sha256, "train.style.")
         usual = CHOSEN[own.network]
         self.content_layer, self.style_layers = own.content_layer or usual.content, tuple(own.style_layers or usual.style)
         self.look.check([self.content_layer], "train.style.content_layer")
