@@ -75,9 +75,10 @@ class Look(nn.Module):
 def load_look(network: str, weights: str, sha256: str, setting: str, pooling: Pooling = "max") -> Look:
     """The network of that name. `weights` is `known`, a path or an s3:// URI, of which `sha256` is told, "" for any.
 
-    A file holds tensors alone (.safetensors or .pth), by torchvision's names or by ours (conv1_1.weight). `setting` is what stands
-    before the keys that chose them (train.style.), for messages. `pooling` is VGG's alone, whose maps are mirrored at their rims:
-    with zeros around them pictures get frames. Raises ExtractorError, and StorageAway where an S3 store cannot be reached.
+    A file holds tensors alone (.safetensors or .pth), by torchvision's names or by ours (conv1_1.weight). `setting` is what
+    stands before the keys that chose them (train.style.), for messages. `pooling` is VGG's alone, whose maps are mirrored at
+    their rims: with zeros around them pictures get frames. Raises ExtractorError, and StorageAway where an S3 store cannot be
+    reached.
     """
     if network == "efficientnet_lite0":
         if weights != KNOWN:

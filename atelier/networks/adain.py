@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atelier.networks.adain_settings import Settings
-from atelier.networks.base import Generator
+from atelier.networks.base import Generator, Network
 from atelier.networks.inputs import Picture, Scalar, Takes, in_order
 from atelier.networks.layers import ImageShape, NetworkError, scaled_init, wide
 from atelier.networks.moments import adain
@@ -64,7 +64,7 @@ def _root(matrices: Tensor, inverse: bool = False) -> Tensor:
     return (vectors @ torch.diag_embed(1 / scaled if inverse else scaled) @ vectors.transpose(1, 2)).float()
 
 
-class Decoder(nn.Module):
+class Decoder(Network):
     """Features of a layer to pixels: the encoder's convolutions backwards, neighbors repeated for its poolings, mirrored rims.
 
     No norms, since these would undo what the style has set (section 6.2); nothing bounds the pixels.
@@ -84,7 +84,7 @@ class Decoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for number, layer in enumerate(self.layers, 1):
-            x = layer(x)
+            x = self.checkpointed(layer, x)
             if number < len(self.layers):
                 x = F.relu(x)
             if number in self.doubled:
@@ -132,7 +132,7 @@ class AdaINGenerator(Generator):
 
     def decode(self, features: Tensor) -> Tensor:
         """Features [N, c, h, w] -> pictures, about [-1, 1]."""
-        pixels: Tensor = self.checkpointed(self.decoder, features)
+        pixels: Tensor = self.decoder(features)
         return pixels
 
     def forward(self, content: Tensor, style: Tensor, alpha: Tensor | None = None) -> Tensor:

@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     optimizing.add_argument("--steps", type=_count, default=150, metavar="N", help="evaluations of the losses (default: 150)")
     optimizing.add_argument(
-        "--style-weight", type=_weight, default=30.0, metavar="W", help="beside 1 for the content (default: 30)"
+        "--style-weight", type=_weight, default=10.0, metavar="W", help="beside 1 for the content (default: 10)"
     )
     optimizing.add_argument(
         "--variation", type=_weight, default=0.3, metavar="W", help="against grain, of neighboring pixels (default: 0.3)"

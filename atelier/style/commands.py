@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -29,7 +30,7 @@ from atelier.report.charts import Series, line_chart
 from atelier.style.optimization import Choices, Losses, StyleError, columns
 from atelier.style.optimization import optimize as optimized
 
-LEAST = 32  # pixels of the shorter side, of which four poolings leave two
+LEAST = 16  # pixels of the shorter side, of which three poolings leave two
 COLORS = "#2563c9", "#c8501a", "#7a3fb5", "#1a7f45", "#b42318", "#888888", "#111418"
 LOOKS = ".level{stroke:#ddd}.tick{font:9px sans-serif;fill:#555}.line{fill:none;stroke-width:1.8}.hover{fill:transparent}"
 HEADING = 40  # pixels of the chart's legend
@@ -161,7 +162,9 @@ def _table(history: Sequence[Losses]) -> str:
 def _chart(history: Sequence[Losses]) -> str:
     """The losses of content and layers as an SVG picture."""
     shown = {name: values for name, values in columns(history).items() if name not in ("total", "style", "variation")}
-    series = [Series(name, [(float(n), value) for n, value in enumerate(values, 1)]) for name, values in shown.items()]
+    series = [  # what is 0 has no place on a logarithmic axis
+        Series(name, [(float(n), value or math.nan) for n, value in enumerate(values, 1)]) for name, values in shown.items()
+    ]
     chart = line_chart(series, "losses over evaluations", logarithmic=True, unit="evaluations")
     strokes = "".join(f".line.s{number}{{stroke:{color}}}" for number, color in enumerate(COLORS, 1))
     legend = "".join(

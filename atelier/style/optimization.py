@@ -14,7 +14,7 @@ from atelier.errors import AtelierError
 from atelier.extractors.looking import CHOSEN, Look
 from atelier.losses.style import content_loss, gram, gram_loss, total_variation
 
-RATE = 0.05  # of Adam, for pixels in [-1, 1]
+RATE = 0.02  # of Adam, for pixels in [-1, 1]
 BEYOND = 10.0  # weight of what lies beyond black and white
 MEMORY = 20  # steps that L-BFGS remembers
 
@@ -31,7 +31,7 @@ class Choices:
 
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     steps: int = 150
-    style: float = 30.0
+    style: float = 10.0
     variation: float = 0.3
 
 
@@ -41,8 +41,8 @@ def optimize(
     """The picture [1, C, H, W] in [-1, 1] with the content's features and the style's Gram matrices, and the losses on the way.
 
     It begins as `content` [1, C, H, W]; `style` [1, C, h, w] has any sides. The losses are those of each evaluation: total,
-    content, style, variation, and one for each layer of the style; `told` is given them as they come. Raises StyleError where they
-    are no numbers any more.
+    content, style, variation, and one for each layer of the style. `told` is given them as they come. Raises StyleError where
+    they are no numbers any more.
     """
     layers = CHOSEN[look.name]
     with torch.no_grad():

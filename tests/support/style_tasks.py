@@ -8,14 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from atelier.config.data import DataSettings
+from atelier.config.model import ModelSettings
+from atelier.config.section import parse
 from atelier.config.settings import Settings
 from atelier.io.files import sha256_file
+from atelier.networks import zoo
+from atelier.networks.adain import AdaINGenerator, inputs_of
+from atelier.networks.inputs import Picture, Takes
+from atelier.networks.layers import ImageShape
 from atelier.networks.vgg import VGG
 from tests.support.driver import tiny
 from tests.support.packing import quietly
+from tests.support.small_models import written
 from tests.support.translation_tasks import COMMON
 
 SIDE, STYLES = 32, 6
@@ -72,3 +80,23 @@ def checks(
     )
     quietly(settings, packed, workers=1)
     return packed
+
+
+def style_checkpoint(folder: Path, family: str = "adain") -> Path:
+    """A checkpoint of a generator of styles, 32 px, that nobody trained."""
+    folder.mkdir(parents=True)
+    section = {"encoder": "hed_vgg16", "layer": "relu3_1"} if family == "adain" else {"width": 4, "blocks": 1}
+    model = parse({"task": "style", "architecture": family, family: section}, ModelSettings, origin="a test")
+    torch.manual_seed(0)
+    takes: Takes = inputs_of(3, SIDE) if family == "adain" else {"image": Picture(channels=3, resolution=SIDE)}
+    generator = zoo.generator(model, ImageShape(SIDE, 3, 0), takes)
+    if isinstance(generator, AdaINGenerator):
+        generator.calibrate(torch.rand(2, 3, SIDE, SIDE) * 2 - 1)
+    return written(folder, generator, model, [])
+
+
+def picture_file(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
+    """A PNG of large spots of color."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path

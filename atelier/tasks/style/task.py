@@ -6,7 +6,7 @@ The networks that make pictures learn alone: what they make is compared with con
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -40,7 +40,14 @@ from atelier.tasks.style.settings import Settings
 GENERATOR = "generator"
 LEARNT = 64  # records of the styles, at most, of which a generator of one style learns the mean
 PART = 8  # of them at once
-GRAM = "gram."  # before a layer: the Gram matrix that is learnt
+
+
+class Targets(NamedTuple):
+    """Features [N, c, h, w] of the contents and those that are wanted; of the style's layers, features or Gram matrices."""
+
+    plain: Tensor
+    content: Tensor
+    style: dict[str, Tensor]
 
 
 class Style(Task):
@@ -91,7 +98,8 @@ class Style(Task):
         self.grams: dict[str, Tensor] = {}
         self.networks = {GENERATOR: self.generator}
         prepare([self.generator], train)
-        self._pass: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
+        learnt = self.generator if self.any_style is None else self.any_style.decoder
+        self._pass: Callable[..., Tensor] = compiled(learnt) if train.compile else learnt
 
     def _check(self, model: ModelSettings) -> None:
         """Raises SettingsError for what does not suit the generator."""
@@ -133,45 +141,41 @@ class Style(Task):
 
     def loss(self, update: Update, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
         content, style = batch[f"{CONTENT}.{IMAGE}"], batch[f"{STYLE}.{IMAGE}"]
-        made = wide(self._made(content, style))
-        parts = self._compared(made, content, style)
+        targets = self._targets(content, style)
+        made = wide(self._pass(targets.content) if self.any_style is not None else self._pass(image=content))
+        parts = self._compared(made, targets)
         own = self.settings
         total = own.content * parts["content_loss"].mean() + own.style * parts["style_loss"].mean()
         if own.variation:
             parts["variation"] = total_variation(made)
             total = total + own.variation * parts["variation"].mean()
         if own.identity:
-            parts["identity"] = l1(wide(self._made(content, content)), content)
+            parts["identity"] = l1(wide(self._pass(targets.plain)), content)
             total = total + own.identity * parts["identity"]
         return Loss(total, {name: values.detach() for name, values in parts.items()})
 
-    def _made(self, content: Tensor, style: Tensor) -> Tensor:
-        """Contents in their styles, or in the one that is learnt."""
-        return self._pass(content=content, style=style) if self.any_style is not None else self._pass(image=content)
+    @torch.no_grad()
+    def _targets(self, content: Tensor, style: Tensor) -> Targets:
+        """What pictures of these contents are compared with. The encoder of any style is the network that compares."""
+        look, layers = self.look.to(content.device), self.style_layers
+        if self.any_style is None:
+            plain = look(content, [self.content_layer])[self.content_layer]
+            return Targets(plain, plain, {name: wanted.to(content.device) for name, wanted in self.grams.items()})
+        last, scale = self.any_style.settings.layer, self.any_style.get_buffer("scale")
+        plain, seen = look(content, [last])[last] / scale, look(style, {*layers, last})
+        compared = {name: gram(seen[name]) if self.settings.statistics == "gram" else seen[name] for name in layers}
+        return Targets(plain, adain(plain, seen[last] / scale), compared)
 
-    def _compared(self, made: Tensor, content: Tensor, style: Tensor) -> dict[str, Tensor]:
+    def _compared(self, made: Tensor, targets: Targets) -> dict[str, Tensor]:
         """The losses of content and style, [N] each, and those of the style's layers."""
-        look, layers = self.look.to(made.device), self.style_layers
-        seen = look(made, {*layers, self.content_layer})
-        with torch.no_grad():
-            if self.any_style is not None:
-                target = adain(self.any_style.features(content), self.any_style.features(style))
-                styles = look(style, layers)
-            else:
-                target = look(content, [self.content_layer])[self.content_layer]
-                styles = {}
-        if self.any_style is not None:
-            own = seen[self.any_style.settings.layer] / self.any_style.get_buffer("scale")
-            losses = {"content_loss": content_loss(own, target)}
-        else:
-            losses = {"content_loss": content_loss(seen[self.content_layer], target)}
+        own = self.any_style
+        layer, scale = (self.content_layer, 1.0) if own is None else (own.settings.layer, own.get_buffer("scale"))
+        seen = self.look.to(made.device)(made, {*self.style_layers, layer})
         each = {}
-        for name in layers:
-            if self.settings.statistics == "moments":
-                each[name] = moment_loss(seen[name], styles[name])
-            else:
-                wanted = gram(styles[name]) if styles else self.grams[name].to(made.device)
-                each[name] = gram_loss(gram(seen[name]), wanted)
+        for name, wanted in targets.style.items():
+            by_moments = self.settings.statistics == "moments"
+            each[name] = moment_loss(seen[name], wanted) if by_moments else gram_loss(gram(seen[name]), wanted)
+        losses = {"content_loss": content_loss(seen[layer] / scale, targets.content)}
         losses["style_loss"] = torch.stack(list(each.values())).mean(dim=0)
         return losses | {f"style_{name}": value for name, value in each.items()}
 
@@ -179,8 +183,8 @@ class Style(Task):
         return StyleProbe(self._fixed, examples)
 
     def _fixed(self, made: Tensor, content: Tensor, style: Tensor) -> dict[str, Tensor]:
-        """The losses of pictures that were made at some moment."""
-        return self._compared(made, content, style)
+        """The losses of pictures that were made of contents and styles."""
+        return self._compared(made, self._targets(content, style))
 
 
 TASK = Style
