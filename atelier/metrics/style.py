@@ -42,9 +42,10 @@ class StyleMetric(Metric):
         look, layers = view.reader.look, CHOSEN[self.network]
         how = f"content in {layers.content}, Gram matrices in {', '.join(layers.style)}; means over means of content and style"
         network = {"extractor": f"{look.name}, {len(layers.style)} layers", "weights": look.sha256, "resize": "none"}
-        return Results(
-            [
-                view.measurement(value, number, error_of(rows), how, metric=value.name(self.network, False), **network)
-                for value, (number, rows) in zip(self.values, found, strict=True)
-            ]
-        )
+        names = [value.name(self.network, False) for value in self.values]
+        measured = [
+            view.measurement(value, number, error_of(rows), how, metric=name, **network)
+            for value, name, (number, rows) in zip(self.values, names, found, strict=True)
+        ]
+        each = {names[1]: view.columns[:, 0] / view.columns[:, 1].mean(), names[2]: view.columns[:, 2] / view.columns[:, 3].mean()}
+        return Results(measured, of_each=each)

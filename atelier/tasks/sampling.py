@@ -35,7 +35,7 @@ class Sampler(ABC):
     `split` is the part of the sets, train or test, of which a finished generator is measured. `identity` says what the images
     are, as part of each number's identity; `classes` names the class of each image, [] without any; `has_target`, `has_input` and
     `has_style` say whether each sample has these; `palette` uint8 [K, 3] are the colors of the classes where the inputs are label
-    maps.
+    maps. `rows` int64 [count] are the places of the records that the images are made from, None where they are made from none.
     """
 
     split: ClassVar[str] = "train"
@@ -45,6 +45,7 @@ class Sampler(ABC):
     has_input: bool = False
     has_style: bool = False
     palette: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     @abstractmethod
     def __init__(
