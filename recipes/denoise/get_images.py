@@ -20,7 +20,7 @@ from atelier.data import packages, wallpapers
 from atelier.io.progress import bar
 
 IMAGES, PHOTOS, STARS, CATALOGS = Path("images"), "photos", "stars", "catalogs"
-FIELDS, SIDE = 40, 384
+FIELDS, SIDE = 40, 512
 SEED = 1000  # of the first field, which each further one counts up
 
 
