@@ -31,7 +31,7 @@ class Settings(Section):
     squared: Weight = Field(
         default=0.0,
         description="weight of the mean squared distance (L2), beside that or in its place: the best picture is then the mean of "
-        "what is possible, not its median, so that the light of faint things is right in sum",
+        "what is possible, not its median",
     )
     perceptual: Weight = Field(
         default=0.0,
