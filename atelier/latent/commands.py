@@ -191,7 +191,8 @@ def _beside(of: Translations, images: np.ndarray, columns: int) -> Image.Image:
 def _image(path: Path, generator: LatentGenerator) -> torch.Tensor:
     """A picture as the generator's images are: [C, H, W] in [-1, 1]. Raises PictureError."""
     shape = generator.shape
-    pixels = square(path, Picture(channels=shape.channels, resolution=shape.resolution, background="#000000"))
+    kind = Picture(channels=1 if shape.channels == 1 else 3, resolution=shape.resolution, background="#000000")
+    pixels = square(path, kind)
     return from_uint8(torch.tensor(pixels.transpose(2, 0, 1))[None])[0]
 
 
