@@ -104,7 +104,7 @@ bench-train: $(STAMP) $(BASE) $(SETS) $(PEERS) ## time training beside a plain l
 bench-translation: $(STAMP) ## time CycleGAN, FastCUT and pix2pix beside loops as public code writes them, on sets that it fetches (half an hour)
 	@python -m benchmarks.translation
 
-bench-restoration: $(STAMP) $(RESTORATION_PEERS) ## time SRResNet and RRDB beside a loop as public code writes it and BasicSR, and pictures in tiles, on photos that it fetches (a quarter of an hour)
+bench-restoration: $(STAMP) $(RESTORATION_PEERS) ## time SRResNet and RRDB beside a loop as public code writes it and BasicSR, and pictures in tiles, on photos that it fetches (half an hour)
 	@python -m benchmarks.restoration
 
 bench-limits: $(STAMP) $(BASE) ## compare the arithmetic of training steps with what this machine can do, and say what takes the rest (2 minutes)

@@ -4,12 +4,13 @@ SRResNet and RRDB learn to make the photos of recipe upscale four times as large
 against a discriminator, with a perceptual loss. Networks, batch, rates and weights are the same, each side is a process of its
 own. First Atelier for --minutes a stage, as many crops as a short run says that these allow; then for as many seconds a loop as
 public code writes it (benchmarks/restoration_loop.py), BasicSR's own trainer (benchmarks/restoration_peer.py), and Atelier in
-bfloat16, where the device has instructions for it. Seconds are from the making of the networks to the saved model. Atelier cuts
-and degrades whole pictures while it trains; the others read pairs of squares of 240 px that were cut out and degraded before,
-with a crop of 64 px as much of each as BasicSR's own recipes (480 px, 128 px). Afterwards squares of held-out photos are restored
-by all and measured alike. Then both make large pictures in tiles: benchmarks/restoration_tiles.py.
+bfloat16, where the device has instructions for it. Seconds are from the making of the networks to the saved model; crops a second
+are those of the steps, with all that they read. Atelier cuts and degrades whole pictures while it trains; the others read pairs
+of squares of 240 px that were cut out and degraded before, with a crop of 64 px as much of each as BasicSR's own recipes (480 px,
+128 px). Afterwards squares of held-out photos are restored by all and measured alike. Then both make large pictures in tiles:
+benchmarks/restoration_tiles.py.
 
-    make bench-restoration                                         a quarter of an hour on 2 cores
+    make bench-restoration                                         half an hour on 2 cores
     .venv/bin/python -m benchmarks.restoration --compare srresnet --minutes 0.2
 """
 
@@ -112,7 +113,7 @@ def squares(folder: Path, scale: int) -> Path:
 
 
 Told = dict[str, dict[str, Any]]
-"""By stage: images, seconds, megabytes, and what was measured."""
+"""By stage: images, seconds, megabytes, crops a second, and what was measured."""
 
 
 def atelier(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, scratch: Path, precision: str = "float32") -> Told:
@@ -124,11 +125,11 @@ def atelier(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, s
         common = {"precision": precision}
         _train(name, section, data, common | _budget(steps, steps // 2), scratch / f"{stage}-probe", start, [heard])
         images = max(int(heard.images_per_second * minutes[stage] * 60), steps)
-        output, since = kept / stage, time.monotonic()
-        _train(name, section, data, common | _budget(images, images // 2), scratch / stage, start, [], output)
-        spent = {"images": images, "seconds": time.monotonic() - since, "megabytes": peak_megabytes()}
+        output, began = kept / stage, time.monotonic()
+        _train(name, section, data, common | _budget(images, images), scratch / stage, start, [heard], output)
+        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes(), "speed": heard.images_per_second}
         start = PretrainedModel(output)
-        told[stage] = spent | _measured(name, section, folder, load_generator(output))
+        told[stage] = {"images": images, **spent, **_measured(name, section, folder, load_generator(output))}
     return told
 
 
@@ -145,11 +146,11 @@ def loop(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, scra
         if before is not None:
             task.networks[GENERATOR].load_state_dict(before.state_dict())
         plain = RestorationLoop(task, squares(folder, task.settings.scale))
-        plain.train(began + minutes[stage] * 60)
+        speed = _speed(plain, began + minutes[stage] * 60)
         torch.save(plain.average.state_dict(), scratch / f"{stage}.pth")
         before = plain.average
-        told[stage] = {"images": plain.images, "seconds": time.monotonic() - began, "megabytes": peak_megabytes()}
-        told[stage] |= _measured(name, section, folder, plain.average)
+        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes(), "speed": speed}
+        told[stage] = {"images": plain.images, **spent, **_measured(name, section, folder, plain.average)}
     return told
 
 
@@ -161,11 +162,18 @@ def basicsr(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, s
         (own := scratch / stage).mkdir()
         with contextlib.redirect_stdout(sys.stderr):
             peer = BasicSRLoop(task, squares(folder, task.settings.scale), own, start)
-            peer.train(began + minutes[stage] * 60)
+            speed = _speed(peer, began + minutes[stage] * 60)
         start = peer.saved
-        told[stage] = {"images": peer.images, "seconds": time.monotonic() - began, "megabytes": peak_megabytes()}
-        told[stage] |= _measured(name, section, folder, peer.average)
+        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes(), "speed": speed}
+        told[stage] = {"images": peer.images, **spent, **_measured(name, section, folder, peer.average)}
     return told
+
+
+def _speed(trained: RestorationLoop | BasicSRLoop, until: float) -> float:
+    """Trains until then; how many crops a second the steps took, reading included."""
+    since = time.monotonic()
+    trained.train(until)
+    return trained.images / (time.monotonic() - since)
 
 
 def _task(name: str, section: str, folder: Path) -> Restoration:
@@ -263,15 +271,14 @@ def _rows(name: str, args: argparse.Namespace, kept: Path) -> tuple[Told, list[l
 
 
 def _row(name: str, stage: str, side: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    speed, theirs = one["images"] / one["seconds"], other["images"] / other["seconds"]
     return [
         name,
         stage,
         SIDES[side],
         f"{one['images']:,}",
         f"{one['seconds']:.0f}",
-        f"{speed:.1f}",
-        f"{speed / theirs:.2f}",
+        f"{one['speed']:.1f}",
+        f"{one['speed'] / other['speed']:.2f}",
         f"{one['psnr_y']:.2f}",
         f"{one['perceptual']:.4f}",
         f"{one['megabytes']:.0f}",
@@ -284,7 +291,7 @@ def main() -> None:
     parser.add_argument(
         "--compare", nargs="+", choices=COMPARED, default=list(COMPARED), metavar="NAME", help=f"default: {' '.join(COMPARED)}"
     )
-    parser.add_argument("--minutes", type=float, default=0.4, help="of training for each side and stage (default: 0.4)")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of training for each side and stage (default: 1)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"of the photos, default: {FOLDER}")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the tables there, too")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)

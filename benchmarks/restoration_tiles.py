@@ -107,7 +107,7 @@ def _row(name: str, side: str, one: dict[str, Any], other: dict[str, Any]) -> li
         f"{one['seconds'] / PICTURES:.2f}",
         f"{other['seconds'] / one['seconds']:.2f}",
         f"{one['megabytes']:.0f}",
-        f"{one['difference']:.3f}",
+        f"{one['difference']:.1g}",
     ]
 
 
