@@ -94,7 +94,7 @@ def test_against_a_discriminator(perceptual: int) -> None:
     """Wang et al. 2018 (ESRGAN), eq. 1 to 3: each logit against the mean of the other side's, in both halves of both losses."""
     task, its = exactly("gan", f"{CLEAN}pixel: 0.5, perceptual: {perceptual}, adversarial: 0.3}}")
     generator, judge = its["generator"], its["discriminator"]
-    exact = 1e-5 if perceptual else EXACT  # a pretrained network sees in float32
+    exact = 2e-3 if perceptual else EXACT  # in float32 its gradients are right to 1e-3, and weights move by 0.5
     for step in range(2):
         clean, others = (records(10 * step + of)["image"] for of in range(2))
         before = state(task)
