@@ -47,5 +47,8 @@ class StyleMetric(Metric):
             view.measurement(value, number, error_of(rows), how, metric=name, **network)
             for value, name, (number, rows) in zip(self.values, names, found, strict=True)
         ]
-        each = {names[1]: view.columns[:, 0] / view.columns[:, 1].mean(), names[2]: view.columns[:, 2] / view.columns[:, 3].mean()}
+        each = {
+            names[1]: view.columns[:, 0] / view.columns[:, 1].mean(),
+            names[2]: view.columns[:, 2] / view.columns[:, 3].mean(),
+        }
         return Results(measured, of_each=each)

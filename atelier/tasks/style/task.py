@@ -74,6 +74,12 @@ class Style(Task):
                 f"{contents.folder} and {styles.folder} have not the same resolution and channels; set data.NAME.resolution and "
                 "channels alike and pack again"
             )
+        own: Settings = train.of_task("style")
+        if (own.crop or own.flips) and not (contents.whole or styles.whole):
+            raise SettingsError(
+                f"train.style.crop and flips cut whole pictures, and {contents.folder} and {styles.folder} hold squares; pack "
+                "one of them with data.NAME.fit: whole, or leave both keys out"
+            )
         task = cls(model, train, shapes[0])
         task.begin(contents, styles)
         return task
@@ -104,6 +110,10 @@ class Style(Task):
     def _check(self, model: ModelSettings) -> None:
         """Raises SettingsError for what does not suit the generator."""
         own = self.settings
+        try:
+            model.family.check(own.crop or self.generator.shape.resolution)
+        except ValueError as error:
+            raise SettingsError(f"train.style.crop: {error}") from error
         if self.any_style is None:
             if own.identity or own.statistics != "gram":
                 raise SettingsError(

@@ -112,6 +112,7 @@ def test_a_set_of_one_color_gives_finite_losses(weights: Path, sets: dict[str, P
         ("johnson", [], "identity: 1.0", "set statistics: gram and identity: 0.0, or choose model.architecture: adain"),
         ("johnson", [], "statistics: moments", "set statistics: gram and identity: 0.0"),
         ("adain", ["model.adain.encoder=vgg16"], "", "set network: vgg16"),
+        ("adain", [], "crop: 18", r"train\.style\.crop: model\.adain shrinks the side by 4"),
         ("adain", [], "content_layer: relu1_1", "leave content_layer out"),
     ],
 )
@@ -120,6 +121,13 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(AtelierError, match=message):
         built(family, weights, sets, *more, section=section)
+
+
+def test_crops_need_whole_pictures_on_one_side(weights: Path, sets: dict[str, PackedDataset]) -> None:
+    squares = {"content": sets["style"], "style": sets["style"]}
+    with pytest.raises(SettingsError, match=r"flips cut whole pictures, and .* hold squares"):
+        built("johnson", weights, squares, section="flips: true")
+    assert built("johnson", weights, sets, section="crop: 16").crops.side == 16
 
 
 def test_layers_and_hashes_that_are_not_there_are_refused(weights: Path, sets: dict[str, PackedDataset]) -> None:
