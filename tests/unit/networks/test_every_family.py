@@ -21,6 +21,7 @@ N = 8
 REGULARIZED = {
     "r1": {"r1": 1.0},
     "r2": {"r2": 1.0},
+    "approximate": {"approximate_r1": 1.0, "approximate_r2": 1.0},
     "gradient_penalty": {"gradient_penalty": 10.0},
     "dragan": {"dragan": 10.0},
     "zcr": {"zcr_discriminator": 5.0, "zcr_generator": 0.5},
