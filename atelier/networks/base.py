@@ -135,7 +135,7 @@ class LatentGenerator(Generator):
     def read(self) -> None:
         """Reads what is never trained from files that the settings name, where a training begins; a trained model holds it."""
 
-    def stages(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+    def drafts(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         """What the discriminator sees of generated images, [N, *judged]; arguments as those of forward."""
         images: Tensor = self(z, label, noise)
         return images

@@ -105,6 +105,39 @@ class Block(nn.Module):
         return x + self.gates[1] * self.layers(self.norms[1](x))
 
 
+class Entry(nn.Module):
+    """Images [N, C, H, W] -> [N, 1 + T, width]: a token that is none of them, and their patches at their places."""
+
+    places: Tensor
+
+    def __init__(self, channels: int, patch: int, rows: int, width: int) -> None:
+        super().__init__()
+        self.patch = patch
+        self.linear = nn.Linear(channels * patch**2, width)
+        self.token = nn.Parameter(0.02 * torch.randn(width))
+        self.register_buffer("places", sinusoids(rows, width), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.linear(patches(images, self.patch)) + self.places
+        return torch.cat([self.token.expand(x.shape[0], 1, -1), x], dim=1)
+
+
+class ProjectionHead(nn.Module):
+    """A token [N, width] -> logits [N]: projected on a slow mapping of the label's embedding, where there are classes."""
+
+    def __init__(self, width: int, projection: int, classes: int) -> None:
+        super().__init__()
+        self.norm, self.linear = RMSNorm(width), nn.Linear(width, projection if classes else 1)
+        self.embedding = ClassEmbedding(classes, projection) if classes else None
+        self.mapping = Mapping(projection, projection) if classes else None
+
+    def forward(self, token: Tensor, label: Tensor | None) -> DiscriminatorOutput:
+        features = self.linear(self.norm(token))
+        if self.embedding is None or self.mapping is None:
+            return DiscriminatorOutput(features.squeeze(1))
+        return DiscriminatorOutput((features * self.mapping(self.embedding(label))).sum(dim=1))
+
+
 class GATGenerator(LatentGenerator):
     """Places of tokens -> styled blocks, an image after each quarter -> the sum of these images.
 
@@ -143,7 +176,7 @@ class GATGenerator(LatentGenerator):
     def synthesize(self, code: Tensor, label: Tensor | None, noise: Tensor | None = None) -> Tensor:
         return self.shown(self._images(code[:, 0])[-1])
 
-    def stages(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+    def drafts(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
         return torch.cat(self._images(self._style(z, label)), dim=1)
 
     def shown(self, judged: Tensor) -> Tensor:
@@ -179,50 +212,40 @@ class GATGenerator(LatentGenerator):
 class GATDiscriminator(Discriminator):
     """Patches of the images of all depths, stacked, and a token that is none of them -> blocks -> that token's logit.
 
-    Images [N, *judged] are those of `GATGenerator.stages`, the coarsest first; [N, C, H, W] are images as such, each of which
+    Images [N, *judged] are those of `GATGenerator.drafts`, the coarsest first; [N, C, H, W] are images as such, each of which
     counts four times. `noise` [N, noise_dim] is what perturbs them; without it the same noise does each time.
     """
 
     memory_format = torch.contiguous_format
-    places: Tensor
     usual: Tensor
 
     def __init__(self, settings: Settings, shape: ImageShape, conditioning: str) -> None:
         super().__init__(shape, conditioning)
         self.space, self.autoencoder = space(settings, shape)
-        width, self.patch, rows = settings.width, settings.patch, self.space.resolution // settings.patch
+        width, rows = settings.width, self.space.resolution // settings.patch
         self.rate = WIDTH / width
         seen = LEVELS, self.space.channels, self.space.resolution, self.space.resolution
         self.noise_dim = math.prod(seen)
-        self.embed = nn.Linear(LEVELS * self.space.channels * self.patch**2, width)
-        self.token = nn.Parameter(0.02 * torch.randn(width))
-        self.register_buffer("places", sinusoids(rows, width), persistent=False)
+        self.entry = Entry(LEVELS * self.space.channels, settings.patch, rows, width)
         self.rotary = Rotary(rows, width // settings.heads, others=1)
         self.blocks = nn.ModuleList(Block(width, settings.heads) for _ in range(settings.depth))
-        self.norm = RMSNorm(width)
-        self.head = nn.Linear(width, settings.projection if shape.classes else 1)
-        self.embedding = ClassEmbedding(shape.classes, settings.projection) if shape.classes else None
-        self.mapping = Mapping(settings.projection, settings.projection) if shape.classes else None
+        self.head = ProjectionHead(width, settings.projection, shape.classes)
         self.register_buffer("usual", torch.randn(seen, generator=torch.Generator().manual_seed(SEED)), persistent=False)
         _start(self)
 
     def freezable_stages(self) -> list[nn.Module]:
-        return [nn.ModuleList([self.embed, self.blocks[0]]), *self.blocks[1:]]
+        return [nn.ModuleList([self.entry, self.blocks[0]]), *self.blocks[1:]]
 
     def forward(self, images: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> DiscriminatorOutput:
         if self.autoencoder and images.shape[2] == self.shape.resolution:
             images = encoded(self.autoencoder, images)
         levels = images.unflatten(1, (-1, self.space.channels)).expand(-1, LEVELS, -1, -1, -1)
         drawn = self.usual.expand_as(levels) if noise is None else noise.view_as(levels)
-        seen = perturbed(levels, drawn.to(levels.dtype)).flatten(1, 2)
-        x = self.embed(patches(seen, self.patch)) + self.places
-        x = torch.cat([self.token.expand(x.shape[0], 1, -1), x], dim=1)
+        x = self.entry(perturbed(levels, drawn.to(levels.dtype)).flatten(1, 2))
         for block in self.blocks:
             x = self.checkpointed(block, x, self.rotary)
-        features = self.head(self.norm(x[:, 0]))
-        if self.embedding is None or self.mapping is None:
-            return DiscriminatorOutput(features.squeeze(1))
-        return DiscriminatorOutput((features * self.mapping(self.embedding(label))).sum(dim=1))
+        found: DiscriminatorOutput = self.head(x[:, 0], label)
+        return found
 
 
 def space(settings: Settings, shape: ImageShape) -> tuple[ImageShape, Form | None]:

@@ -76,7 +76,7 @@ class Generation(AdversarialTask):
         prepare(self.networks.values(), train)
         self.objective = OBJECTIVES[train.objective]
         self.regularizers = chosen(train)
-        self._generator_pass: Callable[..., Tensor] = compiled(self.generator.stages) if train.compile else self.generator.stages
+        self._generator_pass: Callable[..., Tensor] = compiled(self.generator.drafts) if train.compile else self.generator.drafts
         self._discriminator_pass: Callable[..., DiscriminatorOutput] = (
             compiled(self.discriminator) if train.compile else self.discriminator
         )

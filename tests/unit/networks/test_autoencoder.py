@@ -103,7 +103,7 @@ def test_gat_learns_in_latents(tmp_path: Path) -> None:
     z, label = torch.randn(2, 6), torch.tensor([1, 4])
     pictures = generator(z, label)
     assert pictures.shape == (2, 3, SIDE, SIDE)
-    torch.testing.assert_close(pictures, generator.shown(generator.stages(z, label)))
+    torch.testing.assert_close(pictures, generator.shown(generator.drafts(z, label)))
     as_pictures = discriminator(batch["image"], batch["label"]).logits
     assert torch.equal(as_pictures, discriminator(generator.fade_real(batch["image"]), batch["label"]).logits)
 

@@ -121,19 +121,19 @@ def noised(levels: Array, drawn: Array) -> Array:
 
 def judged(discriminator: GATDiscriminator, levels: Array, label: int, drawn: Array) -> float:
     """The logit of the images [LEVELS, C, H, W] of one latent."""
-    assert discriminator.embedding is not None and discriminator.mapping is not None
+    head = discriminator.head
+    assert head.embedding is not None and head.mapping is not None
     seen = noised(levels, drawn).reshape(-1, SIDE, SIDE)
     corners = [divmod(token, ROWS) for token in range(ROWS * ROWS)]
     cut = [seen[:, PATCH * r : PATCH * r + PATCH, PATCH * c : PATCH * c + PATCH].ravel() for r, c in corners]
-    x = np.concatenate([value(discriminator, "token")[None], linear(np.array(cut), discriminator.embed) + waves()])
+    x = np.concatenate([value(discriminator.entry, "token")[None], linear(np.array(cut), discriminator.entry.linear) + waves()])
     for block in discriminator.blocks:
         assert isinstance(block, Block)
         gates, norms = value(block, "gates"), [value(block, f"norms.{number}.weight") for number in range(2)]
         x = x + gates[0] * attention(unit(x) * norms[0], block.attention, others=1)
         x = x + gates[1] * swiglu(unit(x) * norms[1], block.layers)
-    features = linear(unit(x[0]) * value(discriminator, "norm.weight"), discriminator.head)
-    row = discriminator.embedding.weight[label].detach().double().numpy()
-    return float(features @ mapped(row, discriminator.mapping))
+    features = linear(unit(x[0]) * value(head, "norm.weight"), head.linear)
+    return float(features @ mapped(head.embedding.weight[label].detach().double().numpy(), head.mapping))
 
 
 def woken(network: nn.Module) -> nn.Module:
@@ -148,8 +148,8 @@ def test_the_generator_makes_an_image_at_every_depth() -> None:
     generator = woken(networks("gat", True, SIDE, 1)[0])
     assert isinstance(generator, GATGenerator)
     z, label = torch.randn(2, LATENT, dtype=torch.float64), torch.tensor([3, 0])
-    stages, images = generator.stages(z, label).detach().numpy(), generator(z, label).detach().numpy()
-    for found, image, latent, row in zip(stages, images, z.numpy(), label, strict=True):
+    drafts, images = generator.drafts(z, label).detach().numpy(), generator(z, label).detach().numpy()
+    for found, image, latent, row in zip(drafts, images, z.numpy(), label, strict=True):
         expected = generated(generator, latent, int(row))
         np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-5, atol=1e-5)  # places are float32
         np.testing.assert_array_equal(image[0], found[-1])
@@ -236,7 +236,7 @@ def test_one_update_is_the_published_one() -> None:
     same = draws.regularizers["approximate_r1"]
     assert torch.equal(same[:, :1].expand_as(same), same), "a real image is one, and takes one step"
 
-    before, weight = discriminator.head.weight.detach().clone(), discriminator.head.weight
+    before, weight = discriminator.head.linear.weight.detach().clone(), discriminator.head.linear.weight
     loss.backward()
     learner.set_rates(0.0, 1.0)
     learner.optimizers["discriminator"].step()
