@@ -24,7 +24,6 @@ from atelier.networks.layers import ClassEmbedding, ImageShape
 from atelier.networks.styles import towards_the_mean
 from atelier.networks.transformer import Attention, RMSNorm, Rotary, SwiGLU, patches, sinusoids, unpatched, xavier
 
-WIDTH = 768  # whose learning rates are those of the settings
 MAPPING_RATE = 0.01  # of the learning rate, for the layers of mappings
 GAIN = 0.1  # of a block's change and of the style's part in it, at the start
 LEAST, RESIDUE = 0.125, 0.01  # share of the first image that the noise leaves, nearly; noise on the last one
@@ -152,7 +151,7 @@ class GATGenerator(LatentGenerator):
         super().__init__(latent_dim, shape)
         self.space, self.autoencoder = space(settings, shape)
         width, self.patch, self.rows = settings.width, settings.patch, self.space.resolution // settings.patch
-        self.rate = WIDTH / width
+        self.rate = settings.base_width / width
         self.decoder = LatentDecoder(self.autoencoder) if self.autoencoder else None
         self.embedding = ClassEmbedding(shape.classes, latent_dim) if shape.classes else None
         self.mapping = Mapping(latent_dim * (2 if shape.classes else 1), width)
@@ -223,7 +222,7 @@ class GATDiscriminator(Discriminator):
         super().__init__(shape, conditioning)
         self.space, self.autoencoder = space(settings, shape)
         width, rows = settings.width, self.space.resolution // settings.patch
-        self.rate = WIDTH / width
+        self.rate = settings.base_width / width
         seen = LEVELS, self.space.channels, self.space.resolution, self.space.resolution
         self.noise_dim = math.prod(seen)
         self.entry = Entry(LEVELS * self.space.channels, settings.patch, rows, width)

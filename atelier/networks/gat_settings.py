@@ -20,9 +20,11 @@ class Settings(FamilySettings):
     title = "GAT (Hyun 2026)"
     projects = True
 
-    width: PositiveInt = Field(
+    width: PositiveInt = Field(default=128, description="channels of a token in both networks")
+    base_width: PositiveInt = Field(
         default=128,
-        description="channels of a token in both networks; their learning rates are the settings' times 768 / width",
+        description="width that the learning rates of train are meant for; those of another width are base_width / width as much "
+        "(768 in the paper, with rates of 0.0002 for batches of 512)",
     )
     depth: Annotated[int, Field(ge=LEVELS, multiple_of=LEVELS)] = Field(
         default=8, description="blocks of each network, a multiple of 4: an image is made after each quarter"

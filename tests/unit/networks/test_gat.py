@@ -25,7 +25,8 @@ from tests.support.updates import UPDATES, labeled
 Array = np.ndarray
 SIDE, PATCH, HEADS, LEVELS = 28, 4, 2, 4
 ROWS = SIDE // PATCH
-SMALL = [f"model.gat.{key}={value}" for key, value in {"width": 16, "depth": 4, "heads": HEADS, "projection": 8}.items()]
+NARROW = {"width": 16, "base_width": 768, "depth": 4, "heads": HEADS, "projection": 8}
+SMALL = [f"model.gat.{key}={one}" for key, one in NARROW.items()]
 
 
 def value(of: nn.Module, name: str) -> Array:
