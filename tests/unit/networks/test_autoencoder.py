@@ -63,7 +63,8 @@ def test_latents_and_pictures_are_those_of_diffusers(tmp_path: Path) -> None:
     """AutoencoderKL of diffusers 0.42.1, in_channels 3, widths 32 and 64, layers_per_block 1, with these tensors, in float32."""
     form = file(tmp_path)
     encoder, decoder = LatentEncoder(form), LatentDecoder(form)
-    encoder.read(), decoder.read()
+    encoder.read()
+    decoder.read()
     assert not list(encoder.parameters()) + list(decoder.parameters()), "what is not trained has no parameters"
     latents = encoder(torch.sin(torch.arange(2 * 3 * SIDE * SIDE) * 0.37).view(2, 3, SIDE, SIDE))
     pictures = decoder(latents)

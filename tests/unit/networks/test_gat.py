@@ -241,6 +241,7 @@ def test_one_update_is_the_published_one() -> None:
     loss.backward()
     learner.set_rates(0.0, 1.0)
     learner.optimizers["discriminator"].step()
+    assert weight.grad is not None
     moved = (weight - before)[weight.grad.abs() > 1e-5].abs()
     torch.testing.assert_close(moved, torch.full_like(moved, 0.001 * 768 / 16), rtol=1e-2, atol=0)
 
