@@ -121,9 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["models/smooth", "models/sharp"], metavar="MODEL", help="default: both")
     parser.add_argument("--output", type=Path, default=Path("seams"), metavar="FOLDER", help="of the pictures; default: seams")
-    parser.add_argument(
-        "--texture", default="acc_dm5-mud02b", metavar="NAME", help="that of seams.png; default: acc_dm5-mud02b"
-    )
+    parser.add_argument("--texture", default="acc_dm5-mud02b", metavar="NAME", help="that of seams.png; default: acc_dm5-mud02b")
     args = parser.parse_args()
     tiling = textures(TEXTURES)
     if args.texture not in tiling:
