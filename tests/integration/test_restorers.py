@@ -53,14 +53,16 @@ def test_measured_and_reported(model: Path, stripes: Path, run: StepRun, tmp_pat
     evaluate(SETTINGS.evaluate, "restorers", model, stripes, out, tmp_path / "cache", device="cpu")
     found = read_evaluation(out / "evaluation.json")
     held_out, generator = PackedDataset(stripes, "test"), load_generator(model)
-    (sample,) = sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed)(64)
+    sampler = sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed)
+    (sample,) = sampler(64)
     assert sample.target is not None and sample.input is not None
     inner = slice(SCALE, -SCALE)  # without a border as wide as the scale
     squares = np.square(sample.images.astype(float) - sample.target)[:, :, inner, inner].mean(axis=(1, 2, 3))
     assert found["psnr"].value == pytest.approx((10 * np.log10(255**2 / squares)).mean(), abs=1e-4)
     with (out / "pictures.csv").open() as file:
         listed = list(csv.DictReader(file))
-    order = np.argsort(sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed).rows)
+    assert sampler.rows is not None
+    order = np.argsort(sampler.rows)
     np.testing.assert_allclose([float(row["psnr"]) for row in listed], (10 * np.log10(255**2 / squares))[order], rtol=1e-5)
     assert {"record", "psnr", "bicubic_psnr", "l1", "bicubic_l1"} == set(listed[0])
     assert "at 1/2 of their side by blur, bicubic, noise (" in found["psnr"].identity.sampling
