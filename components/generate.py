@@ -9,6 +9,7 @@ example:
   python -m components.generate --model models:/digits@champion --output sevens --class 7 --truncation 0.7 --seed 100
   python -m components.generate --model models:/monet@champion --output generated --input image=photos
   python -m components.generate --model models:/large@champion --output enlarged --image photos --tile 256
+  python -m components.generate --model models:/textures@champion --output larger --image walls --edges wrap
   python -m components.generate --model models:/digits@champion --describe
 
 what the paths hold:
@@ -74,6 +75,10 @@ def generate(
     tile: Annotated[
         int | None, Option("pixels a side of a tile of those (default: 256; 512 where tiles fade into each other)")
     ] = None,
+    edges: Annotated[
+        Literal["end", "wrap"],
+        Option("of those: end (default), or wrap, of textures that tile: beyond one lies the opposite one, and the result tiles"),
+    ] = "end",
     device: Annotated[str, DEVICE] = "auto",
 ) -> list[dict[str, Any]]:
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
@@ -93,12 +98,13 @@ def generate(
     records = _records(served.info, count, seed, classes, truncation, inputs or [])
     make: Make = _make
     if size == "own":
-        make = _maker_of_own_size(served, tile)
-    elif tile is not None:
-        raise RequestError("--tile: pictures of the trained size go through whole; add --size own")
+        make = _maker_of_own_size(served, tile, edges == "wrap")
+    elif tile is not None or edges == "wrap":
+        option = "--edges" if tile is None else "--tile"
+        raise RequestError(f"{option}: pictures of the trained size go through whole; add --size own")
     else:
         _read(served, records[: max(len(classes or []), 1)])  # refused before anything is made
-    about = {"model": str(model), "weights": served.generator.sha256, "size": size, "tile": tile}
+    about = {"model": str(model), "weights": served.generator.sha256, "size": size, "tile": tile, "edges": edges}
     request = about | {"records": [_without_files(one) for one in records]}
     part = output.parent / f".{output.name}.part"
     images = list(_made(served, records, _begun(part, request), make, 1 if size == "own" else AT_ONCE))
@@ -233,7 +239,7 @@ def _make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Pat
     return [row.about for row in rows]
 
 
-def _maker_of_own_size(served: Any, tile: int | None) -> Make:
+def _maker_of_own_size(served: Any, tile: int | None, wrap: bool) -> Make:
     """Writes what becomes of pictures in their own size. Raises RequestError, PictureError."""
     from atelier.models.given import naming, recipe_of
     from atelier.models.own_size import translate
@@ -242,7 +248,10 @@ def _maker_of_own_size(served: Any, tile: int | None) -> Make:
     name = _picture_of_any_size(served)
     if tile is not None and tile < SMALLEST_TILE:
         raise RequestError(f"--tile is {tile}; give {SMALLEST_TILE} or more")
-    kind, tiles, about = served.info.takes[name], Tiles(served.generator, tile), {"weights": served.generator.sha256}
+    tiles = Tiles(served.generator, tile, wrap)
+    if wrap and tiles.around is None:
+        raise RequestError("--edges wrap: this model looks at whole pictures, so that seams would stay open; leave it out")
+    kind, about = served.info.takes[name], {"weights": served.generator.sha256}
 
     def make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> list[dict[str, Any]]:
         for record, file in zip(records, files, strict=True):
