@@ -93,8 +93,8 @@ def input_field(fields: Collection[str]) -> str:
 
 
 def record_input(takes: Takes) -> str:
-    """The name of the input that is a record's field, which no seed draws."""
-    (name,) = (name for name, kind in takes.items() if not kind.random)
+    """The name of the input that is a record's field, which has to be given."""
+    (name,) = inputs.required(takes)
     return name
 
 
