@@ -32,6 +32,7 @@ from atelier.models.model import (
 from atelier.networks.layers import class_rows
 from atelier.tasks.base import Task
 from atelier.tasks.find import name_of
+from atelier.training.history import by_name
 from atelier.training.learner import AVERAGE
 
 NETWORKS, NETWORKS_BEFORE = "networks.safetensors", "players.safetensors"  # the second until November 2026
@@ -76,7 +77,7 @@ def networks_in(folder: Path) -> Path:
 def _write_history(folder: Path, history: dict[str, Any], grids: Path) -> None:
     (folder / "history.json").write_text(canonical_json(history), encoding="utf-8")
     (folder / "history.csv").write_text(_csv(history["points"]), encoding="utf-8", newline="")
-    measured = [{"images": e["images"], "step": e["step"], "distance": e["value"]} for e in history["evaluations"]]
+    measured = [{"images": one["images"], "step": one["step"], **by_name(one)} for one in history["evaluations"]]
     (folder / "evaluations.csv").write_text(_csv(measured), encoding="utf-8", newline="")
     (folder / "grids").mkdir()
     for picture in sorted(grids.iterdir()):
