@@ -25,7 +25,7 @@ from atelier.networks import zoo
 from atelier.networks.base import Network, Translator
 from atelier.networks.inputs import Picture
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
+from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Update
 from atelier.tasks.patch_adversarial import NamedDraws, PatchAdversarialTask
 from atelier.tasks.records import INPUT
 from atelier.tasks.restoration.degraded import chain_of, degraded
@@ -41,9 +41,10 @@ DEGRADED, MADE = "degraded", "made"
 class Restoration(PatchAdversarialTask):
     """One generator of clean pictures from degraded ones; with `adversarial` above 0 a discriminator, which sees no input.
 
-    The generator learns first; the discriminator learns from what that made, so that a step has one pass of the generator.
+    The generator learns first; the discriminator learns from what that made.
     """
 
+    shown = (MADE,)
     products = (Product(GENERATOR, GENERATOR, imitates=SET),)
 
     @classmethod
@@ -88,24 +89,15 @@ class Restoration(PatchAdversarialTask):
 
     def draw(self, update: Update, count: int) -> NamedDraws:
         drawn: dict[str, Any] = self.draw_for(DISCRIMINATOR, update, count) if self.settings.adversarial else {}
-        if update.role == "discriminator" and MADE in self.pools:
-            return NamedDraws(drawn | {MADE: self.pools[MADE]})
-        if self.chain is not None:
+        shown = self.shown_in(update)
+        if self.chain is not None and not shown:
             side = self.settings.crop or self.generator.shape.resolution
             drawn[DEGRADED] = self.chain.draw(count, side, torch.default_generator)
-        return NamedDraws(drawn)
+        return NamedDraws(drawn | shown)
 
     def loss(self, update: Update, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
         of_role = self._discriminator_loss if update.role == "discriminator" else self._generator_loss
         return of_role(batch, draws, weights)
-
-    def after(self, update: Update, logged: Logged) -> None:
-        super().after(update, logged)
-        if update.role == "generator" and MADE in logged:
-            self.pools[MADE] = logged[MADE]
-
-    def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
-        return super().signals(update, {name: values for name, values in logged.items() if name != MADE})
 
     def probe(self, examples: Examples) -> RestorationProbe:
         return RestorationProbe(self._fixed, examples)
