@@ -32,6 +32,7 @@ from atelier.tasks.restoration.degraded import chain_of, degraded
 from atelier.tasks.restoration.probe import RestorationProbe
 from atelier.tasks.restoration.sampler import sampling_by
 from atelier.tasks.restoration.settings import Settings
+from atelier.tasks.restoration.sharpened import REACH, sharpened
 from atelier.tasks.sampling import Sampling
 
 SET, GENERATOR, DISCRIMINATOR = "data", "generator", "discriminator"
@@ -113,7 +114,7 @@ class Restoration(PatchAdversarialTask):
             logged["perceptual"] = self.perception.to(made.device).distance(made, target)
             weighted.append(self.settings.perceptual * logged["perceptual"])
         if self.settings.adversarial:
-            logged["loss_generator"], _ = self.adversarial(DISCRIMINATOR, target, made, draws, weights)
+            logged["loss_generator"], _ = self.adversarial(DISCRIMINATOR, batch[self._clean], made, draws, weights)
             weighted.append(self.settings.adversarial * logged["loss_generator"])
             logged[MADE] = made
         return Loss(torch.stack(weighted).sum(), {name: value.detach() for name, value in logged.items()})
@@ -127,18 +128,18 @@ class Restoration(PatchAdversarialTask):
         return self.judge(DISCRIMINATOR, batch[self._clean], made, draws, weights)
 
     def _pair(self, batch: Batch, draws: NamedDraws) -> tuple[Tensor, Tensor]:
-        """A degraded picture and the clean one."""
+        """A degraded picture and the clean one, sharpened where the settings say so."""
         clean = batch[self._clean]
+        clean = sharpened(clean) if self.settings.sharpen_targets else clean
         return (batch[INPUT] if self.chain is None else degraded(self.chain, clean, draws.parts[DEGRADED])), clean
 
     def _fixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same, degraded alike at every moment of a run."""
-        if self.chain is None:
-            return self._pair(batch, NamedDraws({}))
+        """A degraded picture and the clean one as it is, degraded alike at every moment of a run."""
         clean = batch[self._clean]
-        return self._pair(
-            batch, NamedDraws({DEGRADED: self.chain.draw(len(clean), clean.shape[2], torch.Generator().manual_seed(0))})
-        )
+        if self.chain is None:
+            return batch[INPUT], clean
+        draws = self.chain.draw(len(clean), clean.shape[2], torch.Generator().manual_seed(0))
+        return degraded(self.chain, clean, draws), clean
 
     @property
     def _clean(self) -> str:
@@ -166,6 +167,8 @@ def check_set(images: PackedDataset, settings: Settings) -> None:
             "data.NAME.fit: whole, or leave them out"
         )
     for what, side in (("resolution", images.resolution), ("restoration.crop", settings.crop)):
+        if settings.sharpen_targets and 0 < side <= REACH:
+            raise SettingsError(f"{what} is {side}, and restoration.sharpen_targets looks {REACH} px around; choose more")
         if side % settings.scale:
             raise SettingsError(f"{what} is {side}, which is no multiple of restoration.scale {settings.scale}; choose another")
 
