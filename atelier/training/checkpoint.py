@@ -29,6 +29,8 @@ from atelier.models.model import (
     read_weights,
     write_info,
 )
+from atelier.networks.base import Generator
+from atelier.networks.inputs import LabelMap, Picture
 from atelier.networks.layers import class_rows
 from atelier.tasks.base import Task
 from atelier.tasks.find import name_of
@@ -154,6 +156,9 @@ class PretrainedModel:
         networks, remarks = read_weights(networks_in(self._folders[0])), list[str]()
         classes, products = next(iter(data.values())).classes, {one.name: self._of(one.name) for one in task.products}
         making = {product.network for product in task.products}
+        for product in task.products:
+            if found := products[product.name]:
+                _check_sides(task.networks[product.network], found[1], found[0])
         for name, network in task.networks.items():
             own = {key.removeprefix(f"{name}."): v for key, v in networks.items() if key.startswith(f"{name}.")}
             if own:
@@ -182,6 +187,21 @@ class PretrainedModel:
         """Folder and info of a product, None where there is none of it."""
         pairs = zip(self._folders, self._infos, strict=True)
         return next(((folder, info) for folder, info in pairs if info.product == product), None)
+
+
+def _check_sides(network: nn.Module, info: GeneratorInfo, folder: Path) -> None:
+    """Raises GeneratorError where pictures or label maps of other sides are given to a product, as with another scale."""
+    assert isinstance(network, Generator)  # products are
+    wanted, has = (
+        {name: kind.resolution for name, kind in takes.items() if isinstance(kind, Picture | LabelMap)}
+        for takes in (network.takes, info.takes)
+    )
+    for name in wanted.keys() & has.keys():
+        if wanted[name] != has[name]:
+            raise GeneratorError(
+                f"{folder}: this generator makes {info.resolution} px of an {name} of {has[name]} px, and that of section "
+                f"finetune is given {wanted[name]} px; set what decides it, such as a scale, as in its training"
+            )
 
 
 def _load(network: nn.Module, tensors: dict[str, Tensor], classes: list[str], info: GeneratorInfo, folder: Path) -> None:

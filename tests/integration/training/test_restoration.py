@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from atelier.data.packed import PackedDataset
 from atelier.metrics.while_training import measure_while_training
-from atelier.models.model import load_generator, read_info
+from atelier.models.model import GeneratorError, load_generator, read_info
 from atelier.models.sharpness import interpolate
 from atelier.tasks.find import find, sampling_of
 from atelier.tasks.restoration.task import Restoration
@@ -149,6 +149,11 @@ def test_the_stage_against_a_discriminator_goes_on_from_the_one_of_pixels(
     start.load(fresh, {"generator": fresh.networks["generator"]}, sets)
     assert all(torch.equal(value, begun[key]) for key, value in fresh.networks["discriminator"].state_dict().items())
     assert all(torch.equal(value, parent.state_dict()[key]) for key, value in fresh.networks["generator"].state_dict().items())
+
+    other = chosen("psnr", "finetune.restoration={scale: 4}")
+    larger = find("restoration").build(other.model, other.trainings["finetune"], sets)
+    with pytest.raises(GeneratorError, match=r"makes 32 px of an image of 16 px, and that of section finetune is given 8 px"):
+        start.load(larger, {"generator": larger.networks["generator"]}, sets)
 
     interpolate(base, child, 0.5, tmp_path / "between")
     held_out = PackedDataset(stripes, "test")
