@@ -10,8 +10,8 @@ same start.
 With --both whoever uses it chooses: each request has a "sharpness", of 1 where it says none, by which it is measured, too
 (python -m components.generate --sharpness 0.6, the same column in POST /generate and in MLflow, the same input in ONNX).
 
-What comes out is measured, served, exported and registered like any other generator. It cannot be fine-tuned, since it has no
-discriminator.
+What comes out is measured, served, exported and registered like any other generator. A single sharpness can be fine-tuned; its
+discriminator begins anew.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_
 from atelier.models.model import (
     INFO,
     INTERPOLATED,
+    NETWORKS,
     WEIGHTS,
     GeneratorError,
     GeneratorInfo,
@@ -43,7 +44,8 @@ def interpolate(smooth: Path, sharp: Path, sharpness: float | None, output: Path
     """Writes the checkpoint folder `output`: (1 - sharpness) x the weights of `smooth` + sharpness x those of `sharp`.
 
     With None it holds both, and takes the `sharpness` as an input. `sharp` was fine-tuned from `smooth`, or both are published.
-    The folder has generator.safetensors, generator.json and an empty history.json. Raises GeneratorError for a sharpness outside
+    The folder has generator.safetensors, the same as the one network that a training would go on from (networks.safetensors),
+    generator.json and an empty history.json. Raises GeneratorError for a sharpness outside
     [0, 1], and for generators that do not belong together.
     """
     check_output(Path(output), INFO)
@@ -69,6 +71,7 @@ def interpolate(smooth: Path, sharp: Path, sharpness: float | None, output: Path
     )
     with atomic_folder(Path(output), INFO) as aside:
         atomic_write(aside / WEIGHTS, save(weights))
+        atomic_write(aside / NETWORKS, save({f"{info.product}.{name}": value for name, value in weights.items()}))
         write_info(aside, info)
         atomic_write(aside / "history.json", canonical_json({"points": [], "evaluations": [], "compute": []}))
         load_generator(aside)

@@ -20,6 +20,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_folder, canonical_json, read_json
 from atelier.models.model import (
     INFO,
+    NETWORKS,
     WEIGHTS,
     GeneratorError,
     GeneratorInfo,
@@ -30,6 +31,7 @@ from atelier.models.model import (
     write_info,
 )
 from atelier.networks.base import Generator
+from atelier.networks.blended import SHARPNESS
 from atelier.networks.inputs import LabelMap, Picture
 from atelier.networks.layers import class_rows
 from atelier.tasks.base import Task
@@ -37,7 +39,7 @@ from atelier.tasks.find import name_of
 from atelier.training.history import by_name
 from atelier.training.learner import AVERAGE
 
-NETWORKS, NETWORKS_BEFORE = "networks.safetensors", "players.safetensors"  # the second until November 2026
+NETWORKS_BEFORE = "players.safetensors"  # NETWORKS until November 2026
 SUMMARY = "summary.json"
 SHOWN = 10  # class names in a message
 FIRST_COLUMNS = ("images", "step")
@@ -190,12 +192,15 @@ class PretrainedModel:
 
 
 def _check_sides(network: nn.Module, info: GeneratorInfo, folder: Path) -> None:
-    """Raises GeneratorError where pictures or label maps of other sides are given to a product, as with another scale."""
+    """Raises GeneratorError where pictures or label maps of other sides are given to a product, as with another scale, and where
+    the checkpoint holds two generators."""
     assert isinstance(network, Generator)  # products are
     wanted, has = (
         {name: kind.resolution for name, kind in takes.items() if isinstance(kind, Picture | LabelMap)}
         for takes in (network.takes, info.takes)
     )
+    if SHARPNESS in info.takes:
+        raise GeneratorError(f"{folder}: holds two generators; fine-tune one of those that it was made of")
     for name in wanted.keys() & has.keys():
         if wanted[name] != has[name]:
             raise GeneratorError(

@@ -156,6 +156,12 @@ def test_the_stage_against_a_discriminator_goes_on_from_the_one_of_pixels(
         start.load(larger, {"generator": larger.networks["generator"]}, sets)
 
     interpolate(base, child, 0.5, tmp_path / "between")
+    averages = {"generator": fresh.networks["generator"]}
+    (remark,) = PretrainedModel(tmp_path / "between").load(fresh, averages, sets)
+    assert remark.endswith("was trained without a network discriminator, which begins anew")
+    interpolate(base, child, None, tmp_path / "both")
+    with pytest.raises(GeneratorError, match="both: holds two generators; fine-tune one of those that it was made of"):
+        PretrainedModel(tmp_path / "both").load(fresh, averages, sets)
     held_out = PackedDataset(stripes, "test")
     identities = set()
     for folder in (base, child, tmp_path / "between"):
