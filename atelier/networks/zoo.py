@@ -35,7 +35,8 @@ def generator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Generato
     """
     if SHARPNESS in takes:
         rest = {name: kind for name, kind in takes.items() if name != SHARPNESS}
-        return BlendedGenerator(*(generator(model, shape, rest) for _ in range(2)), takes[SHARPNESS])  # type: ignore[arg-type]
+        smooth, sharp = (generator(model, shape, rest) for _ in range(2))
+        return BlendedGenerator(smooth, sharp, takes[SHARPNESS])  # type: ignore[arg-type]
     made: type[Generator] = import_module(modules(model.architecture)[0]).NETWORKS[0]
     if issubclass(made, LatentGenerator):
         assert model.latent_dim  # which settings make sure of

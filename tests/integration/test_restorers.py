@@ -65,7 +65,9 @@ def test_measured_and_reported(model: Path, stripes: Path, run: StepRun, tmp_pat
     assert found["psnr"].value == pytest.approx((10 * np.log10(255**2 / squares)).mean(), abs=1e-4)
     with (out / "pictures.csv").open() as file:
         listed = list(csv.DictReader(file))
-    order = np.argsort(sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed).rows)
+    rows = sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed).rows
+    assert rows is not None
+    order = np.argsort(rows)
     np.testing.assert_allclose([float(row["psnr"]) for row in listed], (10 * np.log10(255**2 / squares))[order], rtol=1e-5)
     assert {"record", "psnr", "bicubic_psnr", "l1", "bicubic_l1"} == set(listed[0])
     assert "at 1/2 of their side by blur, bicubic, noise (" in found["psnr"].identity.sampling
