@@ -228,7 +228,8 @@ Original is what is far from every training image, relative to how far new real 
 images cannot read (its entropy, as in CAN, Elgammal et al. 2017), where they have labels. Acceptable is what is as real-like as
 95 of 100 held-out images, by the realism score of its features (Kynkäänniemi et al. 2019) and by the discriminator, where the
 checkpoint has one. A quarter of the budget is drawn at random, the others are children of the best, mutated and with genes of
-each other; of images that are nearer to each other than a new real image is to training the best alone is kept."""
+each other; of variants of one image the best alone is kept. --accept 0 takes whatever is far from training: unclassifiable is
+then what is novel, and neither real-like nor of a class."""
 WALK = """Moving pictures of closed walks, without an end: from latent to latent on great circles, and back to the first.
 
 With classes each tile keeps one class, one after the other. The suffix of --output chooses GIF, WebP (.webp) or animated PNG."""

@@ -163,7 +163,7 @@ def explore(args: argparse.Namespace) -> None:
         "images": [_scores(best, n, judge, near, names) for n in range(len(best.images))],
     }
     with atomic_folder(args.output, EXPLORATION) as folder:
-        page = neighbors_page("The most original acceptable images", _lead(args, found, judge), near, _texts(best, judge))
+        page = neighbors_page("The most original images", _lead(args, found, judge), near, _texts(best, judge))
         atomic_write(folder / "page.html", page)
         (folder / "sheet.png").write_bytes(png(grid(best.images, COLUMNS)))
         (folder / CODES).write_bytes(breeding.kept(generator, best.individuals))
@@ -275,11 +275,13 @@ def _scores(of: exploration.Candidates, n: int, judge: Judge, near: Neighbors, n
 
 def _lead(args: argparse.Namespace, found: Found, judge: Judge) -> list[str]:
     logit = f" and the discriminator's logit at least {judge.least_logit:.2f}" if np.isfinite(judge.least_logit) else ""
-    share = f"as {1 - args.accept:.0%} of held-out images have it" if args.accept else "whatever it may be"
+    acceptable = "Every image is acceptable."
+    if args.accept:
+        bound = f"realism score is at least {judge.least_realism:.2f}{logit}"
+        acceptable = f"Acceptable is an image whose {bound}, as {1 - args.accept:.0%} of held-out images have it."
     read = ", plus the ambiguity of a classifier, its entropy from 0 (sure) to 1" if judge.classifier else ""
     return [
-        f"Originality is novelty, the distance from the nearest training image{read}. Acceptable is an image whose realism "
-        f"score is at least {judge.least_realism:.2f}{logit}, {share}.",
+        f"Originality is novelty, the distance from the nearest training image{read}. {acceptable}",
         f"{args.checkpoint}, {args.budget:,} images looked at. Of those at random {found.accepted:.0%} were acceptable, and the "
         f"best {len(found.begun.images)} had a median originality of {_median(found.begun):.2f}; those below have "
         f"{_median(found.best):.2f}.",

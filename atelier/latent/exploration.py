@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class Candidates:
     def __getitem__(self, rows: np.ndarray) -> Self:
         """Those of these rows, in that order."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        picked = {
+        picked: dict[str, Any] = {
             name: value[torch.from_numpy(rows).to(value.device)] if isinstance(value, Tensor) else value[rows]
             for name, value in values.items()
             if value is not None
@@ -124,8 +124,7 @@ def explore(judge: Judge, count: int, budget: int, seed: int, label: int | None 
 
     Each of the best `count` has children, with nine tenths of its genes and the others of another one, mutated less and less. Of
     parents and children the most original acceptable ones live on (the plus strategy of evolution, Beyer and Schwefel 2002,
-    section 2), but of those nearer to each other than a new real image is to training the best alone. Raises GeneratorError where
-    no image at random is acceptable.
+    section 2), but of variants of one image the best alone. Raises GeneratorError where no image at random is acceptable.
     """
     generator, random = judge.generator, torch.Generator().manual_seed(seed)
     with bar("explore", budget, True) as progress:
@@ -164,7 +163,10 @@ def _children(
 
 
 def _best(of: Candidates, count: int, familiar: Familiar) -> Candidates:
-    """The most original acceptable ones, best first, at most `count`, none of which is a variant of a better one."""
+    """The most original acceptable ones, best first, at most `count`, none of which is a variant of a better one.
+
+    A variant is nearer to it than a new real image is to training, or than half of its own distance from training.
+    """
     rows = np.flatnonzero(of.acceptable)
     if not len(rows):
         raise GeneratorError(
@@ -173,14 +175,14 @@ def _best(of: Candidates, count: int, familiar: Familiar) -> Candidates:
     kept: list[int] = []
     for row in rows[np.argsort(-of.originality[rows], kind="stable")]:
         away = np.linalg.norm(of.features[kept] - of.features[row], axis=1)
-        if len(kept) < count and (away >= familiar.typical).all():
+        if len(kept) < count and (away >= familiar.typical * max(1.0, of.novelty[row] / 2)).all():
             kept.append(int(row))
     return of[np.array(kept)]
 
 
 def _joined(parts: list[Candidates]) -> Candidates:
     values = {one.name: [getattr(part, one.name) for part in parts] for one in fields(Candidates)}
-    joined = {
+    joined: dict[str, Any] = {
         name: None if each[0] is None else torch.cat(each) if isinstance(each[0], Tensor) else np.concatenate(each)
         for name, each in values.items()
     }

@@ -25,7 +25,7 @@ def space_at(folder: Path, family: str) -> Space:
 def test_the_closed_form_is_that_of_the_first_weights(tmp_path: Path) -> None:
     space = space_at(tmp_path, "mlp")
     assert isinstance(space.generator, MLPGenerator)
-    weight = space.generator.layers[0].weight[:, :LATENT]
+    weight = space.generator.layers[0].get_parameter("weight")[:, :LATENT].detach()
     of = directions.drawn(space, 0, None, 20)
     (layer,) = first_layers(space, of.latents[0], torch.tensor([1]))
     assert torch.allclose(layer, weight, atol=1e-6)

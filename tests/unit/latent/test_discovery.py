@@ -108,7 +108,16 @@ def test_labels_of_ones_own(checkpoint: Path, tmp_path: Path) -> None:
 def test_classes_that_a_classifier_reads(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier_module, "IMAGES", 1000)
     checkpoint = make_checkpoint(tmp_path / "checkpoint", "mlp", conditional=False)
-    options = ["--data", digits, "--cache", tmp_path / "cache", "--count", "1", "--output", tmp_path / "directions"]
+    options: list[str | Path] = [
+        "--data",
+        digits,
+        "--cache",
+        tmp_path / "cache",
+        "--count",
+        "1",
+        "--output",
+        tmp_path / "directions",
+    ]
     run("directions", checkpoint, *options)
     (one,) = json.loads((tmp_path / "directions" / "directions.json").read_text())["directions"]
     assert 0 <= one["class_kept"] <= 1
@@ -118,7 +127,7 @@ def test_classes_that_a_classifier_reads(digits: Path, tmp_path: Path, monkeypat
 
 def test_originals_stand_beside_their_neighbors(digits: Path, tmp_path: Path) -> None:
     checkpoint, output = make_checkpoint(tmp_path / "checkpoint", "mlp"), tmp_path / "found"
-    data = ["--data", digits, "--cache", tmp_path / "cache", "--accept", "0"]
+    data: list[str | Path] = ["--data", digits, "--cache", tmp_path / "cache", "--accept", "0"]
     run("explore", checkpoint, *data, "--count", "6", "--budget", "30", "--output", output)
     page, about = (output / "page.html").read_text(), json.loads((output / "exploration.json").read_text())
     scores = [one["originality"] for one in about["images"]]
