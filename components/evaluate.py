@@ -21,7 +21,8 @@ what the paths hold:
   --data        the packed real images; --inputs those that the generator is given, where it takes pictures of another set
   --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), acceptance.json (whether
                 evaluate.max_distance and min_class_share accept it), report.html, grid.png, class_shares.csv,
-                manifest.json of the images; baseline.json and baseline.png with --baseline
+                manifest.json of the images; pictures.csv where single images have values (PSNR, SSIM, ...), each with the
+                place of its record; baseline.json and baseline.png with --baseline
   --generated   images to measure, --reference the real ones: a folder with its sub-folders, or a zip
   --cache       statistics of the real images, by content hash; may be deleted at any time
 """
@@ -66,7 +67,7 @@ from components.measure_folders import add_arguments, measure_folders
 
 METRICS, EVALUATION, BASELINE, REPORT = "metrics.json", "evaluation.json", "baseline.json", "report.html"
 BASELINE_NAME = "baseline"
-GRID, BASELINE_GRID, SHARES = "grid.png", "baseline.png", "class_shares.csv"
+GRID, BASELINE_GRID, SHARES, OF_EACH = "grid.png", "baseline.png", "class_shares.csv", "pictures.csv"
 VARIANTS = 9  # pictures of a record that is shown with inputs that may be drawn of it, itself among them
 
 
@@ -139,6 +140,9 @@ def evaluate(
             if reason:
                 run.set_tags({REJECTION: reason})
             atomic_write(folder / SHARES, _shares(evaluation, images))
+            if evaluation.of_each:
+                rows = _sampler(generator, evaluator).rows
+                atomic_write(folder / OF_EACH, _of_each(evaluation.of_each, before.of_each if before else {}, rows))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = _rows(generator, evaluator)
             atomic_write(folder / GRID, png(picture(pictures)))
@@ -203,6 +207,19 @@ def _shares(evaluation: Evaluation, images: PackedDataset) -> str:
     real = images.manifest.class_shares(images.split)
     for name, share in evaluation.class_shares.items():
         writer.writerow([name, round(share, 6), round(real[name], 6)])
+    return buffer.getvalue()
+
+
+def _of_each(own: dict[str, np.ndarray], other: dict[str, np.ndarray], rows: np.ndarray | None) -> str:
+    """The values of single images as CSV, in the order of their records; `other` are those of the baseline's images."""
+    columns = own | {f"{BASELINE_NAME}.{name}": values for name, values in other.items()}
+    count = len(next(iter(own.values())))
+    records = np.arange(count) if rows is None else rows
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["record", *columns])
+    for n in np.argsort(records, kind="stable"):
+        writer.writerow([int(records[n]), *(f"{values[n]:.6g}" for values in columns.values())])
     return buffer.getvalue()
 
 

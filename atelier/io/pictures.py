@@ -10,7 +10,7 @@ from PIL import Image
 
 GAP, GAP_COLOUR = 1, 96
 LONGEST = 4096  # side of a contact sheet in pixels
-QUALITIES = (85, 60)  # of WebP, for pictures that are too large as PNG
+QUALITIES = (85, 60, 40)  # of WebP, for pictures that are too large as PNG
 
 
 def grid(images: np.ndarray, columns: int, scale: int = 2) -> Image.Image:

@@ -12,8 +12,6 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from atelier.data.errors import Rejected
-from atelier.data.process import Recipe, process
 from atelier.extractors.perceptual import load_perception
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_file, check_output
 from atelier.io.pictures import grid, in_color, png
@@ -23,7 +21,7 @@ from atelier.latent.projection import project as projected
 from atelier.latent.space import space_of, weighted
 from atelier.latent.translations import Translations
 from atelier.models.given import files, square
-from atelier.models.model import GeneratorError, load_generator, load_latent_generator, to_uint8
+from atelier.models.model import GeneratorError, from_uint8, load_generator, load_latent_generator, to_uint8
 from atelier.networks.base import LatentGenerator, Translator
 from atelier.networks.inputs import LabelMap, Picture
 from atelier.tasks.records import as_input
@@ -224,16 +222,11 @@ def _beside(of: Translations, images: np.ndarray, columns: int) -> Image.Image:
 
 
 def _image(path: Path, generator: LatentGenerator) -> torch.Tensor:
-    """A picture as the generator's images are: [C, H, W] in [-1, 1]. Raises GeneratorError naming the file."""
+    """A picture as the generator's images are: [C, H, W] in [-1, 1]. Raises PictureError."""
     shape = generator.shape
-    side = shape.resolution
-    recipe = Recipe(side, shape.channels, "crop", 0, "lanczos", "#000000", min_side=1, max_pixels=100_000_000)
-    try:
-        pixels, _ = process(path.read_bytes(), recipe)
-    except (OSError, Rejected) as error:
-        raise GeneratorError(f"{path}: cannot be read as a picture ({error}); give another file") from error
-    values = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(side, side, shape.channels)
-    return values.permute(2, 0, 1).float() / 127.5 - 1
+    kind = Picture(channels=1 if shape.channels == 1 else 3, resolution=shape.resolution, background="#000000")
+    pixels = square(path, kind)
+    return from_uint8(torch.tensor(pixels.transpose(2, 0, 1))[None])[0]
 
 
 def flat(seeds: Iterable[range]) -> list[int]:

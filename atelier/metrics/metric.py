@@ -50,13 +50,15 @@ class Results:
     """The results of metrics: measurements, and beside them what plots need.
 
     `class_shares` is the share of each class among the generated images by name, `class_distances` the distance within each;
-    `spread` is the standard deviation of a value over its subsets or splits, by name.
+    `spread` is the standard deviation of a value over its subsets or splits, by name. `of_each` float32 [N] are the values of
+    single images, by the name of their mean.
     """
 
     measurements: list[Measurement]
     class_shares: dict[str, float] = field(default_factory=dict)
     class_distances: dict[str, float] = field(default_factory=dict)
     spread: dict[str, float] = field(default_factory=dict)
+    of_each: dict[str, np.ndarray] = field(default_factory=dict)
 
     def of_kind(self, kind: str) -> Measurement | None:
         """The first measurement of this kind, None where there is none."""
@@ -269,4 +271,5 @@ def measure(chosen: Sequence[Metric], view: View, readers: Mapping[str, Reader],
         merged.class_shares.update(own.class_shares)
         merged.class_distances.update(own.class_distances)
         merged.spread.update(own.spread)
+        merged.of_each.update(own.of_each)
     return merged

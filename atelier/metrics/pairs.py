@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from atelier.config.metrics import Value
-from atelier.metrics.identity import Measurement, MetricError
-from atelier.metrics.metric import View
+from atelier.metrics.identity import MetricError
+from atelier.metrics.metric import Results, View
 from atelier.networks.resize import enlarged, shrunk
 from atelier.tasks.sampling import Sample
 
@@ -172,11 +172,10 @@ class ConsistencyReader:
         return np.stack([psnr(side, sample.input) for side in sides], axis=1).astype(np.float32)
 
 
-def measurements(
-    view: View, estimates: Mapping[Value, Estimate], parameters: str, network: str = "", **identity: Any
-) -> list[Measurement]:
+def results(view: View, estimates: Mapping[Value, Estimate], parameters: str, network: str = "", **identity: Any) -> Results:
     """The values of the errors that a PairReader has read, followed by those of the inputs where these compare.
 
+    The first of the estimates is the mean, by whose name the errors of single images are known.
     `network` is the space of values that have one; `identity` as for `View.measurement`. A border that was left out, and inputs
     that were enlarged, are part of it.
     """
@@ -184,14 +183,19 @@ def measurements(
     factor = int(factors[0]) if np.isfinite(factors).all() else 0
     if view.reader.border and factor > 1:
         parameters += f"; {factor} px of each side left out"
-    found = [(value, parameters, *estimate(own)) for value, estimate in estimates.items()]
+    sides = [(own, estimates, parameters)]
     if factor:
-        how = f"{parameters}{how_enlarged(factor)}"
-        found += [(start_of(value, factor), how, *estimate(beside)) for value, estimate in estimates.items()]
-    return [
-        view.measurement(value, number, error, how, **{"metric": value.name(network, False), **identity})
-        for value, how, number, error in found
-    ]
+        enlarged = {start_of(value, factor): estimate for value, estimate in estimates.items()}
+        sides.append((beside, enlarged, f"{parameters}{how_enlarged(factor)}"))
+    found = Results([])
+    for values, estimates_of, how in sides:
+        measured = [
+            view.measurement(value, *estimate(values), how, **{"metric": value.name(network, False), **identity})
+            for value, estimate in estimates_of.items()
+        ]
+        found.measurements.extend(measured)
+        found.of_each[measured[0].name] = values
+    return found
 
 
 def start_of(value: Value, factor: int) -> Value:

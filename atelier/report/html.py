@@ -27,6 +27,7 @@ from atelier.training.diagnosis import remarks
 MAX_GRIDS, MAX_NEIGHBORS, MAX_LISTED = 12, 10, 20
 MAX_WIDTH, GRID_WIDTH, TILE_WIDTH = 960, 480, 160
 MAX_BYTES, PICTURE_BYTES = 1_000_000, 32_000  # of the page, and of one picture in it
+STRIPS_BYTES, TILES_BYTES = 450_000, 180_000  # of all rows of images, and of all neighbors, before base64
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def write_report(
         "beside": baseline_name if baseline_rows else "",
         "remarks": remarks(known.history["points"]),
         "alarms": known.history.get("alarms", []),
-        "charts": charts(known),
+        "charts": [*charts(known), *_of_each(evaluation)],
         "neighbors": _neighbors(neighbors),
         "space": neighbors.space if neighbors else "",
         "typical": number_text(neighbors.typical) if neighbors else "",
@@ -234,6 +235,21 @@ def _measured(known: Facts) -> list[Chart]:
     return [_chart(panel, [Series(title, points)], best), *_watched(evaluations)]
 
 
+def _of_each(evaluation: Evaluation) -> list[Chart]:
+    """The first value that single images have, in the order of what their inputs have: where a generator helps, and where not."""
+    starts = {name: f"{prefix}_{name}" for name in evaluation.of_each for prefix in ("input", "bicubic")}
+    name, start = next(((own, start) for own, start in starts.items() if start in evaluation.of_each), ("", ""))
+    if not name:
+        return []
+    title = f"{value_of(kind_of(name), name).title_of(name).partition(',')[0]}, image by image"
+    order = np.argsort(evaluation.of_each[start], kind="stable")
+    sides = {"images": evaluation.of_each[name], "inputs": evaluation.of_each[start]}
+    series = [Series(side, [(float(n), float(value)) for n, value in enumerate(of[order])]) for side, of in sides.items()]
+    legend = [(side, f"{number_text(float(np.median(of)))} in the median") for side, of in sides.items()]
+    meaning = "each against its target, in the order of the inputs' values; pictures.csv lists them"
+    return [Chart(title, meaning, Markup(line_chart(series, title)), legend, 0)]
+
+
 def _watched(evaluations: Sequence[dict[str, Any]]) -> list[Chart]:
     """The shares that were measured of the generator beside the distance."""
     shares = {value.kind: value.title for _, value in declared_values() if value.form == "share" and value.subject == "generator"}
@@ -259,20 +275,20 @@ def grids_over_time(folder: Path, best_images: int, most: int = MAX_GRIDS) -> tu
     return kept, len(known) - len(kept)
 
 
-def strip(images: np.ndarray) -> str:
-    """Images [N, C, H, W] in a row, as a data URI; "" for none."""
-    return shown(grid(images, len(images), scale=1)) if len(images) else ""
+def strip(images: np.ndarray, most: int = PICTURE_BYTES) -> str:
+    """Images [N, C, H, W] in a row, as a data URI of about `most` bytes; "" for none."""
+    return shown(grid(images, len(images), scale=1), most=most) if len(images) else ""
 
 
-def shown(picture: Image.Image, width: int = MAX_WIDTH) -> str:
-    """The picture as a data URI, shrunk to `width` pixels if it is wider."""
+def shown(picture: Image.Image, width: int = MAX_WIDTH, most: int = PICTURE_BYTES) -> str:
+    """The picture as a data URI of at most `most` bytes, shrunk to `width` pixels if it is wider."""
     if picture.width > width:
         picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    return data_uri(picture, PICTURE_BYTES)
+    return data_uri(picture, most)
 
 
-def _tile(image: np.ndarray) -> str:
-    return shown(grid(image[None], 1, scale=1), TILE_WIDTH)
+def _tile(image: np.ndarray, most: int) -> str:
+    return shown(grid(image[None], 1, scale=1), TILE_WIDTH, most)
 
 
 def _file_uri(path: Path) -> str:
@@ -290,15 +306,17 @@ def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, 
 
     The other generator's row is that of the same class; without classes, that in the same place; "" where there is none.
     """
-    beside = {row.name or place: strip(row.generated) for place, row in enumerate(others)}
+    many = len(others) + sum(2 + (row.given is not None) + (row.enlarged is not None) for row in rows)
+    most = min(PICTURE_BYTES, STRIPS_BYTES // max(many, 1))
+    beside = {row.name or place: strip(row.generated, most) for place, row in enumerate(others)}
     return [
         (
             row.name,
-            "" if row.given is None else strip(row.given),
-            "" if row.enlarged is None else strip(row.enlarged),
-            strip(row.generated),
+            "" if row.given is None else strip(row.given, most),
+            "" if row.enlarged is None else strip(row.enlarged, most),
+            strip(row.generated, most),
             beside.get(row.name or place, ""),
-            strip(row.real),
+            strip(row.real, most),
         )
         for place, row in enumerate(rows)
     ]
@@ -308,12 +326,13 @@ def _neighbors(near: Neighbors | None) -> list[list[tuple[str, str, str]]]:
     """For each generated image its own picture and those of its neighbors, each with its class and its distance."""
     if near is None:
         return []
-    tiles = []
+    most, tiles = TILES_BYTES // max(near.distances[:MAX_NEIGHBORS].size + MAX_NEIGHBORS, 1), []
     for n, image in enumerate(near.generated[:MAX_NEIGHBORS]):
         names = near.real_classes[n] if near.real_classes else [""] * len(near.real[n])
         real = zip(near.real[n], names, near.distances[n], strict=True)
         own = near.classes[n] if near.classes else ""
-        tiles.append([(_tile(image), own, "generated"), *((_tile(one), name, number_text(far)) for one, name, far in real)])
+        others = ((_tile(one, most), name, number_text(far)) for one, name, far in real)
+        tiles.append([(_tile(image, most), own, "generated"), *others])
     return tiles
 
 

@@ -33,6 +33,7 @@ class Sampler(ABC):
     `split` is the part of the sets, train or test, of which a finished generator is measured. `identity` says what the images
     are, as part of each number's identity; `classes` names the class of each image, [] without any; `has_target` and `has_input`
     say whether each sample has these; `palette` uint8 [K, 3] are the colors of the classes where the inputs are label maps.
+    `rows` int64 [count] are the places of the records that the images are made from, None where they are made from none.
     """
 
     split: ClassVar[str] = "train"
@@ -41,6 +42,7 @@ class Sampler(ABC):
     has_target: bool = False
     has_input: bool = False
     palette: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     @abstractmethod
     def __init__(

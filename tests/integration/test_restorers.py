@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,11 @@ def test_measured_and_reported(model: Path, stripes: Path, run: StepRun, tmp_pat
     inner = slice(SCALE, -SCALE)  # without a border as wide as the scale
     squares = np.square(sample.images.astype(float) - sample.target)[:, :, inner, inner].mean(axis=(1, 2, 3))
     assert found["psnr"].value == pytest.approx((10 * np.log10(255**2 / squares)).mean(), abs=1e-4)
+    with (out / "pictures.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    order = np.argsort(sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed).rows)
+    np.testing.assert_allclose([float(row["psnr"]) for row in listed], (10 * np.log10(255**2 / squares))[order], rtol=1e-5)
+    assert {"record", "psnr", "bicubic_psnr", "l1", "bicubic_l1"} == set(listed[0])
     assert "at 1/2 of their side by blur, bicubic, noise (" in found["psnr"].identity.sampling
 
     grid = np.asarray(Image.open(out / "grid.png"))[::2, ::2].transpose(2, 0, 1)
@@ -71,6 +77,7 @@ def test_measured_and_reported(model: Path, stripes: Path, run: StepRun, tmp_pat
         "enlarged bicubically",
         "What inputs may be",
         "PSNR of fixed crops",
+        "PSNR in decibels, image by image",
         "alt=&#34;a real image and inputs of it&#34;",
     ):
         assert text.replace("&#34;", '"') in report

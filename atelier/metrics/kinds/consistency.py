@@ -25,5 +25,6 @@ class Consistency(Metric):
         from atelier.metrics.pairs import mean
 
         how = "MATLAB's imresize, bicubic, rounded to 8 bits; all channels, peak 255; equals count as one level off in one value"
-        columns = zip(self.values, view.columns.T, strict=True)
-        return Results([view.measurement(value, *mean(column), how) for value, column in columns])
+        columns = dict(zip((value.kind for value in self.values), view.columns.T, strict=True))
+        measured = [view.measurement(value, *mean(columns[value.kind]), how) for value in self.values]
+        return Results(measured, of_each=columns)

@@ -27,6 +27,6 @@ class L1(Metric):
         return PairReader(mean_absolute_error)
 
     def __call__(self, view: View) -> Results:
-        from atelier.metrics.pairs import mean, measurements
+        from atelier.metrics.pairs import mean, results
 
-        return Results(measurements(view, {DISTANCE: mean}, "all channels of an image, over 255"))
+        return results(view, {DISTANCE: mean}, "all channels of an image, over 255")

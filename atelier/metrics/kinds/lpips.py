@@ -26,8 +26,8 @@ class LPIPS(Metric):
         return PairReader(of_pairs(load_lpips()))
 
     def __call__(self, view: View) -> Results:
-        from atelier.metrics.pairs import mean, measurements
+        from atelier.metrics.pairs import mean, results
         from atelier.metrics.perceptual import ALEXNET_SHA256, HEADS_SHA256
 
         identity = {"extractor": "alexnet, 5 layers", "weights": f"{ALEXNET_SHA256}, {HEADS_SHA256}", "resize": "none"}
-        return Results(measurements(view, {DISTANCE: mean}, "lin, version 0.1", **identity))
+        return results(view, {DISTANCE: mean}, "lin, version 0.1", **identity)

@@ -24,7 +24,7 @@ class Perceptual(Metric):
 
     def __call__(self, view: View) -> Results:
         from atelier.extractors.lite0 import LITE0_SHA256
-        from atelier.metrics.pairs import mean, measurements
+        from atelier.metrics.pairs import mean, results
 
         identity = {"extractor": f"{NETWORK}, 5 layers", "weights": LITE0_SHA256, "resize": "as for its features"}
-        return Results(measurements(view, {DISTANCE: mean}, "unit length at each place, layers alike", NETWORK, **identity))
+        return results(view, {DISTANCE: mean}, "unit length at each place, layers alike", NETWORK, **identity)

@@ -20,7 +20,7 @@ class Psnr(Metric):
         return PairReader(psnr, border=True)
 
     def __call__(self, view: View) -> Results:
-        from atelier.metrics.pairs import mean, measurements, median
+        from atelier.metrics.pairs import mean, median, results
 
         how = "all channels of an image, peak 255; equals count as one level off in one value"
-        return Results(measurements(view, {MEAN: mean, MEDIAN: median}, how))
+        return results(view, {MEAN: mean, MEDIAN: median}, how)

@@ -20,6 +20,6 @@ class PsnrY(Metric):
         return PairReader(of_luma(psnr), border=True)
 
     def __call__(self, view: View) -> Results:
-        from atelier.metrics.pairs import mean, measurements, median
+        from atelier.metrics.pairs import mean, median, results
 
-        return Results(measurements(view, {MEAN: mean, MEDIAN: median}, "luma from 16 to 235 of colors, not rounded, peak 255"))
+        return results(view, {MEAN: mean, MEDIAN: median}, "luma from 16 to 235 of colors, not rounded, peak 255")

@@ -32,7 +32,7 @@ class Ssim(Metric):
         return PairReader(ssim, border=True, least=WINDOW)
 
     def __call__(self, view: View) -> Results:
-        from atelier.metrics.pairs import mean, measurements
+        from atelier.metrics.pairs import mean, results
 
         how = "Gaussian window of 11 px, deviation 1.5, where it lies inside; channel by channel, range 255"
-        return Results(measurements(view, {SIMILARITY: mean}, how))
+        return results(view, {SIMILARITY: mean}, how)

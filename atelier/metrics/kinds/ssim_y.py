@@ -19,9 +19,9 @@ class SsimY(Metric):
         return PairReader(of_luma(ssim), border=True, least=WINDOW)
 
     def __call__(self, view: View) -> Results:
-        from atelier.metrics.pairs import mean, measurements
+        from atelier.metrics.pairs import mean, results
 
         how = (
             "luma from 16 to 235 of colors, not rounded, range 255; Gaussian window of 11 px, deviation 1.5, where it lies inside"
         )
-        return Results(measurements(view, {SIMILARITY: mean}, how))
+        return results(view, {SIMILARITY: mean}, how)

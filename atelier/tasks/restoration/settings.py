@@ -28,6 +28,11 @@ class Settings(Section):
     flips: bool = Field(default=False, description="half of the crops of whole pictures are mirrored, left to right")
     turns: bool = Field(default=False, description="crops of whole pictures are turned by 0 to 3 quarters")
     pixel: Weight = Field(default=1.0, description="weight of the L1 distance of a restored picture from the clean one")
+    squared: Weight = Field(
+        default=0.0,
+        description="weight of the mean squared distance (L2), beside that or in its place: the best picture is then the mean of "
+        "what is possible, not its median, so that the light of faint things is right in sum",
+    )
     perceptual: Weight = Field(
         default=0.0,
         description="weight of the L1 distance of what a pretrained network sees of both, in its layers before they are "
@@ -42,8 +47,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _something_weighs(self) -> Self:
-        if not (self.pixel or self.perceptual):
-            raise ValueError("nothing ties a restored picture to the clean one; set pixel or perceptual above 0")
+        if not (self.pixel or self.squared or self.perceptual):
+            raise ValueError("nothing ties a restored picture to the clean one; set pixel, squared or perceptual above 0")
         if self.crop % self.scale:
             raise ValueError(f"crop {self.crop} is no multiple of scale {self.scale}; choose another")
         self.degradations.check(self.scale)

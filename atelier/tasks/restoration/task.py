@@ -18,9 +18,10 @@ from atelier.config.section import SettingsError, parse
 from atelier.config.training import TrainSettings
 from atelier.data.crops import Crops
 from atelier.data.packed import PackedDataset
+from atelier.extractors.base import fold_batch_norms
 from atelier.extractors.before_activation import BeforeActivation
 from atelier.extractors.perceptual import WITHOUT_CHOICE, load_perception
-from atelier.losses.reconstruction import l1
+from atelier.losses.reconstruction import l1, l2
 from atelier.networks import zoo
 from atelier.networks.base import Network, Translator
 from atelier.networks.inputs import Picture
@@ -80,7 +81,8 @@ class Restoration(PatchAdversarialTask):
         if self.settings.perceptual:
             network = self.settings.perceptual_network
             perception = load_perception(network, WITHOUT_CHOICE[network], "restoration.perceptual_network")
-            self.perception = BeforeActivation(perception)
+            fold_batch_norms(perception)  # frozen norms are passes through memory that convolutions can do without
+            self.perception = BeforeActivation(perception.to(memory_format=torch.channels_last))
 
     @property
     def undecided(self) -> float:  # type: ignore[override]
@@ -117,6 +119,9 @@ class Restoration(PatchAdversarialTask):
         if self.settings.pixel:
             logged["l1"] = l1(made, target)
             weighted.append(self.settings.pixel * logged["l1"])
+        if self.settings.squared:
+            logged["l2"] = l2(made, target)
+            weighted.append(self.settings.squared * logged["l2"])
         if self.perception is not None:
             logged["perceptual"] = self.perception.to(made.device).distance(made, target)
             weighted.append(self.settings.perceptual * logged["perceptual"])

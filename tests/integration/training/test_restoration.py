@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,11 +21,10 @@ from atelier.training.checkpoint import PretrainedModel, read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from tests.support.driver import pixel_distance
-from tests.support.forked import Driver
+from tests.support.forked import Driver, Forked, two_ranks
 from tests.support.restoration_fixtures import stripes
 from tests.support.restoration_tasks import NOISY, STAGES, chosen
 from tests.support.rounding import apart
-from tests.support.small import ROOT, free_port
 
 __all__ = ["stripes"]
 CPU = torch.device("cpu")
@@ -75,31 +71,17 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(stripes: Path, tmp
 def test_two_ranks_change_rounding_only(stripes: Path, tmp_path: Path) -> None:
     """The means of relativistic_average are those of both ranks."""
     alone = networks(trained(stripes, tmp_path / "alone", "train.images=8"))
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    ranks = [
-        Driver(
-            stripes, tmp_path / "model", tmp_path / "states", *GAN, "train.images=8",
-            environment=together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    ended = [rank.finish() for rank in ranks]
+    here = (stripes, tmp_path / "model", tmp_path / "states")
+    ended = two_ranks(lambda environment: Driver(*here, *GAN, "train.images=8", environment=environment))
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert apart(alone, networks(tmp_path / "model")) < 0.01
 
 
 def test_two_ranks_end_alike(stripes: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.support.rank_state", "gan", str(stripes), str(tmp_path)]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE
-        )
-        for rank in ("0", "1")
-    ]
-    first, second = (rank.communicate(timeout=120)[0].decode().split() for rank in ranks)
-    assert [rank.returncode for rank in ranks] == [0, 0]
-    assert first == second and int(first[0]) == 1
+    arguments = ("gan", str(stripes), str(tmp_path))
+    first, second = two_ranks(lambda environment: Forked("rank_state", *arguments, environment=environment))
+    assert first[0] == 0 and first[:2] == second[:2], (first, second)
+    assert int(first[1].split()[0]) == 1
 
 
 def test_micro_batches_change_rounding_only(stripes: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from torchvision import datasets
 
-from atelier.data import packages
+from atelier.data import packages, wallpapers
 from atelier.data.errors import DataError
 from tests.support.small import ROOT
 
@@ -259,11 +259,10 @@ def test_avatars_say_what_node_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_photos_for_upscaling_are_halved(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = script("upscale")
-    of_plasma = recipe["OF_PLASMA"]
+    main, of_plasma = script("upscale")["main"], wallpapers.OF_PLASMA
 
     def debian(package: str, path: str, folder: Path) -> Path:
-        names = ["Aqua.jpg", "Dune.jpg"] if package == recipe["MATE"] else [f"{n}/contents/images/8x6.jpg" for n in of_plasma]
+        names = ["Aqua.jpg", "Dune.jpg"] if package == wallpapers.MATE else [f"{n}/contents/images/8x6.jpg" for n in of_plasma]
         for name in names:
             (folder / path / name).parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 6), "red").save(folder / path / name)
@@ -272,14 +271,14 @@ def test_photos_for_upscaling_are_halved(monkeypatch: pytest.MonkeyPatch, capsys
         return folder / path
 
     monkeypatch.setattr(packages, "debian", debian)
-    recipe["main"]()
+    main()
     files = [*Path("images/photos").iterdir()]
     assert {path.name for path in files} == {"mate-Aqua.png", "mate-Dune.png", *(f"plasma-{name}.png" for name in of_plasma)}
     for path in files:
         with Image.open(path) as photo:
             assert photo.size == (4, 3) and photo.mode == "RGB"
     assert "GPL-2+" in Path("images/NOTICE.txt").read_text() and "11 photos" in capsys.readouterr().out
-    recipe["main"]()
+    main()
     assert "there already" in capsys.readouterr().out
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from atelier.latent import projection
 from atelier.latent.__main__ import parser
 from tests.support.latent_commands import checkpoint_fixture, maps_fixture, of_maps_fixture
 from tests.support.small_models import LATENT
@@ -84,7 +85,8 @@ def test_a_walk_is_a_moving_picture(suffix: str, checkpoint: Path, tmp_path: Pat
         assert np.abs(np.asarray(picture.convert("L"), float) - first).mean() > 1
 
 
-def test_a_projection_says_how_near_it_came(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_projection_says_how_near_it_came(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "TRIED", 64)
     image = tmp_path / "photo.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 40, 3), dtype=np.uint8)).save(image)
     run("project", checkpoint, "--image", image, "--steps", "4", "--class", "three", "--output", tmp_path / "projection")

@@ -189,6 +189,10 @@ def test_an_evaluation_names_bicubic_and_the_border(evaluated: Any, held_out: np
     inner = np.s_[:, :, 4:-4, 4:-4]
     each = psnr(as_large(given, SCALE)[inner], target[inner])
     assert found["bicubic_psnr"].value == pytest.approx(each.mean(), rel=1e-6)
+    np.testing.assert_allclose(found.of_each["bicubic_psnr"], each, rtol=1e-6)
+    assert set(found.of_each) == {
+        one.name for one in found.measurements if not one.name.endswith(("_median", "_means")) and one.kind != "unrelated_content"
+    }
     assert found["bicubic_psnr_median"].value == pytest.approx(np.median(each), rel=1e-6)
     assert found["target_consistency"].value == pytest.approx(psnr_of_equals((1, 7, 7)), rel=1e-6)
     assert math.isfinite(found["bicubic_kernel_means"].value) and found["bicubic_l1"].value > 0

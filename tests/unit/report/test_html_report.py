@@ -27,7 +27,7 @@ from atelier.metrics.reference import Reference
 from atelier.models.model import load_generator, sample
 from atelier.report import facts, gallery
 from atelier.report.charts import number_text
-from atelier.report.gallery import COLUMNS, Neighbors
+from atelier.report.gallery import COLUMNS, Neighbors, Row
 from atelier.report.html import PANELS, charts, grids_over_time, strip, write_report
 from atelier.report.page import page
 
@@ -332,6 +332,16 @@ def test_grids_are_picked_evenly_and_the_kept_one_is_among_them(make_checkpoint:
         assert images == sorted(images) and images[0] == 0 and images[-1] == 2048
         assert [seen for seen, _, kept in shown if kept] == [best]
     assert grids_over_time(folder / "none", 0) == ([], 0)
+
+
+def test_rows_of_photos_and_their_neighbors_leave_a_page_below_a_megabyte(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = np.random.default_rng(0).integers(0, 256, (10, 3, 64, 64), dtype=np.uint8)
+    rows = [Row("", photos, photos, photos[:, :, ::4, ::4], photos)] * 6
+    near = Neighbors(photos, np.stack([photos[:3]] * 10), np.ones((10, 3)), "features", 1.0, [], [])
+    monkeypatch.setattr(gallery, "rows", lambda *_: rows)
+    assert len(write(None, near, baseline_rows=rows, variants=photos[None, :9]).encode()) <= 1_000_000
 
 
 def test_a_page_has_at_most_a_megabyte(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
