@@ -50,14 +50,13 @@ class Originality(Metric):
         beyond = f"beyond {1 - RARE:.0%} of those; realism of {len(drawn)} images, {NEIGHBORS} neighbours{_read(view.reader)}"
         low, high = np.quantile(scores, [0.1, 0.9])
         error = float(scores.std(ddof=1) / np.sqrt(count)) if count > 1 else None
-        return Results(
-            [
-                view.measurement(MEAN, float(scores.mean()), error, how),
-                view.measurement(LOW, float(low), None, how),
-                view.measurement(HIGH, float(high), None, how),
-                view.measurement(UNCLASSIFIABLE, share, float(np.sqrt(share * (1 - share) / count)), beyond),
-            ]
-        )
+        measured = [
+            view.measurement(MEAN, float(scores.mean()), error, how),
+            view.measurement(LOW, float(low), None, how),
+            view.measurement(HIGH, float(high), None, how),
+            view.measurement(UNCLASSIFIABLE, share, float(np.sqrt(share * (1 - share) / count)), beyond),
+        ]
+        return Results(measured, of_each={measured[0].name: scores.astype(np.float32)})
 
 
 def _read(classifier: Classifier | None) -> str:

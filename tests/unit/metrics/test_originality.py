@@ -61,7 +61,9 @@ def test_copies_are_not_original_and_noise_is_of_no_class(
     assert list(found[0]) == ["originality", "originality_p10", "originality_p90", "unclassifiable"]
     assert found[0]["originality"] < found[1]["originality"] < found[2]["originality"]
     assert [one["unclassifiable"] for one in found] == [0, pytest.approx(0, abs=0.06), 1]
-    identity = evaluator(cut(noise))["unclassifiable"].identity
+    evaluation = evaluator(cut(noise))
+    assert evaluation.of_each["originality"].mean() == pytest.approx(evaluation["originality"].value, rel=1e-5)
+    identity = evaluation["unclassifiable"].identity
     assert "read by a classifier of 10 classes" in identity.parameters and identity.reference_count == len(dataset)
 
 
