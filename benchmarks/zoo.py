@@ -36,6 +36,7 @@ from atelier.config.settings import Settings, load
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write, canonical_json
 from atelier.io.pictures import grid, png
+from atelier.latent.discriminator import load_discriminator
 from atelier.metrics.evaluator import Evaluator, read_evaluation
 from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import INFO, load_generator, sample
@@ -45,7 +46,7 @@ from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
 from atelier.training.run import run
 from benchmarks import zoo_page
-from benchmarks.tournament import load_discriminator, matrix
+from benchmarks.tournament import matrix
 from benchmarks.trained import Trained
 from components import cli
 
