@@ -137,7 +137,8 @@ class TrainSettings(Section):
         description="what is added to the losses, by name with its weight; absent means off"
     )
     penalty_final: Share = Field(
-        description="weights of r1, r2, gradient_penalty, dragan and path_length at the end, as a share of the start (cosine)"
+        description="weights of r1, r2 (approximate or not), gradient_penalty, dragan and path_length at the end, as a share "
+        "of the start (cosine)"
     )
     penalty_every: PositiveInt = Field(
         description="steps between two computations of these penalties, which then weigh so much more"

@@ -20,12 +20,14 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Dis
     the networks are built without labels (their `shape.classes` is 0).
     Raises NetworkError when labels are wanted but absent, or the family cannot make this shape or starts from no noise.
     """
-    generator, discriminator = _classes(model, latent=True)
+    kinds = _classes(model, latent=True)
     if model.conditional and shape.classes < 1:
         raise NetworkError("model.conditional needs a data set with labels; set data.NAME.labels, or model.conditional: false")
     if not model.conditional:
         shape = replace(shape, classes=0)
-    return generator(model.family, model.latent_dim, shape), discriminator(model.family, shape, model.conditioning)
+    generator: LatentGenerator = kinds[0](model.family, model.latent_dim, shape)
+    generator.read()
+    return generator, kinds[1](model.family, shape, model.conditioning)
 
 
 def generator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Generator:

@@ -23,7 +23,10 @@ from atelier.tasks.base import Logged, Loss, StepWeights, Update
 from atelier.tasks.compiling import compiled
 
 LOGITS = ("real_logits", "fake_logits")
-FITTING = ("r1", "r2", "gradient_penalty", "dragan", "lecam")  # regularizers that look at a discriminator and its images alone
+FITTING = (  # regularizers that look at a discriminator and its images alone
+    *("r1", "r2", "approximate_r1", "approximate_r2"),
+    *("gradient_penalty", "dragan", "lecam"),
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,9 @@ class PatchAdversarialTask(AdversarialTask):
             real_output=real_output,  # type: ignore[arg-type] # whose `overall` is what they read
             fake_output=fake_output,  # type: ignore[arg-type]
             generate=lambda latents: latents,
-            discriminate=lambda images: self._seen(name, images, draws.parts[f"{name}.fake"], weights, condition),  # type: ignore[arg-type, return-value]
+            discriminate=lambda images: self._seen(name, images, sides[1], weights, condition),  # type: ignore[arg-type, return-value]
+            discriminate_real=lambda images: self._seen(name, images, sides[0], weights, condition),  # type: ignore[arg-type, return-value]
+            discriminate_fake=lambda images: self._seen(name, images, sides[1], weights, fake_condition),  # type: ignore[arg-type, return-value]
             penalty=weights.penalty,
             memory=self._remembered(name),
             logged=logged,
