@@ -22,6 +22,7 @@ endif
 BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := .tools/peers/.installed
+RESTORATION_PEERS := .tools/restoration-peers/.installed
 BASE := data/base/manifest.json
 SETS := data/fashion/manifest.json data/emoji/manifest.json
 DONE := registration
@@ -56,7 +57,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune bench-finetune-translation gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
+.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-restoration bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune bench-finetune-translation gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -85,9 +86,9 @@ test: $(STAMP) ## the quick tests, each in one process (4 minutes)
 	@$(PYTEST) tests/unit
 
 test-all: $(STAMP) ## the tests that start servers and processes, or take long (half an hour)
-	@$(PYTEST) tests/integration
+	@$(PYTEST) --durations=25 tests/integration
 
-test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data (12 minutes)
+test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data; more healthy seeds (a quarter of an hour)
 	@OMP_NUM_THREADS=1 python -m pytest -n $(WORKERS) -q tests/e2e/families
 
 test-parity: $(STAMP) ## the metrics beside torch-fidelity, pytorch-fid and prdc, from image files to numbers (2 minutes)
@@ -102,6 +103,9 @@ bench-train: $(STAMP) $(BASE) $(SETS) $(PEERS) ## time training beside a plain l
 
 bench-translation: $(STAMP) ## time CycleGAN, FastCUT and pix2pix beside loops as public code writes them, on sets that it fetches (half an hour)
 	@python -m benchmarks.translation
+
+bench-restoration: $(STAMP) $(RESTORATION_PEERS) ## time SRResNet and RRDB beside a loop as public code writes it and BasicSR, and pictures in tiles, on photos that it fetches (half an hour)
+	@python -m benchmarks.restoration
 
 bench-limits: $(STAMP) $(BASE) ## compare the arithmetic of training steps with what this machine can do, and say what takes the rest (2 minutes)
 	@python -m benchmarks.limits
@@ -210,6 +214,11 @@ $(STAMP): uv.lock pyproject.toml | $(UV)
 $(PEERS): benchmarks/peers.txt | $(STAMP) $(UV)
 	@echo "installing mimicry, to compare with, into .tools/peers ..." >&2
 	@$(UV) pip install --quiet --no-deps --python $(BIN)/python --target .tools/peers -r benchmarks/peers.txt
+	@touch $@
+
+$(RESTORATION_PEERS): benchmarks/restoration_peers.txt | $(STAMP) $(UV)
+	@echo "installing BasicSR, to compare with, into .tools/restoration-peers ..." >&2
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --target .tools/restoration-peers -r $<
 	@touch $@
 
 $(BASE): | $(STAMP)

@@ -30,12 +30,13 @@ from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import compare
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import load_generator, sample
 from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
+from benchmarks.finetune_ways import add_ways, chosen_ways
 from benchmarks.measured import machine, show, spread, table
 from components import cli
 
@@ -92,7 +93,7 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
     changed |= {"seed": seed, "images": budget.images, "evaluate_every": budget.evaluate_every}
     kind = type(section) if way.fine_tuned else TrainSettings  # FreezeD is for what was trained before
     chosen = kind(**{key: getattr(section, key) for key in kind.model_fields} | changed)
-    measure, measured_by = measure_by_distance(Generation, chosen, settings.evaluate, {"data": target}, CACHE, Ranks(), device)
+    measure, measured_by = measure_while_training(Generation, chosen, settings.evaluate, {"data": target}, CACHE, Ranks(), device)
     output = folder / f"{name}-{seed}"
     start = PretrainedModel(BASE) if way.fine_tuned else None
     run(
@@ -133,13 +134,12 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         return evaluator.measure(generator, generator.info.classes)
 
     yield machine(("torch",))
-    ways = list(WAYS | MORE) if args.ways == ["all"] else args.ways
     found = {("base, never saw the target", 0): [measured(BASE, "base")]}
     with tempfile.TemporaryDirectory() as scratch:
         for count in args.images or [len(target)]:
             place = Path(scratch) / str(count)
             images = few(target, count, settings, place / "set") if args.images else target
-            for way in ways:
+            for way in chosen_ways(args.ways, WAYS | MORE):
                 found[way, count] = [
                     measured(trained(settings, way, seed, images, place, device), way if seed == args.seeds[0] else "")
                     for seed in args.seeds
@@ -165,14 +165,7 @@ def main() -> None:
     parser.add_argument("--target", type=Path, default=Path("data/target"), metavar="FOLDER", help="default: data/target")
     parser.add_argument("--seeds", type=int, nargs="+", default=[40, 41, 42, 43, 44], help="default: 40 41 42 43 44")
     parser.add_argument("--images", type=int, nargs="+", metavar="N", help="train on so many of the target's (default: all)")
-    parser.add_argument(
-        "--ways",
-        nargs="+",
-        choices=[*WAYS, *MORE, "all"],
-        default=list(WAYS),
-        metavar="WAY",
-        help=f"all, or of: {[*WAYS, *MORE]}",
-    )
+    add_ways(parser, WAYS, MORE)
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write a grid of each way's first seed there")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     args = parser.parse_args()

@@ -34,7 +34,7 @@ from atelier.io.files import atomic_folder, atomic_write
 from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import compare
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import load_generator, part_of
 from atelier.tasks.find import find
 from atelier.tasks.records import RecordSampler
@@ -42,6 +42,7 @@ from atelier.training.checkpoint import SUMMARY, PretrainedModel
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
 from benchmarks import translation
+from benchmarks.finetune_ways import add_ways, chosen_ways
 from benchmarks.measured import machine, show, spread, table
 from components import cli
 
@@ -162,7 +163,7 @@ def train(
 ) -> Path:
     """Trains on the sets that the section names, from `start` or from scratch; returns the checkpoint folder."""
     task, data = find(settings.model.task), {role: sets[name] for role, name in section.sets.items()}
-    measure, measured_by = measure_by_distance(task, section, settings.evaluate, data, cache, Ranks(), device)
+    measure, measured_by = measure_while_training(task, section, settings.evaluate, data, cache, Ranks(), device)
     run(
         task,
         settings.model,
@@ -226,7 +227,7 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         train(settings, settings.train, sets, folder / "base", cache, device)
     found = {"base, never saw OpenMoji": [measured(base, shown=True)]}
     with tempfile.TemporaryDirectory() as scratch:
-        for name in [*WAYS, *MORE] if args.ways == ["all"] else args.ways:
+        for name in chosen_ways(args.ways, WAYS | MORE):
             found[name] = []
             for seed in args.seeds:
                 way, place = (WAYS | MORE)[name], Path(scratch) / f"{name}-{seed}"
@@ -256,14 +257,7 @@ def main() -> None:
     """Trains, measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[40, 41, 42], help="default: 40 41 42")
-    parser.add_argument(
-        "--ways",
-        nargs="+",
-        choices=[*WAYS, *MORE, "all"],
-        default=list(WAYS),
-        metavar="WAY",
-        help=f"all, or of: {[*WAYS, *MORE]}",
-    )
+    add_ways(parser, WAYS, MORE)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="another value of a setting")
     parser.add_argument("--folder", type=Path, default=translation.FOLDER, help=f"default: {translation.FOLDER}")
     parser.add_argument("--grid", type=Path, metavar="FILE", help="write inputs, what each way makes of them, and targets there")

@@ -9,6 +9,7 @@ profile of its own: `between` is Python, dispatch and waiting.
     .venv/bin/python -m benchmarks.limits
     .venv/bin/python -m benchmarks.limits --families mlp dcgan --data data/fashion
     .venv/bin/python -m benchmarks.limits --families cyclegan fastcut pix2pix        as bench-translation trains them
+    .venv/bin/python -m benchmarks.limits --families srresnet rrdb                   as bench-restoration does, in both stages
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from atelier.config.model import ModelSettings
+from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.networks.layers import ImageShape
 from atelier.tasks.find import find
@@ -36,7 +39,7 @@ from atelier.training.distributed import Ranks, choose_device
 from atelier.training.precision import native
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
-from benchmarks import translation
+from benchmarks import restoration, translation
 from benchmarks.measured import machine, show, table
 from benchmarks.train import COMPARED
 from benchmarks.zoo import FAMILIES, recipe
@@ -141,9 +144,22 @@ def translator(name: str, precision: str, pictures: Path, folder: Path, device: 
     settings = translation.settings_of(name, {"train.precision": precision, "train.images": 10**6})
     packed = translation.prepared(name, pictures)
     data = {role: packed[one] for role, one in translation.COMPARED[name].sets.items()}
-    task = find(settings.model.task).build(settings.model, settings.train, data)
-    unmeasured = RunFolder(folder, "unmeasured")
-    return Trainer(task, settings.train, data, unmeasured, lambda _: (0.0, {}), device, Ranks())
+    return _unbegun(settings.model, settings.train, data, folder, device)
+
+
+def restorer(name: str, precision: str, pictures: Path, folder: Path, device: torch.device) -> Trainer:
+    """One of those that `benchmarks.restoration` compares, by its name and stage, which has not begun."""
+    family, _, stage = name.partition(", ")
+    settings = restoration.settings_of(family, {"precision": precision, "images": 10**6})
+    data = {"data": restoration.prepared(pictures)}
+    return _unbegun(settings.model, settings.trainings[restoration.STAGES[stage]], data, folder, device)
+
+
+def _unbegun(
+    model: ModelSettings, train: TrainSettings, data: dict[str, PackedDataset], folder: Path, device: torch.device
+) -> Trainer:
+    task = find(model.task).build(model, train, data)
+    return Trainer(task, train, data, RunFolder(folder, "unmeasured"), lambda _: (0.0, {}), device, Ranks())
 
 
 def kind(operator: str) -> str:
@@ -174,11 +190,13 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     products = " and ".join(f"{value / 1e9:.0f} GFLOP/s in {name}" for name, value in peaks.items())
     yield f"\nPeaks: matrix product {products}; copy {copying(device) / 1e9:.1f} GB/s.\n"
     rows = []
-    for family in args.families:
+    for family in _stages(args.families):
         for precision in peaks:
             with tempfile.TemporaryDirectory() as folder:
                 if family in translation.COMPARED:
-                    trained = translator(family, precision, args.pictures, Path(folder), device)
+                    trained = translator(family, precision, args.pictures or translation.FOLDER, Path(folder), device)
+                elif family not in FAMILIES:
+                    trained = restorer(family, precision, args.pictures or restoration.FOLDER, Path(folder), device)
                 else:
                     trained = trainer(family, precision, PackedDataset(args.data), Path(folder), device)
 
@@ -200,24 +218,30 @@ def report(args: argparse.Namespace) -> Iterator[str]:
     yield from table(header, rows)
 
 
+def _stages(families: Sequence[str]) -> Iterator[str]:
+    """The families, those that restore by the stages of their training."""
+    for family in families:
+        yield from (f"{family}, {stage}" for stage in restoration.STAGES) if family in restoration.COMPARED else (family,)
+
+
 def main() -> None:
     """Measures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--families",
         nargs="+",
-        choices=[*FAMILIES, *translation.COMPARED],
+        choices=[*FAMILIES, *translation.COMPARED, *restoration.COMPARED],
         default=list(COMPARED),
         metavar="NAME",
-        help=f"default: {', '.join(COMPARED)}; {', '.join(translation.COMPARED)} translate",
+        help=f"default: {', '.join(COMPARED)}; {', '.join(translation.COMPARED)} translate, "
+        f"{', '.join(restoration.COMPARED)} restore",
     )
     parser.add_argument("--data", type=Path, default=Path("data/base"), metavar="FOLDER", help="default: data/base")
     parser.add_argument(
         "--pictures",
         type=Path,
-        default=translation.FOLDER,
         metavar="FOLDER",
-        help=f"of translators, default: {translation.FOLDER}",
+        help=f"of translators and restorers, default: {translation.FOLDER} and {restoration.FOLDER}",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     args = parser.parse_args()

@@ -1,6 +1,7 @@
 """Reconstruction losses: how far a generated image is from the one it should be.
 
 L1                 Isola et al. 2017, eq. 3: E[|y - G(x)|]
+L2                 Pathak et al. 2016, eq. 1, over everything: E[(y - G(x))^2], least where G(x) is the mean of y given x
 weighted L1        the same, each pixel with a weight: of a mostly white image, white alone is nearly right
 feature matching   Wang et al. 2018, eq. 3: the sum over a discriminator's layers of E[|D_i(y) - D_i(G(x))|]
 """
@@ -23,6 +24,11 @@ def l1(fake: Tensor, real: Tensor, weight: Tensor | None = None) -> Tensor:
     """The mean of |fake - real| over everything [N, C, H, W], a scalar; `weight` [N, 1, H, W] multiplies each pixel's."""
     difference = (wide(fake) - wide(real)).abs()
     return (difference if weight is None else difference * weight).mean()
+
+
+def l2(fake: Tensor, real: Tensor) -> Tensor:
+    """The mean of (fake - real)^2 over everything [N, C, H, W], a scalar."""
+    return (wide(fake) - wide(real)).square().mean()
 
 
 def foreground_weight(real: Tensor, background: float, floor: float) -> Tensor:

@@ -61,17 +61,26 @@ class Network(nn.Module):
 
 
 class Generator(Network):
-    """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class."""
+    """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class.
+
+    Pictures and label maps of other sides than the trained one may pass where `multiple` is not 0: multiples of it.
+    """
 
     info: Any  # what a loaded model says about itself; set by atelier.models.model
     sha256: str
     shape: ImageShape
+    multiple = 0
     levels = 1  # images that a discriminator judges of one, stacked as channels
 
     @property
     def takes(self) -> Takes:
         """The inputs by name."""
         raise NotImplementedError
+
+    @property
+    def any_size(self) -> bool:
+        """Whether inputs of other sides than the trained one may pass."""
+        return self.multiple > 0
 
     @property
     def judged(self) -> tuple[int, int, int]:
@@ -190,8 +199,7 @@ class Translator(Generator):
     """Pictures to pictures: forward(noise, **inputs) -> [N, C, H, W], about [-1, 1]; the inputs have the names of `takes`.
 
     `noise` are standard normal numbers: [N, noise_dim] that vary an image in training (dropout) and are None outside, or, where
-    `takes` has it, an input of `noise_size` numbers. Inputs of other sides than the trained one may pass where `multiple` is not
-    0: multiples of it.
+    `takes` has it, an input of `noise_size` numbers.
     """
 
     memory_format = torch.contiguous_format  # norms of single images cost three times as much in the other one on a CPU
@@ -199,7 +207,6 @@ class Translator(Generator):
     restores = False  # makes the picture that it is given, only better: what that holds beside 8 bits of color can stay
     noise_size = 0
     noise_dim = 0
-    multiple = 0
 
     def __init__(self, settings: Any, shape: ImageShape, takes: Takes) -> None:
         super().__init__()
@@ -216,11 +223,6 @@ class Translator(Generator):
     @property
     def takes(self) -> Takes:
         return self._takes
-
-    @property
-    def any_size(self) -> bool:
-        """Whether inputs of other sides than the trained one may pass."""
-        return self.multiple > 0
 
 
 class PatchOutput(NamedTuple):

@@ -31,7 +31,8 @@ class NoiseLevel(Filter):
 
     def forward(self, pixels: Tensor) -> Tensor:
         padded = F.pad(pixels, (1, 1, 1, 1), mode="reflect")
-        with torch.autocast(pixels.device.type, enabled=False):  # which would round more than a clean picture's noise
+        device = "cpu" if pixels.is_meta else pixels.device.type  # autocast knows none where shapes alone are tried
+        with torch.autocast(device, enabled=False):  # which would round more than a clean picture's noise
             size = F.conv2d(padded, self._kernel(pixels), groups=pixels.shape[1]).abs().mean(dim=1, keepdim=True)
         mean = F.avg_pool2d(size, WINDOW, 1, WINDOW // 2, count_include_pad=False)
         return mean * (math.sqrt(math.pi / 2) / 6)

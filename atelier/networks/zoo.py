@@ -8,6 +8,7 @@ from typing import Any
 
 from atelier.config.model import ModelSettings, architectures, family, modules
 from atelier.networks.base import Discriminator, Generator, LatentGenerator, PatchDiscriminator, Translator
+from atelier.networks.blended import SHARPNESS, BlendedGenerator
 from atelier.networks.inputs import Takes
 from atelier.networks.layers import ImageShape, NetworkError
 
@@ -30,7 +31,14 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Dis
 
 
 def generator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Generator:
-    """The generator alone, for weights to be loaded: one that makes images of noise, or one of other inputs, which it is told."""
+    """The generator alone, for weights to be loaded: one that makes images of noise, or one of other inputs, which it is told.
+
+    Two of them as one where they take a `sharpness`.
+    """
+    if SHARPNESS in takes:
+        rest = {name: kind for name, kind in takes.items() if name != SHARPNESS}
+        smooth, sharp = (generator(model, shape, rest) for _ in range(2))
+        return BlendedGenerator(smooth, sharp, takes[SHARPNESS])  # type: ignore[arg-type]
     made: type[Generator] = import_module(modules(model.architecture)[0]).NETWORKS[0]
     if issubclass(made, LatentGenerator):
         assert model.latent_dim  # which settings make sure of

@@ -1,13 +1,12 @@
 """Trains a task of OF_TASKS or STAGES as one of several ranks and prints the hash of all that its next step depends on.
 
-python -m tests.support.rank_state NAME DATA[,DATA ...] FOLDER
+forked.Forked("rank_state", NAME, DATA[,DATA ...], FOLDER)
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ from tests.support.restoration_tasks import STAGES
 from tests.support.translation_tasks import OF_TASKS
 
 
-def main(name: str, data: str, folder: str) -> None:
+def command(name: str, data: str, folder: str) -> None:
     torch.set_num_threads(1)
     settings, cpu = tiny(*{**OF_TASKS, **STAGES}[name], "train.images=48"), torch.device("cpu")
     task = find(settings.model.task)
@@ -42,7 +41,3 @@ def main(name: str, data: str, folder: str) -> None:
         for key, value in sorted(tensors.items()):
             found.update(f"{group} {key}".encode() + value.numpy().tobytes())
     print(len(learnt.pools), found.hexdigest())
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -23,6 +23,12 @@ RECIPES = {
     "oasis": "avatars",
     **dict.fromkeys(RESTORERS, "icons3d"),  # pairs of one side
 }
+SAID = {  # in the reports of their projects
+    "cartoons": "Change of content against the input",
+    "sketch": "PSNR in decibels, median",
+    "icons3d": "PSNR in decibels, median",
+    "avatars": "Mean IoU with the label map",
+}
 PARTS = {"cartoons": "a_to_b"}  # of the checkpoints of several products
 TASKS = {"spade": "paired"}  # where it is not the recipe's
 WIDTHS = {
@@ -55,3 +61,4 @@ def test_kubeflow_pipeline(family: str, clone: Clone) -> None:
     (root,) = clone.folder.glob(f"out-{family}/local-*/atelier-*")
     loaded = load_generator(part_of(root / "train" / "checkpoint", PARTS.get(RECIPES[family], "")))
     assert loaded.info.model["architecture"] == family
+    assert SAID[RECIPES[family]] in (root / "evaluate/evaluation/report.html").read_text(encoding="utf-8")

@@ -1,7 +1,6 @@
 """A node goes away, by SIGTERM or SIGKILL or with S3 gone too, and another one goes on from S3 with the same bytes.
 
-Real processes, real signals, and a real S3 server of this file's own, which can be stopped. ATELIER_OUTAGE_SECONDS (2) is how
-long it is away in the tests of an outage.
+Real processes, real signals, and a real S3 server of this file's own, which can be stopped.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,15 @@ from atelier.config import settings
 from atelier.data.pack import pack
 from atelier.training.preemption import GRACE
 from atelier.training.states import RunFolder, StateError, read
-from components import cli, train
+from components import train
 from components.prepare import prepare
+from tests.support import driver
+from tests.support.commands import exit_code
+from tests.support.forked import NOTHING, Driver, together
 from tests.support.s3_server import Store
-from tests.support.small import ROOT, free_port
+from tests.support.small import ROOT
 
-DRIVER = ROOT / "tests" / "support" / "driver.py"
-OUTAGE_SECONDS = float(os.environ.get("ATELIER_OUTAGE_SECONDS", "2"))
+OUTAGE_SECONDS = 8.0  # three tries of the background, each of three requests: the pauses between them are 1 and 2 s, then 4
 EVERY_STEP = "train.log_every=32"  # a point of the curves, which the driver prints, after each step
 UNSAVED = "train.save_every=1000000"
 LONG = "train.images=4000000"
@@ -59,39 +60,22 @@ class Nodes:
     digits: Path
     store: Store
 
-    def start(
-        self, name: str, mirror: str | None, *overrides: str, piped: bool = False, environment: dict[str, str] | None = None
-    ) -> subprocess.Popen[str]:
-        """Trains into the folder `name`; its saves are in states below that.
+    def start(self, name: str, mirror: str | None, *overrides: str, environment: Mapping[str, str] = NOTHING) -> Driver:
+        """Trains into the folder `name`; its saves are in states below that."""
+        variables = {**self.store.environment, **environment} | ({"MIRROR": mirror} if mirror else {})
+        return Driver(self.digits, *self.places(name), EVERY_STEP, *overrides, environment=variables)
 
-        Its stderr is a file beside them, since nobody empties a pipe while it trains; with `piped` it is a pipe all the same.
-        """
-        variables = {**os.environ, **self.store.environment, "OMP_NUM_THREADS": "1", **(environment or {})}
-        if mirror:
-            variables["MIRROR"] = mirror
-        place = self.folder / name
-        command = [sys.executable, str(DRIVER), str(self.digits), str(place / "model"), str(place / "states")]
-        command += [EVERY_STEP, *overrides]
-        pipe = subprocess.PIPE
-        if piped:
-            return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=variables)
-        place.mkdir(exist_ok=True)
-        with (place / "stderr").open("w") as said:
-            return subprocess.Popen(command, stdout=pipe, stderr=said, text=True, env=variables)
+    def places(self, name: str) -> tuple[Path, Path]:
+        return self.folder / name / "model", self.folder / name / "states"
 
-    def start_two(self, name: str, mirror: str, *overrides: str) -> list[subprocess.Popen[str]]:
+    def start_two(self, name: str, mirror: str, *overrides: str) -> list[Driver]:
         """Two nodes with a rank each, which train together into the folders `name`0 and `name`1."""
-        shared = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        return [self.start(f"{name}{rank}", mirror, *overrides, environment=shared | {"RANK": rank}) for rank in "01"]
-
-    def ended(self, name: str, process: subprocess.Popen[str]) -> tuple[int, str, str]:
-        """Exit code, and what it wrote to stdout and to stderr."""
-        out, _ = process.communicate(timeout=120)
-        return process.returncode, out, (self.folder / name / "stderr").read_text()
+        environments = enumerate(together(local_rank="0"))
+        return [self.start(f"{name}{rank}", mirror, *overrides, environment=each) for rank, each in environments]
 
     def finish(self, name: str, mirror: str | None, *overrides: str) -> int:
         """Trains to the end; returns the step of the save that it went on from."""
-        code, out, error = self.ended(name, self.start(name, mirror, *overrides))
+        code, out, error = self.start(name, mirror, *overrides).finish()
         assert code == 0, error
         return int(out.split()[1])
 
@@ -108,21 +92,21 @@ def whole(nodes: Nodes) -> dict[str, Any]:
     return checkpoint(nodes.folder / "whole" / "model")
 
 
-def steps(process: subprocess.Popen[str]) -> Iterator[int]:
+def steps(process: Driver | subprocess.Popen[str]) -> Iterator[int]:
     """Steps of the points that a process prints, as it comes to them; the first line says where it begins."""
     assert process.stdout is not None
     for line in process.stdout:
         yield int(line.split()[1])
 
 
-def train_to(process: subprocess.Popen[str], step: int) -> int:
+def train_to(process: Driver | subprocess.Popen[str], step: int) -> int:
     """Reads what a process prints until it is at this step."""
     return next(one for one in steps(process) if one >= step)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
+def kill(process: Driver) -> None:
+    process.tell(signal.SIGKILL)
+    process.finish()
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
@@ -161,10 +145,10 @@ def stopped(nodes: Nodes) -> Stopped:
     mirror = nodes.store.prefix()
     process = nodes.start("stopped", mirror)
     train_to(process, 40)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGTERM)  # one from the process group, one from torchrun: the second means no haste
+    process.tell(signal.SIGTERM)
+    process.tell(signal.SIGTERM)  # one from the process group, one from torchrun: the second means no haste
     began = time.monotonic()
-    code, out, error = nodes.ended("stopped", process)
+    code, out, error = process.finish()
     last = max([40, *(int(line.split()[1]) for line in out.splitlines())])
     return Stopped(mirror, last, time.monotonic() - began, code, error)
 
@@ -183,8 +167,7 @@ def test_another_node_goes_on_from_there_with_the_same_bytes(stopped: Stopped, n
 
 def test_two_nodes_without_a_common_disk_both_get_the_save(stopped: Stopped, nodes: Nodes) -> None:
     mirror = nodes.store.copy(stopped.mirror)
-    ranks = nodes.start_two("node", mirror)
-    results = [nodes.ended(f"node{rank}", process) for rank, process in enumerate(ranks)]
+    results = [process.finish() for process in nodes.start_two("node", mirror)]
     assert [code for code, *_ in results] == [0, 0], [error for *_, error in results]
     assert results[0][1].startswith(f"started {stopped.last}\n"), "the first rank, which reports, went on"
     found = [[path.name for path in (nodes.folder / f"node{rank}").glob("states/*/step-*")] for rank in "01"]
@@ -197,10 +180,10 @@ def test_a_node_that_is_told_to_stop_stops_the_other_one_too(nodes: Nodes) -> No
     mirror = nodes.store.prefix()
     first, second = nodes.start_two("pair", mirror, LONG, UNSAVED, "train.evaluate_from=1.0")
     there = train_to(first, 20)
-    second.send_signal(signal.SIGTERM)
+    second.tell(signal.SIGTERM)
     began = time.monotonic()
-    code, said, error = nodes.ended("pair0", first)
-    assert (code, nodes.ended("pair1", second)[0]) == (75, 75), error
+    code, said, error = first.finish()
+    assert (code, second.finish()[0]) == (75, 75), error
     assert time.monotonic() - began < GRACE
     last = max([there, *(int(line.split()[1]) for line in said.splitlines())])
     assert nodes.store.steps(mirror) == [last], "the first rank, which was told by the other one, has saved"
@@ -209,7 +192,14 @@ def test_a_node_that_is_told_to_stop_stops_the_other_one_too(nodes: Nodes) -> No
 def test_readers_that_are_gone_do_not_cost_the_state(nodes: Nodes) -> None:
     """Kubeflow's launcher, which reads what a step prints, ends at once when its pod is told to stop."""
     mirror = nodes.store.prefix()
-    process = nodes.start("unread", mirror, LONG, UNSAVED, "train.evaluate_from=1.0", piped=True)
+    command = [sys.executable, driver.__file__, str(nodes.digits), *map(str, nodes.places("unread"))]
+    process = subprocess.Popen(
+        [*command, EVERY_STEP, LONG, UNSAVED, "train.evaluate_from=1.0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **nodes.store.environment, "OMP_NUM_THREADS": "1", "MIRROR": mirror},
+    )
     assert process.stdout is not None and process.stderr is not None
     train_to(process, 10)
     process.stdout.close()
@@ -226,9 +216,9 @@ def test_sigterm_while_s3_is_away_says_where_the_state_is(nodes: Nodes, whole: d
     train_to(process, 30)
     nodes.store.wait_for(mirror, 10)
     with nodes.store.hanging():
-        process.send_signal(signal.SIGTERM)
+        process.tell(signal.SIGTERM)
         began = time.monotonic()
-        code, _, error = nodes.ended("alone", process)
+        code, _, error = process.finish()
         assert code == 75 and time.monotonic() - began < GRACE
     assert "saved on this node only (no answer from s3://" in error or "saved on this node only (s3://" in error
     assert (told := re.search(r"another one would go on from step (\d+)", error)), error
@@ -302,13 +292,7 @@ def command(workspace: Path, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> C
         monkeypatch.setenv(name, value)
     prepare(settings.load("params.yaml").data["base"], Path("base"), "atelier", "data.base")
 
-    def run(module: Any, *arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["x", *arguments, "--device", "cpu"])
-        with pytest.raises(SystemExit) as stop:
-            cli.run(module.main)
-        return int(stop.value.code or 0)
-
-    return run
+    return lambda module, *arguments: exit_code(module.main, "x", *arguments, "--device", "cpu")
 
 
 def test_the_command_is_stopped_and_resumed_on_another_node(command: Callable[..., int], nodes: Nodes) -> None:

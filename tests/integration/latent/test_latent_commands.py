@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from atelier.latent.__main__ import parser
+from atelier.latent.__main__ import main, parser
 from tests.support import small_translators
+from tests.support.commands import exit_code
 from tests.support.latent_commands import checkpoint_fixture, maps_fixture, of_maps_fixture
-from tests.support.small import ROOT
 
 __all__ = ["checkpoint_fixture", "maps_fixture", "of_maps_fixture"]
 
@@ -19,8 +19,10 @@ __all__ = ["checkpoint_fixture", "maps_fixture", "of_maps_fixture"]
 def test_the_help_runs_and_names_every_verb() -> None:
     found = subprocess.run([sys.executable, "-m", "atelier.latent", "--help"], capture_output=True, text=True, timeout=60)
     assert found.returncode == 0
-    needed = {"project": ["--image", "y"], "vary": ["--input", "y"], "morph": ["--input", "y", "z"]}
-    for verb in ("truncate", "interpolate", "mix", "walk", "project", "vary", "morph"):
+    needed = {"project": ["--image", "y"], "vary": ["--input", "y"], "morph": ["--input", "y", "z"], "explore": ["--data", "y"]}
+    needed["edit"] = ["--directions", "y", "--move", "slant=-1"]
+    verbs = ("truncate", "interpolate", "mix", "walk", "project", "vary", "morph", "breed", "directions", "edit", "explore")
+    for verb in verbs:
         assert f"python -m atelier.latent {verb} " in found.stdout
         assert parser().parse_args([verb, "x", *needed.get(verb, [])]).checkpoint == Path("x")
 
@@ -51,17 +53,18 @@ def test_the_help_runs_and_names_every_verb() -> None:
     ],
 )
 def test_errors_are_one_line_with_a_remedy(
-    arguments: list[str], remedy: str, checkpoint: Path, of_maps: Path, maps: Path, tmp_path: Path
+    arguments: list[str],
+    remedy: str,
+    checkpoint: Path,
+    of_maps: Path,
+    maps: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = {"CHECKPOINT": checkpoint, "OF_MAPS": of_maps, "MAPS": maps, "MAPS/0.png": maps / "0.png"}
     if "OF_PICTURES" in arguments:
         places["OF_PICTURES"] = small_translators.make_checkpoint(tmp_path / "pictures", "cut")
     arguments = [str(places.get(one, one)) for one in arguments]
-    found = subprocess.run(
-        [sys.executable, "-m", "atelier.latent", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=ROOT,
-    )
-    assert found.returncode == 1 and found.stderr.count("\n") == 1 and remedy in found.stderr, found.stderr
+    code = exit_code(main, "atelier.latent", *arguments)
+    told = capsys.readouterr().err
+    assert code == 1 and told.count("\n") == 1 and remedy in told, told

@@ -32,8 +32,8 @@ def test_own_image_is_found_again(family: str, perceive: Perception, tmp_path: P
     assert found.label == 3
     assert found.pixels < begun.pixels and found.distance < begun.distance
     assert found.pixels < 0.3 * apart
-    again = project(generator, target.clone(), perceive, steps=60, seed=0, label=3)
-    assert torch.equal(found.code, again.code)
+    again = project(generator, target.clone(), perceive, steps=4, seed=0, label=3)
+    assert torch.equal(begun.code, again.code)
 
 
 def test_the_class_is_that_of_the_nearest(perceive: Perception, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_it_is_measured_reported_and_judged(tmp_path: Path) -> None:
     assert "above which it is too bright; 1.0 for no such ceiling" in said and "here: 0.99" in said
     load = "import sys; from atelier.config.settings import load; load(); print(sorted({'torch', 'timm'} & {*sys.modules}))"
     assert clone.run("python", "-c", load).strip() == "[]", "settings are read without PyTorch"
-    output = clone.dvc("repro")
+    output = clone.dvc("repro", "register_base")
     folder = clone.folder / "evaluations" / "base"
     assert 0 < json.loads((folder / "metrics.json").read_text())["bright_share"] < 1
     (identity,) = [

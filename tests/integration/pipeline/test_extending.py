@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clone import Clone, make_clone
+from tests.support.compiled_yaml import ONE_PRODUCT
 from tests.support.small import ROOT
 
 FILES = re.compile(r"```python\n# (atelier/\S+\.py)\n(.*?)```", re.DOTALL)
@@ -54,15 +55,22 @@ def test_settings_know_them(extended: Clone) -> None:
 
 def test_with_dvc(extended: Clone) -> None:
     extended.run("python", "-c", EDIT, *CHOICE)
-    output = extended.dvc("repro")
+    output = extended.dvc("repro", "register_base")
     made(extended.folder / "models" / "base", extended.folder / "evaluations" / "base")
     assert "digits" in output and "version 1" in output, "registered like all others"
 
 
 def test_with_kfp_local(extended: Clone) -> None:
-    extended.run("python", "-m", "pipelines", "run-local", "--output", "out", *(f"--set={one}" for one in CHOICE))
-    (model,) = (extended.folder / "out").glob("**/train/checkpoint")
-    (evaluation,) = (extended.folder / "out").glob("**/evaluate-base/evaluation")
+    """By a graph that ends with the base generator, which is what the pages add to."""
+    alone = extended.folder / "alone"
+    alone.mkdir()
+    for name in ("params.yaml", "cluster.yaml"):
+        shutil.copyfile(extended.folder / name, alone / name)
+    (alone / "data").symlink_to(extended.folder / "data")
+    (alone / "dvc.yaml").write_text(ONE_PRODUCT, encoding="utf-8")
+    extended.run("python", "-m", "pipelines", "run-local", "alone", "--output", "out", *(f"--set={one}" for one in CHOICE))
+    (model,) = (extended.folder / "out").glob("**/learn/checkpoint")
+    (evaluation,) = (extended.folder / "out").glob("**/measure/evaluation")
     made(model, evaluation)
 
 

@@ -157,7 +157,7 @@ def test_nodes_that_nobody_waits_for_save_and_end(placed: Placed, data: Path, tm
     known = index(data)
     files.upload(data, DATA, known)
     files.write(JOB, launch.describe("train", *training, {DATA: known}, [DATA]))
-    code = "from pipelines.trainjob import node as n; n.LOOK_SECONDS, n.ABANDONED_SECONDS = 0.5, 20.0; n.main()"
+    code = "from pipelines.trainjob import node as n; n.LOOK_SECONDS, n.ABANDONED_SECONDS = 0.5, 10.0; n.main()"
     pet = {"NNODES": 2, "NPROC_PER_NODE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     nodes = []
     with contextlib.ExitStack() as stack:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -16,11 +15,9 @@ from tests.support.mlflow_servers import SqliteServer
 NAME = "mlflow.mlflow.svc"  # as in docs/kubeflow.md; MLflow takes addresses of private networks and localhost only, unless told
 
 
-@pytest.fixture(name="server", scope="module")
-def server_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteServer]:
-    server = SqliteServer(tmp_path_factory.mktemp("mlflow"))
-    yield server
-    server.kill()
+@pytest.fixture(name="server")
+def server_fixture(sqlite_server: SqliteServer) -> SqliteServer:
+    return sqlite_server
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,12 @@ def weights(model: Path) -> dict[str, bytes]:
     return {name: (model / name).read_bytes() for name in ("generator.safetensors", "networks.safetensors")}
 
 
+SHORT = ["train.images=1280", "train.save_every=160"]  # 40 steps and 8 saves: what is killed is a step or a save, not the length
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sigkill_at_random_moments(family: str, digits: PackedDataset, tmp_path: Path) -> None:
-    whole = Driver(digits.folder, tmp_path / "whole", tmp_path / "other-states", *FAMILIES[family])
+    whole = Driver(digits.folder, tmp_path / "whole", tmp_path / "other-states", *FAMILIES[family], *SHORT)
     whole.stdout.readline()  # "started"
     began = time.monotonic()
     code, _, err = whole.finish()
@@ -32,7 +35,7 @@ def test_sigkill_at_random_moments(family: str, digits: PackedDataset, tmp_path:
     print(f"killed at the moments of seed {seed}")  # shown when the test fails
     moments, kills = random.Random(seed), 0
     for _ in range(20):
-        process = Driver(digits.folder, tmp_path / "model", tmp_path / "states", *FAMILIES[family])
+        process = Driver(digits.folder, tmp_path / "model", tmp_path / "states", *FAMILIES[family], *SHORT)
         process.stdout.readline()  # "started": training itself is what is killed, not the imports
         time.sleep(moments.uniform(0, lasts / 2))
         if process.running and kills < 4:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from atelier.data.packed import PackedDataset
 from tests.support import driver
 from tests.support.checkpoint_weights import weights
 from tests.support.driver import FAMILIES
-from tests.support.forked import Driver
+from tests.support.forked import Driver, two_ranks
 from tests.support.rounding import apart
-from tests.support.small import free_port
+
+COMPILING = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # in the process itself: each of its helpers would import PyTorch
 
 # Adam makes steps of equal size of gradients that are nothing but rounding, as those of a bias before a batch norm.
 ROUNDING_GROWS = ("resnet", "sagan", "progan", "biggan", "stylegan2")
@@ -28,7 +31,8 @@ def test_compiled_networks_change_rounding_only(family: str, digits: PackedDatas
     common = [*FAMILIES[family], "train.images=64", "train.evaluate_from=1.0", "train.augment=none"]
     for name in ("false", "true"):
         folder = tmp_path / name
-        code, _, err = Driver(digits.folder, folder / "model", folder / "states", *common, f"train.compile={name}").finish()
+        places = (digits.folder, folder / "model", folder / "states")
+        code, _, err = Driver(*places, *common, f"train.compile={name}", environment=COMPILING).finish()
         assert code == 0, f"exit code {code}: {err[:3000]}"
     moved = apart(*(weights(tmp_path / name, "networks.safetensors") for name in ("false", "true")))
     assert moved < (0.01 if family in ROUNDING_GROWS else 1e-9)
@@ -37,7 +41,7 @@ def test_compiled_networks_change_rounding_only(family: str, digits: PackedDatas
 def test_another_processor_compiles_anew(digits: PackedDataset, tmp_path: Path) -> None:
     """Inductor itself takes code for vectors of 8 numbers from its cache and compiles it for 16, which destroys the heap."""
     overrides = [*FAMILIES["mlp"], "train.images=64", "train.evaluate_from=1.0", "train.compile=true"]
-    cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"), **COMPILING}
     for name, capability in (("a", {"ATEN_CPU_CAPABILITY": "avx2"}), ("b", {})):
         places = (digits.folder, tmp_path / name / "model", tmp_path / name / "states")
         command = [sys.executable, driver.__file__, *map(str, places)]
@@ -50,11 +54,11 @@ def test_another_processor_compiles_anew(digits: PackedDataset, tmp_path: Path) 
 def test_two_ranks_change_rounding_only(family: str, digits: PackedDataset, tmp_path: Path) -> None:
     images = 64 if family in ROUNDING_GROWS else 320
     overrides = [*FAMILIES[family], "train.precision=float32", f"train.images={images}"]
-    for name, world in (("one", 1), ("two", 2)):
-        folder = tmp_path / name
-        together = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        environments = [together | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
-        ranks = [Driver(digits.folder, folder / "model", folder / "states", *overrides, environment=own) for own in environments]
-        assert [rank.finish()[0] for rank in ranks] == [0] * world
+
+    def begin(name: str, environment: Mapping[str, str]) -> Driver:
+        return Driver(digits.folder, tmp_path / name / "model", tmp_path / name / "states", *overrides, environment=environment)
+
+    ended = [begin("one", {}).finish(), *two_ranks(partial(begin, "two"))]
+    assert [code for code, _, _ in ended] == [0, 0, 0], ended
     one, two = (weights(tmp_path / name, "networks.safetensors") for name in ("one", "two"))
     assert apart(one, two) < (0.01 if family in ROUNDING_GROWS else 1e-9)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from atelier.data.packed import PackedDataset
-from atelier.metrics.while_training import measure_by_distance
-from atelier.models.model import load_generator
+from atelier.metrics.while_training import measure_while_training
+from atelier.models.model import GeneratorError, load_generator, read_info
 from atelier.models.sharpness import interpolate
 from atelier.tasks.find import find, sampling_of
 from atelier.tasks.restoration.task import Restoration
@@ -24,11 +21,10 @@ from atelier.training.checkpoint import PretrainedModel, read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from tests.support.driver import pixel_distance
-from tests.support.forked import Driver
+from tests.support.forked import Driver, Forked, two_ranks
 from tests.support.restoration_fixtures import stripes
 from tests.support.restoration_tasks import NOISY, STAGES, chosen
 from tests.support.rounding import apart
-from tests.support.small import ROOT, free_port
 
 __all__ = ["stripes"]
 CPU = torch.device("cpu")
@@ -75,31 +71,17 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(stripes: Path, tmp
 def test_two_ranks_change_rounding_only(stripes: Path, tmp_path: Path) -> None:
     """The means of relativistic_average are those of both ranks."""
     alone = networks(trained(stripes, tmp_path / "alone", "train.images=8"))
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    ranks = [
-        Driver(
-            stripes, tmp_path / "model", tmp_path / "states", *GAN, "train.images=8",
-            environment=together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    ended = [rank.finish() for rank in ranks]
+    here = (stripes, tmp_path / "model", tmp_path / "states")
+    ended = two_ranks(lambda environment: Driver(*here, *GAN, "train.images=8", environment=environment))
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert apart(alone, networks(tmp_path / "model")) < 0.01
 
 
 def test_two_ranks_end_alike(stripes: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.support.rank_state", "gan", str(stripes), str(tmp_path)]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE
-        )
-        for rank in ("0", "1")
-    ]
-    first, second = (rank.communicate(timeout=120)[0].decode().split() for rank in ranks)
-    assert [rank.returncode for rank in ranks] == [0, 0]
-    assert first == second and int(first[0]) == 1
+    arguments = ("gan", str(stripes), str(tmp_path))
+    first, second = two_ranks(lambda environment: Forked("rank_state", *arguments, environment=environment))
+    assert first[0] == 0 and first[:2] == second[:2], (first, second)
+    assert int(first[1].split()[0]) == 1
 
 
 def test_micro_batches_change_rounding_only(stripes: Path, tmp_path: Path) -> None:
@@ -121,16 +103,20 @@ def test_the_stage_against_a_discriminator_goes_on_from_the_one_of_pixels(
     caplog.set_level(logging.INFO, "atelier.training")
     settings = chosen(
         "psnr", "train.images=16", "finetune.images=8", "train.evaluate_samples=16", "finetune.evaluate_samples=16",
+        "train.evaluate_by=psnr",
         f"finetune.restoration={{scale: 2, {NOISY}, pixel: 0.5, adversarial: 0.1}}", "finetune.objective=relativistic_average",
     )  # fmt: skip
     assert settings.finetune
     sets = {"data": PackedDataset(stripes)}
     base, child = tmp_path / "psnr", tmp_path / "gan"
-    measure, measured_by = measure_by_distance(
+    measure, measured_by = measure_while_training(
         Restoration, settings.train, settings.evaluate, sets, tmp_path / "cache", Ranks(), CPU
     )
     run(Restoration, settings.model, settings.train, sets, base, tmp_path / "1", measure, measured_by, CPU, Ranks(), git={})
     assert {key.partition(".")[0] for key in networks(base)} == {"generator"}
+    (evaluation,) = read_history(base)["evaluations"]
+    assert evaluation["value"] == evaluation["metrics"]["psnr"] == read_info(base).metric["value"] > 5
+    assert (base / "evaluations.csv").read_text().startswith("images,step,distance,psnr\n")
     start = PretrainedModel(base)
     measure = pixel_distance(sets["data"])
     infos = run(
@@ -146,7 +132,18 @@ def test_the_stage_against_a_discriminator_goes_on_from_the_one_of_pixels(
     assert all(torch.equal(value, begun[key]) for key, value in fresh.networks["discriminator"].state_dict().items())
     assert all(torch.equal(value, parent.state_dict()[key]) for key, value in fresh.networks["generator"].state_dict().items())
 
+    other = chosen("psnr", "finetune.restoration={scale: 4}")
+    larger = find("restoration").build(other.model, other.trainings["finetune"], sets)
+    with pytest.raises(GeneratorError, match=r"makes 32 px of an image of 16 px, and that of section finetune is given 8 px"):
+        start.load(larger, {"generator": larger.networks["generator"]}, sets)
+
     interpolate(base, child, 0.5, tmp_path / "between")
+    averages = {"generator": fresh.networks["generator"]}
+    (remark,) = PretrainedModel(tmp_path / "between").load(fresh, averages, sets)
+    assert remark.endswith("was trained without a network discriminator, which begins anew")
+    interpolate(base, child, None, tmp_path / "both")
+    with pytest.raises(GeneratorError, match="both: holds two generators; fine-tune one of those that it was made of"):
+        PretrainedModel(tmp_path / "both").load(fresh, averages, sets)
     held_out = PackedDataset(stripes, "test")
     identities = set()
     for folder in (base, child, tmp_path / "between"):

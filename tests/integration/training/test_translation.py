@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,9 +18,8 @@ from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import Ranks
 from atelier.training.run import run
 from tests.support.driver import pixel_distance
-from tests.support.forked import Driver
+from tests.support.forked import Driver, Forked, two_ranks
 from tests.support.rounding import apart
-from tests.support.small import ROOT, free_port
 from tests.support.translation_fixtures import drawings, learnt_from, places
 from tests.support.translation_tasks import MAPPED, OF_TASKS, chosen, state
 
@@ -31,6 +27,7 @@ __all__ = ["drawings"]
 CPU = torch.device("cpu")
 Weights = dict[str, bytes]
 PRODUCTS = {"cyclegan": ["a_to_b", "b_to_a"]}
+PATHS = [name for name in OF_TASKS if name != "fastcut"]  # whose step is cut's, but for its flips
 PAIRS = ["given", "made"]
 SHOWN: dict[str, list[str]] = {"cyclegan": ["shown_a", "shown_b"], "pix2pix": PAIRS, "spade": PAIRS, "oasis": []}  # of pools
 
@@ -93,40 +90,26 @@ def test_stopped_and_started_again_it_ends_with_the_same_bytes(
     assert again == whole and len(whole) == 2 * max(1, len(PRODUCTS.get(name, [])))
 
 
-@pytest.mark.parametrize("name", OF_TASKS)
+@pytest.mark.parametrize("name", PATHS)
 def test_two_ranks_change_rounding_only(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
     short = "train.images=8"  # of OASIS rounding is a thousand times as much two steps later
     alone = networks(trained(name, drawings, tmp_path / "alone", short))
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    ranks = [
-        Driver(
-            places(name, drawings), tmp_path / "model", tmp_path / "states", *OF_TASKS[name], short,
-            environment=together | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    ended = [rank.finish() for rank in ranks]
+    here = (places(name, drawings), tmp_path / "model", tmp_path / "states")
+    ended = two_ranks(lambda environment: Driver(*here, *OF_TASKS[name], short, environment=environment))
     assert [code for code, _, _ in ended] == [0, 0], ended
     assert apart(alone, networks(tmp_path / "model")) < 0.01
 
 
-@pytest.mark.parametrize("name", OF_TASKS)
+@pytest.mark.parametrize("name", PATHS)
 def test_two_ranks_end_alike(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
     """Networks, averages, moments, pools and what is remembered are the same to the bit on both."""
-    command = [sys.executable, "-m", "tests.support.rank_state", name, str(places(name, drawings)), str(tmp_path)]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **together, "RANK": rank, "LOCAL_RANK": rank}, stdout=subprocess.PIPE
-        )
-        for rank in ("0", "1")
-    ]
-    first, second = (rank.communicate(timeout=120)[0].decode().split() for rank in ranks)
-    assert [rank.returncode for rank in ranks] == [0, 0]
-    assert first == second and int(first[0]) == {"cyclegan": 4, "pix2pix": 2, "spade": 2, "oasis": 0}.get(name, 1)
+    arguments = (name, str(places(name, drawings)), str(tmp_path))
+    first, second = two_ranks(lambda environment: Forked("rank_state", *arguments, environment=environment))
+    assert first[0] == 0 and first[:2] == second[:2], (first, second)
+    assert int(first[1].split()[0]) == {"cyclegan": 4, "pix2pix": 2, "spade": 2, "oasis": 0}.get(name, 1)
 
 
-@pytest.mark.parametrize("name", [name for name in OF_TASKS if name not in MAPPED])  # whose spectral norms move with each part
+@pytest.mark.parametrize("name", [name for name in PATHS if name not in MAPPED])  # whose spectral norms move with each part
 def test_micro_batches_change_rounding_only(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
     short = "train.images=16"
     whole = networks(trained(name, drawings, tmp_path / "whole", short))
@@ -134,13 +117,13 @@ def test_micro_batches_change_rounding_only(name: str, drawings: dict[str, Path]
     assert apart(whole, parts) < 0.01
 
 
-@pytest.mark.parametrize("name", OF_TASKS)
+@pytest.mark.parametrize("name", PATHS)
 def test_bfloat16_trains(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
     model = trained(name, drawings, tmp_path, "train.images=16", "train.precision=bfloat16")
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in networks(model).values())
 
 
-@pytest.mark.parametrize("name", OF_TASKS)
+@pytest.mark.parametrize("name", PATHS)
 def test_fine_tuned_from_a_trained_translator(name: str, drawings: dict[str, Path], tmp_path: Path) -> None:
     """All networks go on from the parent's, those that make patches comparable among them; stages that are frozen stay."""
     settings = chosen(name, "finetune.freeze_discriminator=1", "train.images=16", "finetune.images=8")

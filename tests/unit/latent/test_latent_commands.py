@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from atelier.latent import projection
 from atelier.latent.__main__ import parser
 from tests.support.latent_commands import checkpoint_fixture, maps_fixture, of_maps_fixture
 from tests.support.small_models import LATENT
@@ -28,6 +29,7 @@ def run(*arguments: str | Path) -> None:
         ("truncate", ["--seeds", "0-2", "--psi", "0", "1"], (3, 2)),
         ("interpolate", ["--seeds", "3", "8", "5", "--steps", "4"], (2, 4)),
         ("mix", ["--rows", "0-1", "--columns", "5", "7", "9", "--class", "two"], (3, 4)),
+        ("mix", ["--seeds", "3", "5-6", "--weights", "1", "1", "2", "--weights", "0", "1", "0"], (2, 4)),
     ],
 )
 def test_tables(verb: str, options: list[str], images: tuple[int, int], checkpoint: Path, tmp_path: Path) -> None:
@@ -83,7 +85,8 @@ def test_a_walk_is_a_moving_picture(suffix: str, checkpoint: Path, tmp_path: Pat
         assert np.abs(np.asarray(picture.convert("L"), float) - first).mean() > 1
 
 
-def test_a_projection_says_how_near_it_came(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_projection_says_how_near_it_came(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projection, "TRIED", 64)
     image = tmp_path / "photo.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 40, 3), dtype=np.uint8)).save(image)
     run("project", checkpoint, "--image", image, "--steps", "4", "--class", "three", "--output", tmp_path / "projection")

@@ -130,6 +130,16 @@ def test_reading_adds_its_variance_to_that_of_the_photons() -> None:
     assert found.var().item() == pytest.approx(50 + 25, rel=0.03)
 
 
+@pytest.mark.parametrize("level", [0.2, 0.6])
+def test_in_square_roots_of_light_the_noise_of_photons_is_alike_everywhere(level: float) -> None:
+    """Anscombe 1948: the root of a Poisson variable has the deviation 1/2 wherever it is large; its square is the variable."""
+    root = noisy(level, {"stretch": "square_root", "poisson": [1000, 1000]}).double() * 1000**0.5
+    photons = root.square()
+    assert (photons - photons.round()).abs().max() < 1e-3
+    assert photons.mean().item() == pytest.approx(1000 * level**2, rel=0.005)
+    assert root.std().item() == pytest.approx(0.5, rel=0.03)
+
+
 def test_hot_pixels_are_as_many_as_named_and_between_their_level_and_white() -> None:
     found = noisy(0.25, {"hot_pixels": [0.02, 0.02]})
     hot = found != 0.25

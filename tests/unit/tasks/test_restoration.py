@@ -177,7 +177,10 @@ def test_the_probe_is_the_same_at_every_moment() -> None:
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("train.restoration={pixel: 0}", "nothing ties a restored picture to the clean one; set pixel or perceptual above 0"),
+        (
+            "train.restoration={pixel: 0}",
+            "nothing ties a restored picture to the clean one; set pixel, squared or perceptual above 0",
+        ),
         ("train.restoration={scale: 3, crop: 32}", "crop 32 is no multiple of scale 3"),
         ("train.restoration={degradations: [noise]}", "order names noise, but not which"),
         ("train.restoration={degradations: [pairs, blur]}", "order has pairs, whose images are degraded already, beside others"),
@@ -195,6 +198,12 @@ def test_settings_that_do_not_fit(override: str, told: str) -> None:
     with pytest.raises(AtelierError) as refused:
         built("psnr", override)
     assert re.search(told, str(refused.value)), refused.value
+
+
+def test_a_network_that_keeps_the_side_denoises() -> None:
+    noise = "{scale: 1, degradations: {order: [noise], noise: {gaussian: [25, 25]}}}"
+    task = built("psnr", "model.architecture=denoising_unet", f"train.restoration={noise}", f"finetune.restoration={noise}")
+    assert task.generator(image=torch.zeros(1, 3, SIDE, SIDE)).shape == (1, 3, SIDE, SIDE)
 
 
 def test_a_discriminator_that_cannot_see_the_crops() -> None:
@@ -221,6 +230,9 @@ def test_sets_that_do_not_fit(name: str, section: str, told: str, drawings: dict
 def test_whole_pictures_and_squares_fit(stripes: Path, drawings: dict[str, Path]) -> None:
     cut = chosen("psnr", "train.restoration={flips: true, crop: 24, scale: 2}")
     check_set(PackedDataset(stripes), cut.train.of_task("restoration"))
+    sharp = chosen("psnr", "train.restoration={crop: 24, scale: 2, sharpen_targets: true}")
+    with pytest.raises(SettingsError, match=r"restoration\.crop is 24, and restoration\.sharpen_targets looks 25 px around"):
+        check_set(PackedDataset(stripes), sharp.train.of_task("restoration"))
     check_set(PackedDataset(drawings["a"]), chosen("psnr").train.of_task("restoration"))
 
 

@@ -13,10 +13,13 @@ from atelier.tasks.restoration.degradations.settings import Noise as Settings
 
 
 class Noise(Degradation):
-    """Photons are counted and read, then come Gaussian noise and hot pixels; what leaves [0, 1] is clipped."""
+    """Photons are counted and read, then come Gaussian noise and hot pixels; what leaves [0, 1] is clipped.
+
+    All of it happens to light, which images hold as it is or as its square root.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self.amounts = {name: amounts for name, amounts in settings if amounts}
+        self.amounts, self.stretched = settings.amounts, settings.stretch == "square_root"
 
     def draw(self, count: int, generator: torch.Generator) -> NamedDraws:
         drawn = {"seed": seeds(count, generator)}
@@ -29,6 +32,8 @@ class Noise(Degradation):
 
     def one(self, image: Tensor, drawn: Drawn) -> Tensor:
         random, noisy = seeded(drawn["seed"]), image.cpu()
+        if self.stretched:
+            noisy = noisy.square()
         if "poisson" in drawn:
             noisy = counted(noisy, drawn["poisson"], drawn.get("read_noise", 0.0), random)
         if "gaussian" in drawn:
@@ -37,7 +42,7 @@ class Noise(Degradation):
         if "hot_pixels" in drawn:
             hot = torch.rand(noisy.shape, generator=random) < drawn["hot_pixels"]
             noisy = torch.where(hot, noisy + (1 - noisy) * torch.rand(noisy.shape, generator=random), noisy)
-        return noisy.to(image.device, non_blocking=True)
+        return (noisy.sqrt() if self.stretched else noisy).to(image.device, non_blocking=True)
 
 
 def counted(image: Tensor, photons: float, read_noise: float, random: torch.Generator) -> Tensor:

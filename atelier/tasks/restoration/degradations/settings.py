@@ -33,6 +33,11 @@ class Ranges(Section):
 class Noise(Ranges):
     """Noise of sensors: each image has amounts of its own, drawn from these ranges."""
 
+    stretch: Literal["linear", "square_root"] = Field(
+        default="linear",
+        description="what an image's values are: light itself, or its square root, in which 8 bits hold faint stars beside "
+        "bright ones, and the noise of photons is alike everywhere (Anscombe 1948); noise is added to the light",
+    )
     gaussian: Levels | None = Field(default=None, description="deviation of Gaussian noise, in levels of 255: [least, largest]")
     poisson: Photons | None = Field(
         default=None,
@@ -48,6 +53,11 @@ class Noise(Ranges):
         description="share of the values of an image that a hot pixel raises, each to a level drawn between its own and white: "
         "[least, largest]",
     )
+
+    @property
+    def amounts(self) -> dict[str, list[float]]:
+        """The ranges that are set, by name."""
+        return {name: value for name, value in self if isinstance(value, list)}
 
     @model_validator(mode="after")
     def _of_photons(self) -> Self:
@@ -104,8 +114,9 @@ class Degradations(Section):
 
     @model_validator(mode="after")
     def _some_noise(self) -> Self:
-        if "noise" in self.order and not any(amounts for _, amounts in self.noise):
-            raise ValueError(f"order names noise, but not which; set noise.{' or noise.'.join(Noise.model_fields)}")
+        if "noise" in self.order and not self.noise.amounts:
+            kinds = " or noise.".join(name for name in Noise.model_fields if name != "stretch")
+            raise ValueError(f"order names noise, but not which; set noise.{kinds}")
         return self
 
     def check(self, scale: int) -> None:
