@@ -41,8 +41,7 @@ class RecordSampler(Sampler):
         self.generator, self.given = generator, given
         self.name, self.field = record_input(generator.takes), input_field(given.fields)
         self.kind = generator.takes[self.name]
-        same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
-        self.has_target = same and TARGET in given.fields
+        self.has_target = self.targets(imitated, given)
         self.rows = positions(seed, len(given), 0, count)
         self.drawn = inputs.draw({name: kind for name, kind in generator.takes.items() if kind.random}, count, seed)
         self.identity = f"made from records of {given.content_hash}:{given.split}, drawn by the seed"
@@ -58,6 +57,11 @@ class RecordSampler(Sampler):
                 f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
                 f"has {len(given)}; lower {remedy}"
             )
+
+    @classmethod
+    def targets(cls, imitated: PackedDataset, given: PackedDataset) -> bool:
+        same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
+        return same and TARGET in given.fields
 
     @classmethod
     def check_given(cls, takes: Takes, given: PackedDataset) -> None:
@@ -94,8 +98,8 @@ def input_field(fields: Collection[str]) -> str:
 
 
 def record_input(takes: Takes) -> str:
-    """The name of the input that is a record's field, which no seed draws."""
-    (name,) = (name for name, kind in takes.items() if not kind.random)
+    """The name of the input that is a record's field, which has to be given."""
+    (name,) = inputs.required(takes)
     return name
 
 
