@@ -95,3 +95,14 @@ def test_attributes_of_drawn_shapes() -> None:
     color[:, 0] = 255
     of_color = measured(color)
     assert (of_color["warmth"][0], of_color["saturation"][0]) == (1, 1) and tuple(of_color) == names(3)
+
+
+@pytest.mark.parametrize("family", ["stylegan2", "biggan"])
+def test_some_parts_of_a_code_are_moved_alone(family: str, tmp_path: Path) -> None:
+    space = space_at(tmp_path, family)
+    of = edits.points(space.generator, [1, 2], label=1)
+    where, by = space.points(of), 2 * torch.ones(LATENT)
+    none, whole = (moved(space, where, of.labels, change).astype(int) for change in (torch.zeros(LATENT), by))
+    every, first = (moved(space, where, of.labels, by, slice(0, end)).astype(int) for end in (space.parts, 1))
+    assert np.abs(every - whole).max() <= 1
+    assert np.abs(first - none).max() > 1 < np.abs(first - whole).max()
