@@ -15,8 +15,7 @@ from atelier.latent import edits
 from atelier.latent.discriminator import has_discriminator, load_discriminator, logits_of
 from atelier.latent.exploration import Judge, explore
 from atelier.metrics.originality import Familiar
-from atelier.models.model import GeneratorError, from_uint8, load_latent_generator
-from atelier.training.checkpoint import NETWORKS
+from atelier.models.model import NETWORKS, GeneratorError, from_uint8, load_latent_generator
 from tests.support.metrics_fixtures import Means
 from tests.support.small_models import make_checkpoint, networks
 
