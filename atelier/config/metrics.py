@@ -203,6 +203,13 @@ def deciding() -> dict[str, str]:
     return {value.kind: metric.name for metric, value in declared_values() if value.decides}
 
 
+def choosing() -> dict[str, str]:
+    """The kinds that may choose the best save of a training, each with its metric's name: those that decide, or hold an image
+    to its target."""
+    found = ((metric, value) for metric, value in declared_values() if value.subject == "generator")
+    return {value.kind: metric.name for metric, value in found if value.decides or metric.needs == {Need.TARGET}}
+
+
 def value_of(kind: str, name: str) -> Value:
     """The declaration of a measurement's kind; where its metric is gone, one that knows its name alone."""
     declared = (value for _, value in declared_values() if value.kind == kind)

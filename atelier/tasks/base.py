@@ -118,7 +118,6 @@ class Task(ABC):
     `sets` are named in train.data where there are several. `updates` happen in this order. `memory` (running means) and `pools`
     (tensors by name, such as images of earlier steps) are, with the networks, all that a loss depends on; they are saved with the
     run, and equal on all ranks. `crops` say how whole pictures are cut for the updates, which depends on train's settings alone.
-    The first value of the first metric that is `watched`, where lower is better, chooses the best save.
     `undecided` is the loss of a discriminator that says nothing, 0 where there is no such scale.
     """
 
@@ -127,7 +126,6 @@ class Task(ABC):
     updates: tuple[Update, ...]
     products: tuple[Product, ...]
     sampling: ClassVar[Sampling] = SeededSampler  # what is measured of a product
-    watched: ClassVar[tuple[str, ...]] = ("frechet", "kernel", "prdc")  # metrics while training
     memory: dict[str, float]
     pools: dict[str, Tensor]
     crops: Crops = AS_THEY_ARE

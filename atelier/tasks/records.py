@@ -41,8 +41,7 @@ class RecordSampler(Sampler):
         self.generator, self.given = generator, given
         self.name, self.field = record_input(generator.takes), input_field(given.fields)
         self.kind = generator.takes[self.name]
-        same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
-        self.has_target = same and TARGET in given.fields
+        self.has_target = self.targets(imitated, given)
         self.rows = positions(seed, len(given), 0, count)
         self.drawn = inputs.draw({name: kind for name, kind in generator.takes.items() if kind.random}, count, seed)
         self.identity = f"made from records of {given.content_hash}:{given.split}, drawn by the seed"
@@ -52,6 +51,11 @@ class RecordSampler(Sampler):
     @classmethod
     def check(cls, given: PackedDataset, count: int) -> None:
         check_enough(given, count, cls.split)
+
+    @classmethod
+    def targets(cls, imitated: PackedDataset, given: PackedDataset) -> bool:
+        same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
+        return same and TARGET in given.fields
 
     @classmethod
     def check_given(cls, takes: Takes, given: PackedDataset) -> None:

@@ -62,6 +62,11 @@ class Sampler(ABC):
     def check(cls, given: PackedDataset, count: int) -> None:
         """Raises SettingsError where `given` has not enough records for `count` images."""
 
+    @classmethod
+    def targets(cls, imitated: PackedDataset, given: PackedDataset) -> bool:
+        """Whether each image that is made of a record of `given` has a target."""
+        return False
+
     @classmethod  # noqa: B027 - what is drawn is of no set
     def check_given(cls, takes: Takes, given: PackedDataset) -> None:
         """Raises SettingsError where the records of `given` are not what a generator with these inputs takes."""

@@ -26,12 +26,18 @@ from tests.support.packing import quietly
 from tests.support.small_models import written
 from tests.support.translation_tasks import COMMON
 
-SIDE, STYLES = 32, 6
+SIDE, STYLES = 32, 16
 SETS = [
     *(f"{training}.data={{content: base, style: target}}" for training in ("train", "finetune")),
     *(f"products.{name}.{one}" for name in ("base", "finetuned") for one in ("data=target", "inputs=base")),
 ]
-MEASURED = ["evaluate.metrics=[style]", "gate.primary=style_balance", "gate.min_coverage=0.0", "gate.min_recall=0.0"]
+MEASURED = [
+    *(f"{training}.evaluate_by=style_balance" for training in ("train", "finetune")),
+    "evaluate.metrics=[style]",
+    "gate.primary=style_balance",
+    "gate.min_coverage=0.0",
+    "gate.min_recall=0.0",
+]
 BASE = ["model.task=style", *COMMON, *SETS, *MEASURED]
 
 

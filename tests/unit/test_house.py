@@ -17,9 +17,9 @@ LEVELS = [
     {"data", "networks", "extractors"},
     {"losses", "models"},
     {"tasks"},
-    {"training", "metrics", "latent"},
+    {"training", "metrics"},
     {"tracking", "report"},
-    {"registry"},
+    {"registry", "latent"},
     {"serving", "project", "style"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -15,7 +15,7 @@ from atelier.io.pictures import colored, in_color
 from atelier.models.given import PictureError, files, square
 from atelier.models.model import at_once, generate
 from atelier.networks.base import Generator
-from atelier.networks.inputs import LabelMap, Picture, draw
+from atelier.networks.inputs import LabelMap, Picture, draw, required
 from atelier.tasks.find import sampling_of
 from atelier.tasks.records import as_input, palette_of
 
@@ -60,7 +60,7 @@ def translated(generator: Generator, place: Path, seed: int) -> Sheet:
     Raises PictureError, DataError, SettingsError.
     """
     read = {name: kind for name, kind in generator.takes.items() if isinstance(kind, Picture | LabelMap)}
-    if sum(not kind.random for kind in generator.takes.values()) != len(read) or len(read) > 1:
+    if required(generator.takes).keys() != read.keys() or len(read) > 1:
         raise PictureError(f"a version takes {', '.join(generator.takes)}: only what takes one picture or label map is compared")
     ((name, kind),) = read.items()
     if (place / NAME).is_file():

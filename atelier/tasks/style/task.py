@@ -57,7 +57,6 @@ class Style(Task):
     updates = (Update(GENERATOR, (GENERATOR,), "generator"),)
     products = (Product(GENERATOR, GENERATOR, imitates=STYLE, reads=CONTENT),)
     sampling = StyleSampler
-    watched = ("style",)
 
     @classmethod
     def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:

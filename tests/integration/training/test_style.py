@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import read_evaluation
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import load_generator
 from atelier.models.onnx import export_onnx
 from atelier.models.pyfunc import ServedGenerator, input_example
@@ -93,10 +93,10 @@ def test_measured_exported_and_served(stripes: Path, checks: Path, weights: Path
     """In bfloat16, by the metric that chooses the best save: held-out contents in the styles that there are."""
     settings = chosen("adain", weights, *SHORT, "train.precision=bfloat16", "train.evaluate_samples=16", "evaluate.samples=16")
     sets = {"content": PackedDataset(stripes), "style": PackedDataset(checks)}
-    measure, by = measure_by_distance(Style, settings.train, settings.evaluate, sets, tmp_path / "cache", Ranks(), CPU)
+    measure, by = measure_while_training(Style, settings.train, settings.evaluate, sets, tmp_path / "cache", Ranks(), CPU)
     model = tmp_path / "model"
     infos = train(Style, settings.model, settings.train, sets, model, tmp_path / "states", measure, by, CPU, Ranks(), git={})
-    assert infos["generator"].metric["identity"]["metric"] == "style_balance_efficientnet_lite0" and "extractor" not in by
+    assert infos["generator"].metric["identity"]["metric"] == "style_balance_efficientnet_lite0"
     evaluate(settings.evaluate, "styles", model, checks, tmp_path / "out", tmp_path / "cache", inputs=stripes, device="cpu")
     found = read_evaluation(tmp_path / "out" / "evaluation.json")
     content, style = (found[f"{kind}_distance_efficientnet_lite0"] for kind in ("content", "gram"))

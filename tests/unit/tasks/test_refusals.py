@@ -14,10 +14,10 @@ from atelier.config.data import DataSettings
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.models.model import GeneratorError
+from atelier.models.model import NETWORKS, GeneratorError
 from atelier.networks.base import Translator
 from atelier.tasks.find import check_sets, find
-from atelier.training.checkpoint import NETWORKS, PretrainedModel
+from atelier.training.checkpoint import PretrainedModel
 from tests.support.driver import tiny
 from tests.support.packing import quietly
 from tests.support.small_models import written

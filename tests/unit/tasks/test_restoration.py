@@ -230,6 +230,9 @@ def test_sets_that_do_not_fit(name: str, section: str, told: str, drawings: dict
 def test_whole_pictures_and_squares_fit(stripes: Path, drawings: dict[str, Path]) -> None:
     cut = chosen("psnr", "train.restoration={flips: true, crop: 24, scale: 2}")
     check_set(PackedDataset(stripes), cut.train.of_task("restoration"))
+    sharp = chosen("psnr", "train.restoration={crop: 24, scale: 2, sharpen_targets: true}")
+    with pytest.raises(SettingsError, match=r"restoration\.crop is 24, and restoration\.sharpen_targets looks 25 px around"):
+        check_set(PackedDataset(stripes), sharp.train.of_task("restoration"))
     check_set(PackedDataset(drawings["a"]), chosen("psnr").train.of_task("restoration"))
 
 
