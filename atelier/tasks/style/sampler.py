@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,7 +47,8 @@ class StyleSampler(Sampler):
                 f"{imitated.folder}: this generator did not learn the held-out styles, and it takes none; pack them with "
                 "data.NAME.holdout: 0.0"
             )
-        self.rows, self.style_rows = positions(seed, len(given), 0, count), positions(seed + 1, len(imitated), 0, count)
+        self.rows: np.ndarray = positions(seed, len(given), 0, count)
+        self.style_rows = positions(seed + 1, len(imitated), 0, count)
         self.classes = []
         contents, styles = (f"{images.content_hash}:{images.split}" for images in (given, imitated))
         self.identity = f"contents of {contents} in styles of {styles}, drawn by the seed"
