@@ -9,6 +9,7 @@ example:
   python -m components.generate --model models:/digits@champion --output sevens --class 7 --truncation 0.7 --seed 100
   python -m components.generate --model models:/monet@champion --output generated --input image=photos
   python -m components.generate --model models:/large@champion --output enlarged --image photos --tile 256
+  python -m components.generate --model models:/digits@champion --output styled --then models:/style@champion --style waves.jpg
   python -m components.generate --model models:/textures@champion --output larger --image walls --edges wrap
   python -m components.generate --model models/both --output enlarged --image photos --sharpness 0.6
   python -m components.generate --model models:/digits@champion --describe
@@ -33,6 +34,7 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
 from components import cli
 from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, Page, component
+from components.postprocess import given_of, then
 from components.sheet import sheet
 
 if TYPE_CHECKING:
@@ -79,6 +81,17 @@ def generate(
     tile: Annotated[
         int | None, Option("pixels a side of a tile of those (default: 256; 512 where tiles fade into each other)")
     ] = None,
+    second: Annotated[
+        str | None,
+        Option(
+            "a second model, which is given each image as its picture; --style FILE and the like are its inputs",
+            "MODEL",
+            "--then",
+        ),
+    ] = None,
+    second_inputs: Annotated[
+        list[str] | None, Option("the same, by name: style=FILE, alpha=0.5", "NAME=VALUE", "--then-input")
+    ] = None,
     edges: Annotated[
         Literal["end", "wrap"],
         Option("of those: end (default), or wrap, of textures that tile: beyond one lies the opposite one, and the result tiles"),
@@ -88,7 +101,7 @@ def generate(
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
 
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
-    take, PictureError, GeneratorError, TrackingError, WriteError.
+    take, PostprocessError for what a second model does not take, PictureError, GeneratorError, TrackingError, WriteError.
     """
     from atelier.registry.fetch import located
     from atelier.training.distributed import choose_device  # which loads PyTorch
@@ -109,10 +122,18 @@ def generate(
     else:
         _read(served, records[: max(len(classes or []), 1)])  # refused before anything is made
     about = {"model": str(model), "weights": served.generator.sha256, "size": size, "tile": tile, "edges": edges}
+    after = {}
+    if second is not None:
+        other = _served(located(second, cache, networks=False), str(choose_device(device)))
+        given = given_of(other.info, second_inputs or [])
+        make = then(make, other, given, _read)
+        after = {"then": {"model": second, "weights": other.generator.sha256, **_without_files(given)}}
+        about |= after
     request = about | {"records": [_without_files(one) for one in records]}
     part = output.parent / f".{output.name}.part"
     images = list(_made(served, records, _begun(part, request), make, 1 if size == "own" else AT_ONCE))
     manifest = {"model": str(model), "weights": served.generator.sha256, "task": served.info.task, "product": served.info.product}
+    manifest |= after
     with atomic_folder(output, MANIFEST) as aside:
         for one in images:
             shutil.move(part / one["file"], aside / one["file"])
@@ -346,11 +367,22 @@ def _png(file: Path, kind: Picture | LabelMap) -> str:
     return base64.b64encode(png(painted(pixels[..., 0], kind.marks) if kind.kind == "map" else picture(pixels))).decode()
 
 
+def _named(options: Sequence[str]) -> list[str]:
+    """--NAME VALUE as NAME=VALUE: the options of a second model follow from what it takes. Raises RequestError."""
+    pairs = list(zip(options[::2], options[1::2], strict=False))
+    if len(options) % 2 or not all(name.startswith("--") for name, _ in pairs):
+        raise RequestError(f"{' '.join(options)}: after --then give what the second model takes as --NAME VALUE")
+    return [f"{name.removeprefix('--')}={value}" for name, value in pairs]
+
+
 def main() -> None:
     """The command line."""
     parser = cli.parser(generate, __doc__, required=False)
     parser.add_argument("--describe", action="store_true", help="only say what the model takes")
-    args = parser.parse_args()
+    args, others = parser.parse_known_args()
+    args.second_inputs = [*(args.second_inputs or []), *_named(others)] if args.second else args.second_inputs
+    if others and not args.second:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     if args.model is None or (args.output is None and not args.describe):
         parser.error("give --model and --output (or --describe)")
     if args.describe:

@@ -32,6 +32,7 @@ class Need(Enum):
     TARGET = "a target for each generated image", "measure a task that has targets"
     PICTURE = "the picture that each generated image was made from", "measure a task that translates pictures"
     PICTURE_FEATURES = "the picture that each generated image was made from, of its size", "measure a task that has such"
+    STYLE = "the picture whose style each generated image was to have", "measure a task that transfers styles"
     MAP = "the label map that each generated image was made from", "measure a task that is given label maps"
     TRAINING = "the images that were trained on, where others are the reference", "measure by held-out images"
     MODEL = "the generator itself", "measure a generator"
@@ -42,7 +43,7 @@ class Need(Enum):
 
 COMPARED = frozenset({Need.FEATURES, Need.REAL_FEATURES, Need.HELD_OUT})  # features of generated images with those of real ones
 EXTRACTED = COMPARED | {Need.LOGITS, Need.PICTURE_FEATURES}  # features of the generated images
-PAIRED = frozenset({Need.TARGET, Need.PICTURE, Need.MAP})  # what belongs to each generated image
+PAIRED = frozenset({Need.TARGET, Need.PICTURE, Need.STYLE, Need.MAP})  # what belongs to each generated image
 LABELED = frozenset({Need.LABELS, Need.CLASSES})
 
 

@@ -56,8 +56,16 @@ def translator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Transla
 
 
 def patch_discriminator(model: ModelSettings, shape: ImageShape, condition_channels: int) -> PatchDiscriminator:
-    """Its discriminator, which sees images of this shape beside so many channels of what they were made of."""
-    made: PatchDiscriminator = _classes(model, latent=False)[1](model.family, shape, condition_channels)
+    """Its discriminator, which sees images of this shape beside so many channels of what they were made of.
+
+    Raises NetworkError for a family that learns without one.
+    """
+    classes = _classes(model, latent=False)
+    if len(classes) < 2:
+        raise NetworkError(
+            f"model.architecture {model.architecture} has no discriminator, for it learns without one: choose task style"
+        )
+    made: PatchDiscriminator = classes[1](model.family, shape, condition_channels)
     return made
 
 

@@ -50,13 +50,7 @@ class RecordSampler(Sampler):
 
     @classmethod
     def check(cls, given: PackedDataset, count: int) -> None:
-        if count > len(given):
-            finished = given.split == cls.split
-            remedy = "evaluate.samples or raise data.NAME.holdout" if finished else "train.evaluate_samples (or finetune's)"
-            raise SettingsError(
-                f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
-                f"has {len(given)}; lower {remedy}"
-            )
+        check_enough(given, count, cls.split)
 
     @classmethod
     def targets(cls, imitated: PackedDataset, given: PackedDataset) -> bool:
@@ -90,6 +84,17 @@ class RecordSampler(Sampler):
         """What the generator is given of a part of the records and, where it is known, what should come of it, uint8."""
         records = self.given.read(self.rows[part])
         return records[self.field], records[TARGET] if self.has_target else None
+
+
+def check_enough(given: PackedDataset, count: int, split: str) -> None:
+    """Raises SettingsError where `given` has not a record for each of `count` images; `split` is that of finished generators."""
+    if count > len(given):
+        finished = given.split == split
+        remedy = "evaluate.samples or raise data.NAME.holdout" if finished else "train.evaluate_samples (or finetune's)"
+        raise SettingsError(
+            f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
+            f"has {len(given)}; lower {remedy}"
+        )
 
 
 def input_field(fields: Collection[str]) -> str:

@@ -20,7 +20,7 @@ LEVELS = [
     {"training", "metrics"},
     {"tracking", "report"},
     {"registry", "latent"},
-    {"serving", "project"},
+    {"serving", "project", "style"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 SOURCES = sorted(path for top in ("atelier", "atelier_mlflow", "components", "pipelines") for path in (ROOT / top).rglob("*.py"))

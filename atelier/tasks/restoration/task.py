@@ -26,6 +26,7 @@ from atelier.networks import zoo
 from atelier.networks.base import Network, Translator
 from atelier.networks.inputs import Picture
 from atelier.networks.layers import ImageShape
+from atelier.tasks.alone import check_alone
 from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Update
 from atelier.tasks.patch_adversarial import NamedDraws, PatchAdversarialTask
 from atelier.tasks.records import INPUT
@@ -77,7 +78,7 @@ class Restoration(PatchAdversarialTask):
             networks[DISCRIMINATOR] = zoo.patch_discriminator(model, seen, condition_channels=0)
             self.updates += (Update(DISCRIMINATOR, (DISCRIMINATOR,), "discriminator"),)
         else:
-            _check_alone(train)
+            check_alone(train, "restoration.adversarial is 0, so that there is no discriminator", ", or adversarial above 0")
         self.begin(networks)
         self.perception = None
         if self.settings.perceptual:
@@ -204,17 +205,6 @@ def _check_crop(model: ModelSettings, side: int) -> None:
         model.family.check(side)
     except ValueError as error:
         raise SettingsError(f"of crops of {side} px: {error}") from error
-
-
-def _check_alone(train: TrainSettings) -> None:
-    """Raises SettingsError for what tells a discriminator what to do, where none learns."""
-    alone = {"augment": "none", "balance": "none", "critic_steps": 1}
-    unfit = [f"{name}: {value}" for name, value in alone.items() if getattr(train, name) != value]
-    unfit += [f"regularizers without {one.key}" for one in train.regularizers.chosen()]
-    if unfit:
-        raise SettingsError(
-            f"restoration.adversarial is 0, so that there is no discriminator; set {', '.join(unfit)}, or adversarial above 0"
-        )
 
 
 TASK = Restoration
