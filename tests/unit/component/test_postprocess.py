@@ -40,7 +40,7 @@ def test_images_of_the_first_are_the_picture_of_the_second(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits, styled = tmp_path / "digits", tmp_path / "styled"
-    first = ["--model", models["digits"], "--cache", tmp_path / "cache", "--seed", "3", "--count", "2"]
+    first: list[str | Path] = ["--model", models["digits"], "--cache", tmp_path / "cache", "--seed", "3", "--count", "2"]
     call(*first, "--output", digits, monkeypatch=monkeypatch)
     call(
         *first, "--output", styled, "--then", models["any"], "--style", models["waves"], "--alpha", "0.5", monkeypatch=monkeypatch
@@ -78,8 +78,8 @@ def test_a_model_of_one_picture_needs_nothing_else(models: dict[str, Path], tmp_
     )  # fmt: skip
     generate(models["digits"], tmp_path / "digits", tmp_path / "cache", count=1, device="cpu")
     generate(models["one"], tmp_path / "alone", tmp_path / "cache", inputs=[f"image={tmp_path / 'digits'}"], device="cpu")
-    pixels = [np.asarray(Image.open(tmp_path / name / "000000.png")) for name in ("styled", "alone")]
-    np.testing.assert_array_equal(*pixels)
+    styled, alone = (np.asarray(Image.open(tmp_path / name / "000000.png")) for name in ("styled", "alone"))
+    np.testing.assert_array_equal(styled, alone)
 
 
 def test_what_the_second_does_not_take_is_refused(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_lite0_sees_stage_by_stage_in_the_pictures_own_size() -> None:
     with torch.no_grad():
         found = look(images, ["stem", "stage2"])
         x = network.bn1(network.conv_stem(images.expand(-1, 3, -1, -1)))  # type: ignore[operator]
-        expected = network.blocks[1](network.blocks[0](x))  # type: ignore[index]
+        expected = network.blocks[1](network.blocks[0](x))  # type: ignore[index, operator]
     torch.testing.assert_close(found["stem"], x, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(found["stage2"], expected, rtol=1e-3, atol=1e-3)
     assert found["stage2"].shape == (2, 24, 12, 10) and look.names == ["stem", *(f"stage{n}" for n in range(1, 6))]

@@ -59,8 +59,9 @@ def test_published_sizes() -> None:
 def test_layers_see_what_torchvisions_see(kind: str, make: type[nn.Module]) -> None:
     torch.manual_seed(0)
     with torch.device("meta"):
-        theirs = make(weights=None).features[:21]  # type: ignore[call-arg, attr-defined]
-    theirs = theirs.to_empty(device="cpu")
+        features = make(weights=None).features  # type: ignore[call-arg]
+        assert isinstance(features, nn.Sequential)
+    theirs = features[:21].to_empty(device="cpu")
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.05)
     ours = VGG(kind, "relu4_1")

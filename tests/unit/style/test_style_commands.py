@@ -87,7 +87,7 @@ def test_shares_and_masks_say_where_each_style_goes(files: dict[str, Path], chec
         with Image.open(output) as picture:
             return np.asarray(picture).astype(int)
 
-    both = ["--style", files["waves"], files["tiles"]]
+    both: list[str | Path] = ["--style", files["waves"], files["tiles"]]
     waves, tiles = (made("--style", files[name]) for name in ("waves", "tiles"))
     assert waves.shape == (40, 48, 3) and np.abs(waves - tiles).max() > 8
     np.testing.assert_allclose(made(*both, "--shares", "3", "0"), waves, atol=1)
