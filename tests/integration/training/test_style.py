@@ -109,6 +109,6 @@ def test_measured_exported_and_served(stripes: Path, checks: Path, weights: Path
     assert 0 <= export_onnx(model, tmp_path / "one.onnx") <= 1e-4
     served = ServedGenerator(model, "cpu")
     rows = input_example(served.info).to_dict("records")
-    assert served.predict(None, input_example(served.info)).shape == (2, 32, 32, 3)
+    assert served.predict(input_example(served.info)).shape == (2, 32, 32, 3)
     without = [{name: value for name, value in row.items() if name != "alpha"} for row in rows[:1]]
     np.testing.assert_array_equal(served.generate(served.read(without)), served.generate(served.read([rows[0] | {"alpha": 1.0}])))
