@@ -188,7 +188,7 @@ def _sheet(generator: LatentGenerator, of: Individuals) -> np.ndarray:
 
 def _latent(generator: LatentGenerator, code: torch.Tensor) -> list[float] | None:
     """The latent that a served generator takes, None where a code is something else."""
-    return code[0].tolist() if code.shape == (1, generator.latent_dim) else None
+    return code[0].tolist() if len(code) == 1 and not space_of(generator).mapped else None
 
 
 def _found(args: argparse.Namespace, space: Space, label: int | None, classifier: Classifier | None) -> list[Direction]:

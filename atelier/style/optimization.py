@@ -73,7 +73,7 @@ def optimize(
     optimizer = _optimizer(choices, picture)
     while len(history) < choices.steps:
         before = len(history)
-        optimizer.step(evaluate)  # type: ignore[arg-type] # which L-BFGS makes a number of
+        optimizer.step(evaluate)  # type: ignore[arg-type] # which torch documents as a tensor, too
         if choices.optimizer == "lbfgs" and len(history) - before <= 1:
             break  # it finds no way down any more
     return picture.detach().clamp(-1, 1), history

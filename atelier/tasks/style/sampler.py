@@ -31,6 +31,7 @@ class StyleSampler(Sampler):
 
     split: ClassVar[str] = "test"
     has_input = has_style = True
+    rows: np.ndarray
 
     def __init__(
         self, generator: Generator, names: Sequence[str], imitated: PackedDataset, given: PackedDataset, count: int, seed: int

@@ -45,7 +45,7 @@ def test_every_family_is_mixed_in_its_space(family: str, tmp_path: Path) -> None
     """One weight alone gives a seed's own image; in w the mean is linear, in z a move keeps the length."""
     generator = load_latent_generator(make_checkpoint(tmp_path / "checkpoint", family))
     space, of = space_of(generator), edits.points(generator, [1, 2, 3], label=2)
-    assert space.name == ("w" if family == "stylegan2" else "z")
+    assert space.name == ("w" if family in ("stylegan2", "gat") else "z")
     where = space.points(of)
     assert torch.equal(space.codes(where, of.labels), generator.code(of.latents, of.labels))
     images = weighted(space, of, torch.tensor([[0.0, 5.0, 0.0], [1.0, 1.0, 2.0]]))

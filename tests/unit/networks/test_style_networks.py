@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import VGG as VGGOfTorchvision
 from torchvision.models import vgg16, vgg19
 
 from atelier.config.model import ModelSettings
@@ -59,11 +56,12 @@ def test_published_sizes() -> None:
 
 
 @pytest.mark.parametrize(("kind", "make"), [("vgg16", vgg16), ("vgg19", vgg19)])
-def test_layers_see_what_torchvisions_see(kind: str, make: Callable[..., VGGOfTorchvision]) -> None:
+def test_layers_see_what_torchvisions_see(kind: str, make: type[nn.Module]) -> None:
     torch.manual_seed(0)
     with torch.device("meta"):
-        theirs = make(weights=None).features[:21]
-    theirs = theirs.to_empty(device="cpu")
+        features = make(weights=None).features  # type: ignore[call-arg]
+        assert isinstance(features, nn.Sequential)
+    theirs = features[:21].to_empty(device="cpu")
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.05)
     ours = VGG(kind, "relu4_1")
