@@ -83,7 +83,7 @@ def restored(model: str, small: np.ndarray, edges: Edges) -> np.ndarray:
         given.mkdir()
         for number, one in enumerate(small):
             Image.fromarray(one.transpose(1, 2, 0)).save(given / f"{number:06}.png")
-        files = [made / one["file"] for one in generate(model, made, Path("cache"), image=str(given), edges=edges)]
+        files = [made / one["file"] for one in generate(Path(model), made, Path("cache"), image=str(given), edges=edges)]
         return np.stack([np.asarray(Image.open(file)).transpose(2, 0, 1) for file in files])
 
 
