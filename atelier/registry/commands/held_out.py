@@ -96,10 +96,10 @@ def _of_records(generator: Generator, place: Path, seed: int) -> tuple[np.ndarra
             "with --inputs"
         )
     sampler = sampling(generator, generator.info.classes, packed, packed, min(MOST, len(packed)), seed % SEEDS.stop)
-    images, targets, given = zip(*sampler(at_once(generator.shape.resolution)), strict=True)
+    samples = list(sampler(at_once(generator.shape.resolution)))
     return (
-        np.concatenate(images),
-        np.concatenate(given),
-        np.concatenate(targets) if sampler.has_target else None,
+        np.concatenate([one.images for one in samples]),
+        np.concatenate([one.input for one in samples]),  # type: ignore[misc] # of records
+        np.concatenate([one.target for one in samples]) if sampler.has_target else None,  # type: ignore[misc]
         packed.content_hash,
     )

@@ -58,7 +58,7 @@ def sampler(own: dict[str, object], held_out: PackedDataset, scale: int = 2, cou
 
 def joined(one: DegradedSampler, batch: int, turn: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
     """Images, targets and inputs."""
-    return [np.concatenate(part) for part in zip(*one(batch, turn), strict=True)]  # type: ignore[arg-type]
+    return [np.concatenate(part) for part in zip(*(each[:3] for each in one(batch, turn)), strict=True)]  # type: ignore[arg-type]
 
 
 @pytest.fixture(name="held_out")
