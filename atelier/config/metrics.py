@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 PACKAGE = "atelier.metrics.kinds"  # a name, not an import: what is declared is loaded when it is asked for
@@ -166,10 +167,12 @@ class Declaration:
 
 @cache
 def metrics() -> dict[str, Declaration]:
-    """Every metric by its name, in alphabetical order.
+    """Every metric by its name, in alphabetical order; none where the code travels with a registered model.
 
     Raises TypeError for a file that does not declare exactly one, and for a kind or a limit that two values declare.
     """
+    if find_spec(PACKAGE.rpartition(".")[0]) is None:
+        return {}
     package = importlib.import_module(PACKAGE)
     found = {name: _declared(name) for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__))}
     values = [value for metric in found.values() for value in metric.values]

@@ -26,7 +26,7 @@ BASE = "base"  # as finetune.init_from: the generator that this project trains f
 if TYPE_CHECKING:
     Chooser = str
 else:
-    Chooser = Literal[tuple(choosing())]
+    Chooser = Literal[tuple(choosing()) or ("frechet",)]  # no metric travels with a registered model
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 
 
