@@ -55,6 +55,7 @@ COMMON = {
     "train.beta2": 0.999,
     "train.beta2_final": 0.999,
     "train.precision": "float32",
+    "train.augment": "none",
     "train.on_alarm": "warn",
 }
 SMALL = {"width": 16, "blocks": 6, "width_discriminator": 16, "layers_discriminator": 2}
