@@ -29,9 +29,10 @@ from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid
 from atelier.metrics.evaluator import Evaluation, Evaluator
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import GeneratorInfo, at_once, load_generator, part_of, sample
 from atelier.networks.base import Generator
+from atelier.networks.inputs import required
 from atelier.registry.fetch import located
 from atelier.tasks.find import check_sets, find, measured_sets, sampling_of
 from atelier.tracking.provenance import git_state
@@ -70,7 +71,7 @@ class Project:
         sets = {role: PackedDataset(self._packed(name)) for role, name in settings.sets.items()}
         with ranks(chosen) as these:
             cache = self.folder / "cache"
-            measure, measured_by = measure_by_distance(task, settings, self.settings.evaluate, sets, cache, these, chosen)
+            measure, measured_by = measure_while_training(task, settings, self.settings.evaluate, sets, cache, these, chosen)
             infos = run(
                 task, self.settings.model, settings, sets, self._model(section),
                 self.folder / "states" / section, measure, measured_by, chosen, these, git_state(),
@@ -97,7 +98,7 @@ class Project:
         if count < 1:
             raise SettingsError(f"count is {count}; give 1 or more")
         generator = self._generator(section)
-        if all(kind.random for kind in generator.takes.values()):
+        if not required(generator.takes):
             parts = list(sample(generator, count, seed))
         else:
             sets = self._measured_sets(generator, section, count)

@@ -30,7 +30,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import compare
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import load_generator, sample
 from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import PretrainedModel
@@ -93,7 +93,7 @@ def trained(settings: Settings, name: str, seed: int, target: PackedDataset, fol
     changed |= {"seed": seed, "images": budget.images, "evaluate_every": budget.evaluate_every}
     kind = type(section) if way.fine_tuned else TrainSettings  # FreezeD is for what was trained before
     chosen = kind(**{key: getattr(section, key) for key in kind.model_fields} | changed)
-    measure, measured_by = measure_by_distance(Generation, chosen, settings.evaluate, {"data": target}, CACHE, Ranks(), device)
+    measure, measured_by = measure_while_training(Generation, chosen, settings.evaluate, {"data": target}, CACHE, Ranks(), device)
     output = folder / f"{name}-{seed}"
     start = PretrainedModel(BASE) if way.fine_tuned else None
     run(

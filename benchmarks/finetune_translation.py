@@ -34,7 +34,7 @@ from atelier.io.files import atomic_folder, atomic_write
 from atelier.io.pictures import grid, png
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import compare
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import load_generator, part_of
 from atelier.tasks.find import find
 from atelier.tasks.records import RecordSampler
@@ -163,7 +163,7 @@ def train(
 ) -> Path:
     """Trains on the sets that the section names, from `start` or from scratch; returns the checkpoint folder."""
     task, data = find(settings.model.task), {role: sets[name] for role, name in section.sets.items()}
-    measure, measured_by = measure_by_distance(task, section, settings.evaluate, data, cache, Ranks(), device)
+    measure, measured_by = measure_while_training(task, section, settings.evaluate, data, cache, Ranks(), device)
     run(
         task,
         settings.model,

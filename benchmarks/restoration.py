@@ -149,8 +149,9 @@ def loop(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, scra
         speed = _speed(plain, began + minutes[stage] * 60)
         torch.save(plain.average.state_dict(), scratch / f"{stage}.pth")
         before = plain.average
+        assert isinstance(before, Generator)
         spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes(), "speed": speed}
-        told[stage] = {"images": plain.images, **spent, **_measured(name, section, folder, plain.average)}
+        told[stage] = {"images": plain.images, **spent, **_measured(name, section, folder, before)}
     return told
 
 

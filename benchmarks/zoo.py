@@ -36,8 +36,9 @@ from atelier.config.settings import Settings, load
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write, canonical_json
 from atelier.io.pictures import grid, png
+from atelier.latent.discriminator import load_discriminator
 from atelier.metrics.evaluator import Evaluator, read_evaluation
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import INFO, load_generator, sample
 from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
@@ -45,7 +46,7 @@ from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
 from atelier.training.run import run
 from benchmarks import zoo_page
-from benchmarks.tournament import load_discriminator, matrix
+from benchmarks.tournament import matrix
 from benchmarks.trained import Trained
 from components import cli
 
@@ -135,7 +136,7 @@ def _train(
     observers: list[Observer],
 ) -> None:
     sets = {"data": data}
-    measure, measured_by = measure_by_distance(Generation, settings.train, settings.evaluate, sets, CACHE, Ranks(), device)
+    measure, measured_by = measure_while_training(Generation, settings.train, settings.evaluate, sets, CACHE, Ranks(), device)
     run(
         Generation,
         settings.model,

@@ -9,6 +9,9 @@ example:
   python -m components.generate --model models:/digits@champion --output sevens --class 7 --truncation 0.7 --seed 100
   python -m components.generate --model models:/monet@champion --output generated --input image=photos
   python -m components.generate --model models:/large@champion --output enlarged --image photos --tile 256
+  python -m components.generate --model models:/digits@champion --output styled --then models:/style@champion --style waves.jpg
+  python -m components.generate --model models:/textures@champion --output larger --image walls --edges wrap
+  python -m components.generate --model models/both --output enlarged --image photos --sharpness 0.6
   python -m components.generate --model models:/digits@champion --describe
 
 what the paths hold:
@@ -31,6 +34,7 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
 from components import cli
 from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, Page, component
+from components.postprocess import given_of, then
 from components.sheet import sheet
 
 if TYPE_CHECKING:
@@ -62,6 +66,9 @@ def generate(
     seed: Annotated[int | None, Option("seed of the first image, which each further one counts up (default: 0)")] = None,
     classes: Annotated[list[str] | None, Option("classes in turn (default: drawn from the seeds)", "NAME", "--class")] = None,
     truncation: Annotated[float | None, Option("above 0, at most 1: less variety, safer images (default: 1)", "PSI")] = None,
+    sharpness: Annotated[
+        float | None, Option("0 (smooth) to 1 (sharp), of a model that holds two generators (default: 1)", "SHARE")
+    ] = None,
     inputs: Annotated[list[str] | None, Option("files or folders of pictures that it takes", "NAME=PATH", "--input")] = None,
     size: Annotated[
         Literal["trained", "own"],
@@ -74,12 +81,27 @@ def generate(
     tile: Annotated[
         int | None, Option("pixels a side of a tile of those (default: 256; 512 where tiles fade into each other)")
     ] = None,
+    second: Annotated[
+        str | None,
+        Option(
+            "a second model, which is given each image as its picture; --style FILE and the like are its inputs",
+            "MODEL",
+            "--then",
+        ),
+    ] = None,
+    second_inputs: Annotated[
+        list[str] | None, Option("the same, by name: style=FILE, alpha=0.5", "NAME=VALUE", "--then-input")
+    ] = None,
+    edges: Annotated[
+        Literal["end", "wrap"],
+        Option("of those: end (default), or wrap, of textures that tile: beyond one lies the opposite one, and the result tiles"),
+    ] = "end",
     device: Annotated[str, DEVICE] = "auto",
 ) -> list[dict[str, Any]]:
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
 
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
-    take, PictureError, GeneratorError, TrackingError, WriteError.
+    take, PostprocessError for what a second model does not take, PictureError, GeneratorError, TrackingError, WriteError.
     """
     from atelier.registry.fetch import located
     from atelier.training.distributed import choose_device  # which loads PyTorch
@@ -90,19 +112,28 @@ def generate(
     served = _served(folder, str(choose_device(device)))
     if image is not None:
         size, inputs = "own", [*(inputs or []), f"{_picture_of_any_size(served)}={image}"]
-    records = _records(served.info, count, seed, classes, truncation, inputs or [])
+    records = _records(served.info, count, seed, classes, truncation, sharpness, inputs or [])
     make: Make = _make
     if size == "own":
-        make = _maker_of_own_size(served, tile)
-    elif tile is not None:
-        raise RequestError("--tile: pictures of the trained size go through whole; add --size own")
+        make = _maker_of_own_size(served, tile, edges == "wrap", sharpness)
+    elif tile is not None or edges == "wrap":
+        option = "--edges" if tile is None else "--tile"
+        raise RequestError(f"{option}: pictures of the trained size go through whole; add --size own")
     else:
         _read(served, records[: max(len(classes or []), 1)])  # refused before anything is made
-    about = {"model": str(model), "weights": served.generator.sha256, "size": size, "tile": tile}
+    about = {"model": str(model), "weights": served.generator.sha256, "size": size, "tile": tile, "edges": edges}
+    after = {}
+    if second is not None:
+        other = _served(located(second, cache, networks=False), str(choose_device(device)))
+        given = given_of(other.info, second_inputs or [])
+        make = then(make, other, given, _read)
+        after = {"then": {"model": second, "weights": other.generator.sha256, **_without_files(given)}}
+        about |= after
     request = about | {"records": [_without_files(one) for one in records]}
     part = output.parent / f".{output.name}.part"
     images = list(_made(served, records, _begun(part, request), make, 1 if size == "own" else AT_ONCE))
     manifest = {"model": str(model), "weights": served.generator.sha256, "task": served.info.task, "product": served.info.product}
+    manifest |= after
     with atomic_folder(output, MANIFEST) as aside:
         for one in images:
             shutil.move(part / one["file"], aside / one["file"])
@@ -114,10 +145,12 @@ def generate(
 def takes(info: GeneratorInfo) -> str:
     """What a model takes, in words: a line for each option."""
     from atelier.models.pyfunc import random_inputs, truncates
-    from atelier.networks.inputs import Label, LabelMap, Picture
+    from atelier.networks.inputs import Label, LabelMap, Picture, Scalar
 
     lines = ["--count N, --seed S"] if random_inputs(info) else []
     lines += ["--truncation PSI"] if truncates(info) else []
+    scalars = {name: kind for name, kind in info.takes.items() if isinstance(kind, Scalar)}
+    lines += [f"--{name}, {kind.wants(())} (default: {kind.default:g})" for name, kind in scalars.items()]
     lines += [f"--class, of {', '.join(info.classes)}" for kind in info.takes.values() if isinstance(kind, Label)]
     lines += [f"--input {name}=PATH: {_size(kind)}" for name, kind in info.takes.items() if isinstance(kind, Picture | LabelMap)]
     return "\n".join(lines)
@@ -143,10 +176,12 @@ def _records(
     seed: int | None,
     classes: Sequence[str] | None,
     truncation: float | None,
+    sharpness: float | None,
     inputs: Sequence[str],
 ) -> list[dict[str, Any]]:
     """A row for each image, as the served model reads it. Raises RequestError."""
     from atelier.models.pyfunc import random_inputs, truncates
+    from atelier.networks.blended import SHARPNESS
 
     unknown = [
         option
@@ -155,6 +190,7 @@ def _records(
             ("--seed", seed, random_inputs(info)),
             ("--class", classes, info.conditional),
             ("--truncation", truncation, truncates(info)),
+            ("--sharpness", sharpness, SHARPNESS in info.takes),
         )
         if given is not None and not taken
     ]
@@ -175,6 +211,8 @@ def _records(
                 row["class"] = int(name) if name not in info.classes and name.isdecimal() else name
             if truncation is not None:
                 row["truncation"] = truncation
+            if sharpness is not None:
+                row[SHARPNESS] = sharpness
             records.append(row)
     return records
 
@@ -233,16 +271,25 @@ def _make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Pat
     return [row.about for row in rows]
 
 
-def _maker_of_own_size(served: Any, tile: int | None) -> Make:
+def _maker_of_own_size(served: Any, tile: int | None, wrap: bool, sharpness: float | None) -> Make:
     """Writes what becomes of pictures in their own size. Raises RequestError, PictureError."""
     from atelier.models.given import naming, recipe_of
     from atelier.models.own_size import translate
     from atelier.models.tiles import Tiles
+    from atelier.networks.blended import SHARPNESS, at_share
+    from atelier.networks.inputs import Refusal
 
     name = _picture_of_any_size(served)
     if tile is not None and tile < SMALLEST_TILE:
         raise RequestError(f"--tile is {tile}; give {SMALLEST_TILE} or more")
-    kind, tiles, about = served.info.takes[name], Tiles(served.generator, tile), {"weights": served.generator.sha256}
+    try:
+        generator = at_share(served.generator, sharpness)
+    except Refusal as refusal:
+        raise RequestError(f"--sharpness is {sharpness:g}; give {refusal}") from refusal
+    kind, tiles = served.info.takes[name], Tiles(generator, tile, wrap)  # type: ignore[arg-type] # which takes any size
+    if wrap and tiles.around is None:
+        raise RequestError("--edges wrap: this model looks at whole pictures, so that seams would stay open; leave it out")
+    about = {"weights": served.generator.sha256} | ({} if sharpness is None else {SHARPNESS: sharpness})
 
     def make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> list[dict[str, Any]]:
         for record, file in zip(records, files, strict=True):
@@ -256,10 +303,12 @@ def _maker_of_own_size(served: Any, tile: int | None) -> Make:
 def _picture_of_any_size(served: Any) -> str:
     """The name of the one picture that a model takes. Raises RequestError where it takes something else, or one size only."""
     from atelier.networks.base import Translator
+    from atelier.networks.blended import at_share
     from atelier.networks.inputs import Picture
 
-    able = isinstance(served.generator, Translator) and served.generator.any_size
-    (name, kind), *others = served.info.takes.items()
+    generator = at_share(served.generator, None)
+    able = isinstance(generator, Translator) and generator.any_size
+    (name, kind), *others = generator.takes.items()
     if not able or others or not isinstance(kind, Picture):
         raise RequestError(
             f"--image and --size own: this model takes no single picture of any size; leave them out, for it takes\n"
@@ -318,11 +367,22 @@ def _png(file: Path, kind: Picture | LabelMap) -> str:
     return base64.b64encode(png(painted(pixels[..., 0], kind.marks) if kind.kind == "map" else picture(pixels))).decode()
 
 
+def _named(options: Sequence[str]) -> list[str]:
+    """--NAME VALUE as NAME=VALUE: the options of a second model follow from what it takes. Raises RequestError."""
+    pairs = list(zip(options[::2], options[1::2], strict=False))
+    if len(options) % 2 or not all(name.startswith("--") for name, _ in pairs):
+        raise RequestError(f"{' '.join(options)}: after --then give what the second model takes as --NAME VALUE")
+    return [f"{name.removeprefix('--')}={value}" for name, value in pairs]
+
+
 def main() -> None:
     """The command line."""
     parser = cli.parser(generate, __doc__, required=False)
     parser.add_argument("--describe", action="store_true", help="only say what the model takes")
-    args = parser.parse_args()
+    args, others = parser.parse_known_args()
+    args.second_inputs = [*(args.second_inputs or []), *_named(others)] if args.second else args.second_inputs
+    if others and not args.second:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     if args.model is None or (args.output is None and not args.describe):
         parser.error("give --model and --output (or --describe)")
     if args.describe:

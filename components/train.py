@@ -35,7 +35,7 @@ example:
 what the paths hold:
   --data     a packed dataset (components.prepare), or several, in the order of the task that learns from them
   --base     the checkpoint that "base" stands for
-  --output   the checkpoint: generator.safetensors and generator.json (the best by the evaluation metric, not the last),
+  --output   the checkpoint: generator.safetensors and generator.json (the best by train.evaluate_by, not the last),
              networks.safetensors (to go on from), history.json, history.csv and evaluations.csv (curves), grids/ (pictures over
              time), summary.json
   --states   a folder for each run with its last saves; keep it where a retry finds it again, or give --mirror
@@ -59,7 +59,7 @@ from atelier.config.settings import Settings
 from atelier.config.training import BASE, FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import GeneratorInfo
 from atelier.registry.fetch import REGISTRY, copy_of, load_checkpoint
 from atelier.registry.versions import resolve
@@ -163,7 +163,7 @@ def train(
                     print(differing, file=sys.stderr)
         parent, init_from = _fetched(init_from, cache, these, chosen) if init_from else (None, None)
         start = PretrainedModel(parent) if parent else None
-        measure, measured_by = measure_by_distance(task, settings, evaluate, sets, cache, these, chosen)
+        measure, measured_by = measure_while_training(task, settings, evaluate, sets, cache, these, chosen)
 
         def folder(settings: TrainSettings) -> RunFolder:
             return RunFolder(states, run_key(task, model, settings, sets, measured_by, start), mirror)

@@ -32,6 +32,7 @@ class Need(Enum):
     TARGET = "a target for each generated image", "measure a task that has targets"
     PICTURE = "the picture that each generated image was made from", "measure a task that translates pictures"
     PICTURE_FEATURES = "the picture that each generated image was made from, of its size", "measure a task that has such"
+    STYLE = "the picture whose style each generated image was to have", "measure a task that transfers styles"
     MAP = "the label map that each generated image was made from", "measure a task that is given label maps"
     TRAINING = "the images that were trained on, where others are the reference", "measure by held-out images"
     MODEL = "the generator itself", "measure a generator"
@@ -42,7 +43,7 @@ class Need(Enum):
 
 COMPARED = frozenset({Need.FEATURES, Need.REAL_FEATURES, Need.HELD_OUT})  # features of generated images with those of real ones
 EXTRACTED = COMPARED | {Need.LOGITS, Need.PICTURE_FEATURES}  # features of the generated images
-PAIRED = frozenset({Need.TARGET, Need.PICTURE, Need.MAP})  # what belongs to each generated image
+PAIRED = frozenset({Need.TARGET, Need.PICTURE, Need.STYLE, Need.MAP})  # what belongs to each generated image
 LABELED = frozenset({Need.LABELS, Need.CLASSES})
 
 
@@ -200,6 +201,13 @@ def limits() -> Iterator[tuple[Declaration, Value]]:
 def deciding() -> dict[str, str]:
     """The kinds that may decide at the gate, each with its metric's name."""
     return {value.kind: metric.name for metric, value in declared_values() if value.decides}
+
+
+def choosing() -> dict[str, str]:
+    """The kinds that may choose the best save of a training, each with its metric's name: those that decide, or hold an image
+    to its target."""
+    found = ((metric, value) for metric, value in declared_values() if value.subject == "generator")
+    return {value.kind: metric.name for metric, value in found if value.decides or metric.needs == {Need.TARGET}}
 
 
 def value_of(kind: str, name: str) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import (
     Field,
@@ -18,10 +18,15 @@ from pydantic import (
     model_validator,
 )
 
+from atelier.config.metrics import choosing
 from atelier.config.section import Beta, PositiveInt, Rate, Section, Share, Weight
 from atelier.config.tasks import task_settings
 
 BASE = "base"  # as finetune.init_from: the generator that this project trains from scratch
+if TYPE_CHECKING:
+    Chooser = str
+else:
+    Chooser = Literal[tuple(choosing())]
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 
 
@@ -132,7 +137,8 @@ class TrainSettings(Section):
         description="what is added to the losses, by name with its weight; absent means off"
     )
     penalty_final: Share = Field(
-        description="weights of r1, r2, gradient_penalty, dragan and path_length at the end, as a share of the start (cosine)"
+        description="weights of r1, r2 (approximate or not), gradient_penalty, dragan and path_length at the end, as a share "
+        "of the start (cosine)"
     )
     penalty_every: PositiveInt = Field(
         description="steps between two computations of these penalties, which then weigh so much more"
@@ -187,6 +193,11 @@ class TrainSettings(Section):
     evaluate_from: Share = Field(description="share of the run before the first measurement")
     evaluate_samples: Annotated[int, Field(ge=16)] = Field(
         description="generated images a measurement during training, at least 16"
+    )
+    evaluate_by: Chooser = Field(
+        default="frechet",
+        description="number by which a measurement during training chooses the best save, on the images of which the distance is "
+        "measured, too; what holds images to a target (psnr, ssim, l1, perceptual, lpips) is for tasks that have one",
     )
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(
         description="a mean gradient norm (between two points of the curves) above it counts as divergence and stops the run"

@@ -1,4 +1,4 @@
-"""Images that package managers bring: npm's packages, checked by their hash, and Debian's, which apt-get checks itself."""
+"""What package managers bring: packages of npm and PyPI, checked by their hash, and Debian's, which apt-get checks itself."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from pathlib import Path
 from atelier.data.errors import DataError
 from atelier.io.files import atomic_folder, sha256_file, unpack
 
-INSTALL = {"npm": "install Node.js, which holds it", "apt-get": "Debian and Ubuntu have it", "dpkg-deb": "install dpkg"}
+INSTALL = {
+    "npm": "install Node.js, which holds it",
+    "pip": "install Python's pip",
+    "apt-get": "Debian and Ubuntu have it",
+    "dpkg-deb": "install dpkg",
+}
 FAILED = {
     "npm": "check the network, HTTPS_PROXY and `npm config get registry`, then run it again",
+    "pip": "check the network, HTTPS_PROXY and `pip config list`, then run it again",
     "apt-get": "check the network, bring its lists up to date with `apt-get update`, then run it again",
     "dpkg-deb": "free some space, then run it again",
 }
@@ -74,6 +80,19 @@ def npm(package: str, sha256: str, folder: Path) -> Path:
     return folder / "package"  # the one folder of every archive of npm
 
 
+def pypi(package: str, sha256: str, folder: Path) -> Path:
+    """Fetches the wheel of NAME==VERSION into `folder`, without what it requires; returns its path. Nothing of it runs.
+
+    `sha256` is that of the wheel, in hexadecimal, which pip checks. Raises DataError if pip is missing or fails.
+    """
+    wanted = folder / "requirements.txt"
+    wanted.write_text(f"{package} --hash=sha256:{sha256}\n", encoding="utf-8")
+    options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--quiet", "--disable-pip-version-check"]
+    _call(["pip", "download", *options, "-r", wanted.name], folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
 def debian(package: str, path: str, folder: Path) -> Path:
     """The folder `path`, such as usr/share/NAME, of a Debian package: of the installed one, else unpacked below `folder`.
 
@@ -96,7 +115,7 @@ def _call(command: Sequence[str], folder: Path) -> None:
     try:
         done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     except FileNotFoundError:
-        raise DataError(f"{program}, which fetches images, is not installed; {INSTALL[program]}") from None
+        raise DataError(f"{program}, which fetches packages, is not installed; {INSTALL[program]}") from None
     if done.returncode:
         said = " ".join(" ".join(done.stderr.splitlines()[:LINES]).split()) or f"exit code {done.returncode}"
         raise DataError(f"`{' '.join(command)}` failed ({said}); {FAILED[program]}")

@@ -59,6 +59,24 @@ def read_published(url: str, sha256: str, setting: str = SETTING, otherwise: str
     return Weights(str(path), _checked(_from_file(path, setting), sha256, str(path)), sha256)
 
 
+def read_kept(name: str, sha256: str, remedy: str) -> Weights:
+    """A file of the user's cache that a command of ours has put there; `remedy` says which. Raises ExtractorError."""
+    path = kept_at(name)
+    if not path.exists():
+        raise ExtractorError(f"{path}: does not exist; {remedy}")
+    return Weights(str(path), _checked(_from_file(path, SETTING), sha256, str(path)), sha256)
+
+
+def keep(name: str, content: bytes, sha256: str) -> None:
+    """Puts a file into the user's cache. Raises ExtractorError for a content of another hash, and WriteError."""
+    atomic_write(kept_at(name), _checked(content, sha256, name))
+
+
+def kept_at(name: str) -> Path:
+    """Where the user's cache has a file of this name."""
+    return _caches() / name
+
+
 def tensors(weights: Weights) -> State:
     """The tensors of a .safetensors file, or of a .pth whose unpickling is held to tensors. Raises ExtractorError."""
     try:

@@ -1,4 +1,4 @@
-"""What lies behind a generator's images: less variety, the way between two, mixtures, a walk, and the way back from an image.
+"""What lies behind a generator's images: less variety, ways between them, mixtures, children, directions, and what is original.
 
 An image comes of a latent, which a seed draws: seed 7 is the image that `make serve` answers with for seed=7. The verbs show what
 the latent space between and around such images looks like.
@@ -10,6 +10,11 @@ examples:
   python -m atelier.latent truncate models/base --seeds 0-9                  from the commonest image to each seed's own
   python -m atelier.latent interpolate models/base --seeds 3 8 12            from one image to the next, on the sphere
   python -m atelier.latent mix models/base --rows 0-5 --columns 10-15        coarse features of the rows, fine ones of the columns
+  python -m atelier.latent mix models/base --seeds 3 8 12 --weights 2 1 1    one image of several, by weights
+  python -m atelier.latent breed models/base --parents 3 8 12                children, each part of their code from one parent
+  python -m atelier.latent directions models/base                            what can be turned on and off, by how much
+  python -m atelier.latent edit models/base --directions directions/directions.json --move slant=2
+  python -m atelier.latent explore models/base --data data/base --count 64   its most original images that are still acceptable
   python -m atelier.latent walk models/base --seed 1 --seconds 8             a closed walk as a GIF (or .webp, .png)
   python -m atelier.latent project models/base --image portrait.png          the latent whose image comes nearest
   python -m atelier.latent vary models/people --input maps/ --seeds 0-7      many images of each label map
@@ -17,12 +22,13 @@ examples:
   python -m atelier.latent morph models/people --input face.png other.png    from one label map to the next, by one noise
 
 The first argument is a checkpoint folder, as training and `python -m atelier.registry pull` write it. A generator with classes
-draws the class by the seed as well; --class takes one for all (by name).
+draws the class by the seed as well; --class takes one for all (by name). docs/latents.md shows pictures of it all.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +36,10 @@ from typing import Any
 
 from atelier import command_line
 from atelier.config.section import SEEDS as POSSIBLE
+from atelier.io.workspace import lasting
 
 SEEDS = "whole numbers, or ranges such as 0-9"
+DISCOVERY = ("breed", "directions", "edit", "explore")
 INPUTS = "label maps or pictures: files, or folders of them"
 
 
@@ -69,12 +77,72 @@ def parser() -> argparse.ArgumentParser:
     going.add_argument("--steps", type=_count, default=8, metavar="N", help="images a row, ends included (default: 8)")
     going.add_argument("--input", nargs="+", type=Path, metavar="PATH", help=f"where the generator takes them, {INPUTS}")
 
-    mixing = add("mix", "coarse features of one image, fine ones of another", MIX, "mixture.png")
+    mixing = add("mix", "coarse features of one image, fine ones of another; or several by weights", MIX, "mixture.png")
     mixing.add_argument("--rows", nargs="+", type=_seeds, default=[range(6)], metavar="SEED", help=f"{SEEDS} (default: 0-5)")
     mixing.add_argument(
         "--columns", nargs="+", type=_seeds, default=[range(10, 16)], metavar="SEED", help=f"{SEEDS} (default: 10-15)"
     )
     mixing.add_argument("--parts", type=_count, metavar="N", help="parts of the code that the row gives (default: half of them)")
+
+    mixing.add_argument("--seeds", nargs="+", type=_seeds, metavar="SEED", help="mixed by --weights, instead of a table")
+    mixing.add_argument(
+        "--weights", nargs="+", type=_weight, action="append", metavar="W",
+        help="a number for each of --seeds; may be repeated, a row each (default: all alike)",
+    )  # fmt: skip
+
+    breeding = add("breed", "children of several images", BREED, "family")
+    breeding.add_argument(
+        "--parents", nargs="+", type=_parent, default=[range(4)], metavar="PARENT",
+        help=f"{SEEDS}, or FOLDER/NUMBER of what breed or explore has written (default: 0-3)",
+    )  # fmt: skip
+    breeding.add_argument("--count", type=_count, default=32, metavar="N", help="children (default: 32)")
+    breeding.add_argument("--mutation", type=_share, default=0.15, metavar="M", help="0 for none to 1 (default: 0.15)")
+    breeding.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of all that is drawn (default: 0)")
+
+    finding = add("directions", "what changes images in one respect, and by how much", DIRECTIONS, "directions")
+    finding.add_argument(
+        "--method", choices=["sefa", "pca"], default="sefa",
+        help="without labels: closed form on the first weights, or principal components (default: sefa)",
+    )  # fmt: skip
+    finding.add_argument("--count", type=_count, default=5, metavar="N", help="directions of --method (default: 5)")
+    finding.add_argument(
+        "--attributes", nargs="+", metavar="NAME",
+        help="fitted instead, to what is measured of images: brightness, contrast, detail, width, height, slant; in color "
+        "saturation and warmth; and of a generator without classes a class of --data",
+    )  # fmt: skip
+    finding.add_argument("--labels", type=Path, metavar="FILE", help="fitted instead, to lines of a CSV file: seed,label")
+    finding.add_argument("--data", type=Path, metavar="FOLDER", help="packed, labelled images: is the class kept?")
+    finding.add_argument(
+        "--seed", type=command_line.seed, default=0, metavar="N", help="the first that is looked at (default: 0)"
+    )
+    finding.add_argument("--cache", type=Path, default=lasting(Path("cache")), help="of the classifier (default: cache)")
+
+    editing = add("edit", "images moved along directions", EDIT, "edit.png")
+    editing.add_argument("--directions", type=Path, required=True, metavar="FILE", help="directions.json of the verb directions")
+    editing.add_argument(
+        "--move", nargs="+", type=_move, required=True, metavar="NAME=STEPS",
+        help="directions, and how many standard deviations: -3 to 3 stays among likely images",
+    )  # fmt: skip
+    editing.add_argument("--seeds", nargs="+", type=_seeds, default=[range(8)], metavar="SEED", help=f"{SEEDS} (default: 0-7)")
+    editing.add_argument("--parts", type=_seeds, metavar="RANGE", help="of the code alone, such as 0-3 (default: all)")
+
+    exploring = add("explore", "its most original images that are still acceptable", EXPLORE, "exploration")
+    exploring.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the packed images that it was trained on")
+    exploring.add_argument("--count", type=_count, default=64, metavar="N", help="images that are shown (default: 64)")
+    exploring.add_argument("--budget", type=_count, default=2048, metavar="N", help="images that are looked at (default: 2048)")
+    exploring.add_argument(
+        "--accept", type=_share, default=0.05, metavar="SHARE",
+        help="share of held-out images that would not be acceptable; 0 accepts everything (default: 0.05)",
+    )  # fmt: skip
+    exploring.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of the whole search (default: 0)")
+    exploring.add_argument(
+        "--extractor", default="efficientnet_lite0", metavar="NAME",
+        help="whose features are compared, as evaluate.extractor (default: efficientnet_lite0)",
+    )  # fmt: skip
+    exploring.add_argument(
+        "--weights", default="packaged", metavar="WHERE", help="its weights, as evaluate.weights (default: packaged)"
+    )
+    exploring.add_argument("--cache", type=Path, default=lasting(Path("cache")), help="of features (default: cache)")
 
     walking = add("walk", "a walk through the latent space as moving pictures", WALK, "walk.gif")
     walking.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of the whole walk (default: 0)")
@@ -129,7 +197,39 @@ There the way is that of the noise: shapes stay, and what the map leaves open (c
 MIX = """A table: every row's seed mixed with every column's. The seeds' own images are at the left and on top.
 
 Where the family has a code for each of its layers (stylegan2, biggan) the row gives the parts of the smallest feature maps, the
-coarse features, and the column the rest; elsewhere the image of the middle between both latents is shown."""
+coarse features, and the column the rest; elsewhere the image of the middle between both latents is shown.
+
+With --seeds any number of images becomes one: latents by their weighted mean on the sphere, codes of a mapping (stylegan2) by
+their weighted mean. A row shows the parents as large as they weigh, and at its end what they make. Its class is that of the
+heaviest."""
+BREED = """Writes a folder: family.png (the parents, below them their children), family.json (of which parent each gene is,
+and the latent where the code is one) and codes.safetensors, from which one breeds on: --parents family/3 family/17.
+
+A gene is a part of the code where a family has a code for each of its layers (stylegan2, biggan), else an eighth of the latent.
+Each comes from one parent; the class with the first. A mutation moves the code towards a fresh one, such that children are as
+likely as their parents."""
+DIRECTIONS = """Writes a folder: directions.json, which edit takes, and a sheet for each direction: a row for each of six
+images, from -3 to +3 of its standard deviations.
+
+Without labels: sefa is a closed form on the first weights that see the code (Shen and Zhou 2021), pca the principal components of
+codes or, where a family has no mapping, of images (GANSpace). With labels a line is fitted: to what can be measured of images
+(--attributes), or to your own labels of seeds (--labels, InterFaceGAN); labels of two values are told apart, others predicted.
+
+A direction is named after the attribute that it was fitted to, or else the one that it changes most. Its effect is measured on
+32 other images: the change of each attribute, and the distance from the image before, of that between unrelated images."""
+EDIT = """Two rows: the seeds' images, and what they are moved along the directions. Several are added: --move slant=2 width=-1.
+
+Latents keep their lengths, codes of a mapping move straight on. With --parts only these parts of the code are moved (stylegan2,
+biggan): the first ones are the coarse features."""
+EXPLORE = """Writes a folder: page.html (each image beside its nearest neighbors in training, with its scores), sheet.png,
+exploration.json and codes.safetensors, which breed takes: --parents exploration/0 exploration/5.
+
+Original is what is far from every training image, relative to how far new real images are, and what a classifier of the real
+images cannot read (its entropy, as in CAN, Elgammal et al. 2017), where they have labels. Acceptable is what is as real-like as
+95 of 100 held-out images, by the realism score of its features (Kynkäänniemi et al. 2019) and by the discriminator, where the
+checkpoint has one. A quarter of the budget is drawn at random, the others are children of the best, mutated and with genes of
+each other; of variants of one image the best alone is kept. --accept 0 takes whatever is far from training: unclassifiable is
+then what is novel, and neither real-like nor of a class."""
 WALK = """Moving pictures of closed walks, without an end: from latent to latent on great circles, and back to the first.
 
 With classes each tile keeps one class, one after the other. The suffix of --output chooses GIF, WebP (.webp) or animated PNG."""
@@ -154,9 +254,9 @@ another, not what it would make of a map. The noise of a row stays as it is."""
 
 def _later(name: str) -> Callable[[argparse.Namespace], None]:
     def command(args: argparse.Namespace) -> None:
-        from atelier.latent import commands
+        from atelier.latent import commands, discovery
 
-        run: Any = getattr(commands, name)
+        run: Any = getattr(discovery if name in DISCOVERY else commands, name)
         run(args)
 
     return command
@@ -171,6 +271,32 @@ def _seeds(text: str) -> range:
     ):
         raise argparse.ArgumentTypeError(f"{text!r} is no seed; give {SEEDS} up to {POSSIBLE.stop - 1}")
     return seeds
+
+
+def _parent(text: str) -> range | tuple[Path, int]:
+    folder, _, number = text.rpartition("/")
+    return (Path(folder), int(number)) if folder and number.isdecimal() else _seeds(text)
+
+
+def _move(text: str) -> tuple[str, float]:
+    name, _, steps = text.partition("=")
+    try:
+        step = float(steps)
+    except ValueError:
+        step = math.inf
+    if not name or not math.isfinite(step):
+        raise argparse.ArgumentTypeError(f"{text!r} is no move; give NAME=STEPS, such as slant=2")
+    return name, step
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no weight; give a number from 0 on")
+    return weight
 
 
 def _share(text: str) -> float:

@@ -18,6 +18,7 @@ from atelier.io.pictures import grid, in_color, png
 from atelier.io.progress import each
 from atelier.latent import edits, translations
 from atelier.latent.projection import project as projected
+from atelier.latent.space import space_of, weighted
 from atelier.latent.translations import Translations
 from atelier.models.given import files, square
 from atelier.models.model import GeneratorError, from_uint8, load_generator, load_latent_generator, to_uint8
@@ -33,15 +34,15 @@ SHORTEST_SIDE = 512  # of a moving picture, to which small images are enlarged
 def truncate(args: argparse.Namespace) -> None:
     """A row for each seed, a column for each psi."""
     check_file(args.output)
-    generator, label = _generator(args)
-    of = edits.points(generator, _flat(args.seeds), label)
+    generator, label = of_checkpoint(args)
+    of = edits.points(generator, flat(args.seeds), label)
     _write(args.output, grid(edits.truncated(generator, of, args.psi), len(args.psi)))
 
 
 def interpolate(args: argparse.Namespace) -> None:
     """A row for each two neighbors among the seeds, of each input where there are any."""
     check_file(args.output)
-    seeds = _flat(args.seeds)
+    seeds = flat(args.seeds)
     if len(seeds) < 2:
         raise GeneratorError("--seeds: an interpolation needs two seeds at least, such as --seeds 3 8")
     if args.input:
@@ -51,7 +52,7 @@ def interpolate(args: argparse.Namespace) -> None:
         images = translations.between_noises(of, translations.noises(of.generator, seeds), args.steps)
         _write(args.output, _beside(of, images, args.steps))
         return
-    generator, label = _generator(args)
+    generator, label = of_checkpoint(args)
     images = edits.between(generator, edits.points(generator, seeds, label), args.steps)
     _write(args.output, grid(images, args.steps))
 
@@ -59,7 +60,7 @@ def interpolate(args: argparse.Namespace) -> None:
 def vary(args: argparse.Namespace) -> None:
     """A row for each input, a column for each seed."""
     check_file(args.output)
-    of, seeds = _translations(args, needs_noise=True), _flat(args.seeds)
+    of, seeds = _translations(args, needs_noise=True), flat(args.seeds)
     _write(args.output, _beside(of, translations.varied(of, translations.noises(of.generator, seeds)), len(seeds)))
 
 
@@ -76,16 +77,21 @@ def morph(args: argparse.Namespace) -> None:
         )
     if len(of.values) < 2:
         raise GeneratorError("--input: give two label maps at least, such as --input first.png second.png")
-    noise = translations.noises(of.generator, _flat(args.seeds or [range(1)])) if of.generator.noise_size else None
+    noise = translations.noises(of.generator, flat(args.seeds or [range(1)])) if of.generator.noise_size else None
     rows = [in_color(part) for parts in translations.between_maps(of, noise, args.steps) for part in parts]
     _write(args.output, grid(np.concatenate(rows), args.steps))
 
 
 def mix(args: argparse.Namespace) -> None:
-    """The seeds' own images at the left and on top, what becomes of both where they meet."""
+    """A table of each row's seed mixed with each column's; of --seeds their images, and below what weights make of them."""
     check_file(args.output)
-    generator, label = _generator(args)
-    coarse, fine = (edits.points(generator, _flat(seeds), label) for seeds in (args.rows, args.columns))
+    generator, label = of_checkpoint(args)
+    if args.seeds:
+        _write(args.output, _weighted(args, generator, edits.points(generator, flat(args.seeds), label)))
+        return
+    if args.weights:
+        raise GeneratorError("--weights: say of which seeds they are, such as --seeds 3 8 12")
+    coarse, fine = (edits.points(generator, flat(seeds), label) for seeds in (args.rows, args.columns))
     left, top = (edits.truncated(generator, of, [1.0]) for of in (coarse, fine))
     inside = np.split(edits.mixed(generator, coarse, fine, args.parts), len(left))
     corner = np.full_like(left[:1], 255)
@@ -99,7 +105,7 @@ def walk(args: argparse.Namespace) -> None:
     if form is None:
         raise GeneratorError(f"--output {args.output}: give a name that ends with {', '.join(MOVING)}")
     check_file(args.output)
-    generator, label = _generator(args)
+    generator, label = of_checkpoint(args)
     classes = generator.shape.classes
     labels = (torch.arange(args.tiles) % classes if label is None else torch.full((args.tiles,), label)) if classes else None
     random = torch.Generator().manual_seed(args.seed)
@@ -120,7 +126,7 @@ def walk(args: argparse.Namespace) -> None:
 def project(args: argparse.Namespace) -> None:
     """A folder: the picture of both, the code, and how near it is."""
     check_output(args.output, PROJECTION)
-    generator, label = _generator(args)
+    generator, label = of_checkpoint(args)
     device = next(generator.parameters()).device
     target = _image(args.image, generator).to(device)
     perceive = load_perception(args.network, args.weights, "--network").to(device)
@@ -148,7 +154,7 @@ def project(args: argparse.Namespace) -> None:
     print(f"{args.output}: distance {found.distance:.4f} ({args.network}), pixels {found.pixels:.3f} RMS of [-1, 1]")
 
 
-def _generator(args: argparse.Namespace) -> tuple[LatentGenerator, int | None]:
+def of_checkpoint(args: argparse.Namespace) -> tuple[LatentGenerator, int | None]:
     """The generator of the checkpoint, and the label of --class. Raises GeneratorError."""
     generator = load_latent_generator(args.checkpoint, args.device)
     if args.label is None:
@@ -158,6 +164,33 @@ def _generator(args: argparse.Namespace) -> tuple[LatentGenerator, int | None]:
         remedy = f"choose {', '.join(names)}" if names else "this generator has no classes; leave it out"
         raise GeneratorError(f"--class {args.label}: {remedy}")
     return generator, names.index(args.label)
+
+
+def _weighted(args: argparse.Namespace, generator: LatentGenerator, of: edits.Points) -> Image.Image:
+    """A row for each line of weights: the parents, each as large as it weighs, and their mixture."""
+    count = len(of.latents)
+    lines = args.weights or [[1.0] * count]
+    if count < 2:
+        raise GeneratorError("--seeds: a mixture needs two seeds at least, such as --seeds 3 8 12")
+    if args.parts is not None:
+        raise GeneratorError("--parts is for --rows and --columns; --seeds are mixed in all parts")
+    for line in lines:
+        if len(line) != count or not sum(line):
+            raise GeneratorError(f"--weights {' '.join(map(str, line))}: give {count} numbers, one a seed, not all of them 0")
+    parents, mixtures = edits.truncated(generator, of, [1.0]), weighted(space_of(generator), of, torch.tensor(lines))
+    rows = [np.concatenate([_shrunk(parents, line), mixture[None]]) for line, mixture in zip(lines, mixtures, strict=True)]
+    return grid(np.concatenate(rows), count + 1)
+
+
+def _shrunk(images: np.ndarray, weights: list[float]) -> np.ndarray:
+    """The images [N, C, H, W] in the middle of as many white ones, each with a side of its share of the heaviest's weight."""
+    side, shown = images.shape[2], np.full_like(images, 255)
+    for image, place, weight in zip(images, shown, weights, strict=True):
+        size = round(side * (weight / max(weights)) ** 0.5)
+        rows = (np.arange(size) * side) // max(size, 1)
+        first = (side - size) // 2
+        place[:, first : first + size, first : first + size] = image[:, rows][:, :, rows]
+    return shown
 
 
 def _translations(args: argparse.Namespace, needs_noise: bool = False) -> Translations:
@@ -196,7 +229,8 @@ def _image(path: Path, generator: LatentGenerator) -> torch.Tensor:
     return from_uint8(torch.tensor(pixels.transpose(2, 0, 1))[None])[0]
 
 
-def _flat(seeds: Iterable[range]) -> list[int]:
+def flat(seeds: Iterable[range]) -> list[int]:
+    """The seeds of ranges, one after the other."""
     return [seed for part in seeds for seed in part]
 
 

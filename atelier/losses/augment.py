@@ -30,6 +30,10 @@ class Draws:
     def __getitem__(self, part: slice) -> Draws:
         return Draws(self.uniform[part], self.normal[part])
 
+    def repeated(self, times: int) -> Draws:
+        """Those of each image for so many that are treated alike."""
+        return Draws(self.uniform.repeat_interleave(times, dim=0), self.normal.repeat_interleave(times, dim=0))
+
     def __add__(self, other: Draws) -> Draws:
         """Those of two batches that are seen as one."""
         return Draws(torch.cat([self.uniform, other.uniform]), torch.cat([self.normal, other.normal]))

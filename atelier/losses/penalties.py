@@ -1,6 +1,7 @@
 """Regularizers as equations; regularizers.py says what they are computed of and adds them to the losses.
 
 R1, R2             Mescheder et al. 2018, eq. 9 and 10: gamma / 2 E[|grad D|^2] on real (R1) or on generated images (R2)
+approximate R1, R2 Hyun et al. 2026, after Lin et al. 2025: gamma / 2 E[((D(x + sigma e) - D(x)) / sigma)^2], e normal
 gradient penalty   Gulrajani et al. 2017, eq. 3: lambda E[(|grad D(x')| - 1)^2], x' between a real and a generated image
 DRAGAN             Kodali et al. 2017, section 2: the same with x' near a real image
 zCR                Zhao et al. 2021, algorithm 2: D(G(z)) and D(G(z + d)) alike, G(z) and G(z + d) unlike, d small
@@ -30,6 +31,11 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
     with no_weight_gradients():
         (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return wide(gradient).flatten(1).square().sum(dim=1)
+
+
+def difference_penalty(logits: Tensor, moved: Tensor, sigma: float) -> Tensor:
+    """((D(x + sigma e) - D(x)) / sigma)^2 of pairs of logits [N], float32 or wider; of small steps |grad D|^2 on average."""
+    return ((wide(moved) - wide(logits)) / sigma).square()
 
 
 def lipschitz_penalty(logits: Tensor, images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ a part of the batch. What it has to remember from step to step (running means) i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -35,8 +36,9 @@ Memory = dict[str, float]
 class LossContext:
     """An update on a part of the batch: N images, and functions for further ones.
 
-    Real and fake images [N, C, H, W] require gradients where one asks for it; the generator's update has no `real_output`.
-    `generate` takes other latents [N, latent_dim], `discriminate` other images, both with the labels and the noise of this part.
+    Real and fake images [N, *generator.judged] require gradients where one asks for it; the generator's update has no
+    `real_output`. `generate` takes other latents [N, latent_dim], `discriminate` other images, both with the labels and the noise
+    of this part; `discriminate_real` and `discriminate_fake` have the augmentation and the noise of either side.
     `penalty` is the weight of lazy regularizers now. `logged` takes what the curves or the memory want.
     """
 
@@ -50,6 +52,8 @@ class LossContext:
     fake_output: DiscriminatorOutput
     generate: Callable[[Tensor], Tensor]
     discriminate: Callable[[Tensor], DiscriminatorOutput]
+    discriminate_real: Callable[[Tensor], DiscriminatorOutput]
+    discriminate_fake: Callable[[Tensor], DiscriminatorOutput]
     penalty: float
     memory: Memory
     logged: dict[str, Tensor]
@@ -109,6 +113,49 @@ class R2(Regularizer):
         return self.weight * context.penalty / 2 * penalties.gradient_penalty(context.fake_output.overall, context.fake).mean()
 
 
+class ApproximateR1(Regularizer):
+    """R1 by a difference along a random direction, which asks for no second derivatives."""
+
+    key, lazy, gradient_norm = "approximate_r1", True, 0
+
+    weight: Weight = Field(
+        description="weight gamma of the approximate R1 penalty at the start: of the mean square difference of the logits at a "
+        "small step from the real images, over that of the step"
+    )
+    sigma: Annotated[float, Field(gt=0)] = Field(default=0.01, description="standard deviation of the step, in pixels of [-1, 1]")
+
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
+        import torch
+
+        channels, height, width = generator.judged
+        return torch.randn(count, channels // generator.levels, height, width).repeat(1, generator.levels, 1, 1)
+
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
+        assert context.real_output is not None
+        moved = context.discriminate_real(context.real.detach() + self.sigma * drawn)
+        return self.penalty(context, context.real_output, moved)
+
+    def penalty(self, context: LossContext, at: DiscriminatorOutput, moved: DiscriminatorOutput) -> Tensor:
+        """The weighted penalty of the outputs at the images and at a step from them."""
+        from atelier.losses import penalties
+
+        return self.weight * context.penalty / 2 * penalties.difference_penalty(at.overall, moved.overall, self.sigma).mean()
+
+
+class ApproximateR2(ApproximateR1):
+    key = "approximate_r2"
+
+    weight: Weight = Field(description="weight gamma of the approximate R2 penalty (on generated images) at the start")
+
+    def draw(self, count: int, generator: LatentGenerator) -> Tensor:
+        import torch
+
+        return torch.randn(count, *generator.judged)
+
+    def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
+        return self.penalty(context, context.fake_output, context.discriminate_fake(context.fake.detach() + self.sigma * drawn))
+
+
 class GradientPenalty(Regularizer):
     key, lazy, gradient_norm = "gradient_penalty", True, 1
 
@@ -138,8 +185,7 @@ class DRAGAN(Regularizer):
     def draw(self, count: int, generator: LatentGenerator) -> Tensor:
         import torch
 
-        side = generator.shape.resolution
-        return torch.rand(count, 1 + generator.shape.channels * side * side)
+        return torch.rand(count, 1 + math.prod(generator.judged))
 
     def loss(self, context: LossContext, drawn: Tensor) -> Tensor:
         from atelier.losses import penalties
@@ -297,8 +343,8 @@ class Perceptual(Regularizer):
 
         perceive = _perception(self.network, self.weights, context.fake.device)
         with torch.no_grad():
-            wanted = perceive(context.real)
-        return self.weight * perceptual.mean_difference(perceive(context.fake), wanted)
+            wanted = perceive(context.generator.shown(context.real))
+        return self.weight * perceptual.mean_difference(perceive(context.generator.shown(context.fake)), wanted)
 
 
 class Classification(Regularizer):

@@ -44,7 +44,7 @@ from atelier.training.memory import naming_remedy, of_a_measurement
 
 SAMPLING = SeededSampler.identity  # of images that come from elsewhere, too
 OPTION = "evaluate.metrics"
-GIVEN = (Need.TARGET, Need.PICTURE, Need.MAP)  # what samples may have beside their images
+GIVEN = (Need.TARGET, Need.PICTURE, Need.STYLE, Need.MAP)  # what samples may have beside their images
 OF_GENERATED = frozenset({Need.CLASSES, *GIVEN, Need.PICTURE_FEATURES, Need.MODEL})  # needs that real images cannot meet
 
 
@@ -179,7 +179,8 @@ class Evaluator:
         samples, batch = self.settings.samples, self.settings.batch
         counts = [min(batch, samples - start) for start in range(0, samples, batch)]
         sampler = self.sampler(generator, classes, sampling)
-        there = (sampler.has_target, sampler.has_input and sampler.palette is None, sampler.palette is not None)
+        colored = sampler.palette is not None
+        there = (sampler.has_target, sampler.has_input and not colored, sampler.has_style, colored)
         given = self._met_by(sampler.classes, generator, [need for need, has in zip(GIVEN, there, strict=True) if has])
         with naming_remedy(lambda: of_a_measurement(batch)):
             own = (self._columns(one, given) for one in sampler(batch, (self.ranks.rank, self.ranks.world)))
@@ -188,9 +189,9 @@ class Evaluator:
     def __call__(self, samples: Iterable[Sample], classes: Sequence[str] = (), having: Collection[Need] = ()) -> Evaluation:
         """Measures `settings.samples` images that come in batches; `classes` names the class of each.
 
-        `having` says what each batch has beside its images: TARGET, PICTURE or MAP. Values depend on the images and their order,
-        not on how they were cut into batches. Raises MetricError for images of another shape or number than the settings and
-        the dataset say, and for a metric that needs what is not given.
+        `having` says what each batch has beside its images: TARGET, PICTURE, STYLE or MAP. Values depend on the images and their
+        order, not on how they were cut into batches. Raises MetricError for images of another shape or number than the settings
+        and the dataset say, and for a metric that needs what is not given.
         """
         given = self._met_by(classes, None, having)
         return self._evaluation((self._columns(one, given) for one in samples), given, SAMPLING)

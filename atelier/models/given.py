@@ -61,9 +61,11 @@ def recipe_of(kind: Picture | LabelMap) -> Recipe:
 
 @contextlib.contextmanager
 def naming(file: Path, kind: Picture | LabelMap) -> Iterator[None]:
-    """Turns what is wrong with a file into PictureError."""
+    """Turns what is wrong with a file into PictureError that names it."""
     try:
         yield
+    except PictureError as error:
+        raise PictureError(f"{file}: {error}") from error
     except (OSError, Rejected) as error:
         what = "picture" if kind.kind == "picture" else "label map"
         raise PictureError(f"{file}: cannot be read as a {what} ({error}); give another, or convert it to PNG") from error

@@ -22,7 +22,7 @@ from atelier.networks.base import Generator, LatentGenerator
 from atelier.networks.inputs import Label, Takes
 from atelier.networks.layers import ImageShape
 
-WEIGHTS, INFO = "generator.safetensors", "generator.json"
+WEIGHTS, INFO, NETWORKS = "generator.safetensors", "generator.json", "networks.safetensors"
 FORMAT_1 = {"latent_dim", "conditional", "resolution", "channels"}  # what format 2 says otherwise
 INTERPOLATED = "interpolated"  # says in `code` between which generators the weights lie, where no training made them
 REMEDY = "fetch the checkpoint folder again (dvc pull), or train again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_write
 from atelier.models.model import WEIGHTS, load_generator
 from atelier.networks.base import Generator
-from atelier.networks.inputs import draw
+from atelier.networks.inputs import LabelMap, Picture, Scalar, draw
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 IMAGES = "images"
 LARGEST_DEVIATION = 1e-4
 CHECKED_BATCHES = (1, 2, 7)
+CHECKED_BEYOND = ((1, 2), (3, 0))  # multiples by which height and width exceed the trained side
 LARGEST_FILE = 2**31 - 2**24  # protobuf ends at 2 GiB; the graph beside the weights takes far less than 16 MiB
 HOW_TO_USE = (
     "Inputs, of which `takes` says which there are: latent: standard normal float32 [N, size]. label: int64 [N], an index into "
-    "`classes`. A picture: float32 [N, channels, resolution, resolution] in [-1, 1]. "
+    "`classes`. A picture: float32 [N, channels, resolution, resolution] in [-1, 1]; where the metadata have `multiple`, other "
+    "sides pass as well, multiples of it. A scalar such as sharpness: float32 [], the same for all N. "
     "images: float32 [N, C, H, W] in [-1, 1]; round((images + 1) * 127.5) are bytes. The metadata are JSON values."
 )
 
@@ -55,12 +57,12 @@ def export_onnx(checkpoint: Path, output: Path) -> float:
     """Writes the generator of a checkpoint folder to the file `output` and returns its largest deviation from PyTorch.
 
     Inputs follow from what the generator takes: `latent` float32 [N, size] and, with classes, `label` int64 [N]. Output:
-    `images` float32 [N, C, H, W] in [-1, 1]. N is free. The weights are inside; the file's metadata say as JSON what
-    generator.json says of inputs and shape, and the sha256 of generator.safetensors. Equal checkpoints give equal bytes with one
-    version of PyTorch and onnxscript.
+    `images` float32 [N, C, H, W] in [-1, 1]. N is free, and so are the sides of pictures and label maps where the network takes
+    any. The weights are inside; the file's metadata say as JSON what generator.json says of inputs and shape, and the sha256 of
+    generator.safetensors. Equal checkpoints give equal bytes with one version of PyTorch and onnxscript.
 
     The deviation is the largest absolute difference of a value between ONNX Runtime and PyTorch, both in float32 on the CPU, over
-    batches of several sizes. Raises ExportError above 1e-4, GeneratorError and WriteError; then `output` is as it was.
+    batches of several sizes, and sides. Raises ExportError above 1e-4, GeneratorError and WriteError; then `output` is as it was.
     """
     checkpoint, output = Path(checkpoint), Path(output)
     generator = load_generator(checkpoint)
@@ -87,16 +89,15 @@ def _traced(generator: Generator, checkpoint: Path) -> ModelProto:
     """The generator as an ONNX model that passes ONNX's own checker."""
     import onnx
 
-    free = {0: torch.export.Dim("N")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the names of axes, and PyTorch's own future
         try:
             program = torch.onnx.export(
                 Clipped(generator).eval(),
-                _inputs(generator, 2, seed=0),
+                _inputs(generator, 2, seed=0, beyond=(1, 1)),
                 input_names=input_names(generator),
                 output_names=[IMAGES],
-                dynamic_shapes={"tensors": tuple(free for _ in generator.takes)},
+                dynamic_shapes={"tensors": _free(generator)},
                 dynamo=True,
                 verbose=False,
             )
@@ -109,6 +110,18 @@ def _traced(generator: Generator, checkpoint: Path) -> ModelProto:
                 f"{checkpoint}: this family of generators has no ONNX form ({reason}); use the checkpoint itself"
             ) from error
     return model
+
+
+def _free(generator: Generator) -> tuple[dict[int, Any], ...]:
+    """The axes of each input whose sizes are free."""
+    count, height, width = (torch.export.Dim(name) for name in ("N", "height", "width"))
+    sides = (generator.multiple * height, generator.multiple * width) if generator.any_size else ()
+    axes: list[dict[int, Any]] = []
+    for kind in generator.takes.values():
+        first = {Picture: 2, LabelMap: 1}.get(type(kind))
+        own = {} if first is None else dict(enumerate(sides, first))
+        axes.append({} if isinstance(kind, Scalar) else {0: count, **own})
+    return tuple(axes)
 
 
 def _describe(model: ModelProto, generator: Generator) -> None:
@@ -129,6 +142,8 @@ def _describe(model: ModelProto, generator: Generator) -> None:
         "classes": info.classes if info.conditional else [],
         "weights_sha256": generator.sha256,
     }
+    if generator.any_size:
+        about["multiple"] = generator.multiple
     onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in about.items()})
 
 
@@ -141,8 +156,9 @@ def _deviation(content: bytes, generator: Generator) -> float:
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     found = []
-    for seed, batch in enumerate(CHECKED_BATCHES):
-        inputs = _inputs(generator, batch, seed)
+    checked = [(batch, (0, 0)) for batch in CHECKED_BATCHES] + [(2, one) for one in CHECKED_BEYOND if generator.any_size]
+    for seed, (batch, beyond) in enumerate(checked):
+        inputs = _inputs(generator, batch, seed, beyond)
         with torch.inference_mode():
             expected = Clipped(generator)(*inputs).numpy()
         given = {name: value.numpy() for name, value in zip(input_names(generator), inputs, strict=True)}
@@ -151,6 +167,19 @@ def _deviation(content: bytes, generator: Generator) -> float:
     return float(np.max(found))
 
 
-def _inputs(generator: Generator, batch: int, seed: int) -> tuple[Tensor, ...]:
-    """One tensor [batch, ...] for each input."""
-    return tuple(draw(generator.takes, batch, seed).values())
+def _inputs(generator: Generator, batch: int, seed: int, beyond: tuple[int, int]) -> tuple[Tensor, ...]:
+    """One tensor [batch, ...] for each input, a scalar []; sides exceed the trained one by so many multiples."""
+    larger = [generator.multiple * more for more in beyond]
+    takes = {
+        name: kind.model_copy(update={"resolution": kind.resolution + max(larger)})
+        if isinstance(kind, Picture | LabelMap)
+        else kind
+        for name, kind in generator.takes.items()
+    }
+    drawn = draw(takes, batch, seed)
+    for name, kind in generator.takes.items():
+        if isinstance(kind, Picture | LabelMap):
+            drawn[name] = drawn[name][..., : kind.resolution + larger[0], : kind.resolution + larger[1]]
+        elif isinstance(kind, Scalar):
+            drawn[name] = drawn[name][0]
+    return tuple(drawn.values())

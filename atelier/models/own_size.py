@@ -22,19 +22,22 @@ from atelier.io.files import atomic_file
 from atelier.io.png import PngWriter
 from atelier.io.progress import bar
 from atelier.models.pyfunc import ABOUT
-from atelier.models.tiles import Read, Tiles
+from atelier.models.tiles import Read, Tiles, places
 
 RINGS = 8  # pixels that colors are continued into what is transparent
 
 
 def translate(tiles: Tiles, content: bytes, recipe: Recipe, about: Mapping[str, Any], output: Path) -> None:
-    """Writes what the generator of `tiles` makes of the picture in a file. Raises Rejected where it cannot be read, WriteError.
+    """Writes what the generator of `tiles` makes of the picture in a file.
+
+    Raises Rejected where it cannot be read, PictureError where it wraps and its sides do not suit, WriteError.
 
     A row of tiles at a time is in memory beside the picture that is given. A generator that enlarges does so with transparency,
     too, as a picture in gray; what is all transparent or all opaque stays so.
     """
     picture = kept(content, recipe) if tiles.generator.restores else flat(content, recipe)
     height, width = picture.pixels.shape[:2]
+    tiles.check(height, width)
     channels = tiles.generator.shape.channels
     dtype, transparent = picture.pixels.dtype, picture.alpha is not None
     parts = tiles.count(height, width) * (1 + (transparent and tiles.scale > 1))
@@ -43,22 +46,22 @@ def translate(tiles: Tiles, content: bytes, recipe: Recipe, about: Mapping[str, 
             file, width * tiles.scale, height * tiles.scale, channels + transparent, 8 * dtype.itemsize,
             {ABOUT: json.dumps(about)}, picture.profile,
         )  # fmt: skip
-        colors = tiles.bands(height, width, _colors(picture), dtype, done=shown.update)
+        colors = tiles.bands(height, width, _colors(picture, tiles.wrap), dtype, done=shown.update)
         alphas = _alphas(tiles, picture, shown.update) if transparent else None
         for band in colors:
             writer.write(band if alphas is None else np.concatenate([band, next(alphas)], axis=2))
         writer.close()
 
 
-def _colors(picture: Kept) -> Read:
+def _colors(picture: Kept, wrap: bool) -> Read:
     """How the colors are read. What is transparent has those of its neighbors, lest a hidden color shines through at edges."""
 
     def read(rows: slice, columns: slice) -> Tensor:
         if picture.alpha is None:
-            return _floats(_region(picture.pixels, rows, columns))
+            return _floats(_region(picture.pixels, rows, columns, wrap))
         rows, columns = (slice(part.start - RINGS, part.stop + RINGS) for part in (rows, columns))
-        visible = torch.from_numpy(_region(picture.alpha, rows, columns) > 0)
-        return _continued(_floats(_region(picture.pixels, rows, columns)), visible)[:, RINGS:-RINGS, RINGS:-RINGS]
+        visible = torch.from_numpy(_region(picture.alpha, rows, columns, wrap) > 0)
+        return _continued(_floats(_region(picture.pixels, rows, columns, wrap)), visible)[:, RINGS:-RINGS, RINGS:-RINGS]
 
     return read
 
@@ -70,22 +73,20 @@ def _alphas(tiles: Tiles, picture: Kept, done: Callable[[], object]) -> Iterator
     height, width = alpha.shape
 
     def read(rows: slice, columns: slice) -> Tensor:
-        return _floats(_region(alpha[..., None], rows, columns)).expand(tiles.channels, -1, -1)
+        return _floats(_region(alpha[..., None], rows, columns, tiles.wrap)).expand(tiles.channels, -1, -1)
 
     if tiles.scale > 1:
         for band in tiles.bands(height, width, read, alpha.dtype, flat=True, done=done):
             yield band.mean(axis=2, keepdims=True).round().astype(alpha.dtype)
         return
-    step = height if tiles.around is None else tiles.tile
+    step = tiles.side(height, width)
     for first in range(0, height, step):
         yield alpha[first : first + step, :, None]
 
 
-def _region(values: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-    """A part of [H, W, ...], whose rims are repeated beyond them."""
-    down, right = (
-        np.arange(part.start, part.stop).clip(0, side - 1) for part, side in zip((rows, columns), values.shape[:2], strict=True)
-    )
+def _region(values: np.ndarray, rows: slice, columns: slice, wrap: bool) -> np.ndarray:
+    """A part of [H, W, ...], which may reach beyond it."""
+    down, right = (places(part, side, wrap) for part, side in zip((rows, columns), values.shape[:2], strict=True))
     return values[down[:, None], right]
 
 

@@ -24,7 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from atelier.config.section import SEEDS, SEEDS_TEXT
 from atelier.models.model import at_once, load_generator, to_uint8
-from atelier.networks.inputs import Given, Label, Noise, Refusal, Value, draw
+from atelier.networks.inputs import Given, Label, Noise, Refusal, Value, draw, required
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -69,9 +69,9 @@ class ServedGenerator:
 
         Those that the generator takes: seed: integer, from which latent and class are drawn. latent: as many floats as its noise
         has, instead of a seed. class: a name, or an index as a number (by default drawn from the seed). A picture by its own
-        name: a file in base64. truncation: in (0, 1], by default 1; it brings the image nearer to the commonest one, for less
-        variety and safer images (Brock et al. 2019, section 3.1; the family's `truncate`). count: how many images, of the seeds
-        from the row's on; 1 to 1000, by default 1.
+        name: a file in base64. sharpness: from 0 to 1, of two generators as one. truncation: in (0, 1], by default 1; it brings
+        the image nearer to the commonest one, for less variety and safer images (Brock et al. 2019, section 3.1; the family's
+        `truncate`). count: how many images, of the seeds from the row's on; 1 to 1000, by default 1.
 
         With params {"format": "png"} N PNG files in base64 instead, each with its row and the weights' sha256 in a text chunk.
         MLflow drops other columns with a warning before they get here. Raises MlflowException (400 when served) naming the row.
@@ -120,7 +120,7 @@ class ServedGenerator:
         read: dict[str, torch.Tensor] = {}
         for name, kind in self.info.takes.items():
             column = kind.column(name)
-            value = self._given(number, column, kind, row[column]) if not _empty(row.get(column)) else None
+            value = kind.assumed if _empty(row.get(column)) else self._given(number, column, kind, row[column])
             if value is None and name not in drawn:
                 raise _invalid(f"row {number}: {self._missing(column, kind, row)}")
             read[name], said = value or (drawn[name], kind.said(drawn[name], self.info.classes))
@@ -146,7 +146,7 @@ class ServedGenerator:
     def _least(self) -> str:
         """The least that a row has to say."""
         noise = [kind for kind in self.info.takes.values() if isinstance(kind, Noise)]
-        pictures = [kind.column(name) for name, kind in self.info.takes.items() if not kind.random]
+        pictures = [kind.column(name) for name, kind in required(self.info.takes).items()]
         seeded = [f"a seed, or a latent of {noise[0].size} numbers" if noise else "a seed"] if random_inputs(self.info) else []
         return " and ".join([*seeded, *pictures])
 

@@ -1,37 +1,46 @@
 """Pictures of any size through a translator: in tiles, each with as much around it as the network looks at.
 
-How far a network looks is measured with noise. Where that has an end, tiles make what the whole picture would make, to 1e-4, and
-are never all in memory. Where it has none, since norms look at whole pictures, larger tiles fade into each other.
+How far a network looks is measured with noise, once, where a picture does not fit a tile. Where that has an end, tiles make what
+the whole picture would make, to 1e-4, and are never all in memory. Where it has none, since norms look at whole pictures, larger
+tiles fade into each other.
+
+A texture that tiles has no end: beyond one edge lies the opposite one. Pictures that wrap are read like that, so that what is
+made of them tiles as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from atelier.models.given import PictureError
 from atelier.networks.base import Translator
 
 TILE, FADING_TILE, OVERLAP = 256, 512, 64  # pixels a side of what goes in
-DEPTHS = (32, 64, 128)  # pixels up to which a network's look is searched for
+DEPTHS = (32, 128)  # pixels up to which a network's look is searched for
 SURE = 0.75  # of a depth: what is found below has ended
 TOLERANCE = 1e-5  # of values in [-1, 1], so that what comes from all sides stays below 1e-4
-STRIP = 64  # pixels a side of what is measured, across
+STRIP = 32  # pixels a side of what is measured, across
 
 Read = Callable[[slice, slice], Tensor]
-"""Rows and columns of a picture, float [C, h, w] in [-1, 1]; its rims are repeated beyond them."""
+"""Rows and columns of a picture, float [C, h, w] in [-1, 1]; what lies beyond its sides is as `places` says."""
 
 
-def reader(picture: Tensor) -> Read:
+def places(part: slice, side: int, wrap: bool) -> np.ndarray:
+    """Which of `side` pixels these are: beyond the ends the last one again, or, where they wrap, those of the other end."""
+    wanted = np.arange(part.start, part.stop)
+    return wanted % side if wrap else wanted.clip(0, side - 1)
+
+
+def reader(picture: Tensor, wrap: bool = False) -> Read:
     """How a picture [C, H, W] is read."""
 
     def read(rows: slice, columns: slice) -> Tensor:
-        down, right = (
-            torch.arange(part.start, part.stop).clamp(0, side - 1)
-            for part, side in zip((rows, columns), picture.shape[1:], strict=True)
-        )
+        down, right = (places(part, side, wrap) for part, side in zip((rows, columns), picture.shape[1:], strict=True))
         return picture[:, down][:, :, right]
 
     return read
@@ -40,45 +49,65 @@ def reader(picture: Tensor) -> Read:
 class Tiles:
     """Pictures of any size through a generator of one picture that takes `any_size`; `scale` times as large as they are.
 
-    `around` is how far the network looks beyond a tile, None where that has no end.
+    Where pictures `wrap`, as textures that tile do, so does what is made of them. `tile` is the side of a tile in pixels.
     """
 
-    def __init__(self, generator: Translator, tile: int | None = None) -> None:
-        self.generator = generator
+    def __init__(self, generator: Translator, tile: int | None = None, wrap: bool = False) -> None:
+        self.generator, self.wanted, self.wrap = generator, tile, wrap
         ((self.name, kind),) = generator.takes.items()
         self.channels, self.trained = kind.channels, kind.resolution  # type: ignore[union-attr]
         self.scale = generator.shape.resolution // self.trained
         self.device = next(generator.parameters()).device
-        multiple = generator.multiple
-        look = _look(generator, self.channels)
-        self.around = None if look is None else _up(look, multiple)
-        wanted = tile or (FADING_TILE if look is None else TILE)
-        self.tile = _up(max(wanted, 2 * multiple, self.trained if look is None else 1), multiple)
+
+    @cached_property
+    def around(self) -> int | None:
+        """How many pixels the network looks beyond a tile, None where that has no end; measured when it is first asked for."""
+        look = _look(self.generator, self.channels)
+        return None if look is None else _up(look, self.generator.multiple)
+
+    @property
+    def tile(self) -> int:
+        """Pixels a side of a tile."""
+        if self.around is None:
+            return max(self._of_blocks(FADING_TILE), _up(self.trained, self.generator.multiple))
+        return self._of_blocks(TILE)
+
+    def check(self, height: int, width: int) -> None:
+        """Raises PictureError where it wraps and its sides are no multiples of the blocks that the network works on."""
+        block = self.generator.multiple
+        if self.wrap and (height % block or width % block):
+            raise PictureError(
+                f"{width} x {height} px are no multiples of {block} px, the blocks that this model works on, so that seams would "
+                "stay open; resize it, or leave --edges wrap out"
+            )
+
+    def side(self, height: int, width: int) -> int:
+        """Pixels a side of the tiles of such a picture; its own where it is given to the network whole, or to fading tiles."""
+        return max(height, width) if self._fits(height, width) or self.around is None else self.tile
 
     def count(self, height: int, width: int) -> int:
         """How many parts a picture has."""
-        return 1 if self.around is None else -(-height // self.tile) * -(-width // self.tile)
+        side = self.side(height, width)
+        return -(-height // side) * -(-width // side)
 
     def parts(self, height: int, width: int, read: Read, flat: bool = False) -> Iterator[tuple[int, int, Tensor]]:
         """What the generator makes of a picture, part by part in reading order: top and left in it, and float [c, h, w].
 
         flat: a tile of one value, with what is around it, stays that value.
         """
-        high, wide = (_up(max(side, self.trained), self.generator.multiple) for side in (height, width))
-        if self.around is None:
-            yield 0, 0, self._faded(read(slice(0, high), slice(0, wide)))[:, : height * self.scale, : width * self.scale]
-            return
-        for top in range(0, height, self.tile):
-            for left in range(0, width, self.tile):
-                rows, columns = self._span(top, high), self._span(left, wide)
+        side = self.side(height, width)
+        make = self._made if self._fits(height, width) or self.around is not None else self._faded
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                rows, columns = self._span(top, side, height), self._span(left, side, width)
                 given = read(rows, columns)
                 if flat and bool((given == given[0, 0, 0]).all()):
                     made = given.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
                 else:
-                    made = self._made(given)
+                    made = make(given)
                 own = [
-                    slice((first - part.start) * self.scale, (min(first + self.tile, side) - part.start) * self.scale)
-                    for first, part, side in ((top, rows, height), (left, columns, width))
+                    slice((first - part.start) * self.scale, (min(first + side, length) - part.start) * self.scale)
+                    for first, part, length in ((top, rows, height), (left, columns, width))
                 ]
                 yield top * self.scale, left * self.scale, made[:, own[0], own[1]]
 
@@ -104,11 +133,25 @@ class Tiles:
         made = self.generator.generate({self.name: given[None].contiguous().to(self.device)})
         return made[0].float().clamp(-1, 1).cpu()
 
-    def _span(self, first: int, side: int) -> slice:
-        """What a tile needs of `side` pixels, with the repeated rims of a picture: no less than was seen in training."""
+    def _of_blocks(self, default: int) -> int:
+        """The side that is wanted of tiles in whole blocks of the network, at least two."""
+        return _up(max(self.wanted or default, 2 * self.generator.multiple), self.generator.multiple)
+
+    def _fits(self, height: int, width: int) -> bool:
+        """Whether a picture is one tile, however far the network looks."""
+        return not self.wrap and max(height, width) <= self._of_blocks(TILE)
+
+    def _span(self, first: int, side: int, length: int) -> slice:
+        """What a tile needs of `length` pixels, and beyond them: no less than was seen in training."""
+        least = _up(self.trained, self.generator.multiple)
+        if side >= length and not self.wrap:
+            return slice(0, max(_up(length, self.generator.multiple), least))
         assert self.around is not None
-        least, start = _up(self.trained, self.generator.multiple), max(0, first - self.around)
-        stop = min(side, max(first + self.tile + self.around, start + least))
+        if self.wrap:
+            start = first - self.around
+            return slice(start, max(min(first + side, length) + self.around, start + least))
+        start, end = max(0, first - self.around), max(_up(length, self.generator.multiple), least)
+        stop = min(end, max(first + side + self.around, start + least))
         return slice(max(0, min(start, stop - least)), stop)
 
     def _faded(self, whole: Tensor) -> Tensor:
@@ -131,12 +174,16 @@ class Tiles:
         return made / weights
 
 
-def translated(generator: Translator, picture: Tensor, tile: int | None = None) -> Tensor:
-    """A picture [C, H, W] in [-1, 1] -> what a generator makes of it, [c, scale * H, scale * W]."""
-    tiles = Tiles(generator, tile)
+def translated(generator: Translator, picture: Tensor, tile: int | None = None, wrap: bool = False) -> Tensor:
+    """A picture [C, H, W] in [-1, 1] -> what a generator makes of it, [c, scale * H, scale * W].
+
+    Raises PictureError where it wraps and its sides do not suit.
+    """
+    tiles = Tiles(generator, tile, wrap)
     height, width = picture.shape[1:]
+    tiles.check(height, width)
     made = torch.empty(generator.shape.channels, height * tiles.scale, width * tiles.scale)
-    for top, left, part in tiles.parts(height, width, reader(picture)):
+    for top, left, part in tiles.parts(height, width, reader(picture, wrap)):
         made[:, top : top + part.shape[1], left : left + part.shape[2]] = part
     return made
 

@@ -36,6 +36,7 @@ class Network(nn.Module):
 
     activation_checkpointing = False
     memory_format = torch.channels_last  # of its weights, which decides that of its feature maps
+    rate = 1.0  # of the learning rate that the settings say
 
     def checkpointed(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
         """part(*args), a part of the forward pass.
@@ -60,16 +61,31 @@ class Network(nn.Module):
 
 
 class Generator(Network):
-    """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class."""
+    """Inputs to images. `takes` declares the inputs by name, `shape` the images; a task's generators derive from this class.
+
+    Pictures and label maps of other sides than the trained one may pass where `multiple` is not 0: multiples of it.
+    """
 
     info: Any  # what a loaded model says about itself; set by atelier.models.model
     sha256: str
     shape: ImageShape
+    multiple = 0
+    levels = 1  # images that a discriminator judges of one, stacked as channels
 
     @property
     def takes(self) -> Takes:
         """The inputs by name."""
         raise NotImplementedError
+
+    @property
+    def any_size(self) -> bool:
+        """Whether inputs of other sides than the trained one may pass."""
+        return self.multiple > 0
+
+    @property
+    def judged(self) -> tuple[int, int, int]:
+        """Channels, height and width of what a discriminator sees of an image; as many channels for each of `levels`."""
+        return self.shape.channels, self.shape.resolution, self.shape.resolution
 
     def generate(self, inputs: Mapping[str, Tensor], truncation: Tensor | None = None) -> Tensor:
         """Images [N, C, H, W], about [-1, 1], of a tensor [N, ...] for each input.
@@ -125,8 +141,23 @@ class LatentGenerator(Generator):
         """
         return code * psi
 
+    def read(self) -> None:
+        """Reads what is never trained from files that the settings name, where a training begins; a trained model holds it."""
+
+    def drafts(self, z: Tensor, label: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        """What the discriminator sees of generated images, [N, *judged]; arguments as those of forward."""
+        images: Tensor = self(z, label, noise)
+        return images
+
+    def shown(self, judged: Tensor) -> Tensor:
+        """The images [N, C, H, W] of what the discriminator sees, [N, *judged]."""
+        return judged
+
     def fade_real(self, images: Tensor) -> Tensor:
-        """Real images [N, C, H, W] with as much detail as the generator gives now: while a stage fades in, so do its pixels."""
+        """What the discriminator sees of real images [N, C, H, W], [N, *judged].
+
+        They have as much detail as the generator gives now: while a stage fades in, so do its pixels.
+        """
         return images
 
 
@@ -168,8 +199,7 @@ class Translator(Generator):
     """Pictures to pictures: forward(noise, **inputs) -> [N, C, H, W], about [-1, 1]; the inputs have the names of `takes`.
 
     `noise` are standard normal numbers: [N, noise_dim] that vary an image in training (dropout) and are None outside, or, where
-    `takes` has it, an input of `noise_size` numbers. Inputs of other sides than the trained one may pass where `multiple` is not
-    0: multiples of it.
+    `takes` has it, an input of `noise_size` numbers.
     """
 
     memory_format = torch.contiguous_format  # norms of single images cost three times as much in the other one on a CPU
@@ -177,7 +207,6 @@ class Translator(Generator):
     restores = False  # makes the picture that it is given, only better: what that holds beside 8 bits of color can stay
     noise_size = 0
     noise_dim = 0
-    multiple = 0
 
     def __init__(self, settings: Any, shape: ImageShape, takes: Takes) -> None:
         super().__init__()
@@ -194,11 +223,6 @@ class Translator(Generator):
     @property
     def takes(self) -> Takes:
         return self._takes
-
-    @property
-    def any_size(self) -> bool:
-        """Whether inputs of other sides than the trained one may pass."""
-        return self.multiple > 0
 
 
 class PatchOutput(NamedTuple):
@@ -254,11 +278,15 @@ class PatchDiscriminator(Network):
 class Discriminator(Network):
     """Images to logits: forward(images [N, C, H, W] in [-1, 1], label int64 [N] | None) -> DiscriminatorOutput.
 
+    Of a generator that shows more of an image than the image, the discriminator takes that, too. With `noise_dim` its forward has
+    a third argument: standard normal numbers [N, noise_dim] that perturb what it sees in training, None outside.
+
     `shape.classes` is 0 for an unconditional discriminator, which ignores labels; a conditional one raises NetworkError
     without them. Where the label is concatenated, `append_label_plane` makes it one of `in_channels` channels.
     """
 
     group = 1  # batches must be multiples of it
+    noise_dim = 0
 
     def __init__(self, shape: ImageShape, conditioning: str) -> None:
         super().__init__()

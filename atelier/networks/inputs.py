@@ -52,6 +52,11 @@ class Given(BaseModel, ABC):
         """Whether a seed is enough."""
         return False
 
+    @property
+    def assumed(self) -> Value | None:
+        """What holds where a caller gives none, None where nothing does."""
+        return None
+
     def column(self, name: str) -> str:
         """What callers know the input called `name` as."""
         return name
@@ -242,6 +247,39 @@ class LabelMap(Given):
         return cells[:, places][:, :, places]
 
 
+class Scalar(Given):
+    """A number from `low` to `high`, float32 []; `default` where none is given."""
+
+    kind: Literal["scalar"] = "scalar"
+    low: float
+    high: float
+    default: float
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if not self.low <= self.default <= self.high:
+            raise ValueError(f"default {self.default:g} is not {self.wants(())}")
+        return self
+
+    @property
+    def assumed(self) -> Value | None:
+        return Value(torch.tensor(self.default), self.default)
+
+    def wants(self, names: Sequence[str]) -> str:
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    def read(self, value: Any, names: Sequence[str]) -> Value:
+        if not isinstance(value, Real) or isinstance(value, bool) or not self.low <= float(value) <= self.high:
+            raise Refusal(self.wants(names))
+        return Value(torch.tensor(float(value)), float(value))
+
+    def example(self, names: Sequence[str]) -> list[Any]:
+        return [self.default, (self.low + self.high) / 2]
+
+    def draw(self, count: int, rng: torch.Generator, weights: np.ndarray | None = None) -> Tensor:
+        return self.low + (self.high - self.low) * torch.rand(count, generator=rng)
+
+
 def _tried(legend: Legend, image: Image.Image) -> np.ndarray | None:
     """What a picture shows by this legend, None where it shows something else."""
     try:
@@ -267,8 +305,8 @@ def _encoded(picture: Image.Image) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-ORDER = ("noise", "label", "picture", "map")
-Input = Annotated[Noise | Label | Picture | LabelMap, Field(discriminator="kind")]
+ORDER = ("noise", "label", "picture", "map", "scalar")
+Input = Annotated[Noise | Label | Picture | LabelMap | Scalar, Field(discriminator="kind")]
 Takes = dict[str, Input]
 
 
@@ -281,6 +319,11 @@ def of_latents(size: int, classes: int) -> Takes:
 def in_order(takes: Takes) -> Takes:
     """The inputs in the order in which they are drawn and offered, whatever order a file has them in."""
     return dict(sorted(takes.items(), key=lambda item: (ORDER.index(item[1].kind), item[0])))
+
+
+def required(takes: Mapping[str, Given]) -> dict[str, Given]:
+    """The inputs that a caller has to give: no seed draws them, and nothing is assumed."""
+    return {name: kind for name, kind in takes.items() if not kind.random and kind.assumed is None}
 
 
 def draw(takes: Mapping[str, Given], count: int, seed: int, weights: np.ndarray | None = None) -> dict[str, Tensor]:

@@ -26,10 +26,10 @@ from atelier.networks.layers import (
     wide,
 )
 from atelier.networks.stylegan2_settings import Settings
+from atelier.networks.styles import towards_the_mean
 
 MAPPING_RATE = 0.01  # of the mapping network's learning rate (Karras et al. 2019, appendix C)
-MEAN_OF = 1024  # latents whose mean style truncation moves towards
-SEED = 0  # of these, and of the noise outside of training
+SEED = 0  # of the noise outside of training
 SHRINK = math.sqrt(0.5)  # of the sum of two branches, which keeps the variance
 
 
@@ -161,17 +161,7 @@ class StyleGAN2Generator(LatentGenerator):
 
     def truncate(self, code: Tensor, label: Tensor | None, psi: float | Tensor) -> Tensor:
         """Towards the mean style, that of each label (Karras et al. 2019, appendix B)."""
-        psi = torch.as_tensor(psi, dtype=code.dtype, device=code.device)
-        if (psi == 1).all():
-            return code
-        random = torch.Generator().manual_seed(SEED)
-        z = torch.randn(MEAN_OF, self.latent_dim, generator=random).to(code)
-        if label is None:
-            mean = self.mapping(z, None).mean(dim=0, keepdim=True)
-        else:
-            classes, inverse = label.unique(return_inverse=True)
-            mean = torch.stack([self.mapping(z, one.expand(MEAN_OF)).mean(dim=0) for one in classes])[inverse]
-        return torch.lerp(mean[:, None].expand_as(code), code, psi)
+        return towards_the_mean(self.mapping, self.latent_dim, code, label, psi)
 
 
 class StyleGAN2Discriminator(Discriminator):

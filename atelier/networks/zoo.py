@@ -8,6 +8,7 @@ from typing import Any
 
 from atelier.config.model import ModelSettings, architectures, family, modules
 from atelier.networks.base import Discriminator, Generator, LatentGenerator, PatchDiscriminator, Translator
+from atelier.networks.blended import SHARPNESS, BlendedGenerator
 from atelier.networks.inputs import Takes
 from atelier.networks.layers import ImageShape, NetworkError
 
@@ -19,16 +20,25 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Dis
     the networks are built without labels (their `shape.classes` is 0).
     Raises NetworkError when labels are wanted but absent, or the family cannot make this shape or starts from no noise.
     """
-    generator, discriminator = _classes(model, latent=True)
+    kinds = _classes(model, latent=True)
     if model.conditional and shape.classes < 1:
         raise NetworkError("model.conditional needs a data set with labels; set data.NAME.labels, or model.conditional: false")
     if not model.conditional:
         shape = replace(shape, classes=0)
-    return generator(model.family, model.latent_dim, shape), discriminator(model.family, shape, model.conditioning)
+    generator: LatentGenerator = kinds[0](model.family, model.latent_dim, shape)
+    generator.read()
+    return generator, kinds[1](model.family, shape, model.conditioning)
 
 
 def generator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Generator:
-    """The generator alone, for weights to be loaded: one that makes images of noise, or one of other inputs, which it is told."""
+    """The generator alone, for weights to be loaded: one that makes images of noise, or one of other inputs, which it is told.
+
+    Two of them as one where they take a `sharpness`.
+    """
+    if SHARPNESS in takes:
+        rest = {name: kind for name, kind in takes.items() if name != SHARPNESS}
+        smooth, sharp = (generator(model, shape, rest) for _ in range(2))
+        return BlendedGenerator(smooth, sharp, takes[SHARPNESS])  # type: ignore[arg-type]
     made: type[Generator] = import_module(modules(model.architecture)[0]).NETWORKS[0]
     if issubclass(made, LatentGenerator):
         assert model.latent_dim  # which settings make sure of
@@ -46,8 +56,16 @@ def translator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Transla
 
 
 def patch_discriminator(model: ModelSettings, shape: ImageShape, condition_channels: int) -> PatchDiscriminator:
-    """Its discriminator, which sees images of this shape beside so many channels of what they were made of."""
-    made: PatchDiscriminator = _classes(model, latent=False)[1](model.family, shape, condition_channels)
+    """Its discriminator, which sees images of this shape beside so many channels of what they were made of.
+
+    Raises NetworkError for a family that learns without one.
+    """
+    classes = _classes(model, latent=False)
+    if len(classes) < 2:
+        raise NetworkError(
+            f"model.architecture {model.architecture} has no discriminator, for it learns without one: choose task style"
+        )
+    made: PatchDiscriminator = classes[1](model.family, shape, condition_channels)
     return made
 
 

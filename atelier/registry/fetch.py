@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atelier.io.files import atomic_folder, sha256_file
-from atelier.models.model import INFO, WEIGHTS
+from atelier.models.model import INFO, NETWORKS, WEIGHTS
 from atelier.registry import signing
 from atelier.registry.signing import SignatureError
 from atelier.registry.versions import (
@@ -26,7 +26,7 @@ from atelier.registry.versions import uri as uri_of
 from atelier.tracking import artifacts
 from atelier.tracking.client import client, explained, mask
 from atelier.tracking.place import TrackingError, database, store_is_missing, tracking_uri
-from atelier.training.checkpoint import NETWORKS, NETWORKS_BEFORE
+from atelier.training.checkpoint import NETWORKS_BEFORE
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

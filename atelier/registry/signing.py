@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
 from atelier.io.files import read_json
-from atelier.models.model import INFO, WEIGHTS
-from atelier.training.checkpoint import NETWORKS, NETWORKS_BEFORE, networks_in
+from atelier.models.model import INFO, NETWORKS, WEIGHTS
+from atelier.training.checkpoint import NETWORKS_BEFORE, networks_in
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey

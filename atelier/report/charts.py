@@ -45,8 +45,9 @@ def line_chart(
     bounds: tuple[float, float] | None = None,
     logarithmic: bool = False,
     best: Point | None = None,
+    unit: str = "images",
 ) -> str:
-    """Curves over the number of images seen. `bounds` fixes the value axis; `best` rings a point.
+    """Curves over the number of images seen, or of another `unit`. `bounds` fixes the value axis; `best` rings a point.
 
     `logarithmic` allows such an axis, which is used where positive values span more than a factor of LOG_FROM.
 
@@ -71,7 +72,7 @@ def line_chart(
     for number, one in enumerate(series):
         for run in _runs(thin(one.points)):
             parts.append(_stroke([place(point) for point in run], f"s{number + 1}"))
-    parts += [_hover(point, one.name, place(point)) for one in series for point in _hovers(one.points)]
+    parts += [_hover(point, one.name, place(point), unit) for one in series for point in _hovers(one.points)]
     if best is not None:
         x, y = place(best)
         parts.append(f'<circle class="best" cx="{x}" cy="{y}" r="6"><title>best: {number_text(best[1])}</title></circle>')
@@ -183,6 +184,6 @@ def _hovers(points: Sequence[Point]) -> list[Point]:
     return finite[:: -(-len(finite) // MAX_HOVERS) or 1]
 
 
-def _hover(point: Point, name: str, place: Point) -> str:
-    text = f"{name}: {number_text(point[1])} at {point[0]:,.0f} images"
+def _hover(point: Point, name: str, place: Point, unit: str) -> str:
+    text = f"{name}: {number_text(point[1])} at {point[0]:,.0f} {unit}"
     return f'<circle class="hover" cx="{place[0]}" cy="{place[1]}" r="5"><title>{escape(text)}</title></circle>'

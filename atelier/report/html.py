@@ -223,7 +223,8 @@ def _measured(known: Facts) -> list[Chart]:
     best = next((point for point in points if point[0] == known.info.images_seen), None)
     metric = str(evaluations[-1].get("identity", {}).get("metric", "distance"))
     title = value_of(kind_of(metric), metric).title_of(metric)
-    meaning = [f"{title}, lower is better; the ring is the checkpoint that was kept"]
+    better = "higher" if evaluations[-1].get("higher_is_better") else "lower"
+    meaning = [f"{title}, {better} is better; the ring is the checkpoint that was kept"]
     if samples := known.info.settings.get("evaluate_samples"):
         meaning.append(f"on {samples:,} images ({'finetune' if known.info.parent else 'train'}.evaluate_samples)")
     if final := next((row for row in known.rows if row.name == metric), None):

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from atelier.models.pyfunc import Row, ServedGenerator, random_inputs
+from atelier.networks.inputs import Scalar, required
 from atelier.serving import requests, responses
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
@@ -121,7 +122,8 @@ class _Service:
 def _example(generator: ServedGenerator) -> str:
     """What may be posted to /generate, as JSON."""
     info = generator.info
-    given: dict[str, Any] = {kind.column(name): "a PNG in base64" for name, kind in info.takes.items() if not kind.random}
+    given: dict[str, Any] = {kind.column(name): "a PNG in base64" for name, kind in required(info.takes).items()}
+    given |= {name: kind.default for name, kind in info.takes.items() if isinstance(kind, Scalar)}
     if not given:
         return json.dumps({"count": 16, "seed": 0})
     return json.dumps({"rows": [given | ({"seed": 0} if random_inputs(info) else {})]})

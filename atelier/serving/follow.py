@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
 from atelier.models.pyfunc import Row, ServedGenerator, picture, png, random_inputs
+from atelier.networks.inputs import required
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, check_ours, resolve
 from atelier.serving.metrics import Metrics
@@ -147,7 +148,7 @@ def _examples(uri: str, generator: ServedGenerator) -> list[tuple[bytes, dict[st
     """Images of the first seeds, of one class after the other; of an example, where pictures are given. They warm it up."""
     info = generator.info
     classes, random = info.classes if info.conditional else [], random_inputs(info)
-    given = {kind.column(name): kind.example(classes)[0] for name, kind in info.takes.items() if not kind.random}
+    given = {kind.column(name): kind.example(classes)[0] for name, kind in required(info.takes).items()}
     asked: list[Mapping[str, Any]] = [
         {**given, **({"seed": seed} if random else {}), **({"class": classes[seed % len(classes)]} if classes else {})}
         for seed in range(EXAMPLES if random else 1)

@@ -21,8 +21,11 @@ VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 SIZES = ("l1d_cache_size", "l2_cache_size", "num_logical_cores", "num_physical_cores", "num_sockets")  # no instructions
 
 
-def compiled(network: nn.Module) -> Callable[..., Any]:
-    """The network compiled by inductor, whose cache is from now on a folder for this processor in the one that was set."""
+def compiled(network: nn.Module | Callable[..., Any]) -> Callable[..., Any]:
+    """A network, or a method of one, compiled by inductor.
+
+    Its cache is from now on a folder for this processor in the one that was set.
+    """
     from torch._inductor.runtime.cache_dir_utils import cache_dir  # takes a second, which other runs need not wait
 
     folder, processor = Path(cache_dir()), _processor()

@@ -8,6 +8,7 @@ from pathlib import Path
 from atelier.config.section import SettingsError
 from atelier.config.tasks import tasks
 from atelier.config.training import TrainSettings
+from atelier.data.manifest import load_manifest
 from atelier.data.packed import PackedDataset
 from atelier.networks.base import Generator
 from atelier.tasks.base import Task
@@ -43,10 +44,10 @@ def sampling_of(generator: Generator) -> Sampling:
 def measured_sets(generator: Generator, data: Path, inputs: Path | None, count: int) -> tuple[PackedDataset, PackedDataset]:
     """The set that a loaded generator is measured against, and the one whose `count` records it is given.
 
-    Both are of the split by which its task measures. Raises DataError, SettingsError.
+    Both are of the splits by which its task measures. Raises DataError, SettingsError.
     """
     sampling = sampling_of(generator)
-    images = PackedDataset(data, sampling.split)
+    images = PackedDataset(data, sampling.split_of_imitated(load_manifest(data)))
     given = PackedDataset(inputs, sampling.split) if inputs else images
     sampling.check(given, count)
     return images, given

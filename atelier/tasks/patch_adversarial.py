@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,10 @@ from atelier.tasks.base import Logged, Loss, StepWeights, Update
 from atelier.tasks.compiling import compiled
 
 LOGITS = ("real_logits", "fake_logits")
-FITTING = ("r1", "r2", "gradient_penalty", "dragan", "lecam")  # regularizers that look at a discriminator and its images alone
+FITTING = (  # regularizers that look at a discriminator and its images alone
+    *("r1", "r2", "approximate_r1", "approximate_r2"),
+    *("gradient_penalty", "dragan", "lecam"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,11 @@ class Shared:
 class PatchAdversarialTask(AdversarialTask):
     """Translators against discriminators of patches, which see real and generated images augmented alike.
 
-    A discriminator is called by its network's name; with `condition` it also sees what an image was made from.
+    A discriminator is called by its network's name; with `condition` it also sees what an image was made from. `shown` names what
+    a generator's update logs for the discriminator's next one, so that a step has one pass of the generator.
     """
+
+    shown: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, train: TrainSettings, normalized: bool) -> None:
         super().__init__()
@@ -84,6 +90,10 @@ class PatchAdversarialTask(AdversarialTask):
         translator = next(one for one in self.networks.values() if isinstance(one, Translator))
         due = [one for one in self.regularizers if update.role in one.roles]
         return drawn | {f"{discriminator}.{one.key}": one.draw(count, translator) for one in due}  # type: ignore[arg-type]
+
+    def shown_in(self, update: Update) -> dict[str, Tensor]:
+        """What the generator has made for a discriminator's update; nothing before its first one, and for its own."""
+        return {name: self.pools[name] for name in self.shown if name in self.pools and update.role == "discriminator"}
 
     def translate(self, name: str, noise: Tensor | None = None, **inputs: Tensor) -> Tensor:
         """Images of the translator `name`, in float32 at least, like real ones."""
@@ -128,7 +138,9 @@ class PatchAdversarialTask(AdversarialTask):
             real_output=real_output,  # type: ignore[arg-type] # whose `overall` is what they read
             fake_output=fake_output,  # type: ignore[arg-type]
             generate=lambda latents: latents,
-            discriminate=lambda images: self._seen(name, images, draws.parts[f"{name}.fake"], weights, condition),  # type: ignore[arg-type, return-value]
+            discriminate=lambda images: self._seen(name, images, sides[1], weights, condition),  # type: ignore[arg-type, return-value]
+            discriminate_real=lambda images: self._seen(name, images, sides[0], weights, condition),  # type: ignore[arg-type, return-value]
+            discriminate_fake=lambda images: self._seen(name, images, sides[1], weights, fake_condition),  # type: ignore[arg-type, return-value]
             penalty=weights.penalty,
             memory=self._remembered(name),
             logged=logged,
@@ -156,8 +168,9 @@ class PatchAdversarialTask(AdversarialTask):
         return self._seen(name, real, draws.parts[f"{name}.fake"], weights, condition)
 
     def after(self, update: Update, logged: Logged) -> None:
-        """Running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""
+        """What is shown to discriminators; running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""
         if update.role != "discriminator":
+            self.pools |= {name: logged[name] for name in self.shown if name in logged}
             return
         for name in update.networks:
             memory = self._remembered(name)
@@ -165,6 +178,9 @@ class PatchAdversarialTask(AdversarialTask):
                 regularizer.remember(memory, {key: logged[f"{name}.{key}"] for key in LOGITS})
             self.memory |= {f"{name}.{key}": value for key, value in memory.items()}
         clip([self.networks[name] for name in update.networks], self.train.clip)
+
+    def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
+        return super().signals(update, {name: values for name, values in logged.items() if name not in self.shown})
 
     def _remembered(self, name: str) -> dict[str, float]:
         """What regularizers remember of the discriminator `name`."""

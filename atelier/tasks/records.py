@@ -41,8 +41,7 @@ class RecordSampler(Sampler):
         self.generator, self.given = generator, given
         self.name, self.field = record_input(generator.takes), input_field(given.fields)
         self.kind = generator.takes[self.name]
-        same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
-        self.has_target = same and TARGET in given.fields
+        self.has_target = self.targets(imitated, given)
         self.rows = positions(seed, len(given), 0, count)
         self.drawn = inputs.draw({name: kind for name, kind in generator.takes.items() if kind.random}, count, seed)
         self.identity = f"made from records of {given.content_hash}:{given.split}, drawn by the seed"
@@ -51,13 +50,12 @@ class RecordSampler(Sampler):
 
     @classmethod
     def check(cls, given: PackedDataset, count: int) -> None:
-        if count > len(given):
-            finished = given.split == cls.split
-            remedy = "evaluate.samples or raise data.NAME.holdout" if finished else "train.evaluate_samples (or finetune's)"
-            raise SettingsError(
-                f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
-                f"has {len(given)}; lower {remedy}"
-            )
+        check_enough(given, count, cls.split)
+
+    @classmethod
+    def targets(cls, imitated: PackedDataset, given: PackedDataset) -> bool:
+        same = (given.content_hash, given.split) == (imitated.content_hash, imitated.split)
+        return same and TARGET in given.fields
 
     @classmethod
     def check_given(cls, takes: Takes, given: PackedDataset) -> None:
@@ -88,14 +86,25 @@ class RecordSampler(Sampler):
         return records[self.field], records[TARGET] if self.has_target else None
 
 
+def check_enough(given: PackedDataset, count: int, split: str) -> None:
+    """Raises SettingsError where `given` has not a record for each of `count` images; `split` is that of finished generators."""
+    if count > len(given):
+        finished = given.split == split
+        remedy = "evaluate.samples or raise data.NAME.holdout" if finished else "train.evaluate_samples (or finetune's)"
+        raise SettingsError(
+            f"{count} images are to be measured, each made from another record, but split {given.split} of {given.folder} "
+            f"has {len(given)}; lower {remedy}"
+        )
+
+
 def input_field(fields: Collection[str]) -> str:
     """The field of a record that a generator is given: the only one, or `input`."""
     return INPUT if INPUT in fields else IMAGE
 
 
 def record_input(takes: Takes) -> str:
-    """The name of the input that is a record's field, which no seed draws."""
-    (name,) = (name for name, kind in takes.items() if not kind.random)
+    """The name of the input that is a record's field, which has to be given."""
+    (name,) = inputs.required(takes)
     return name
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from atelier.config.training import TrainSettings
 from atelier.errors import AtelierError
 from atelier.training.diagnosis import FEW_MODES, LATEST, MORE_VARIETY, SCATTERED, WON, latest
+from atelier.training.history import distance_of
 
 HALF = 0.5  # share of the run so far over which a discriminator has to be wrong, or right, before it counts
 POINTS = 8  # of the curves, before anything is made of their means
@@ -73,8 +74,8 @@ class Watch:
             return None
         if points[-1]["images"] < self.armed_from:
             return self._hopeless(points)
-        measured = [one["value"] for one in history["evaluations"] if one["images"] > since]
-        best = min((one["value"] for one in history["evaluations"]), default=math.inf)
+        measured = [distance_of(one) for one in history["evaluations"] if one["images"] > since]
+        best = min(map(distance_of, history["evaluations"]), default=math.inf)
         return (
             self._hopeless(points)
             or self._scattered(points)

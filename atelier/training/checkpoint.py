@@ -20,6 +20,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_folder, canonical_json, read_json
 from atelier.models.model import (
     INFO,
+    NETWORKS,
     WEIGHTS,
     GeneratorError,
     GeneratorInfo,
@@ -29,12 +30,16 @@ from atelier.models.model import (
     read_weights,
     write_info,
 )
+from atelier.networks.base import Generator
+from atelier.networks.blended import SHARPNESS
+from atelier.networks.inputs import LabelMap, Picture
 from atelier.networks.layers import class_rows
 from atelier.tasks.base import Task
 from atelier.tasks.find import name_of
+from atelier.training.history import by_name
 from atelier.training.learner import AVERAGE
 
-NETWORKS, NETWORKS_BEFORE = "networks.safetensors", "players.safetensors"  # the second until November 2026
+NETWORKS_BEFORE = "players.safetensors"  # NETWORKS until November 2026
 SUMMARY = "summary.json"
 SHOWN = 10  # class names in a message
 FIRST_COLUMNS = ("images", "step")
@@ -76,7 +81,7 @@ def networks_in(folder: Path) -> Path:
 def _write_history(folder: Path, history: dict[str, Any], grids: Path) -> None:
     (folder / "history.json").write_text(canonical_json(history), encoding="utf-8")
     (folder / "history.csv").write_text(_csv(history["points"]), encoding="utf-8", newline="")
-    measured = [{"images": e["images"], "step": e["step"], "distance": e["value"]} for e in history["evaluations"]]
+    measured = [{"images": one["images"], "step": one["step"], **by_name(one)} for one in history["evaluations"]]
     (folder / "evaluations.csv").write_text(_csv(measured), encoding="utf-8", newline="")
     (folder / "grids").mkdir()
     for picture in sorted(grids.iterdir()):
@@ -153,6 +158,9 @@ class PretrainedModel:
         networks, remarks = read_weights(networks_in(self._folders[0])), list[str]()
         classes, products = next(iter(data.values())).classes, {one.name: self._of(one.name) for one in task.products}
         making = {product.network for product in task.products}
+        for product in task.products:
+            if found := products[product.name]:
+                _check_sides(task.networks[product.network], found[1], found[0])
         for name, network in task.networks.items():
             own = {key.removeprefix(f"{name}."): v for key, v in networks.items() if key.startswith(f"{name}.")}
             if own:
@@ -181,6 +189,24 @@ class PretrainedModel:
         """Folder and info of a product, None where there is none of it."""
         pairs = zip(self._folders, self._infos, strict=True)
         return next(((folder, info) for folder, info in pairs if info.product == product), None)
+
+
+def _check_sides(network: nn.Module, info: GeneratorInfo, folder: Path) -> None:
+    """Raises GeneratorError where pictures or label maps of other sides are given to a product, as with another scale, and where
+    the checkpoint holds two generators."""
+    assert isinstance(network, Generator)  # products are
+    wanted, has = (
+        {name: kind.resolution for name, kind in takes.items() if isinstance(kind, Picture | LabelMap)}
+        for takes in (network.takes, info.takes)
+    )
+    if SHARPNESS in info.takes:
+        raise GeneratorError(f"{folder}: holds two generators; fine-tune one of those that it was made of")
+    for name in wanted.keys() & has.keys():
+        if wanted[name] != has[name]:
+            raise GeneratorError(
+                f"{folder}: this generator makes {info.resolution} px of an {name} of {has[name]} px, and that of section "
+                f"finetune is given {wanted[name]} px; set what decides it, such as a scale, as in its training"
+            )
 
 
 def _load(network: nn.Module, tensors: dict[str, Tensor], classes: list[str], info: GeneratorInfo, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class History:
     """Keeps the history of a run; the first rank passes events on to observers, the log and the progress bar.
 
     `values` is {"points": the curves, "evaluations": the measurements, "alarms": what went wrong and what was done, "compute":
-    what it has cost, see clock.Clock}; `best` is the evaluation with the lowest distance.
+    what it has cost, see clock.Clock}; `best` is the best evaluation by its "value".
     """
 
     def __init__(self, grids: Path, observers: Sequence[Observer], first: bool) -> None:
@@ -72,7 +72,8 @@ class History:
 
     def evaluated(self, evaluation: dict[str, Any]) -> bool:
         """A measurement; True if it is the best so far (the first of equals is)."""
-        improved = self.best is None or evaluation["value"] < self.best["value"]
+        sign = -1 if evaluation.get("higher_is_better") else 1
+        improved = self.best is None or sign * evaluation["value"] < sign * self.best["value"]
         if improved:
             self.best = evaluation
         self.values["evaluations"].append(evaluation)
@@ -97,19 +98,36 @@ class History:
             observer.picture(path, images)
 
     def _in_short(self, point: dict[str, float]) -> str:
-        """A point for the progress bar: losses, the AUC of real and generated images, the best distance so far."""
+        """A point for the progress bar: losses, the AUC of real and generated images, the best measurement so far."""
         losses = {name: value for name, value in point.items() if name.startswith("loss_")}
         parts = [f"{name.removeprefix('loss_')[0].upper()}={value:.3f}" for name, value in losses.items()]
         if "auc_real_fake" in point:
             parts.append(f"AUC={point['auc_real_fake']:.2f}")
         if self.best:
-            parts.append(f"distance {self.best['value']:.4g}")
+            parts.append(measured_text(self.best))
         return ", ".join(parts)
 
 
 def alarm_text(alarm: dict[str, Any]) -> str:
     """An alarm of the history as one line."""
     return f"{alarm['kind']} at {alarm['images']} images: {alarm['text']} ({alarm['done']})"
+
+
+def distance_of(evaluation: Mapping[str, Any]) -> float:
+    """The Fréchet distance of a measurement, whatever its "value" is."""
+    return float(evaluation.get("distance", evaluation["value"]))
+
+
+def by_name(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """The number of a measurement that chooses and, where that is another one, the distance."""
+    distance = {"distance": distance_of(evaluation)}
+    return {evaluation["identity"]["metric"]: evaluation["value"], **distance} if "distance" in evaluation else distance
+
+
+def measured_text(evaluation: Mapping[str, Any]) -> str:
+    """The number of a measurement that chooses, such as "psnr 27.1"."""
+    name, value = next(iter(by_name(evaluation).items()))
+    return f"{name} {value:.4g}"
 
 
 @dataclass(frozen=True)

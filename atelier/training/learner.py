@@ -37,22 +37,24 @@ class Learner:
             for update in task.updates
         }
         betas = (settings.beta1, settings.beta2)
-        self.optimizers = {
-            name: torch.optim.Adam(parameters, lr=1.0, betas=betas, fused=True) for name, parameters in self._parameters.items()
-        }
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        for update in task.updates:
+            networks = [task.networks[name] for name in update.networks]
+            groups = [{"params": list(network.parameters()), "rate": network.rate} for network in networks]
+            self.optimizers[update.name] = torch.optim.Adam(groups, lr=1.0, betas=betas, fused=True)
         self.lr_scale = {update.name: 1.0 for update in task.updates}
 
     def set_rates(self, progress: float, discriminator_rate: float) -> None:
         """Gives the optimizers the rates and beta2 of that part of the training, in [0, 1), along a cosine.
 
-        `discriminator_rate` is a further factor for the discriminators.
+        `discriminator_rate` is a further factor for the discriminators, `Network.rate` one of each network's own.
         """
         settings = self.settings
         for update in self.task.updates:
             held = discriminator_rate if update.role == "discriminator" else 1.0
             begins = held * self.lr_scale[update.name] * getattr(settings, f"lr_{update.role}")
             for group in self.optimizers[update.name].param_groups:
-                group["lr"] = cosine(begins, begins * settings.lr_final, progress)
+                group["lr"] = group["rate"] * cosine(begins, begins * settings.lr_final, progress)
                 group["betas"] = (settings.beta1, cosine(settings.beta2, settings.beta2_final, progress))
 
     def parameters(self, update: Update) -> list[nn.Parameter]:

@@ -26,7 +26,7 @@ from atelier.training import checkpoint
 from atelier.training.alarms import TrainingStopped
 from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import DistributedError, Ranks
-from atelier.training.history import Finished, Observer
+from atelier.training.history import Finished, Observer, measured_text
 from atelier.training.precision import Precision, explain, native
 from atelier.training.preemption import StopSignal, outliving_readers
 from atelier.training.states import STATE, RunFolder, StateError, check, exported
@@ -248,4 +248,4 @@ def _keep_best(trainer: Trainer, folder: RunFolder, describe: Callable[[dict[str
         history = trainer.history.values
         trainer.clock.add_to(history["compute"])
         _export(folder, folder.step(best["step"]), describe(best), history, kept)
-    return f"its best checkpoint ({best['images']} images, distance {best['value']:.4g}) is kept in {kept}"
+    return f"its best checkpoint ({best['images']} images, {measured_text(best)}) is kept in {kept}"

@@ -44,8 +44,8 @@ WARNED_FROM = 128  # images, before which the curves say little
 LEFT = math.inf  # what the ranks hear instead of a distance when a measurement was left
 
 Measure = Callable[[Mapping[str, nn.Module]], tuple[float, dict[str, Any]]]
-"""How far the averages, by their products' names, are from what they imitate (lower is better), with the "identity" of that
-number and all "metrics" by name."""
+"""The number of the averages, by their products' names, that chooses the best save: how far they are from what they imitate, or
+what "higher_is_better" says. With it come its "identity", all "metrics" by name, and the "distance" where that is another one."""
 
 
 class _Left(Exception):
@@ -306,7 +306,7 @@ class Trainer:
         if self.ranks.first:
             self._preview()
         if not math.isfinite(value):
-            self._heed(not_finite("the measured distance", value))
+            self._heed(not_finite("what chooses the best save", value))
             return False
         seconds = time.monotonic() - began
         evaluation = {"images": self.seen, "step": self.step, "value": value, "seconds": seconds, **details}

@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sep
@@ -137,7 +137,7 @@ def non_local_means(noisy: np.ndarray, sigma: float) -> np.ndarray:
     return denoise_nl_means(noisy, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, channel_axis=2)
 
 
-def measure(fields: Sequence[Field], pictures: dict[str, list[np.ndarray]]) -> dict[str, dict[str, float | list[float]]]:
+def measure(fields: Sequence[Field], pictures: dict[str, list[np.ndarray]]) -> dict[str, dict[str, Any]]:
     """By the kind of picture: the median of the flux's errors, signed and not, by bin and of bright stars; completeness by bin.
 
     Errors are shares of the same sum in the picture without noise, of stars that are alone there. Invented sources are counted in
@@ -158,7 +158,7 @@ def measure(fields: Sequence[Field], pictures: dict[str, list[np.ndarray]]) -> d
     bright = alone & (true >= BRIGHT)
     if not bright.any():
         raise PhotometryError(f"no star is brighter than {BRIGHT:,.0f} photons here; give more --fields, or a larger --side")
-    measured: dict[str, dict[str, float | list[float]]] = {}
+    measured: dict[str, dict[str, Any]] = {}
     for name, several in found.items():
         off = np.concatenate([one.fluxes for one in several]) / reference - 1
         known = np.concatenate([one.detected[star] for one, star in zip(several, stars, strict=True)])
@@ -218,7 +218,7 @@ def comparison(kinds: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     return pixels.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
 
 
-def table(measured: dict[str, dict[str, float | list[float]]]) -> str:
+def table(measured: dict[str, dict[str, Any]]) -> str:
     """The numbers as Markdown."""
     ends = [f"{low:,.0f} to {high:,.0f}" for low, high in itertools.pairwise(BINS)]
     lines = ["| | " + " | ".join(NAMES) + " |", "|---" * (len(NAMES) + 1) + "|"]
@@ -235,7 +235,7 @@ def table(measured: dict[str, dict[str, float | list[float]]]) -> str:
     return "\n".join(lines)
 
 
-def check(denoised: dict[str, float | list[float]]) -> None:
+def check(denoised: dict[str, Any]) -> None:
     """Raises PhotometryError for a denoiser that is not to be used for photometry."""
     if denoised["bright_error"] > MOST_OFF or denoised["invented"] > MOST_INVENTED:
         raise PhotometryError(

@@ -20,8 +20,7 @@ def checkpoint(folder: Path, family: str = "mlp") -> Path:
     """A checkpoint folder with all its files, of a small network."""
     from safetensors.torch import load_file, save_file
 
-    from atelier.models.model import WEIGHTS, read_info, write_info
-    from atelier.training.checkpoint import NETWORKS
+    from atelier.models.model import NETWORKS, WEIGHTS, read_info, write_info
     from tests.support import small_models
 
     small_models.make_checkpoint(folder, family)
@@ -44,9 +43,9 @@ class Checkpoint(Target):
         return made
 
     def read(self, case: Path) -> None:
-        from atelier.models.model import load_generator, read_weights, sample
+        from atelier.models.model import NETWORKS, load_generator, read_weights, sample
         from atelier.report.card import model_card
-        from atelier.training.checkpoint import NETWORKS, PretrainedModel
+        from atelier.training.checkpoint import PretrainedModel
 
         generator = load_generator(case)
         next(iter(sample(generator, 2, seed=0)))

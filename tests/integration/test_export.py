@@ -7,12 +7,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from atelier.models.model import load_generator, read_info, write_info
 from atelier.models.onnx import export_onnx
+from atelier.models.sharpness import interpolate
 from tests.support.exported import check_export, synthesized_by_torch
 from tests.support.small_models import FROM_NOISE, LATENT, make_checkpoint
-from tests.support.small_translators import TRANSLATORS
+from tests.support.small_translators import RESTORERS, TRANSLATORS, given
 from tests.support.small_translators import make_checkpoint as make_translator_checkpoint
 
 
@@ -55,5 +60,34 @@ def test_equal_checkpoints_give_equal_bytes(tmp_path: Path, family: str) -> None
 
 @pytest.mark.parametrize("family", TRANSLATORS)
 def test_onnx_translates_what_pytorch_translates(tmp_path: Path, family: str) -> None:
-    """The exporter compares both itself, in batches of several sizes."""
-    assert export_onnx(make_translator_checkpoint(tmp_path / "checkpoint", family), tmp_path / "generator.onnx") <= 1e-4
+    """The exporter compares both itself, in batches of several sizes; restorers take pictures of any."""
+    checkpoint = make_translator_checkpoint(tmp_path / "checkpoint", family)
+    assert export_onnx(checkpoint, tmp_path / "generator.onnx") <= 1e-4
+    if family not in RESTORERS:
+        return
+    session = onnxruntime.InferenceSession(tmp_path / "generator.onnx", providers=["CPUExecutionProvider"])
+    generator = load_generator(checkpoint)
+    assert session.get_modelmeta().custom_metadata_map["multiple"] == str(generator.multiple)
+    for height, width in ((24, 52), (60, 20)):
+        image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        (made,) = session.run(["images"], {"image": image.numpy()})
+        expected = generator.generate({"image": image}).clamp(-1, 1).numpy()
+        assert made.shape == (1, 3, height, width) and np.abs(made - expected).max() <= 1e-4
+
+
+def test_the_sharpness_is_an_input(tmp_path: Path) -> None:
+    """Of both generators as one file, beside the file that is made for one sharpness."""
+    smooth, sharp = (make_translator_checkpoint(tmp_path / name, "srresnet") for name in ("smooth", "sharp"))
+    weights = load_file(sharp / "generator.safetensors")
+    save_file({name: 3 * value for name, value in weights.items()}, sharp / "generator.safetensors")
+    parent = {"sha256": load_generator(smooth).sha256, "parent": None}
+    write_info(sharp, read_info(sharp).model_copy(update={"parent": parent}))
+    interpolate(smooth, sharp, 0.6, tmp_path / "between")
+    interpolate(smooth, sharp, None, tmp_path / "both")
+    assert export_onnx(tmp_path / "both", tmp_path / "generator.onnx") <= 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "generator.onnx", providers=["CPUExecutionProvider"])
+    between = load_generator(tmp_path / "between")
+    image = given(between.takes, side=40)["image"]
+    (made,) = session.run(["images"], {"image": image.numpy(), "sharpness": np.array(0.6, np.float32)})
+    expected = between.generate({"image": image}).clamp(-1, 1).numpy()
+    assert expected.std() > 0.1 and np.abs(made - expected).max() <= 1e-5

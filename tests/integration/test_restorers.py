@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import onnxruntime
+import pandas
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from atelier.data.packed import PackedDataset
 from atelier.io.pictures import GAP
 from atelier.metrics.evaluator import read_evaluation
-from atelier.models.model import from_uint8, load_generator
+from atelier.models.model import from_uint8, load_generator, write_info
 from atelier.models.onnx import export_onnx
+from atelier.models.pyfunc import ServedGenerator, input_example
+from atelier.models.sharpness import interpolate
 from atelier.tasks.find import sampling_of
 from atelier.tasks.restoration.task import Restoration
 from atelier.tracking.client import client
@@ -53,14 +58,16 @@ def test_measured_and_reported(model: Path, stripes: Path, run: StepRun, tmp_pat
     evaluate(SETTINGS.evaluate, "restorers", model, stripes, out, tmp_path / "cache", device="cpu")
     found = read_evaluation(out / "evaluation.json")
     held_out, generator = PackedDataset(stripes, "test"), load_generator(model)
-    (sample,) = sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed)(64)
+    sampler = sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed)
+    (sample,) = sampler(64)
     assert sample.target is not None and sample.input is not None
     inner = slice(SCALE, -SCALE)  # without a border as wide as the scale
     squares = np.square(sample.images.astype(float) - sample.target)[:, :, inner, inner].mean(axis=(1, 2, 3))
     assert found["psnr"].value == pytest.approx((10 * np.log10(255**2 / squares)).mean(), abs=1e-4)
     with (out / "pictures.csv").open() as file:
         listed = list(csv.DictReader(file))
-    order = np.argsort(sampling_of(generator)(generator, [], held_out, held_out, SAMPLES, SETTINGS.evaluate.seed).rows)
+    assert sampler.rows is not None
+    order = np.argsort(sampler.rows)
     np.testing.assert_allclose([float(row["psnr"]) for row in listed], (10 * np.log10(255**2 / squares))[order], rtol=1e-5)
     assert {"record", "psnr", "bicubic_psnr", "l1", "bicubic_l1"} == set(listed[0])
     assert "at 1/2 of their side by blur, bicubic, noise (" in found["psnr"].identity.sampling
@@ -84,6 +91,27 @@ def test_measured_and_reported(model: Path, stripes: Path, run: StepRun, tmp_pat
 
     made = register(run, "restorer", model, found.measurements)
     assert client().get_model_version("restorer", str(made.version))
+
+
+def test_both_stages_as_one_are_measured_registered_and_loaded(model: Path, stripes: Path, run: StepRun, tmp_path: Path) -> None:
+    smooth, sharp = load_generator(model), tmp_path / "sharp"
+    sharp.mkdir()
+    save_file({name: 1.5 * value for name, value in smooth.state_dict().items()}, sharp / "generator.safetensors")
+    write_info(sharp, smooth.info.model_copy(update={"parent": {"sha256": smooth.sha256, "parent": None}}))
+    interpolate(model, sharp, 0.6, tmp_path / "between")
+    interpolate(model, sharp, None, tmp_path / "both")
+    held_out = PackedDataset(stripes, "test")
+    samples = [
+        next(iter(sampling_of(one)(one, [], held_out, held_out, 4, 3)(4)))
+        for one in (load_generator(tmp_path / "both"), load_generator(sharp))
+    ]
+    np.testing.assert_array_equal(samples[0].images, samples[1].images)
+    made = register(run, "both", tmp_path / "both")
+    served = mlflow.pyfunc.load_model(f"models:/both/{made.version}")
+    image = input_example(smooth.info)["image"][0]
+    found = served.predict(pandas.DataFrame({"image": [image, image], "sharpness": [0.6, None]}))
+    for row, folder in zip(found, (tmp_path / "between", sharp), strict=True):
+        np.testing.assert_array_equal(row, ServedGenerator(folder).predict(pandas.DataFrame({"image": [image]}))[0])
 
 
 def test_exported_it_gives_what_pytorch_gives(model: Path, stripes: Path, tmp_path: Path) -> None:

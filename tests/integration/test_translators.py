@@ -23,7 +23,7 @@ from atelier.data.packed import PackedDataset
 from atelier.io.files import sha256_file
 from atelier.io.pictures import GAP
 from atelier.metrics.evaluator import Evaluation, read_evaluation
-from atelier.metrics.while_training import measure_by_distance
+from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import from_uint8, load_generator, to_uint8
 from atelier.models.onnx import export_onnx
 from atelier.project import Project
@@ -71,7 +71,7 @@ def models_fixture(drawings: Models, tmp_path_factory: pytest.TempPathFactory) -
     for name in ("cyclegan", "pix2pix"):
         folder, one, sets = tmp_path_factory.mktemp(name), settings(name), learnt_from(name, drawings)
         task = find(one.model.task)
-        measure, measured_by = measure_by_distance(task, one.train, one.evaluate, sets, folder / "cache", Ranks(), CPU)
+        measure, measured_by = measure_while_training(task, one.train, one.evaluate, sets, folder / "cache", Ranks(), CPU)
         train(
             task, one.model, one.train, sets, folder / "model", folder / "states", measure, measured_by, CPU, Ranks(), git={}
         )  # fmt: skip

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from atelier.models.model import WEIGHTS, GeneratorInfo, Gives, model_settings, write_info
+from atelier.models.model import NETWORKS, WEIGHTS, GeneratorInfo, Gives, model_settings, write_info
 from atelier.networks import zoo
 from atelier.networks.inputs import of_latents
 from atelier.networks.layers import ImageShape
-from atelier.training.checkpoint import NETWORKS
 
 
 def write_checkpoint(

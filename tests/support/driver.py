@@ -79,6 +79,12 @@ FAMILIES = {
         "penalty_every=4",
     ),
     "r3gan": ["model.architecture=r3gan", "model.r3gan.channels=[16,16,8]", "model.r3gan.group_size=8", "train.augment=none"],
+    "gat": _family(
+        "gat",
+        "width=16 base_width=32 depth=4 heads=2 projection=8",
+        "regularizers={approximate_r1: 1.0, approximate_r2: 1.0}",
+        "augment=diffaugment",
+    ),
 }
 
 

@@ -40,4 +40,4 @@ def check_export(folder: Path, family: str, conditional: bool, resolution: int, 
         expected = synthesized_by_torch(checkpoint, latents, labels)
         assert generated.shape == (batch, channels, resolution, resolution) and np.abs(generated).max() <= 1
         assert np.abs(generated - expected).max() <= 1e-4 < 0.05 < generated.std()
-        assert (np.abs(expected) < 1).mean() > 0.25  # what is clipped tells nothing
+        assert (np.abs(expected) < 1).mean() > 0.1  # what is clipped tells nothing

@@ -17,6 +17,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "progan": {"width": 2, "widest": 8},
     "biggan": NARROW | {"attention": 5},
     "stylegan2": {"width": 1, "widest": 4},
+    "gat": {"width": 8, "heads": 1, "patch": 64},
 }
 
 

@@ -44,6 +44,7 @@ def model(
             "group": 2,
         },
         "r3gan": {"channels": [8] * STAGES.get(resolution, 3), "blocks": 1, "expansion": 2, "group_size": 4},
+        "gat": {"width": 16, "depth": 4, "heads": 2, "patch": 4, "projection": 8},
     }
     values[family] |= section
     shared = {"architecture": family, "conditional": conditional, "conditioning": conditioning, "latent_dim": LATENT}

@@ -16,9 +16,10 @@ from atelier.networks.base import PatchDiscriminator, Translator
 from atelier.networks.inputs import LabelMap, Noise, Picture, Takes
 from atelier.networks.layers import ImageShape
 from atelier.networks.restoration_sections import RestorationSettings
+from atelier.networks.translation_sections import TranslationSettings
 from tests.support.small_models import written
 
-TRANSLATORS = tuple(name for name in architectures() if not family_of(name).latent)
+TRANSLATORS = tuple(name for name in architectures() if issubclass(family_of(name), TranslationSettings))
 RESTORERS = tuple(name for name in TRANSLATORS if issubclass(family_of(name), RestorationSettings))
 
 CLASSES = ["sky", "face", "hair"]

@@ -9,9 +9,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from atelier.io.files import sha256_file
-from atelier.models.model import INFO, WEIGHTS, GeneratorError, load_generator, read_info, write_info
+from atelier.models.model import INFO, NETWORKS, WEIGHTS, GeneratorError, load_generator, read_info, write_info
 from atelier.models.onnx import export_onnx
-from atelier.training.checkpoint import NETWORKS, PretrainedModel
+from atelier.training.checkpoint import PretrainedModel
 from tests.support.small_models import make_checkpoint
 
 

@@ -17,10 +17,10 @@ LEVELS = [
     {"data", "networks", "extractors"},
     {"losses", "models"},
     {"tasks"},
-    {"training", "metrics", "latent"},
+    {"training", "metrics"},
     {"tracking", "report"},
-    {"registry"},
-    {"serving", "project"},
+    {"registry", "latent"},
+    {"serving", "project", "style"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 SOURCES = sorted(path for top in ("atelier", "atelier_mlflow", "components", "pipelines") for path in (ROOT / top).rglob("*.py"))

@@ -12,15 +12,16 @@ from atelier.losses.adversarial import OBJECTIVES
 from atelier.networks import zoo
 from atelier.networks.base import Discriminator
 from atelier.networks.layers import ImageShape, NetworkError, class_rows, downsample, upsample
+from atelier.networks.modes import differentiated_twice
 from atelier.networks.r3gan import ResidualBlock
 from atelier.networks.r3gan_settings import Settings as R3GANSettings
 from tests.support.small_models import FROM_NOISE, LATENT, model, networks
 
 
 def wake(network: torch.nn.Module) -> None:
-    """Gives weights that begin at zero a value, so that every path of the network matters."""
+    """Gives weights that begin at zero, or near it, a value, so that every path of the network matters."""
     for name, parameter in network.named_parameters():
-        if not parameter.any() and not name.endswith("bias"):
+        if (not parameter.any() or ".modulation." in name) and not name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.3)
 
 
@@ -67,7 +68,9 @@ def test_penalty_reaches_the_weights(family: str, bfloat16: bool, layout: torch.
 
     def penalty(network: Discriminator, images: Tensor) -> Tensor:
         images = images.requires_grad_()
-        return penalties.gradient_penalty(network(images, label).overall, images).mean()
+        with differentiated_twice():
+            logits = network(images, label).overall
+        return penalties.gradient_penalty(logits, images).mean()
 
     double = discriminator.double()
     value = penalty(double, images.double())
@@ -200,10 +203,10 @@ def test_batch_norm_is_in_every_dcgan_stage_but_the_first() -> None:
 
 @pytest.mark.parametrize("family", FROM_NOISE)
 def test_stages_run_from_the_image_up(family: str) -> None:
-    """Freezing them all leaves the head alone; the first takes the image's channels."""
+    """Freezing them all leaves the head alone; the first takes the image's channels, or its pixels, or a patch of each depth."""
     _, discriminator = networks(family, True, 32, 3)
     first = next(m for m in discriminator.freezable_stages()[0].modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear))
-    assert first.weight.shape[1] in (3, 3 * 32 * 32)
+    assert first.weight.shape[1] in (3, 3 * 32 * 32, 4 * 3 * 4 * 4)
     for stage in discriminator.freezable_stages():
         stage.requires_grad_(False)
     left = {name for name, p in discriminator.named_parameters() if p.requires_grad}

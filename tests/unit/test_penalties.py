@@ -24,6 +24,13 @@ def test_penalty_of_a_linear_discriminator() -> None:
     np.testing.assert_allclose(penalty.detach(), np.full(5, (weight**2).sum()), rtol=1e-12)
 
 
+def test_difference_penalty_of_a_linear_discriminator() -> None:
+    """The squares of the slopes along each axis add up to that of the gradient, however long the step is."""
+    weight, axes = np.random.default_rng(0).normal(size=6), np.eye(6)
+    found = penalties.difference_penalty(torch.zeros(6), torch.from_numpy(0.3 * axes @ weight), 0.3)
+    np.testing.assert_allclose(found.sum(), (weight**2).sum(), rtol=1e-12)
+
+
 def test_penalty_of_a_quadratic_discriminator_and_its_gradients() -> None:
     """D(x) = x' A x / 2, A symmetric: the penalty is |A x|^2, by x 2 A A x, by A x' A' + A x x' (symmetrized by D)."""
     rng = np.random.default_rng(1)

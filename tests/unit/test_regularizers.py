@@ -70,6 +70,15 @@ def test_r1_and_r2_are_on_their_own_side() -> None:
     assert update.added == pytest.approx(5 / 2 * update.slope(update.fake).square().mean().item(), rel=1e-4)
 
 
+def test_approximate_r1_and_r2_are_differences_along_a_step() -> None:
+    for key, weight, sigma in (("approximate_r1", 3.0, 0.01), ("approximate_r2", 5.0, 0.3)):
+        update = UpdateLoss("discriminator", f"train.regularizers.{key}={{weight: {weight}, sigma: {sigma}}}")
+        images = update.batch["image"] if key == "approximate_r1" else update.fake
+        moved = update.discriminate(images + sigma * update.draws.regularizers[key])
+        expected = weight / 2 * ((moved - update.discriminate(images)) / sigma).square().mean().item()
+        assert update.added == pytest.approx(expected, rel=1e-3)
+
+
 def test_wgan_gp_is_between_and_dragan_near_real_images() -> None:
     update = UpdateLoss("discriminator", "train.regularizers.gradient_penalty=10.0")
     share = update.draws.regularizers["gradient_penalty"][:, None, None, None]

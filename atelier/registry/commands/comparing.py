@@ -21,6 +21,7 @@ from atelier.io.pictures import grid, png
 from atelier.models.given import PictureError
 from atelier.models.model import GeneratorInfo, load_generator, sample
 from atelier.networks.base import Generator
+from atelier.networks.inputs import required
 from atelier.registry.commands.held_out import Sheet, place_of, translated
 from atelier.registry.commands.listing import console, number
 from atelier.registry.fetch import load_checkpoint
@@ -65,8 +66,8 @@ class Loaded:
 
     @property
     def translates(self) -> bool:
-        """Whether it is given something that no seed draws."""
-        return not all(kind.random for kind in self.generator.takes.values())
+        """Whether it has to be given something."""
+        return bool(required(self.generator.takes))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from atelier.io.pictures import colored, in_color
 from atelier.models.given import PictureError, files, square
 from atelier.models.model import at_once, generate
 from atelier.networks.base import Generator
-from atelier.networks.inputs import LabelMap, Picture, draw
+from atelier.networks.inputs import LabelMap, Picture, draw, required
 from atelier.tasks.find import sampling_of
 from atelier.tasks.records import as_input, palette_of
 
@@ -60,7 +60,7 @@ def translated(generator: Generator, place: Path, seed: int) -> Sheet:
     Raises PictureError, DataError, SettingsError.
     """
     read = {name: kind for name, kind in generator.takes.items() if isinstance(kind, Picture | LabelMap)}
-    if sum(not kind.random for kind in generator.takes.values()) != len(read) or len(read) > 1:
+    if required(generator.takes).keys() != read.keys() or len(read) > 1:
         raise PictureError(f"a version takes {', '.join(generator.takes)}: only what takes one picture or label map is compared")
     ((name, kind),) = read.items()
     if (place / NAME).is_file():
@@ -96,10 +96,10 @@ def _of_records(generator: Generator, place: Path, seed: int) -> tuple[np.ndarra
             "with --inputs"
         )
     sampler = sampling(generator, generator.info.classes, packed, packed, min(MOST, len(packed)), seed % SEEDS.stop)
-    images, targets, given = zip(*sampler(at_once(generator.shape.resolution)), strict=True)
+    samples = list(sampler(at_once(generator.shape.resolution)))
     return (
-        np.concatenate(images),
-        np.concatenate(given),
-        np.concatenate(targets) if sampler.has_target else None,
+        np.concatenate([one.images for one in samples]),
+        np.concatenate([one.input for one in samples]),  # type: ignore[misc] # of records
+        np.concatenate([one.target for one in samples]) if sampler.has_target else None,  # type: ignore[misc]
         packed.content_hash,
     )

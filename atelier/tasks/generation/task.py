@@ -32,8 +32,9 @@ SET = "data"
 class GenerationDraws:
     """The randomness of an update: latents [N, latent_dim], and the augmentation of real and of generated images.
 
-    `noise` [N, generator.noise_dim] varies an image beside its latent, None where nothing does; `regularizers` holds the draws of
-    regularizers by their keys.
+    `noise` [N, generator.noise_dim] varies an image beside its latent, `real_noise` and `fake_noise` [N, discriminator.noise_dim]
+    perturb what the discriminator sees; they are None where nothing does. `regularizers` holds the draws of regularizers by their
+    keys.
     """
 
     latents: Tensor
@@ -41,11 +42,14 @@ class GenerationDraws:
     fake: augment.Draws
     noise: Tensor | None = None
     regularizers: dict[str, Tensor] = field(default_factory=dict)
+    real_noise: Tensor | None = None
+    fake_noise: Tensor | None = None
 
     def __getitem__(self, part: slice) -> GenerationDraws:
-        noise = None if self.noise is None else self.noise[part]
+        noises = (None if one is None else one[part] for one in (self.noise, self.real_noise, self.fake_noise))
+        noise, real_noise, fake_noise = noises
         regularizers = {key: drawn[part] for key, drawn in self.regularizers.items()}
-        return GenerationDraws(self.latents[part], self.real[part], self.fake[part], noise, regularizers)
+        return GenerationDraws(self.latents[part], self.real[part], self.fake[part], noise, regularizers, real_noise, fake_noise)
 
 
 class Generation(AdversarialTask):
@@ -72,7 +76,7 @@ class Generation(AdversarialTask):
         prepare(self.networks.values(), train)
         self.objective = OBJECTIVES[train.objective]
         self.regularizers = chosen(train)
-        self._generator_pass: Callable[..., Tensor] = compiled(self.generator) if train.compile else self.generator
+        self._generator_pass: Callable[..., Tensor] = compiled(self.generator.drafts) if train.compile else self.generator.drafts
         self._discriminator_pass: Callable[..., DiscriminatorOutput] = (
             compiled(self.discriminator) if train.compile else self.discriminator
         )
@@ -92,9 +96,10 @@ class Generation(AdversarialTask):
     def draw(self, update: Update, count: int) -> GenerationDraws:
         policy = augment.POLICIES[self.train.augment]
         latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
-        noise = torch.randn(count, self.generator.noise_dim) if self.generator.noise_dim else None
+        sizes = self.generator.noise_dim, *[self.discriminator.noise_dim] * 2
+        noise, real_noise, fake_noise = (torch.randn(count, size) if size else None for size in sizes)
         drawn = {one.key: one.draw(count, self.generator) for one in self.regularizers if update.role in one.roles}
-        return GenerationDraws(latents, real, fake, noise, drawn)
+        return GenerationDraws(latents, real, fake, noise, drawn, real_noise, fake_noise)
 
     def probe(self, examples: Examples) -> GenerationProbe:
         return GenerationProbe(self.generator, self.discriminator, self.train.seed, examples)
@@ -117,8 +122,8 @@ class Generation(AdversarialTask):
         with torch.no_grad():
             fake = self._generate(draws.latents, labels, draws.noise)
         fake = fake.detach().requires_grad_(any(one.by_fake for one in regularizers))
-        real_output = self._discriminate(real, labels, draws.real, at, penalized=real.requires_grad)
-        fake_output = self._discriminate(fake, labels, draws.fake, at, penalized=fake.requires_grad)
+        real_output = self._judge_real(real, labels, draws, at, penalized=real.requires_grad)
+        fake_output = self._judge_fake(fake, labels, draws, at, penalized=fake.requires_grad)
         adversarial = self.objective.discriminator(real_output.logits, fake_output.logits)
         logged = {
             "loss_discriminator": adversarial.detach(),
@@ -131,11 +136,11 @@ class Generation(AdversarialTask):
     def _generator_loss(self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights) -> Loss:
         regularizers = self._due("generator", at)
         fake = self._generate(draws.latents, labels, draws.noise)
-        fake_output = self._discriminate(fake, labels, draws.fake, at)
+        fake_output = self._judge_fake(fake, labels, draws, at)
         real, real_logits = self.generator.fade_real(images), None
         if self.objective.compares:
             with torch.no_grad():
-                real_logits = self._discriminate(real, labels, draws.real, at).logits
+                real_logits = self._judge_real(real, labels, draws, at).logits
         adversarial = self.objective.generator(real_logits, fake_output.logits)
         logged = {"loss_generator": adversarial.detach()}
         context = self._context(labels, draws, at, real, fake, fake_output, logged)
@@ -165,7 +170,9 @@ class Generation(AdversarialTask):
             real_output=real_output,
             fake_output=fake_output,
             generate=lambda latents: self._generate(latents, labels, draws.noise),
-            discriminate=lambda images: self._discriminate(images, labels, draws.fake, at, penalized=images.requires_grad),
+            discriminate=lambda images: self._judge_fake(images, labels, draws, at, penalized=images.requires_grad),
+            discriminate_real=lambda images: self._judge_real(images, labels, draws, at),
+            discriminate_fake=lambda images: self._judge_fake(images, labels, draws, at),
             penalty=at.penalty,
             memory=self.memory,
             logged=logged,
@@ -188,18 +195,43 @@ class Generation(AdversarialTask):
         # float32 like real images: in bfloat16 the augmentation would treat the two differently
         return self._generator_pass(latents, labels, noise).float()
 
+    def _judge_real(
+        self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights, penalized: bool = False
+    ) -> DiscriminatorOutput:
+        return self._discriminate(images, labels, draws.real, draws.real_noise, at, penalized)
+
+    def _judge_fake(
+        self, images: Tensor, labels: Tensor | None, draws: GenerationDraws, at: StepWeights, penalized: bool = False
+    ) -> DiscriminatorOutput:
+        return self._discriminate(images, labels, draws.fake, draws.fake_noise, at, penalized)
+
     def _discriminate(
-        self, images: Tensor, labels: Tensor | None, draws: augment.Draws, at: StepWeights, penalized: bool = False
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        draws: augment.Draws,
+        noise: Tensor | None,
+        at: StepWeights,
+        penalized: bool,
     ) -> DiscriminatorOutput:
         """The output for augmented images; `penalized`: uncompiled, since compiled code cannot be differentiated twice."""
-        augmented = augment.POLICIES[self.train.augment].apply(images, draws, at.augment_p)
+        augmented = self._augmented(images, draws, at.augment_p)
+        perturbing = () if noise is None else (noise.to(images.device, non_blocking=True),)
         self.discriminator.power_iteration()
         if penalized:
             with differentiated_twice():
-                output = self.discriminator(augmented, labels)
+                output = self.discriminator(augmented, labels, *perturbing)
         else:
-            output = self._discriminator_pass(augmented, labels)
+            output = self._discriminator_pass(augmented, labels, *perturbing)
         return DiscriminatorOutput(output.logits.float(), None if output.classes is None else output.classes.float())
+
+    def _augmented(self, images: Tensor, draws: augment.Draws, p: float) -> Tensor:
+        """Images [N, *generator.judged], all that are judged of one augmented alike."""
+        policy, levels = augment.POLICIES[self.train.augment], self.generator.levels
+        if levels == 1:
+            return policy.apply(images, draws, p)
+        each = images.unflatten(1, (levels, -1))
+        return policy.apply(each.flatten(0, 1), draws.repeated(levels), p).unflatten(0, each.shape[:2]).flatten(1, 2)
 
 
 TASK = Generation

@@ -14,20 +14,22 @@ from atelier.losses.reconstruction import feature_matching, foreground_weight, l
 from atelier.networks import zoo
 from atelier.networks.inputs import LabelMap, Takes
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Logged, Loss, StepWeights, Update
+from atelier.tasks.base import Batch, Loss, StepWeights, Update
 from atelier.tasks.pairs import DISCRIMINATOR, GENERATOR, PairsTask
 from atelier.tasks.patch_adversarial import NamedDraws
 from atelier.tasks.records import INPUT
 
 WHITE = 1.0
-SHOWN = "made", "given"  # of the generator's update, to the discriminator
+MADE, GIVEN = "made", "given"
 
 
 class Paired(PairsTask):
     """The discriminator judges an image beside the input that it was made from: a picture, or planes of a label map's classes.
 
-    The generator learns first; the discriminator learns from what that made, so that a step has one pass of the generator.
+    The generator learns first; the discriminator learns from what that made.
     """
+
+    shown = MADE, GIVEN
 
     def __init__(self, model: ModelSettings, train: TrainSettings, shape: ImageShape, takes: Takes) -> None:
         super().__init__(model, train, shape, takes)
@@ -45,18 +47,7 @@ class Paired(PairsTask):
             self.perception = load_perception(network, WITHOUT_CHOICE[network], "paired.perceptual_network")
 
     def draw(self, update: Update, count: int) -> NamedDraws:
-        drawn = super().draw(update, count)
-        if update.role == "discriminator" and self.pools:
-            drawn = NamedDraws({**drawn.parts, **{name: self.pools[name] for name in SHOWN}})
-        return drawn
-
-    def after(self, update: Update, logged: Logged) -> None:
-        super().after(update, logged)
-        if update.role == "generator":
-            self.pools |= {name: logged[name] for name in SHOWN}
-
-    def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
-        return super().signals(update, {name: values for name, values in logged.items() if name not in SHOWN})
+        return NamedDraws({**super().draw(update, count).parts, **self.shown_in(update)})
 
     def generator_loss(self, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
         target, given = batch[TARGET], batch[INPUT]
@@ -79,13 +70,13 @@ class Paired(PairsTask):
             parts["perceptual"] = distance(wanted, perception(made)).mean()
             total = total + self.settings.perceptual * parts["perceptual"]
         logged = {name: value.detach() for name, value in parts.items()}
-        return Loss(total, logged | {"made": made.detach(), "given": given.to(made.dtype)})
+        return Loss(total, logged | {MADE: made.detach(), GIVEN: given.to(made.dtype)})
 
     def discriminator_loss(self, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
         """Of pairs of this step, and of what the generator made in the last one, each image beside its own input."""
         given = batch[INPUT]
-        if "made" in draws.parts:
-            made, of = draws.parts["made"], draws.parts["given"]
+        if MADE in draws.parts:
+            made, of = draws.parts[MADE], draws.parts[GIVEN]
         else:  # before the generator's first step
             with torch.no_grad():
                 made, of = self.made(given, draws), given

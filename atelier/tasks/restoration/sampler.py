@@ -39,11 +39,14 @@ class DegradedSampler(RecordSampler):
         chain = chain_of(self.settings.model_copy(update={"scale": scale}))
         assert chain is not None
         self.chain: Chain = chain
-        self.has_target = True
         self.seeds = np.random.SeedSequence(seed).generate_state(count).tolist()
         how = self.settings.degradations
         named, hashed = ", ".join(how.order), fingerprint(how.plain())[:16]
         self.identity = f"{self.identity}; at 1/{scale} of their side by {named} ({hashed}), drawn by the seed"
+
+    @classmethod
+    def targets(cls, imitated: PackedDataset, given: PackedDataset) -> bool:
+        return True
 
     def pairs(self, part: slice) -> tuple[np.ndarray, np.ndarray | None]:
         clean = self._clean(part)

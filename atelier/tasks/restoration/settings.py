@@ -15,7 +15,7 @@ class Settings(Section):
 
     First a stage of pixels alone, `{pixel: 1}`, then, fine-tuned from it, one with a discriminator. Images are in [-1, 1], where
     L1 is twice that in [0, 1]: ESRGAN has pixel 0.005, perceptual 1 and adversarial 0.005 with objective relativistic_average,
-    Real-ESRGAN pixel 0.5, perceptual 1 and adversarial 0.1 with objective nonsaturating.
+    Real-ESRGAN pixel 0.5, perceptual 1 and adversarial 0.1 with objective nonsaturating and sharpen_targets.
     """
 
     scale: Literal[1, 2, 3, 4] = Field(
@@ -27,6 +27,11 @@ class Settings(Section):
     )
     flips: bool = Field(default=False, description="half of the crops of whole pictures are mirrored, left to right")
     turns: bool = Field(default=False, description="crops of whole pictures are turned by 0 to 3 quarters")
+    sharpen_targets: bool = Field(
+        default=False,
+        description="pictures are sharpened by an unsharp mask before they are degraded and a restored one is held to them; the "
+        "discriminator sees them as they are (Real-ESRGAN)",
+    )
     pixel: Weight = Field(default=1.0, description="weight of the L1 distance of a restored picture from the clean one")
     squared: Weight = Field(
         default=0.0,

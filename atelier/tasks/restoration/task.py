@@ -26,13 +26,15 @@ from atelier.networks import zoo
 from atelier.networks.base import Network, Translator
 from atelier.networks.inputs import Picture
 from atelier.networks.layers import ImageShape
-from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
+from atelier.tasks.alone import check_alone
+from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Update
 from atelier.tasks.patch_adversarial import NamedDraws, PatchAdversarialTask
 from atelier.tasks.records import INPUT
 from atelier.tasks.restoration.degraded import chain_of, degraded
 from atelier.tasks.restoration.probe import RestorationProbe
 from atelier.tasks.restoration.sampler import sampling_by
 from atelier.tasks.restoration.settings import Settings
+from atelier.tasks.restoration.sharpened import REACH, sharpened
 from atelier.tasks.sampling import Sampling
 
 SET, GENERATOR, DISCRIMINATOR = "data", "generator", "discriminator"
@@ -42,9 +44,10 @@ DEGRADED, MADE = "degraded", "made"
 class Restoration(PatchAdversarialTask):
     """One generator of clean pictures from degraded ones; with `adversarial` above 0 a discriminator, which sees no input.
 
-    The generator learns first; the discriminator learns from what that made, so that a step has one pass of the generator.
+    The generator learns first; the discriminator learns from what that made.
     """
 
+    shown = (MADE,)
     products = (Product(GENERATOR, GENERATOR, imitates=SET),)
 
     @classmethod
@@ -75,7 +78,7 @@ class Restoration(PatchAdversarialTask):
             networks[DISCRIMINATOR] = zoo.patch_discriminator(model, seen, condition_channels=0)
             self.updates += (Update(DISCRIMINATOR, (DISCRIMINATOR,), "discriminator"),)
         else:
-            _check_alone(train)
+            check_alone(train, "restoration.adversarial is 0, so that there is no discriminator", ", or adversarial above 0")
         self.begin(networks)
         self.perception = None
         if self.settings.perceptual:
@@ -90,24 +93,15 @@ class Restoration(PatchAdversarialTask):
 
     def draw(self, update: Update, count: int) -> NamedDraws:
         drawn: dict[str, Any] = self.draw_for(DISCRIMINATOR, update, count) if self.settings.adversarial else {}
-        if update.role == "discriminator" and MADE in self.pools:
-            return NamedDraws(drawn | {MADE: self.pools[MADE]})
-        if self.chain is not None:
+        shown = self.shown_in(update)
+        if self.chain is not None and not shown:
             side = self.settings.crop or self.generator.shape.resolution
             drawn[DEGRADED] = self.chain.draw(count, side, torch.default_generator)
-        return NamedDraws(drawn)
+        return NamedDraws(drawn | shown)
 
     def loss(self, update: Update, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
         of_role = self._discriminator_loss if update.role == "discriminator" else self._generator_loss
         return of_role(batch, draws, weights)
-
-    def after(self, update: Update, logged: Logged) -> None:
-        super().after(update, logged)
-        if update.role == "generator" and MADE in logged:
-            self.pools[MADE] = logged[MADE]
-
-    def signals(self, update: Update, logged: Logged) -> dict[str, Tensor]:
-        return super().signals(update, {name: values for name, values in logged.items() if name != MADE})
 
     def probe(self, examples: Examples) -> RestorationProbe:
         return RestorationProbe(self._fixed, examples)
@@ -126,7 +120,7 @@ class Restoration(PatchAdversarialTask):
             logged["perceptual"] = self.perception.to(made.device).distance(made, target)
             weighted.append(self.settings.perceptual * logged["perceptual"])
         if self.settings.adversarial:
-            logged["loss_generator"], _ = self.adversarial(DISCRIMINATOR, target, made, draws, weights)
+            logged["loss_generator"], _ = self.adversarial(DISCRIMINATOR, batch[self._clean], made, draws, weights)
             weighted.append(self.settings.adversarial * logged["loss_generator"])
             logged[MADE] = made
         return Loss(torch.stack(weighted).sum(), {name: value.detach() for name, value in logged.items()})
@@ -140,18 +134,18 @@ class Restoration(PatchAdversarialTask):
         return self.judge(DISCRIMINATOR, batch[self._clean], made, draws, weights)
 
     def _pair(self, batch: Batch, draws: NamedDraws) -> tuple[Tensor, Tensor]:
-        """A degraded picture and the clean one."""
+        """A degraded picture and the clean one, sharpened where the settings say so."""
         clean = batch[self._clean]
+        clean = sharpened(clean) if self.settings.sharpen_targets else clean
         return (batch[INPUT] if self.chain is None else degraded(self.chain, clean, draws.parts[DEGRADED])), clean
 
     def _fixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The same, degraded alike at every moment of a run."""
-        if self.chain is None:
-            return self._pair(batch, NamedDraws({}))
+        """A degraded picture and the clean one as it is, degraded alike at every moment of a run."""
         clean = batch[self._clean]
-        return self._pair(
-            batch, NamedDraws({DEGRADED: self.chain.draw(len(clean), clean.shape[2], torch.Generator().manual_seed(0))})
-        )
+        if self.chain is None:
+            return batch[INPUT], clean
+        draws = self.chain.draw(len(clean), clean.shape[2], torch.Generator().manual_seed(0))
+        return degraded(self.chain, clean, draws), clean
 
     @property
     def _clean(self) -> str:
@@ -179,6 +173,8 @@ def check_set(images: PackedDataset, settings: Settings) -> None:
             "data.NAME.fit: whole, or leave them out"
         )
     for what, side in (("resolution", images.resolution), ("restoration.crop", settings.crop)):
+        if settings.sharpen_targets and 0 < side <= REACH:
+            raise SettingsError(f"{what} is {side}, and restoration.sharpen_targets looks {REACH} px around; choose more")
         if side % settings.scale:
             raise SettingsError(f"{what} is {side}, which is no multiple of restoration.scale {settings.scale}; choose another")
 
@@ -209,17 +205,6 @@ def _check_crop(model: ModelSettings, side: int) -> None:
         model.family.check(side)
     except ValueError as error:
         raise SettingsError(f"of crops of {side} px: {error}") from error
-
-
-def _check_alone(train: TrainSettings) -> None:
-    """Raises SettingsError for what tells a discriminator what to do, where none learns."""
-    alone = {"augment": "none", "balance": "none", "critic_steps": 1}
-    unfit = [f"{name}: {value}" for name, value in alone.items() if getattr(train, name) != value]
-    unfit += [f"regularizers without {one.key}" for one in train.regularizers.chosen()]
-    if unfit:
-        raise SettingsError(
-            f"restoration.adversarial is 0, so that there is no discriminator; set {', '.join(unfit)}, or adversarial above 0"
-        )
 
 
 TASK = Restoration

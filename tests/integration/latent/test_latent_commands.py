@@ -19,8 +19,10 @@ __all__ = ["checkpoint_fixture", "maps_fixture", "of_maps_fixture"]
 def test_the_help_runs_and_names_every_verb() -> None:
     found = subprocess.run([sys.executable, "-m", "atelier.latent", "--help"], capture_output=True, text=True, timeout=60)
     assert found.returncode == 0
-    needed = {"project": ["--image", "y"], "vary": ["--input", "y"], "morph": ["--input", "y", "z"]}
-    for verb in ("truncate", "interpolate", "mix", "walk", "project", "vary", "morph"):
+    needed = {"project": ["--image", "y"], "vary": ["--input", "y"], "morph": ["--input", "y", "z"], "explore": ["--data", "y"]}
+    needed["edit"] = ["--directions", "y", "--move", "slant=-1"]
+    verbs = ("truncate", "interpolate", "mix", "walk", "project", "vary", "morph", "breed", "directions", "edit", "explore")
+    for verb in verbs:
         assert f"python -m atelier.latent {verb} " in found.stdout
         assert parser().parse_args([verb, "x", *needed.get(verb, [])]).checkpoint == Path("x")
 

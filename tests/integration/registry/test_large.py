@@ -10,14 +10,13 @@ import torch
 from safetensors.torch import save_file
 
 from atelier.io.files import sha256_file
-from atelier.models.model import GeneratorInfo, Gives, model_settings, write_info
+from atelier.models.model import NETWORKS, GeneratorInfo, Gives, model_settings, write_info
 from atelier.networks import zoo
 from atelier.networks.inputs import of_latents
 from atelier.networks.layers import ImageShape
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.register import register
 from atelier.tracking.step_run import step_run
-from atelier.training.checkpoint import NETWORKS
 from tests.support.mlflow_servers import Server
 
 MEGABYTE = 10**6

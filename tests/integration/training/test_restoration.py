@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from atelier.data.packed import PackedDataset
-from atelier.metrics.while_training import measure_by_distance
-from atelier.models.model import load_generator
+from atelier.metrics.while_training import measure_while_training
+from atelier.models.model import GeneratorError, load_generator, read_info
 from atelier.models.sharpness import interpolate
 from atelier.tasks.find import find, sampling_of
 from atelier.tasks.restoration.task import Restoration
@@ -103,16 +103,20 @@ def test_the_stage_against_a_discriminator_goes_on_from_the_one_of_pixels(
     caplog.set_level(logging.INFO, "atelier.training")
     settings = chosen(
         "psnr", "train.images=16", "finetune.images=8", "train.evaluate_samples=16", "finetune.evaluate_samples=16",
+        "train.evaluate_by=psnr",
         f"finetune.restoration={{scale: 2, {NOISY}, pixel: 0.5, adversarial: 0.1}}", "finetune.objective=relativistic_average",
     )  # fmt: skip
     assert settings.finetune
     sets = {"data": PackedDataset(stripes)}
     base, child = tmp_path / "psnr", tmp_path / "gan"
-    measure, measured_by = measure_by_distance(
+    measure, measured_by = measure_while_training(
         Restoration, settings.train, settings.evaluate, sets, tmp_path / "cache", Ranks(), CPU
     )
     run(Restoration, settings.model, settings.train, sets, base, tmp_path / "1", measure, measured_by, CPU, Ranks(), git={})
     assert {key.partition(".")[0] for key in networks(base)} == {"generator"}
+    (evaluation,) = read_history(base)["evaluations"]
+    assert evaluation["value"] == evaluation["metrics"]["psnr"] == read_info(base).metric["value"] > 5
+    assert (base / "evaluations.csv").read_text().startswith("images,step,distance,psnr\n")
     start = PretrainedModel(base)
     measure = pixel_distance(sets["data"])
     infos = run(
@@ -128,7 +132,18 @@ def test_the_stage_against_a_discriminator_goes_on_from_the_one_of_pixels(
     assert all(torch.equal(value, begun[key]) for key, value in fresh.networks["discriminator"].state_dict().items())
     assert all(torch.equal(value, parent.state_dict()[key]) for key, value in fresh.networks["generator"].state_dict().items())
 
+    other = chosen("psnr", "finetune.restoration={scale: 4}")
+    larger = find("restoration").build(other.model, other.trainings["finetune"], sets)
+    with pytest.raises(GeneratorError, match=r"makes 32 px of an image of 16 px, and that of section finetune is given 8 px"):
+        start.load(larger, {"generator": larger.networks["generator"]}, sets)
+
     interpolate(base, child, 0.5, tmp_path / "between")
+    averages = {"generator": fresh.networks["generator"]}
+    (remark,) = PretrainedModel(tmp_path / "between").load(fresh, averages, sets)
+    assert remark.endswith("was trained without a network discriminator, which begins anew")
+    interpolate(base, child, None, tmp_path / "both")
+    with pytest.raises(GeneratorError, match="both: holds two generators; fine-tune one of those that it was made of"):
+        PretrainedModel(tmp_path / "both").load(fresh, averages, sets)
     held_out = PackedDataset(stripes, "test")
     identities = set()
     for folder in (base, child, tmp_path / "between"):

@@ -15,7 +15,7 @@ import torch
 
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluator
-from atelier.metrics.while_training import measure_by_distance, watching
+from atelier.metrics.while_training import measure_while_training, watching
 from atelier.models.model import load_generator, read_info, sample
 from atelier.tracking.client import client
 from atelier.tracking.step_run import StepRun
@@ -73,7 +73,7 @@ def test_stopped_and_started_again_it_ends_with_the_same_bytes(
 
 def test_measured_while_training_and_fine_tuned_from_both(model: Path, digits: PackedDataset, tmp_path: Path) -> None:
     chosen = tiny("train.images=640", "train.evaluate_samples=50", "evaluate.samples=50")
-    measure, measured_by = measure_by_distance(Twins, chosen.train, chosen.evaluate, {"data": digits}, tmp_path, Ranks(), CPU)
+    measure, measured_by = measure_while_training(Twins, chosen.train, chosen.evaluate, {"data": digits}, tmp_path, Ranks(), CPU)
     start = PretrainedModel(model)
     infos = train(
         Twins, chosen.model, chosen.train, {"data": digits}, tmp_path / "model", tmp_path / "states", measure, measured_by,

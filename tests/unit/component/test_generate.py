@@ -297,6 +297,27 @@ def test_pictures_in_their_own_size(deep: bool, scale: int, monkeypatch: pytest.
         assert (found[: 16 * scale, :, 3] == most).all() and not found[32 * scale : 58 * scale, :, 3].any()
 
 
+def test_textures_that_tile_become_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In tiles, with their transparency; beyond an edge lies the opposite one."""
+    model, random = loaded(Enlarger(2), monkeypatch), np.random.default_rng(0)
+    given = random.integers(0, 256, (40, 24, 4), dtype=np.uint8)
+    given[..., 3] |= 1  # nothing is hidden
+    Image.fromarray(given).save(tmp_path / "wall.png")
+    generate(model, tmp_path / "out", tmp_path / "cache", image=str(tmp_path / "wall.png"), tile=16, edges="wrap")
+    with Image.open(tmp_path / "out" / "000000.png") as image:
+        found = np.asarray(image)
+    expected = smoothed(np.pad(given, ((1, 1), (1, 1), (0, 0)), mode="wrap"), 2)[2:-2, 2:-2]
+    assert abs(found - expected).max() <= 1 < abs(found - smoothed(given, 2)).max()
+
+
+def test_what_has_no_end_cannot_wrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 30)).save(tmp_path / "photo.png")
+    generator = Enlarger(1)
+    monkeypatch.setattr(generator, "forward", lambda photo: photo - photo.mean(dim=(2, 3), keepdim=True))
+    with pytest.raises(RequestError, match="--edges wrap: this model looks at whole pictures"):
+        generate(loaded(generator, monkeypatch), tmp_path / "out", tmp_path, image=str(tmp_path / "photo.png"), edges="wrap")
+
+
 def test_hidden_colors_do_not_shine_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = loaded(Enlarger(2), monkeypatch)
     given = np.zeros((40, 40, 4), np.uint8)
@@ -328,6 +349,10 @@ def test_what_does_not_restore_sees_pictures_as_in_its_training(monkeypatch: pyt
     [
         ({"image": "photo.png", "tile": 8}, "--tile is 8; give 16 or more"),
         ({"inputs": ["photo=photo.png"], "tile": 64}, "--tile: pictures of the trained size go through whole; add --size own"),
+        (
+            {"inputs": ["photo=photo.png"], "edges": "wrap"},
+            "--edges: pictures of the trained size go through whole; add --size own",
+        ),
         ({"image": "nowhere"}, "nowhere: no pictures there"),
         ({"image": "broken.png"}, r"broken\.png: cannot be read as a picture"),
     ],

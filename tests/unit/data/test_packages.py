@@ -133,3 +133,18 @@ def test_an_archive_that_leads_elsewhere_is_not_unpacked(name: str, tmp_path: Pa
         archive.addfile(member)
     with tarfile.open(tmp_path / "a.tar") as archive, pytest.raises(tarfile.TarError, match="no file or folder below"):
         unpack(archive, tmp_path / "there")
+
+
+def test_pypi_has_pip_check_the_hash(program: Program, folder: Path, tmp_path: Path) -> None:
+    program(
+        "pip", f'echo "$@" > "{tmp_path}/called"; cat requirements.txt >> "{tmp_path}/called"; touch some-1.0-py3-none-any.whl'
+    )
+    assert packages.pypi("some==1.0", "0" * 64, folder) == folder / "some-1.0-py3-none-any.whl"
+    called = (tmp_path / "called").read_text()
+    assert "download --no-deps --only-binary=:all: --require-hashes" in called and f"some==1.0 --hash=sha256:{'0' * 64}" in called
+
+
+def test_pypi_says_what_is_wrong(program: Program, folder: Path) -> None:
+    refused(lambda: packages.pypi("some==1.0", "0" * 64, folder), "pip, which fetches packages, is not installed")
+    program("pip", "echo 'THESE PACKAGES DO NOT MATCH THE HASHES' >&2; exit 1")
+    refused(lambda: packages.pypi("some==1.0", "0" * 64, folder), "DO NOT MATCH THE HASHES", "pip config list")

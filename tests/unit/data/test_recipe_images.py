@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import runpy
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from torchvision import datasets
 
 from atelier.data import packages, wallpapers
 from atelier.data.errors import DataError
+from atelier.metrics.pairs import as_small
 from tests.support.small import ROOT
 
 Namespace = dict[str, Any]
@@ -287,3 +290,59 @@ def test_wallpapers_that_a_release_has_not(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(DataError, match="Debian's package mate-backgrounds has not any of its photos here"):
         script("upscale")["main"]()
     assert not list(Path().iterdir())
+
+
+def noise(side: int, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, len(mode)), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_textures_are_opaque_squares_of_surfaces(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = script("textures")
+    pictures = {
+        "base_wall/brick.jpg": noise(256),
+        "base_wall/large.tga": noise(512),
+        "stone/moss.jpg": noise(256),
+        "base_wall/small.jpg": noise(64),
+        "base_wall/glass.tga": noise(256, "RGBA"),
+        "base_wall/gray.jpg": Image.new("RGB", (256, 256), "gray"),
+        "skies/dusk.jpg": noise(256),
+    }
+
+    def debian(package: str, path: str, folder: Path) -> Path:
+        (folder / path).mkdir(parents=True)
+        with zipfile.ZipFile(folder / path / recipe["ARCHIVE"], "w") as archive:
+            for name, picture in pictures.items():
+                picture.save(file := io.BytesIO(), "TGA" if name.endswith("tga") else "JPEG")
+                archive.writestr(f"textures/{name}", file.getvalue())
+        return folder / path
+
+    monkeypatch.setattr(packages, "debian", debian)
+    recipe["main"]()
+    found = {str(path.relative_to("images/textures")): Image.open(path) for path in Path("images/textures").glob("*/*")}
+    assert found.keys() == {"train/base_wall-brick.png", "train/base_wall-large.png", "test/stone-moss.png"}
+    assert all(texture.size == (128, 128) for texture in found.values())
+    blocks = np.asarray(pictures["base_wall/large.tga"], float).reshape(128, 4, 128, 4, 3).mean(axis=(1, 3))
+    assert abs(np.asarray(found["train/base_wall-large.png"]) - blocks).max() <= 1
+    assert "2 textures, and 1 held out" in capsys.readouterr().out and "GPL-2+" in Path("images/NOTICE.txt").read_text()
+
+
+def test_openarena_without_its_textures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "debian", lambda package, path, folder: folder)
+    with pytest.raises(DataError, match=r"pak4-textures\.pk3 is missing; install openarena-081-textures whole"):
+        script("textures")["main"]()
+
+
+def test_seams_are_steps_across_edges() -> None:
+    measure = runpy.run_path(str(ROOT / "recipes" / "textures" / "measure_seams.py"))
+    ramp = np.broadcast_to(np.arange(10, 20, dtype=np.uint8), (3, 5, 10))  # nine levels across, by steps of one; no rows
+    waves = np.broadcast_to(np.array([0, 8, 0, 8], np.uint8)[:, None], (3, 4, 6))
+    for image, columns, rows in ((ramp, 9.0, 1.0), (waves, 1.0, 1.0)):
+        np.testing.assert_allclose(measure["seams"](image[None]), [[columns, rows]])
+    wide = np.zeros((1, 3, 8, 8), np.uint8)
+    wide[..., 2:-2, 2:-2] = 255
+    assert measure["rim"](wide, np.zeros_like(wide)) > 60, "the inside does not count"
+    tile = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8)
+    halved = measure["wrapped"](tile, lambda images: as_small(images, 2), 0.5)
+    copies = as_small(np.tile(tile, (1, 1, 3, 3)), 2)
+    assert halved.shape == (1, 3, 16, 16) and (halved == copies[..., 16:32, 16:32]).all()

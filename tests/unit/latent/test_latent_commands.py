@@ -29,6 +29,7 @@ def run(*arguments: str | Path) -> None:
         ("truncate", ["--seeds", "0-2", "--psi", "0", "1"], (3, 2)),
         ("interpolate", ["--seeds", "3", "8", "5", "--steps", "4"], (2, 4)),
         ("mix", ["--rows", "0-1", "--columns", "5", "7", "9", "--class", "two"], (3, 4)),
+        ("mix", ["--seeds", "3", "5-6", "--weights", "1", "1", "2", "--weights", "0", "1", "0"], (2, 4)),
     ],
 )
 def test_tables(verb: str, options: list[str], images: tuple[int, int], checkpoint: Path, tmp_path: Path) -> None:

@@ -63,8 +63,9 @@ def test_values_are_those_of_the_functions(
     assert evaluation["kernel_means"].value == mean
     assert evaluation.flat["kernel_means_std"] == deviation
     assert list(evaluation.flat) == [
-        "frechet_means", "kernel_means", "precision", "recall", "density", "coverage", "memorised", "classifier_confident",
-        "class_share_min", "classifier_real", "classifier_accuracy", "kernel_means_std",
+        "frechet_means", "kernel_means", "precision", "recall", "density", "coverage", "memorised",
+        "originality", "originality_p10", "originality_p90", "unclassifiable",
+        "classifier_confident", "class_share_min", "classifier_real", "classifier_accuracy", "kernel_means_std",
     ]  # fmt: skip
     assert evaluation["kernel_means"].standard_error == kernel_standard_error(seen[0], seen[1], seed=5)
     equally_many = seen[1][reference_indices(len(seen[1]), seed=5, cap=200)]
@@ -78,7 +79,7 @@ def test_values_are_those_of_the_functions(
     assert evaluation["class_share_min"].value == min(evaluation.class_shares.values())
     share = evaluation["classifier_confident"]
     assert share.standard_error == pytest.approx((share.value * (1 - share.value) / 200) ** 0.5)
-    assert [m.higher_is_better for m in evaluation.measurements] == [False, False, *[True] * 4, False, *[True] * 4]
+    assert [m.higher_is_better for m in evaluation.measurements] == [False, False, *[True] * 4, False, *[True] * 8]
 
 
 def test_the_share_read_is_also_given_relative_to_real_images(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,7 @@ N = 8
 REGULARIZED = {
     "r1": {"r1": 1.0},
     "r2": {"r2": 1.0},
+    "approximate": {"approximate_r1": 1.0, "approximate_r2": 1.0},
     "gradient_penalty": {"gradient_penalty": 10.0},
     "dragan": {"dragan": 10.0},
     "zcr": {"zcr_discriminator": 5.0, "zcr_generator": 0.5},
@@ -64,7 +66,7 @@ def combinations() -> Iterator[tuple[str, str, list[str]]]:
 def test_whatever_makes_sense_together_moves(family: str, name: str, train: list[str]) -> None:
     """Two updates of each network are finite and reach every parameter; what makes no sense is refused with a reason."""
     small = model(family, True, 28).model_dump()[family]
-    tiny = [f"model.{family}.{key}={value}" for key, value in small.items()]
+    tiny = [f"model.{family}.{key}={json.dumps(value)}" for key, value in small.items()]
     way = [f"model.conditioning={name}"] if name in ("concatenation", "auxiliary") else []
     both = [f"{section}.{one}" for section in ("train", "finetune") for one in train]
     try:

@@ -14,10 +14,10 @@ from atelier.config.data import DataSettings
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.models.model import GeneratorError
+from atelier.models.model import NETWORKS, GeneratorError
 from atelier.networks.base import Translator
 from atelier.tasks.find import check_sets, find
-from atelier.training.checkpoint import NETWORKS, PretrainedModel
+from atelier.training.checkpoint import PretrainedModel
 from tests.support.driver import tiny
 from tests.support.packing import quietly
 from tests.support.small_models import written
@@ -42,8 +42,8 @@ __all__ = ["drawings"]
         ("cyclegan", "train.paired={}", "train.paired is for task paired, but model.task is translation; take it out"),
         ("cyclegan", "train.paired.l1=1", "train.paired is for task paired, but model.task is translation; take it out"),
         ("pix2pix", "train.paired.l2=1", "train.paired.l2: unknown key; allowed here: feature_matching, l1, perceptual"),
-        ("cyclegan", "model.architecture=dcgan", "dcgan starts from noise, and task translation from pictures: choose among cut"),
-        ("pix2pix", "model.architecture=mlp", "mlp starts from noise, and task paired from pictures: choose among cut"),
+        ("cyclegan", "model.architecture=dcgan", "dcgan starts from noise, and task translation from pictures: choose among adain, cut"),
+        ("pix2pix", "model.architecture=mlp", "mlp starts from noise, and task paired from pictures: choose among adain, cut"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit(name: str, override: str, told: str) -> None:

@@ -58,7 +58,7 @@ def sampler(own: dict[str, object], held_out: PackedDataset, scale: int = 2, cou
 
 def joined(one: DegradedSampler, batch: int, turn: tuple[int, int] = (0, 1)) -> list[np.ndarray]:
     """Images, targets and inputs."""
-    return [np.concatenate(part) for part in zip(*one(batch, turn), strict=True)]  # type: ignore[arg-type]
+    return [np.concatenate(part) for part in zip(*(each[:3] for each in one(batch, turn)), strict=True)]  # type: ignore[arg-type]
 
 
 @pytest.fixture(name="held_out")
@@ -230,6 +230,9 @@ def test_sets_that_do_not_fit(name: str, section: str, told: str, drawings: dict
 def test_whole_pictures_and_squares_fit(stripes: Path, drawings: dict[str, Path]) -> None:
     cut = chosen("psnr", "train.restoration={flips: true, crop: 24, scale: 2}")
     check_set(PackedDataset(stripes), cut.train.of_task("restoration"))
+    sharp = chosen("psnr", "train.restoration={crop: 24, scale: 2, sharpen_targets: true}")
+    with pytest.raises(SettingsError, match=r"restoration\.crop is 24, and restoration\.sharpen_targets looks 25 px around"):
+        check_set(PackedDataset(stripes), sharp.train.of_task("restoration"))
     check_set(PackedDataset(drawings["a"]), chosen("psnr").train.of_task("restoration"))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atelier.config.model import ModelSettings
+from atelier.models.given import PictureError
 from atelier.models.tiles import Tiles, quantized, reader, translated
 from atelier.networks.base import Translator
 from atelier.networks.inputs import Picture, Takes
@@ -82,10 +83,8 @@ def test_the_identity_stays_the_identity(family: str, height: int, width: int) -
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_what_fits_a_tile_goes_through_whole(height: int, width: int) -> None:
     generator = Below(model("cyclegan"))
-    tiles = Tiles(generator)
-    generator.seen.clear()
-    (part,) = tiles.parts(height, width, reader(picture(height, width)))
-    ((high, wide),) = generator.seen
+    (part,) = Tiles(generator).parts(height, width, reader(picture(height, width)))
+    ((high, wide),) = generator.seen  # how far it looks is not measured
     assert high >= max(SIDE, height) and wide >= max(SIDE, width) and high - height < max(2, SIDE + 1 - height)
     rows = picture(height, width)
     expected = (rows - torch.cat([rows[:, 1:], rows[:, -1:]], dim=1)) / 2  # the rim is repeated
@@ -112,10 +111,43 @@ def test_tiles_make_what_the_whole_makes(tile: int, scale: int, multiple: int, h
         expected = generator(image=rim)[0, :, : height * scale, : width * scale]
     generator.seen.clear()
     made = translated(generator, given, tile)
+    seen = generator.seen if max(height, width) <= -(-tile // multiple) * multiple else generator.seen[2:]  # it is measured first
     assert expected.std() > 0.1
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
-    most = max(max(sides) for sides in generator.seen[2:])
+    most = max(max(sides) for sides in seen)
     assert SIDE <= most <= max(SIDE, tile + 2 * 12 + 2 * multiple), "a tile and what is around it, or what was trained"
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 28), (64, 64), (52, 100)])
+@pytest.mark.parametrize(("scale", "multiple"), [(1, 1), (1, 4), (2, 2), (3, 1)])
+@pytest.mark.parametrize("tile", [16, 33, None])
+def test_what_wraps_is_the_middle_of_its_own_repetition(
+    tile: int | None, scale: int, multiple: int, height: int, width: int
+) -> None:
+    generator, given = Convolved(model("cyclegan"), scale, multiple), picture(height, width)
+    with torch.inference_mode():
+        expected = generator(image=given.repeat(1, 3, 3)[None])[0]
+    expected = expected[:, height * scale : 2 * height * scale, width * scale : 2 * width * scale]
+    torch.testing.assert_close(translated(generator, given, tile, wrap=True), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["srresnet", "rrdb"])
+def test_restored_textures_still_tile(family: str) -> None:
+    generator, _ = translators(family, 16, scale=2)
+    with torch.no_grad():
+        for weights in generator.parameters():
+            weights.mul_(4 if weights.ndim > 1 else 1)
+    given = picture(40, 32)
+    with torch.inference_mode():
+        expected = generator.eval()(image=given.repeat(1, 3, 3)[None])[0, :, 80:160, 64:128].clamp(-1, 1)
+        alone = generator(image=given[None])[0].clamp(-1, 1)
+    torch.testing.assert_close(translated(generator, given, wrap=True), expected, rtol=0, atol=1e-5)
+    assert (alone - expected).abs().max() > 0.1
+
+
+def test_what_wraps_is_made_of_whole_blocks() -> None:
+    with pytest.raises(PictureError, match="30 x 20 px are no multiples of 4 px"):
+        translated(Convolved(model("cyclegan"), 1, 4), picture(20, 30), wrap=True)
 
 
 def test_bands_are_rows_of_tiles() -> None:

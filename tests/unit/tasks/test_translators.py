@@ -46,7 +46,12 @@ def test_a_residual_translator_begins_as_the_identity(name: str) -> None:
     assert not torch.equal(task.networks["a_to_b"](image=image), image), "the first step moves it"
 
 
-@pytest.mark.parametrize("regularizer", ["r1: 1.0", "r2: 1.0", "gradient_penalty: 10.0", "dragan: 10.0", "lecam: 0.3"])
+APPROXIMATE = "approximate_r1: 1.0, approximate_r2: 1.0"
+
+
+@pytest.mark.parametrize(
+    "regularizer", ["r1: 1.0", "r2: 1.0", APPROXIMATE, "gradient_penalty: 10.0", "dragan: 10.0", "lecam: 0.3"]
+)
 @pytest.mark.parametrize("name", ["cyclegan", "pix2pix"])
 def test_regularizers_that_look_at_a_discriminator_and_its_images(name: str, regularizer: str) -> None:
     task = built(name, f"train.regularizers={{{regularizer}}}")

@@ -117,6 +117,10 @@ def test_a_distance_that_grows_twice_does_not_converge() -> None:
     alarm = watch().check(history_of(evaluations=(9.0, 4.0, 7.0, 8.0)))
     assert alarm is not None and alarm.kind == "non-convergence" and "7 and 8, after 4" in alarm.text
     assert watch().check(history_of(evaluations=(9.0, 4.0, 7.0, 5.0))) is None
+    by_another_number = history_of(evaluations=(9.0, 4.0, 7.0, 8.0))
+    for one, distance in zip(by_another_number["evaluations"], (9.0, 4.0, 7.0, 5.0), strict=True):
+        one["distance"] = distance
+    assert watch().check(by_another_number) is None, "the distance stands beside what chooses"
 
 
 def test_what_is_no_failure_raises_no_alarm() -> None:

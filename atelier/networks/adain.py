@@ -1,0 +1,155 @@
+"""Any style in one pass: adaptive instance normalization, Huang and Belongie 2017.
+
+The encoder is a pretrained network, whose weights stay as they are; the decoder mirrors it. `mixed` is for several styles,
+`masked` for regions with a style each, and `recolored` for colors that are kept (sections 7.3 and 7.4 of the paper).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from atelier.networks.adain_settings import Settings
+from atelier.networks.base import Generator, Network
+from atelier.networks.inputs import Picture, Scalar, Takes, in_order
+from atelier.networks.layers import ImageShape, NetworkError, scaled_init, wide
+from atelier.networks.moments import adain
+from atelier.networks.vgg import VGG, convolutions
+
+CONTENT, STYLE, ALPHA = "content", "style", "alpha"
+FULLY = Scalar(low=0.0, high=1.0, default=1.0)
+RIDGE = 1e-4  # added to the covariance of colors in 0 ... 1: of less than 3 levels of 255, nothing is amplified
+
+
+def mixed(content: Tensor, styles: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Content features [N, C, H, W] in several styles at once, whose weights add up to 1: section 7.3."""
+    if len(styles) != len(weights) or abs(sum(weights) - 1) > 1e-6:
+        raise ValueError(f"{len(styles)} styles with weights {', '.join(f'{w:g}' for w in weights)}, which do not add up to 1")
+    return torch.stack([weight * adain(content, style) for style, weight in zip(styles, weights, strict=True)]).sum(dim=0)
+
+
+def masked(parts: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+    """Features [N, C, H, W] each where its mask [N or 1, 1, h, w] is: masks are shrunk to the map, and divided by their sum."""
+    small = [F.interpolate(wide(mask), parts[0].shape[2:], mode="area") for mask in masks]
+    total = torch.stack(small).sum(dim=0).clamp_min(1e-6)
+    return torch.stack([part * mask / total for part, mask in zip(parts, small, strict=True)]).sum(dim=0)
+
+
+def recolored(style: Tensor, content: Tensor) -> Tensor:
+    """Style pictures [N, 3, h, w] with mean and covariance of the colors of content pictures [N, 3, H, W], all in [-1, 1].
+
+    Whitened by the symmetric root of the one covariance and colored by that of the other: CORAL (Sun, Feng and Saenko 2016,
+    algorithm 1), as in section 7.4. A content in the style of what comes out keeps its colors.
+    """
+    flat, wanted = (wide(one).flatten(2) for one in (style, content))
+    mean, target = flat.mean(dim=2, keepdim=True), wanted.mean(dim=2, keepdim=True)
+    matrix = _root(_covariance(wanted - target)) @ _root(_covariance(flat - mean), inverse=True)
+    return (matrix @ (flat - mean) + target).view_as(style).clamp(-1, 1)
+
+
+def _covariance(centered: Tensor) -> Tensor:
+    """[N, 3, P] -> [N, 3, 3], float64, with RIDGE."""
+    centered = centered.double()
+    ridge = 4 * RIDGE * torch.eye(3, dtype=torch.float64, device=centered.device)  # pixels are in [-1, 1]
+    return centered @ centered.transpose(1, 2) / centered.shape[2] + ridge
+
+
+def _root(matrices: Tensor, inverse: bool = False) -> Tensor:
+    """The symmetric square roots [N, 3, 3] of covariances, or the inverses of these, float32."""
+    values, vectors = torch.linalg.eigh(matrices)
+    scaled = values.clamp_min(RIDGE).sqrt()
+    return (vectors @ torch.diag_embed(1 / scaled if inverse else scaled) @ vectors.transpose(1, 2)).float()
+
+
+class Decoder(Network):
+    """Features of a layer to pixels: the encoder's convolutions backwards, neighbors repeated for its poolings, mirrored rims.
+
+    No norms, since these would undo what the style has set (section 6.2); nothing bounds the pixels.
+    """
+
+    def __init__(self, kind: str, layer: str, channels: int) -> None:
+        super().__init__()
+        shapes = list(convolutions(kind).items())
+        last = [name for name, _ in shapes].index(layer.replace("relu", "conv"))
+        self.layers, self.doubled = nn.ModuleList(), set[int]()
+        for name, (inner, outer) in reversed(shapes[: last + 1]):
+            first = name == "conv1_1"
+            convolution = nn.Conv2d(outer, channels if first else inner, 3, padding=1, padding_mode="reflect")
+            self.layers.append(scaled_init(convolution, 1.0 if first else 2**0.5))
+            if name.endswith("_1") and not first:  # the encoder pools before it
+                self.doubled.add(len(self.layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for number, layer in enumerate(self.layers, 1):
+            x = self.checkpointed(layer, x)
+            if number < len(self.layers):
+                x = F.relu(x)
+            if number in self.doubled:
+                x = F.interpolate(x, scale_factor=2.0)
+        return x
+
+
+class AdaINGenerator(Generator):
+    """A content picture in the style of another one, by `alpha`: from 0 (as the decoder makes the content) to 1.
+
+    forward(content [N, C, H, W], style [N, C, h, w], alpha [N], [] or None for 1) -> [N, C, H, W], about [-1, 1]. Sides are
+    multiples of 8, or 4 with relu3_1, and those of the style are its own.
+    """
+
+    memory_format = torch.contiguous_format
+
+    def __init__(self, settings: Settings, shape: ImageShape, takes: Takes) -> None:
+        super().__init__()
+        wanted = inputs_of(shape.channels, shape.resolution)
+        if {name: kind.kind for name, kind in takes.items()} != {name: kind.kind for name, kind in wanted.items()}:
+            raise NetworkError(
+                f"adain takes {', '.join(wanted)}, and the inputs are {', '.join(takes)}: choose model.task: style, or another "
+                "model.architecture"
+            )
+        self.settings, self.shape, self._takes = settings, shape, in_order(takes)
+        self.encoder = VGG(settings.encoder, settings.layer, padding="reflect")
+        self.decoder = Decoder(settings.encoder, settings.layer, shape.channels)
+        self.register_buffer("scale", torch.ones(()))  # of the encoder's features, for `calibrate`
+
+    @property
+    def takes(self) -> Takes:
+        return self._takes
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the encoder's last layer sees of images [N, C, H, W] in [-1, 1], float32 [N, c, h, w], divided by `scale`."""
+        with torch.autocast(images.device.type, enabled=False):
+            seen: Tensor = self.encoder(images.float(), [self.settings.layer])[self.settings.layer]
+        return seen / self.get_buffer("scale")
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor) -> None:
+        """Has features of such images a mean square of 1, so that a decoder learns alike from encoders of any scale."""
+        self.get_buffer("scale").fill_(1.0)
+        self.get_buffer("scale").copy_(self.features(images).square().mean().sqrt())
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Features [N, c, h, w] -> pictures, about [-1, 1]."""
+        pixels: Tensor = self.decoder(features)
+        return pixels
+
+    def forward(self, content: Tensor, style: Tensor, alpha: Tensor | None = None) -> Tensor:
+        seen = self.features(content)
+        styled = adain(seen, self.features(style))
+        if alpha is not None:
+            styled = torch.lerp(seen, styled, wide(alpha).reshape(-1, 1, 1, 1))
+        return self.decode(styled)
+
+    def generate(self, inputs: Mapping[str, Tensor], truncation: Tensor | None = None) -> Tensor:
+        return self(inputs[CONTENT], inputs[STYLE], inputs.get(ALPHA))  # type: ignore[no-any-return]
+
+
+def inputs_of(channels: int, resolution: int) -> Takes:
+    """What it takes: two pictures, and how much of the style."""
+    picture = Picture(channels=channels, resolution=resolution)  # type: ignore[arg-type]
+    return {CONTENT: picture, STYLE: picture, ALPHA: FULLY}
+
+
+NETWORKS = (AdaINGenerator,)

@@ -1,0 +1,136 @@
+"""Pictures in the style of others: optimised one by one, or by a generator that was trained for any style.
+
+examples:
+  python -m atelier.style optimize --content boats.jpg --style waves.jpg --output painted.png
+  python -m atelier.style optimize --content boats.jpg --style waves.jpg --keep-colors --style-weight 100 --output painted.png
+  python -m atelier.style optimize --content boats.jpg --style waves.jpg --network vgg19 --weights vgg19-dcbb9e9d.pth \\
+      --optimizer adam --steps 500 --output painted.png
+  python -m atelier.style mix models/style --content boats.jpg --style waves.jpg --alpha 0.7 --output painted.png
+  python -m atelier.style mix models/style --content boats.jpg --style waves.jpg tiles.jpg --shares 0.7 0.3 --output painted.png
+  python -m atelier.style mix models/style --content boats.jpg --style waves.jpg tiles.jpg --mask sky.png ground.png \\
+      --output painted.png
+
+`optimize` needs no training: a network compares, and the picture itself is what is learnt, which takes minutes on a CPU. `mix`
+needs a checkpoint of architecture adain, which components.train writes, and takes a second. Pictures keep their proportions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from atelier import command_line
+
+OPTIMIZE = """The picture whose layers have the content's features and the style's Gram matrices (Gatys et al. 2016).
+
+It begins as the content. Beside the picture, OUTPUT.png, the losses of all layers over time are written as a table, OUTPUT.csv,
+and as a chart, OUTPUT.svg; each is 0 for a picture that has the content's features, or the style's statistics, and 1 for one that
+has none. The progress line shows them, too.
+
+Networks: hed_vgg16 (`python -m atelier.extractors.hed` brings its weights) moves colors, strokes and shapes; efficientnet_lite0
+needs nothing brought and is ten times as fast, but its pictures are dotted; vgg16 and vgg19 are the papers'."""
+MIX = """A content in one style or several, by a generator of architecture adain.
+
+--shares say how much of each style it takes. With --mask there is one mask for each style instead: white where the picture takes
+that style, black where it does not; where all are black the content stays as it is. --alpha goes from the content to the style.
+Of --keep-colors the styles get the content's colors first, by mean and covariance (CORAL)."""
+
+
+def main() -> None:
+    """The command line."""
+    args = parser().parse_args()
+    args.command(args)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser; what loads PyTorch is imported when a verb runs."""
+    plain = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(prog="python -m atelier.style", description=__doc__, formatter_class=plain)
+    verbs = made.add_subparsers(required=True, metavar="VERB", title="verbs")
+
+    def add(name: str, summary: str, text: str) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(name, help=summary, description=text, formatter_class=plain)
+        verb.set_defaults(command=_later(name))
+        verb.add_argument("--content", type=Path, required=True, metavar="FILE", help="what is to be seen")
+        verb.add_argument("--output", type=Path, required=True, metavar="FILE.png", help="the picture that is written")
+        verb.add_argument("--keep-colors", action="store_true", help="the style gets the content's colors first")
+        verb.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+        return verb
+
+    optimizing = add("optimize", "without training, a picture at a time (Gatys)", OPTIMIZE)
+    optimizing.add_argument("--style", type=Path, required=True, metavar="FILE", help="how it is to look")
+    optimizing.add_argument("--side", type=_count, default=256, metavar="PX", help="longer side of the picture (default: 256)")
+    optimizing.add_argument(
+        "--style-side", type=_count, metavar="PX",
+        help="longer side of the style: smaller for smaller strokes (default: that of the picture)",
+    )  # fmt: skip
+    optimizing.add_argument(
+        "--network", choices=["hed_vgg16", "efficientnet_lite0", "vgg16", "vgg19"], default="hed_vgg16",
+        help="that compares (default: hed_vgg16)",
+    )  # fmt: skip
+    optimizing.add_argument(
+        "--weights", default="known", metavar="FILE", help="its weights: a file or an s3:// URI (default: those it is known by)"
+    )
+    optimizing.add_argument(
+        "--optimizer", choices=["lbfgs", "adam"], default="lbfgs", help="lbfgs comes nearer in fewer steps (default: lbfgs)"
+    )
+    optimizing.add_argument("--steps", type=_count, default=150, metavar="N", help="evaluations of the losses (default: 150)")
+    optimizing.add_argument(
+        "--style-weight", type=_weight, default=10.0, metavar="W", help="beside 1 for the content (default: 10)"
+    )
+    optimizing.add_argument(
+        "--variation", type=_weight, default=0.3, metavar="W", help="against grain, of neighboring pixels (default: 0.3)"
+    )
+    optimizing.add_argument(
+        "--pooling",
+        choices=["average", "max"],
+        default="average",
+        help="of VGG: average gives smoother pictures (default: average)",
+    )
+
+    mixing = add("mix", "in one style or several, by a trained generator (AdaIN)", MIX)
+    mixing.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of the generator")
+    mixing.add_argument("--style", type=Path, nargs="+", required=True, metavar="FILE", help="how it is to look")
+    mixing.add_argument("--shares", type=_weight, nargs="+", metavar="SHARE", help="of each style (default: equal)")
+    mixing.add_argument("--mask", type=Path, nargs="+", metavar="FILE", help="where each style goes")
+    mixing.add_argument("--alpha", type=_share, default=1.0, metavar="SHARE", help="0 (content) to 1 (style; default)")
+    mixing.add_argument("--side", type=_count, metavar="PX", help="longer side of the picture (default: as in training)")
+    return made
+
+
+def _later(name: str) -> Callable[[argparse.Namespace], None]:
+    def command(args: argparse.Namespace) -> None:
+        from atelier.style import commands
+
+        run: Any = getattr(commands, name)
+        run(args)
+
+    return command
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return weight
+
+
+def _share(text: str) -> float:
+    if (share := _weight(text)) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return share
+
+
+if __name__ == "__main__":
+    command_line.run(main)
