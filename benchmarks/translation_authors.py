@@ -1,7 +1,7 @@
 """The trainers that the authors of CycleGAN, pix2pix and CUT publish, as they are, on the pictures of `make bench-translation`.
 
-Their code is not part of this repository. --authors names a folder with their two repositories, which are on GitHub; the table
-in docs/performance.md is of these commits:
+Their code is not part of this repository. --authors names a folder with clones of their two repositories, which are on GitHub, at
+these commits:
 
     junyanz/pytorch-CycleGAN-and-pix2pix          00d5574908eb66fe0127b32d7b030001453f21d0, BSD 2-Clause
     taesungp/contrastive-unpaired-translation     b3ac297708dfb6f7589d04662277e53c0d579c27, BSD 2-Clause
