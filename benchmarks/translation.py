@@ -7,8 +7,13 @@ device has instructions for it. Afterwards held-out pictures are translated by a
 what the other vendor drew, and the mean difference (L1) from the pair's other half. The pictures come by the recipes' own
 get_images.py, and stay in --folder.
 
+With --authors the authors' own trainers take the loop's place: FOLDER holds clones of their two repositories, which
+benchmarks/translation_authors.py names with commits and licences. All networks then have the published form (epsilon of the norms
+1e-5, pix2pix with batch norm), and Atelier is measured by its moving average, as always.
+
     make bench-translation                                          half an hour on 2 cores
     .venv/bin/python -m benchmarks.translation --compare cyclegan --minutes 0.5
+    .venv/bin/python -m benchmarks.translation --authors ~/authors --minutes 2.5
 """
 
 from __future__ import annotations
@@ -38,13 +43,14 @@ from atelier.training.history import Observer
 from atelier.training.precision import native
 from atelier.training.run import run
 from benchmarks.measured import machine, peak_megabytes, show, table, watched
+from benchmarks.translation_authors import AuthorsLoop
 from benchmarks.translation_loop import Pictures, TranslationLoop
 from benchmarks.zoo import SPEED_STEPS, Speed
 from components import cli
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path("data/translation")
-SIDES = {"loop": "plain loop", "atelier": "Atelier", "bfloat16": "Atelier, bfloat16"}
+SIDES = {"loop": "plain loop", "authors": "the authors' trainer", "atelier": "Atelier", "bfloat16": "Atelier, bfloat16"}
 COMMON = {
     "train.objective": "least_squares_binary",
     "train.regularizers": {},
@@ -55,6 +61,7 @@ COMMON = {
     "train.beta2": 0.999,
     "train.beta2_final": 0.999,
     "train.precision": "float32",
+    "train.augment": "none",
     "train.on_alarm": "warn",
 }
 SMALL = {"width": 16, "blocks": 6, "width_discriminator": 16, "layers_discriminator": 2}
@@ -64,12 +71,16 @@ CONTRAST["contrast_layers"] = ["image", "down1", "down2", "block1", "block4"]  #
 
 @dataclass(frozen=True)
 class Compared:
-    """What is compared: the recipe, the sets that are learnt from by the task's names, that of pairs, and the settings."""
+    """What is compared: the recipe, the sets that are learnt from by the task's names, that of pairs, and the settings.
+
+    `published` is what else has to be set for the network to be that of the authors' code.
+    """
 
     recipe: str
     sets: Mapping[str, str]
     pairs: str
     values: Mapping[str, Any]
+    published: Mapping[str, Any]
 
 
 UNPAIRED = {"a": "noto", "b": "twemoji"}
@@ -84,12 +95,14 @@ COMPARED = {
             "train.batch": 4,
             "train.translation": {"cycle": 10.0, "identity": 5.0},
         },
+        {"model.cyclegan.eps": 1e-5},
     ),
     "fastcut": Compared(
         "cartoons",
         UNPAIRED,
         "pairs",
         {"model.architecture": "cut", "model.cut": SMALL, "train.batch": 4, "train.translation": CONTRAST},
+        {"model.cut.eps": 1e-5},
     ),
     "pix2pix": Compared(
         "sketch",
@@ -101,6 +114,7 @@ COMPARED = {
             "train.batch": 8,
             "train.paired": {"l1": 100.0},
         },
+        {"model.pix2pix.eps": 1e-5, "model.pix2pix.norm": "batch"},
     ),
 }
 
@@ -126,39 +140,56 @@ def prepared(name: str, folder: Path) -> dict[str, PackedDataset]:
     return {key: PackedDataset(recipe / "data" / key) for key in settings.data}
 
 
-def atelier(name: str, folder: Path, minutes: float, scratch: Path, precision: str = "float32") -> dict[str, Any]:
-    """Trains for about so many minutes; the budget is what a short run managed."""
-    sets, heard = prepared(name, folder), Speed()
+def atelier(name: str, args: argparse.Namespace, scratch: Path, precision: str = "float32") -> dict[str, Any]:
+    """Trains for about --minutes; the budget is what a short run managed."""
+    sets, heard, changed = prepared(name, args.folder), Speed(), {**_form(name, args), "train.precision": precision}
     steps = SPEED_STEPS * settings_of(name, {}).train.batch
-    _train(name, sets, {**_budget(steps, steps // 2), "train.precision": precision}, scratch / "probe", [heard])
-    images = max(int(heard.images_per_second * minutes * 60), steps)
+    _train(name, sets, {**changed, **_budget(steps, steps // 2)}, scratch / "probe", [heard])
+    images = max(int(heard.images_per_second * args.minutes * 60), steps)
     since = time.monotonic()
-    _train(name, sets, {**_budget(images, images // 10), "train.precision": precision}, scratch / "whole", [])
+    _train(name, sets, {**changed, **_budget(images, images // 10)}, scratch / "whole", [])
     seconds, peak = time.monotonic() - since, peak_megabytes()
     product = find(settings_of(name, {}).model.task).products_of(settings_of(name, {}).train)[0]
     model = scratch / "whole" / "model"
     generator = load_generator(part_of(model, product.name if (model / product.name).is_dir() else ""))
-    return _told(name, folder, generator, images, seconds, peak)
+    return _told(name, args.folder, generator, images, seconds, peak)
 
 
-def bfloat16(name: str, folder: Path, minutes: float, scratch: Path) -> dict[str, Any]:
+def bfloat16(name: str, args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """As `atelier`, under autocast."""
-    return atelier(name, folder, minutes, scratch, "bfloat16")
+    return atelier(name, args, scratch, "bfloat16")
 
 
-def loop(name: str, folder: Path, minutes: float, scratch: Path) -> dict[str, Any]:
-    """Trains for so many minutes."""
-    sets, settings, compared = prepared(name, folder), settings_of(name, {}), COMPARED[name]
-    if paired := len(compared.sets) == 1:
-        first, second = (Pictures(sets[compared.pairs], field) for field in ("input", "target"))
-    else:
-        first, second = (Pictures(sets[one], "image") for one in compared.sets.values())
-    plain = TranslationLoop(settings, first, second, paired)
-    plain.train(minutes * 60)
+def loop(name: str, args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Trains for --minutes."""
+    plain = TranslationLoop(settings_of(name, {}), *_pictures(name, args.folder))
+    plain.train(args.minutes * 60)
     peak = peak_megabytes()
     generator = plain.generator.eval()
     assert isinstance(generator, Generator)
-    return _told(name, folder, generator, plain.images, plain.seconds, peak)
+    return _told(name, args.folder, generator, plain.images, plain.seconds, peak)
+
+
+def authors(name: str, args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Trains for --minutes, which begin with the first step."""
+    theirs = AuthorsLoop(settings_of(name, _form(name, args)), *_pictures(name, args.folder), args.authors)
+    theirs.train(args.minutes * 60, scratch)
+    peak = peak_megabytes()
+    return _told(name, args.folder, theirs.generator, theirs.images, theirs.seconds, peak)
+
+
+def _form(name: str, args: argparse.Namespace) -> Mapping[str, Any]:
+    """The settings that are changed for the comparison with the authors' trainers."""
+    return COMPARED[name].published if args.authors else {}
+
+
+def _pictures(name: str, folder: Path) -> tuple[Pictures, Pictures, bool]:
+    """What is translated, into what, and whether these are pairs."""
+    sets, compared = prepared(name, folder), COMPARED[name]
+    if len(compared.sets) == 1:
+        return Pictures(sets[compared.pairs], "input"), Pictures(sets[compared.pairs], "target"), True
+    first, second = (Pictures(sets[one], "image") for one in compared.sets.values())
+    return first, second, False
 
 
 def _budget(images: int, every: int) -> dict[str, Any]:
@@ -209,22 +240,25 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         for name in args.compare:
             prepared(name, args.folder)
             rows += _rows(name, args, Path(scratch), told)
-    header = ["model", "data", "trained by", "pairs", "s", "pairs/s", "times as fast", "distance", "of the loop's", "L1"]
-    yield from table([*header, "of the loop's", "peak, MB"], rows)
+    share = "of the authors'" if args.authors else "of the loop's"
+    header = ["model", "data", "trained by", "pairs", "s", "pairs/s", "times as fast", "distance", share, "L1"]
+    yield from table([*header, share, "peak, MB"], rows)
     yield ""
     yield f"The distance is {told['metric']} of translations of the held-out pictures ({told['pairs']} of the last row)."
 
 
 def _rows(name: str, args: argparse.Namespace, scratch: Path, told: dict[str, Any]) -> list[list[str]]:
-    faster = ["bfloat16"] if native(choose_device("auto")) == "bfloat16" else []
+    faster = ["bfloat16"] if native(choose_device("auto")) == "bfloat16" and not args.authors else []
+    other = "authors" if args.authors else "loop"
+    given = ["--folder", str(args.folder), "--scratch", str(scratch), *(["--authors", str(args.authors)] if args.authors else [])]
     found, minutes = dict[str, dict[str, Any]](), args.minutes
-    for side in ("atelier", "loop", *faster):
-        command = ["-m", "benchmarks.translation", "--compare", name, "--folder", str(args.folder), "--scratch", str(scratch)]
-        said = watched(f"{name}, {SIDES[side]}", [*command, "--side", side, "--minutes", str(minutes)])
+    for side in ("atelier", other, *faster):
+        command = ["-m", "benchmarks.translation", "--compare", name, *given, "--side", side, "--minutes", str(minutes)]
+        said = watched(f"{name}, {SIDES[side]}", command)
         found[side] = json.loads(said.stdout.splitlines()[-3])
         minutes = found["atelier"]["seconds"] / 60
-    told |= found["loop"]
-    return [_row(name, SIDES[side], found[side], found["loop"]) for side in ("loop", "atelier", *faster)]
+    told |= found[other]
+    return [_row(name, SIDES[side], found[side], found[other]) for side in (other, "atelier", *faster)]
 
 
 def _row(name: str, side: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -253,6 +287,9 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=2.0, help="of training for each side (default: 2)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"default: {FOLDER}")
+    parser.add_argument(
+        "--authors", type=Path, metavar="FOLDER", help="clones of the authors' repositories: run their trainers, not the loop"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--scratch", type=Path, help=argparse.SUPPRESS)
@@ -260,9 +297,9 @@ def main() -> None:
     if not args.side:
         show(report(args), args.output)
         return
-    side = {"atelier": atelier, "bfloat16": bfloat16, "loop": loop}[args.side]
+    side = {"atelier": atelier, "bfloat16": bfloat16, "loop": loop, "authors": authors}[args.side]
     with tempfile.TemporaryDirectory(dir=args.scratch) as scratch:
-        told = side(args.compare[0], args.folder, args.minutes, Path(scratch))
+        told = side(args.compare[0], args, Path(scratch))
     print(json.dumps(told))
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from atelier.config.model import ModelSettings
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
 from atelier.networks import zoo
@@ -39,6 +40,7 @@ class Pictures(Dataset[Tensor]):
     def __init__(self, data: PackedDataset, field: str) -> None:
         self.pixels = data.read(np.arange(len(data)))[field].transpose(0, 2, 3, 1).squeeze()
         half = (0.5,) * data.fields[field].channels
+        self.shape = ImageShape(data.resolution, data.fields[field].channels, 0)
         self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(half, half)])
 
     def __len__(self) -> int:
@@ -92,14 +94,15 @@ class TranslationLoop:
         self.chosen, self.model = settings.train, settings.model
         torch.manual_seed(self.chosen.seed)
         random.seed(self.chosen.seed)
-        shapes = [ImageShape(one.pixels.shape[1], 1 if one.pixels.ndim == 3 else 3, 0) for one in (first, second)]
+        shapes = first.shape, second.shape
         self.paired, self.weights = paired, self.chosen.of_task(settings.model.task)
-        self.generator = self._generator(*shapes)
-        self.discriminator = self._discriminator(shapes[1], shapes[0].channels if paired else 0)
+        self.generator = as_published(generator(self.model, *shapes))
+        self.discriminator = as_published(discriminator(self.model, shapes[1], shapes[0].channels if paired else 0))
         learning: list[nn.Module] = [self.generator]
         judging: list[nn.Module] = [self.discriminator]
         if not paired and self.weights.cycle:
-            self.back, self.other = self._generator(*reversed(shapes)), self._discriminator(shapes[0], 0)
+            self.back = as_published(generator(self.model, *reversed(shapes)))
+            self.other = as_published(discriminator(self.model, shapes[0], 0))
             learning.append(self.back)
             judging.append(self.other)
             self.pools = Pool(), Pool()
@@ -123,13 +126,6 @@ class TranslationLoop:
             step(*next(batches))
             self.images += self.chosen.batch
             self.seconds = time.monotonic() - began
-
-    def _generator(self, given: ImageShape, made: ImageShape) -> Any:
-        takes = {"image": Picture(channels=given.channels, resolution=given.resolution)}  # type: ignore[arg-type]
-        return as_published(zoo.translator(self.model, made, takes))  # type: ignore[arg-type]
-
-    def _discriminator(self, shape: ImageShape, condition: int) -> nn.Module:
-        return as_published(zoo.patch_discriminator(self.model, shape, condition))
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
@@ -207,7 +203,18 @@ def _nce(query: Tensor, key: Tensor) -> Tensor:
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
 
 
-def as_published(network: nn.Module) -> nn.Module:
+def generator(model: ModelSettings, given: ImageShape, made: ImageShape) -> Any:
+    """Translates from pictures of one shape to those of the other."""
+    takes = {"image": Picture(channels=given.channels, resolution=given.resolution)}  # type: ignore[arg-type]
+    return zoo.translator(model, made, takes)  # type: ignore[arg-type]
+
+
+def discriminator(model: ModelSettings, shape: ImageShape, condition: int) -> nn.Module:
+    """Of pictures of this shape, beside so many channels of what they were made from."""
+    return zoo.patch_discriminator(model, shape, condition)
+
+
+def as_published(network: Any) -> Any:
     """The network with nn.InstanceNorm2d for its norms, which compute the same."""
     for name, part in list(network.named_children()):
         if isinstance(part, InstanceNorm):
