@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import math
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +23,25 @@ from atelier.config.section import SEEDS, SEEDS_TEXT
 from atelier.errors import AtelierError
 
 INTERRUPTED = 130
+
+
+class Verbs:
+    """The `parser` of a command line with verbs. What a verb does is imported when it runs, since some load PyTorch (seconds)."""
+
+    def __init__(self, prog: str, text: str) -> None:
+        self.parser = argparse.ArgumentParser(prog=prog, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self._verbs = self.parser.add_subparsers(required=True, metavar="VERB", title="verbs")
+
+    def add(self, name: str, summary: str, text: str, module: str, function: str) -> argparse.ArgumentParser:
+        """The parser of a verb, which `function` of the `module` runs with the arguments."""
+        plain = self.parser.formatter_class
+        verb: argparse.ArgumentParser = self._verbs.add_parser(name, help=summary, description=text, formatter_class=plain)
+
+        def command(args: argparse.Namespace) -> None:
+            getattr(import_module(module), function)(args)
+
+        verb.set_defaults(command=command)
+        return verb
 
 
 def run(main: Callable[[], None]) -> NoReturn:
@@ -48,6 +69,35 @@ def seed(text: str) -> int:
     """Type of an argument that is the seed of images: the seeds that a served generator takes."""
     if not re.fullmatch(r"-?[0-9]{1,19}", text) or int(text) not in SEEDS:
         raise argparse.ArgumentTypeError(f"{text!r} is not {SEEDS_TEXT}")
+    return int(text)
+
+
+def weight(text: str) -> float:
+    """Type of an argument that says how much something counts: a number from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no weight; give a number from 0 on")
+    return value
+
+
+def share(text: str) -> float:
+    """Type of an argument that is a part of something: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def count(text: str) -> int:
+    """Type of an argument that says how many: a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 

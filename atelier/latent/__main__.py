@@ -30,11 +30,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from atelier import command_line
+from atelier.command_line import count, share, weight
 from atelier.config.section import SEEDS as POSSIBLE
 from atelier.io.workspace import lasting
 
@@ -50,14 +49,11 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser; what loads PyTorch is imported when a verb runs."""
-    plain = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog="python -m atelier.latent", description=__doc__, formatter_class=plain)
-    verbs = made.add_subparsers(required=True, metavar="VERB", title="verbs")
+    """The parser."""
+    verbs = command_line.Verbs("python -m atelier.latent", __doc__)
 
     def add(name: str, summary: str, text: str, output: str, classes: bool = True) -> argparse.ArgumentParser:
-        verb = verbs.add_parser(name, help=summary, description=text, formatter_class=plain)
-        verb.set_defaults(command=_later(name))
+        verb = verbs.add(name, summary, text, f"atelier.latent.{'discovery' if name in DISCOVERY else 'commands'}", name)
         verb.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of the generator")
         if classes:
             verb.add_argument("--class", dest="label", metavar="NAME", help="class of all images (default: each seed's own)")
@@ -68,13 +64,13 @@ def parser() -> argparse.ArgumentParser:
     truncating = add("truncate", "less variety, safer images", TRUNCATE, "truncation.png")
     truncating.add_argument("--seeds", nargs="+", type=_seeds, default=[range(8)], metavar="SEED", help=f"{SEEDS} (default: 0-7)")
     truncating.add_argument(
-        "--psi", nargs="+", type=_share, default=[0.0, 0.25, 0.5, 0.7, 0.85, 1.0], metavar="PSI",
+        "--psi", nargs="+", type=share, default=[0.0, 0.25, 0.5, 0.7, 0.85, 1.0], metavar="PSI",
         help="truncations from 0 to 1, a column each (default: 0 0.25 0.5 0.7 0.85 1)",
     )  # fmt: skip
 
     going = add("interpolate", "from one image to the next", INTERPOLATE, "interpolation.png")
     going.add_argument("--seeds", nargs="+", type=_seeds, default=[range(5)], metavar="SEED", help=f"{SEEDS} (default: 0-4)")
-    going.add_argument("--steps", type=_count, default=8, metavar="N", help="images a row, ends included (default: 8)")
+    going.add_argument("--steps", type=count, default=8, metavar="N", help="images a row, ends included (default: 8)")
     going.add_argument("--input", nargs="+", type=Path, metavar="PATH", help=f"where the generator takes them, {INPUTS}")
 
     mixing = add("mix", "coarse features of one image, fine ones of another; or several by weights", MIX, "mixture.png")
@@ -82,11 +78,11 @@ def parser() -> argparse.ArgumentParser:
     mixing.add_argument(
         "--columns", nargs="+", type=_seeds, default=[range(10, 16)], metavar="SEED", help=f"{SEEDS} (default: 10-15)"
     )
-    mixing.add_argument("--parts", type=_count, metavar="N", help="parts of the code that the row gives (default: half of them)")
+    mixing.add_argument("--parts", type=count, metavar="N", help="parts of the code that the row gives (default: half of them)")
 
     mixing.add_argument("--seeds", nargs="+", type=_seeds, metavar="SEED", help="mixed by --weights, instead of a table")
     mixing.add_argument(
-        "--weights", nargs="+", type=_weight, action="append", metavar="W",
+        "--weights", nargs="+", type=weight, action="append", metavar="W",
         help="a number for each of --seeds; may be repeated, a row each (default: all alike)",
     )  # fmt: skip
 
@@ -95,8 +91,8 @@ def parser() -> argparse.ArgumentParser:
         "--parents", nargs="+", type=_parent, default=[range(4)], metavar="PARENT",
         help=f"{SEEDS}, or FOLDER/NUMBER of what breed or explore has written (default: 0-3)",
     )  # fmt: skip
-    breeding.add_argument("--count", type=_count, default=32, metavar="N", help="children (default: 32)")
-    breeding.add_argument("--mutation", type=_share, default=0.15, metavar="M", help="0 for none to 1 (default: 0.15)")
+    breeding.add_argument("--count", type=count, default=32, metavar="N", help="children (default: 32)")
+    breeding.add_argument("--mutation", type=share, default=0.15, metavar="M", help="0 for none to 1 (default: 0.15)")
     breeding.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of all that is drawn (default: 0)")
 
     finding = add("directions", "what changes images in one respect, and by how much", DIRECTIONS, "directions")
@@ -104,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         "--method", choices=["sefa", "pca"], default="sefa",
         help="without labels: closed form on the first weights, or principal components (default: sefa)",
     )  # fmt: skip
-    finding.add_argument("--count", type=_count, default=5, metavar="N", help="directions of --method (default: 5)")
+    finding.add_argument("--count", type=count, default=5, metavar="N", help="directions of --method (default: 5)")
     finding.add_argument(
         "--attributes", nargs="+", metavar="NAME",
         help="fitted instead, to what is measured of images: brightness, contrast, detail, width, height, slant; in color "
@@ -128,10 +124,10 @@ def parser() -> argparse.ArgumentParser:
 
     exploring = add("explore", "its most original images that are still acceptable", EXPLORE, "exploration")
     exploring.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the packed images that it was trained on")
-    exploring.add_argument("--count", type=_count, default=64, metavar="N", help="images that are shown (default: 64)")
-    exploring.add_argument("--budget", type=_count, default=2048, metavar="N", help="images that are looked at (default: 2048)")
+    exploring.add_argument("--count", type=count, default=64, metavar="N", help="images that are shown (default: 64)")
+    exploring.add_argument("--budget", type=count, default=2048, metavar="N", help="images that are looked at (default: 2048)")
     exploring.add_argument(
-        "--accept", type=_share, default=0.05, metavar="SHARE",
+        "--accept", type=share, default=0.05, metavar="SHARE",
         help="share of held-out images that would not be acceptable; 0 accepts everything (default: 0.05)",
     )  # fmt: skip
     exploring.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of the whole search (default: 0)")
@@ -146,14 +142,14 @@ def parser() -> argparse.ArgumentParser:
 
     walking = add("walk", "a walk through the latent space as moving pictures", WALK, "walk.gif")
     walking.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of the whole walk (default: 0)")
-    walking.add_argument("--stops", type=_count, default=6, metavar="N", help="latents that it passes (default: 6)")
+    walking.add_argument("--stops", type=count, default=6, metavar="N", help="latents that it passes (default: 6)")
     walking.add_argument("--seconds", type=float, default=6.0, help="how long it takes (default: 6)")
-    walking.add_argument("--rate", type=_count, default=20, metavar="N", help="pictures a second (default: 20)")
-    walking.add_argument("--tiles", type=_count, default=10, metavar="N", help="walks side by side (default: 10)")
+    walking.add_argument("--rate", type=count, default=20, metavar="N", help="pictures a second (default: 20)")
+    walking.add_argument("--tiles", type=count, default=10, metavar="N", help="walks side by side (default: 10)")
 
     projecting = add("project", "the latent of a given image", PROJECT, "projection")
     projecting.add_argument("--image", type=Path, required=True, metavar="FILE", help="any picture; its middle square is taken")
-    projecting.add_argument("--steps", type=_count, default=400, metavar="N", help="of gradient descent (default: 400)")
+    projecting.add_argument("--steps", type=count, default=400, metavar="N", help="of gradient descent (default: 400)")
     projecting.add_argument("--seed", type=command_line.seed, default=0, metavar="N", help="of where it begins (default: 0)")
     projecting.add_argument(
         "--network", choices=["efficientnet_lite0", "vgg16"], default="efficientnet_lite0",
@@ -179,8 +175,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="SEED",
         help=f"of the noise, a row of images each: {SEEDS} (default: 0)",
     )
-    morphing.add_argument("--steps", type=_count, default=8, metavar="N", help="images a row, ends included (default: 8)")
-    return made
+    morphing.add_argument("--steps", type=count, default=8, metavar="N", help="images a row, ends included (default: 8)")
+    return verbs.parser
 
 
 TRUNCATE = """A grid: a row for each seed, from the commonest image of all (psi 0) to the seed's own (psi 1).
@@ -252,16 +248,6 @@ classes that the generator sees. It never saw that in training, so that images i
 another, not what it would make of a map. The noise of a row stays as it is."""
 
 
-def _later(name: str) -> Callable[[argparse.Namespace], None]:
-    def command(args: argparse.Namespace) -> None:
-        from atelier.latent import commands, discovery
-
-        run: Any = getattr(discovery if name in DISCOVERY else commands, name)
-        run(args)
-
-    return command
-
-
 def _seeds(text: str) -> range:
     found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", text)
     if (
@@ -287,32 +273,6 @@ def _move(text: str) -> tuple[str, float]:
     if not name or not math.isfinite(step):
         raise argparse.ArgumentTypeError(f"{text!r} is no move; give NAME=STEPS, such as slant=2")
     return name, step
-
-
-def _weight(text: str) -> float:
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = -1.0
-    if not 0 <= weight < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no weight; give a number from 0 on")
-    return weight
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return share
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN)
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from atelier import command_line
 from atelier.registry.commands.help_texts import TEXTS
@@ -37,15 +35,11 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser; the modules behind the verbs are imported when one runs, since some load PyTorch (seconds)."""
-    plain = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog="python -m atelier.registry", description=__doc__, formatter_class=plain)
-    verbs = made.add_subparsers(required=True, metavar="VERB", title="verbs")
+    """The parser."""
+    verbs = command_line.Verbs("python -m atelier.registry", __doc__)
 
     def add(name: str, summary: str, module: str, function: str) -> argparse.ArgumentParser:
-        verb = verbs.add_parser(name, help=summary, description=TEXTS[name], formatter_class=plain)
-        verb.set_defaults(command=_later(module, function))
-        return verb
+        return verbs.add(name, summary, TEXTS[name], f"atelier.registry.commands.{module}", function)
 
     listing = add("list", "what is registered", "listing", "show_all")
     listing.add_argument("name", nargs="?", metavar="NAME", help="show the versions of this one")
@@ -96,17 +90,7 @@ def parser() -> argparse.ArgumentParser:
     exporting = add("export", "write a version as ONNX", "taking", "export")
     exporting.add_argument("version", metavar="VERSION", help=VERSION)
     exporting.add_argument("--output", type=Path, required=True, metavar="FILE", help="such as digits.onnx")
-    return made
-
-
-def _later(module: str, function: str) -> Callable[[argparse.Namespace], None]:
-    def command(args: argparse.Namespace) -> None:
-        from importlib import import_module
-
-        run: Any = getattr(import_module(f"atelier.registry.commands.{module}"), function)
-        run(args)
-
-    return command
+    return verbs.parser
 
 
 def _reason(text: str) -> str:

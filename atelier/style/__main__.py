@@ -17,11 +17,10 @@ needs a checkpoint of architecture adain, which components.train writes, and tak
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from atelier import command_line
+from atelier.command_line import count, share, weight
 
 OPTIMIZE = """The picture whose layers have the content's features and the style's Gram matrices (Gatys et al. 2016).
 
@@ -45,14 +44,11 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser; what loads PyTorch is imported when a verb runs."""
-    plain = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(prog="python -m atelier.style", description=__doc__, formatter_class=plain)
-    verbs = made.add_subparsers(required=True, metavar="VERB", title="verbs")
+    """The parser."""
+    verbs = command_line.Verbs("python -m atelier.style", __doc__)
 
     def add(name: str, summary: str, text: str) -> argparse.ArgumentParser:
-        verb = verbs.add_parser(name, help=summary, description=text, formatter_class=plain)
-        verb.set_defaults(command=_later(name))
+        verb = verbs.add(name, summary, text, "atelier.style.commands", name)
         verb.add_argument("--content", type=Path, required=True, metavar="FILE", help="what is to be seen")
         verb.add_argument("--output", type=Path, required=True, metavar="FILE.png", help="the picture that is written")
         verb.add_argument("--keep-colors", action="store_true", help="the style gets the content's colors first")
@@ -61,9 +57,9 @@ def parser() -> argparse.ArgumentParser:
 
     optimizing = add("optimize", "without training, a picture at a time (Gatys)", OPTIMIZE)
     optimizing.add_argument("--style", type=Path, required=True, metavar="FILE", help="how it is to look")
-    optimizing.add_argument("--side", type=_count, default=256, metavar="PX", help="longer side of the picture (default: 256)")
+    optimizing.add_argument("--side", type=count, default=256, metavar="PX", help="longer side of the picture (default: 256)")
     optimizing.add_argument(
-        "--style-side", type=_count, metavar="PX",
+        "--style-side", type=count, metavar="PX",
         help="longer side of the style: smaller for smaller strokes (default: that of the picture)",
     )  # fmt: skip
     optimizing.add_argument(
@@ -76,12 +72,16 @@ def parser() -> argparse.ArgumentParser:
     optimizing.add_argument(
         "--optimizer", choices=["lbfgs", "adam"], default="lbfgs", help="lbfgs comes nearer in fewer steps (default: lbfgs)"
     )
-    optimizing.add_argument("--steps", type=_count, default=150, metavar="N", help="evaluations of the losses (default: 150)")
+    optimizing.add_argument("--steps", type=count, default=150, metavar="N", help="evaluations of the losses (default: 150)")
     optimizing.add_argument(
-        "--style-weight", type=_weight, default=10.0, metavar="W", help="beside 1 for the content (default: 10)"
+        "--style-weight", type=weight, default=10.0, metavar="W", help="beside 1 for the content (default: 10)"
     )
     optimizing.add_argument(
-        "--variation", type=_weight, default=0.3, metavar="W", help="against grain, of neighboring pixels (default: 0.3)"
+        "--variation",
+        type=weight,
+        default=0.3,
+        metavar="W",
+        help="against grain, of neighboring pixels (default: 0.3)",
     )
     optimizing.add_argument(
         "--pooling",
@@ -93,43 +93,11 @@ def parser() -> argparse.ArgumentParser:
     mixing = add("mix", "in one style or several, by a trained generator (AdaIN)", MIX)
     mixing.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of the generator")
     mixing.add_argument("--style", type=Path, nargs="+", required=True, metavar="FILE", help="how it is to look")
-    mixing.add_argument("--shares", type=_weight, nargs="+", metavar="SHARE", help="of each style (default: equal)")
+    mixing.add_argument("--shares", type=weight, nargs="+", metavar="SHARE", help="of each style (default: equal)")
     mixing.add_argument("--mask", type=Path, nargs="+", metavar="FILE", help="where each style goes")
-    mixing.add_argument("--alpha", type=_share, default=1.0, metavar="SHARE", help="0 (content) to 1 (style; default)")
-    mixing.add_argument("--side", type=_count, metavar="PX", help="longer side of the picture (default: as in training)")
-    return made
-
-
-def _later(name: str) -> Callable[[argparse.Namespace], None]:
-    def command(args: argparse.Namespace) -> None:
-        from atelier.style import commands
-
-        run: Any = getattr(commands, name)
-        run(args)
-
-    return command
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _weight(text: str) -> float:
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = -1.0
-    if not 0 <= weight < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
-    return weight
-
-
-def _share(text: str) -> float:
-    if (share := _weight(text)) > 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return share
+    mixing.add_argument("--alpha", type=share, default=1.0, metavar="SHARE", help="0 (content) to 1 (style; default)")
+    mixing.add_argument("--side", type=count, metavar="PX", help="longer side of the picture (default: as in training)")
+    return verbs.parser
 
 
 if __name__ == "__main__":
