@@ -243,18 +243,25 @@ def sample(
 
 
 @torch.inference_mode()
+def in_turn(count: int, batch: int, turn: tuple[int, int]) -> Iterator[slice]:
+    """Batches of `count` images.
+
+    `turn` = (rank, world) leaves out all but each world-th batch from number `rank` on, for ranks that share the work.
+    """
+    rank, world = turn
+    for start in range(rank * batch, count, world * batch):
+        yield slice(start, start + batch)
+
+
 def generate(
     generator: Generator, given: Mapping[str, torch.Tensor], batch: int, turn: tuple[int, int] = (0, 1)
 ) -> Iterator[np.ndarray]:
     """Yields uint8 batches [n,C,H,W] of inputs [count, ...] by name.
 
-    `turn` = (rank, world) leaves out all but each world-th batch from number `rank` on, for ranks that share the work.
+    `turn` is that of `in_turn`.
     """
-    count = len(next(iter(given.values())))
     device = next(generator.parameters()).device
-    rank, world = turn
-    for start in range(rank * batch, count, world * batch):
-        part = slice(start, start + batch)
+    for part in in_turn(len(next(iter(given.values()))), batch, turn):
         yield to_uint8(generator.generate({name: values[part].to(device) for name, values in given.items()}))
 
 

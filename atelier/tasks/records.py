@@ -14,7 +14,7 @@ from atelier.config.section import SettingsError
 from atelier.data.manifest import FieldInfo
 from atelier.data.packed import PackedDataset
 from atelier.data.sampler import positions
-from atelier.models.model import from_uint8, to_uint8
+from atelier.models.model import from_uint8, in_turn, to_uint8
 from atelier.networks import inputs
 from atelier.networks.base import Generator
 from atelier.networks.inputs import Given, LabelMap, Noise, Picture, Takes
@@ -71,9 +71,7 @@ class RecordSampler(Sampler):
     @torch.inference_mode()
     def __call__(self, batch: int, turn: tuple[int, int] = (0, 1)) -> Iterator[Sample]:
         device = next(self.generator.parameters()).device
-        rank, world = turn
-        for start in range(rank * batch, len(self.rows), world * batch):
-            part = slice(start, start + batch)
+        for part in in_turn(len(self.rows), batch, turn):
             given, target = self.pairs(part)
             read = {name: values[part] for name, values in self.drawn.items()}
             read[self.name] = as_input(self.kind, given)

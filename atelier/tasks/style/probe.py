@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from atelier.io.pictures import grid, in_color, png
 from atelier.models.model import from_uint8, to_uint8
 from atelier.networks.base import Generator
 from atelier.tasks.base import Examples
-from atelier.tasks.style.sampler import CONTENT, STYLE, inputs_of
+from atelier.tasks.style.sampler import CONTENT, STYLE, given_of
 
 COMPARED = 8  # contents, each with a style
 SIDES = CONTENT, STYLE
@@ -60,7 +59,5 @@ class StyleProbe:
     def _made(self, averages: Mapping[str, nn.Module], content: Tensor, style: Tensor) -> Tensor:
         (generator,) = averages.values()
         assert isinstance(generator, Generator)
-        one: Any = generator
-        return torch.cat(
-            [one.generate(inputs_of(one.takes, *pair)).float() for pair in zip(content.split(1), style.split(1), strict=True)]
-        ).clamp(-1, 1)
+        pairs = zip(content.split(1), style.split(1), strict=True)
+        return torch.cat([generator.generate(given_of(generator.takes, *pair)).float() for pair in pairs]).clamp(-1, 1)

@@ -13,7 +13,7 @@ from atelier.config.section import SettingsError
 from atelier.data.manifest import Manifest
 from atelier.data.packed import PackedDataset
 from atelier.data.sampler import positions
-from atelier.models.model import from_uint8, to_uint8
+from atelier.models.model import from_uint8, in_turn, to_uint8
 from atelier.networks.base import Generator
 from atelier.networks.inputs import Given, Picture, Takes, required
 from atelier.tasks.records import check_enough
@@ -74,16 +74,14 @@ class StyleSampler(Sampler):
     @torch.inference_mode()
     def __call__(self, batch: int, turn: tuple[int, int] = (0, 1)) -> Iterator[Sample]:
         device = next(self.generator.parameters()).device
-        rank, world = turn
-        for start in range(rank * batch, len(self.rows), world * batch):
-            part = slice(start, start + batch)
+        for part in in_turn(len(self.rows), batch, turn):
             content, style = self.contents.images(self.rows[part]), self.styles.images(self.style_rows[part])
             pictures = {name: from_uint8(torch.from_numpy(one)).to(device) for name, one in ((CONTENT, content), (STYLE, style))}
-            made = self.generator.generate(inputs_of(self.generator.takes, pictures[CONTENT], pictures[STYLE]))
+            made = self.generator.generate(given_of(self.generator.takes, pictures[CONTENT], pictures[STYLE]))
             yield Sample(to_uint8(made), None, content, style)
 
 
-def inputs_of(takes: Mapping[str, Given], content: Tensor, style: Tensor) -> dict[str, Tensor]:
+def given_of(takes: Mapping[str, Given], content: Tensor, style: Tensor) -> dict[str, Tensor]:
     """What a generator is given of a content and a style [N, C, H, W]: both, or its one picture; all else has its default."""
     if STYLE in takes:
         return {CONTENT: content.contiguous(), STYLE: style.contiguous()}

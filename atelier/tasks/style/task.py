@@ -129,13 +129,13 @@ class Style(Task):
 
     def begin(self, contents: PackedDataset, styles: PackedDataset) -> None:
         """Takes of the sets what is fixed: the encoder's weights and scale, or the styles that are learnt."""
-        rows = positions(0, len(styles), 0, min(len(styles), LEARNT))
         if self.any_style is not None:
             trunk = self.look.network
             self.any_style.encoder.load(dict(trunk.layers.named_buffers()))  # type: ignore[operator, union-attr]
             first = positions(0, len(contents), 0, min(len(contents), PART))
             self.any_style.calibrate(from_uint8(torch.from_numpy(contents.images(first))))
             return
+        rows = positions(0, len(styles), 0, min(len(styles), LEARNT))
         parts: dict[str, list[Tensor]] = {name: [] for name in self.style_layers}
         with torch.no_grad():
             for start in range(0, len(rows), PART):
