@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from atelier.config.metrics import declared_values, kind_of, value_of
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write
-from atelier.io.pictures import data_uri, grid
+from atelier.io.pictures import grid
 from atelier.metrics.evaluator import Evaluation
 from atelier.report import facts
 from atelier.report.charts import Point, Series, bar_chart, line_chart, number_text
 from atelier.report.facts import Facts
 from atelier.report.gallery import Neighbors, Row
+from atelier.report.page import shown, template
 from atelier.training.diagnosis import remarks
 
 MAX_GRIDS, MAX_NEIGHBORS, MAX_LISTED = 12, 10, 20
@@ -142,15 +142,7 @@ def write_report(
     """
     checkpoint = Path(checkpoint)
     known = facts.gather(checkpoint, evaluation, dataset.manifest, baseline, baseline_name, settings, name)
-    environment = Environment(
-        loader=PackageLoader("atelier.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     listed, unlisted = facts.first(known.manifest.rejected, MAX_LISTED)
-    template = environment.get_template("template.html.j2")
     values = {
         "facts": known,
         "info": known.info,
@@ -176,7 +168,7 @@ def write_report(
     }
     for most in (MAX_GRIDS, MAX_GRIDS // 2, MAX_GRIDS // 4, 1):
         grids, hidden_grids = grids_over_time(checkpoint / "grids", known.info.images_seen, most)
-        page = template.render(**values, grids=grids, hidden_grids=hidden_grids)
+        page = template("template.html.j2").render(**values, grids=grids, hidden_grids=hidden_grids)
         if len(page) <= MAX_BYTES:
             break
     atomic_write(Path(output), page)
@@ -278,14 +270,7 @@ def grids_over_time(folder: Path, best_images: int, most: int = MAX_GRIDS) -> tu
 
 def strip(images: np.ndarray, most: int = PICTURE_BYTES) -> str:
     """Images [N, C, H, W] in a row, as a data URI of about `most` bytes; "" for none."""
-    return shown(grid(images, len(images), scale=1), most=most) if len(images) else ""
-
-
-def shown(picture: Image.Image, width: int = MAX_WIDTH, most: int = PICTURE_BYTES) -> str:
-    """The picture as a data URI of at most `most` bytes, shrunk to `width` pixels if it is wider."""
-    if picture.width > width:
-        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
-    return data_uri(picture, most)
+    return shown(grid(images, len(images), scale=1), MAX_WIDTH, most) if len(images) else ""
 
 
 def _tile(image: np.ndarray, most: int) -> str:
@@ -295,7 +280,7 @@ def _tile(image: np.ndarray, most: int) -> str:
 def _file_uri(path: Path) -> str:
     try:
         with Image.open(path) as picture:
-            return shown(picture.convert("L" if picture.mode == "L" else "RGB"), GRID_WIDTH)
+            return shown(picture.convert("L" if picture.mode == "L" else "RGB"), GRID_WIDTH, PICTURE_BYTES)
     except OSError as error:
         raise facts.ReportError(
             f"{path}: not a picture ({error}); fetch the checkpoint again (dvc pull), or train again"

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
-from atelier.io.pictures import data_uri, grid
+from atelier.io.pictures import grid
 from atelier.report.charts import number_text
 from atelier.report.gallery import Neighbors
+from atelier.report.page import shown, template
 
 MOST_BYTES = 650_000  # of all pictures together; in base64 they are a third larger, and the page is below 1 MB
 WIDTH = 160  # of a picture on the page
@@ -27,13 +26,6 @@ class Tile(NamedTuple):
 
 def neighbors_page(title: str, lead: Sequence[str], near: Neighbors, texts: Sequence[Sequence[str]]) -> str:
     """The page: paragraphs that lead in, then each image with its lines of text and its neighbors with their distances."""
-    environment = Environment(
-        loader=PackageLoader("atelier.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     most = MOST_BYTES // max(near.generated.shape[0] * (1 + near.real.shape[1]), 1)
     rows = []
     for n, image in enumerate(near.generated):
@@ -43,14 +35,11 @@ def neighbors_page(title: str, lead: Sequence[str], near: Neighbors, texts: Sequ
         tiles = [Tile(_source(one, most), name, f"{far / near.typical:.2f}") for one, name, far in real]
         rows.append((own, list(texts[n]), tiles))
     pixelated = near.generated.shape[2] < 64
-    page: str = environment.get_template("neighbors.html.j2").render(
+    page: str = template("neighbors.html.j2").render(
         title=title, lead=lead, rows=rows, space=near.space, typical=number_text(near.typical), pixelated=pixelated
     )
     return page
 
 
 def _source(image: np.ndarray, most: int) -> str:
-    picture = grid(image[None], 1, scale=1)
-    if picture.width > WIDTH:
-        picture = picture.resize((WIDTH, WIDTH), Image.Resampling.LANCZOS)
-    return data_uri(picture, most)
+    return shown(grid(image[None], 1, scale=1), WIDTH, most)

@@ -5,11 +5,31 @@ from __future__ import annotations
 import io
 from html import escape
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
 from atelier.io.pictures import data_uri
 
 MOST_BYTES = 700_000  # of the picture; in base64 it is a third larger, and the page below 1 MB
+
+
+def template(name: str) -> Template:
+    """A template of a page, from this folder."""
+    environment = Environment(
+        loader=PackageLoader("atelier.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def shown(picture: Image.Image, width: int, most: int) -> str:
+    """The picture as a data URI of at most `most` bytes, shrunk to `width` pixels if it is wider."""
+    if picture.width > width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    return data_uri(picture, most)
 
 
 def page(title: str, png: bytes) -> str:
