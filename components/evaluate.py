@@ -34,7 +34,7 @@ import csv
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -141,8 +141,8 @@ def evaluate(
                 run.set_tags({REJECTION: reason})
             atomic_write(folder / SHARES, _shares(evaluation, images))
             if evaluation.of_each:
-                rows = _sampler(generator, evaluator).rows
-                atomic_write(folder / OF_EACH, _of_each(evaluation.of_each, before.of_each if before else {}, rows))
+                places = _sampler(generator, evaluator).rows
+                atomic_write(folder / OF_EACH, _of_each(evaluation.of_each, before.of_each if before else {}, places))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = _rows(generator, evaluator)
             atomic_write(folder / GRID, png(picture(pictures)))
@@ -201,25 +201,26 @@ def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator)
 
 def _shares(evaluation: Evaluation, images: PackedDataset) -> str:
     """Share of each class among generated and real images as CSV; a head alone when no classifier was asked for."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["class", "generated", "real"])
     real = images.manifest.class_shares(images.split)
-    for name, share in evaluation.class_shares.items():
-        writer.writerow([name, round(share, 6), round(real[name], 6)])
-    return buffer.getvalue()
+    rows = [[name, round(share, 6), round(real[name], 6)] for name, share in evaluation.class_shares.items()]
+    return _table(["class", "generated", "real"], rows)
 
 
-def _of_each(own: dict[str, np.ndarray], other: dict[str, np.ndarray], rows: np.ndarray | None) -> str:
+def _of_each(own: dict[str, np.ndarray], other: dict[str, np.ndarray], places: np.ndarray | None) -> str:
     """The values of single images as CSV, in the order of their records; `other` are those of the baseline's images."""
     columns = own | {f"{BASELINE_NAME}.{name}": values for name, values in other.items()}
     count = len(next(iter(own.values())))
-    records = np.arange(count) if rows is None else rows
+    records = np.arange(count) if places is None else places
+    order = np.argsort(records, kind="stable")
+    return _table(["record", *columns], ([int(records[n]), *(f"{one[n]:.6g}" for one in columns.values())] for n in order))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["record", *columns])
-    for n in np.argsort(records, kind="stable"):
-        writer.writerow([int(records[n]), *(f"{values[n]:.6g}" for values in columns.values())])
+    writer.writerow(head)
+    writer.writerows(rows)
     return buffer.getvalue()
 
 
