@@ -58,7 +58,9 @@ class BlendedGenerator(Generator):
         return torch.cat(parts)[torch.cat(order).argsort()]
 
     def at(self, share: float) -> Generator:
-        """The generator between both that is made of their weights; that of the last share is kept."""
+        """The generator between both that is made of their weights; that of the last share is kept, and both ends are there."""
+        if share in (0.0, 1.0):
+            return self.sharp if share else self.smooth
         key, last = (share, next(self.parameters()).device), self._last
         if last is None or last[0] != key:
             with torch.inference_mode(False), torch.no_grad():  # so that others than those of this call can use it
