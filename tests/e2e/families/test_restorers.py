@@ -1,4 +1,4 @@
-"""The recipes that restore pictures, whose second generator is fine-tuned from the first: by DVC, and as a pipeline on this machine.
+"""The recipes that restore pictures, and their second, fine-tuned generators: by DVC, and as a pipeline on this machine.
 
 `make test-families`.
 """
