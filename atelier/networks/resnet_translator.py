@@ -137,7 +137,7 @@ class ResNetTranslator(Translator):
         given, factor = self.planes(inputs), self.settings.unshuffle
         x, maps = self._trunk(F.pixel_unshuffle(given, factor))
         pixels = F.pixel_shuffle(self.last(x), factor)
-        return given + pixels if self.settings.residual else torch.tanh(pixels), maps | {"image": given}
+        return (given + pixels).clamp(-1, 1) if self.settings.residual else torch.tanh(pixels), maps | {"image": given}
 
     def _trunk(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything before the last convolution."""
