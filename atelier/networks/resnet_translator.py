@@ -72,7 +72,8 @@ def doubling(inner: int, outer: int, form: str, padding: Padding, eps: float) ->
 class ResNetTranslator(Translator):
     """7x7 -> halvings -> residual blocks -> doublings -> 7x7 -> tanh pixels; with `unshuffle` the 7x7 are 3x3, of larger pixels.
 
-    `form` is that of the doublings; with `blur` the halvings have it, too.
+    `form` is that of the doublings; with `blur` the halvings have it, too. With `residual` the pixels are added to the input and
+    cut to [-1, 1] instead, so that white stays white.
     """
 
     def __init__(
