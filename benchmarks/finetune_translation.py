@@ -4,7 +4,8 @@ The base is CycleGAN from Noto Emoji to Twemoji and back (32 px), as recipe cart
 are learnt from beside all training pictures of Noto, by the settings of the base for fewer images: from scratch, fine-tuned from
 both generators and both discriminators of the base, and fine-tuned with stages of the discriminators frozen (FreezeD). Held-out
 Noto Emoji are translated and measured by OpenMoji of the same code points, of which none was learnt from; the way back likewise.
-The pictures come by the recipes' own get_images.py and stay in --folder, as does the base.
+The pictures come by the recipes' own get_images.py and stay in --folder, as do finished trainings, so that a second call goes on
+where the first one stopped.
 
     make bench-finetune-translation             all ways, with the base: half an hour on a core
     .venv/bin/python -m benchmarks.finetune_translation --seeds 40
@@ -37,7 +38,7 @@ from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import load_generator, part_of
 from atelier.tasks.find import find
 from atelier.tasks.records import RecordSampler
-from atelier.training.checkpoint import SUMMARY, PretrainedModel
+from atelier.training.checkpoint import PretrainedModel
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.run import run
 from benchmarks import translation
@@ -144,12 +145,16 @@ def train(
     settings: Settings,
     section: TrainSettings,
     sets: Mapping[str, PackedDataset],
+    output: Path,
     folder: Path,
     cache: Path,
     device: torch.device,
     start: PretrainedModel | None = None,
 ) -> Path:
-    """Trains on the sets that the section names, from `start` or from scratch; returns the checkpoint folder."""
+    """Trains on the sets that the section names, from `start` or from scratch; returns the checkpoint folder, `output`.
+
+    What `folder` holds of such a run is not trained again.
+    """
     task, data = find(settings.model.task), {role: sets[name] for role, name in section.sets.items()}
     measure, measured_by = measure_while_training(task, section, settings.evaluate, data, cache, Ranks(), device)
     run(
@@ -157,7 +162,7 @@ def train(
         settings.model,
         section,
         data,
-        folder / "model",
+        output,
         folder / "states",
         measure,
         measured_by,
@@ -166,7 +171,7 @@ def train(
         git={},
         start=start,
     )
-    return folder / "model"
+    return output
 
 
 def rows(found: Mapping[str, list[Both]]) -> Iterator[list[str]]:
@@ -210,20 +215,17 @@ def report(args: argparse.Namespace) -> Iterator[str]:
         return {name: evaluators[name].measure(products[name], (), RecordSampler) for name in DIRECTIONS}
 
     yield machine(("torch",))
-    base = folder / "base" / "model"
-    if not (base / SUMMARY).exists():
-        train(settings, settings.train, sets, folder / "base", cache, device)
-    found = {"base, never saw OpenMoji": [measured(base, shown=True)]}
     with tempfile.TemporaryDirectory() as scratch:
+        base = train(settings, settings.train, sets, Path(scratch) / "base", folder, cache, device)
+        found = {"base, never saw OpenMoji": [measured(base, shown=True)]}
         for name in chosen_ways(args.ways, WAYS | MORE):
             found[name] = []
             for seed in args.seeds:
-                way, place = (WAYS | MORE)[name], Path(scratch) / f"{name}-{seed}"
+                way, output = (WAYS | MORE)[name], Path(scratch) / f"{name}-{seed}"
                 section = settings_of(folder, [*args.set, *way.changed, f"finetune.seed={seed}"]).trainings["finetune"]
                 start = PretrainedModel(base) if way.fine_tuned else None
-                model = train(settings, section, sets, place, cache, device, start)
+                model = train(settings, section, sets, output, folder, cache, device, start)
                 found[name].append(measured(model, shown=seed == args.seeds[0]))
-                shutil.rmtree(place)
     every = [both for evaluations in found.values() for both in evaluations]
     for other, direction in ((other, direction) for other in every[1:] for direction in DIRECTIONS):
         for mine, theirs in zip(every[0][direction].measurements, other[direction].measurements, strict=True):
