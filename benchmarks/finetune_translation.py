@@ -146,14 +146,14 @@ def train(
     section: TrainSettings,
     sets: Mapping[str, PackedDataset],
     output: Path,
-    folder: Path,
+    states: Path,
     cache: Path,
     device: torch.device,
     start: PretrainedModel | None = None,
 ) -> Path:
     """Trains on the sets that the section names, from `start` or from scratch; returns the checkpoint folder, `output`.
 
-    What `folder` holds of such a run is not trained again.
+    What `states` holds of such a run is not trained again.
     """
     task, data = find(settings.model.task), {role: sets[name] for role, name in section.sets.items()}
     measure, measured_by = measure_while_training(task, section, settings.evaluate, data, cache, Ranks(), device)
@@ -163,7 +163,7 @@ def train(
         section,
         data,
         output,
-        folder / "states",
+        states,
         measure,
         measured_by,
         device,
@@ -216,15 +216,16 @@ def report(args: argparse.Namespace) -> Iterator[str]:
 
     yield machine(("torch",))
     with tempfile.TemporaryDirectory() as scratch:
-        base = train(settings, settings.train, sets, Path(scratch) / "base", folder, cache, device)
+        states = folder / "states"  # a folder for each training, since a new one removes what is finished beside it
+        base = train(settings, settings.train, sets, Path(scratch) / "base", states / "base", cache, device)
         found = {"base, never saw OpenMoji": [measured(base, shown=True)]}
         for name in chosen_ways(args.ways, WAYS | MORE):
             found[name] = []
             for seed in args.seeds:
-                way, output = (WAYS | MORE)[name], Path(scratch) / f"{name}-{seed}"
+                way, run_name = (WAYS | MORE)[name], f"{name}-{seed}"
                 section = settings_of(folder, [*args.set, *way.changed, f"finetune.seed={seed}"]).trainings["finetune"]
                 start = PretrainedModel(base) if way.fine_tuned else None
-                model = train(settings, section, sets, output, folder, cache, device, start)
+                model = train(settings, section, sets, Path(scratch) / run_name, states / run_name, cache, device, start)
                 found[name].append(measured(model, shown=seed == args.seeds[0]))
     every = [both for evaluations in found.values() for both in evaluations]
     for other, direction in ((other, direction) for other in every[1:] for direction in DIRECTIONS):
