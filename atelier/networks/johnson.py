@@ -14,7 +14,7 @@ from atelier.networks.inputs import Takes
 from atelier.networks.johnson_settings import SHRINKAGE, Settings
 from atelier.networks.layers import ImageShape, NetworkError
 
-RESIDUAL = 0.05  # Adam moves each weight of the last layer by its rate: 9 * 9 * width of them would cross the range of pixels at once
+RESIDUAL = 0.05  # Adam moves each weight of the last layer by its rate, and together they would cross the range of pixels at once
 
 
 class Layer(nn.Module):
