@@ -42,7 +42,7 @@ def readers() -> Path:
     for file in READERS.iterdir():
         shutil.copyfile(file, INSTALLED / file.name)
     if not marker.exists():
-        command = [
+        command: list[str | Path] = [
             PROGRAMS / "npm",
             "install",
             "--omit=optional",
@@ -72,7 +72,7 @@ def said(readers: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
     paths = {name: folder / f"{number}.png" for number, name in enumerate(files)}
     for name, path in paths.items():
         path.write_bytes(files[name])
-    command = [PROGRAMS / "node", "read.mjs", key / ANCHORS, *paths.values()]
+    command: list[str | Path] = [PROGRAMS / "node", "read.mjs", key / ANCHORS, *paths.values()]
     done = subprocess.run(command, cwd=readers, capture_output=True, text=True, timeout=SECONDS)
     assert not done.returncode, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
