@@ -46,7 +46,7 @@ class Settings(Section):
     identity: Weight = Field(
         default=0.0,
         description="weight of the L1 distance of a content from itself in its own style, which adain should leave as it is; "
-        "with content and style 0 its decoder learns that alone, in a fifth of the time, for a fine-tuning to begin with",
+        "with content and style 0 its decoder learns that alone, in less time, for a fine-tuning to begin with",
     )
     crop: Annotated[int, Field(ge=0)] = Field(
         default=0, description="side of the crops of whole pictures that training sees, in pixels; 0 for data.NAME.resolution"

@@ -20,6 +20,7 @@ from torchvision import datasets
 
 from atelier.data import packages, wallpapers
 from atelier.data.errors import DataError
+from atelier.extractors import hed
 from atelier.metrics.pairs import as_small
 from tests.support.small import ROOT
 
@@ -289,6 +290,34 @@ def test_wallpapers_that_a_release_has_not(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(packages, "debian", lambda package, path, folder: folder)
     with pytest.raises(DataError, match="Debian's package mate-backgrounds has not any of its photos here"):
         script("upscale")["main"]()
+    assert not list(Path().iterdir())
+
+
+def test_photos_and_a_painting_have_one_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = script("style")
+
+    def debian(package: str, path: str, folder: Path) -> Path:
+        for name in (*recipe["PHOTOS"].get(package, ()), *recipe["STYLE"].get(package, ())):
+            file = folder / path / (f"{name}/contents/images/8x6.png" if package == recipe["PLASMA"] else f"nature/{name}.png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGBA", (800, 600), "red").save(file)
+        return folder / path
+
+    monkeypatch.setattr(packages, "debian", debian)
+    monkeypatch.setattr(hed, "bring", lambda: Path("weights"))
+    recipe["main"]()
+    for kind, count in (("photos", 21), ("style", 1)):
+        files = [*Path("images", kind).iterdir()]
+        assert len(files) == count
+        with Image.open(files[0]) as picture:
+            assert picture.size == (341, 256) and picture.mode == "RGB"
+    assert "LGPL-3" in Path("images/NOTICE.txt").read_text() and "21 photos and a painting" in capsys.readouterr().out
+
+
+def test_a_release_without_a_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "debian", lambda package, path, folder: folder)
+    with pytest.raises(DataError, match="Debian's package mate-backgrounds has no wallpaper Aqua here; take it out of"):
+        script("style")["main"]()
     assert not list(Path().iterdir())
 
 
