@@ -12,7 +12,7 @@ import torch
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.extractors.base import ExtractorError
+from atelier.extractors.errors import ExtractorError
 from atelier.losses.style import content_loss, gram, gram_loss, moment_loss
 from atelier.models.model import from_uint8
 from atelier.networks.moments import adain
