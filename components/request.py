@@ -11,7 +11,8 @@ from components.postprocess import value_of
 
 if TYPE_CHECKING:
     from atelier.models.model import GeneratorInfo
-    from atelier.networks.inputs import LabelMap, OptionalInput, Picture, Scalar
+    from atelier.networks.inputs import LabelMap, Picture, Scalar
+    from atelier.networks.text_and_sound import OptionalInput
 
 COUNT = 16  # images where pictures do not say how many
 
@@ -23,7 +24,8 @@ class RequestError(AtelierError):
 def takes(info: GeneratorInfo) -> str:
     """What a model takes, in words: a line for each option."""
     from atelier.models.pyfunc import random_inputs, truncates
-    from atelier.networks.inputs import Label, LabelMap, OptionalInput, Picture, Scalar
+    from atelier.networks.inputs import Label, LabelMap, Picture, Scalar
+    from atelier.networks.text_and_sound import OptionalInput
 
     lines = ["--count N, --seed S"] if random_inputs(info) else []
     lines += ["--truncation PSI"] if truncates(info) else []

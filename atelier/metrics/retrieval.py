@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from atelier.data.packed import PackedDataset
-from atelier.data.sampler import words
+from atelier.data.sampler import CHOICES, words
 from atelier.extractors.passes import in_chunks
 from atelier.losses.fusion import alike, contrast
 from atelier.metrics.fitting import BATCH, descend, fitted, normalized, shift
@@ -50,7 +50,7 @@ class Retriever:
 
     def texts(self, records: PackedDataset, rows: np.ndarray, seed: int) -> np.ndarray:
         """An embedded text float32 [N, width] of each of these records, drawn by the seed as the generator is told it."""
-        return records.drawn(rows, words(seed, 0, len(rows)))[self.field]
+        return records.annotations(rows, words(seed, 0, len(rows), CHOICES))[self.field]
 
 
 def load_retriever(records: PackedDataset, cache: Path, seed: int, progress: bool = True) -> Retriever:
@@ -64,7 +64,7 @@ def load_retriever(records: PackedDataset, cache: Path, seed: int, progress: boo
         raise MetricError(
             f"evaluate.metrics: r_precision needs records with a text, and those of {records.folder} have none; take it out"
         )
-    width = learnt.drawn(np.zeros(1, np.int64), words(seed, 0, 1))[fields[0]].shape[1]
+    width = learnt.annotations(np.zeros(1, np.int64))[fields[0]].shape[1]
     network = _network(learnt.channels, learnt.resolution, width, seed)
     key = {"records": learnt.content_hash, "split": learnt.split, "seed": seed}
     weights = fitted(network, "retriever", cache, key, lambda: _fit(network, learnt, fields[0], seed, progress))
@@ -74,7 +74,8 @@ def load_retriever(records: PackedDataset, cache: Path, seed: int, progress: boo
 def retrieved(embeddings: np.ndarray, texts: np.ndarray, seed: int) -> np.ndarray:
     """Whether each of N images [N, d] is nearer to its own text [N, d] than to AMONG - 1 others: bool [N].
 
-    Nearness is the cosine; the others say something else, and are drawn from the texts by the seed. Raises MetricError where too few differ.
+    Nearness is the cosine; the others say something else, and are drawn from the texts by the seed. Raises MetricError where too
+    few differ.
     """
     images, own = (F.normalize(torch.from_numpy(one).float(), dim=1) for one in (embeddings, texts))
     same, random = alike(own, None).numpy(), np.random.default_rng(seed)
@@ -109,7 +110,7 @@ def _fit(network: nn.Module, records: PackedDataset, field: str, seed: int, prog
 
     def loss_of(rows: np.ndarray, random: np.random.Generator) -> Tensor:
         drawn = random.integers(0, 2**64, (len(rows), 4), dtype=np.uint64)
-        texts = torch.from_numpy(records.drawn(rows, drawn)[field])
+        texts = torch.from_numpy(records.annotations(rows, drawn)[field])
         images = shift(records.resolution, random)(normalized(torch.from_numpy(records.images(rows))))
         return contrast(network(images), texts, alike(texts, None), TEMPERATURE)
 

@@ -133,8 +133,8 @@ class FusionGenerator(Generator):
         self.latent = scaled_init(nn.Linear(noise.size, width))
         self.text = scaled_init(nn.Linear(text.size, 2 * width))
         self.sound_encoder = SoundEncoder(sound, settings.width_sound, text.size) if sound else None
-        self.sound = scaled_init(nn.Linear(text.size, width)) if sound else None
-        self.nulls = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in (TEXT, AUDIO) if name in takes})
+        self.told = tuple(name for name in (TEXT, AUDIO) if name in takes)
+        self.nulls = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in self.told})
         sides = resolutions(shape.resolution)
         widths = [min(settings.width_generator * 2**step, settings.widest_generator) for step in reversed(range(len(sides)))]
         self.first = nn.Sequential(scaled_init(nn.Linear(width, widths[0] * sides[0] ** 2)), Unflatten2d(widths[0], sides[0]))
@@ -168,13 +168,13 @@ class FusionGenerator(Generator):
         code = normed(self.latent(noise))
         said: dict[str, Tensor] = {}
         if text is not None:
-            mean, log_variance = self.text_moments(text)
-            said[TEXT] = normed(mean if variation is None else mean + variation * (log_variance / 2).exp())
+            said[TEXT] = self._meaning(text, variation)
         if audio is not None:
-            assert self.sound_encoder is not None and self.sound is not None, "this generator takes no sound"
-            said[AUDIO] = normed(self.sound(directions(self.sound_encoder(audio))))
+            assert self.sound_encoder is not None, "this generator takes no sound"
+            said[AUDIO] = self._meaning(self.sound_encoder(audio), variation)
         given: Mapping[str, Tensor | None] = {TEXT: text, AUDIO: audio}
-        for name, null in self.nulls.items():
+        for name in self.told:
+            null = self.nulls[name]
             code = code + null
             if name in said:
                 value = given[name]
@@ -182,6 +182,11 @@ class FusionGenerator(Generator):
                 share = present(value) if guidance is None else present(value) * guidance.reshape(-1, 1)
                 code = code + share * (said[name] - null)
         return code
+
+    def _meaning(self, text: Tensor, variation: Tensor | None) -> Tensor:
+        """The code [N, width] of texts, or of what sounds say."""
+        mean, log_variance = self.text_moments(text)
+        return normed(mean if variation is None else mean + variation * (log_variance / 2).exp())
 
     def text_moments(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance, [N, width] each, of the codes of texts [N, size]."""

@@ -42,11 +42,15 @@ class OptionalInput(Given):
 
 
 class Text(OptionalInput):
-    """The embedding of a text, float32 [size]: given as the text where `encoder` names what embeds it, or as its numbers."""
+    """The embedding of a text, float32 [size]: given as the text where `encoder` names what embeds it, or as its numbers.
+
+    `weights` is the sha256 of the encoder's.
+    """
 
     kind: Literal["text"] = "text"
     size: PositiveInt
     encoder: str = ""
+    weights: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,10 +77,13 @@ class Text(OptionalInput):
         return [[round(1 / (self.size + shift), 6)] * self.size for shift in (0, 1)]
 
     def _embedded(self, text: str) -> Value:
-        from atelier.extractors.sentences import ENCODER, embed_texts
+        from atelier.extractors.sentences import ENCODER, WEIGHTS_SHA256, embed_texts
 
-        if self.encoder != ENCODER:
-            raise Refusal(f"{self.size} finite numbers; texts were embedded by {self.encoder} in training, and here is {ENCODER}")
+        if (self.encoder, self.weights) != (ENCODER, WEIGHTS_SHA256):
+            raise Refusal(
+                f"{self.size} finite numbers: texts were embedded by {self.encoder} {self.weights:.12} in training, and this "
+                f"version of Atelier has {ENCODER} {WEIGHTS_SHA256:.12}"
+            )
         if not text.strip() or len(text) > LONGEST_TEXT:
             raise Refusal(self.wants(()))
         return Value(torch.from_numpy(embed_texts([text])[0]), text)
@@ -94,9 +101,9 @@ class Sound(OptionalInput):
         return (self.bands, self.frames)
 
     def wants(self, names: Sequence[str]) -> str:
-        from atelier.io.sound import LONGEST_S
+        from atelier.io.sound import LONGEST
 
-        return f"a WAV file of at most {LONGEST_S:g} s in base64"
+        return f"a WAV file of at most {LONGEST:g} s in base64"
 
     def read(self, value: Any, names: Sequence[str]) -> Value:
         from atelier.io.sound import SoundError, log_mel

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
-from atelier.data.sampler import words
+from atelier.data.sampler import CHOICES, words
 from atelier.networks import inputs
-from atelier.networks.inputs import Given, Takes
+from atelier.networks.inputs import Takes
 from atelier.networks.text_and_sound import OptionalInput
 
 
@@ -19,7 +19,7 @@ def optional(takes: Takes) -> dict[str, OptionalInput]:
     return {name: kind for name, kind in takes.items() if isinstance(kind, OptionalInput)}
 
 
-def field_of(kind: Given, images: PackedDataset) -> str:
+def field_of(kind: OptionalInput, images: PackedDataset) -> str:
     """The field of a set's records that holds what an input of this kind takes. Raises SettingsError where none does."""
     found = [name for name, field in images.fields.items() if field.kind == kind.kind]
     if len(found) != 1:
@@ -36,6 +36,6 @@ def told(takes: Takes, images: PackedDataset, rows: np.ndarray, seed: int) -> di
     Noise is drawn, too; all else has its default.
     """
     drawn = inputs.draw({name: kind for name, kind in takes.items() if kind.random}, len(rows), seed)
-    texts = images.drawn(rows, words(seed, 0, len(rows)))
-    said = {name: torch.from_numpy(texts[field_of(kind, images)]) for name, kind in optional(takes).items()}
+    chosen = images.annotations(rows, words(seed, 0, len(rows), CHOICES))
+    said = {name: torch.from_numpy(chosen[field_of(kind, images)]) for name, kind in optional(takes).items()}
     return drawn | said

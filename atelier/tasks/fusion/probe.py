@@ -30,7 +30,7 @@ class FusionProbe:
     def __init__(self, generator: FusionGenerator, seed: int, examples: Examples) -> None:
         real = next(examples.training(COMPARED))
         batch = examples.held_out(COMPARED) or real
-        self.told = {name: batch[FIELDS[name]] for name in generator.nulls}
+        self.told = {name: batch[FIELDS[name]] for name in generator.told}
         self.same = alike(batch[FIELDS[TEXT]], batch.get("label"))
         self.noise = inputs.draw({NOISE: generator.takes[NOISE]}, COMPARED, seed)[NOISE].to(batch[IMAGE].device)
         self.shown = to_uint8(batch[IMAGE][:SHOWN])

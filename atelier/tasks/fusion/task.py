@@ -12,6 +12,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from atelier.config.data import IMAGE
 from atelier.config.model import ModelSettings
@@ -24,7 +25,7 @@ from atelier.losses.fusion import alike, contrast, divergence, matching_aware
 from atelier.networks import zoo
 from atelier.networks.base import Network
 from atelier.networks.fusion import AUDIO, NOISE, TEXT, FusionDiscriminator, FusionGenerator, directions, inputs_of, present
-from atelier.networks.inputs import Noise, Takes
+from atelier.networks.inputs import Noise, Sound, Takes, Text
 from atelier.networks.layers import ImageShape, wide
 from atelier.networks.modes import differentiated_twice
 from atelier.tasks.adversarial import AdversarialTask, clip, freeze, prepare
@@ -88,7 +89,7 @@ class Fusion(AdversarialTask):
             {
                 "latents": torch.randn(count, noise.size),
                 "variation": torch.randn(count, self.generator.settings.code),
-                "missing": torch.rand(count, len(self.generator.nulls)),
+                "missing": torch.rand(count, len(self.generator.told)),
                 "real": self.policy.draw(count),
                 "fake": self.policy.draw(count),
             }
@@ -108,7 +109,7 @@ class Fusion(AdversarialTask):
     def _given(self, batch: Batch, draws: NamedDraws) -> dict[str, Tensor]:
         """Text and sound of the records by input's name, zeros where they are left out."""
         kept = (draws.parts["missing"] >= self.own.missing).to(batch[IMAGE].device)
-        values = {name: batch[FIELDS[name]] for name in self.generator.nulls}
+        values = {name: batch[FIELDS[name]] for name in self.generator.told}
         return {name: one * kept[:, place].view(-1, *[1] * (one.ndim - 1)) for place, (name, one) in enumerate(values.items())}
 
     def _told(self, batch: Batch, given: Mapping[str, Tensor]) -> Tensor:
@@ -164,8 +165,9 @@ class Fusion(AdversarialTask):
             heard = self.generator.sound_encoder(batch[FIELDS[AUDIO]])
             texts = batch[FIELDS[TEXT]]
             apart = contrast(heard, texts, alike(texts, batch.get("label")), self.own.temperature)
-            logged["sound_contrast"] = apart.detach()
-            total = total + self.own.contrast * apart
+            gap = 1 - F.cosine_similarity(wide(heard), texts, dim=1)
+            logged |= {"sound_contrast": apart.detach(), "sound_gap": gap.detach()}
+            total = total + self.own.contrast * (apart + gap.mean())
         return Loss(total, logged)
 
     def _mismatched(self, batch: Batch, text: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,8 +183,12 @@ class Fusion(AdversarialTask):
 
 def takes_of(noise: int, images: PackedDataset) -> Takes:
     """What a generator of these records takes, beside so many numbers of noise."""
-    text, sound = images.fields[FIELDS[TEXT]], images.fields.get(FIELDS[AUDIO])
-    return inputs_of(noise, text, sound)
+    tables = {kind: images.fields[field].table for kind, field in FIELDS.items() if field in images.fields}
+    text, heard = tables[TEXT], tables.get(AUDIO)
+    assert text, "the manifest makes sure of"
+    (size,) = text.shape
+    sound = None if heard is None else Sound(bands=heard.shape[0], frames=heard.shape[1])
+    return inputs_of(noise, Text(size=size, encoder=text.encoder, weights=text.weights), sound)
 
 
 TASK = Fusion
