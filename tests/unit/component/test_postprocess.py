@@ -15,8 +15,8 @@ from atelier.models.model import load_generator, read_info
 from atelier.models.pyfunc import ServedGenerator
 from components import generate as component
 from components.generate import generate
-from components.request import RequestError
 from components.postprocess import PostprocessError, given_of, picture_of
+from components.request import RequestError
 from tests.support.checkpoints import write_checkpoint
 from tests.support.style_tasks import SIDE, picture_file, style_checkpoint
 

@@ -131,7 +131,7 @@ def test_sizes() -> None:
 
 def test_families_are_chosen_by_what_they_start_from() -> None:
     shape = ImageShape(28, 1, 0)
-    with pytest.raises(NetworkError, match="dcgan starts from noise, and task .* from text and sound: choose among fusion$"):
+    with pytest.raises(NetworkError, match=r"dcgan starts from noise, and task .* from text and sound: choose among fusion$"):
         zoo.fusing(latent_model("dcgan"), shape, takes())
     with pytest.raises(NetworkError, match="fusion starts from text and sound, and task fusion from noise"):
         zoo.build(model(), shape)

@@ -96,5 +96,5 @@ def test_parts_of_a_batch_have_their_own_randomness(sound: bool) -> None:
 
 
 def test_other_regularizers_are_refused() -> None:
-    with pytest.raises(SettingsError, match="r1 knows of no text; take it out .task fusion has train.fusion.matching_penalty"):
+    with pytest.raises(SettingsError, match=r"r1 knows of no text; take it out .task fusion has train.fusion.matching_penalty"):
         built("train.regularizers={r1: 1.0}")
