@@ -11,8 +11,7 @@ from components.postprocess import value_of
 
 if TYPE_CHECKING:
     from atelier.models.model import GeneratorInfo
-    from atelier.networks.inputs import LabelMap, Picture, Scalar
-    from atelier.networks.text_and_sound import OptionalInput
+    from atelier.networks.inputs import Given, LabelMap, Picture
 
 COUNT = 16  # images where pictures do not say how many
 
@@ -36,8 +35,8 @@ def takes(info: GeneratorInfo) -> str:
     return "\n".join(lines)
 
 
-def _default(kind: Scalar | OptionalInput) -> str:
-    return f"{kind.default:g}" if kind.kind == "scalar" else "none"
+def _default(kind: Given) -> str:
+    return "none" if kind.assumed is None or kind.assumed.said is None else f"{kind.assumed.said:g}"
 
 
 def _size(kind: Picture | LabelMap) -> str:

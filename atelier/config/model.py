@@ -11,7 +11,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field, ModelWrapValidatorHandler, create_model, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+    model_validator,
+)
 
 from atelier.config.section import PositiveInt, Section, SettingsError, parse
 from atelier.config.tasks import tasks
@@ -37,7 +44,8 @@ class FamilySettings(Section):
     `title` is what people read, with the source. `normalized` by batch norm, it sees each micro-batch by itself, which changes
     more than rounding. `spectral_norm` bounds the slope of its discriminator. `projects`: labels come in by projection alone.
     `start` is what its generator starts from; text and sound come beside noise. `styles`: it has a space between latents and
-    images in which path lengths can be measured.
+    images in which path lengths can be measured. `later`: keys that came after models of the family were trained; where they have
+    their default nothing that is written of a model names them, so that these models stay what they are.
     """
 
     title: ClassVar[str]
@@ -46,6 +54,12 @@ class FamilySettings(Section):
     projects: ClassVar[bool] = False
     start: ClassVar[Literal["noise", "pictures", "text and sound"]] = "noise"
     styles: ClassVar[bool] = False
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, dump: SerializerFunctionWrapHandler) -> Any:
+        fields = type(self).model_fields
+        return {key: value for key, value in dump(self).items() if key not in self.later or value != fields[key].default}
 
     @classmethod
     def name(cls) -> str:
@@ -155,7 +169,7 @@ class ModelSettings(Section):
         if architecture not in architectures():
             raise SettingsError(f"{origin}: architecture {architecture!r} is not known to this version of Atelier")
         made = parse({"conditioning": "projection"} | identity, ModelSettings, origin, "model")
-        if missing := type(made.family).model_fields.keys() - made.family.model_fields_set:
+        if missing := type(made.family).model_fields.keys() - made.family.later - made.family.model_fields_set:
             raise SettingsError(f"{origin}: model.{architecture}: {', '.join(sorted(missing))} missing; the file is damaged")
         return made
 

@@ -31,7 +31,8 @@ def mirrored(images: Tensor, border: int) -> Tensor:
     """Images [N, C, H, W] with `border` pixels more on each side, whose outermost pixels come twice in a row: b a | a b c."""
     for dim in (2, 3):
         side = images.shape[dim]
-        place = torch.arange(-border, side + border, device=images.device) % (2 * side)
+        place = torch.arange(-border, side + border, device=images.device)
+        place = place % torch.full_like(place, 2 * side)  # a number that is traced has no ONNX form
         images = images.index_select(dim, torch.minimum(place, 2 * side - 1 - place))
     return images
 

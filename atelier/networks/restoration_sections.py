@@ -21,6 +21,18 @@ class RestorationSettings(TranslationSettings):
     )
 
 
+class EnlargerSettings(RestorationSettings):
+    """A restorer that makes pictures larger."""
+
+    later = frozenset({"back_projection"})
+
+    back_projection: Annotated[int, Field(ge=0, le=4)] = Field(
+        default=0,
+        description="how often the generator corrects its image by what is missing when that is shrunk bicubically again; for "
+        "pictures that were shrunk so, by degradations: [bicubic]",
+    )
+
+
 class PixelwiseSettings(RestorationSettings):
     """A restorer whose discriminator is a U-Net and judges every pixel."""
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from atelier.networks import resize as bicubic
 from atelier.networks.base import Translator
 from atelier.networks.inputs import Picture, Takes
 from atelier.networks.layers import ImageShape, NetworkError, scaled_init, wide
@@ -61,6 +62,28 @@ class Restorer(Translator):
         """What the layers have made of `pixels` as images, about [-1, 1]."""
         found = wide(restored)  # 16 bits have no place for 8 bits of a picture beside its sign
         return (found + enlarged(pixels, self.scale) if self.settings.residual else found) * 2 - 1
+
+
+class Enlarger(Restorer):
+    """A restorer that may correct its images so that they, shrunk again, give the picture that they were made of.
+
+    Each of `back_projection` corrections shrinks the image as the degradation `bicubic` does, and adds the difference between
+    the picture and that, enlarged bicubically (Irani and Peleg 1991).
+    """
+
+    def __init__(self, settings: Any, shape: ImageShape, takes: Takes) -> None:
+        super().__init__(settings, shape, takes)
+        if settings.back_projection and self.scale == 1:
+            raise NetworkError(
+                f"model.{settings.name()}.back_projection is {settings.back_projection}, and pictures keep their side, so that "
+                "nothing is shrunk again: set it to 0"
+            )
+
+    def images(self, restored: Tensor, pixels: Tensor) -> Tensor:
+        images, given = super().images(restored, pixels), pixels * 2 - 1
+        for _ in range(self.settings.back_projection):
+            images = images + bicubic.enlarged(given - bicubic.shrunk(images, self.scale), self.scale)
+        return images
 
 
 def enlarged(pixels: Tensor, scale: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from atelier.networks.inputs import Takes
 from atelier.networks.layers import SLOPE, ImageShape
-from atelier.networks.restorer import SMALL, Restorer, convolution
+from atelier.networks.restorer import SMALL, Enlarger, convolution
 from atelier.networks.rrdb_settings import Settings
 from atelier.networks.unet_discriminator import UNetDiscriminator
 
@@ -45,7 +45,7 @@ class Block(nn.Module):
         return torch.add(x, self.dense(x), alpha=RESIDUAL)
 
 
-class RRDBGenerator(Restorer):
+class RRDBGenerator(Enlarger):
     """Convolution -> blocks, added to what entered them -> maps doubled by nearest neighbors, then convolved -> convolutions."""
 
     def __init__(self, settings: Settings, shape: ImageShape, takes: Takes) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from atelier.config.section import PositiveInt
-from atelier.networks.restoration_sections import PixelwiseSettings
+from atelier.networks.restoration_sections import EnlargerSettings, PixelwiseSettings
 
 
-class Settings(PixelwiseSettings):
+class Settings(EnlargerSettings, PixelwiseSettings):
     """Wang 2018 and 2021."""
 
     title = "RRDB (ESRGAN, Wang 2018; Real-ESRGAN, Wang 2021)"

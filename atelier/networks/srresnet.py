@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from atelier.networks.base import PatchDiscriminator, PatchOutput
 from atelier.networks.inputs import Takes
 from atelier.networks.layers import LEAKY_GAIN, SLOPE, ImageShape, scaled_init
-from atelier.networks.restorer import SMALL, Restorer, convolution
+from atelier.networks.restorer import SMALL, Enlarger, convolution
 from atelier.networks.srresnet_settings import Settings
 from atelier.networks.translation_layers import norm
 
@@ -33,7 +33,7 @@ class Block(nn.Module):
         return x + self.norms[1](self.second(self.rectifier(self.norms[0](self.first(x)))))
 
 
-class SRResNetGenerator(Restorer):
+class SRResNetGenerator(Enlarger):
     """Convolution -> residual blocks -> channels become pixels (Shi et al. 2016) -> convolutions.
 
     With batch norm it is the paper's: rectifiers learn their slope, the blocks' sum is added to what entered them.

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from atelier.config.section import PositiveInt, Rate
-from atelier.networks.restoration_sections import RestorationSettings
+from atelier.networks.restoration_sections import EnlargerSettings
 
 
-class Settings(RestorationSettings):
+class Settings(EnlargerSettings):
     """Ledig 2017, and the form without norms that came of it."""
 
     title = "SRResNet (Ledig 2017)"

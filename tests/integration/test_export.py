@@ -58,10 +58,12 @@ def test_equal_checkpoints_give_equal_bytes(tmp_path: Path, family: str) -> None
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-@pytest.mark.parametrize("family", TRANSLATORS)
-def test_onnx_translates_what_pytorch_translates(tmp_path: Path, family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "scale", "section"), [*((one, 1, {}) for one in TRANSLATORS), ("srresnet", 3, {"back_projection": 2})]
+)
+def test_onnx_translates_what_pytorch_translates(tmp_path: Path, family: str, scale: int, section: dict[str, int]) -> None:
     """The exporter compares both itself, in batches of several sizes; restorers take pictures of any."""
-    checkpoint = make_translator_checkpoint(tmp_path / "checkpoint", family)
+    checkpoint = make_translator_checkpoint(tmp_path / "checkpoint", family, scale=scale, **section)
     assert export_onnx(checkpoint, tmp_path / "generator.onnx") <= 1e-4
     if family not in RESTORERS:
         return
@@ -72,7 +74,7 @@ def test_onnx_translates_what_pytorch_translates(tmp_path: Path, family: str) ->
         image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
         (made,) = session.run(["images"], {"image": image.numpy()})
         expected = generator.generate({"image": image}).clamp(-1, 1).numpy()
-        assert made.shape == (1, 3, height, width) and np.abs(made - expected).max() <= 1e-4
+        assert made.shape == (1, 3, scale * height, scale * width) and np.abs(made - expected).max() <= 1e-4
 
 
 def test_the_sharpness_is_an_input(tmp_path: Path) -> None:

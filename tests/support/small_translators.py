@@ -91,10 +91,10 @@ def condition(translator: Translator, discriminator: PatchDiscriminator, inputs:
     return planes if discriminator.condition_channels else None
 
 
-def make_checkpoint(folder: Path, family: str, side: int = 32) -> Path:
+def make_checkpoint(folder: Path, family: str, side: int = 32, scale: int = 1, **section: Any) -> Path:
     """A checkpoint of a translator in which every layer matters, with batch statistics of its own pictures."""
     folder.mkdir()
-    translator, _ = translators(family, side)
+    translator, _ = translators(family, side, scale=scale, **section)
     with torch.no_grad():
         for parameter in translator.parameters():
             if parameter.ndim > 1:
@@ -102,4 +102,4 @@ def make_checkpoint(folder: Path, family: str, side: int = 32) -> Path:
         for _ in range(20):
             translator.power_iteration()
             translator(**given(translator.takes, 8))
-    return written(folder, translator, model(family), [])
+    return written(folder, translator, model(family, **section), [])

@@ -45,7 +45,7 @@ class FusionSampler(Sampler):
 
     @classmethod
     def check_given(cls, takes: Takes, given: PackedDataset) -> None:
-        has = {field.kind: field.table.shape for field in given.fields.values() if field.table}
+        has: dict[str, list[int]] = {field.kind: field.table.shape for field in given.fields.values() if field.table}
         for name, kind in optional(takes).items():
             if has.get(kind.kind) != list(kind.shape):
                 raise SettingsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,8 +79,9 @@ def test_measured_exported_served_and_asked(tones: Path, run: StepRun, tmp_path:
     assert served.columns == ["seed", "latent", "text", "audio", "guidance"]
     assert served.predict(input_example(served.info)).shape == (2, 28, 28, 1)
     sound = base64.b64encode(wav(300)).decode()
-    rows = [{"seed": 1}, {"seed": 1, "text": "low"}, {"seed": 1, "audio": sound}, {"seed": 1, "text": "low", "audio": sound}]
-    images = served.generate(served.read([*rows, rows[3] | {"guidance": 2.0}, rows[3] | {"guidance": 0.0}]))
+    told: list[dict[str, Any]] = [{}, {"text": "low"}, {"audio": sound}, {"text": "low", "audio": sound}]
+    told += [told[3] | {"guidance": 2.0}, told[3] | {"guidance": 0.0}]
+    images = served.generate(served.read([{"seed": 1} | one for one in told]))
     assert len(np.unique(images[:5], axis=0)) == 5 and np.array_equal(images[0], images[5])
 
     (tmp_path / "low.wav").write_bytes(wav(300))
