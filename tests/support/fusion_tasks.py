@@ -66,7 +66,7 @@ def tones_fixture(
     rows = []
     for number in range(48):
         label = number % len(NAMES)
-        picture = np.random.default_rng(number).integers(0, 60, (28, 28, 1), dtype=np.uint8)
+        picture = np.random.default_rng(number).integers(0, 60, (28, 28), dtype=np.uint8)
         picture[4 + 8 * label : 10 + 8 * label] = 255
         tones = [wav(300 * (1 + label) + 5 * take) for take in range(2)]
         rows.append(
