@@ -15,7 +15,7 @@ from atelier.data.packed import PackedDataset
 from atelier.extractors import load_extractor
 from atelier.extractors.perceptual import load_perception
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_file, check_folders, check_output
-from atelier.io.pictures import GAP_COLOUR, grid, png
+from atelier.io.pictures import GAP_COLOUR, grid
 from atelier.latent import attributes, breeding, effects, exploration
 from atelier.latent.breeding import CODES, Individuals
 from atelier.latent.commands import flat, of_checkpoint
@@ -29,6 +29,7 @@ from atelier.metrics.originality import Familiar
 from atelier.metrics.reference import load_reference, reference_indices
 from atelier.models.model import GeneratorError
 from atelier.networks.base import LatentGenerator
+from atelier.provenance.leaving import labelled
 from atelier.report.gallery import Neighbors, neighbors
 from atelier.report.neighbors import neighbors_page
 from atelier.tasks.sampling import Sample
@@ -65,7 +66,7 @@ def breed(args: argparse.Namespace) -> None:
     }
     rows = [_sheet(generator, of) for of in (parents, children)]
     with atomic_folder(args.output, FAMILY) as folder:
-        (folder / "family.png").write_bytes(png(grid(np.concatenate(rows), COLUMNS)))
+        (folder / "family.png").write_bytes(labelled(grid(np.concatenate(rows), COLUMNS), {"weights": generator.sha256}))
         (folder / CODES).write_bytes(breeding.kept(generator, children))
         (folder / FAMILY).write_text(canonical_json(about), encoding="utf-8")
     print(
@@ -93,7 +94,7 @@ def directions(args: argparse.Namespace) -> None:
         for effect in known:
             columns = [few.images(torch.tensor(effect.vector), step) for step in steps]
             sheet = np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])
-            (folder / f"{effect.name}.png").write_bytes(png(grid(sheet, STEPS)))
+            (folder / f"{effect.name}.png").write_bytes(labelled(grid(sheet, STEPS), {"weights": generator.sha256}))
         (folder / DIRECTIONS).write_text(effects.written(space, known, PERCEIVED_BY), encoding="utf-8")
     for effect in known:
         strongest = sorted(effect.changes.items(), key=lambda one: -abs(one[1]))[:2]
@@ -121,7 +122,7 @@ def edit(args: argparse.Namespace) -> None:
             )
         parts = slice(args.parts.start, args.parts.stop)
     images = [effects.moved(space, where, of.labels, change, parts) for change in (torch.zeros_like(by), by)]
-    _write_rows(args.output, images, len(seeds))
+    _write_rows(args.output, images, len(seeds), {"weights": generator.sha256, "seeds": seeds})
 
 
 def explore(args: argparse.Namespace) -> None:
@@ -165,7 +166,7 @@ def explore(args: argparse.Namespace) -> None:
     with atomic_folder(args.output, EXPLORATION) as folder:
         page = neighbors_page("The most original images", _lead(args, found, judge), near, _texts(best, judge))
         atomic_write(folder / "page.html", page)
-        (folder / "sheet.png").write_bytes(png(grid(best.images, COLUMNS)))
+        (folder / "sheet.png").write_bytes(labelled(grid(best.images, COLUMNS), {"weights": judge.generator.sha256}))
         (folder / CODES).write_bytes(breeding.kept(generator, best.individuals))
         (folder / EXPLORATION).write_text(canonical_json(about), encoding="utf-8")
     print(
@@ -307,7 +308,7 @@ def _texts(of: exploration.Candidates, judge: Judge) -> list[list[str]]:
     return texts
 
 
-def _write_rows(path: Path, rows: list[np.ndarray], columns: int) -> None:
+def _write_rows(path: Path, rows: list[np.ndarray], columns: int, about: dict[str, Any]) -> None:
     picture = grid(np.concatenate(rows), columns)
-    atomic_write(path, png(picture))
+    atomic_write(path, labelled(picture, about))
     print(f"{path}: {picture.width} x {picture.height} px")
