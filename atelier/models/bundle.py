@@ -8,14 +8,16 @@ from pathlib import Path
 
 from atelier.config.model import modules
 from atelier.io.closure import PACKAGE, ROOT, closure, digest
+from atelier.networks.inputs import Takes
 
 ENTRY = "atelier.models.pyfunc"
 REQUIREMENTS = ("torch", "numpy", "pillow", "safetensors", "pydantic", "ruamel.yaml", "c2pa-python", "cryptography")
 
 
-def requirements() -> list[str]:
-    """Pinned requirements of the served model (MLflow adds itself, and pandas with it)."""
-    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
+def requirements(takes: Takes) -> list[str]:
+    """Pinned requirements of a served model with these inputs (MLflow adds itself, and pandas with it)."""
+    names = dict.fromkeys([*REQUIREMENTS, *(package for kind in takes.values() for package in kind.packages)])
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 
 def files(architecture: str) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ class Given(BaseModel, ABC):
     """One input of a generator. `random` inputs are drawn from a seed where a caller gives none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    packages: ClassVar[tuple[str, ...]] = ()  # that reading it needs, beside those of every model
 
     @property
     def random(self) -> bool:

@@ -7,7 +7,7 @@ import binascii
 import io
 import wave
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ class Text(OptionalInput):
     `weights` is the sha256 of the encoder's.
     """
 
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
     kind: Literal["text"] = "text"
     size: PositiveInt
     encoder: str = ""
@@ -92,6 +93,7 @@ class Text(OptionalInput):
 class Sound(OptionalInput):
     """A log-mel spectrogram, float32 [bands, frames], of a WAV file in base64: see atelier.io.sound."""
 
+    packages: ClassVar[tuple[str, ...]] = ("scipy",)
     kind: Literal["sound"] = "sound"
     bands: PositiveInt
     frames: PositiveInt

@@ -167,7 +167,7 @@ def _log_model(run: StepRun, name: str, checkpoint: Path, info: GeneratorInfo, t
             code_paths=[str(bundle.copy_code(info.model["architecture"], Path(scratch) / "code"))],
             signature=pyfunc.signature(info),
             input_example=pyfunc.input_example(info),
-            pip_requirements=bundle.requirements(),
+            pip_requirements=bundle.requirements(info.takes),
             params=flatten({"model": info.model, "training": info.settings}),
             tags=tags,
         )

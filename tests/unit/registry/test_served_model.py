@@ -22,6 +22,7 @@ from atelier.io import closure
 from atelier.models import bundle
 from atelier.models.model import draw_latents, load_generator, read_info, sample, to_uint8
 from atelier.models.pyfunc import BATCH, ServedGenerator, input_example, picture, signature
+from tests.support.small_fusion import takes
 
 
 @pytest.fixture
@@ -47,8 +48,14 @@ def save(checkpoint: Path, place: Path) -> None:
         data_path=str(checkpoint),
         signature=signature(info),
         input_example=input_example(info),
-        pip_requirements=bundle.requirements(),
+        pip_requirements=bundle.requirements(info.takes),
     )
+
+
+def test_packages_follow_from_what_is_read(make_checkpoint: Callable[..., Path]) -> None:
+    names = {one.partition("==")[0] for one in bundle.requirements(read_info(make_checkpoint("plain")).takes)}
+    told = {one.partition("==")[0] for one in bundle.requirements(takes())}
+    assert told - names == {"scipy", "tokenizers"}
 
 
 def test_a_seed_paints_what_sample_paints(served: ServedGenerator) -> None:
