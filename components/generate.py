@@ -91,17 +91,16 @@ def generate(
             "--then",
         ),
     ] = None,
-    second_inputs: Annotated[
-        list[str] | None, Option("the same, by name: style=FILE, alpha=0.5", "NAME=VALUE", "--then-input")
-    ] = None,
     edges: Annotated[
         Literal["end", "wrap"],
         Option("of those: end (default), or wrap, of textures that tile: beyond one lies the opposite one, and the result tiles"),
     ] = "end",
     device: Annotated[str, DEVICE] = "auto",
+    second_inputs: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
 
+    `second_inputs`, NAME=VALUE, are what the second model takes, which the command line has as --NAME VALUE.
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
     take, PostprocessError for what a second model does not take, PictureError, GeneratorError, TrackingError, WriteError.
     """
@@ -300,7 +299,7 @@ def main() -> None:
     args, others = parser.parse_known_args()
     _, first = parser.parse_known_args(itertools.takewhile(lambda option: option != "--then", sys.argv[1:]))
     args.inputs = [*(args.inputs or []), *_named(first, "give")] or None
-    args.second_inputs = [*(args.second_inputs or []), *_named(others[len(first) :], "after --then give")] or None
+    args.second_inputs = _named(others[len(first) :], "after --then give")
     if args.model is None or (args.output is None and not args.describe):
         parser.error("give --model and --output (or --describe)")
     if args.describe:

@@ -37,7 +37,12 @@ def embedded_fixture(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Stands for the sentence model; a list of what it was asked."""
     asked: list[list[str]] = []
     monkeypatch.setattr(sentences, "bring", lambda: Path())
-    monkeypatch.setattr(sentences, "embed_texts", lambda texts: asked.append(list(texts)) or vectors(texts))
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        asked.append(list(texts))
+        return vectors(texts)
+
+    monkeypatch.setattr(sentences, "embed_texts", embed)
     return asked
 
 
