@@ -27,7 +27,8 @@ class Given(BaseModel, ABC):
     """One input of a generator. `random` inputs are drawn from a seed where a caller gives none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    packages: ClassVar[tuple[str, ...]] = ()  # that reading it needs, beside those of every model
+    reader: ClassVar[str] = ""  # the module that reads it, loaded by its name, so that only models that need it ship it
+    packages: ClassVar[tuple[str, ...]] = ()  # that this needs, beside those of every model
 
     @property
     def random(self) -> bool:

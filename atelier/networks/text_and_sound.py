@@ -7,6 +7,7 @@ import binascii
 import io
 import wave
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -47,7 +48,8 @@ class Text(OptionalInput):
     `weights` is the sha256 of the encoder's.
     """
 
-    packages: ClassVar[tuple[str, ...]] = ("tokenizers",)
+    reader: ClassVar[str] = "atelier.extractors.sentences"
+    packages: ClassVar[tuple[str, ...]] = ("tokenizers", "tqdm")
     kind: Literal["text"] = "text"
     size: PositiveInt
     encoder: str = ""
@@ -78,21 +80,22 @@ class Text(OptionalInput):
         return [[round(1 / (self.size + shift), 6)] * self.size for shift in (0, 1)]
 
     def _embedded(self, text: str) -> Value:
-        from atelier.extractors.sentences import ENCODER, WEIGHTS_SHA256, embed_texts
-
-        if (self.encoder, self.weights) != (ENCODER, WEIGHTS_SHA256):
+        sentences = import_module(self.reader)
+        known = sentences.ENCODER, sentences.WEIGHTS_SHA256
+        if (self.encoder, self.weights) != known:
             raise Refusal(
                 f"{self.size} finite numbers: texts were embedded by {self.encoder} {self.weights:.12} in training, and this "
-                f"version of Atelier has {ENCODER} {WEIGHTS_SHA256:.12}"
+                f"version of Atelier has {known[0]} {known[1]:.12}"
             )
         if not text.strip() or len(text) > LONGEST_TEXT:
             raise Refusal(self.wants(()))
-        return Value(torch.from_numpy(embed_texts([text])[0]), text)
+        return Value(torch.from_numpy(sentences.embed_texts([text])[0]), text)
 
 
 class Sound(OptionalInput):
     """A log-mel spectrogram, float32 [bands, frames], of a WAV file in base64: see atelier.io.sound."""
 
+    reader: ClassVar[str] = "atelier.io.sound"
     packages: ClassVar[tuple[str, ...]] = ("scipy",)
     kind: Literal["sound"] = "sound"
     bands: PositiveInt
@@ -103,20 +106,17 @@ class Sound(OptionalInput):
         return (self.bands, self.frames)
 
     def wants(self, names: Sequence[str]) -> str:
-        from atelier.io.sound import LONGEST
-
-        return f"a WAV file of at most {LONGEST:g} s in base64"
+        return f"a WAV file of at most {import_module(self.reader).LONGEST:g} s in base64"
 
     def read(self, value: Any, names: Sequence[str]) -> Value:
-        from atelier.io.sound import SoundError, log_mel
-
+        sound = import_module(self.reader)
         try:
             content = base64.b64decode(value, validate=True)
         except (TypeError, ValueError, binascii.Error) as error:
             raise Refusal(self.wants(names)) from error
         try:
-            spectrogram = torch.from_numpy(log_mel(content))
-        except SoundError as error:
+            spectrogram = torch.from_numpy(sound.log_mel(content))
+        except sound.SoundError as error:
             raise Refusal(f"{self.wants(names)}; it {error}") from error
         if spectrogram.shape != self.shape:
             raise Refusal(f"{self.wants(names)}; this model hears {self.bands} bands and {self.frames} frames")
