@@ -57,7 +57,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-restoration bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune bench-finetune-translation gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
+.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-restoration bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune bench-finetune-translation bench-provenance gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -127,6 +127,9 @@ bench-scale: $(STAMP) ## measure what more data and more ranks cost, and draw it
 
 bench-threads: $(STAMP) $(BASE) ## compare how threads may wait for each other, alone and beside busy processes (6 minutes)
 	@python -m benchmarks.threads
+
+bench-provenance: $(STAMP) ## time labels and signatures of images of four sizes (half a minute)
+	@python -m benchmarks.provenance
 
 bench-finetune: $(STAMP) ## compare ways of fine-tuning from 100, 300 and 1,000 images with training from scratch, after make demo (half an hour)
 	@python -m benchmarks.finetune --images 100 300 1000 --ways all --seeds 40 41 42

@@ -16,9 +16,9 @@ example:
 
 what the paths hold:
   --model    a checkpoint (components.train), or models:/NAME@ALIAS, or models:/NAME/VERSION
-  --output   000000.png, 000001.png, ... each with what it was made from in a text chunk, and manifest.json: the model, the
-             sha256 of its weights, and of each file its name, its sha256 and what it was made from; a model that restores
-             keeps 16 bits, transparency and color profile of pictures in their own size
+  --output   000000.png, 000001.png, ... each labelled with what it was made from, and signed where ATELIER_CREDENTIALS names a
+             key; manifest.json: the model, the sha256 of its weights, and of each file its name, its sha256 (a signature makes
+             another one each time) and what it was made from; a model that restores keeps 16 bits, transparency and profile
   --cache    registered models that were fetched; may be deleted at any time
 """
 
@@ -34,7 +34,7 @@ from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
 from components import cli
 from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, Page, component
-from components.postprocess import given_of, then
+from components.postprocess import contents, given_of, then
 from components.sheet import sheet
 
 if TYPE_CHECKING:
@@ -89,17 +89,16 @@ def generate(
             "--then",
         ),
     ] = None,
-    second_inputs: Annotated[
-        list[str] | None, Option("the same, by name: style=FILE, alpha=0.5", "NAME=VALUE", "--then-input")
-    ] = None,
     edges: Annotated[
         Literal["end", "wrap"],
         Option("of those: end (default), or wrap, of textures that tile: beyond one lies the opposite one, and the result tiles"),
     ] = "end",
     device: Annotated[str, DEVICE] = "auto",
+    second_inputs: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
 
+    `second_inputs`, NAME=VALUE, are what the second model takes, which the command line has as --NAME VALUE.
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
     take, PostprocessError for what a second model does not take, PictureError, GeneratorError, TrackingError, WriteError.
     """
@@ -263,11 +262,12 @@ Make = Callable[[Any, Sequence[Mapping[str, Any]], Sequence[Path]], list[dict[st
 
 def _make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> list[dict[str, Any]]:
     """Images of the size that the model was trained on."""
-    from atelier.models.pyfunc import picture, png
+    from atelier.models.pyfunc import picture
+    from atelier.provenance.leaving import labelled
 
     rows, weights = _read(served, records), {"weights": served.generator.sha256}
-    for row, image, file in zip(rows, served.generate(rows), files, strict=True):
-        atomic_write(file, png(picture(image), weights | row.about))
+    for record, row, image, file in zip(records, rows, served.generate(rows), files, strict=True):
+        atomic_write(file, labelled(picture(image), weights | row.about, contents(record)))
     return [row.about for row in rows]
 
 
@@ -294,7 +294,7 @@ def _maker_of_own_size(served: Any, tile: int | None, wrap: bool, sharpness: flo
     def make(served: Any, records: Sequence[Mapping[str, Any]], files: Sequence[Path]) -> list[dict[str, Any]]:
         for record, file in zip(records, files, strict=True):
             with naming(record[name], kind):
-                translate(tiles, record[name].read_bytes(), recipe_of(kind), about, file)
+                translate(tiles, record[name].read_bytes(), recipe_of(kind), about, name, file)
         return [{} for _ in records]
 
     return make
@@ -380,9 +380,9 @@ def main() -> None:
     parser = cli.parser(generate, __doc__, required=False)
     parser.add_argument("--describe", action="store_true", help="only say what the model takes")
     args, others = parser.parse_known_args()
-    args.second_inputs = [*(args.second_inputs or []), *_named(others)] if args.second else args.second_inputs
     if others and not args.second:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.second_inputs = _named(others)
     if args.model is None or (args.output is None and not args.describe):
         parser.error("give --model and --output (or --describe)")
     if args.describe:

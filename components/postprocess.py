@@ -64,7 +64,8 @@ def words(info: GeneratorInfo) -> str:
 
 def then(make: Make, second: Any, given: Mapping[str, Any], read: Read) -> Make:
     """`make`, and then the second model on each file that it writes, in its place; `read` understands rows of it."""
-    from atelier.models.pyfunc import picture, png, random_inputs
+    from atelier.models.pyfunc import picture, random_inputs
+    from atelier.provenance.leaving import labelled
 
     name = picture_of(second.info, given)
 
@@ -78,11 +79,16 @@ def then(make: Make, second: Any, given: Mapping[str, Any], read: Read) -> Make:
         understood = read(second, rows)
         said = [about | {"then": row.about} for about, row in zip(first, understood, strict=True)]
         weights = {"weights": second.generator.sha256}
-        for about, image, file in zip(said, second.generate(understood), files, strict=True):
-            atomic_write(file, png(picture(image), weights | about))
+        for row, about, image, file in zip(rows, said, second.generate(understood), files, strict=True):
+            atomic_write(file, labelled(picture(image), weights | about, contents(row)))
         return said
 
     return both
+
+
+def contents(record: Mapping[str, Any]) -> dict[str, bytes]:
+    """The picture files of a row, by name of input: as they were given, whose marks of origin an image of them keeps."""
+    return {name: value.read_bytes() for name, value in record.items() if isinstance(value, Path)}
 
 
 def _is_number(text: str) -> bool:

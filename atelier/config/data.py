@@ -18,6 +18,8 @@ MOST_CLASSES = 255  # of a label map; one more index says that a pixel is of non
 MOST_VALUE = 65535  # of a pixel
 OF_WHOLE = (48, 96, 192, 384)  # resolutions of crops alone: networks that halve again and again need powers of two
 COLOR = r"#[0-9a-fA-F]{6}"
+ANNOTATIONS = ("text", "sound")  # kinds of fields that are no pictures
+MOST_ANNOTATED = 4  # such fields of a set
 
 
 def whole(value: Any) -> Any:
@@ -36,8 +38,10 @@ class FieldSettings(Section):
         description="where the source has it: its folder (folder, zip, s3), its column (parquet), or the left or right half of "
         "pictures that stand side by side in one file; by default a folder or column of the field's name",
     )
-    kind: Literal["image", "map"] = Field(
-        default="image", description="image, or map: a label map, whose pixels are classes and are never blended"
+    kind: Literal["image", "map", "text", "sound"] = Field(
+        default="image",
+        description="image, or map: a label map, whose pixels are classes and are never blended; or what is said of the picture, "
+        "text: its captions, kept as vectors of a sentence model, or sound: its recordings (WAV), kept as log-mel spectrograms",
     )
     channels: Literal[1, 3] | None = Field(default=None, description="1 for grey, 3 for colour; those of the set by default")
     classes: dict[str, str | int] = Field(
@@ -72,6 +76,10 @@ class FieldSettings(Section):
         if self.kind == "image":
             if self.classes or self.ignore is not None:
                 raise ValueError("classes and ignore are for kind: map; set that, or take them out")
+            return self
+        if self.kind in ANNOTATIONS:
+            if self.classes or {self.ignore, self.channels, self.scale} != {None}:
+                raise ValueError(f"a {self.kind} has no pixels; take channels, classes, ignore and scale out")
             return self
         if self.scale is not None:
             raise ValueError("a map has the size of its picture; take scale out")
@@ -108,7 +116,8 @@ class DataSettings(Section):
     )
     fields: dict[Name, FieldSettings] = Field(
         default_factory=dict,
-        description="the pictures of a record by name, of which target is imitated; left out where a record is one image",
+        description="the pictures of a record by name, of which target is imitated, and what is said of them; left out where a "
+        "record is one image",
     )
     resolution: Literal[28, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024] = Field(
         description="side of the square images in pixels: 28, or a power of two from 32 to 1024; of whole pictures the side of "
@@ -184,6 +193,11 @@ class DataSettings(Section):
                     f"fit: whole keeps pictures as they are, and margin {self.margin} would frame them; set margin: 0"
                 )
             for name, field in self.fields.items():
+                if field.kind in ANNOTATIONS:
+                    raise ValueError(
+                        f"fields.{name}: a {field.kind} says what all of a picture shows, and squares are cut out of "
+                        "it; set fit: crop, pad or stretch"
+                    )
                 if field.scale and name in (IMAGE, TARGET):
                     raise ValueError(f"fields.{name}: the sizes of others are measured by it; take its scale out")
                 if field.scale and self.resolution % field.scale:
@@ -208,9 +222,10 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _one_split(self) -> Self:
-        if self.split != "draw" and self.source not in TREES:
+        if self.split != "draw" and self.source not in (*TREES, "parquet"):
             raise ValueError(
-                f"split: {self.split} is for the folders of {', '.join(TREES)}, not for {self.source}; set split: draw"
+                f"split: {self.split} is for the folders of {', '.join(TREES)} and the files of parquet, not for {self.source}; "
+                "set split: draw"
             )
         if self.split == "given" and self.holdout > 0:
             raise ValueError(
@@ -223,7 +238,11 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _known_fields(self) -> Self:
-        if self.fields and TARGET not in self.fields and list(self.fields) != [IMAGE]:
+        annotations = [name for name, field in self.fields.items() if field.kind in ANNOTATIONS]
+        if len(annotations) > MOST_ANNOTATED:
+            raise ValueError(f"{len(annotations)} fields are texts or sounds; keep {MOST_ANNOTATED} at most")
+        pictures = [name for name in self.fields if name not in annotations]
+        if self.fields and TARGET not in pictures and pictures != [IMAGE]:
             raise ValueError(
                 f"fields are {', '.join(self.fields)}, and none is {TARGET}, which is what is imitated; name it so (a single "
                 f"field: {IMAGE})"
@@ -233,8 +252,10 @@ class DataSettings(Section):
             raise ValueError(
                 f"channels is {self.channels}, and that of the field that is imitated {imitated.channels}; set channels alone"
             )
-        if imitated and imitated.kind == "map":
-            raise ValueError("the field that is imitated is a map, and only images are imitated; swap target and input")
+        if imitated and imitated.kind != "image":
+            raise ValueError(
+                f"the field that is imitated is a {imitated.kind}, and only images are imitated; swap target and input"
+            )
         for name in self.fields:
             if name == "label" or len(name) > LONGEST_FIELD:
                 raise ValueError(f"fields.{name}: a field's name has at most {LONGEST_FIELD} letters and is not label; rename it")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
+
+from atelier.data.annotations import Annotations
 
 FAMILY_BYTES = 8
 
@@ -25,6 +28,7 @@ class Found:
         self.rejected: list[tuple[str, str]] = []  # names and reasons, sorted once all are known
         self.profiles: Counter[str] = Counter()  # images converted to sRGB, by the name of their profile
         self.broken_profiles = 0  # images whose profile was ignored
+        self.annotations: dict[str, Annotations] = {}  # captions and recordings by field
         self.sizes = array("i")  # of each accepted whole picture its width and height; of squares none
 
     @property
@@ -42,6 +46,11 @@ class Found:
         if family is None:
             self.ungrouped = name if self.ungrouped is None else min(name, self.ungrouped)
 
+    def annotate(self, annotations: Mapping[str, Annotations]) -> None:
+        """Adds captions and recordings by field."""
+        for name, found in annotations.items():
+            self.annotations.setdefault(name, Annotations()).join(found)
+
     def join(self, other: Found) -> None:
         """Adds what another part of the same source gave."""
         self.digests += other.digests
@@ -54,6 +63,7 @@ class Found:
         names = [name for name in (self.ungrouped, other.ungrouped) if name is not None]
         self.ungrouped = min(names, default=None)
         self.sizes += other.sizes
+        self.annotate(other.annotations)
         self.profiles += other.profiles
         self.broken_profiles += other.broken_profiles
         if other.unlabelled is not None:

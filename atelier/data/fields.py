@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atelier.config.data import HALVES, IMAGE, DataSettings, FieldSettings
+from atelier.config.data import ANNOTATIONS, HALVES, IMAGE, DataSettings, FieldSettings
 from atelier.data.process import RecordField
 from atelier.io.label_maps import Legend
 
@@ -15,14 +15,21 @@ def record_fields(settings: DataSettings) -> tuple[RecordField, ...]:
     return tuple(
         RecordField(
             name,
-            1 if field.kind == "map" else field.channels or settings.channels,
+            _channels(field, settings),
             place="" if halves else place_of(name, settings),
             half=place_of(name, settings) if halves else "",
             legend=legend_of(field) if field.kind == "map" else None,
             scale=field.scale or 1,
+            kind=field.kind,
         )
         for name, field in sorted(settings.fields.items())
     )
+
+
+def _channels(field: FieldSettings, settings: DataSettings) -> int:
+    if field.kind in ANNOTATIONS:
+        return 0
+    return 1 if field.kind == "map" else field.channels or settings.channels
 
 
 def legend_of(field: FieldSettings) -> Legend:

@@ -11,13 +11,15 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
-from atelier.config.data import IMAGE, TARGET
+from atelier.config.data import ANNOTATIONS, IMAGE, TARGET
 from atelier.config.section import first_problem
 from atelier.data.errors import DataError
 from atelier.io.files import read_json
 
-FORMATS = (1, 2, 3)  # a record is one image; or it has named fields; or it is part of whole pictures, of one or more fields
-WHOLE = FORMATS[2]
+# A record is one image; or it has named fields; or it is part of whole pictures, of one or more fields; or it has captions or
+# recordings beside its pictures.
+FORMATS = (1, 2, 3, 4)
+WHOLE, ANNOTATED = FORMATS[2:]
 NAME = "manifest.json"
 SPLITS = ("train", "test")
 AnyRecord = TypeVar("AnyRecord", bound="Record")
@@ -41,19 +43,42 @@ class SplitInfo(Record):
     class_counts: list[NonNegativeInt]
 
 
+class Table(Record):
+    """What became of the captions or recordings of a field, each once: `entries` arrays of `shape`, float16, in FIELD.npy.
+
+    A record has `most` of them at most. `encoder` names what made the numbers, `weights` is the sha256 of its weights, "" where
+    it has none. `sha256` are those of the files beside the shards; FIELD.json lists the captions.
+    """
+
+    entries: PositiveInt
+    most: PositiveInt
+    shape: list[PositiveInt]
+    encoder: str
+    weights: str
+    sha256: dict[str, str]
+
+
 class FieldInfo(Record):
     """A field: record i has its pixels, uint8 [H, W, channels], at i * stride + pixels of its shard.
 
     Those of a map are indices of `classes`, of which `colors` (#rrggbb) show each; 255 is of no class. Of whole pictures `pixels`
     is 0, since it follows from their sizes; those of this field are `scale` times smaller than those of the one that is imitated.
+    Captions (text) and recordings (sound) have no channels, but rows of a table, int32 [most], where others have pixels.
     """
 
-    kind: Literal["image", "map"] = "image"
+    kind: Literal["image", "map", "text", "sound"] = "image"
     classes: list[str] = []
     colors: list[str] = []
-    channels: Annotated[int, Field(ge=1, le=3)]
+    channels: Annotated[int, Field(ge=0, le=3)]
     pixels: NonNegativeInt
     scale: PositiveInt = 1
+    table: Table | None = None
+
+    @model_validator(mode="after")
+    def _tabled(self) -> Self:
+        if (self.kind in ANNOTATIONS, not self.channels) != (self.table is not None,) * 2:
+            raise ValueError(f"a {self.kind} with {self.channels} channels and {'a' if self.table else 'no'} table")
+        return self
 
 
 class Layout(Record):
@@ -100,6 +125,9 @@ class Manifest(Record):
 
     Format 3 is of whole pictures of any size from `resolution` up: count and splits are those of pictures, not of the crops that
     they count as when they are read; digests cover sizes, and the content hash says that they are whole.
+
+    Format 4 has fields of which some are captions or recordings; digests cover these as they were given, the content hash also
+    their encoders.
     """
 
     format: int
@@ -130,8 +158,10 @@ class Manifest(Record):
 
     @model_validator(mode="after")
     def _imitates(self) -> Self:
-        if not self.whole and (self.format == FORMATS[1]) != (len(self.fields) > 1):
+        if not self.whole and (self.format in (FORMATS[1], ANNOTATED)) != (len(self.fields) > 1):
             raise ValueError(f"format {self.format} with {len(self.fields)} fields")
+        if (self.format == ANNOTATED) != any(field.table for field in self.fields.values()):
+            raise ValueError(f"format {self.format}, and its tables are of another")
         if self.fields and self.records[imitated(self.fields)] != FieldInfo(channels=self.channels, pixels=self.layout.pixels):
             raise ValueError("channels and layout are not those of the field that is imitated")
         return self
@@ -156,8 +186,11 @@ class Manifest(Record):
     def written(self) -> dict[str, Any]:
         """What manifest.json holds. Of formats 1 and 2 it is what it was before there were fields and sizes, byte for byte."""
         left_out: dict[str, Any] = {} if self.fields else {"fields": True}
+        later = ({"scale"} if not self.whole else set()) | ({"table"} if self.format != ANNOTATED else set())
         if not self.whole:
-            left_out |= {"shards": {"__all__": {"sizes"}}} | ({"fields": {"__all__": {"scale"}}} if self.fields else {})
+            left_out |= {"shards": {"__all__": {"sizes"}}}
+        if self.fields:
+            left_out |= {"fields": {"__all__": later}}
         return self.model_dump(mode="json", exclude=left_out)
 
     @model_validator(mode="after")
@@ -178,15 +211,14 @@ class ContentHash:
     """sha256 over resolution, channels, classes, of each split its name, size, every record's sha256, the labels.
 
     Instead of channels there are, of several fields, the channels of each image and the classes of each map with their colors.
-    Of whole pictures the scales of several fields follow, {} of one.
+    Of captions and recordings it is their kind, the encoder and its weights. Of whole pictures the scales of several fields
+    follow, {} of one.
     """
 
     def __init__(
         self, resolution: int, channels: int, classes: list[str], fields: Mapping[str, FieldInfo], whole: bool = False
     ) -> None:
-        each = {
-            name: field.channels if field.kind == "image" else [field.classes, field.colors] for name, field in fields.items()
-        }
+        each = {name: _identity(field) for name, field in fields.items()}
         scales = [{name: field.scale for name, field in fields.items()}] if whole else []
         described = json.dumps([resolution, each or channels, classes, *scales], separators=(",", ":"))
         self._hash = hashlib.sha256(described.encode())
@@ -199,6 +231,12 @@ class ContentHash:
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
+
+
+def _identity(field: FieldInfo) -> Any:
+    if field.table:
+        return [field.kind, field.table.encoder, field.table.weights]
+    return field.channels if field.kind == "image" else [field.classes, field.colors]
 
 
 def load_manifest(folder: Path) -> Manifest:

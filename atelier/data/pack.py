@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -23,11 +23,23 @@ from atelier.data import parts as stored
 from atelier.data.arrange import Arrangement, Found
 from atelier.data.errors import DataError
 from atelier.data.fields import record_fields
-from atelier.data.manifest import FORMATS, NAME, ContentHash, FieldInfo, Manifest, RejectedImage, Shard, SplitInfo
+from atelier.data.manifest import (
+    ANNOTATED,
+    FORMATS,
+    NAME,
+    ContentHash,
+    FieldInfo,
+    Manifest,
+    RejectedImage,
+    Shard,
+    SplitInfo,
+    Table,
+)
 from atelier.data.pixels import PixelFile, Pixels
 from atelier.data.process import WHOLE, Recipe, RecordField
-from atelier.data.shards import ShardWriter
+from atelier.data.shards import RowsByDigest, ShardWriter, picture_file, rows_file
 from atelier.data.sources import Source, open_source
+from atelier.data.tables import bring_encoders, write_table
 from atelier.data.whole_shards import WholeWriter, lengths_of, whole_fields
 from atelier.data.work import process_all
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output
@@ -48,6 +60,7 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
     """
     recipe = _recipe(settings, section)
     _check_output(output, NAME, _images(settings, section))
+    bring_encoders(recipe.fields)
     source = open_source(settings, recipe)
     with atomic_folder(output, NAME) as folder, tempfile.TemporaryFile(dir=folder) as spill:
         found = _collect(source, range(source.count), recipe, spill, workers, progress)
@@ -83,6 +96,7 @@ def merge(settings: DataSettings, folders: list[Path], output: Path, progress: b
     """Packs all parts of a source, in any order: the same bytes as `pack` writes. The source itself is not read."""
     _check_output(output, NAME, {f"the part {folder}": folder for folder in folders})
     parts = stored.load_parts(folders, settings, section)
+    bring_encoders(record_fields(settings))
     found = Found()
     for part in parts:
         found.join(part.found)
@@ -143,6 +157,7 @@ def _collect(source: Source, share: range, recipe: Recipe, file: IO[bytes], work
                     found.lacks_label(name)
                 found.labels.append(-1 if label is None else found.numbers.setdefault(label, len(found.numbers)))
             found.held_out += bytes(done.held_out)
+            found.annotate(done.annotations)
             found.sizes.extend(side for size in done.sizes for side in size)
             found.rejected += done.rejected
             found.profiles += done.profiles
@@ -202,19 +217,35 @@ def _write_set(
     for remark in _remarks(settings, section, source, found, order):
         print(f"{section}: {remark}", file=sys.stderr)
     fields = record_fields(settings)
-    writer = _writer(folder, settings, found, len(order.classes))
+    made = {one.name: write_table(folder, one.name, one.kind, found.annotations[one.name]) for one in fields if one.annotated}
+    tables = {name: table for name, (table, _) in made.items()}
+    writer = _writer(folder, settings, found, len(order.classes), {name: rows for name, (_, rows) in made.items()}, tables)
     shards = _write(writer, order, pixels, progress)
-    described = {field.name: _described(field, writer.places[field.name]) for field in fields} if len(fields) > 1 else {}
+    described = {}
+    if len(fields) > 1:
+        described = {one.name: _described(one, writer.places[one.name], tables.get(one.name)) for one in fields}
     manifest = _manifest(settings, source, found, order, writer, shards, described)
     atomic_write(folder / NAME, canonical_json(manifest.written()))
     return manifest
 
 
-def _writer(folder: Path, settings: DataSettings, found: Found, classes: int) -> ShardWriter | WholeWriter:
-    fields, most = whole_fields(settings), settings.shard_mib * 2**20
+def _writer(
+    folder: Path,
+    settings: DataSettings,
+    found: Found,
+    classes: int,
+    rows: Mapping[str, RowsByDigest],
+    tables: Mapping[str, Table],
+) -> ShardWriter | WholeWriter:
+    most = settings.shard_mib * 2**20
     if settings.fit == WHOLE:
-        return WholeWriter(folder, fields, np.array(found.sizes, dtype=np.int64).reshape(-1, 2), classes, most)
-    return ShardWriter(folder, settings.resolution, {name: field.channels for name, field in fields.items()}, classes, most)
+        sizes = np.array(found.sizes, dtype=np.int64).reshape(-1, 2)
+        return WholeWriter(folder, whole_fields(settings), sizes, classes, most)
+    files = {
+        one.name: rows_file(tables[one.name].most) if one.annotated else picture_file(settings.resolution, one.channels)
+        for one in record_fields(settings)
+    }
+    return ShardWriter(folder, files, classes, most, rows)
 
 
 def _remarks(
@@ -260,8 +291,10 @@ def _write(writer: ShardWriter | WholeWriter, order: Arrangement, pixels: Pixels
     return shards
 
 
-def _described(field: RecordField, pixels: int) -> FieldInfo:
+def _described(field: RecordField, pixels: int, table: Table | None) -> FieldInfo:
     """What the manifest says of a field. Classes that are known by values get colors for people to tell them apart."""
+    if table:
+        return FieldInfo(kind="text" if field.kind == "text" else "sound", channels=0, pixels=pixels, table=table)
     if field.legend is None:
         return FieldInfo(channels=field.channels, pixels=pixels, scale=field.scale)
     names, marks = field.legend.names, field.legend.marks
@@ -288,7 +321,7 @@ def _manifest(
     chosen = {key: value for key, value in settings.plain().items() if key in ("fields", "group_by") and value}
     steps = ("labels", "split", "fit", "margin", "filter", "background", "holdout", "min_side", "max_pixels")
     return Manifest(
-        format=FORMATS[2 if whole else bool(fields)],
+        format=ANNOTATED if found.annotations else FORMATS[2 if whole else bool(fields)],
         fields=fields,
         count=order.count,
         resolution=settings.resolution,

@@ -11,7 +11,8 @@ import numpy as np
 from atelier.data.crops import Crops, Places
 from atelier.data.errors import REMEDY, DataError
 from atelier.data.manifest import SPLITS, Manifest, Shard, imitated, load_manifest
-from atelier.data.shards import ZERO, layout_of
+from atelier.data.shards import ROW_BYTES, ZERO, layout_of, picture_file, rows_file
+from atelier.data.tables import Tables, as_rows, chosen
 from atelier.data.whole import WholePictures, whole_layout
 from atelier.io.files import sha256_file
 
@@ -44,6 +45,7 @@ class PackedDataset:
         self.content_hash = self.manifest.content_hash
         self.whole = self.manifest.whole
         self._layout = self.manifest.layout
+        self._tables = Tables(self.folder, self.fields)
         self._check_layout()
         chosen = [part for part in SPLITS if split in (part, "all")]
         self._shards = [shard for part in chosen for shard in self.manifest.shards if shard.split == part]
@@ -61,10 +63,13 @@ class PackedDataset:
         self._whole = WholePictures(self.folder, self._records, self._shards, self.manifest) if self.whole else None
 
     def _check_layout(self) -> None:
-        channels = {name: field.channels for name, field in self.fields.items()}
         places = {name: field.pixels for name, field in self.fields.items()}
         classes = len(self.classes)
-        expected = whole_layout(list(channels), classes) if self.whole else layout_of(self.resolution, channels, classes)
+        files = {
+            name: rows_file(field.table.most) if field.table else picture_file(self.resolution, field.channels)
+            for name, field in self.fields.items()
+        }
+        expected = whole_layout(list(places), classes) if self.whole else layout_of(files, classes)
         if (self._layout, places) != expected:
             raise DataError(f"{self.folder}: the manifest's layout does not fit its resolution, channels and classes; {REMEDY}")
 
@@ -80,10 +85,38 @@ class PackedDataset:
         """The images at these indices, uint8 [N, C, H, W]. Raises IndexError outside 0 … len - 1."""
         return self._read(imitated(self.fields), self._checked(indices))
 
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The records at these indices by field, each uint8 [N, C, H, W]. Raises IndexError outside 0 … len - 1."""
+    def read(self, indices: np.ndarray, words: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The records at these indices by field: pictures uint8 [N, C, H, W]; captions and recordings as in `annotations`.
+
+        Raises IndexError outside 0 … len - 1.
+        """
+        return self.read_pictures(indices) | self.annotations(indices, words)
+
+    def read_pictures(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The pictures and maps of the records, each uint8 [N, C, H, W]."""
         indices = self._checked(indices)
-        return {name: self._read(name, indices) for name in self.fields}
+        return {name: self._read(name, indices) for name, field in self.fields.items() if not field.table}
+
+    def annotations(self, indices: np.ndarray, words: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """One caption and recording of each record by field, float32 [N, *shape] as the field's table says.
+
+        It is the one that random `words`, uint64 [N, 4], choose (atelier.data.sampler.words), or the first.
+        """
+        indices = self._checked(indices)
+        return {
+            name: self._tables.values(name, chosen(self.rows(name, indices), None if words is None else words[:, place]))
+            for place, name in enumerate(name for name, field in self.fields.items() if field.table)
+        }
+
+    def texts(self, name: str, indices: np.ndarray) -> list[list[str]]:
+        """All captions of the records at these indices, of a field of texts."""
+        return self._tables.texts(name, self.rows(name, self._checked(indices)))
+
+    def rows(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Which entries of a field's table are those of the records, int32 [N, most], with -1 behind them."""
+        table = self.fields[name].table
+        assert table
+        return as_rows(self._bytes(name, indices, ROW_BYTES * table.most))
 
     def crops(self, indices: np.ndarray, words: np.ndarray, cut: Crops) -> dict[str, np.ndarray]:
         """Crops of whole pictures by field, each uint8 [N, C, side // scale, side // scale]: see atelier.data.crops.
@@ -138,15 +171,20 @@ class PackedDataset:
     def _read(self, name: str, indices: np.ndarray) -> np.ndarray:
         if self._whole is not None:
             return self._whole.read(name, self._whole.grid.windows(indices, self.resolution), self.resolution)
-        field, side = self.fields[name], self.resolution
-        size = side * side * field.channels
+        side, channels = self.resolution, self.fields[name].channels
+        flat = self._bytes(name, indices, side * side * channels)
+        return np.ascontiguousarray(flat.reshape(len(indices), side, side, channels).transpose(0, 3, 1, 2))
+
+    def _bytes(self, name: str, indices: np.ndarray, size: int) -> np.ndarray:
+        """What a field has in the records, uint8 [N, size]."""
+        place = self.fields[name].pixels
         flat = np.empty((len(indices), size), dtype=np.uint8)
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         for owner in np.unique(owners):
             mine = owners == owner
-            pixels = self._records[owner][:, field.pixels : field.pixels + size]
-            flat[mine] = pixels[indices[mine] - self._starts[owner]]
-        return np.ascontiguousarray(flat.reshape(len(indices), side, side, field.channels).transpose(0, 3, 1, 2))
+            content = self._records[owner][:, place : place + size]
+            flat[mine] = content[indices[mine] - self._starts[owner]]
+        return flat
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -6,6 +6,7 @@ labels      the position of its class name in part.json, int32 little-endian; -1
 families    the first 8 bytes of the hash of its family, or of its own without one
 held_out    1 where the source itself keeps it out of training, else 0; a byte each
 sizes       of whole pictures the width and the height of each, int32 little-endian; else there is none
+annotations of captions and recordings the entries and the lists of each field, see atelier.data.annotations; else there is none
 pixels      the processed records in the order of the source: of each its fields in order, uint8 [H, W, C], of a whole picture
             behind a line with its size
 """
@@ -22,6 +23,7 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from atelier.config.data import DataSettings
+from atelier.data.annotations import Annotations
 from atelier.data.arrange import FAMILY_BYTES, Found
 from atelier.data.errors import DataError
 from atelier.data.manifest import Record, RejectedImage, load_record
@@ -29,11 +31,11 @@ from atelier.data.pixels import DIGEST_BYTES
 from atelier.data.sources import Source
 from atelier.data.whole import WholeFields
 from atelier.data.whole_shards import lengths_of, whole_fields
-from atelier.io.files import atomic_write, canonical_json, sha256_file
+from atelier.io.files import atomic_write, canonical_json, read_json, sha256_file
 
 FORMAT = 3
-NAME, DIGESTS, LABELS, FAMILIES, HELD_OUT, SIZES, PIXELS = (
-    "part.json", "digests", "labels", "families", "held_out", "sizes", "pixels",
+NAME, DIGESTS, LABELS, FAMILIES, HELD_OUT, SIZES, ANNOTATIONS, PIXELS = (
+    "part.json", "digests", "labels", "families", "held_out", "sizes", "annotations", "pixels",
 )  # fmt: skip
 SIDE_BYTES = 4
 # Settings that a part does not depend on: where the source lies on this machine, and what the merge alone does.
@@ -112,6 +114,10 @@ def save_part(
     if not pixel_bytes:
         (folder / SIZES).write_bytes(np.frombuffer(found.sizes, np.int32).astype("<i4").tobytes())
         names.append(SIZES)
+    if found.annotations:
+        plain = {name: one.plain() for name, one in found.annotations.items()}
+        atomic_write(folder / ANNOTATIONS, canonical_json(plain))
+        names.append(ANNOTATIONS)
     info = PartInfo(
         format=FORMAT,
         part=part,
@@ -191,6 +197,15 @@ def _check_belongs(folder: Path, info: PartInfo, first: tuple[Path, PartInfo], s
         )
 
 
+def _annotations(path: Path, info: PartInfo) -> dict[str, Annotations]:
+    try:
+        if sha256_file(path) == info.sha256[ANNOTATIONS]:
+            return {name: Annotations.of_plain(values) for name, values in read_json(path).items()}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions, or prepare {info} again") from error
+    raise DataError(f"{path}: damaged, it is not what was written there; prepare {info} again")
+
+
 def _load(folder: Path, info: PartInfo, fields: WholeFields) -> Part:
     found = Found()
     each = {DIGESTS: DIGEST_BYTES, LABELS: 4, FAMILIES: FAMILY_BYTES, HELD_OUT: 1}
@@ -211,6 +226,8 @@ def _load(folder: Path, info: PartInfo, fields: WholeFields) -> Part:
             ) from error
         if not intact:
             raise DataError(f"{path}: damaged, it is not what was written there; prepare {info} again")
+    if ANNOTATIONS in info.sha256:
+        found.annotate(_annotations(folder / ANNOTATIONS, info))
     found.digests += (folder / DIGESTS).read_bytes()
     found.labels = array("i", np.fromfile(folder / LABELS, "<i4").tolist())
     found.held_out += (folder / HELD_OUT).read_bytes()

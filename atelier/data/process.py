@@ -1,5 +1,7 @@
 """One record of a source -> the pixels of the packed set, each picture by itself: decode, orient, color, background, square.
 
+Of its captions and recordings the hash stands between the pixels, in the order of the fields: see atelier.data.annotations.
+
 Whole pictures leave the square out, and are cut to sizes that fit each other.
 
 Colors are sRGB: by the embedded profile where there is one, else as they are. JPEG is decoded at full size (a draft at a smaller
@@ -13,13 +15,14 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from atelier.data import libtiff
+from atelier.data.annotations import DIGEST_BYTES, Annotation, annotation
 from atelier.data.color import Profile, to_srgb
 from atelier.data.errors import Rejected
 from atelier.io.label_maps import IGNORED, Legend, MapError
@@ -29,7 +32,8 @@ from atelier.io.transparency import opaque
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 Image.init()  # registers them all, so that the first image of a rare one finds its reader
 Content = bytes | Image.Image | Rejected  # of a picture: encoded, decoded, or why there is neither
-TARGET = "target"  # the field whose size maps have
+Contents = Mapping[str, Content | list[Any]]  # of a record by place; captions and recordings are lists
+IMAGE, TARGET = "image", "target"  # a kind of field; and the field whose size maps have
 WHOLE = "whole"  # the fit that keeps sizes
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -43,11 +47,11 @@ PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
 
 @dataclass(frozen=True)
 class RecordField:
-    """One picture of every record.
+    """One picture of every record, or what is said of it.
 
     place: the folder or the column that it comes from, "" where an item of the source is one picture. half: the half of that
     picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean. scale: of whole pictures
-    how many times smaller its sides are than the target's.
+    how many times smaller its sides are than the target's. kind: as in the settings; what is no picture has 0 channels.
     """
 
     name: str
@@ -56,6 +60,12 @@ class RecordField:
     half: str = ""
     legend: Legend | None = None
     scale: int = 1
+    kind: str = IMAGE
+
+    @property
+    def annotated(self) -> bool:
+        """Whether it is no picture."""
+        return not self.channels
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ class Recipe:
         if self.whole:
             return 0
         planes = sum(field.channels for field in self.fields) or self.channels
-        return self.resolution * self.resolution * planes
+        return self.resolution * self.resolution * planes + DIGEST_BYTES * sum(field.annotated for field in self.fields)
 
     @property
     def max_bytes(self) -> int:
@@ -107,12 +117,13 @@ class Squares(NamedTuple):
     """A processed record: the pixels of its fields one after the other, and what became of their color profiles.
 
     `size` is the (width, height) of a whole picture, which also stands in front of its pixels (`size_line`), so that pictures of
-    equal pixels in other rows are no duplicates.
+    equal pixels in other rows are no duplicates. `annotations` are its captions and recordings by field.
     """
 
     pixels: bytes
     profiles: list[Profile]
     size: tuple[int, int] | None = None
+    annotations: Mapping[str, Annotation] = {}
 
 
 def size_line(width: int, height: int) -> bytes:
@@ -134,15 +145,18 @@ def guarded(recipe: Recipe) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def process_record(content: Content | Mapping[str, Content], recipe: Recipe) -> Squares:
+def process_record(content: Content | Contents, recipe: Recipe) -> Squares:
     """The pixels of a record, given as one picture, or by place as several. Raises Rejected with the reason."""
+    if any(field.annotated for field in recipe.fields):
+        assert isinstance(content, Mapping | Rejected)
+        return _annotated(content, recipe)
     fields = recipe.fields or (RecordField("", recipe.channels),)
     if not isinstance(content, Mapping):
         content = {"": decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
     images, sizes, profiles = [], {}, []
     for field in fields:
         try:
-            image = _half(decoded(content[field.place], recipe), field.half, recipe)
+            image = _half(decoded(cast(Content, content[field.place]), recipe), field.half, recipe)
             sizes[field.name] = "{} x {}".format(*image.size)
             image, profile = _mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels)
         except Rejected as reason:
@@ -158,6 +172,27 @@ def process_record(content: Content | Mapping[str, Content], recipe: Recipe) -> 
         return Squares(b"".join(image.tobytes() for image in images), profiles)
     size, images = _alike(images, fields, recipe)
     return Squares(b"".join([size_line(*size), *(image.tobytes() for image in images)]), profiles, size)
+
+
+def _annotated(content: Contents | Rejected, recipe: Recipe) -> Squares:
+    """A record with captions or recordings, whose hash stands where a picture has its pixels."""
+    if isinstance(content, Rejected):
+        raise content
+    pictures = tuple(field for field in recipe.fields if not field.annotated)
+    done = process_record(content, replace(recipe, fields=pictures))
+    annotations, parts, first = {}, [], 0
+    for field in recipe.fields:
+        if field.annotated:
+            try:
+                annotations[field.name] = annotation(field.kind, content[field.place])
+            except Rejected as reason:
+                raise Rejected(f"{field.name}: {reason}") from reason
+            parts.append(annotations[field.name].digest)
+        else:
+            size = recipe.resolution**2 * field.channels
+            parts.append(done.pixels[first : first + size])
+            first += size
+    return Squares(b"".join(parts), done.profiles, annotations=annotations)
 
 
 def _alike(

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-CROPS = 1  # the place of these words beside the permutations, which have none
+CROPS, CHOICES = 1, 2  # the places of these words beside the permutations, which have none
 
 
 def positions(seed: int, n: int, start: int, count: int) -> np.ndarray:
@@ -30,9 +30,9 @@ def positions(seed: int, n: int, start: int, count: int) -> np.ndarray:
     return order
 
 
-def words(seed: int, start: int, count: int) -> np.ndarray:
-    """Random words of the stream positions start … start + count - 1, uint64 [count, 4]: a pure function of (seed, position)."""
-    key = np.random.SeedSequence(seed, spawn_key=(CROPS,)).generate_state(2, np.uint64)
+def words(seed: int, start: int, count: int, use: int = CROPS) -> np.ndarray:
+    """Random words of the stream positions start … start + count - 1, uint64 [count, 4]: a function of (seed, position, use)."""
+    key = np.random.SeedSequence(seed, spawn_key=(use,)).generate_state(2, np.uint64)
     return np.random.Philox(key=key, counter=start).random_raw(4 * count).reshape(count, 4)  # a step of the counter is four words
 
 

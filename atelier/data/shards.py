@@ -1,18 +1,22 @@
 """The shards: WebDataset-compatible tar files whose bytes depend on images, labels and order alone.
 
 A sample is `000000000.pgm` (`.ppm` in color), of several fields `000000000.FIELD.ppm` for each, and, with labels,
-`000000000.cls`. Netpbm is used because it has no compressor whose bytes could vary, and because all samples then have one size: a
-shard is an array of records, read by index.
+`000000000.cls`. Of captions and recordings it has `000000000.FIELD.npy`: their rows in the table FIELD.npy beside the shards,
+int32, with -1 behind them. Netpbm is used because it has no compressor whose bytes could vary, and because all samples then have
+one size: a shard is an array of records, read by index.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from atelier.data.annotations import DIGEST_BYTES
 from atelier.data.manifest import Layout, Shard, imitated
 
 BLOCK = 512  # of the tar format
@@ -22,18 +26,42 @@ WRITE_BYTES = 4 * 2**20
 ZERO = ord("0")
 CHECKSUM = slice(148, 156)  # of a tar header
 
+ROW_BYTES = 4
+
 Reader = Callable[[np.ndarray, np.ndarray], None]
+RowsByDigest = Mapping[bytes, np.ndarray]  # of a record's captions or recordings -> their rows in the table, int [most]
 
 
-def layout_of(resolution: int, channels: Mapping[str, int], classes: int) -> tuple[Layout, dict[str, int]]:
-    """The layout of every shard of such a set, and where in a record the pixels of each field begin.
+class File(NamedTuple):
+    """The file of a field in every sample: its suffix, its header, and the bytes behind that."""
 
-    `channels` are those of each field in the order of the record; classes 0 means no labels.
+    suffix: str
+    header: bytes
+    size: int
+
+
+def picture_file(resolution: int, channels: int) -> File:
+    """A square picture."""
+    header = netpbm_header(resolution, resolution, channels)
+    return File("pgm" if channels == 1 else "ppm", header, resolution * resolution * channels)
+
+
+def rows_file(most: int) -> File:
+    """The rows of captions or recordings in their table, int32 [most]."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<i4", "fortran_order": False, "shape": (most,)})
+    return File("npy", header.getvalue(), most * ROW_BYTES)
+
+
+def layout_of(files: Mapping[str, File], classes: int) -> tuple[Layout, dict[str, int]]:
+    """The layout of every shard of such a set, and where in a record the pixels (or rows) of each field begin.
+
+    `files` are those of each field in the order of the record; classes 0 means no labels.
     """
     places, end = {}, 0
-    for name, count in channels.items():
-        places[name] = end + BLOCK + len(netpbm_header(resolution, resolution, count))
-        end = padded(places[name] + resolution * resolution * count)
+    for name, file in files.items():
+        places[name] = end + BLOCK + len(file.header)
+        end = padded(places[name] + file.size)
     label = end + BLOCK if classes else 0
     digits = len(str(classes - 1)) if classes else 0
     stride = end + 2 * BLOCK if classes else end
@@ -48,14 +76,21 @@ def netpbm_header(width: int, height: int, channels: int) -> bytes:
 class ShardWriter:
     """Writes one split after the other into shards of at most `shard_bytes`."""
 
-    def __init__(self, folder: Path, resolution: int, channels: Mapping[str, int], classes: int, shard_bytes: int) -> None:
-        """`channels` are those of each field in the order of the record."""
-        self.folder, self.channels = folder, channels
-        self.layout, self.places = layout_of(resolution, channels, classes)
-        self._sizes = {name: resolution * resolution * count for name, count in channels.items()}
+    def __init__(
+        self,
+        folder: Path,
+        files: Mapping[str, File],
+        classes: int,
+        shard_bytes: int,
+        tables: Mapping[str, RowsByDigest] | None = None,
+    ) -> None:
+        """`files` are those of each field in the order of the record; `tables` say which rows stand for a digest."""
+        self.folder, self.files, self.tables = folder, files, tables or {}
+        self.layout, self.places = layout_of(files, classes)
+        self._sizes = {name: DIGEST_BYTES if name in self.tables else file.size for name, file in files.items()}
         self.per_shard = max(1, (shard_bytes - len(END)) // self.layout.stride)
         self._headers: list[int] = []  # where in a record the headers of its files begin
-        self._template = self._record(resolution)
+        self._template = self._record()
 
     def write(self, split: str, rows: np.ndarray, labels: np.ndarray, read: Reader, done: Callable[[int], object]) -> list[Shard]:
         """Writes the records `rows` in this order. `read(rows, out)` fills out, uint8 [n, bytes of each]; `done(n)` counts."""
@@ -86,20 +121,21 @@ class ShardWriter:
         read(rows, pixels)
         first = 0
         for name, size in self._sizes.items():
-            records[:, self.places[name] : self.places[name] + size] = pixels[:, first : first + size]
+            values, place = pixels[:, first : first + size], self.places[name]
+            if name in self.tables:
+                found = [self.tables[name][digest.tobytes()] for digest in values]
+                values = np.stack(found).astype("<i4").view(np.uint8)
+            records[:, place : place + values.shape[1]] = values
             first += size
 
-    def _record(self, resolution: int) -> np.ndarray:
+    def _record(self) -> np.ndarray:
         """A sample with an empty key, no pixels and no label: uint8 [stride]."""
         record = b""
-        for name, count in self.channels.items():
+        for name, (suffix, header, size) in self.files.items():
             self._headers.append(len(record))
-            header = netpbm_header(resolution, resolution, count)
-            suffix = b"pgm" if count == 1 else b"ppm"
-            if len(self.channels) > 1:
-                suffix = name.encode() + b"." + suffix
-            record += tar_header(suffix, len(header) + self._sizes[name]) + header
-            record = record.ljust(padded(len(record) + self._sizes[name]), b"\0")
+            named = f"{name}.{suffix}" if len(self.files) > 1 else suffix
+            record += tar_header(named.encode(), len(header) + size) + header
+            record = record.ljust(padded(len(record) + size), b"\0")
         if self.layout.label:
             self._headers.append(len(record))
             record += tar_header(b"cls", self.layout.label_digits)

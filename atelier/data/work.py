@@ -18,6 +18,7 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import Any
 
+from atelier.data.annotations import Annotations
 from atelier.data.errors import DataError, Rejected
 from atelier.data.process import Recipe, guarded, process_record
 from atelier.data.sources.base import Source
@@ -36,6 +37,7 @@ class Processed:
     """What became of a chunk: of each accepted record its pixels, sha256 and class name; of each other one the reason.
 
     families: the hash of what names its family, None where nothing does. sizes: of whole pictures their (width, height).
+    annotations: the captions or recordings of the accepted records, by field.
     profiles: images that were converted to sRGB, by the name of their profile. broken_profiles: those whose profile was ignored.
     """
 
@@ -46,6 +48,7 @@ class Processed:
     held_out: list[bool] = field(default_factory=list)
     families: list[bytes | None] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
+    annotations: dict[str, Annotations] = field(default_factory=dict)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     profiles: Counter[str] = field(default_factory=Counter)
     broken_profiles: int = 0
@@ -60,7 +63,7 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
     with guarded(recipe):
         for item in source.items(chunk):
             try:
-                pixels, profiles, size = process_record(item.content, recipe)
+                pixels, profiles, size, annotations = process_record(item.content, recipe)
             except Rejected as reason:
                 done.rejected.append((item.name, str(reason)))
                 continue
@@ -75,6 +78,8 @@ def process_chunk(source: Source, recipe: Recipe, chunk: Any) -> Processed:
             done.held_out.append(item.held_out)
             done.families.append(_family(item.name, recipe.group_by))
             done.sizes += [] if size is None else [size]
+            for name, found in annotations.items():
+                done.annotations.setdefault(name, Annotations()).add(found)
             done.broken_profiles += sum(profile.broken for profile in profiles)
             done.profiles.update(profile.name for profile in profiles if not profile.broken)
     return done

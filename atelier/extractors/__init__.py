@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
-from atelier.extractors.base import Extractor, ExtractorError
+from atelier.extractors.errors import ExtractorError
 
-__all__ = ["Extractor", "ExtractorError", "load_extractor"]
+if TYPE_CHECKING:  # those of texts (sentences.py) need no PyTorch
+    import torch
+
+    from atelier.extractors.base import Extractor
+
+__all__ = ["ExtractorError", "load_extractor"]
 
 
 def load_extractor(

@@ -11,14 +11,10 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from atelier.errors import AtelierError
+from atelier.extractors.errors import ExtractorError
 from atelier.extractors.passes import in_chunks
 
 Head = tuple[np.ndarray, np.ndarray | None]
-
-
-class ExtractorError(AtelierError):
-    """Weights are missing, are not those that are known, or belong to another extractor; or images or a network do not fit."""
 
 
 class Extractor:

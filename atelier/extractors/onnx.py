@@ -25,7 +25,8 @@ import torch
 from google.protobuf.message import DecodeError, Message
 from torch import nn
 
-from atelier.extractors.base import Extractor, ExtractorError, bicubic, pixels
+from atelier.extractors.base import Extractor, bicubic, pixels
+from atelier.extractors.errors import ExtractorError
 from atelier.extractors.weights import SETTING, Weights, read
 
 FLOAT, CUDA = "tensor(float)", "CUDAExecutionProvider"

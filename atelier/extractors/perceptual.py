@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.extractors.base import ExtractorError
-from atelier.extractors.weights import Weights, read, read_published, tensors
+from atelier.extractors.errors import ExtractorError
+from atelier.extractors.tensors import tensors
+from atelier.extractors.weights import Weights, read, read_published
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"

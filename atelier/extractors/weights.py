@@ -1,4 +1,4 @@
-"""Weights files: read from a path, from S3 or from where they are published, and loaded without running what they hold.
+"""Weights files: read from a path, from S3 or from where they are published. atelier.extractors.tensors says what is in them.
 
 What is fetched is kept in the user's cache, XDG_CACHE_HOME/atelier (~/.cache/atelier), and its sha256 is checked whenever it is
 read from there.
@@ -7,26 +7,19 @@ read from there.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import pickle
 import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors import torch as safetensors
-
-from atelier.extractors.base import ExtractorError
+from atelier.extractors.errors import ExtractorError
 from atelier.io.files import atomic_write
 from atelier.io.progress import BYTES, bar
 from atelier.io.storage import Entry, S3Storage, StorageAway, StorageError
 
 FETCH_TIMEOUT_S = 60
 SETTING = "evaluate.weights (--weights)"
-
-State = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -75,21 +68,6 @@ def keep(name: str, content: bytes, sha256: str) -> None:
 def kept_at(name: str) -> Path:
     """Where the user's cache has a file of this name."""
     return _caches() / name
-
-
-def tensors(weights: Weights) -> State:
-    """The tensors of a .safetensors file, or of a .pth whose unpickling is held to tensors. Raises ExtractorError."""
-    try:
-        if weights.origin.endswith(".safetensors"):
-            return safetensors.load(weights.content)
-        state = torch.load(io.BytesIO(weights.content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ExtractorError(f"{weights.origin}: holds more than tensors, so it is not loaded; replace it") from error
-    except Exception as error:  # torch.load meets damage with errors of many kinds
-        raise ExtractorError(f"{weights.origin}: is damaged, or no file of tensors; replace it") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ExtractorError(f"{weights.origin}: holds more than named tensors; save the network's state dict alone")
-    return state
 
 
 def _from_file(path: Path, setting: str) -> bytes:

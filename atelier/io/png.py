@@ -19,11 +19,20 @@ PROFILE = b"ICC profile"  # its name, which nobody reads
 class PngWriter:
     """A PNG of `width` x `height` pixels in an open file: `write` takes its rows in turn, `close` ends it.
 
-    `bits` are 8 or 16, `channels` 1 to 4 (2 and 4 with alpha), `texts` ASCII by keyword, `profile` that of the colors.
+    `bits` are 8 or 16, `channels` 1 to 4 (2 and 4 with alpha), `texts` ASCII by keyword, `profile` that of the colors,
+    `international` texts of any letters by keyword.
     """
 
     def __init__(
-        self, file: IO[bytes], width: int, height: int, channels: int, bits: int, texts: Mapping[str, str], profile: bytes | None
+        self,
+        file: IO[bytes],
+        width: int,
+        height: int,
+        channels: int,
+        bits: int,
+        texts: Mapping[str, str],
+        profile: bytes | None,
+        international: Mapping[str, str] | None = None,
     ) -> None:
         self._file, self._pixel = file, channels * bits // 8
         self._type = np.dtype(">u2" if bits == 16 else "u1")
@@ -35,6 +44,8 @@ class PngWriter:
             self._chunk(b"iCCP", PROFILE + b"\0\0" + zlib.compress(profile))
         for keyword, text in texts.items():
             self._chunk(b"tEXt", keyword.encode("ascii") + b"\0" + text.encode("ascii"))
+        for keyword, text in (international or {}).items():
+            self._chunk(b"iTXt", keyword.encode("ascii") + bytes(5) + text.encode("utf-8"))  # not compressed, in no language
 
     def write(self, rows: np.ndarray) -> None:
         """The next rows, uint8 or uint16 [n, width, channels]."""

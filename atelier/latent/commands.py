@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from safetensors.torch import save
 
 from atelier.extractors.perceptual import load_perception
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_file, check_output
-from atelier.io.pictures import grid, in_color, png
+from atelier.io.pictures import grid, in_color
 from atelier.io.progress import each
 from atelier.latent import edits, translations
 from atelier.latent.projection import project as projected
@@ -22,8 +21,9 @@ from atelier.latent.space import space_of, weighted
 from atelier.latent.translations import Translations
 from atelier.models.given import files, square
 from atelier.models.model import GeneratorError, from_uint8, load_generator, load_latent_generator, to_uint8
-from atelier.networks.base import LatentGenerator, Translator
+from atelier.networks.base import Generator, LatentGenerator, Translator
 from atelier.networks.inputs import LabelMap, Picture
+from atelier.provenance.leaving import labelled
 from atelier.tasks.records import as_input
 
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
@@ -36,7 +36,7 @@ def truncate(args: argparse.Namespace) -> None:
     check_file(args.output)
     generator, label = of_checkpoint(args)
     of = edits.points(generator, flat(args.seeds), label)
-    _write(args.output, grid(edits.truncated(generator, of, args.psi), len(args.psi)))
+    _write(args, generator, grid(edits.truncated(generator, of, args.psi), len(args.psi)))
 
 
 def interpolate(args: argparse.Namespace) -> None:
@@ -50,18 +50,18 @@ def interpolate(args: argparse.Namespace) -> None:
             raise GeneratorError(f"--class {args.label}: what --input gives has no class; leave it out")
         of = _translations(args, needs_noise=True)
         images = translations.between_noises(of, translations.noises(of.generator, seeds), args.steps)
-        _write(args.output, _beside(of, images, args.steps))
+        _write(args, of.generator, _beside(of, images, args.steps))
         return
     generator, label = of_checkpoint(args)
     images = edits.between(generator, edits.points(generator, seeds, label), args.steps)
-    _write(args.output, grid(images, args.steps))
+    _write(args, generator, grid(images, args.steps))
 
 
 def vary(args: argparse.Namespace) -> None:
     """A row for each input, a column for each seed."""
     check_file(args.output)
     of, seeds = _translations(args, needs_noise=True), flat(args.seeds)
-    _write(args.output, _beside(of, translations.varied(of, translations.noises(of.generator, seeds)), len(seeds)))
+    _write(args, of.generator, _beside(of, translations.varied(of, translations.noises(of.generator, seeds)), len(seeds)))
 
 
 def morph(args: argparse.Namespace) -> None:
@@ -79,7 +79,7 @@ def morph(args: argparse.Namespace) -> None:
         raise GeneratorError("--input: give two label maps at least, such as --input first.png second.png")
     noise = translations.noises(of.generator, flat(args.seeds or [range(1)])) if of.generator.noise_size else None
     rows = [in_color(part) for parts in translations.between_maps(of, noise, args.steps) for part in parts]
-    _write(args.output, grid(np.concatenate(rows), args.steps))
+    _write(args, of.generator, grid(np.concatenate(rows), args.steps))
 
 
 def mix(args: argparse.Namespace) -> None:
@@ -87,7 +87,7 @@ def mix(args: argparse.Namespace) -> None:
     check_file(args.output)
     generator, label = of_checkpoint(args)
     if args.seeds:
-        _write(args.output, _weighted(args, generator, edits.points(generator, flat(args.seeds), label)))
+        _write(args, generator, _weighted(args, generator, edits.points(generator, flat(args.seeds), label)))
         return
     if args.weights:
         raise GeneratorError("--weights: say of which seeds they are, such as --seeds 3 8 12")
@@ -96,7 +96,7 @@ def mix(args: argparse.Namespace) -> None:
     inside = np.split(edits.mixed(generator, coarse, fine, args.parts), len(left))
     corner = np.full_like(left[:1], 255)
     rows = [np.concatenate([own[None], mixtures]) for own, mixtures in zip(left, inside, strict=True)]
-    _write(args.output, grid(np.concatenate([corner, top, *rows]), len(top) + 1))
+    _write(args, generator, grid(np.concatenate([corner, top, *rows]), len(top) + 1))
 
 
 def walk(args: argparse.Namespace) -> None:
@@ -116,10 +116,9 @@ def walk(args: argparse.Namespace) -> None:
     columns = min(args.tiles, 5)
     shown = each(steps, "walk", frames * args.stops, "pictures")
     pictures = [_enlarged(grid(images, columns, scale=1)) for images in shown]
-    buffer = io.BytesIO()
-    kept = {"append_images": pictures[1:], "duration": round(1000 / args.rate), "loop": 0}
-    pictures[0].save(buffer, form, save_all=True, **kept)
-    atomic_write(args.output, buffer.getvalue())
+    kept = {"save_all": True, "append_images": pictures[1:], "duration": round(1000 / args.rate), "loop": 0}
+    about = {"weights": generator.sha256, "seed": args.seed}
+    atomic_write(args.output, labelled(pictures[0], about, form=form, **kept))
     print(f"{args.output}: {len(pictures)} pictures, {len(pictures) / args.rate:.1f} s")
 
 
@@ -148,7 +147,8 @@ def project(args: argparse.Namespace) -> None:
     }
     with atomic_folder(args.output, PROJECTION) as aside:
         both = np.concatenate([to_uint8(target[None]), to_uint8(image)])
-        (aside / "picture.png").write_bytes(png(grid(both, 2, scale=4)))
+        given = {"image": args.image.read_bytes()}
+        (aside / "picture.png").write_bytes(labelled(grid(both, 2, scale=4), {"weights": generator.sha256}, given))
         (aside / "code.safetensors").write_bytes(save({"code": found.code.cpu().contiguous()}))
         (aside / PROJECTION).write_text(canonical_json(about), encoding="utf-8")
     print(f"{args.output}: distance {found.distance:.4f} ({args.network}), pixels {found.pixels:.3f} RMS of [-1, 1]")
@@ -239,6 +239,9 @@ def _enlarged(picture: Image.Image) -> Image.Image:
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
-def _write(path: Path, picture: Image.Image) -> None:
-    atomic_write(path, png(picture))
-    print(f"{path}: {picture.width} x {picture.height} px")
+def _write(args: argparse.Namespace, generator: Generator, picture: Image.Image) -> None:
+    seeds = {name: flat(given) for name in ("seeds", "rows", "columns") if (given := getattr(args, name, None))}
+    inputs = [file for place in getattr(args, "input", None) or [] for file in files(place)]
+    given = {f"input {number}": file.read_bytes() for number, file in enumerate(inputs)}
+    atomic_write(args.output, labelled(picture, {"weights": generator.sha256} | seeds, given))
+    print(f"{args.output}: {picture.width} x {picture.height} px")

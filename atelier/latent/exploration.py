@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.io.progress import bar
 from atelier.latent.breeding import Individuals, crossed, genes, mutated
 from atelier.latent.discriminator import logits_of

@@ -16,7 +16,8 @@ from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import COMPARED, EXTRACTED, Need
 from atelier.config.section import first_problem
 from atelier.data.packed import PackedDataset
-from atelier.extractors import Extractor, load_extractor
+from atelier.extractors import load_extractor
+from atelier.extractors.base import Extractor
 from atelier.io.files import atomic_write, canonical_json, read_json
 from atelier.io.progress import bar
 from atelier.metrics.feature_stream import FeatureStream

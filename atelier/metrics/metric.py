@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # which load PyTorch
     from torch import nn
 
     from atelier.data.packed import PackedDataset
-    from atelier.extractors import Extractor
+    from atelier.extractors.base import Extractor
     from atelier.metrics.frechet import Moments
     from atelier.metrics.reference import Reference
     from atelier.tasks.sampling import Sample

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from atelier.extractors.passes import in_chunks
 from atelier.extractors.perceptual import Perception
-from atelier.extractors.weights import State, read_published, tensors
+from atelier.extractors.tensors import State, tensors
+from atelier.extractors.weights import read_published
 from atelier.metrics.pairs import Error
 
 ALEXNET_URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"

@@ -13,7 +13,7 @@ from atelier.machine.cores import cores
 
 if TYPE_CHECKING:
     from atelier.data.images import Images
-    from atelier.extractors import Extractor
+    from atelier.extractors.base import Extractor
 
 MOST_WORKERS = 8
 BATCH, BATCH_BYTES = 256, 32 * 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from atelier.data.images import Images
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.io.progress import bar
 from atelier.metrics import cache as kept
 from atelier.metrics.feature_stream import FeatureStream

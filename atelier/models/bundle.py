@@ -10,7 +10,7 @@ from atelier.config.model import modules
 from atelier.io.closure import PACKAGE, ROOT, closure, digest
 
 ENTRY = "atelier.models.pyfunc"
-REQUIREMENTS = ("torch", "numpy", "pillow", "safetensors", "pydantic", "ruamel.yaml")
+REQUIREMENTS = ("torch", "numpy", "pillow", "safetensors", "pydantic", "ruamel.yaml", "c2pa-python", "cryptography")
 
 
 def requirements() -> list[str]:

@@ -6,7 +6,6 @@ that trained it: 8 bits of sRGB over the background.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,18 @@ from atelier.data.process import Recipe
 from atelier.io.files import atomic_file
 from atelier.io.png import PngWriter
 from atelier.io.progress import bar
-from atelier.models.pyfunc import ABOUT
 from atelier.models.tiles import Read, Tiles, places
+from atelier.provenance import labels
+from atelier.provenance.leaving import signed
 
 RINGS = 8  # pixels that colors are continued into what is transparent
 
 
-def translate(tiles: Tiles, content: bytes, recipe: Recipe, about: Mapping[str, Any], output: Path) -> None:
-    """Writes what the generator of `tiles` makes of the picture in a file.
+def translate(tiles: Tiles, content: bytes, recipe: Recipe, about: Mapping[str, Any], name: str, output: Path) -> None:
+    """Writes what the generator of `tiles` makes of the picture in a file, labelled with `about`.
 
-    Raises Rejected where it cannot be read, PictureError where it wraps and its sides do not suit, WriteError.
+    `name` is that of the input which the picture is. Raises Rejected where it cannot be read, PictureError where it wraps and
+    its sides do not suit, WriteError, KeyFilesError, CredentialsError.
 
     A row of tiles at a time is in memory beside the picture that is given. A generator that enlarges does so with transparency,
     too, as a picture in gray; what is all transparent or all opaque stays so.
@@ -41,10 +42,15 @@ def translate(tiles: Tiles, content: bytes, recipe: Recipe, about: Mapping[str, 
     channels = tiles.generator.shape.channels
     dtype, transparent = picture.pixels.dtype, picture.alpha is not None
     parts = tiles.count(height, width) * (1 + (transparent and tiles.scale > 1))
-    with bar(output.name, parts, parts > 1, unit="tiles") as shown, atomic_file(output) as file:
+    given = {name: content}
+    with (
+        bar(output.name, parts, parts > 1, unit="tiles") as shown,
+        atomic_file(output) as whole,
+        signed(whole, "image/png", about, given) as file,
+    ):
         writer = PngWriter(
             file, width * tiles.scale, height * tiles.scale, channels + transparent, 8 * dtype.itemsize,
-            {ABOUT: json.dumps(about)}, picture.profile,
+            {labels.ABOUT: labels.text(about)}, picture.profile, {labels.XMP_KEYWORD: labels.xmp(about)},
         )  # fmt: skip
         colors = tiles.bands(height, width, _colors(picture, tiles.wrap), dtype, done=shown.update)
         alphas = _alphas(tiles, picture, shown.update) if transparent else None

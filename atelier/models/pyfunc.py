@@ -7,12 +7,10 @@ unpickled. It must therefore import only what `bundle.py` ships.
 from __future__ import annotations
 
 import base64
-import io
-import json
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from atelier.config.section import SEEDS, SEEDS_TEXT
 from atelier.models.model import at_once, load_generator, to_uint8
-from atelier.networks.inputs import Given, Label, Noise, Refusal, Value, draw, required
+from atelier.networks.inputs import Given, Label, LabelMap, Noise, Picture, Refusal, Value, draw, required
+from atelier.provenance.leaving import labelled
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -36,17 +34,17 @@ BATCH = 64
 SEED, TRUNCATION = "seed", "truncation"  # columns of generators that take something random, and noise
 COUNT, MOST = "count", 1000  # column of a table besides, and how many images a row may ask for
 FORMATS = ("array", "png")
-ABOUT = "atelier"  # keyword of the text chunk that says how a PNG came to be
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image that was asked for: a tensor for each input of the generator, its truncation, and `about`, the columns as they
-    were understood."""
+    """One image that was asked for: a tensor for each input of the generator, its truncation, `about`, the columns as they were
+    understood, and by column the picture files that were `given`."""
 
     inputs: dict[str, torch.Tensor]
     truncation: float
     about: dict[str, Any]
+    given: dict[str, bytes] = field(default_factory=dict)
 
 
 def columns(info: GeneratorInfo) -> list[str]:
@@ -73,7 +71,8 @@ class ServedGenerator:
         the image nearer to the commonest one, for less variety and safer images (Brock et al. 2019, section 3.1; the family's
         `truncate`). count: how many images, of the seeds from the row's on; 1 to 1000, by default 1.
 
-        With params {"format": "png"} N PNG files in base64 instead, each with its row and the weights' sha256 in a text chunk.
+        With params {"format": "png"} N PNG files in base64 instead, each labelled with its row and the weights' sha256, and
+        signed where ATELIER_CREDENTIALS names a key.
         MLflow drops other columns with a warning before they get here. Raises MlflowException (400 when served) naming the row.
         """
         if not set(self.columns) & set(model_input.columns):
@@ -87,7 +86,7 @@ class ServedGenerator:
         if form == "array":
             return images
         weights = {"weights": self.generator.sha256}
-        files = (png(picture(image), weights | row.about) for image, row in zip(images, rows, strict=True))
+        files = (labelled(picture(image), weights | row.about, row.given) for image, row in zip(images, rows, strict=True))
         return [base64.b64encode(file).decode() for file in files]
 
     def read(self, records: Sequence[Mapping[Any, Any]]) -> list[Row]:
@@ -129,7 +128,9 @@ class ServedGenerator:
         for name in row.keys() & {"class"} - set(self.columns):
             if not _empty(row[name]):
                 raise _invalid(f"row {number}: class is {_shown(row[name])}, but this generator has no classes")
-        return Row(read, self._truncation(number, row, about), about)
+        pictures = {kind.column(name) for name, kind in self.info.takes.items() if isinstance(kind, Picture | LabelMap)}
+        given = {column: base64.b64decode(row[column]) for column in self.columns if column in pictures}
+        return Row(read, self._truncation(number, row, about), about, given)
 
     def _given(self, number: int, column: str, kind: Given, value: Any) -> Value:
         try:
@@ -179,15 +180,6 @@ def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Serve
 def picture(image: np.ndarray) -> Image.Image:
     """A uint8 image [H, W, C] (C is 1 or 3) as a picture."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-
-
-def png(picture: Image.Image, about: Mapping[str, Any]) -> bytes:
-    """A PNG file that says how it came to be: `about` as ASCII JSON in its text chunk (tEXt) "atelier"."""
-    text = PngInfo()
-    text.add_text(ABOUT, json.dumps(about))
-    file = io.BytesIO()
-    picture.save(file, "PNG", pnginfo=text)
-    return file.getvalue()
 
 
 def signature(info: GeneratorInfo) -> ModelSignature:

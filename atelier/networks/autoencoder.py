@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from atelier.extractors.weights import State, read, tensors
+from atelier.extractors.tensors import State, tensors
+from atelier.extractors.weights import read
 from atelier.networks.layers import NetworkError, wide
 
 GROUPS, EPSILON = 32, 1e-6  # of its group norms

@@ -9,6 +9,7 @@ not beside it, is an error at once.
   GET /image.png?seed=7&class=3&truncation=0.7     one image
   POST /generate  {"count": 16, "seed": 0}         or {"rows": [{"seed": 1, "class": "7", "truncation": 0.7}, ...]}; what comes is
                                                    JSON, a contact sheet (Accept: image/png) or files (Accept: application/zip)
+  POST /who                                        an image file: what its marks of origin say
   GET /health, /ready, /metrics                    alive, ready, and numbers for Prometheus
 
 examples:
@@ -86,6 +87,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     import torch
     import uvicorn
 
+    from atelier.provenance.leaving import signer
     from atelier.registry.fetch import check_store
     from atelier.serving.app import application
     from atelier.serving.follow import Follower
@@ -97,12 +99,13 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
         reason = str(error).splitlines()[0]
         raise ServingError(f"--device {args.device}: cannot be used here ({reason}); give another, such as cpu") from error
     check_store(args.version)
+    images = signer()  # a key that cannot be used ends it here
     metrics = Metrics()
     follower = Follower(args.version, args.device, args.poll, scratch, metrics)
     app = application(follower, Limits(args.body, args.images, args.rate, args.queue), metrics)
     config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     host, port = listening.getsockname()[:2]
-    log.info("http://%s:%d/ serves %s", f"[{host}]" if ":" in host else host, port, args.version)
+    log.info("http://%s:%d/ serves %s, images %s", f"[{host}]" if ":" in host else host, port, args.version, images)
     follower.start()
     try:
         uvicorn.Server(config).run(sockets=[listening])

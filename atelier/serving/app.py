@@ -17,6 +17,9 @@ from starlette.requests import ClientDisconnect
 
 from atelier.models.pyfunc import Row, ServedGenerator, random_inputs
 from atelier.networks.inputs import Scalar, required
+from atelier.provenance.findings import UnreadableImageError, look, words
+from atelier.provenance.keys import trusted
+from atelier.provenance.leaving import signer
 from atelier.serving import requests, responses
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
@@ -42,9 +45,10 @@ def application(follower: Follower, limits: Limits, metrics: Metrics) -> FastAPI
     for path, endpoint in routes.items():
         app.add_api_route(path, endpoint, methods=["GET"])
     app.add_api_route("/generate", service.generate, methods=["POST"])
+    app.add_api_route("/who", service.who, methods=["POST"])
     app.add_exception_handler(Refused, service.refused)
     app.add_exception_handler(HTTPException, service.not_served)
-    app.add_middleware(Measured, metrics=metrics, paths=frozenset({*routes, "/generate"}))
+    app.add_middleware(Measured, metrics=metrics, paths=frozenset({*routes, "/generate", "/who"}))
     return app
 
 
@@ -63,7 +67,7 @@ class _Service:
 
     async def ready(self) -> Response:
         champion, trouble = self._follower.current, self._follower.trouble
-        detail = {"ready": champion is not None, "serves": self._follower.uri, "trouble": trouble or None}
+        detail = {"ready": champion is not None, "serves": self._follower.uri, "trouble": trouble or None, "images": signer()}
         if champion is None:
             return _json(503, detail, {"Retry-After": str(WAIT_SECONDS)})
         return _json(200, detail | champion.named, champion.headers)
@@ -79,6 +83,7 @@ class _Service:
             body=_example(champion.generator) if champion else "",
             trouble=self._follower.trouble,
             limits=self._limits,
+            signer=signer(),
         )
         headers = {"Content-Security-Policy": PAGE_POLICY, **(champion.headers if champion else {})}
         return Response(text, 200 if champion else 503, headers, "text/html")
@@ -96,6 +101,11 @@ class _Service:
         rows = _rows(champion, requests.of_body(body, self._limits.images, champion.generator.columns))
         content = await self._worker.run(len(rows), lambda: responses.answer(champion, rows, form))
         return _images(champion, content, form)
+
+    async def who(self, request: Request) -> Response:
+        body = await _body(request, self._limits.body)
+        found = await self._worker.run(1, lambda: _looked(body))
+        return Response(found, 200, {"Cache-Control": "no-store"}, requests.JSON)
 
     async def refused(self, request: Request, error: Any) -> Response:
         self._metrics.rejected.labels(error.reason).inc()
@@ -154,6 +164,16 @@ async def _body(request: Request, most: int) -> bytes:
     except ClientDisconnect as error:
         raise Refused(400, "gone", "the client went away") from error
     return bytes(body)
+
+
+def _looked(content: bytes) -> bytes:
+    """What the marks of an image say, as JSON. Raises Refused for what is no image."""
+    try:
+        found = look(content, trusted())
+    except UnreadableImageError as error:
+        raise Refused(422, "input", str(error)) from error
+    state = found.credentials and found.credentials.state
+    return json.dumps({"credentials": state, "about": found.about, "xmp": found.xmp, "words": words(found)}).encode()
 
 
 def _images(champion: Champion, content: bytes, form: str) -> Response:

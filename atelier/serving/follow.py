@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
-from atelier.models.pyfunc import Row, ServedGenerator, picture, png, random_inputs
+from atelier.models.pyfunc import Row, ServedGenerator, picture, random_inputs
 from atelier.networks.inputs import required
+from atelier.provenance.leaving import labelled
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, check_ours, resolve
 from atelier.serving.metrics import Metrics
@@ -52,7 +53,7 @@ class Champion:
 
     def png(self, row: Row, image: np.ndarray) -> bytes:
         """The image [H, W, C] of a row as a PNG that says where it comes from."""
-        return png(picture(image), self.named | row.about)
+        return labelled(picture(image), self.named | row.about, row.given)
 
 
 class Follower:
@@ -156,4 +157,4 @@ def _examples(uri: str, generator: ServedGenerator) -> list[tuple[bytes, dict[st
     rows = generator.read(asked)
     named = {"model": uri, "weights": generator.generator.sha256}
     images = generator.generate(rows)
-    return [(png(picture(image), named | row.about), row.about) for row, image in zip(rows, images, strict=True)]
+    return [(labelled(picture(image), named | row.about), row.about) for row, image in zip(rows, images, strict=True)]

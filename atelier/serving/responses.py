@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from atelier.io.pictures import grid
-from atelier.models.pyfunc import Row, png
+from atelier.models.pyfunc import Row
+from atelier.provenance.leaving import labelled
 from atelier.serving.follow import Champion
 from atelier.serving.requests import JSON, PNG
 
@@ -41,7 +42,8 @@ def _json(champion: Champion, rows: Sequence[Row], files: Sequence[bytes]) -> by
 
 def _sheet(champion: Champion, rows: Sequence[Row], images: np.ndarray) -> bytes:
     sheet = grid(images.transpose(0, 3, 1, 2), columns=math.ceil(math.sqrt(len(images))))
-    return png(sheet, champion.named | {"rows": [row.about for row in rows]})
+    given = {f"{name} of row {number}": file for number, row in enumerate(rows) for name, file in row.given.items()}
+    return labelled(sheet, champion.named | {"rows": [row.about for row in rows]}, given)
 
 
 def _zip(files: Sequence[bytes]) -> bytes:

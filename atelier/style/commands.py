@@ -19,13 +19,13 @@ from torch.nn import functional as F
 from atelier.data.kept import flat
 from atelier.extractors.looking import CHOSEN, load_look
 from atelier.io.files import atomic_write, check_file
-from atelier.io.pictures import png
 from atelier.io.progress import bar
 from atelier.models.given import naming, recipe_of
 from atelier.models.model import load_generator, to_uint8
 from atelier.networks.adain import AdaINGenerator, masked, mixed, recolored
 from atelier.networks.adain_settings import SHRINKAGE
 from atelier.networks.inputs import Picture
+from atelier.provenance.leaving import labelled
 from atelier.report.charts import Series, line_chart
 from atelier.style.optimization import Choices, Losses, StyleError, columns
 from atelier.style.optimization import optimize as optimized
@@ -56,7 +56,7 @@ def optimize(args: argparse.Namespace) -> None:
             shown.update(1)
 
         made, history = optimized(look, content, style, choices, told)
-    _write(args.output, made)
+    _write(args, made, look.sha256, [args.style])
     atomic_write(table, _table(history))
     atomic_write(chart, _chart(history))
     print(f"{table}, {chart}: the losses of {len(history)} evaluations, in {look.name} (sha256 of its weights {look.sha256})")
@@ -78,7 +78,8 @@ def mix(args: argparse.Namespace) -> None:
     styles = [read(path, side, multiple, generator.shape.channels).to(args.device) for path in args.style]
     masks = [_mask(path, content) for path in args.mask or []]
     with torch.inference_mode():
-        _write(args.output, mixture(generator, content, styles, shares, masks, args.alpha, args.keep_colors))
+        made = mixture(generator, content, styles, shares, masks, args.alpha, args.keep_colors)
+    _write(args, made, generator.sha256, args.style)
 
 
 def mixture(
@@ -143,11 +144,13 @@ def _mask(path: Path, content: Tensor) -> Tensor:
     return F.interpolate(values, content.shape[2:], mode="bilinear", antialias=True).clamp(0, 1).to(content.device)
 
 
-def _write(path: Path, made: Tensor) -> None:
+def _write(args: argparse.Namespace, made: Tensor, weights: str, styles: Sequence[Path]) -> None:
     pixels = to_uint8(made)[0].transpose(1, 2, 0)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    atomic_write(path, png(picture))
-    print(f"{path}: {picture.width} x {picture.height} px")
+    names = {"content": args.content} | {f"style {number}": path for number, path in enumerate(styles, 1)}
+    given = {name: path.read_bytes() for name, path in names.items()}
+    atomic_write(args.output, labelled(picture, {"weights": weights}, given))
+    print(f"{args.output}: {picture.width} x {picture.height} px")
 
 
 def _table(history: Sequence[Losses]) -> str:

@@ -22,7 +22,8 @@ from atelier.networks.base import Network
 from atelier.tasks.sampling import Sampling, SeededSampler
 
 Batch = dict[str, Tensor]
-"""Real records by field: images float [N, C, H, W] in [-1, 1], label maps int64 [N, H, W] (255 is of no class), labels int64 [N].
+"""Real records by field: images float [N, C, H, W] in [-1, 1], label maps int64 [N, H, W] (255 is of no class), labels int64 [N],
+texts float32 [N, D], sounds float32 [N, bands, frames] (one of each record's).
 
 Of several sets each field is `SET.FIELD`.
 """

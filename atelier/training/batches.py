@@ -1,7 +1,7 @@
 """Real records for the updates: resident on the device when small, read ahead from memory-mapped shards when not.
 
 Of whole pictures a record is a crop, whose place is drawn for its position in the stream: a resumed run, another number of ranks
-and reading ahead cut the same ones.
+and reading ahead cut the same ones. Of several captions or recordings of a record one is drawn in the same way.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 
 from atelier.data.crops import AS_THEY_ARE, Crops
 from atelier.data.packed import PackedDataset
-from atelier.data.sampler import positions, words
+from atelier.data.sampler import CHOICES, positions, words
 from atelier.models.model import from_uint8
 from atelier.tasks.base import Batch
 
 RESIDENT_BYTES = 2 << 30
-Pixels = dict[str, Tensor]  # of records by field, uint8 [N, C, H, W]
+Pixels = dict[str, Tensor]  # of records by field, uint8 [N, C, H, W]; captions and recordings float32
 SET_STREAMS = 2**16  # streams of a set's own, so that a record's partner in another set is another one each epoch
 
 
@@ -62,7 +62,8 @@ class _Set:
         if data.whole:
             data.check_crops(cut)
         elif len(data) * sum(field.channels for field in data.fields.values()) * data.resolution**2 <= resident:
-            self.resident = {name: torch.from_numpy(one).to(device) for name, one in data.read(np.arange(len(data))).items()}
+            pictures = data.read_pictures(np.arange(len(data)))
+            self.resident = {name: torch.from_numpy(one).to(device) for name, one in pictures.items()}
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._ahead: dict[tuple[int, int, int], Future[Pixels]] = {}
 
@@ -71,7 +72,7 @@ class _Set:
         rows = torch.from_numpy(index)
         if self.resident is not None:
             there = rows.to(self.device, non_blocking=True)
-            pixels = {name: values[there] for name, values in self.resident.items()}
+            pixels = {name: values[there] for name, values in self.resident.items()} | self._annotations(stream, start, index)
         else:
             waiting = self._ahead.pop((stream, start, count), None)
             pixels = waiting.result() if waiting else self._read(stream, start, count)
@@ -90,8 +91,15 @@ class _Set:
     def _fields(self, pixels: Pixels, labels: Tensor) -> Batch:
         there = {name: values.to(self.device, non_blocking=True) for name, values in pixels.items()}
         maps = {name for name, field in self.data.fields.items() if field.kind == "map"}
-        fields = {name: values[:, 0].long() if name in maps else from_uint8(values) for name, values in there.items()}
+        fields = {
+            name: values[:, 0].long() if name in maps else values if self.data.fields[name].table else from_uint8(values)
+            for name, values in there.items()
+        }
         return fields | ({"label": labels.to(self.device, non_blocking=True)} if self.data.classes else {})
+
+    def _annotations(self, stream: int, start: int, index: np.ndarray) -> Pixels:
+        found = self.data.annotations(index, words(self._seed_of(stream), start, len(index), CHOICES))
+        return {name: torch.from_numpy(values) for name, values in found.items()}
 
     def _index(self, stream: int, start: int, count: int) -> np.ndarray:
         return positions(self._seed_of(stream), len(self.data), start, count)
@@ -104,7 +112,7 @@ class _Set:
         if self.data.whole:
             found = self.data.crops(index, words(self._seed_of(stream), start, count), self.cut)
         else:
-            found = self.data.read(index)
+            found = self.data.read(index, words(self._seed_of(stream), start, count, CHOICES))
         pixels = {name: torch.from_numpy(values) for name, values in found.items()}
         return {name: values.pin_memory() for name, values in pixels.items()} if self.device.type == "cuda" else pixels
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from atelier.data.image_files import open_images
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.folders import measure_sets
 

@@ -18,7 +18,7 @@ from atelier.config.data import DataSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from tests.support.small import PARAMS
 
 __all__ = [

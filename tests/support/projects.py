@@ -99,6 +99,27 @@ def make_small_translator(
     yaml.dump(values, file)
 
 
+def make_small_restorer(project: Path, widths: Mapping[str, Mapping[str, Any]]) -> None:
+    """A project whose two generators restore whole pictures, for a few steps on made ones of 48 x 40 pixels."""
+    yaml, file = YAML(), project / "params.yaml"
+    values = yaml.load(file)
+    architecture = values["model"]["architecture"]
+    values["model"][architecture] |= widths[architecture]
+    for section in ("train", "finetune"):
+        values[section] |= TRAINING
+        values[section]["restoration"]["crop"] = 32
+    values["evaluate"]["samples"] = 16
+    for number, one in enumerate(values["data"].values()):
+        one |= {"resolution": 32, "holdout": 0.0 if one["split"] == "given" else 0.5}
+        for part in ("train", "test") if one["split"] == "given" else ("",):
+            folder = project / one["path"] / part
+            folder.mkdir(parents=True)
+            for index in range(40):
+                random = np.random.default_rng([number, index, len(part)])
+                Image.fromarray(random.integers(0, 255, (40, 48, 3), dtype=np.uint8)).save(folder / f"{part}{index:x}.png")
+    yaml.dump(values, file)
+
+
 def _drawn(random: np.random.Generator, classes: dict[str, str]) -> np.ndarray:
     """Noise, or 4 x 4 cells in the colors of classes."""
     if not classes:

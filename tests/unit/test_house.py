@@ -14,7 +14,7 @@ from tests.unit import conftest
 
 LEVELS = [
     {"config", "io", "machine", "errors", "command_line"},
-    {"data", "networks", "extractors"},
+    {"data", "networks", "extractors", "provenance"},
     {"losses", "models"},
     {"tasks"},
     {"training", "metrics"},

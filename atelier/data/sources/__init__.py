@@ -36,7 +36,8 @@ def open_source(settings: DataSettings, recipe: Recipe) -> Source:
         from atelier.data.sources.parquet import ParquetSource
 
         label_column = settings.label_column if settings.labels else None
-        return ParquetSource(settings.path, places or settings.image_column, label_column, section)
+        kinds = {field.place: field.kind for field in recipe.fields if field.annotated}
+        return ParquetSource(settings.path, places or settings.image_column, label_column, section, kinds, settings.split)
     if kind == "webdataset":
         from atelier.data.sources.webdataset import WebDatasetSource
 

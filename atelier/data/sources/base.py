@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from atelier.data.errors import Rejected
-from atelier.data.process import Content
+from atelier.data.process import Content, Contents
 
 CHUNK_BYTES = 16 * 2**20  # of unprocessed images that travel together
 
@@ -22,13 +22,13 @@ CHUNK_BYTES = 16 * 2**20  # of unprocessed images that travel together
 class Item:
     """One record as its source holds it: a picture, or several by the folder or column of their fields.
 
-    A picture is encoded bytes, decoded pixels, or the reason why there is neither. The name is relative to the source, the same
-    on every machine. The label is the class name, None where the source has none. held_out: whether the source itself keeps it
-    out of training.
+    A picture is encoded bytes, decoded pixels, or the reason why there is neither; captions are a list of str, recordings a list
+    of bytes. The name is relative to the source, the same on every machine. The label is the class name, None where the source
+    has none. held_out: whether the source itself keeps it out of training.
     """
 
     name: str
-    content: Content | Mapping[str, Content]
+    content: Content | Contents
     label: str | None
     held_out: bool = False
 

@@ -103,8 +103,13 @@ def _prefixes(names: Iterable[str], kind: re.Pattern[str]) -> dict[str, str | No
 
 def split_of_files(names: Iterable[str]) -> dict[str, str]:
     """The split that the names of files with many images each give, as Folders.facts tells it; {} without one."""
-    training, held_out = split_of({NUMBER.sub("", PurePosixPath(name).name.partition(".")[0]) for name in names})
+    training, held_out = split_of({part_of_file(name) for name in names})
     return {"training": ", ".join(training), "held_out": ", ".join(held_out)} if training else {}
+
+
+def part_of_file(name: str) -> str:
+    """What the name of a file with many images says of its split: train of data/train-00000-of-00002.parquet."""
+    return NUMBER.sub("", PurePosixPath(name).name.partition(".")[0])
 
 
 def is_image(name: str) -> bool:

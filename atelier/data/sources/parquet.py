@@ -1,15 +1,18 @@
-"""Parquet with columns of encoded images: bytes, or the struct {bytes, path} that Hugging Face's datasets write."""
+"""Parquet with columns of encoded images: bytes, or the struct {bytes, path} that Hugging Face's datasets write.
+
+Recordings are stored as images are, one a row or a list; captions are strings or lists of strings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
-from atelier.data.process import Content
+from atelier.data.process import Content, Contents
 from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource, spread
-from atelier.data.sources.folders import split_of_files
+from atelier.data.sources.folders import part_of_file, split_of_files
 from atelier.io.files import parse_json
 from atelier.io.storage import LocalStorage
 
@@ -20,8 +23,19 @@ class ParquetSource(ListSource):
     kind = "parquet"
     description = "Parquet with an image column"
 
-    def __init__(self, path: str, images: str | Sequence[str], label_column: str | None, section: str) -> None:
-        """`images` is the column of the only image, or the columns of fields."""
+    def __init__(
+        self,
+        path: str,
+        images: str | Sequence[str],
+        label_column: str | None,
+        section: str,
+        kinds: Mapping[str, str] | None = None,
+        split: str = "draw",
+    ) -> None:
+        """`images` is the column of the only image, or the columns of fields, of which `kinds` says what is no picture.
+
+        `split` is as in the settings.
+        """
         root = Path(path)
         if root.is_dir():
             found = {entry.name: root / entry.handle for entry in LocalStorage(root).entries() if entry.name.endswith(".parquet")}
@@ -32,11 +46,18 @@ class ParquetSource(ListSource):
             raise DataError(f"{section}.path {path!r}: no Parquet file there; correct the path, or bring it with `dvc pull`")
         self._single = isinstance(images, str)
         self._images, self._key = ([images], "image_column") if isinstance(images, str) else (list(images), "fields.NAME.from")
-        self._label, self._section = label_column, section
+        self._label, self._section, self._kinds = label_column, section, kinds or {}
         self._classes = {name: self._checked(file) for name, file in self._files.items()}
         self._counts = {name: _open(file).metadata.num_rows for name, file in self._files.items()}
         self.count = sum(self._counts.values())
         self.facts = split_of_files(self._files)
+        if split != "draw" and not self.facts:
+            raise DataError(
+                f"{section}.path {path!r}: its files have no split in their names, one of training images (train-00000.parquet) "
+                f"and one beside it (test-00000.parquet), as {section}.split: {split} asks for; set {section}.split: draw"
+            )
+        held_out = self.facts["held_out"].split(", ") if self.facts else []
+        self._held_out = {name for name in self._files if part_of_file(name) in held_out}
 
     def listing(self) -> Iterator[tuple[str, int]]:
         return iter(self._counts.items())
@@ -49,14 +70,29 @@ class ParquetSource(ListSource):
                 cells = list(zip(*values[: len(self._images)], strict=True))
                 labels = values[-1] if self._label else [None] * len(cells)
                 yield [
-                    Item(f"{name}#{row + offset}", self._contents(cell), _class_name(label, self._classes[name]))
+                    Item(
+                        f"{name}#{row + offset}",
+                        self._contents(cell),
+                        _class_name(label, self._classes[name]),
+                        name in self._held_out,
+                    )
                     for offset, (cell, label) in enumerate(zip(cells, labels, strict=True))
                 ]
                 row += len(cells)
 
-    def _contents(self, cells: Sequence[Any]) -> Content | dict[str, Content]:
-        contents = [_content(cell) for cell in cells]
-        return contents[0] if self._single else dict(zip(self._images, contents, strict=True))
+    def _contents(self, cells: Sequence[Any]) -> Content | Contents:
+        if self._single:
+            return _content(cells[0])
+        return {column: self._of_kind(column, cell) for column, cell in zip(self._images, cells, strict=True)}
+
+    def _of_kind(self, column: str, cell: Any) -> Content | list[Any]:
+        if column not in self._kinds:
+            return _content(cell)
+        several = [one for one in (cell if isinstance(cell, list) else [cell]) if one is not None]
+        if self._kinds[column] == "text":
+            return several or Rejected("the row holds no caption")
+        contents = [_content(one, "recording") for one in several] or [Rejected("the row holds no recording")]
+        return next((content for content in contents if isinstance(content, Rejected)), contents)
 
     def _checked(self, file: Path) -> list[str] | None:
         """Checks all columns; the class names that Hugging Face keeps in the schema, if any."""
@@ -68,24 +104,38 @@ class ParquetSource(ListSource):
             if column not in schema.names:
                 raise DataError(f"{file}: no column {column!r}; {allowed}: set {self._section}.{self._key}")
             kind: Any = schema.field(column).type
+            if column in self._kinds and (kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_list_view(kind)):
+                kind = kind.value_type
+            if self._kinds.get(column) == "text":
+                if not _is_text(kind):
+                    raise DataError(
+                        f"{file}: column {column!r} is {kind}, not captions (strings); set {self._section}.{self._key}"
+                    )
+                continue
             if kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0:
                 kind = kind.field("bytes").type
             if not (kinds.is_binary(kind) or kinds.is_large_binary(kind) or kinds.is_binary_view(kind)):
-                raise DataError(
-                    f"{file}: column {column!r} is {kind}, not encoded images (bytes); set {self._section}.{self._key}"
-                )
+                what = "recordings" if column in self._kinds else "encoded images"
+                raise DataError(f"{file}: column {column!r} is {kind}, not {what} (bytes); set {self._section}.{self._key}")
         if self._label is None:
             return None
         if self._label not in schema.names:
             raise DataError(f"{file}: no column {self._label!r}; {allowed}: set {self._section}.label_column, or labels: false")
         kind = schema.field(self._label).type
-        if kinds.is_dictionary(kind):
-            kind = kind.value_type
-        if not (kinds.is_integer(kind) or kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind)):
+        if not (kinds.is_integer(kind) or _is_text(kind) or (kinds.is_dictionary(kind) and kinds.is_integer(kind.value_type))):
             raise DataError(
                 f"{file}: column {self._label!r} is {kind}, not integers or strings; set {self._section}.label_column"
             )
         return _class_names(schema, self._label, file)
+
+
+def _is_text(kind: Any) -> bool:
+    """Whether a column's type is that of strings, also of a dictionary of them."""
+    import pyarrow.types as kinds
+
+    if kinds.is_dictionary(kind):
+        kind = kind.value_type
+    return kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind)
 
 
 def _class_names(schema: Any, column: str, file: Path) -> list[str] | None:
@@ -146,11 +196,11 @@ def _row_bytes(group: Any, images: Sequence[str]) -> int:
     return max(1, size // max(1, group.num_rows))
 
 
-def _content(cell: Any) -> bytes | Rejected:
+def _content(cell: Any, what: str = "image") -> bytes | Rejected:
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if content is None and isinstance(cell, dict) and cell.get("path"):
-        return Rejected(f"the row has no bytes, only the path {cell['path']!r}; write the set again with its images embedded")
-    return Rejected("the row holds no image bytes") if content is None else content
+        return Rejected(f"the row has no bytes, only the path {cell['path']!r}; write the set again with its {what}s embedded")
+    return Rejected(f"the row holds no {what} bytes") if content is None else content
 
 
 def _class_name(label: int | str | None, names: list[str] | None) -> str | None:

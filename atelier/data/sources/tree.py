@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from atelier.data.errors import DataError, Rejected
-from atelier.data.process import Content
+from atelier.data.process import Content, Contents
 from atelier.data.sources.archive import ZipStorage
 from atelier.data.sources.base import Item, Source, by_size, too_large
 from atelier.data.sources.folders import Folders
@@ -77,7 +77,7 @@ class Tree(Source):
                 "what belongs there, and the rest away"
             )
 
-    def _item(self, name: str, content: Content | Mapping[str, Content]) -> Item:
+    def _item(self, name: str, content: Content | Contents) -> Item:
         return Item(name, content, self._folders.label(name), self._folders.is_held_out(name))
 
 

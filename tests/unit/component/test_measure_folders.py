@@ -16,7 +16,8 @@ from atelier.config.metrics import Need
 from atelier.data.image_files import open_images
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
-from atelier.extractors import Extractor, load_extractor
+from atelier.extractors import load_extractor
+from atelier.extractors.base import Extractor
 from atelier.metrics.bias import real_distance
 from atelier.metrics.coverage import prdc
 from atelier.metrics.extrapolation import frechet_infinity

@@ -250,7 +250,8 @@ def test_a_split_that_is_not_there(flowers: dict[str, bytes], tmp_path: Path, da
         ),
         (
             ["data.base.split=pool"],
-            "data.base: split: pool is for the folders of folder, zip, s3, not for mnist-5k; set split: draw",
+            "data.base: split: pool is for the folders of folder, zip, s3 and the files of parquet, not for mnist-5k; "
+            "set split: draw",
         ),
         (["data.target.split=all"], "data.target.split: should be 'draw', 'given' or 'pool'"),
     ],

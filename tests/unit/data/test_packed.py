@@ -174,7 +174,8 @@ def test_manifests_that_cannot_be_used(copy: Path) -> None:
     values = json.loads((copy / "manifest.json").read_text())
     first, rest = values["shards"][0], COUNT - values["shards"][0]["count"]
     for changes, message in (
-        ({"format": 4}, "format 4, but this version reads format 1 or 2 or 3"),
+        ({"format": 5}, "format 5, but this version reads format 1 or 2 or 3 or 4"),
+        ({"format": 4}, "format 4 with "),
         ({"format": 2}, "manifest.json: at the top: .*format 2 with 0 fields"),
         ({"count": "many"}, "manifest.json: count: .*damaged or edited"),
         ({"extra": 1}, "manifest.json: extra: "),

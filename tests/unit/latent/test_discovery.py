@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.extractors.perceptual import Perception
 from atelier.latent import discovery
 from atelier.latent.__main__ import parser

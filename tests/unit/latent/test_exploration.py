@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.latent import edits
 from atelier.latent.discriminator import has_discriminator, load_discriminator, logits_of
 from atelier.latent.exploration import Judge, explore

@@ -15,7 +15,8 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 from torch.nn import functional as F
 
-from atelier.extractors import Extractor, ExtractorError, dinov2, load_extractor
+from atelier.extractors import ExtractorError, dinov2, load_extractor
+from atelier.extractors.base import Extractor
 from atelier.extractors.dinov2 import dinov2_network
 from tests.support.dinov2_networks import State, described, official_fixture, state_fixture
 

@@ -15,7 +15,7 @@ import torch
 
 from atelier.config.evaluation import EvaluateSettings
 from atelier.data.packed import PackedDataset
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.metrics import acceptance
 from atelier.metrics import classifier as classifier_module
 from atelier.metrics.bias import real_distance

@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from atelier.extractors import Extractor, ExtractorError, lite0, load_extractor
+from atelier.extractors import ExtractorError, lite0, load_extractor
+from atelier.extractors.base import Extractor
 from atelier.extractors.inception import inception
 from atelier.metrics.frechet import Moments, frechet_distance
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from atelier.data import packages
 from atelier.errors import AtelierError
 from atelier.extractors import hed, looking
-from atelier.extractors.base import ExtractorError
+from atelier.extractors.errors import ExtractorError
 from atelier.extractors.lite0 import lite0_network
 from atelier.extractors.looking import load_look
 from atelier.networks.vgg import VGG, convolutions

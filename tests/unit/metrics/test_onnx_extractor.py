@@ -16,8 +16,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from atelier.extractors import Extractor, ExtractorError, load_extractor
+from atelier.extractors import ExtractorError, load_extractor
 from atelier.extractors import onnx as module
+from atelier.extractors.base import Extractor
 from tests.support.devices import CUDA
 
 WIDTH = 5

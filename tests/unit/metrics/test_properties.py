@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from atelier.extractors import Extractor, load_extractor
+from atelier.extractors import load_extractor
+from atelier.extractors.base import Extractor
 from atelier.metrics.coverage import prdc
 from atelier.metrics.extrapolation import frechet_infinity
 from atelier.metrics.frechet import Moments, frechet_distance, frechet_estimate

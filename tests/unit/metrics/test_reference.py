@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from atelier.data.packed import PackedDataset
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.metrics import cache as kept
 from atelier.metrics.frechet import Moments
 from atelier.metrics.identity import MetricError

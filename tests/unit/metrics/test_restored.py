@@ -15,7 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from atelier.config.metrics import Need, metrics
 from atelier.data.packed import PackedDataset
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.identity import MetricError
 from atelier.metrics.kernel import kernel_distance

@@ -11,7 +11,7 @@ import pytest
 
 from atelier.config.metrics import Need
 from atelier.data.packed import PackedDataset
-from atelier.extractors import Extractor
+from atelier.extractors.base import Extractor
 from atelier.metrics.evaluator import Evaluation, Evaluator
 from atelier.metrics.frechet import Moments, frechet_estimate
 from atelier.metrics.identity import MetricError

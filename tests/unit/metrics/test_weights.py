@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 
 from atelier.extractors import ExtractorError
-from atelier.extractors.weights import Weights, read_published, tensors
+from atelier.extractors.tensors import tensors
+from atelier.extractors.weights import Weights, read_published
 from tests.support.fetched_weights import CONTENT, caches_fixture
 
 __all__ = ["caches_fixture"]

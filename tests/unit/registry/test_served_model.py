@@ -186,7 +186,7 @@ def test_a_generator_without_classes(make_checkpoint: Callable[..., Path]) -> No
 def test_what_is_shipped_needs_only_the_stated_packages() -> None:
     shipped = bundle.files("biggan")
     imported = {name.partition(".")[0] for file in shipped for name in closure.imports(file)}
-    modules = {"ruamel.yaml": "ruamel", "pillow": "PIL"}
+    modules = {"ruamel.yaml": "ruamel", "pillow": "PIL", "c2pa-python": "c2pa"}
     stated = {modules.get(name, name) for name in bundle.REQUIREMENTS} | {"mlflow", "pandas", "atelier"}
     assert imported - set(sys.stdlib_module_names) <= stated
     files = {file.relative_to(bundle.ROOT).as_posix() for file in shipped}
