@@ -1,14 +1,14 @@
 """How fast does a restorer train, how near does it come, and what do large pictures cost? Atelier beside public code.
 
 SRResNet and RRDB learn to make the photos of recipe upscale, whole, four times as large, in two stages: by pixels alone, then
-from there against a discriminator, with a perceptual loss. Networks, batch, rates and weights are the same, each side is a process of its
-own. First Atelier for --minutes a stage, as many crops as a short run says that these allow; then for as many seconds a loop as
-public code writes it (benchmarks/restoration_loop.py), BasicSR's own trainer (benchmarks/restoration_peer.py), and Atelier in
-bfloat16, where the device has instructions for it. Seconds are from the making of the networks to the saved model; crops a second
-are those of the steps, with all that they read. Atelier cuts and degrades whole pictures while it trains; the others read pairs
-of squares of 240 px that were cut out and degraded before, with a crop of 64 px as much of each as BasicSR's own recipes (480 px,
-128 px). Afterwards squares of held-out photos are restored by all and measured alike. Then both make large pictures in tiles:
-benchmarks/restoration_tiles.py.
+from there against a discriminator, with a perceptual loss. Networks, batch, rates and weights are the same, each side is a
+process of its own. First Atelier for --minutes a stage, as many crops as a short run says that these allow; then for as many
+seconds a loop as public code writes it (benchmarks/restoration_loop.py), BasicSR's own trainer
+(benchmarks/restoration_peer.py), and Atelier in bfloat16, where the device has instructions for it. Seconds are from the
+making of the networks to the saved model; crops a second are those of the steps, with all that they read. Atelier cuts and
+degrades whole pictures while it trains; the others read pairs of squares of 240 px that were cut out and degraded before, with
+a crop of 64 px as much of each as BasicSR's own recipes (480 px, 128 px). Afterwards squares of held-out photos are restored
+by all and measured alike. Then both make large pictures in tiles: benchmarks/restoration_tiles.py.
 
     make bench-restoration                                         half an hour on 2 cores
     .venv/bin/python -m benchmarks.restoration --compare srresnet --minutes 0.2
@@ -78,7 +78,7 @@ OF_STAGE = {"train": {}, "finetune": {"lr_generator": 0.0001, "lr_discriminator"
 
 def settings_of(name: str, changed: Mapping[str, Any]) -> Settings:
     """The recipe's settings with those that are compared; `changed` are keys of both stages."""
-    values = {"model.architecture": name, f"model.{name}": COMPARED[name]}
+    values: dict[str, Any] = {"model.architecture": name, f"model.{name}": COMPARED[name]}
     for section, own in OF_STAGE.items():
         values |= {f"{section}.{key}": value for key, value in {**COMMON, **own, **changed}.items()}
     values |= {f"finetune.restoration.{key}": weight for key, weight in WITH_DISCRIMINATOR.items()}

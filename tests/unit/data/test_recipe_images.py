@@ -292,7 +292,7 @@ def test_photos_for_upscaling_are_pieces_with_detail(monkeypatch: pytest.MonkeyP
 
 def test_detail_is_the_mean_laplacian() -> None:
     """Of columns in turn 0 and 100, each differs by 100 from both of its neighbors; at the right edge from one, which repeats."""
-    columns = np.tile(np.uint8([0, 100]), (128, 64))
+    columns = np.tile(np.array([0, 100], np.uint8), (128, 64))
     found = script("upscale")["detail"](Image.fromarray(columns))
     np.testing.assert_allclose(found, [[(126 * 200 + 2 * 100) / 128]], rtol=1e-6)
 
