@@ -89,17 +89,16 @@ def generate(
             "--then",
         ),
     ] = None,
-    second_inputs: Annotated[
-        list[str] | None, Option("the same, by name: style=FILE, alpha=0.5", "NAME=VALUE", "--then-input")
-    ] = None,
     edges: Annotated[
         Literal["end", "wrap"],
         Option("of those: end (default), or wrap, of textures that tile: beyond one lies the opposite one, and the result tiles"),
     ] = "end",
     device: Annotated[str, DEVICE] = "auto",
+    second_inputs: list[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Writes the images as PNG files into the folder `output`, with a manifest, and returns its list of images.
 
+    `second_inputs`, NAME=VALUE, are what the second model takes, which the command line has as --NAME VALUE.
     Each image depends on its own row of the manifest alone (up to rounding). Raises RequestError for what the model does not
     take, PostprocessError for what a second model does not take, PictureError, GeneratorError, TrackingError, WriteError.
     """
@@ -381,9 +380,9 @@ def main() -> None:
     parser = cli.parser(generate, __doc__, required=False)
     parser.add_argument("--describe", action="store_true", help="only say what the model takes")
     args, others = parser.parse_known_args()
-    args.second_inputs = [*(args.second_inputs or []), *_named(others)] if args.second else args.second_inputs
     if others and not args.second:
         parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.second_inputs = _named(others)
     if args.model is None or (args.output is None and not args.describe):
         parser.error("give --model and --output (or --describe)")
     if args.describe:

@@ -30,7 +30,7 @@ from atelier.metrics.reference import load_reference, reference_indices
 from atelier.models.model import GeneratorError
 from atelier.networks.base import LatentGenerator
 from atelier.provenance.leaving import labelled
-from atelier.report.gallery import Neighbors, neighbors
+from atelier.report.gallery import neighbors
 from atelier.report.neighbors import neighbors_page
 from atelier.tasks.sampling import Sample
 
@@ -150,6 +150,7 @@ def explore(args: argparse.Namespace) -> None:
     names = [classes[one] for one in best.labels.tolist()] if best.labels is not None else []
     near = neighbors(best.images, best.features, reference, training, f"{extractor.name} features", classes=names)
     near = replace(near, typical=familiar.typical)
+    scores = [_scores(best, n, judge) for n in range(len(best.images))]
     about = {
         "weights": generator.sha256,
         "data": training.content_hash,
@@ -161,10 +162,18 @@ def explore(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "accepted_at_random": found.accepted,
         "median_originality": {"at_random": _median(found.begun), "found": _median(best)},
-        "images": [_scores(best, n, judge, near, names) for n in range(len(best.images))],
+        "images": [
+            {
+                **one,
+                "class": names[n] if names else None,
+                "neighbor_distances": (near.distances[n] / near.typical).tolist(),
+                "latent": _latent(generator, best.codes[n]),
+            }
+            for n, one in enumerate(scores)
+        ],
     }
     with atomic_folder(args.output, EXPLORATION) as folder:
-        page = neighbors_page("The most original images", _lead(args, found, judge), near, _texts(best, judge))
+        page = neighbors_page("The most original images", _lead(args, found, judge), near, [_text(one) for one in scores])
         atomic_write(folder / "page.html", page)
         (folder / "sheet.png").write_bytes(labelled(grid(best.images, COLUMNS), {"weights": judge.generator.sha256}))
         (folder / CODES).write_bytes(breeding.kept(generator, best.individuals))
@@ -255,23 +264,29 @@ def _unclassifiable(of: exploration.Candidates, n: int, familiar: Familiar) -> b
     return bool(of.novelty[n] > familiar.novel and of.realism[n] < familiar.real_like and rejected)
 
 
-def _scores(of: exploration.Candidates, n: int, judge: Judge, near: Neighbors, names: list[str]) -> dict[str, Any]:
-    scores: dict[str, Any] = {
+def _read_as(of: exploration.Candidates, n: int, judge: Judge) -> dict[str, Any]:
+    """What a classifier reads in an image, and how surely; nothing where there is none."""
+    if judge.classifier is None or of.probabilities is None or of.ambiguity is None or of.rejected is None:
+        return {}
+    best = int(of.probabilities[n].argmax())
+    return {
+        "ambiguity": float(of.ambiguity[n]),
+        "rejected": bool(of.rejected[n]),
+        "read_as": judge.classifier.classes[best],
+        "probability": float(of.probabilities[n, best]),
+    }
+
+
+def _scores(of: exploration.Candidates, n: int, judge: Judge) -> dict[str, Any]:
+    """What is known of an image by itself: logit and what is read only where there is a discriminator or a classifier."""
+    return {
         "originality": float(of.originality[n]),
         "novelty": float(of.novelty[n]),
         "realism_score": float(of.realism[n]),
         "unclassifiable": _unclassifiable(of, n, judge.familiar),
-        "class": names[n] if names else None,
-        "neighbor_distances": (near.distances[n] / near.typical).tolist(),
-        "latent": _latent(judge.generator, of.codes[n]),
+        **({} if of.logits is None else {"logit": float(of.logits[n])}),
+        **_read_as(of, n, judge),
     }
-    if of.logits is not None:
-        scores["logit"] = float(of.logits[n])
-    if judge.classifier and of.probabilities is not None and of.ambiguity is not None and of.rejected is not None:
-        best = int(of.probabilities[n].argmax())
-        scores["ambiguity"], scores["rejected"] = float(of.ambiguity[n]), bool(of.rejected[n])
-        scores["read_as"], scores["probability"] = judge.classifier.classes[best], float(of.probabilities[n, best])
-    return scores
 
 
 def _lead(args: argparse.Namespace, found: Found, judge: Judge) -> list[str]:
@@ -289,23 +304,13 @@ def _lead(args: argparse.Namespace, found: Found, judge: Judge) -> list[str]:
     ]
 
 
-def _texts(of: exploration.Candidates, judge: Judge) -> list[list[str]]:
-    """What stands beside each image."""
-    texts = []
-    for n in range(len(of.images)):
-        lines = [f"originality {of.originality[n]:.2f}", f"novelty {of.novelty[n]:.2f}", f"realism score {of.realism[n]:.2f}"]
-        if of.logits is not None:
-            lines.append(f"logit {of.logits[n]:+.2f}")
-        if judge.classifier and of.probabilities is not None and of.ambiguity is not None and of.rejected is not None:
-            best = int(of.probabilities[n].argmax())
-            lines.append(f"ambiguity {of.ambiguity[n]:.2f}")
-            lines.append(
-                f"{'rejected: ' if of.rejected[n] else ''}{judge.classifier.classes[best]} {of.probabilities[n, best]:.0%}"
-            )
-        if _unclassifiable(of, n, judge.familiar):
-            lines.append("unclassifiable")
-        texts.append(lines)
-    return texts
+def _text(scores: dict[str, Any]) -> list[str]:
+    """What stands beside an image."""
+    named = (("originality", ".2f"), ("novelty", ".2f"), ("realism_score", ".2f"), ("logit", "+.2f"), ("ambiguity", ".2f"))
+    lines = [f"{name.replace('_', ' ')} {scores[name]:{form}}" for name, form in named if name in scores]
+    if "read_as" in scores:
+        lines.append(f"{'rejected: ' if scores['rejected'] else ''}{scores['read_as']} {scores['probability']:.0%}")
+    return [*lines, "unclassifiable"] if scores["unclassifiable"] else lines
 
 
 def _write_rows(path: Path, rows: list[np.ndarray], columns: int, about: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ The encoder is a pretrained network, whose weights stay as they are; the decoder
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,8 @@ from atelier.networks.adain_settings import Settings
 from atelier.networks.base import Generator, Network
 from atelier.networks.inputs import Picture, Scalar, Takes, in_order
 from atelier.networks.layers import ImageShape, NetworkError, scaled_init, wide
-from atelier.networks.moments import adain
-from atelier.networks.vgg import VGG, convolutions
+from atelier.networks.moments import adain, moments
+from atelier.networks.vgg import LEAST_SHARE, VGG, convolutions
 
 CONTENT, STYLE, ALPHA = "content", "style", "alpha"
 FULLY = Scalar(low=0.0, high=1.0, default=1.0)
@@ -112,23 +112,39 @@ class AdaINGenerator(Generator):
         self.settings, self.shape, self._takes = settings, shape, in_order(takes)
         self.encoder = VGG(settings.encoder, settings.layer, padding="reflect")
         self.decoder = Decoder(settings.encoder, settings.layer, shape.channels)
-        self.register_buffer("scale", torch.ones(()))  # of the encoder's features, for `calibrate`
+        width = self.encoder.widths[settings.layer]
+        self.register_buffer("mean", torch.zeros(width, 1, 1))  # of the encoder's features, for `calibrate`
+        self.register_buffer("deviation", torch.ones(width, 1, 1))
 
     @property
     def takes(self) -> Takes:
         return self._takes
 
     def features(self, images: Tensor) -> Tensor:
-        """What the encoder's last layer sees of images [N, C, H, W] in [-1, 1], float32 [N, c, h, w], divided by `scale`."""
+        """What the encoder's last layer sees of images [N, C, H, W] in [-1, 1], float32 [N, c, h, w], standardized."""
+        return self.standardized(self.seen(images, [self.settings.layer])[self.settings.layer])
+
+    def seen(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """What the encoder's layers see of images [N, C, H, W] in [-1, 1], float32 [N, c, h, w] by name."""
         with torch.autocast(images.device.type, enabled=False):
-            seen: Tensor = self.encoder(images.float(), [self.settings.layer])[self.settings.layer]
-        return seen / self.get_buffer("scale")
+            layers: dict[str, Tensor] = self.encoder(images.float(), names)
+        return layers
+
+    def standardized(self, seen: Tensor) -> Tensor:
+        """The last layer's features [N, c, h, w] less each channel's mean over the images of `calibrate`, over its deviation."""
+        return (seen - self.get_buffer("mean")) / self.get_buffer("deviation")
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
-        """Has features of such images a mean square of 1, so that a decoder learns alike from encoders of any scale."""
-        self.get_buffer("scale").fill_(1.0)
-        self.get_buffer("scale").copy_(self.features(images).square().mean().sqrt())
+        """Has each channel of such images' features mean 0 and deviation 1, so that a decoder learns from all of them alike.
+
+        A channel's deviation counts as LEAST_SHARE of their mean at least.
+        """
+        self.get_buffer("mean").zero_()
+        self.get_buffer("deviation").fill_(1.0)
+        mean, deviation = moments(self.features(images).transpose(0, 1).flatten(1)[None, :, :, None])
+        self.get_buffer("mean").copy_(mean[0])
+        self.get_buffer("deviation").copy_(deviation[0].clamp_min(LEAST_SHARE * deviation.mean()))
 
     def decode(self, features: Tensor) -> Tensor:
         """Features [N, c, h, w] -> pictures, about [-1, 1]."""

@@ -14,6 +14,8 @@ from atelier.networks.inputs import Takes
 from atelier.networks.johnson_settings import SHRINKAGE, Settings
 from atelier.networks.layers import ImageShape, NetworkError
 
+RESIDUAL = 0.05  # Adam moves each weight of the last layer by its rate, and together they would cross the range of pixels at once
+
 
 class Layer(nn.Module):
     """A convolution with a mirrored rim, and an instance norm with gain and shift; [N, inner, H, W] -> [N, outer, H/s, W/s].
@@ -70,7 +72,7 @@ class JohnsonGenerator(Translator):
         for layer in self.up:
             x = F.relu(self.checkpointed(layer, F.interpolate(x, scale_factor=2.0)))
         pixels: Tensor = self.last(x)
-        return given + pixels if self.settings.residual else pixels
+        return given + RESIDUAL * pixels if self.settings.residual else pixels
 
 
 NETWORKS = (JohnsonGenerator,)

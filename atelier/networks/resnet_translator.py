@@ -72,7 +72,8 @@ def doubling(inner: int, outer: int, form: str, padding: Padding, eps: float) ->
 class ResNetTranslator(Translator):
     """7x7 -> halvings -> residual blocks -> doublings -> 7x7 -> tanh pixels; with `unshuffle` the 7x7 are 3x3, of larger pixels.
 
-    `form` is that of the doublings; with `blur` the halvings have it, too.
+    `form` is that of the doublings; with `blur` the halvings have it, too. With `residual` the pixels are added to the input and
+    cut to [-1, 1] instead, so that white stays white.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class ResNetTranslator(Translator):
         given, factor = self.planes(inputs), self.settings.unshuffle
         x, maps = self._trunk(F.pixel_unshuffle(given, factor))
         pixels = F.pixel_shuffle(self.last(x), factor)
-        return given + pixels if self.settings.residual else torch.tanh(pixels), maps | {"image": given}
+        return (given + pixels).clamp(-1, 1) if self.settings.residual else torch.tanh(pixels), maps | {"image": given}
 
     def _trunk(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Everything before the last convolution."""

@@ -66,7 +66,8 @@ class ResNetTranslatorSettings(TranslationSettings):
     )
     residual: bool = Field(
         default=False,
-        description="the generator adds to its input and begins as the identity: sharp from the first step, colors not inverted",
+        description="the generator adds to its input, cut to the range of pixels, and begins as the identity: sharp from the "
+        "first step, colors not inverted",
     )
 
     @property

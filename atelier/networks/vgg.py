@@ -18,6 +18,7 @@ from atelier.networks.layers import NetworkError
 Pooling = Literal["max", "average"]
 Padding = Literal["zeros", "reflect"]
 WIDTHS = 64, 128, 256, 512, 512
+LEAST_SHARE = 0.05  # of a layer's mean activation, which a channel is divided by at least: those that see nothing stay quiet
 
 
 class Kind(NamedTuple):
@@ -90,6 +91,21 @@ class VGG(nn.Module):
             raise NetworkError(f"these are no weights of {self.kind}: {', '.join(unfit[:3])} are missing or of another shape")
         for name, value in own.items():
             value.copy_(weights[name])
+
+    @torch.no_grad()
+    def equalize(self, images: Tensor) -> None:
+        """Rescales the weights so that each channel's mean over such images and all positions is 1: Gatys et al. 2016, section 2.
+
+        Rectifiers and poolings pass factors on, so that features change by a factor for each channel alone. In hed_vgg16 means of
+        one layer lie between 0 and 135, and without this a few channels decide every loss.
+        """
+        seen, inner = self(images, self.names), torch.ones(3)
+        for name, layer in self.layers.items():
+            mean = seen[name.replace("conv", "relu")].mean(dim=(0, 2, 3))
+            outer = mean.clamp_min(LEAST_SHARE * mean.mean())
+            layer.get_buffer("weight").mul_(inner[:, None, None]).div_(outer[:, None, None, None])
+            layer.get_buffer("bias").div_(outer)
+            inner = outer
 
     def forward(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         levels = (images.expand(-1, 3, -1, -1) + 1) * 127.5

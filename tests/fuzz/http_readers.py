@@ -7,10 +7,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote_from_bytes
 
+import pytest
+from PIL import Image
+
+from atelier.provenance.leaving import labelled
 from tests.fuzz.image_readers import Target
 from tests.fuzz.mutations import Files
 from tests.fuzz.record_readers import checkpoint
 from tests.support.asgi import ask
+from tests.support.credentials import ABOUT, make_key
 
 
 class Http(Target):
@@ -60,3 +65,21 @@ class HttpAddress(Http):
         self.ask("GET", path, query, b"", (case / "accept").read_bytes())
         self.ask("GET", "/image.png", query, b"", (case / "accept").read_bytes())
         self.ask("POST", "/generate", b"", b'{"count": 1}', (case / "accept").read_bytes())
+
+
+class HttpImage(Http):
+    """Image files of strangers, whose marks of origin are looked for: c2pa reads them outside of Python."""
+
+    def requests(self) -> list[Files]:
+        with pytest.MonkeyPatch.context() as patch:
+            make_key(self.folder / "keys", patch)
+            picture = Image.new("RGB", (16, 16), "#336699")
+            signed = labelled(picture, ABOUT)
+            return [
+                {"image": signed},
+                {"image": labelled(picture, ABOUT, {"photo": signed})},
+                *({"image": labelled(picture, ABOUT, form=form)} for form in ("WEBP", "GIF")),
+            ]
+
+    def read(self, case: Path) -> None:
+        self.ask("POST", "/who", b"", (case / "image").read_bytes(), b"application/json")

@@ -5,7 +5,7 @@ A new kind is a class with `build`, which makes the inputs, and `read`; and a li
 
 from __future__ import annotations
 
-from tests.fuzz.http_readers import Http, HttpAddress
+from tests.fuzz.http_readers import Http, HttpAddress, HttpImage
 from tests.fuzz.image_readers import (
     Idx,
     KeptPictures,
@@ -57,4 +57,5 @@ TARGETS: dict[str, type[Target]] = {
     "dvc_address": DvcAddress,
     "http_body": Http,
     "http_address": HttpAddress,
+    "http_image": HttpImage,
 }

@@ -42,10 +42,10 @@ BASE = ["model.task=style", *COMMON, *SETS, *MEASURED]
 
 
 def encoder_weights(folder: Path) -> Path:
-    """A file of weights for hed_vgg16 up to relu3_1."""
+    """A file of weights for hed_vgg16 up to relu3_2, one layer beyond what adain takes of it here."""
     torch.manual_seed(5)
     path = folder / "encoder.safetensors"
-    save_file(dict(VGG("hed_vgg16", "relu3_1").layers.named_buffers()), path)
+    save_file(dict(VGG("hed_vgg16", "relu3_2").layers.named_buffers()), path)
     return path
 
 

@@ -25,7 +25,7 @@ def test_the_ways_differ_in_nothing_but_their_start_and_what_they_name() -> None
     for name, way in (benchmark.WAYS | benchmark.MORE).items():
         changed = benchmark.settings_of(Path("here"), ["finetune.images=640", *way.changed]).trainings["finetune"].plain()
         others = {key for key in then if then[key] != changed[key]}
-        assert len(others) == (name not in ("from scratch", "fine-tuned")) + ("DiffAugment" in name), f"{name}: {others}"
+        assert len(others) == (name not in ("from scratch", "fine-tuned")), f"{name}: {others}"
 
 
 def test_few_different_pictures_are_taken_of_the_training_ones(drawings: dict[str, Path], tmp_path: Path) -> None:

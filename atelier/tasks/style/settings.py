@@ -39,13 +39,14 @@ class Settings(Section):
         description="what a style is in a layer: gram (how much channels occur together) or moments (their means and deviations)",
     )
     content: Weight = Field(default=1.0, description="weight of the content")
-    style: Annotated[float, Field(gt=0)] = Field(default=10.0, description="weight of the style, the mean over its layers")
+    style: Weight = Field(default=10.0, description="weight of the style, the mean over its layers")
     variation: Weight = Field(
         default=0.0, description="weight of the mean squared difference of neighboring pixels, which keeps grain away"
     )
     identity: Weight = Field(
         default=0.0,
-        description="weight of the L1 distance of a content from itself in its own style, which adain should leave as it is",
+        description="weight of the L1 distance of a content from itself in its own style, which adain should leave as it is; "
+        "with content and style 0 its decoder learns that alone, in a fifth of the time, for a fine-tuning to begin with",
     )
     crop: Annotated[int, Field(ge=0)] = Field(
         default=0, description="side of the crops of whole pictures that training sees, in pixels; 0 for data.NAME.resolution"
@@ -56,4 +57,6 @@ class Settings(Section):
     def _hashed(self) -> Self:
         if (self.weights == KNOWN) != (self.sha256 == ""):
             raise ValueError("sha256 goes with a file of weights; set it to the file's (sha256sum FILE), or leave both out")
+        if not (self.content or self.style or self.identity):
+            raise ValueError("content, style and identity are all 0, so that nothing is learnt; set one of them")
         return self

@@ -5,9 +5,10 @@ The networks that make pictures learn alone: what they make is compared with con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import ClassVar, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,7 @@ from atelier.networks.base import Generator
 from atelier.networks.inputs import Picture
 from atelier.networks.layers import ImageShape, wide
 from atelier.networks.moments import adain
+from atelier.networks.vgg import VGG
 from atelier.tasks.adversarial import prepare
 from atelier.tasks.alone import check_alone
 from atelier.tasks.base import Batch, Examples, Loss, Product, StepWeights, Task, Update
@@ -40,6 +42,7 @@ from atelier.tasks.style.settings import Settings
 GENERATOR = "generator"
 LEARNT = 64  # records of the styles, at most, of which a generator of one style learns the mean
 PART = 8  # of them at once
+EQUALIZED = 16  # records of each set, at most, that say how strong features are
 
 
 class Targets(NamedTuple):
@@ -126,14 +129,22 @@ class Style(Task):
                 f"train.style: adain compares contents by its own encoder's last layer; set network: {encoder} (or another "
                 "model.adain.encoder), and leave content_layer out"
             )
+        known = self.any_style.encoder.names
+        if beyond := [name for name in self.style_layers if name not in known]:
+            raise SettingsError(
+                f"train.style.style_layers: {', '.join(beyond)} lies beyond {known[-1]}, where adain's encoder ends; choose "
+                f"among {', '.join(known)}, or another model.adain.layer"
+            )
 
     def begin(self, contents: PackedDataset, styles: PackedDataset) -> None:
-        """Takes of the sets what is fixed: the encoder's weights and scale, or the styles that are learnt."""
+        """Takes of the sets what is fixed: scales of the features, and the encoder's weights or the styles that are learnt."""
         if self.any_style is not None:
-            trunk = self.look.network
-            self.any_style.encoder.load(dict(trunk.layers.named_buffers()))  # type: ignore[operator, union-attr]
-            first = positions(0, len(contents), 0, min(len(contents), PART))
-            self.any_style.calibrate(from_uint8(torch.from_numpy(contents.images(first))))
+            assert isinstance(self.look.network, VGG)
+            first = [one.images(positions(0, len(one), 0, min(len(one), EQUALIZED))) for one in (contents, styles)]
+            typical = from_uint8(torch.from_numpy(np.concatenate(first)))
+            self.any_style.encoder.load(dict(self.look.network.layers.named_buffers()))
+            self.any_style.encoder.equalize(typical)
+            self.any_style.calibrate(typical)
             return
         rows = positions(0, len(styles), 0, min(len(styles), LEARNT))
         parts: dict[str, list[Tensor]] = {name: [] for name in self.style_layers}
@@ -149,11 +160,13 @@ class Style(Task):
         return NamedDraws({})
 
     def loss(self, update: Update, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
-        content, style = batch[f"{CONTENT}.{IMAGE}"], batch[f"{STYLE}.{IMAGE}"]
+        content, style, own = batch[f"{CONTENT}.{IMAGE}"], batch[f"{STYLE}.{IMAGE}"], self.settings
+        if self.any_style is not None and not (own.content or own.style):
+            given_back = l1(wide(self._pass(self.any_style.features(content))), content)
+            return Loss(own.identity * given_back, {"identity": given_back.detach()})
         targets = self._targets(content, style)
         made = wide(self._pass(targets.content) if self.any_style is not None else self._pass(image=content))
         parts = self._compared(made, targets)
-        own = self.settings
         total = own.content * parts["content_loss"].mean() + own.style * parts["style_loss"].mean()
         if own.variation:
             parts["variation"] = total_variation(made)
@@ -165,26 +178,33 @@ class Style(Task):
 
     @torch.no_grad()
     def _targets(self, content: Tensor, style: Tensor) -> Targets:
-        """What pictures of these contents are compared with. The encoder of any style is the network that compares."""
-        look, layers = self.look.to(content.device), self.style_layers
+        """What pictures of these contents are compared with."""
         if self.any_style is None:
-            plain = look(content, [self.content_layer])[self.content_layer]
+            plain = self._seen(content, [self.content_layer])[self.content_layer]
             return Targets(plain, plain, {name: wanted.to(content.device) for name, wanted in self.grams.items()})
-        last, scale = self.any_style.settings.layer, self.any_style.get_buffer("scale")
-        plain, seen = look(content, [last])[last] / scale, look(style, {*layers, last})
-        compared = {name: gram(seen[name]) if self.settings.statistics == "gram" else seen[name] for name in layers}
-        return Targets(plain, adain(plain, seen[last] / scale), compared)
+        last = self.any_style.settings.layer
+        plain, seen = self.any_style.features(content), self._seen(style, {*self.style_layers, last})
+        by_gram = self.settings.statistics == "gram"
+        compared = {name: gram(seen[name]) if by_gram else seen[name] for name in self.style_layers}
+        return Targets(plain, adain(plain, self.any_style.standardized(seen[last])), compared)
+
+    def _seen(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """What is compared: by the encoder of any style, which a base of a fine-tuning brings, or by a network that looks on."""
+        if self.any_style is not None:
+            return self.any_style.seen(images, names)
+        layers: dict[str, Tensor] = self.look.to(images.device)(images, names)
+        return layers
 
     def _compared(self, made: Tensor, targets: Targets) -> dict[str, Tensor]:
         """The losses of content and style, [N] each, and those of the style's layers."""
         own = self.any_style
-        layer, scale = (self.content_layer, 1.0) if own is None else (own.settings.layer, own.get_buffer("scale"))
-        seen = self.look.to(made.device)(made, {*self.style_layers, layer})
+        layer = self.content_layer if own is None else own.settings.layer
+        seen = self._seen(made, {*self.style_layers, layer})
         each = {}
         for name, wanted in targets.style.items():
             by_moments = self.settings.statistics == "moments"
             each[name] = moment_loss(seen[name], wanted) if by_moments else gram_loss(gram(seen[name]), wanted)
-        losses = {"content_loss": content_loss(seen[layer] / scale, targets.content)}
+        losses = {"content_loss": content_loss(seen[layer] if own is None else own.standardized(seen[layer]), targets.content)}
         losses["style_loss"] = torch.stack(list(each.values())).mean(dim=0)
         return losses | {f"style_{name}": value for name, value in each.items()}
 

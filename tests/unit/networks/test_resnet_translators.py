@@ -117,6 +117,14 @@ def test_it_may_begin_as_the_identity(unshuffle: int) -> None:
     assert translator.get_parameter("last.weight").grad.any()  # type: ignore[union-attr]
 
 
+def test_what_is_added_leaves_no_value_that_a_picture_cannot_have() -> None:
+    translator, _ = translators("cyclegan", residual=True)
+    image = given(translator.takes)["image"]
+    nn.init.constant_(translator.get_parameter("last.bias"), 0.5)
+    assert torch.equal(translator(image=image), (image + 0.5).clamp(max=1))
+    assert (image > 0.5).any()
+
+
 def test_a_grey_input_is_added_to_every_color() -> None:
     settings = model("cyclegan", residual=True)
     grey: Any = {"image": Picture(channels=1, resolution=32)}

@@ -87,9 +87,31 @@ def test_poolings_take_less_at_odd_rims_and_may_average() -> None:
     assert seen[0].shape == (2, 128, 4, 4) and not torch.equal(*seen)
 
 
+def test_equalized_channels_have_a_mean_of_one_and_see_the_same_but_for_a_factor() -> None:
+    images, other = pictures(10), pictures(11)
+    network = VGG("hed_vgg16", "relu3_1")
+    network.layers["conv2_1"].get_buffer("weight")[3].zero_()  # it sees nothing
+    with torch.no_grad():
+        before = network(other, ["relu3_1"])["relu3_1"].double()
+        network.equalize(images)
+        means = {name: value.mean(dim=(0, 2, 3)) for name, value in network(images, network.names).items()}
+        after = network(other, ["relu3_1"])["relu3_1"].double()
+    assert means["relu2_1"][3] == 0
+    for name, mean in means.items():
+        alive = mean[mean > 0]
+        assert alive.max().item() == pytest.approx(1, rel=1e-3) and alive.median().item() == pytest.approx(1, rel=1e-3), name
+    factors = after.sum(dim=(0, 2, 3)) / before.sum(dim=(0, 2, 3)).clamp_min(1e-12)
+    torch.testing.assert_close(after, before * factors[:, None, None], rtol=1e-3, atol=1e-4)
+
+
 def test_johnson_begins_as_the_identity_where_it_adds_and_takes_other_sides() -> None:
     images = pictures(3)
     assert torch.equal(johnson(residual=True, width=4, blocks=1)(image=images), images)
+    adding = johnson(residual=True, width=32, blocks=1)
+    optimizer = torch.optim.Adam(adding.parameters(), 1e-3)
+    (adding(image=images) - 1).square().mean().backward()
+    optimizer.step()
+    assert 0 < (adding(image=images) - images).abs().mean() < 0.1, "a step does not cross the range of pixels"
     assert johnson(width=4, blocks=1)(image=pictures(4, side=40)).shape == (2, 3, 40, 40)
     with pytest.raises(NetworkError, match="has no discriminator, for it learns without one"):
         zoo.patch_discriminator(settings("johnson"), SHAPE, 0)
@@ -100,7 +122,10 @@ def test_adain_goes_from_the_content_to_all_of_the_style() -> None:
     content, style = pictures(5), pictures(6, side=48) / 3
     with torch.no_grad():
         generator.calibrate(content)
-        assert generator.features(content).square().mean().item() == pytest.approx(1, rel=1e-4)
+        seen = generator.features(content).double()
+        np.testing.assert_allclose(seen.mean(dim=(0, 2, 3)), 0, atol=1e-4)
+        deviations = seen.std(dim=(0, 2, 3))
+        assert deviations.max().item() == pytest.approx(1, rel=1e-3) and deviations.median().item() == pytest.approx(1, rel=1e-3)
         none, all_of_it = (generator(content, style, torch.tensor(share)) for share in (0.0, 1.0))
         torch.testing.assert_close(none, generator.decode(generator.features(content)))
         torch.testing.assert_close(all_of_it, generator(content, style))

@@ -68,9 +68,9 @@ def test_any_style_is_that_of_the_picture_beside_the_content(weights: Path, sets
     with torch.no_grad():
         target = adain(generator.features(content), generator.features(style))
         made, same = (generator(content, one) for one in (style, content))
-        seen = task.look(made, ["relu1_1", "relu2_1", "relu3_1"])
-        styles = task.look(style, ["relu1_1", "relu2_1"])
-    own = content_loss(seen["relu3_1"] / generator.get_buffer("scale"), target).mean()
+        seen = generator.encoder(made, ["relu1_1", "relu2_1"])
+        styles = generator.encoder(style, ["relu1_1", "relu2_1"])
+    own = content_loss(generator.features(made), target).mean()
     moved = torch.stack([moment_loss(seen[name], styles[name]) for name in styles]).mean()
     assert total.item() == pytest.approx(float(own + 10 * moved + 0.5 * (same - content).abs().mean()), rel=1e-4)
 
@@ -80,7 +80,7 @@ def test_steps_move_the_generator_and_never_the_encoder(family: str, weights: Pa
     task = built(family, weights, sets)
     before = {name: value.clone() for name, value in task.generator.state_dict().items()}
     (update,) = task.updates
-    optimizer, losses = torch.optim.Adam(task.generator.parameters(), 2e-3), []
+    optimizer, losses = torch.optim.Adam(task.generator.parameters(), 2e-4), []
     for _ in range(6):
         task.activate(update)
         optimizer.zero_grad()
@@ -92,7 +92,21 @@ def test_steps_move_the_generator_and_never_the_encoder(family: str, weights: Pa
         assert all(torch.isfinite(value) for value in task.signals(update, logged).values())
     assert losses[-1] < losses[0]
     same = {name for name, value in task.generator.state_dict().items() if torch.equal(value, before[name])}
-    assert same == {name for name in before if name.startswith("encoder.") or name == "scale"}
+    assert same == {name for name in before if name.startswith("encoder.") or name in ("mean", "deviation")}
+
+
+def test_a_decoder_may_learn_to_give_contents_back_and_nothing_else(weights: Path, sets: dict[str, PackedDataset]) -> None:
+    task = built("adain", weights, sets, section="content: 0.0, style: 0.0")
+    batch, generator = records(sets), task.any_style
+    assert generator is not None
+    content = batch["content.image"]
+    total, logged = task.loss(task.updates[0], batch, task.draw(task.updates[0], 4), WEIGHTS)
+    with torch.no_grad():
+        same = generator(content, content)
+    assert total.item() == pytest.approx(float(0.5 * (same - content).abs().mean()), rel=1e-3)
+    assert set(logged) == {"identity"}
+    with pytest.raises(SettingsError, match="content, style and identity are all 0"):
+        built("johnson", weights, sets, section="content: 0.0, style: 0.0")
 
 
 def test_a_set_of_one_color_gives_finite_losses(weights: Path, sets: dict[str, PackedDataset]) -> None:
@@ -114,6 +128,7 @@ def test_a_set_of_one_color_gives_finite_losses(weights: Path, sets: dict[str, P
         ("adain", ["model.adain.encoder=vgg16"], "", "set network: vgg16"),
         ("adain", [], "crop: 18", r"train\.style\.crop: model\.adain shrinks the side by 4"),
         ("adain", [], "content_layer: relu1_1", "leave content_layer out"),
+        ("adain", ["train.style.style_layers=[relu1_1, relu3_2]"], "", "style_layers: relu3_2 lies beyond relu3_1, where"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
