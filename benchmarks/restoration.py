@@ -1,14 +1,14 @@
 """How fast does a restorer train, how near does it come, and what do large pictures cost? Atelier beside public code.
 
-SRResNet and RRDB learn to make the photos of recipe upscale four times as large, in two stages: by pixels alone, then from there
-against a discriminator, with a perceptual loss. Networks, batch, rates and weights are the same, each side is a process of its
-own. First Atelier for --minutes a stage, as many crops as a short run says that these allow; then for as many seconds a loop as
-public code writes it (benchmarks/restoration_loop.py), BasicSR's own trainer (benchmarks/restoration_peer.py), and Atelier in
-bfloat16, where the device has instructions for it. Seconds are from the making of the networks to the saved model; crops a second
-are those of the steps, with all that they read. Atelier cuts and degrades whole pictures while it trains; the others read pairs
-of squares of 240 px that were cut out and degraded before, with a crop of 64 px as much of each as BasicSR's own recipes (480 px,
-128 px). Afterwards squares of held-out photos are restored by all and measured alike. Then both make large pictures in tiles:
-benchmarks/restoration_tiles.py.
+SRResNet and RRDB learn to make the photos of recipe upscale, whole, four times as large, in two stages: by pixels alone, then
+from there against a discriminator, with a perceptual loss. Networks, batch, rates and weights are the same, each side is a
+process of its own. First Atelier for --minutes a stage, as many crops as a short run says that these allow; then for as many
+seconds a loop as public code writes it (benchmarks/restoration_loop.py), BasicSR's own trainer
+(benchmarks/restoration_peer.py), and Atelier in bfloat16, where the device has instructions for it. Seconds are from the
+making of the networks to the saved model; crops a second are those of the steps, with all that they read. Atelier cuts and
+degrades whole pictures while it trains; the others read pairs of squares of 240 px that were cut out and degraded before, with
+a crop of 64 px as much of each as BasicSR's own recipes (480 px, 128 px). Afterwards squares of held-out photos are restored
+by all and measured alike. Then both make large pictures in tiles: benchmarks/restoration_tiles.py.
 
     make bench-restoration                                         half an hour on 2 cores
     .venv/bin/python -m benchmarks.restoration --compare srresnet --minutes 0.2
@@ -21,7 +21,6 @@ import contextlib
 import itertools
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,10 +33,12 @@ from PIL import Image
 
 from atelier.config.data import IMAGE
 from atelier.config.settings import Settings, load
+from atelier.data import packages, wallpapers
 from atelier.data.manifest import NAME
 from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.extractors.perceptual import load_perception
+from atelier.io.files import atomic_folder
 from atelier.metrics.evaluator import Evaluator
 from atelier.models.model import from_uint8, load_generator, to_uint8
 from atelier.networks.base import Generator
@@ -68,27 +69,32 @@ COMPARED: dict[str, dict[str, Any]] = {
 }
 STAGES = {"pixels": "train", "discriminator": "finetune"}
 SIDES = {"loop": "plain loop", "basicsr": "BasicSR", "atelier": "Atelier", "bfloat16": "Atelier, bfloat16"}
-COMMON = {"objective": "nonsaturating", "lr_generator": 0.0005, "lr_final": 1.0, "ema_ramp": 0.0, "precision": "float32"}
+COMMON = {
+    "objective": "nonsaturating", "batch": 8, "lr_generator": 0.0005, "lr_final": 1.0, "ema_ramp": 0.0, "precision": "float32",
+}  # fmt: skip
+WITH_DISCRIMINATOR = {"pixel": 0.5, "perceptual": 1.0, "adversarial": 0.02}
 OF_STAGE = {"train": {}, "finetune": {"lr_generator": 0.0001, "lr_discriminator": 0.0001}}
 
 
 def settings_of(name: str, changed: Mapping[str, Any]) -> Settings:
     """The recipe's settings with those that are compared; `changed` are keys of both stages."""
-    values = {"model.architecture": name, f"model.{name}": COMPARED[name]}
+    values: dict[str, Any] = {"model.architecture": name, f"model.{name}": COMPARED[name]}
     for section, own in OF_STAGE.items():
         values |= {f"{section}.{key}": value for key, value in {**COMMON, **own, **changed}.items()}
+    values |= {f"finetune.restoration.{key}": weight for key, weight in WITH_DISCRIMINATOR.items()}
     return load(ROOT / "recipes" / RECIPE / "params.yaml", [f"{key}={json.dumps(one)}" for key, one in values.items()])
 
 
 def prepared(folder: Path) -> PackedDataset:
-    """The photos, brought and packed where they are missing."""
-    recipe = folder / RECIPE
-    data, packed = settings_of("srresnet", {}).data[SET], recipe / "data" / SET
+    """The whole photos at half their size, of which the recipe takes pieces, brought and packed where they are missing."""
+    images, packed = folder / RECIPE / "images", folder / RECIPE / "data" / SET
     if not (packed / NAME).exists():
-        recipe.mkdir(parents=True, exist_ok=True)
-        script = ROOT / "recipes" / RECIPE / "get_images.py"
-        subprocess.run([sys.executable, str(script)], cwd=recipe, check=True, stdout=sys.stderr)
-        pack(data.model_copy(update={"path": str(recipe / data.path)}), packed, section=f"data.{SET}")
+        if not images.exists():
+            with atomic_folder(images, packages.NOTICE) as aside:
+                wallpapers.bring(aside / SET)
+                (aside / packages.NOTICE).write_text(wallpapers.LICENCES, encoding="utf-8")
+        whole = {"path": str(images / SET), "split": "draw", "holdout": 0.2}
+        pack(settings_of("srresnet", {}).data[SET].model_copy(update=whole), packed, section=f"data.{SET}")
     return PackedDataset(packed)
 
 

@@ -181,7 +181,7 @@ def _sampler(generator: Generator, evaluator: Evaluator) -> Sampler:
 
 def _rows(generator: Generator, evaluator: Evaluator) -> list[Row]:
     sampler = _sampler(generator, evaluator)
-    if sampler.has_input:
+    if sampler.rows is not None:
         return rows_of_records(sampler, evaluator.dataset, evaluator.settings.seed)
     return rows(generator, evaluator.dataset, evaluator.settings.seed)
 

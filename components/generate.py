@@ -1,14 +1,15 @@
 """Makes images with any model: of a checkpoint folder or of the registry, whatever it takes.
 
-A model says what it takes: noise and a class (drawn from seeds, one for each image), pictures, or both. Options that it does not
-take are refused with what it does take, and `--describe` shows that. What is interrupted goes on where it stopped when the same
-command runs again.
+A model says what it takes: noise and a class (drawn from seeds, one for each image), pictures, text, sound. --NAME VALUE is short
+for --input NAME=VALUE. Options that it does not take are refused with what it does take, and `--describe` shows that. What is
+interrupted goes on where it stopped when the same command runs again.
 
 example:
   python -m components.generate --model models/base --output pictures --count 64
   python -m components.generate --model models:/digits@champion --output sevens --class 7 --truncation 0.7 --seed 100
   python -m components.generate --model models:/monet@champion --output generated --input image=photos
   python -m components.generate --model models:/large@champion --output enlarged --image photos --tile 256
+  python -m components.generate --model models:/emoji@champion --output cats --text "smiling cat" --audio cat.wav --guidance 2
   python -m components.generate --model models:/digits@champion --output styled --then models:/style@champion --style waves.jpg
   python -m components.generate --model models:/textures@champion --output larger --image walls --edges wrap
   python -m components.generate --model models/both --output enlarged --image photos --sharpness 0.6
@@ -25,29 +26,27 @@ what the paths hold:
 from __future__ import annotations
 
 import base64
+import itertools
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json, sha256_file
 from components import cli
 from components.contract import CACHE, DEVICE, Images, In, Model, Option, Out, Page, component
 from components.postprocess import contents, given_of, then
+from components.request import COUNT, RequestError, records, takes
 from components.sheet import sheet
 
 if TYPE_CHECKING:
     from atelier.models.model import GeneratorInfo
-    from atelier.networks.inputs import LabelMap, Picture
+    from atelier.networks.inputs import Given, LabelMap, Picture
 
 MANIFEST, REQUEST = "manifest.json", "request.json"
-COUNT, AT_ONCE = 16, 64
+AT_ONCE = 64
 SMALLEST_TILE = 16
-
-
-class RequestError(AtelierError):
-    """The model cannot make what was asked for; the message says what it takes."""
 
 
 @component(
@@ -69,7 +68,10 @@ def generate(
     sharpness: Annotated[
         float | None, Option("0 (smooth) to 1 (sharp), of a model that holds two generators (default: 1)", "SHARE")
     ] = None,
-    inputs: Annotated[list[str] | None, Option("files or folders of pictures that it takes", "NAME=PATH", "--input")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        Option("what it takes by name: files or folders of pictures, a text, a WAV file, a number", "NAME=VALUE", "--input"),
+    ] = None,
     size: Annotated[
         Literal["trained", "own"],
         Option("of pictures: trained (default: cropped and resized), or own, larger ones in tiles, where the network can"),
@@ -111,7 +113,7 @@ def generate(
     served = _served(folder, str(choose_device(device)))
     if image is not None:
         size, inputs = "own", [*(inputs or []), f"{_picture_of_any_size(served)}={image}"]
-    records = _records(served.info, count, seed, classes, truncation, sharpness, inputs or [])
+    asked = records(served.info, count, seed, classes, truncation, sharpness, inputs or [])
     make: Make = _make
     if size == "own":
         make = _maker_of_own_size(served, tile, edges == "wrap", sharpness)
@@ -119,7 +121,7 @@ def generate(
         option = "--edges" if tile is None else "--tile"
         raise RequestError(f"{option}: pictures of the trained size go through whole; add --size own")
     else:
-        _read(served, records[: max(len(classes or []), 1)])  # refused before anything is made
+        _read(served, asked[: max(len(classes or []), 1)])  # refused before anything is made
     about = {"model": str(model), "weights": served.generator.sha256, "size": size, "tile": tile, "edges": edges}
     after = {}
     if second is not None:
@@ -128,9 +130,9 @@ def generate(
         make = then(make, other, given, _read)
         after = {"then": {"model": second, "weights": other.generator.sha256, **_without_files(given)}}
         about |= after
-    request = about | {"records": [_without_files(one) for one in records]}
+    request = about | {"records": [_without_files(one) for one in asked]}
     part = output.parent / f".{output.name}.part"
-    images = list(_made(served, records, _begun(part, request), make, 1 if size == "own" else AT_ONCE))
+    images = list(_made(served, asked, _begun(part, request), make, 1 if size == "own" else AT_ONCE))
     manifest = {"model": str(model), "weights": served.generator.sha256, "task": served.info.task, "product": served.info.product}
     manifest |= after
     with atomic_folder(output, MANIFEST) as aside:
@@ -141,104 +143,10 @@ def generate(
     return images
 
 
-def takes(info: GeneratorInfo) -> str:
-    """What a model takes, in words: a line for each option."""
-    from atelier.models.pyfunc import random_inputs, truncates
-    from atelier.networks.inputs import Label, LabelMap, Picture, Scalar
-
-    lines = ["--count N, --seed S"] if random_inputs(info) else []
-    lines += ["--truncation PSI"] if truncates(info) else []
-    scalars = {name: kind for name, kind in info.takes.items() if isinstance(kind, Scalar)}
-    lines += [f"--{name}, {kind.wants(())} (default: {kind.default:g})" for name, kind in scalars.items()]
-    lines += [f"--class, of {', '.join(info.classes)}" for kind in info.takes.values() if isinstance(kind, Label)]
-    lines += [f"--input {name}=PATH: {_size(kind)}" for name, kind in info.takes.items() if isinstance(kind, Picture | LabelMap)]
-    return "\n".join(lines)
-
-
-def _size(kind: Picture | LabelMap) -> str:
-    if kind.kind == "map":
-        what = f"label maps of {', '.join(map(' '.join, zip(kind.classes, kind.colors, strict=True)))}"
-    else:
-        what = f"pictures in {'color' if kind.channels == 3 else 'gray'}, on {kind.background} where they are transparent"
-    return f"{what}, cropped to a square in the middle and resized to {kind.resolution} px"
-
-
 def _served(folder: Path, device: str) -> Any:
     from atelier.models.pyfunc import ServedGenerator
 
     return ServedGenerator(folder, device)
-
-
-def _records(
-    info: GeneratorInfo,
-    count: int | None,
-    seed: int | None,
-    classes: Sequence[str] | None,
-    truncation: float | None,
-    sharpness: float | None,
-    inputs: Sequence[str],
-) -> list[dict[str, Any]]:
-    """A row for each image, as the served model reads it. Raises RequestError."""
-    from atelier.models.pyfunc import random_inputs, truncates
-    from atelier.networks.blended import SHARPNESS
-
-    unknown = [
-        option
-        for option, given, taken in (
-            ("--count", count, random_inputs(info)),
-            ("--seed", seed, random_inputs(info)),
-            ("--class", classes, info.conditional),
-            ("--truncation", truncation, truncates(info)),
-            ("--sharpness", sharpness, SHARPNESS in info.takes),
-        )
-        if given is not None and not taken
-    ]
-    pictures = _pictures(info, inputs)
-    if unknown:
-        raise RequestError(f"{unknown[0]}: this model does not take that; it takes\n{takes(info)}")
-    number = count if count is not None else 1 if pictures else COUNT
-    if number < 1:
-        raise RequestError(f"--count is {number}; give 1 or more")
-    records: list[dict[str, Any]] = []
-    for given in pictures or [{}]:
-        for _ in range(number if random_inputs(info) else 1):
-            row = dict(given)
-            if random_inputs(info):
-                row["seed"] = (seed or 0) + len(records)
-            if classes:
-                name = classes[len(records) % len(classes)]
-                row["class"] = int(name) if name not in info.classes and name.isdecimal() else name
-            if truncation is not None:
-                row["truncation"] = truncation
-            if sharpness is not None:
-                row[SHARPNESS] = sharpness
-            records.append(row)
-    return records
-
-
-def _pictures(info: GeneratorInfo, inputs: Sequence[str]) -> list[dict[str, Any]]:
-    """The pictures of each image by input's name; where several inputs have many, they go side by side.
-
-    Raises RequestError, PictureError.
-    """
-    from atelier.models.given import files
-    from atelier.networks.inputs import LabelMap, Picture
-
-    wanted = {name: kind for name, kind in info.takes.items() if isinstance(kind, Picture | LabelMap)}
-    given: dict[str, list[Path]] = {}
-    for one in inputs:
-        name, found, path = one.partition("=")
-        if not found or name not in wanted:
-            raise RequestError(f"--input {one}: no picture that this model takes; it takes\n{takes(info)}")
-        given.setdefault(name, []).extend(files(Path(path)))
-    if missing := [name for name in wanted if name not in given]:
-        raise RequestError(f"this model needs --input {missing[0]}=PATH; it takes\n{takes(info)}")
-    longest = max(map(len, given.values()), default=0)
-    if uneven := [name for name, several in given.items() if len(several) not in (1, longest)]:
-        raise RequestError(
-            f"--input {uneven[0]}: {len(given[uneven[0]])} pictures beside {longest} of another; give 1, or {longest}"
-        )
-    return [{name: several[n % len(several)] for name, several in given.items()} for n in range(longest)]
 
 
 def _without_files(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,11 +257,20 @@ def _read(served: Any, records: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _encoded(info: GeneratorInfo, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with its pictures as the model takes them."""
-    return {
-        name: _png(value, info.takes[name]) if isinstance(value, Path) else value  # type: ignore[arg-type]
-        for name, value in record.items()
-    }
+    """The row with its pictures and recordings as the model takes them."""
+    return {name: _of_file(value, info.takes[name]) if isinstance(value, Path) else value for name, value in record.items()}
+
+
+def _of_file(file: Path, kind: Given) -> str:
+    """A file in base64, as a served model is given it. Raises PictureError, RequestError."""
+    from atelier.networks.inputs import LabelMap, Picture
+
+    if isinstance(kind, Picture | LabelMap):
+        return _png(file, kind)
+    try:
+        return base64.b64encode(file.read_bytes()).decode()
+    except OSError as error:
+        raise RequestError(f"{file}: cannot be read ({error.strerror}); give another") from error
 
 
 def _png(file: Path, kind: Picture | LabelMap) -> str:
@@ -367,11 +284,11 @@ def _png(file: Path, kind: Picture | LabelMap) -> str:
     return base64.b64encode(png(painted(pixels[..., 0], kind.marks) if kind.kind == "map" else picture(pixels))).decode()
 
 
-def _named(options: Sequence[str]) -> list[str]:
-    """--NAME VALUE as NAME=VALUE: the options of a second model follow from what it takes. Raises RequestError."""
+def _named(options: Sequence[str], where: str) -> list[str]:
+    """--NAME VALUE as NAME=VALUE: the options of a model follow from what it takes. Raises RequestError."""
     pairs = list(zip(options[::2], options[1::2], strict=False))
     if len(options) % 2 or not all(name.startswith("--") for name, _ in pairs):
-        raise RequestError(f"{' '.join(options)}: after --then give what the second model takes as --NAME VALUE")
+        raise RequestError(f"{' '.join(options)}: {where} what the model takes as --NAME VALUE (--describe shows that)")
     return [f"{name.removeprefix('--')}={value}" for name, value in pairs]
 
 
@@ -380,9 +297,9 @@ def main() -> None:
     parser = cli.parser(generate, __doc__, required=False)
     parser.add_argument("--describe", action="store_true", help="only say what the model takes")
     args, others = parser.parse_known_args()
-    if others and not args.second:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
-    args.second_inputs = _named(others)
+    _, first = parser.parse_known_args(itertools.takewhile(lambda option: option != "--then", sys.argv[1:]))
+    args.inputs = [*(args.inputs or []), *_named(first, "give")] or None
+    args.second_inputs = _named(others[len(first) :], "after --then give")
     if args.model is None or (args.output is None and not args.describe):
         parser.error("give --model and --output (or --describe)")
     if args.describe:

@@ -11,6 +11,7 @@ from atelier.io.files import atomic_write
 
 if TYPE_CHECKING:
     from atelier.models.model import GeneratorInfo
+    from atelier.networks.inputs import Given
 
 Make = Callable[[Any, Sequence[Mapping[str, Any]], Sequence[Path]], list[dict[str, Any]]]
 Read = Callable[[Any, Sequence[Mapping[str, Any]]], Any]
@@ -23,7 +24,7 @@ class PostprocessError(AtelierError):
 def given_of(info: GeneratorInfo, options: Sequence[str]) -> dict[str, Any]:
     """What a second model is given beside an image, by its input's name, of NAME=VALUE. Raises PostprocessError, PictureError."""
     from atelier.models.given import files
-    from atelier.networks.inputs import Label, LabelMap, Picture, Scalar
+    from atelier.networks.inputs import LabelMap, Picture
 
     found: dict[str, Any] = {}
     names = {kind.column(name): kind for name, kind in info.takes.items()}
@@ -35,13 +36,25 @@ def given_of(info: GeneratorInfo, options: Sequence[str]) -> dict[str, Any]:
             if len(several) > 1:
                 raise PostprocessError(f"--{name} {text}: {len(several)} pictures; give one, for all images")
             found[name] = several[0]
-        elif isinstance(kind, Scalar) and _is_number(text):
-            found[name] = float(text)
-        elif isinstance(kind, Label):
-            found[name] = text
+        elif (value := value_of(kind, text)) is not None:
+            found[name] = value
         else:
             raise PostprocessError(f"--{name} {text}: the second model takes {words(info)}")
     return found
+
+
+def value_of(kind: Given | None, text: str) -> Any:
+    """What a row says of an input that is no picture, of the text of an option; None where it takes something else.
+
+    A recording is a file.
+    """
+    from atelier.networks.inputs import Label, Scalar, Sound, Text
+
+    if isinstance(kind, Scalar):
+        return float(text) if _is_number(text) else None
+    if isinstance(kind, Sound):
+        return Path(text) if Path(text).is_file() else None
+    return text if isinstance(kind, Label | Text) else None
 
 
 def picture_of(info: GeneratorInfo, given: Mapping[str, Any]) -> str:

@@ -265,6 +265,8 @@ class DataSettings(Section):
     def _found_fields(self) -> Self:
         if not self.fields:
             return self
+        if self.source != "parquet" and any(field.kind in ANNOTATIONS for field in self.fields.values()):
+            raise ValueError(f"texts and sounds are columns of parquet, and source is {self.source}; write the set as Parquet")
         places = {name: field.place or name for name, field in self.fields.items()}
         halves = self.source != "parquet" and any(place in HALVES for place in places.values())
         if halves and not set(places.values()) <= set(HALVES):

@@ -35,6 +35,7 @@ class Need(Enum):
     PICTURE_FEATURES = "the picture that each generated image was made from, of its size", "measure a task that has such"
     STYLE = "the picture whose style each generated image was to have", "measure a task that transfers styles"
     MAP = "the label map that each generated image was made from", "measure a task that is given label maps"
+    TOLD = "text or sound that each generated image was made from", "measure a task that is told such"
     TRAINING = "the images that were trained on, where others are the reference", "measure by held-out images"
     MODEL = "the generator itself", "measure a generator"
 

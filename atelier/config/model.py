@@ -43,16 +43,16 @@ class FamilySettings(Section):
 
     `title` is what people read, with the source. `normalized` by batch norm, it sees each micro-batch by itself, which changes
     more than rounding. `spectral_norm` bounds the slope of its discriminator. `projects`: labels come in by projection alone.
-    `latent`: its generator starts from noise. `styles`: it has a space between latents and images in which path lengths can be
-    measured. `later`: keys that came after models of the family were trained; where they have their default nothing that is
-    written of a model names them, so that these models stay what they are.
+    `start` is what its generator starts from; text and sound come beside noise. `styles`: it has a space between latents and
+    images in which path lengths can be measured. `later`: keys that came after models of the family were trained; where they have
+    their default nothing that is written of a model names them, so that these models stay what they are.
     """
 
     title: ClassVar[str]
     normalized: ClassVar[bool] = False
     spectral_norm: ClassVar[bool] = False
     projects: ClassVar[bool] = False
-    latent: ClassVar[bool] = True
+    start: ClassVar[Literal["noise", "pictures", "text and sound"]] = "noise"
     styles: ClassVar[bool] = False
     later: ClassVar[frozenset[str]] = frozenset()
 
@@ -134,7 +134,7 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
-        if self.family.latent and self.latent_dim is None:
+        if self.family.start != "pictures" and self.latent_dim is None:
             raise ValueError(f"latent_dim is missing, and {self.architecture} makes images of noise; set it, for example to 64")
         if self.conditional and self.family.projects and self.conditioning != "projection":
             raise ValueError(

@@ -1,11 +1,12 @@
-"""Photos to train on: wallpapers of MATE and Plasma from Debian's packages, at half their size.
+"""Photos to train on: wallpapers of MATE and Plasma from Debian's packages, at half their size and less.
 
-Half the size, since what a camera and JPEG have smoothed is no detail that could be learnt.
+Half the size at most, since what a camera and JPEG have smoothed is no detail that could be learnt.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -23,21 +24,26 @@ plasma-*: Debian's plasma-workspace-wallpapers, LGPL-3 by the wallpapers' own me
 """
 
 
-def bring(folder: Path) -> str:
-    """Writes the photos as PNG files into a new folder; returns how many from where. Raises DataError."""
+def bring(folder: Path, factors: Sequence[int] = (2,)) -> str:
+    """Writes the photos as PNG files into a new folder; returns how many from where. Raises DataError.
+
+    Each is there once for each of the factors that its sides are divided by, which ends its name where there are several.
+    """
     folder.mkdir()
-    counts = {package: _from(package, folder) for package in FOLDERS}
+    counts = {package: _from(package, folder, factors) for package in FOLDERS}
     return f"{sum(counts.values())} photos, from Debian's packages {' and '.join(counts)}"
 
 
-def _from(package: str, folder: Path) -> int:
+def _from(package: str, folder: Path, factors: Sequence[int]) -> int:
     """Writes the photos of a package into the folder; returns their number. Raises DataError."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         found = _files(package, packages.debian(package, FOLDERS[package], Path(scratch)))
         with bar(package, len(found)) as progress:
             for name, file in found.items():
                 with Image.open(file) as picture:
-                    picture.convert("RGB").reduce(2).save(folder / f"{package.partition('-')[0]}-{name}.png")
+                    photo, stem = picture.convert("RGB"), f"{package.partition('-')[0]}-{name}"
+                for factor in factors:
+                    photo.reduce(factor).save(folder / f"{stem}{f'-{factor}' if len(factors) > 1 else ''}.png")
                 progress.update(1)
     return len(found)
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
-from torch import nn
 
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import COMPARED, EXTRACTED, Need
@@ -40,13 +39,16 @@ from atelier.metrics.pairs import as_large, times_larger
 from atelier.metrics.reference import Reference, load_reference
 from atelier.networks.base import Generator
 from atelier.tasks.sampling import Sample, Sampler, Sampling, SeededSampler
+from atelier.tasks.told import optional
 from atelier.training.distributed import Ranks
 from atelier.training.memory import naming_remedy, of_a_measurement
 
 SAMPLING = SeededSampler.identity  # of images that come from elsewhere, too
 OPTION = "evaluate.metrics"
 GIVEN = (Need.TARGET, Need.PICTURE, Need.STYLE, Need.MAP)  # what samples may have beside their images
-OF_GENERATED = frozenset({Need.CLASSES, *GIVEN, Need.PICTURE_FEATURES, Need.MODEL})  # needs that real images cannot meet
+OF_GENERATED = frozenset(
+    {Need.CLASSES, *GIVEN, Need.PICTURE_FEATURES, Need.TOLD, Need.MODEL}
+)  # needs that real images cannot meet
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,7 @@ class Evaluator:
     def _dim(self) -> int:
         return self.extractor.dim if self.extractor and self._extracts else 0
 
-    def _met_by(self, names: Sequence[str], model: nn.Module | None, having: Collection[Need]) -> dict[Need, Any]:
+    def _met_by(self, names: Sequence[str], model: Generator | None, having: Collection[Need]) -> dict[Need, Any]:
         """The needs that the generated images meet. Raises MetricError where that is not enough."""
         known = self.dataset.classes
         classes = None
@@ -235,6 +237,8 @@ class Evaluator:
             labels = self.dataset.labels[self.reference.indices] if self.reference else self.dataset.labels
             classes = Classes(known, np.array([known.index(name) for name in names]), labels)
         parts: dict[Need, Any] = {Need.CLASSES: classes, Need.MODEL: model, **dict.fromkeys(having, True)}
+        if model is not None and optional(model.takes):
+            parts[Need.TOLD] = self.given
         if Need.PICTURE in having and self._of_pictures and self.extractor:
             parts[Need.PICTURE_FEATURES] = True  # the features themselves come with the images
         given = {need: part for need, part in parts.items() if part is not None}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # which load PyTorch
     from atelier.extractors.base import Extractor
     from atelier.metrics.frechet import Moments
     from atelier.metrics.reference import Reference
+    from atelier.metrics.told import ToldImages
+    from atelier.networks.base import Generator
     from atelier.tasks.sampling import Sample
 
 NONE = "none"
@@ -179,6 +181,14 @@ class View:
     def model(self) -> nn.Module:
         """The generator."""
         return cast("nn.Module", self._part(Need.MODEL))
+
+    @property
+    def told(self) -> ToldImages:
+        """Images of text alone, of sound alone and of pairs that disagree, where the generator takes such."""
+        from atelier.metrics.told import ToldImages
+
+        records = cast("PackedDataset", self._part(Need.TOLD))
+        return ToldImages(cast("Generator", self.model), records, self.count, self.seed, self.batch)
 
     @property
     def columns(self) -> np.ndarray:

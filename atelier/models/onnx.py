@@ -28,7 +28,8 @@ LARGEST_FILE = 2**31 - 2**24  # protobuf ends at 2 GiB; the graph beside the wei
 HOW_TO_USE = (
     "Inputs, of which `takes` says which there are: latent: standard normal float32 [N, size]. label: int64 [N], an index into "
     "`classes`. A picture: float32 [N, channels, resolution, resolution] in [-1, 1]; where the metadata have `multiple`, other "
-    "sides pass as well, multiples of it. A scalar such as sharpness: float32 [], the same for all N. "
+    "sides pass as well, multiples of it. A text's embedding: float32 [N, size], and a sound's log-mel spectrogram: float32 [N, "
+    "bands, frames]; all zeros where there is none. A scalar such as sharpness: float32 [], the same for all N. "
     "images: float32 [N, C, H, W] in [-1, 1]; round((images + 1) * 127.5) are bytes. The metadata are JSON values."
 )
 

@@ -67,7 +67,8 @@ class ServedGenerator:
 
         Those that the generator takes: seed: integer, from which latent and class are drawn. latent: as many floats as its noise
         has, instead of a seed. class: a name, or an index as a number (by default drawn from the seed). A picture by its own
-        name: a file in base64. sharpness: from 0 to 1, of two generators as one. truncation: in (0, 1], by default 1; it brings
+        name: a file in base64. A text: as it is written, or its embedding's numbers; a sound: a WAV file in base64; either may be
+        left out. sharpness: from 0 to 1, of two generators as one. truncation: in (0, 1], by default 1; it brings
         the image nearer to the commonest one, for less variety and safer images (Brock et al. 2019, section 3.1; the family's
         `truncate`). count: how many images, of the seeds from the row's on; 1 to 1000, by default 1.
 

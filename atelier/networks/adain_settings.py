@@ -16,7 +16,7 @@ class Settings(FamilySettings):
     """Huang and Belongie 2017."""
 
     title = "AdaIN (Huang 2017)"
-    latent = False
+    start = "pictures"
 
     encoder: Literal["hed_vgg16", "vgg16", "vgg19"] = Field(
         default="vgg19",

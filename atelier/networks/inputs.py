@@ -9,19 +9,20 @@ import base64
 import binascii
 import contextlib
 import io
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from atelier.io.label_maps import GRAYS, IGNORED, VALUED, Legend, MapError, painted
 from atelier.io.transparency import opaque
+from atelier.networks.given import Given, Refusal, Value
+from atelier.networks.text_and_sound import Sound, Text
 
 NAMED = 12  # classes of a label map that a message names
 WHITE = 0xFFFFFF
@@ -29,60 +30,6 @@ CELLS = 4  # a side of what is drawn of a label map
 
 
 Color = Annotated[str, Field(pattern="^#[0-9a-f]{6}$")]
-
-
-class Refusal(ValueError):
-    """What was given for an input cannot be read; the message says what can."""
-
-
-class Value(NamedTuple):
-    """One input of one image: its tensor without a batch dimension, and how it was understood, as JSON."""
-
-    tensor: Tensor
-    said: Any
-
-
-class Given(BaseModel, ABC):
-    """One input of a generator. `random` inputs are drawn from a seed where a caller gives none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @property
-    def random(self) -> bool:
-        """Whether a seed is enough."""
-        return False
-
-    @property
-    def assumed(self) -> Value | None:
-        """What holds where a caller gives none, None where nothing does."""
-        return None
-
-    def column(self, name: str) -> str:
-        """What callers know the input called `name` as."""
-        return name
-
-    def tensor_name(self, name: str) -> str:
-        """What an exported model knows the input called `name` as."""
-        return name
-
-    @abstractmethod
-    def wants(self, names: Sequence[str]) -> str:
-        """What may be given, for people; `names` are those of the classes."""
-
-    @abstractmethod
-    def read(self, value: Any, names: Sequence[str]) -> Value:
-        """What a caller has given. Raises Refusal."""
-
-    @abstractmethod
-    def draw(self, count: int, rng: torch.Generator, weights: np.ndarray | None = None) -> Tensor:
-        """[count, ...] of this input at random; `weights` [classes] say how often each class comes."""
-
-    def said(self, tensor: Tensor, names: Sequence[str]) -> Any:
-        """How a drawn value is told to the caller, None where the seed says it all."""
-
-    def example(self, names: Sequence[str]) -> list[Any]:
-        """Two values that show a caller what to give, [] where a seed shows it."""
-        return []
 
 
 class Noise(Given):
@@ -305,8 +252,8 @@ def _encoded(picture: Image.Image) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-ORDER = ("noise", "label", "picture", "map", "scalar")
-Input = Annotated[Noise | Label | Picture | LabelMap | Scalar, Field(discriminator="kind")]
+ORDER = ("noise", "label", "picture", "map", "text", "sound", "scalar")
+Input = Annotated[Noise | Label | Picture | LabelMap | Text | Sound | Scalar, Field(discriminator="kind")]
 Takes = dict[str, Input]
 
 

@@ -15,7 +15,7 @@ class Settings(FamilySettings):
     """Johnson 2016, with instance norm (Ulyanov 2016) and nearest neighbors before convolutions."""
 
     title = "Johnson (2016)"
-    latent = False
+    start = "pictures"
 
     width: PositiveInt = Field(default=32, description="channels of the generator's first layer; doubled at each of two halvings")
     blocks: PositiveInt = Field(default=5, description="residual blocks at the smallest map")

@@ -16,7 +16,7 @@ Count = Annotated[int, Field(ge=0)]
 class TranslationSettings(FamilySettings):
     """What all translators have: widths, and the discriminator of patches."""
 
-    latent = False
+    start = "pictures"
 
     width: PositiveInt = Field(default=64, description="channels of the generator's first layer; doubled at each halving")
     width_discriminator: PositiveInt = Field(

@@ -20,7 +20,7 @@ def build(model: ModelSettings, shape: ImageShape) -> tuple[LatentGenerator, Dis
     the networks are built without labels (their `shape.classes` is 0).
     Raises NetworkError when labels are wanted but absent, or the family cannot make this shape or starts from no noise.
     """
-    kinds = _classes(model, latent=True)
+    kinds = _classes(model, "noise")
     if model.conditional and shape.classes < 1:
         raise NetworkError("model.conditional needs a data set with labels; set data.NAME.labels, or model.conditional: false")
     if not model.conditional:
@@ -51,7 +51,7 @@ def translator(model: ModelSettings, shape: ImageShape, takes: Takes) -> Transla
 
     Raises NetworkError where the family makes images of noise, or cannot take these inputs.
     """
-    made: Translator = _classes(model, latent=False)[0](model.family, shape, takes)
+    made: Translator = _classes(model, "pictures")[0](model.family, shape, takes)
     return made
 
 
@@ -60,7 +60,7 @@ def patch_discriminator(model: ModelSettings, shape: ImageShape, condition_chann
 
     Raises NetworkError for a family that learns without one.
     """
-    classes = _classes(model, latent=False)
+    classes = _classes(model, "pictures")
     if len(classes) < 2:
         raise NetworkError(
             f"model.architecture {model.architecture} has no discriminator, for it learns without one: choose task style"
@@ -69,13 +69,21 @@ def patch_discriminator(model: ModelSettings, shape: ImageShape, condition_chann
     return made
 
 
-def _classes(model: ModelSettings, latent: bool) -> Any:
+def fusing(model: ModelSettings, shape: ImageShape, takes: Takes) -> tuple[Generator, Discriminator]:
+    """Generator and discriminator of a family that fuses noise, text and sound: `takes` to images of this shape.
+
+    Initialized from torch's global random generator. Raises NetworkError where the family starts from something else.
+    """
+    kinds = _classes(model, "text and sound")
+    return kinds[0](model.family, shape, takes), kinds[1](model.family, shape, takes)
+
+
+def _classes(model: ModelSettings, start: str) -> Any:
     """The classes of both networks. Raises NetworkError for a family whose generator starts from something else."""
-    if model.family.latent != latent:
-        able = ", ".join(name for name in architectures() if family(name).latent == latent)
-        starts, wanted = ("pictures", "noise") if latent else ("noise", "pictures")
+    if model.family.start != start:
+        able = ", ".join(name for name in architectures() if family(name).start == start)
         raise NetworkError(
-            f"model.architecture {model.architecture} starts from {starts}, and task {model.task} from {wanted}: choose among "
-            f"{able}"
+            f"model.architecture {model.architecture} starts from {model.family.start}, and task {model.task} from {start}: "
+            f"choose among {able}"
         )
     return import_module(modules(model.architecture)[0]).NETWORKS

@@ -109,7 +109,7 @@ def write_summary(path: Path, registrations: Sequence[Registration]) -> None:
 
 def _hashes(checkpoint: Path, info: GeneratorInfo) -> dict[str, str]:
     """Tags by which a version is known again: its files and the code that serves it. Raises GeneratorError for damaged files."""
-    hashes = {SERVED_CODE_HASH: bundle.code_hash(info.model["architecture"])}
+    hashes = {SERVED_CODE_HASH: bundle.code_hash(info.model["architecture"], info.takes)}
     files = {GENERATOR_HASH: checkpoint / WEIGHTS, INFO_HASH: checkpoint / INFO, NETWORKS_HASH: networks_in(checkpoint)}
     for tag, file in files.items():
         if not file.is_file():
@@ -164,10 +164,10 @@ def _log_model(run: StepRun, name: str, checkpoint: Path, info: GeneratorInfo, t
             name=name,
             loader_module=bundle.ENTRY,
             data_path=str(weights),
-            code_paths=[str(bundle.copy_code(info.model["architecture"], Path(scratch) / "code"))],
+            code_paths=[str(bundle.copy_code(info.model["architecture"], info.takes, Path(scratch) / "code"))],
             signature=pyfunc.signature(info),
             input_example=pyfunc.input_example(info),
-            pip_requirements=bundle.requirements(),
+            pip_requirements=bundle.requirements(info.takes),
             params=flatten({"model": info.model, "training": info.settings}),
             tags=tags,
         )

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from atelier.models.pyfunc import Row, ServedGenerator, random_inputs
 from atelier.networks.inputs import Scalar, required
+from atelier.networks.text_and_sound import OptionalInput
 from atelier.provenance.findings import UnreadableImageError, look, words
 from atelier.provenance.keys import trusted
 from atelier.provenance.leaving import signer
@@ -134,6 +135,7 @@ def _example(generator: ServedGenerator) -> str:
     info = generator.info
     given: dict[str, Any] = {kind.column(name): "a PNG in base64" for name, kind in required(info.takes).items()}
     given |= {name: kind.default for name, kind in info.takes.items() if isinstance(kind, Scalar)}
+    given |= {name: kind.wants(info.classes) for name, kind in info.takes.items() if isinstance(kind, OptionalInput)}
     if not given:
         return json.dumps({"count": 16, "seed": 0})
     return json.dumps({"rows": [given | ({"seed": 0} if random_inputs(info) else {})]})

@@ -14,8 +14,8 @@ from atelier.serving.limits import Refused
 
 JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
 FORMS = (JSON, PNG, ZIP)  # the first is the answer to whoever has no preference
-SEVERAL = ("count", "seed", "class", "truncation")
 ONE = ("seed", "class", "truncation")
+LATENT = "latent"  # which several images cannot share
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -37,16 +37,22 @@ def of_query(query: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]
 def of_body(body: bytes, most: int, columns: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of POST /generate, at least one and at most `most`, with these columns. Raises Refused (422).
 
-    The body is {"rows": [ROW, ...]}, or {"count": N, "seed": S, "class": ..., "truncation": ...}, which stands for N rows with
-    the seeds S, S + 1, ... (S is 0 where it is left out).
+    The body is {"rows": [ROW, ...]}, or a row by itself, or one with {"count": N}, which stands for N rows with the seeds S,
+    S + 1, ... of its seed S (0 where it is left out).
     """
     try:
         asked = json.loads(body, parse_constant=_constant, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise _bad(f"the body is not JSON ({str(error).splitlines()[0]:.100})") from error
-    if not isinstance(asked, dict) or ("rows" in asked) == ("count" in asked):
-        raise _bad('give {"rows": [{"seed": 1}, ...]} or {"count": 16, "seed": 0}')
-    rows = _listed(asked, most, columns) if "rows" in asked else _counted(asked, most)
+    if not isinstance(asked, dict) or not asked or {"rows", "count"} <= asked.keys():
+        raise _bad('give {"rows": [{"seed": 1}, ...]}, {"count": 16, "seed": 0} or a row by itself, such as {"seed": 1}')
+    if "rows" in asked:
+        rows = _listed(asked, most, columns)
+    elif "count" in asked:
+        rows = _counted(asked, most, [name for name in columns if name != LATENT])
+    else:
+        _known(asked, ("rows", "count", *columns), "the body")
+        rows = [asked]
     for number, row in enumerate(rows):
         if wrong := [name for name, value in row.items() if isinstance(value, bool)]:
             raise _bad(f"row {number}: {wrong[0]} is {str(row[wrong[0]]).lower()}; true and false are no values of a row")
@@ -77,8 +83,10 @@ def _listed(asked: dict[str, Any], most: int, columns: Sequence[str]) -> list[di
     return rows
 
 
-def _counted(asked: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    _known(asked, SEVERAL, "the body")
+def _counted(asked: dict[str, Any], most: int, columns: Sequence[str]) -> list[dict[str, Any]]:
+    if "seed" not in columns:
+        raise _bad("count stands for several seeds, and this generator takes none; give rows")
+    _known(asked, ("count", *columns), "the body")
     count, first = asked["count"], asked.get("seed", 0)
     if type(count) is not int or count < 1:
         raise _bad(f"count is {_shown(count)}; give a whole number from 1 to {most}")
@@ -86,7 +94,7 @@ def _counted(asked: dict[str, Any], most: int) -> list[dict[str, Any]]:
         raise _too_many(count, most)
     if type(first) is not int or first not in SEEDS or first + count - 1 not in SEEDS:
         raise _bad(f"seed is {_shown(first)}; with count {count} give a whole number from {SEEDS.start} to {SEEDS.stop - count}")
-    shared: dict[str, Any] = {name: asked[name] for name in ("class", "truncation") if name in asked}
+    shared = {name: value for name, value in asked.items() if name not in ("count", "seed")}
     return [{"seed": first + number, **shared} for number in range(count)]
 
 

@@ -85,5 +85,10 @@ def bring(folder: Path) -> str:
     )
 
 
+def main() -> None:
+    """The command line."""
+    packages.get_images(__doc__, DIGITS, "them", bring, LICENCE)
+
+
 if __name__ == "__main__":
-    command_line.run(lambda: packages.get_images(__doc__, DIGITS, "them", bring, LICENCE))
+    command_line.run(main)

@@ -18,7 +18,7 @@ from atelier.networks.layers import ImageShape
 
 LATENT = 6
 WIDTHS = {"width_generator": 4, "widest_generator": 8, "width_discriminator": 4, "widest_discriminator": 8}
-FROM_NOISE = tuple(name for name in architectures() if family_of(name).latent)
+FROM_NOISE = tuple(name for name in architectures() if family_of(name).start == "noise")
 CLASSES = ["zéro", "one", "two", "three", "four"]
 
 

@@ -88,6 +88,8 @@ def test_a_count_stands_for_seeds_that_follow_each_other(server: Server) -> None
     images = server.post({"count": 3, "seed": 5, "class": "one", "truncation": 0.5}).json["images"]
     assert [image["row"] for image in images] == [{"seed": s, "class": "one", "truncation": 0.5} for s in (5, 6, 7)]
     assert [image["row"]["seed"] for image in server.post({"count": 2}).json["images"]] == [0, 1]
+    alone = {"seed": 5, "class": "one", "truncation": 0.5}
+    assert server.post(alone).json["images"] == images[:1], "a row by itself"
 
 
 def test_a_contact_sheet(server: Server, local: ServedGenerator, weights: str) -> None:
@@ -175,6 +177,7 @@ def test_a_wrong_address_is_told(server: Server, query: str, message: str) -> No
         ({"rows": [{"class": "one"}]}, "row 0: give a seed, or a latent of 4 numbers"),
         ({"rows": [{"seed": n} for n in range(9)]}, "9 images are asked for; a request gets at most 8"),
         ({"count": 9}, "9 images are asked for; a request gets at most 8"),
+        ({"sed": 1}, "the body has 'sed', which means nothing here; known: rows, count, seed, latent"),
         ({"count": 0}, "count is 0; give a whole number from 1 to 8"),
         ({"count": 1.5}, "count is 1.5"),
         ({"count": True}, "count is True"),

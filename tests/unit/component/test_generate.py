@@ -28,7 +28,8 @@ from atelier.networks.base import Generator, Translator
 from atelier.networks.inputs import LabelMap, Picture, Takes
 from atelier.networks.layers import ImageShape
 from components import generate as component
-from components.generate import MANIFEST, RequestError, generate, takes
+from components.generate import MANIFEST, generate
+from components.request import RequestError, takes
 from tests.support import deep_pictures, icc
 from tests.support.checkpoints import write_checkpoint
 from tests.support.colors import P3
@@ -158,7 +159,7 @@ def test_what_was_interrupted_goes_on(digits_model: Path, tmp_path: Path, monkey
         ({"truncation": 0.0}, "truncation is 0.0; give a number above 0"),
         ({"count": 0}, "--count is 0; give 1 or more"),
         ({"seed": 2**65}, "seed is .*; give"),
-        ({"inputs": ["photo=x.png"]}, "no picture that this model takes; it takes\n--count N, --seed S\n--truncation PSI"),
+        ({"inputs": ["photo=x.png"]}, "nothing that this model takes; it takes\n--count N, --seed S\n--truncation PSI"),
     ],
 )
 def test_what_a_model_does_not_take_is_refused(asked: dict[str, Any], said: str, digits_model: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from atelier.io.files import read_json, sha256_file
 from atelier.models.model import load_generator, read_info
 from atelier.models.pyfunc import ServedGenerator
 from components import generate as component
-from components.generate import RequestError, generate
+from components.generate import generate
 from components.postprocess import PostprocessError, given_of, picture_of
+from components.request import RequestError
 from tests.support.checkpoints import write_checkpoint
 from tests.support.style_tasks import SIDE, picture_file, style_checkpoint
 
@@ -97,7 +98,7 @@ def test_what_the_second_does_not_take_is_refused(models: dict[str, Path], monke
         picture_of(read_info(models["digits"]), {})
     served = ServedGenerator(models["any"], "cpu")
     assert picture_of(served.info, given_of(info, [f"style={models['waves']}"])) == "content"
-    with pytest.raises(RequestError, match="after --then give what the second model takes as --NAME VALUE"):
+    with pytest.raises(RequestError, match="--style: after --then give what the model takes as --NAME VALUE"):
         call("--model", "a", "--output", "b", "--then", "c", "--style", monkeypatch=monkeypatch)
-    with pytest.raises(SystemExit):
-        call("--model", "a", "--output", "b", "--style", "x", monkeypatch=monkeypatch)
+    with pytest.raises(RequestError, match="--input style=x: nothing that this model takes; it takes"):
+        call("--model", models["digits"], "--output", "b", "--style", "x", monkeypatch=monkeypatch)

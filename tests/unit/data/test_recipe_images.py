@@ -262,28 +262,40 @@ def test_avatars_say_what_node_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list(Path().iterdir())
 
 
-def test_photos_for_upscaling_are_halved(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    main, of_plasma = script("upscale")["main"], wallpapers.OF_PLASMA
+def test_photos_for_upscaling_are_pieces_with_detail(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Halved a photo has six squares, of which the left ones have detail; at a third of its size it has two."""
+    recipe, of_plasma = script("upscale"), wallpapers.OF_PLASMA
+    photo = Image.new("RGB", (3 * 256, 2 * 256), "red")
+    photo.paste(noise(256).resize((512, 512), Image.Resampling.NEAREST).crop((0, 0, 256, 512)))
 
     def debian(package: str, path: str, folder: Path) -> Path:
         names = ["Aqua.jpg", "Dune.jpg"] if package == wallpapers.MATE else [f"{n}/contents/images/8x6.jpg" for n in of_plasma]
         for name in names:
             (folder / path / name).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (8, 6), "red").save(folder / path / name)
+            (photo if name == "Dune.jpg" else Image.new("RGB", photo.size, "red")).save(folder / path / name)
             if "/" in name:
                 (folder / path / name).with_stem("4x3").symlink_to("8x6.jpg")
         return folder / path
 
     monkeypatch.setattr(packages, "debian", debian)
-    main()
-    files = [*Path("images/photos").iterdir()]
-    assert {path.name for path in files} == {"mate-Aqua.png", "mate-Dune.png", *(f"plasma-{name}.png" for name in of_plasma)}
-    for path in files:
-        with Image.open(path) as photo:
-            assert photo.size == (4, 3) and photo.mode == "RGB"
-    assert "GPL-2+" in Path("images/NOTICE.txt").read_text() and "11 photos" in capsys.readouterr().out
-    main()
+    recipe["main"]()
+    files = sorted(path.relative_to("images/photos") for path in Path("images/photos").rglob("*.png"))
+    assert [str(path) for path in files] == ["test/mate-Dune-2-0.png", "test/mate-Dune-2-1.png", "test/mate-Dune-3-0.png"]
+    with Image.open(Path("images/photos") / files[1]) as piece, Image.open(Path("images/photos") / files[2]) as smaller:
+        assert piece.size == smaller.size == (128, 128) and piece.mode == "RGB"
+        assert recipe["detail"](piece).min() >= 8 > recipe["detail"](Image.new("RGB", (128, 128), "red")).max() == 0
+    printed = capsys.readouterr().out
+    assert "0 pieces, and 3 held out, of 11 photos" in printed and "GPL-2+" in Path("images/NOTICE.txt").read_text()
+    assert not Path("images/whole").exists()
+    recipe["main"]()
     assert "there already" in capsys.readouterr().out
+
+
+def test_detail_is_the_mean_laplacian() -> None:
+    """Of columns in turn 0 and 100, each differs by 100 from both of its neighbors; at the right edge from one, which repeats."""
+    columns = np.tile(np.array([0, 100], np.uint8), (128, 64))
+    found = script("upscale")["detail"](Image.fromarray(columns))
+    np.testing.assert_allclose(found, [[(126 * 200 + 2 * 100) / 128]], rtol=1e-6)
 
 
 def test_wallpapers_that_a_release_has_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from atelier.io import closure
 from atelier.models import bundle
 from atelier.models.model import draw_latents, load_generator, read_info, sample, to_uint8
 from atelier.models.pyfunc import BATCH, ServedGenerator, input_example, picture, signature
+from tests.support.small_fusion import takes
 
 
 @pytest.fixture
@@ -47,8 +48,16 @@ def save(checkpoint: Path, place: Path) -> None:
         data_path=str(checkpoint),
         signature=signature(info),
         input_example=input_example(info),
-        pip_requirements=bundle.requirements(),
+        pip_requirements=bundle.requirements(info.takes),
     )
+
+
+def test_packages_follow_from_what_is_read(make_checkpoint: Callable[..., Path]) -> None:
+    names = {one.partition("==")[0] for one in bundle.requirements(read_info(make_checkpoint("plain")).takes)}
+    told = {one.partition("==")[0] for one in bundle.requirements(takes())}
+    assert told - names == {"scipy", "tokenizers", "tqdm"}
+    files = {file.relative_to(bundle.ROOT).as_posix() for file in bundle.files("fusion", takes())}
+    assert {"extractors/sentences.py", "io/sound.py"} <= files
 
 
 def test_a_seed_paints_what_sample_paints(served: ServedGenerator) -> None:
@@ -184,7 +193,7 @@ def test_a_generator_without_classes(make_checkpoint: Callable[..., Path]) -> No
 
 
 def test_what_is_shipped_needs_only_the_stated_packages() -> None:
-    shipped = bundle.files("biggan")
+    shipped = bundle.files("biggan", {})
     imported = {name.partition(".")[0] for file in shipped for name in closure.imports(file)}
     modules = {"ruamel.yaml": "ruamel", "pillow": "PIL", "c2pa-python": "c2pa"}
     stated = {modules.get(name, name) for name in bundle.REQUIREMENTS} | {"mlflow", "pandas", "atelier"}
@@ -197,13 +206,13 @@ def test_what_is_shipped_needs_only_the_stated_packages() -> None:
 
 
 def test_the_hash_of_what_is_shipped_follows_its_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shipped = bundle.copy_code("mlp", tmp_path)
+    shipped = bundle.copy_code("mlp", {}, tmp_path)
     monkeypatch.setattr(closure, "ROOT", shipped)
-    before = bundle.code_hash("mlp")
-    assert before == bundle.code_hash("mlp")
+    before = bundle.code_hash("mlp", {})
+    assert before == bundle.code_hash("mlp", {})
     with (shipped / "models" / "pyfunc.py").open("a") as file:
         file.write("# mended\n")
-    assert bundle.code_hash("mlp") != before
+    assert bundle.code_hash("mlp", {}) != before
 
 
 def test_a_png_is_the_image_and_says_how_it_came_to_be(served: ServedGenerator) -> None:

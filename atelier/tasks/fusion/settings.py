@@ -1,0 +1,30 @@
+"""Sections `train.fusion` and `finetune.fusion`. Imports no PyTorch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from atelier.config.section import Section, Share, Weight
+
+
+class Settings(Section):
+    """What holds a generator to its text and sound, and how often it has to do without them."""
+
+    missing: Share = Field(
+        default=0.2,
+        description="probability with which each of text and sound is left out for a record, so that any subset works",
+    )
+    matching_penalty: Weight = Field(
+        default=2.0,
+        description="weight of the matching-aware gradient penalty (DF-GAN) on the discriminator, every penalty_every steps",
+    )
+    augmentation: Weight = Field(
+        default=0.1,
+        description="weight of the divergence of a text's code from the normal distribution (conditioning augmentation)",
+    )
+    contrast: Weight = Field(
+        default=1.0, description="weight of the contrastive loss by which the sound encoder learns what a recording says"
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(default=0.1, description="temperature of that loss")

@@ -1,0 +1,194 @@
+"""Images of noise, text and sound, each of which may be missing: deep fusion against a discriminator that knows mismatches.
+
+Tao et al. 2022 (DF-GAN): real images with texts of others count as fake, too, so that the discriminator has to read. The sound
+encoder learns by contrast to say what the text of its record says; what the generator makes of a sound is judged by that text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from atelier.config.data import IMAGE
+from atelier.config.model import ModelSettings
+from atelier.config.section import SettingsError
+from atelier.config.training import TrainSettings
+from atelier.data.packed import PackedDataset
+from atelier.losses import augment
+from atelier.losses.adversarial import OBJECTIVES
+from atelier.losses.fusion import alike, contrast, divergence, matching_aware
+from atelier.networks import zoo
+from atelier.networks.base import Network
+from atelier.networks.fusion import AUDIO, NOISE, TEXT, FusionDiscriminator, FusionGenerator, directions, inputs_of, present
+from atelier.networks.inputs import Noise, Sound, Takes, Text
+from atelier.networks.layers import ImageShape, wide
+from atelier.networks.modes import differentiated_twice
+from atelier.tasks.adversarial import AdversarialTask, clip, freeze, prepare
+from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
+from atelier.tasks.compiling import compiled
+from atelier.tasks.fusion.fields import FIELDS
+from atelier.tasks.fusion.probe import FusionProbe
+from atelier.tasks.fusion.sampler import FusionSampler
+from atelier.tasks.fusion.settings import Settings
+from atelier.tasks.patch_adversarial import NamedDraws
+
+SET, GENERATOR, DISCRIMINATOR = "data", "generator", "discriminator"
+
+
+class Fusion(AdversarialTask):
+    """The discriminator is updated first; the average of the generator, sound encoder included, is the product."""
+
+    updates = (Update(DISCRIMINATOR, (DISCRIMINATOR,), "discriminator"), Update(GENERATOR, (GENERATOR,), "generator"))
+    products = (Product(GENERATOR, GENERATOR, imitates=SET),)
+    sampling = FusionSampler
+    normalized = True  # mismatches and contrast are with the others of a micro-batch
+
+    @classmethod
+    def build(cls, model: ModelSettings, train: TrainSettings, data: Mapping[str, PackedDataset]) -> Self:
+        (images,) = data.values()
+        if images.fields.keys() - {*FIELDS.values()} != {IMAGE} or FIELDS[TEXT] not in images.fields:
+            raise SettingsError(
+                f"{images.folder}: its records have {', '.join(images.fields)}, and task fusion learns from {IMAGE}, "
+                f"{' and maybe '.join(FIELDS.values())}; pack a source that has these"
+            )
+        return cls(model, train, ImageShape(images.resolution, images.channels, 0), takes_of(model.latent_dim or 0, images))
+
+    def __init__(self, model: ModelSettings, train: TrainSettings, shape: ImageShape, takes: Takes) -> None:
+        super().__init__()
+        self.train = train
+        self.own: Settings = train.of_task("fusion")
+        if unfit := [one.key for one in train.regularizers.chosen()]:
+            raise SettingsError(
+                f"regularizers: {', '.join(unfit)} knows of no text; take it out (task fusion has train.fusion.matching_penalty)"
+            )
+        generator, discriminator = zoo.fusing(model, shape, takes)
+        assert isinstance(generator, FusionGenerator) and isinstance(discriminator, FusionDiscriminator)
+        self.generator, self.discriminator = generator, discriminator
+        self.networks: dict[str, Network] = {DISCRIMINATOR: self.discriminator, GENERATOR: self.generator}
+        prepare(self.networks.values(), train)
+        self.objective = OBJECTIVES[train.objective]
+        self.policy = augment.POLICIES[train.augment]
+        self._generate: Callable[..., Tensor] = (
+            compiled(self.generator.synthesize) if train.compile else self.generator.synthesize
+        )
+
+    def activate(self, update: Update) -> None:
+        super().activate(update)
+        freeze(self.networks.values(), self.train)
+
+    def draw(self, update: Update, count: int) -> NamedDraws:
+        """Latents [N, noise], variation of the texts' codes [N, code], and uniform numbers [N, inputs] for what is missing."""
+        noise = self.generator.takes[NOISE]
+        assert isinstance(noise, Noise)
+        return NamedDraws(
+            {
+                "latents": torch.randn(count, noise.size),
+                "variation": torch.randn(count, self.generator.settings.code),
+                "missing": torch.rand(count, len(self.generator.told)),
+                "real": self.policy.draw(count),
+                "fake": self.policy.draw(count),
+            }
+        )
+
+    def probe(self, examples: Examples) -> FusionProbe:
+        return FusionProbe(self.generator, self.train.seed, examples)
+
+    def loss(self, update: Update, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
+        of_role = self._discriminator_loss if update.role == "discriminator" else self._generator_loss
+        return of_role(batch, self._given(batch, draws), draws, weights)
+
+    def after(self, update: Update, logged: Logged) -> None:
+        """Clipping (Arjovsky et al. 2017, algorithm 1)."""
+        clip([self.networks[name] for name in update.networks if update.role == "discriminator"], self.train.clip)
+
+    def _given(self, batch: Batch, draws: NamedDraws) -> dict[str, Tensor]:
+        """Text and sound of the records by input's name, zeros where they are left out."""
+        kept = (draws.parts["missing"] >= self.own.missing).to(batch[IMAGE].device)
+        values = {name: batch[FIELDS[name]] for name in self.generator.told}
+        return {name: one * kept[:, place].view(-1, *[1] * (one.ndim - 1)) for place, (name, one) in enumerate(values.items())}
+
+    def _told(self, batch: Batch, given: Mapping[str, Tensor]) -> Tensor:
+        """The texts [N, size] by which images are judged, as directions; zeros where nothing was given."""
+        known = torch.cat([present(one) for one in given.values()], dim=1).any(dim=1, keepdim=True)
+        return directions(batch[FIELDS[TEXT]]) * known
+
+    def _code(self, batch: Batch, given: Mapping[str, Tensor], draws: NamedDraws) -> Tensor:
+        device = batch[IMAGE].device
+        latents, variation = (draws.parts[name].to(device, non_blocking=True) for name in ("latents", "variation"))
+        return self.generator.code(latents, **given, variation=variation)
+
+    def _discriminator_loss(self, batch: Batch, given: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
+        with torch.no_grad():
+            fake = wide(self._generate(self._code(batch, given, draws)))
+        text, penalized = self._told(batch, given), at.penalty > 0 and self.own.matching_penalty > 0
+        real = self.policy.apply(batch[IMAGE], draws.parts["real"], at.augment_p).requires_grad_(penalized)
+        text.requires_grad_(penalized)
+        with differentiated_twice() if penalized else nullcontext():
+            features = self.discriminator.features(real)
+            real_logits = wide(self.discriminator.judge(features, text).logits)
+        fake_logits = self._judged(fake, text.detach(), draws.parts["fake"], at)
+        wrong, mismatched = self._mismatched(batch, text.detach())
+        wrong_logits = wide(self.discriminator.judge(features, wrong).logits)[mismatched]
+        adversarial = self.objective.discriminator(real_logits, fake_logits)
+        if len(wrong_logits):
+            apart = self.objective.discriminator(real_logits[mismatched], wrong_logits)
+            adversarial = (adversarial + apart) / 2
+        logged = {
+            "loss_discriminator": adversarial.detach(),
+            "real_logits": real_logits.detach(),
+            "fake_logits": fake_logits.detach(),
+        }
+        total = adversarial
+        if penalized:
+            steepness = matching_aware(real_logits, real, text)
+            logged["matching_penalty"] = steepness.detach()
+            total = total + at.penalty * self.own.matching_penalty * steepness.mean()
+        return Loss(total, logged)
+
+    def _generator_loss(self, batch: Batch, given: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
+        text = self._told(batch, given)
+        fake = wide(self._generate(self._code(batch, given, draws)))
+        fake_logits, real_logits = self._judged(fake, text, draws.parts["fake"], at), None
+        if self.objective.compares:
+            with torch.no_grad():
+                real_logits = self._judged(batch[IMAGE], text, draws.parts["real"], at)
+        adversarial = self.objective.generator(real_logits, fake_logits)
+        spread = divergence(*self.generator.text_moments(batch[FIELDS[TEXT]]))
+        logged = {"loss_generator": adversarial.detach(), "code_divergence": spread.detach()}
+        total = adversarial + self.own.augmentation * spread.mean()
+        if self.generator.sound_encoder is not None:
+            heard = self.generator.sound_encoder(batch[FIELDS[AUDIO]])
+            texts = batch[FIELDS[TEXT]]
+            apart = contrast(heard, texts, alike(texts, batch.get("label")), self.own.temperature)
+            gap = 1 - F.cosine_similarity(wide(heard), texts, dim=1)
+            logged |= {"sound_contrast": apart.detach(), "sound_gap": gap.detach()}
+            total = total + self.own.contrast * (apart + gap.mean())
+        return Loss(total, logged)
+
+    def _mismatched(self, batch: Batch, text: Tensor) -> tuple[Tensor, Tensor]:
+        """The text [N, size] of each record's neighbor, and whether it is wrong, bool [N]: it says something else."""
+        wrong = text.roll(1, dims=0)
+        same = alike(batch[FIELDS[TEXT]], batch.get("label")).roll(1, dims=1).diagonal()
+        return wrong, present(wrong)[:, 0] & present(text)[:, 0] & ~same
+
+    def _judged(self, images: Tensor, text: Tensor, draws: augment.Draws, at: StepWeights) -> Tensor:
+        """The logits [N] of augmented images with their texts."""
+        return wide(self.discriminator(self.policy.apply(images, draws, at.augment_p), text).logits)
+
+
+def takes_of(noise: int, images: PackedDataset) -> Takes:
+    """What a generator of these records takes, beside so many numbers of noise."""
+    tables = {kind: images.fields[field].table for kind, field in FIELDS.items() if field in images.fields}
+    text, heard = tables[TEXT], tables.get(AUDIO)
+    assert text, "the manifest makes sure of"
+    (size,) = text.shape
+    sound = None if heard is None else Sound(bands=heard.shape[0], frames=heard.shape[1])
+    return inputs_of(noise, Text(size=size, encoder=text.encoder, weights=text.weights), sound)
+
+
+TASK = Fusion

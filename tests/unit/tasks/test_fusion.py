@@ -1,0 +1,100 @@
+"""Task fusion: what its losses are of, what counts as a mismatch, what is left out, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from atelier.config.section import SettingsError
+from atelier.losses.fusion import alike, contrast, divergence, matching_aware
+from atelier.networks.fusion import directions
+from atelier.tasks.base import StepWeights
+from tests.support.fusion_tasks import built, records
+
+PLAIN = StepWeights(0.0, 0.0)
+ALL = "missing: 0.0"  # nothing is left out
+
+
+def test_the_discriminator_sees_real_images_with_texts_of_other_classes() -> None:
+    """hinge(real) + (hinge(fake) + hinge(wrong)) / 2, where half of the neighbors are of another class (DF-GAN, eq. 4)."""
+    task, batch = built(section=ALL), records([0, 0, 1, 1])
+    update = task.updates[0]
+    draws = task.draw(update, 4)
+    found = task.loss(update, batch, draws, PLAIN)
+    texts, told = directions(batch["text"]), {"text": batch["text"], "audio": batch["sound"]}
+    with torch.no_grad():
+        fake = task.generator(draws.parts["latents"], **told, variation=draws.parts["variation"])
+        real, made = (task.discriminator(images, texts).logits for images in (batch["image"], fake))
+        wrong = task.discriminator(batch["image"], texts.roll(1, 0)).logits[[0, 2]]
+    plain = F.relu(1 - real).mean() + F.relu(1 + made).mean()
+    apart = F.relu(1 - real[[0, 2]]).mean() + F.relu(1 + wrong).mean()
+    torch.testing.assert_close(found.total.detach(), (plain + apart) / 2)
+    same = task.loss(update, records([2, 2, 2, 2]), draws, PLAIN)
+    torch.testing.assert_close(same.total.detach(), plain)
+    assert "matching_penalty" not in found.logged
+
+
+def test_equal_texts_are_no_mismatch_without_classes() -> None:
+    task, batch = built(section=ALL), records(None)
+    batch["text"][1] = 3 * batch["text"][0]
+    wrong, mismatched = task._mismatched(batch, directions(batch["text"]))
+    assert mismatched.tolist() == [True, False, True, True]
+    torch.testing.assert_close(wrong, directions(batch["text"]).roll(1, 0))
+
+
+def test_the_penalty_is_of_real_images_with_their_texts() -> None:
+    task, batch = built(section=f"{ALL}, matching_penalty: 3.0"), records([0, 1, 2, 3])
+    update = task.updates[0]
+    draws = task.draw(update, 4)
+    plain, due = (task.loss(update, batch, draws, StepWeights(weight, 0.0)) for weight in (0.0, 2.0))
+    images, texts = batch["image"].clone().requires_grad_(), directions(batch["text"]).requires_grad_()
+    steepness = matching_aware(task.discriminator(images, texts).logits, images, texts)
+    torch.testing.assert_close(due.total - plain.total, 2 * 3 * steepness.mean())
+    torch.testing.assert_close(due.logged["matching_penalty"], steepness.detach())
+
+
+def test_the_generator_learns_from_the_discriminator_its_code_and_what_it_hears() -> None:
+    task, batch = built(section=f"{ALL}, augmentation: 0.5, contrast: 2.0, temperature: 0.2"), records([0, 0, 1, 2])
+    update = task.updates[1]
+    draws = task.draw(update, 4)
+    found = task.loss(update, batch, draws, PLAIN)
+    generator, texts = task.generator, batch["text"]
+    fake = generator(draws.parts["latents"], texts, batch["sound"], variation=draws.parts["variation"])
+    heard = generator.sound_encoder(batch["sound"])  # type: ignore[misc]
+    expected = (
+        -task.discriminator(fake, directions(texts)).logits.mean() + 0.5 * divergence(*generator.text_moments(texts)).mean()
+    )
+    gap = (1 - F.cosine_similarity(heard, texts)).mean()
+    expected = expected + 2 * (contrast(heard, texts, alike(texts, batch["label"]), 0.2) + gap)
+    torch.testing.assert_close(found.total, expected)
+    assert {"loss_generator", "code_divergence", "sound_contrast", "sound_gap"} <= found.logged.keys()
+
+
+def test_what_is_left_out_is_left_out_for_both() -> None:
+    task, batch = built(section="missing: 0.5"), records(None, 64)
+    draws = task.draw(task.updates[0], 64)
+    given = task._given(batch, draws)
+    kept = {name: (values.flatten(1) != 0).any(1) for name, values in given.items()}
+    assert torch.equal(kept["text"], draws.parts["missing"][:, 0] >= 0.5) and 16 < int(kept["text"].sum()) < 48
+    assert torch.equal(kept["audio"], draws.parts["missing"][:, 1] >= 0.5)
+    told = (task._told(batch, given) != 0).any(1)
+    assert torch.equal(told, kept["text"] | kept["audio"]), "what is made of a sound is judged by the text"
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_parts_of_a_batch_have_their_own_randomness(sound: bool) -> None:
+    """The draws of a step follow the seed, and each part takes its own."""
+    task = built(sound=sound)
+    torch.manual_seed(3)
+    whole = task.draw(task.updates[1], 8)
+    torch.manual_seed(3)
+    again = task.draw(task.updates[1], 8)[4:]
+    for name in ("latents", "variation", "missing"):
+        assert torch.equal(whole.parts[name][4:], again.parts[name])
+    assert whole.parts["missing"].shape == (8, 1 + sound)
+
+
+def test_other_regularizers_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"r1 knows of no text; take it out .task fusion has train.fusion.matching_penalty"):
+        built("train.regularizers={r1: 1.0}")
