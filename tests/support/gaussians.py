@@ -34,7 +34,7 @@ class Points:
     """A data set of 8,000 points, as far as training knows data sets: images of one pixel and two channels."""
 
     resolution, channels, classes, split, whole = 1, 2, list[str](), "all", False
-    folder, fields = Path("points"), {"image": SimpleNamespace(kind="image", channels=2)}
+    folder, fields = Path("points"), {"image": SimpleNamespace(kind="image", channels=2, table=None)}
 
     def __init__(self, kind: str) -> None:
         random = np.random.default_rng(0)
@@ -50,8 +50,11 @@ class Points:
     def images(self, index: np.ndarray) -> np.ndarray:
         return self.points[index]
 
-    def read(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    def read_pictures(self, index: np.ndarray) -> dict[str, np.ndarray]:
         return {"image": self.images(index)}
+
+    def annotations(self, index: np.ndarray, words: np.ndarray) -> dict[str, np.ndarray]:
+        return {}
 
 
 def train_gaussians(kind: str, folder: Path, *overrides: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -48,7 +48,7 @@ def test_gradients_reach_pictures_and_no_weights(tmp_path: Path) -> None:
     images = torch.zeros(1, 3, 16, 16, requires_grad=True)
     look(images, ["relu2_1"])["relu2_1"].sum().backward()
     assert images.grad is not None and images.grad.any() and not list(look.parameters())
-    assert look.names[-1] == "relu3_1", "what the file holds"
+    assert look.names[-1] == "relu3_2", "what the file holds"
     with pytest.raises(ExtractorError, match=r"--: hed_vgg16 has no layer relu4_1; choose among relu1_1"):
         look.check(["relu1_1", "relu4_1"], "--")
 

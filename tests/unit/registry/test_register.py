@@ -115,7 +115,7 @@ def test_other_serving_code_or_another_ancestry_makes_a_second_version(
 ) -> None:
     checkpoint = make_checkpoint("base", seed=8)
     assert register(run, "mended", checkpoint).version == 1
-    monkeypatch.setattr(bundle, "code_hash", lambda architecture: "f" * 64)
+    monkeypatch.setattr(bundle, "code_hash", lambda *_: "f" * 64)
     assert [register(run, "mended", checkpoint).version for _ in range(2)] == [2, 2]
     write_info(checkpoint, read_info(checkpoint).model_copy(update={"seed": 9}))
     assert [register(run, "mended", checkpoint).version for _ in range(2)] == [3, 3]
