@@ -33,7 +33,6 @@ from tests.support.style_tasks import checks, chosen, overrides, weights_fixture
 
 __all__ = ["checks", "run_fixture", "store", "stripes", "tracking", "weights_fixture"]
 CPU = torch.device("cpu")
-ROUNDED = 0.05  # share of the weights: biases before a norm have gradients of nothing but rounding, the first layers small ones
 SHORT = ("train.images=32", "train.save_every=8", "train.log_every=8", "train.evaluate_every=16")
 
 
@@ -75,10 +74,11 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(sets: Path, weight
 
 
 def test_ranks_and_micro_batches_change_rounding_only(sets: Path, weights: Path, tmp_path: Path) -> None:
-    settings = overrides("johnson", weights)
+    """At a small rate: what Adam makes of gradients near nothing differs among processors, and grows from step to step."""
+    settings = (*overrides("johnson", weights), "train.lr_generator=0.0001")
     alone = networks(trained(sets, tmp_path / "alone", *settings))
     parts = networks(trained(sets, tmp_path / "parts", *settings, "train.accumulate=2"))
-    assert apart(alone, parts) < ROUNDED
+    assert apart(alone, parts) < 0.01
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     ranks = [
         Driver(
@@ -89,7 +89,7 @@ def test_ranks_and_micro_batches_change_rounding_only(sets: Path, weights: Path,
     ]  # fmt: skip
     ended = [rank.finish() for rank in ranks]
     assert [code for code, _, _ in ended] == [0, 0], ended
-    assert apart(alone, networks(tmp_path / "model")) < ROUNDED
+    assert apart(alone, networks(tmp_path / "model")) < 0.01
 
 
 def test_measured_exported_and_served(stripes: Path, checks: Path, weights: Path, run: StepRun, tmp_path: Path) -> None:
