@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from atelier.config.metrics import Need, Value
-from atelier.metrics.identity import Measurement
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
+from atelier.metrics.readings import read_share, relative
 
 if TYPE_CHECKING:
     from atelier.metrics.classifier import Classifier as Fitted
@@ -54,42 +50,20 @@ class Classifier(Metric):
         return load_classifier(real.dataset, real.cache, real.seed, real.progress)
 
     def __call__(self, view: View) -> Results:
+        from atelier.metrics.classifier import CONFIDENT as LEAST
         from atelier.metrics.classifier import summarize
 
         classifier: Fitted = view.reader
         generated, real = summarize(view.columns), classifier.real
+        confident = f"confident above {LEAST}"
         held_out = {"samples": real.count, "sampling": f"real images: {classifier.held_out}"}
         measurements = [
-            _share(view, CONFIDENT, generated.confident),
-            _share(view, RAREST, float(generated.shares.min())),
-            _share(view, REAL, real.confident, **held_out),
-            _share(view, ACCURACY, classifier.accuracy, **held_out),
+            read_share(view, CONFIDENT, generated.confident, confident),
+            read_share(view, RAREST, float(generated.shares.min()), confident),
+            read_share(view, REAL, real.confident, confident, **held_out),
+            read_share(view, ACCURACY, classifier.accuracy, confident, **held_out),
         ]
         if real.confident:
-            measurements.insert(1, _relative(measurements[0], measurements[2]))
+            over_real = f"{confident}; over {measurements[2].identity.sampling}"
+            measurements.insert(1, relative(RELATIVE, measurements[0], measurements[2], over_real))
         return Results(measurements, class_shares=dict(zip(classifier.classes, generated.shares.tolist(), strict=True)))
-
-
-def _share(view: View, value: Value, share: float, **of_real: Any) -> Measurement:
-    """A share of `samples` images with its standard error; those are the generated ones unless `of_real` says otherwise."""
-    from atelier.metrics.classifier import CONFIDENT
-
-    classifier: Fitted = view.reader
-    error = float(np.sqrt(share * (1 - share) / of_real.get("samples", view.count)))
-    eyes = {
-        "extractor": f"classifier of {len(classifier.classes)} classes",
-        "weights": classifier.weights_hash,
-        "resize": "none, (x - 127.5) / 127.5",
-        "reference": view.real,
-        "reference_count": classifier.fitted,
-    }
-    return view.measurement(value, share, error, f"confident above {CONFIDENT}", **eyes, **of_real)
-
-
-def _relative(generated: Measurement, real: Measurement) -> Measurement:
-    """The first share over the second: a classifier that hesitates over real images too says little by the first alone."""
-    errors = [(one.standard_error or 0.0) / one.value if one.value else 0.0 for one in (generated, real)]
-    value = generated.value / real.value
-    parameters = f"{generated.identity.parameters}; over {real.identity.sampling}"
-    identity = replace(generated.identity, kind=RELATIVE.kind, metric=RELATIVE.kind, parameters=parameters)
-    return Measurement(value, value * math.hypot(*errors), identity, higher_is_better=True)
