@@ -14,6 +14,15 @@ from atelier.provenance.keys import FOLDER, PASSWORD, make
 from atelier.provenance.leaving import labelled
 
 ABOUT: dict[str, Any] = {"model": "models:/digits/4", "weights": "9f" * 32, "seed": 7}
+FAILS = {  # the code that readers have to give for what `tampered` did
+    "pixels": "assertion.dataHash.mismatch",
+    "text added": "assertion.dataHash.mismatch",
+    "text edited": "assertion.dataHash.mismatch",
+    "behind the end": "assertion.dataHash.mismatch",
+    "manifest moved": "assertion.dataHash.mismatch",
+    "model renamed": "assertion.hashedURI.mismatch",
+    "signature": "claimSignature.mismatch",
+}
 
 
 def make_key(folder: Path, patch: Any, name: str = "digits") -> Path:

