@@ -35,8 +35,9 @@ class FieldSettings(Section):
     place: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
         alias="from",
-        description="where the source has it: its folder (folder, zip, s3), its column (parquet), or the left or right half of "
-        "pictures that stand side by side in one file; by default a folder or column of the field's name",
+        description="where the source has it: its folder (folder, zip, s3; . for all), its column (parquet), of texts "
+        "also a file of rows (.csv or .jsonl, with file_name and the field's name), or the left or right half of pictures that "
+        "stand side by side in one file; by default a folder or column of the field's name",
     )
     kind: Literal["image", "map", "text", "sound"] = Field(
         default="image",
@@ -265,8 +266,12 @@ class DataSettings(Section):
     def _found_fields(self) -> Self:
         if not self.fields:
             return self
-        if self.source != "parquet" and any(field.kind in ANNOTATIONS for field in self.fields.values()):
-            raise ValueError(f"texts and sounds are columns of parquet, and source is {self.source}; write the set as Parquet")
+        kinds = {name: field.kind if field.kind in ANNOTATIONS else IMAGE for name, field in self.fields.items()}
+        if self.source not in (*TREES, "parquet") and set(kinds.values()) & set(ANNOTATIONS):
+            raise ValueError(
+                f"texts and sounds are files of {', '.join(TREES)} or columns of parquet, and source is {self.source}; choose "
+                "one of these"
+            )
         places = {name: field.place or name for name, field in self.fields.items()}
         halves = self.source != "parquet" and any(place in HALVES for place in places.values())
         if halves and not set(places.values()) <= set(HALVES):
@@ -274,7 +279,8 @@ class DataSettings(Section):
                 f"fields come from {', '.join(places.values())}; all have to be halves of one picture (left, right), or none (a "
                 "folder that is called left is left/)"
             )
-        if len({place.strip("/") for place in places.values()}) < len(places):
+        apart = {(place.strip("/"), "" if self.source == "parquet" else kinds[name]) for name, place in places.items()}
+        if len(apart) < len(places):
             raise ValueError(f"fields come from {', '.join(places.values())}; give each a place of its own")
         if not halves and self.source not in (*TREES, "parquet"):
             raise ValueError(

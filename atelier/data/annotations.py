@@ -59,10 +59,10 @@ class Annotations:
 
 
 def annotation(kind: str, content: Any) -> Annotation:
-    """What a source gives for a record, a list of str (text) or of bytes (sound). Raises Rejected where one cannot be used."""
+    """What a source gives for a record, a list of str (text) or bytes by name (sound). Raises Rejected where one is unfit."""
     if isinstance(content, Rejected):
         raise content
-    return Annotation(dict(_text(one) if kind == "text" else _sound(one, place) for place, one in enumerate(content, 1)))
+    return Annotation(dict(map(_text, content) if kind == "text" else (_sound(one, name) for name, one in content.items())))
 
 
 def _text(text: str) -> tuple[bytes, bytes]:
@@ -76,7 +76,7 @@ def _text(text: str) -> tuple[bytes, bytes]:
     return hashlib.sha256(encoded).digest(), encoded
 
 
-def _sound(wav: bytes, place: int) -> tuple[bytes, bytes]:
+def _sound(wav: bytes, name: str) -> tuple[bytes, bytes]:
     from atelier.io.sound import SoundError, log_mel
 
     digest = hashlib.sha256(wav).digest()
@@ -86,5 +86,5 @@ def _sound(wav: bytes, place: int) -> tuple[bytes, bytes]:
         try:
             _recent[digest] = log_mel(wav).astype("<f2").tobytes()
         except SoundError as error:
-            raise Rejected(f"recording {place} {error}") from error
+            raise Rejected(f"{name} {error}") from error
     return digest, _recent[digest]

@@ -16,7 +16,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
@@ -32,7 +32,7 @@ from atelier.io.transparency import opaque
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 Image.init()  # registers them all, so that the first image of a rare one finds its reader
 Content = bytes | Image.Image | Rejected  # of a picture: encoded, decoded, or why there is neither
-Contents = Mapping[str, Content | list[Any]]  # of a record by place; captions and recordings are lists
+Contents = Mapping[str, Content | list[str] | dict[str, bytes]]  # of a record by field: pictures, captions, recordings by name
 IMAGE, TARGET = "image", "target"  # a kind of field; and the field whose size maps have
 WHOLE = "whole"  # the fit that keeps sizes
 FILTERS = {
@@ -49,9 +49,10 @@ PLAIN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK",
 class RecordField:
     """One picture of every record, or what is said of it.
 
-    place: the folder or the column that it comes from, "" where an item of the source is one picture. half: the half of that
-    picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean. scale: of whole pictures
-    how many times smaller its sides are than the target's. kind: as in the settings; what is no picture has 0 channels.
+    place: the folder, the column or the file of rows that it comes from, "" where an item of the source is one picture. half: the
+    half of that picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean. scale: of
+    whole pictures how many times smaller its sides are than the target's. kind: as in the settings; what is no picture has 0
+    channels.
     """
 
     name: str
@@ -152,11 +153,12 @@ def process_record(content: Content | Contents, recipe: Recipe) -> Squares:
         return _annotated(content, recipe)
     fields = recipe.fields or (RecordField("", recipe.channels),)
     if not isinstance(content, Mapping):
-        content = {"": decoded(content, recipe) if len(fields) > 1 else content}  # fields that are halves share it
+        shared = decoded(content, recipe) if len(fields) > 1 else content  # by fields that are halves
+        content = dict.fromkeys((field.name for field in fields), shared)
     images, sizes, profiles = [], {}, []
     for field in fields:
         try:
-            image = _half(decoded(cast(Content, content[field.place]), recipe), field.half, recipe)
+            image = _half(decoded(cast(Content, content[field.name]), recipe), field.half, recipe)
             sizes[field.name] = "{} x {}".format(*image.size)
             image, profile = _mapped(image, recipe, field.legend) if field.legend else _squared(image, recipe, field.channels)
         except Rejected as reason:
@@ -184,7 +186,7 @@ def _annotated(content: Contents | Rejected, recipe: Recipe) -> Squares:
     for field in recipe.fields:
         if field.annotated:
             try:
-                annotations[field.name] = annotation(field.kind, content[field.place])
+                annotations[field.name] = annotation(field.kind, content[field.name])
             except Rejected as reason:
                 raise Rejected(f"{field.name}: {reason}") from reason
             parts.append(annotations[field.name].digest)

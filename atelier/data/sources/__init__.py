@@ -19,11 +19,11 @@ def open_source(settings: DataSettings, recipe: Recipe) -> Source:
     # Imported here: a worker that unpickles one source needs none of the others.
     kind, _, name = settings.source.partition(":")
     section = recipe.section
-    places = [field.place for field in recipe.fields if field.place]
-    if kind in ("folder", "zip", "s3") and places:
+    placed = [field for field in recipe.fields if field.place]
+    if kind in ("folder", "zip", "s3") and placed:
         from atelier.data.sources.records import RecordSource
 
-        return RecordSource(kind, settings.path, recipe.max_bytes, section, settings.split, places)
+        return RecordSource(kind, settings.path, recipe.max_bytes, section, settings.split, placed)
     if kind in ("folder", "zip", "s3"):
         from atelier.data.sources.tree import TreeSource
 
@@ -36,8 +36,7 @@ def open_source(settings: DataSettings, recipe: Recipe) -> Source:
         from atelier.data.sources.parquet import ParquetSource
 
         label_column = settings.label_column if settings.labels else None
-        kinds = {field.place: field.kind for field in recipe.fields if field.annotated}
-        return ParquetSource(settings.path, places or settings.image_column, label_column, section, kinds, settings.split)
+        return ParquetSource(settings.path, placed or settings.image_column, label_column, section, settings.split)
     if kind == "webdataset":
         from atelier.data.sources.webdataset import WebDatasetSource
 

@@ -20,11 +20,11 @@ CHUNK_BYTES = 16 * 2**20  # of unprocessed images that travel together
 
 @dataclass(frozen=True)
 class Item:
-    """One record as its source holds it: a picture, or several by the folder or column of their fields.
+    """One record as its source holds it: a picture, or its fields by name.
 
-    A picture is encoded bytes, decoded pixels, or the reason why there is neither; captions are a list of str, recordings a list
-    of bytes. The name is relative to the source, the same on every machine. The label is the class name, None where the source
-    has none. held_out: whether the source itself keeps it out of training.
+    A picture is encoded bytes, decoded pixels, or the reason why there is neither; captions are a list of str, recordings bytes
+    by what messages call them. The name is relative to the source, the same on every machine. The label is the class name, None
+    where the source has none. held_out: whether the source itself keeps it out of training.
     """
 
     name: str

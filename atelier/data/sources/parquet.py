@@ -5,12 +5,12 @@ Recordings are stored as images are, one a row or a list; captions are strings o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from atelier.data.errors import DataError, Rejected
-from atelier.data.process import Content, Contents
+from atelier.data.process import Content, Contents, RecordField
 from atelier.data.sources.base import CHUNK_BYTES, Item, ListSource, spread
 from atelier.data.sources.folders import part_of_file, split_of_files
 from atelier.io.files import parse_json
@@ -26,16 +26,12 @@ class ParquetSource(ListSource):
     def __init__(
         self,
         path: str,
-        images: str | Sequence[str],
+        images: str | Sequence[RecordField],
         label_column: str | None,
         section: str,
-        kinds: Mapping[str, str] | None = None,
         split: str = "draw",
     ) -> None:
-        """`images` is the column of the only image, or the columns of fields, of which `kinds` says what is no picture.
-
-        `split` is as in the settings.
-        """
+        """`images` is the column of the only image, or the fields of a record; `split` is as in the settings."""
         root = Path(path)
         if root.is_dir():
             found = {entry.name: root / entry.handle for entry in LocalStorage(root).entries() if entry.name.endswith(".parquet")}
@@ -44,9 +40,11 @@ class ParquetSource(ListSource):
         self._files = dict(sorted(found.items()))
         if not self._files:
             raise DataError(f"{section}.path {path!r}: no Parquet file there; correct the path, or bring it with `dvc pull`")
-        self._single = isinstance(images, str)
-        self._images, self._key = ([images], "image_column") if isinstance(images, str) else (list(images), "fields.NAME.from")
-        self._label, self._section, self._kinds = label_column, section, kinds or {}
+        self._single, self._key = isinstance(images, str), "image_column" if isinstance(images, str) else "fields.NAME.from"
+        self._fields = [] if isinstance(images, str) else list(images)
+        self._images = [images] if isinstance(images, str) else [field.place for field in self._fields]
+        self._label, self._section = label_column, section
+        self._kinds = {field.place: field.kind for field in self._fields if field.annotated}
         self._classes = {name: self._checked(file) for name, file in self._files.items()}
         self._counts = {name: _open(file).metadata.num_rows for name, file in self._files.items()}
         self.count = sum(self._counts.values())
@@ -83,16 +81,18 @@ class ParquetSource(ListSource):
     def _contents(self, cells: Sequence[Any]) -> Content | Contents:
         if self._single:
             return _content(cells[0])
-        return {column: self._of_kind(column, cell) for column, cell in zip(self._images, cells, strict=True)}
+        return {field.name: self._of_kind(field, cell) for field, cell in zip(self._fields, cells, strict=True)}
 
-    def _of_kind(self, column: str, cell: Any) -> Content | list[Any]:
-        if column not in self._kinds:
+    @staticmethod
+    def _of_kind(field: RecordField, cell: Any) -> Content | list[str] | dict[str, bytes]:
+        if not field.annotated:
             return _content(cell)
         several = [one for one in (cell if isinstance(cell, list) else [cell]) if one is not None]
-        if self._kinds[column] == "text":
+        if field.kind == "text":
             return several or Rejected("the row holds no caption")
         contents = [_content(one, "recording") for one in several] or [Rejected("the row holds no recording")]
-        return next((content for content in contents if isinstance(content, Rejected)), contents)
+        whole = {f"recording {place}": one for place, one in enumerate(contents, 1) if not isinstance(one, Rejected)}
+        return whole if len(whole) == len(contents) else next(one for one in contents if isinstance(one, Rejected))
 
     def _checked(self, file: Path) -> list[str] | None:
         """Checks all columns; the class names that Hugging Face keeps in the schema, if any."""

@@ -216,7 +216,7 @@ def test_a_damaged_table_is_refused(packed: PackedDataset, tmp_path: Path) -> No
         ({"fields": {"text": {"kind": "text"}}}, "none is target"),
         ({"fields": {"image": {"kind": "text"}}}, "none is target"),
         ({"fields": FIELDS | {"text": {"kind": "text", "channels": 1}}}, "a text has no pixels; take channels"),
-        ({"source": "folder"}, "texts and sounds are columns of parquet, and source is folder; write the set as Parquet"),
+        ({"source": "idx"}, "texts and sounds are files of folder, zip, s3 or columns of parquet, and source is idx; choose one"),
         ({"fit": "whole"}, "a text says what all of a picture shows|a sound says what all of a picture shows"),
         ({"fields": FIELDS | {f"t{n}": {"kind": "text"} for n in range(4)}}, "6 fields are texts or sounds; keep 4 at most"),
     ],
