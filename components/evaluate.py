@@ -22,7 +22,8 @@ what the paths hold:
   --output      metrics.json (numbers, for DVC and Kubeflow), evaluation.json (each with its identity), acceptance.json (whether
                 evaluate.max_distance and min_class_share accept it), report.html, grid.png, class_shares.csv,
                 manifest.json of the images; pictures.csv where single images have values (PSNR, SSIM, ...), each with the
-                place of its record; baseline.json and baseline.png with --baseline
+                place of its record; baseline.json with --baseline, whose images stand in grid.png where both are made from
+                records, else in baseline.png
   --generated   images to measure, --reference the real ones: a folder with its sub-folders, or a zip
   --cache       statistics of the real images, by content hash; may be deleted at any time
 """
@@ -68,7 +69,7 @@ from components.measure_folders import add_arguments, measure_folders
 METRICS, EVALUATION, BASELINE, REPORT = "metrics.json", "evaluation.json", "baseline.json", "report.html"
 BASELINE_NAME = "baseline"
 GRID, BASELINE_GRID, SHARES, OF_EACH = "grid.png", "baseline.png", "class_shares.csv", "pictures.csv"
-VARIANTS = 9  # pictures of a record that is shown with inputs that may be drawn of it, itself among them
+VARIANTS = 6  # pictures of a record that is shown with inputs that may be drawn of it, itself among them
 
 
 def _numbers(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
@@ -145,11 +146,12 @@ def evaluate(
                 atomic_write(folder / OF_EACH, _of_each(evaluation.of_each, before.of_each if before else {}, places))
             atomic_write(folder / MANIFEST, (data / MANIFEST).read_bytes())
             pictures = _rows(generator, evaluator)
-            atomic_write(folder / GRID, png(picture(pictures)))
             beside = _rows(other, evaluator) if other else []
+            atomic_write(folder / GRID, png(picture(pictures, beside)))
             if before:
                 before.write(folder / BASELINE)
-                atomic_write(folder / BASELINE_GRID, png(picture(beside)))
+                if pictures[0].given is None:
+                    atomic_write(folder / BASELINE_GRID, png(picture(beside)))
             write_report(
                 folder / REPORT,
                 checkpoint,

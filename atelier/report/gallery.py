@@ -20,12 +20,13 @@ from atelier.networks.base import Generator
 from atelier.tasks.sampling import Sample, Sampler
 
 COLUMNS, MAX_ROWS, ROWS_WITHOUT_CLASSES = 10, 20, 6
+PART, PART_GAP = 128, 3  # pixels: how wide records' images of one kind are at most beside each other, and what parts the kinds
 TYPICAL_FROM = 200
 
 
 @dataclass(frozen=True)
 class Row:
-    """Images of one class (or of none, name ""): uint8 [COLUMNS, C, H, W] generated, and as many or fewer real ones.
+    """Images of one class (or of none, name ""): uint8 [n, C, H, W] generated, and as many or fewer real ones.
 
     Where images are made from others, `given` are those; then the real ones are what should have come of them, if that is known.
     `enlarged` are smaller ones of these at the side of the images, bicubically, which is what a generator has to exceed.
@@ -78,22 +79,43 @@ def rows(generator: Generator, dataset: PackedDataset, seed: int = 0) -> list[Ro
 def rows_of_records(sampler: Sampler, dataset: PackedDataset, seed: int = 0) -> list[Row]:
     """The first images that are measured, in up to six rows, with what they were made from and what should have come of it.
 
-    Where that is not known, real images stand beside them.
+    Where that is not known, real images stand beside them. A row has as many records as PART is wide, one at least and ten at
+    most, since several images of each stand beside each other.
     """
-    others = dataset.images(_some(np.arange(len(dataset)), ROWS_WITHOUT_CLASSES * COLUMNS, seed))
+    columns = max(1, min(COLUMNS, PART // dataset.resolution))
+    others = dataset.images(_some(np.arange(len(dataset)), ROWS_WITHOUT_CLASSES * columns, seed))
     found = []
-    for number, one in enumerate(itertools.islice(sampler(COLUMNS), ROWS_WITHOUT_CLASSES)):
-        real = one.target if one.target is not None else others[number * COLUMNS : (number + 1) * COLUMNS]
+    for number, one in enumerate(itertools.islice(sampler(columns), ROWS_WITHOUT_CLASSES)):
+        real = one.target if one.target is not None else others[number * columns : (number + 1) * columns]
         given = one.input if sampler.palette is None or one.input is None else colored(one.input, sampler.palette)
         found.append(Row("", one.images, real, given, _enlarged(one)))
     return found
 
 
-def picture(rows: Sequence[Row], scale: int = 2) -> Image.Image:
-    """The generated images of all rows as one grid; above each row what it was made from, below it the real images."""
-    of_row = ((row.generated,) if row.given is None else (row.given, row.enlarged, row.generated, row.real) for row in rows)
-    lines = [part for parts in of_row for part in parts if part is not None]
-    return grid(np.concatenate([_line(part, rows[0].generated.shape[1:]) for part in lines]), COLUMNS, scale)
+def picture(rows: Sequence[Row], others: Sequence[Row] = (), scale: int = 2) -> Image.Image:
+    """The generated images of all rows as one grid.
+
+    Those of records stand between what they were made from and what should have come of it, as in the report: given, enlarged,
+    the other generator's (`others`, rows of the same records), generated, real.
+    """
+    if rows[0].given is None:
+        return grid(np.concatenate([row.generated for row in rows]), COLUMNS, scale)
+    shape = rows[0].generated.shape
+    made, other = [row.generated for row in rows], [row.generated for row in others]
+    images = [row.given for row in rows], [row.enlarged for row in rows], other, made, [row.real for row in rows]
+    parts = [
+        grid(np.concatenate([_line(one, shape) for one in of_part if one is not None]), shape[0], scale)
+        for of_part in images
+        if any(one is not None for one in of_part)
+    ]
+    gap = PART_GAP * scale
+    mode = "RGB" if any(part.mode == "RGB" for part in parts) else "L"
+    sheet = Image.new(mode, (sum(part.width + gap for part in parts) - gap, parts[0].height), (GAP_COLOUR,) * len(mode))
+    left = 0
+    for part in parts:
+        sheet.paste(part, (left, 0))
+        left += part.width + gap
+    return sheet
 
 
 def neighbors(
@@ -129,9 +151,9 @@ def neighbors(
 
 
 def _line(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Images as a line of a grid of others of this shape, smaller ones enlarged pixel by pixel; empty places at its end."""
-    line = np.full((COLUMNS, *shape), GAP_COLOUR, np.uint8)
-    factor = shape[1] // images.shape[2] if len(images) else 1
+    """Images as a line of a grid of others of this shape [n, C, H, W], smaller ones enlarged; empty places at its end."""
+    line = np.full((shape[0], images.shape[1], *shape[2:]), GAP_COLOUR, np.uint8)
+    factor = shape[2] // images.shape[2] if len(images) else 1
     line[: len(images)] = images.repeat(factor, axis=2).repeat(factor, axis=3)
     return line
 

@@ -21,6 +21,7 @@ from atelier.models.model import from_uint8, load_generator, write_info
 from atelier.models.onnx import export_onnx
 from atelier.models.pyfunc import ServedGenerator, input_example
 from atelier.models.sharpness import interpolate
+from atelier.report.gallery import PART, PART_GAP
 from atelier.tasks.find import sampling_of
 from atelier.tasks.restoration.task import Restoration
 from atelier.tracking.client import client
@@ -73,11 +74,14 @@ def test_measured_and_reported(model: Path, stripes: Path, run: StepRun, tmp_pat
     assert "at 1/2 of their side by blur, bicubic, noise (" in found["psnr"].identity.sampling
 
     grid = np.asarray(Image.open(out / "grid.png"))[::2, ::2].transpose(2, 0, 1)
-    cells = [grid[:, top : top + SIDE, :SIDE] for top in range(0, grid.shape[1], SIDE + GAP)]
-    assert len(cells) == 8, "given, enlarged bicubically, restored and real, of ten records and of six"
-    np.testing.assert_array_equal(cells[0], sample.input[0].repeat(SCALE, 1).repeat(SCALE, 2))
-    np.testing.assert_array_equal(cells[2], sample.images[0])
-    np.testing.assert_array_equal(cells[3], sample.target[0])
+    records = PART // SIDE
+    wide = records * (SIDE + GAP) - GAP + PART_GAP  # of each part: given, enlarged bicubically, restored, real
+    assert grid.shape[1:] == (-(-SAMPLES // records) * (SIDE + GAP) - GAP, 4 * wide - PART_GAP)
+    second = slice(SIDE + GAP, 2 * SIDE + GAP)
+    cells = [grid[:, second, left : left + SIDE] for left in range(0, grid.shape[2], wide)]
+    np.testing.assert_array_equal(cells[0], sample.input[records].repeat(SCALE, 1).repeat(SCALE, 2))
+    np.testing.assert_array_equal(cells[2], sample.images[records])
+    np.testing.assert_array_equal(cells[3], sample.target[records])
     assert np.abs(cells[1].astype(int) - cells[0]).max() > 0
     report = (out / "report.html").read_text()
     for text in (

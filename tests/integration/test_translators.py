@@ -27,6 +27,7 @@ from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import from_uint8, load_generator, to_uint8
 from atelier.models.onnx import export_onnx
 from atelier.project import Project
+from atelier.report.gallery import PART, PART_GAP
 from atelier.serving.app import application
 from atelier.serving.follow import Follower
 from atelier.serving.limits import Limits
@@ -123,8 +124,9 @@ def test_measured_by_held_out_records(name: str, models: Models, drawings: Model
         assert low <= found["l1"].value <= high and found["l1"].value != found["input_l1"].value
 
     grid = np.asarray(Image.open(tmp_path / name / "grid.png"))[::2, ::2].transpose(2, 0, 1)
-    cells = [grid[:, top : top + SIDE, :SIDE] for top in range(0, grid.shape[1], SIDE + GAP)]
-    assert len(cells) == 6, "given, generated and real, of ten records and of six"
+    wide = PART // SIDE * (SIDE + GAP) - GAP + PART_GAP  # of each part: given, generated and real
+    cells = [grid[:, :SIDE, left : left + SIDE] for left in range(0, grid.shape[2], wide)]
+    assert len(cells) == 3
     first = cells[0][: 1 if name == "pix2pix" else 3]
     given = asked.read(np.arange(len(asked)))["input" if name == "pix2pix" else "image"]
     assert first.tobytes() in {one.tobytes() for one in given}

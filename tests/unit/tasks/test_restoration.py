@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
+from atelier.io.pictures import GAP
 from atelier.networks.base import Generator
 from atelier.networks.inputs import Picture, Takes
 from atelier.networks.layers import ImageShape
-from atelier.report.gallery import picture, rows_of_records
+from atelier.report.gallery import PART, PART_GAP, picture, rows_of_records
 from atelier.tasks.base import Batch
 from atelier.tasks.records import RecordSampler
 from atelier.tasks.restoration.probe import RestorationProbe
@@ -116,11 +118,23 @@ def test_a_record_and_inputs_of_it_stand_side_by_side(held_out: PackedDataset) -
 
 
 def test_a_report_shows_small_inputs_enlarged(held_out: PackedDataset) -> None:
-    (row,) = rows_of_records(sampler(SMALL, held_out), held_out)
-    assert row.given is not None and row.enlarged is not None
-    assert row.given.shape == (5, 3, 16, 16) and row.enlarged.shape == row.generated.shape == (5, 3, SIDE, SIDE)
+    rows = rows_of_records(sampler(SMALL, held_out), held_out)
+    row, last, columns = rows[0], rows[-1], PART // SIDE
+    assert row.given is not None and row.enlarged is not None and last.given is not None and last.enlarged is not None
+    assert row.given.shape == (columns, 3, 16, 16) and row.enlarged.shape == row.generated.shape == (columns, 3, SIDE, SIDE)
     assert np.abs(row.enlarged.astype(int) - row.real).mean() < np.abs(row.generated.astype(int) - row.real).mean()
-    assert picture([row], scale=1).size == (10 * (SIDE + 1) - 1, 4 * (SIDE + 1) - 1)
+
+    other = [replace(row, generated=255 - row.generated) for row in rows]
+    wide = columns * (SIDE + GAP) - GAP + PART_GAP
+    shown = np.asarray(picture(rows, other, scale=1)).transpose(2, 0, 1)
+    assert len(rows) == 2 and shown.shape[1:] == (2 * (SIDE + GAP) - GAP, 5 * wide - PART_GAP)
+    given, enlarged, beside, generated, real = (
+        shown[:, SIDE + GAP :, left : left + SIDE] for left in range(0, shown.shape[2], wide)
+    )
+    np.testing.assert_array_equal(given[:, ::2, ::2], last.given[0])
+    for found, expected in ((enlarged, last.enlarged), (generated, last.generated), (real, last.real)):
+        np.testing.assert_array_equal(found, expected[0])
+    np.testing.assert_array_equal(beside, 255 - generated)
 
 
 class Crops:
