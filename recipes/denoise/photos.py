@@ -20,7 +20,8 @@ from PIL import Image
 from atelier import command_line
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.io.files import atomic_folder
+from atelier.io.files import atomic_folder, atomic_write
+from atelier.io.pictures import grid, png
 from atelier.io.progress import bar
 
 OUTPUT, PICTURE = Path("comparison"), "comparison.png"
@@ -60,10 +61,9 @@ def main() -> None:
         kinds = [noisy, np.stack(filtered).clip(0, 255).round().astype(np.uint8), made]
         for name, kind in zip(NAMES, kinds, strict=True):
             print(f"{name}: {psnr(kind, clean).mean():.2f} dB")
-        best = np.argsort(clean.std(axis=(1, 2, 3)))[:: -max(1, args.count // SHOWN)][:SHOWN]  # from busy to flat
-        Image.fromarray(np.concatenate([np.concatenate([*kind[best]], axis=1) for kind in (*kinds, clean)])).save(
-            folder / PICTURE
-        )
+        shown = np.argsort(clean.std(axis=(1, 2, 3)))[:: -max(1, args.count // SHOWN)][:SHOWN]  # from busy to flat
+        rows = np.stack([kind[shown] for kind in (*kinds, clean)], axis=1).transpose(0, 1, 4, 2, 3)  # [squares, kinds, C, H, W]
+        atomic_write(folder / PICTURE, png(grid(np.concatenate(rows), rows.shape[1])))
 
 
 def psnr(images: np.ndarray, clean: np.ndarray) -> np.ndarray:

@@ -1,11 +1,10 @@
 """Measures the seams of held-out textures that tile: made half as large, and restored with edges that end and that wrap.
 
 Prints how large the step across a seam is, as a share of the steps from pixel to pixel inside, and how far the pixels beside
-seams are from the texture. Writes two pictures into the folder of --output: textures.png, with rows of textures as they are
-given, enlarged bicubically, restored by each model, and as they were; and seams.png, where four copies of a texture meet: as it
-was, and with edges that end and that wrap, a row for each of these ways.
+seams are from the texture. Writes a picture of where four copies of a texture meet: as it was, and with edges that end and that
+wrap, a row for each way of making it.
 
-    python measure_seams.py --models models/smooth models/sharp --output seams
+    python measure_seams.py --models models/smooth models/sharp --output seams.png
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Edges = Literal["end", "wrap"]
 ENDS: Edges = "end"
 WRAPS: Edges = "wrap"
 EDGES = ENDS, WRAPS
-COLUMNS, SHOWN, NEAR = 6, 64, 32  # textures of a picture; pixels a side that are shown of them, and of four where they meet
+NEAR = 32  # pixels a side that are shown of each of four copies where they meet
 
 Made = dict[str, dict[Edges, np.ndarray]]
 """By way and edges what becomes of the textures, uint8 [n, 3, H, W]."""
@@ -97,13 +96,6 @@ def table(real: np.ndarray, made: Made) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def rows_of_textures(real: np.ndarray, small: np.ndarray, made: Made) -> Image.Image:
-    """The middle of some textures, evenly spaced: as given, as made of that, and as they were."""
-    shown = np.linspace(0, len(real) - 1, COLUMNS).astype(int)
-    parts = [small.repeat(SCALE, axis=2).repeat(SCALE, axis=3), *(by_edges[ENDS] for by_edges in made.values()), real]
-    return grid(np.concatenate([middle(part[shown], SHOWN) for part in parts]), COLUMNS)
-
-
 def where_copies_meet(texture: int, real: np.ndarray, made: Made) -> Image.Image:
     """Four copies of a texture: a row for each way, as it was, and with edges that end and that wrap."""
     shown = [one[texture] for by_edges in made.values() for one in (real, by_edges[ENDS], by_edges[WRAPS])]
@@ -120,8 +112,8 @@ def main() -> None:
     """Measures, writes the pictures, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["models/smooth", "models/sharp"], metavar="MODEL", help="default: both")
-    parser.add_argument("--output", type=Path, default=Path("seams"), metavar="FOLDER", help="of the pictures; default: seams")
-    parser.add_argument("--texture", default="acc_dm5-mud02b", metavar="NAME", help="that of seams.png; default: acc_dm5-mud02b")
+    parser.add_argument("--output", type=Path, default=Path("seams.png"), metavar="FILE", help="the picture; default: seams.png")
+    parser.add_argument("--texture", default="acc_dm5-mud02b", metavar="NAME", help="that is shown; default: acc_dm5-mud02b")
     args = parser.parse_args()
     tiling = textures(TEXTURES)
     if args.texture not in tiling:
@@ -130,9 +122,8 @@ def main() -> None:
     small = wrapped(real, lambda images: as_small(images, SCALE), 1 / SCALE)
     made = {"bicubic": {ENDS: as_large(small, SCALE), WRAPS: wrapped(small, lambda images: as_large(images, SCALE), SCALE)}}
     made |= {Path(model).name: {edges: restored(model, small, edges) for edges in EDGES} for model in args.models}
-    atomic_write(args.output / "textures.png", png(rows_of_textures(real, small, made)))
-    atomic_write(args.output / "seams.png", png(where_copies_meet(texture, real, made)))
-    print(*table(real, made), f"{len(real)} textures; pictures: {args.output}", sep="\n")
+    atomic_write(args.output, png(where_copies_meet(texture, real, made)))
+    print(*table(real, made), f"{len(real)} textures; picture: {args.output}", sep="\n")
 
 
 if __name__ == "__main__":
