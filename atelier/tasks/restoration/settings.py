@@ -43,8 +43,10 @@ class Settings(Section):
         description="weight of the L1 distance of what a pretrained network sees of both, in its layers before they are "
         "rectified (ESRGAN)",
     )
-    perceptual_network: Literal["efficientnet_lite0", "vgg16"] = Field(
-        default="efficientnet_lite0", description="that network: efficientnet_lite0 (packaged), or vgg16, which is fetched once"
+    perceptual_network: Literal["efficientnet_lite0", "hed_vgg16", "vgg16"] = Field(
+        default="efficientnet_lite0",
+        description="that network: efficientnet_lite0 (packaged), hed_vgg16 (an edge detector of the shape of VGG16, which "
+        "`python -m atelier.extractors.hed` brings) or vgg16, which is fetched once",
     )
     adversarial: Weight = Field(
         default=0.0, description="weight of what the discriminator says of a restored picture; 0 for none, which learns faster"

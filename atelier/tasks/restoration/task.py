@@ -18,9 +18,7 @@ from atelier.config.section import SettingsError, parse
 from atelier.config.training import TrainSettings
 from atelier.data.crops import Crops
 from atelier.data.packed import PackedDataset
-from atelier.extractors.base import fold_batch_norms
-from atelier.extractors.before_activation import BeforeActivation
-from atelier.extractors.perceptual import WITHOUT_CHOICE, load_perception
+from atelier.extractors.before_activation import load_before_activation
 from atelier.losses.reconstruction import l1, l2
 from atelier.networks import zoo
 from atelier.networks.base import Network, Translator
@@ -82,10 +80,8 @@ class Restoration(PatchAdversarialTask):
         self.begin(networks)
         self.perception = None
         if self.settings.perceptual:
-            network = self.settings.perceptual_network
-            perception = load_perception(network, WITHOUT_CHOICE[network], "restoration.perceptual_network")
-            fold_batch_norms(perception)  # frozen norms are passes through memory that convolutions can do without
-            self.perception = BeforeActivation(perception.to(memory_format=torch.channels_last))
+            perception = load_before_activation(self.settings.perceptual_network, "restoration.perceptual_network")
+            self.perception = perception.to(memory_format=torch.channels_last)
 
     @property
     def undecided(self) -> float:  # type: ignore[override]

@@ -359,12 +359,15 @@ def test_textures_are_opaque_squares_of_surfaces(monkeypatch: pytest.MonkeyPatch
         return folder / path
 
     monkeypatch.setattr(packages, "debian", debian)
+    brought = list[str]()
+    monkeypatch.setattr(hed, "bring", lambda: brought.append("weights"))
     recipe["main"]()
     found = {str(path.relative_to("images/textures")): Image.open(path) for path in Path("images/textures").glob("*/*")}
     assert found.keys() == {"train/base_wall-brick.png", "train/base_wall-large.png", "test/stone-moss.png"}
     assert all(texture.size == (128, 128) for texture in found.values())
     blocks = np.asarray(pictures["base_wall/large.tga"], float).reshape(128, 4, 128, 4, 3).mean(axis=(1, 3))
     assert abs(np.asarray(found["train/base_wall-large.png"]) - blocks).max() <= 1
+    assert brought == ["weights"]
     assert "2 textures, and 1 held out" in capsys.readouterr().out and "GPL-2+" in Path("images/NOTICE.txt").read_text()
 
 

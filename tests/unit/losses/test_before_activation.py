@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from atelier.extractors.before_activation import BeforeActivation
+from atelier.extractors import before_activation
+from atelier.extractors.before_activation import BeforeActivation, load_before_activation
+from atelier.extractors.errors import ExtractorError
 from atelier.extractors.perceptual import Perception
+from atelier.extractors.weights import Weights
+from atelier.networks.vgg import convolutions
 
 
 def network() -> tuple[Perception, list[nn.Conv2d]]:
@@ -41,3 +49,49 @@ def test_the_distance_is_the_mean_of_layers_and_targets_take_no_gradients() -> N
     assert distance.item() == pytest.approx(torch.stack(apart).mean().item(), rel=1e-5)
     distance.backward()
     assert images.grad is not None and images.grad.any() and targets.grad is None
+
+
+def test_relative_distances_weigh_channels_alike() -> None:
+    perception, layers = network()
+    with torch.no_grad():
+        layers[2].weight.mul_(torch.tensor((100.0, 1.0))[:, None, None, None])
+    images, targets = (torch.rand(2, 3, 9, 9) for _ in range(2))
+    shares = []
+    for a, b in zip(written_out(layers, images), written_out(layers, targets), strict=True):
+        sizes = [b[:, c].abs().mean() for c in range(b.shape[1])]
+        least = 0.05 * sum(sizes) / len(sizes)
+        channels = [(a - b)[:, c].abs().mean() / max(size, least) for c, size in enumerate(sizes)]
+        shares.append(sum(channels) / len(channels))
+    expected = sum(shares) / len(shares)
+    assert BeforeActivation(perception, relative=True).distance(images, targets).item() == pytest.approx(
+        float(expected), rel=1e-5
+    )
+
+
+def test_hed_is_seen_before_two_of_its_rectifiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    own = {
+        f"{name}.{part}": 0.05 * torch.randn(*((outer, inner, 3, 3) if part == "weight" else (outer,)))
+        for name, (inner, outer) in convolutions("hed_vgg16").items()
+        for part in ("weight", "bias")
+    }
+    monkeypatch.setattr(before_activation, "read_kept", lambda *_: Weights("here.safetensors", save(own), ""))
+    images = torch.rand(1, 3, 18, 10) * 2 - 1
+    x, expected = (images + 1) * 127.5 - torch.tensor((122.67892, 116.66877, 104.00699))[:, None, None], []
+    for name in ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3"):
+        if name in ("conv2_1", "conv3_1"):
+            x = F.max_pool2d(x, 2, ceil_mode=True)
+        x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), own[f"{name}.weight"], own[f"{name}.bias"])
+        if name in ("conv2_2", "conv3_3"):
+            expected.append(x)
+        x = x.relu()
+    found = load_before_activation("hed_vgg16", "restoration.perceptual_network")
+    assert found.relative and not any(one.requires_grad for one in found.parameters())
+    for one, other in zip(found(images), expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_weights_that_nobody_has_brought_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ExtractorError, match=r"run python -m atelier\.extractors\.hed, .* or choose another train\.x"):
+        load_before_activation("hed_vgg16", "train.x")
