@@ -67,28 +67,43 @@ def _root(matrices: Tensor, inverse: bool = False) -> Tensor:
 class Decoder(Network):
     """Features of a layer to pixels: the encoder's convolutions backwards, neighbors repeated for its poolings, mirrored rims.
 
-    No norms, since these would undo what the style has set (section 6.2); nothing bounds the pixels.
+    No norms, since these would undo what the style has set (section 6.2); nothing bounds the pixels. forward takes features by
+    layer. Those of layers before the last are joined to the maps of their size (Sheng et al. 2018, section 3.2); but for the
+    first convolution's inputs and the pixels channels are divided by `narrowing`.
     """
 
-    def __init__(self, kind: str, layer: str, channels: int) -> None:
+    def __init__(self, kind: str, levels: Sequence[str], channels: int, narrowing: int = 1) -> None:
         super().__init__()
         shapes = list(convolutions(kind).items())
-        last = [name for name, _ in shapes].index(layer.replace("relu", "conv"))
-        self.layers, self.doubled = nn.ModuleList(), set[int]()
-        for name, (inner, outer) in reversed(shapes[: last + 1]):
+        names, self.levels = [name for name, _ in shapes], tuple(levels)
+        widths = {name.replace("conv", "relu"): outer for name, (_, outer) in shapes}
+        last = names.index(levels[-1].replace("relu", "conv"))
+        self.layers, self.doubled = (
+            nn.ModuleList(),
+            dict[int, str](),
+        )  # behind which layers sides double, and what is joined there
+        taken = widths[levels[-1]]
+        for name, (inner, _) in reversed(shapes[: last + 1]):
             first = name == "conv1_1"
-            convolution = nn.Conv2d(outer, channels if first else inner, 3, padding=1, padding_mode="reflect")
+            given = channels if first else inner // narrowing
+            convolution = nn.Conv2d(taken, given, 3, padding=1, padding_mode="reflect")
             self.layers.append(scaled_init(convolution, 1.0 if first else 2**0.5))
+            taken = given
             if name.endswith("_1") and not first:  # the encoder pools before it
-                self.doubled.add(len(self.layers))
+                joined = f"relu{int(name[4]) - 1}_1"
+                self.doubled[len(self.layers)] = joined if joined in levels else ""
+                taken += widths[joined] if joined in levels else 0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        x = features[self.levels[-1]]
         for number, layer in enumerate(self.layers, 1):
             x = self.checkpointed(layer, x)
             if number < len(self.layers):
                 x = F.relu(x)
             if number in self.doubled:
                 x = F.interpolate(x, scale_factor=2.0)
+                if joined := self.doubled[number]:
+                    x = torch.cat([x, features[joined]], dim=1)
         return x
 
 
@@ -111,18 +126,23 @@ class AdaINGenerator(Generator):
             )
         self.settings, self.shape, self._takes = settings, shape, in_order(takes)
         self.encoder = VGG(settings.encoder, settings.layer, padding="reflect")
-        self.decoder = Decoder(settings.encoder, settings.layer, shape.channels)
-        width = self.encoder.widths[settings.layer]
-        self.register_buffer("mean", torch.zeros(width, 1, 1))  # of the encoder's features, for `calibrate`
-        self.register_buffer("deviation", torch.ones(width, 1, 1))
+        self.decoder = Decoder(settings.encoder, settings.levels, shape.channels, settings.narrowing)
+        for name in settings.levels:  # of the encoder's features, for `calibrate`
+            width = self.encoder.widths[name]
+            self.register_buffer(self._buffer("mean", name), torch.zeros(width, 1, 1))
+            self.register_buffer(self._buffer("deviation", name), torch.ones(width, 1, 1))
 
     @property
     def takes(self) -> Takes:
         return self._takes
 
-    def features(self, images: Tensor) -> Tensor:
-        """What the encoder's last layer sees of images [N, C, H, W] in [-1, 1], float32 [N, c, h, w], standardized."""
-        return self.standardized(self.seen(images, [self.settings.layer])[self.settings.layer])
+    def _buffer(self, kind: str, name: str) -> str:
+        """The name of a layer's means or deviations; those of the last have no more than their kind, as there was but it."""
+        return kind if name == self.settings.layer else f"{kind}_{name}"
+
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """What the encoder's levels see of images [N, C, H, W] in [-1, 1], float32 [N, c, h, w] by layer, standardized."""
+        return self.standardized(self.seen(images, self.settings.levels))
 
     def seen(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """What the encoder's layers see of images [N, C, H, W] in [-1, 1], float32 [N, c, h, w] by name."""
@@ -130,9 +150,12 @@ class AdaINGenerator(Generator):
             layers: dict[str, Tensor] = self.encoder(images.float(), names)
         return layers
 
-    def standardized(self, seen: Tensor) -> Tensor:
-        """The last layer's features [N, c, h, w] less each channel's mean over the images of `calibrate`, over its deviation."""
-        return (seen - self.get_buffer("mean")) / self.get_buffer("deviation")
+    def standardized(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The levels' features [N, c, h, w] less each channel's mean over the images of `calibrate`, over its deviation."""
+        return {
+            name: (seen[name] - self.get_buffer(self._buffer("mean", name))) / self.get_buffer(self._buffer("deviation", name))
+            for name in self.settings.levels
+        }
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
@@ -140,22 +163,23 @@ class AdaINGenerator(Generator):
 
         A channel's deviation counts as LEAST_SHARE of their mean at least.
         """
-        self.get_buffer("mean").zero_()
-        self.get_buffer("deviation").fill_(1.0)
-        mean, deviation = moments(self.features(images).transpose(0, 1).flatten(1)[None, :, :, None])
-        self.get_buffer("mean").copy_(mean[0])
-        self.get_buffer("deviation").copy_(deviation[0].clamp_min(LEAST_SHARE * deviation.mean()))
+        for name, seen in self.seen(images, self.settings.levels).items():
+            mean, deviation = moments(seen.transpose(0, 1).flatten(1)[None, :, :, None])
+            self.get_buffer(self._buffer("mean", name)).copy_(mean[0])
+            self.get_buffer(self._buffer("deviation", name)).copy_(deviation[0].clamp_min(LEAST_SHARE * deviation.mean()))
 
-    def decode(self, features: Tensor) -> Tensor:
-        """Features [N, c, h, w] -> pictures, about [-1, 1]."""
+    def decode(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Features [N, c, h, w] by layer -> pictures, about [-1, 1]."""
         pixels: Tensor = self.decoder(features)
         return pixels
 
     def forward(self, content: Tensor, style: Tensor, alpha: Tensor | None = None) -> Tensor:
         seen = self.features(content)
-        styled = adain(seen, self.features(style))
+        looks = self.features(style)
+        styled = {name: adain(seen[name], looks[name]) for name in seen}
         if alpha is not None:
-            styled = torch.lerp(seen, styled, wide(alpha).reshape(-1, 1, 1, 1))
+            share = wide(alpha).reshape(-1, 1, 1, 1)
+            styled = {name: torch.lerp(seen[name], styled[name], share) for name in seen}
         return self.decode(styled)
 
     def generate(self, inputs: Mapping[str, Tensor], truncation: Tensor | None = None) -> Tensor:

@@ -97,12 +97,16 @@ def mixture(
     """
     seen = generator.features(content)
     looks = [generator.features(recolored(style, content) if keep_colors else style) for style in styles]
-    if masks:
-        rest = (1 - torch.stack(list(masks)).sum(dim=0)).clamp_min(0)
-        styled = masked([*(mixed(seen, [one], [1.0]) for one in looks), seen], [*masks, rest])
-    else:
-        styled = mixed(seen, looks, shares)
-    return generator.decode(torch.lerp(seen, styled, alpha)).float().clamp(-1, 1)
+    rest = (1 - torch.stack(list(masks)).sum(dim=0)).clamp_min(0) if masks else None
+    styled = {}
+    for name, plain in seen.items():
+        each = [look[name] for look in looks]
+        if rest is None:
+            whole = mixed(plain, each, shares)
+        else:
+            whole = masked([*(mixed(plain, [one], [1.0]) for one in each), plain], [*masks, rest])
+        styled[name] = torch.lerp(plain, whole, alpha)
+    return generator.decode(styled).float().clamp(-1, 1)
 
 
 def read(path: Path, side: int, multiple: int = 1, channels: int = 3) -> Tensor:

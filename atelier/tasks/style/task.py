@@ -46,10 +46,10 @@ EQUALIZED = 16  # records of each set, at most, that say how strong features are
 
 
 class Targets(NamedTuple):
-    """Features [N, c, h, w] of the contents and those that are wanted; of the style's layers, features or Gram matrices."""
+    """Features [N, c, h, w] by layer of the contents and those that are wanted; of the style's, features or Gram matrices."""
 
-    plain: Tensor
-    content: Tensor
+    plain: dict[str, Tensor]
+    content: dict[str, Tensor]
     style: dict[str, Tensor]
 
 
@@ -180,13 +180,14 @@ class Style(Task):
     def _targets(self, content: Tensor, style: Tensor) -> Targets:
         """What pictures of these contents are compared with."""
         if self.any_style is None:
-            plain = self._seen(content, [self.content_layer])[self.content_layer]
+            plain = self._seen(content, [self.content_layer])
             return Targets(plain, plain, {name: wanted.to(content.device) for name, wanted in self.grams.items()})
-        last = self.any_style.settings.layer
-        plain, seen = self.any_style.features(content), self._seen(style, {*self.style_layers, last})
+        levels = self.any_style.settings.levels
+        plain, seen = self.any_style.features(content), self._seen(style, {*self.style_layers, *levels})
         by_gram = self.settings.statistics == "gram"
         compared = {name: gram(seen[name]) if by_gram else seen[name] for name in self.style_layers}
-        return Targets(plain, adain(plain, self.any_style.standardized(seen[last])), compared)
+        looks = self.any_style.standardized(seen)
+        return Targets(plain, {name: adain(plain[name], looks[name]) for name in levels}, compared)
 
     def _seen(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """What is compared: by the encoder of any style, which a base of a fine-tuning brings, or by a network that looks on."""
@@ -198,13 +199,14 @@ class Style(Task):
     def _compared(self, made: Tensor, targets: Targets) -> dict[str, Tensor]:
         """The losses of content and style, [N] each, and those of the style's layers."""
         own = self.any_style
-        layer = self.content_layer if own is None else own.settings.layer
-        seen = self._seen(made, {*self.style_layers, layer})
+        layer, levels = (self.content_layer, ()) if own is None else (own.settings.layer, own.settings.levels)
+        seen = self._seen(made, {*self.style_layers, layer, *levels})
         each = {}
         for name, wanted in targets.style.items():
             by_moments = self.settings.statistics == "moments"
             each[name] = moment_loss(seen[name], wanted) if by_moments else gram_loss(gram(seen[name]), wanted)
-        losses = {"content_loss": content_loss(seen[layer] if own is None else own.standardized(seen[layer]), targets.content)}
+        kept = (seen if own is None else own.standardized(seen))[layer]
+        losses = {"content_loss": content_loss(kept, targets.content[layer])}
         losses["style_loss"] = torch.stack(list(each.values())).mean(dim=0)
         return losses | {f"style_{name}": value for name, value in each.items()}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -32,9 +34,9 @@ def johnson(**section: object) -> JohnsonGenerator:
     return made
 
 
-def adain_generator(layer: str = "relu3_1", encoder: str = "hed_vgg16") -> AdaINGenerator:
+def adain_generator(layer: str = "relu3_1", encoder: str = "hed_vgg16", **section: object) -> AdaINGenerator:
     torch.manual_seed(0)
-    made = zoo.generator(settings("adain", layer=layer, encoder=encoder), SHAPE, inputs_of(3, 32))
+    made = zoo.generator(settings("adain", layer=layer, encoder=encoder, **section), SHAPE, inputs_of(3, 32))
     assert isinstance(made, AdaINGenerator)
     return made
 
@@ -49,7 +51,7 @@ def count(network: nn.Module) -> int:
 
 def test_published_sizes() -> None:
     assert count(johnson()) == 1_679_235, "of PyTorch's fast_neural_style"
-    decoder = Decoder("vgg19", "relu4_1", 3)
+    decoder = Decoder("vgg19", ["relu4_1"], 3)
     assert count(decoder) == 3_505_219, "of the authors' decoder: 512-256, 256-256 x 3, 256-128, 128-128, 128-64, 64-64, 64-3"
     assert count(adain_generator("relu4_1", "vgg19")) == count(decoder), "the encoder's weights are no parameters"
     assert len(adain_generator("relu4_1", "vgg19").encoder.names) == 9
@@ -117,23 +119,42 @@ def test_johnson_begins_as_the_identity_where_it_adds_and_takes_other_sides() ->
         zoo.patch_discriminator(settings("johnson"), SHAPE, 0)
 
 
-def test_adain_goes_from_the_content_to_all_of_the_style() -> None:
-    generator = adain_generator()
+@pytest.mark.parametrize("section", [{}, {"skips": True, "narrowing": 2}, {"layer": "relu4_1", "skips": True, "narrowing": 4}])
+def test_adain_goes_from_the_content_to_all_of_the_style(section: dict[str, Any]) -> None:
+    generator = adain_generator(**section)
     content, style = pictures(5), pictures(6, side=48) / 3
     with torch.no_grad():
         generator.calibrate(content)
-        seen = generator.features(content).double()
-        np.testing.assert_allclose(seen.mean(dim=(0, 2, 3)), 0, atol=1e-4)
-        deviations = seen.std(dim=(0, 2, 3))
-        assert deviations.max().item() == pytest.approx(1, rel=1e-3) and deviations.median().item() == pytest.approx(1, rel=1e-3)
+        features = generator.features(content)
+        assert len(features) == (int(generator.settings.layer[4]) if section else 1)
+        for seen in features.values():
+            np.testing.assert_allclose(seen.double().mean(dim=(0, 2, 3)), 0, atol=1e-4)
+            deviations = seen.double().std(dim=(0, 2, 3))
+            assert [deviations.max().item(), deviations.median().item()] == pytest.approx([1, 1], rel=1e-3)
         none, all_of_it = (generator(content, style, torch.tensor(share)) for share in (0.0, 1.0))
         torch.testing.assert_close(none, generator.decode(generator.features(content)))
         torch.testing.assert_close(all_of_it, generator(content, style))
         each = generator.generate({"content": content, "style": style, "alpha": torch.tensor([0.0, 1.0])})
         torch.testing.assert_close(each, torch.stack([none[0], all_of_it[1]]), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(generator(content, content), none, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(generator(content, content), none, rtol=1e-3, atol=1e-3)
     with pytest.raises(NetworkError, match="adain takes content, style, alpha, and the inputs are image"):
         zoo.generator(settings("adain"), SHAPE, {"image": Picture(channels=3, resolution=32)})
+
+
+def test_a_skip_connection_joins_a_layer_with_the_styles_moments_where_the_map_has_its_size() -> None:
+    """Weights that pass on nothing but what is joined: the decoder's picture follows from that layer alone."""
+    generator = adain_generator(skips=True, narrowing=2)
+    shapes = [tuple(layer.weight.shape[:2]) for layer in generator.decoder.layers]
+    assert shapes == [(64, 256), (64, 64 + 128), (32, 64), (32, 32 + 64), (3, 32)]
+    content, style = pictures(12), pictures(13)
+    with torch.no_grad():
+        for layer in generator.decoder.layers:
+            layer.weight.zero_()
+        generator.decoder.layers[3].weight[0, 32 + 7, 1, 1] = 1  # channel 7 of relu1_1
+        generator.decoder.layers[4].weight[:, 0, 1, 1] = 1
+        made = generator(content, style)
+        wanted = adain(generator.features(content)["relu1_1"], generator.features(style)["relu1_1"])[:, 7:8].relu()
+    torch.testing.assert_close(made, wanted.expand(-1, 3, -1, -1))
 
 
 def test_mixtures_and_masks_are_of_the_styles_that_they_name() -> None:
