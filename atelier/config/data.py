@@ -59,6 +59,15 @@ class FieldSettings(Section):
         default=None, description='of a map what counts as no class ("don\'t care"): a name of classes, a colour, or a value'
     )
 
+    words: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="of a text a file of word vectors (the text format of GloVe, word2vec or fastText) or its s3:// URI: a "
+        "caption is the mean of its words' vectors; by default a sentence model embeds it",
+    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="of that file its sha256, since a result depends on it"
+    )
+
     @field_validator("channels", "scale", mode="before")
     @classmethod
     def _whole(cls, value: Any) -> Any:
@@ -71,6 +80,14 @@ class FieldSettings(Section):
             if value is None:
                 raise ValueError(f'{name} has no value, since YAML reads what follows # as a comment; quote it: "#ffffff"')
         return classes
+
+    @model_validator(mode="after")
+    def _hashed(self) -> Self:
+        if (self.words is None) != (self.sha256 is None):
+            raise ValueError("words and its sha256 go together; set both (sha256sum FILE), or leave both out")
+        if self.words and self.kind != "text":
+            raise ValueError(f"words embed texts, and this is a field of kind {self.kind}; take words and sha256 out")
+        return self
 
     @model_validator(mode="after")
     def _legend(self) -> Self:

@@ -21,6 +21,8 @@ def record_fields(settings: DataSettings) -> tuple[RecordField, ...]:
             legend=legend_of(field) if field.kind == "map" else None,
             scale=field.scale or 1,
             kind=field.kind,
+            words=field.words or "",
+            sha256=field.sha256 or "",
         )
         for name, field in sorted(settings.fields.items())
     )

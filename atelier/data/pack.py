@@ -60,7 +60,7 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
     """
     recipe = _recipe(settings, section)
     _check_output(output, NAME, _images(settings, section))
-    bring_encoders(recipe.fields)
+    bring_encoders(recipe.fields, section)
     source = open_source(settings, recipe)
     with atomic_folder(output, NAME) as folder, tempfile.TemporaryFile(dir=folder) as spill:
         found = _collect(source, range(source.count), recipe, spill, workers, progress)
@@ -96,7 +96,7 @@ def merge(settings: DataSettings, folders: list[Path], output: Path, progress: b
     """Packs all parts of a source, in any order: the same bytes as `pack` writes. The source itself is not read."""
     _check_output(output, NAME, {f"the part {folder}": folder for folder in folders})
     parts = stored.load_parts(folders, settings, section)
-    bring_encoders(record_fields(settings))
+    bring_encoders(record_fields(settings), section)
     found = Found()
     for part in parts:
         found.join(part.found)
@@ -217,7 +217,7 @@ def _write_set(
     for remark in _remarks(settings, section, source, found, order):
         print(f"{section}: {remark}", file=sys.stderr)
     fields = record_fields(settings)
-    made = {one.name: write_table(folder, one.name, one.kind, found.annotations[one.name]) for one in fields if one.annotated}
+    made = {one.name: write_table(folder, one, found.annotations[one.name], section) for one in fields if one.annotated}
     tables = {name: table for name, (table, _) in made.items()}
     writer = _writer(folder, settings, found, len(order.classes), {name: rows for name, (_, rows) in made.items()}, tables)
     shards = _write(writer, order, pixels, progress)

@@ -7,6 +7,7 @@ captions in the same order, for reports.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,27 +19,41 @@ from atelier.data.errors import REMEDY, DataError
 from atelier.data.manifest import FieldInfo, Table
 from atelier.data.process import RecordField
 from atelier.data.shards import ROW_BYTES, RowsByDigest
-from atelier.extractors import sentences
+from atelier.extractors import sentences, texts, words
 from atelier.io import sound
 from atelier.io.files import atomic_write, canonical_json, read_json, sha256_file
 
-
-def bring_encoders(fields: Iterable[RecordField]) -> None:
-    """Fetches once what texts need. Raises DataError where it cannot be had."""
-    if any(field.kind == "text" for field in fields):
-        sentences.bring()
+SHOWN = 8  # unknown words that packing names
 
 
-def write_table(folder: Path, name: str, kind: str, found: Annotations) -> tuple[Table, RowsByDigest]:
+def bring_encoders(fields: Iterable[RecordField], section: str) -> None:
+    """Fetches once what texts need. Raises DataError or ExtractorError where it cannot be had."""
+    for field in fields:
+        if field.words:
+            words.bring(field.words, field.sha256, f"{section}.fields.{field.name}.words")
+        elif field.kind == "text":
+            sentences.bring()
+
+
+def write_table(folder: Path, field: RecordField, found: Annotations, section: str) -> tuple[Table, RowsByDigest]:
     """Writes the table of a field; returns its description, and which rows stand for the captions or recordings of a record."""
     keys = sorted(found.entries)
     rows = {key: row for row, key in enumerate(keys)}
     contents = [found.entries[key] for key in keys]
     files: dict[str, str | bytes] = {}
-    if kind == "text":
-        texts = [content.decode() for content in contents]
-        values, encoder, weights = sentences.embed_texts(texts), sentences.ENCODER, sentences.WEIGHTS_SHA256
-        files[f"{name}.json"] = canonical_json(texts)
+    name = field.name
+    if field.kind == "text":
+        said = [content.decode() for content in contents]
+        encoder, weights = (words.ENCODER, field.sha256) if field.words else (sentences.ENCODER, sentences.WEIGHTS_SHA256)
+        values, unknown = texts.embed(encoder, weights, said)
+        if unknown:
+            most_common = ", ".join(f"{word} ({count})" for word, count in unknown.most_common(SHOWN))
+            print(
+                f"{section}.fields.{name}: {len(unknown)} words of its captions have no vector in {field.words} and are left "
+                f"out, first {most_common}",
+                file=sys.stderr,
+            )
+        files[f"{name}.json"] = canonical_json(said)
     else:
         values = np.stack([np.frombuffer(content, "<f2") for content in contents]).reshape(-1, sound.BANDS, sound.FRAMES)
         encoder, weights = sound.NAME, ""

@@ -48,7 +48,7 @@ class Text(OptionalInput):
     `weights` is the sha256 of the encoder's.
     """
 
-    reader: ClassVar[str] = "atelier.extractors.sentences"
+    reader: ClassVar[str] = "atelier.extractors.texts"
     packages: ClassVar[tuple[str, ...]] = ("tokenizers", "tqdm")
     kind: Literal["text"] = "text"
     size: PositiveInt
@@ -80,16 +80,14 @@ class Text(OptionalInput):
         return [[round(1 / (self.size + shift), 6)] * self.size for shift in (0, 1)]
 
     def _embedded(self, text: str) -> Value:
-        sentences = import_module(self.reader)
-        known = sentences.ENCODER, sentences.WEIGHTS_SHA256
-        if (self.encoder, self.weights) != known:
-            raise Refusal(
-                f"{self.size} finite numbers: texts were embedded by {self.encoder} {self.weights:.12} in training, and this "
-                f"version of Atelier has {known[0]} {known[1]:.12}"
-            )
         if not text.strip() or len(text) > LONGEST_TEXT:
             raise Refusal(self.wants(()))
-        return Value(torch.from_numpy(sentences.embed_texts([text])[0]), text)
+        texts = import_module(self.reader)
+        try:
+            (embedding,), _ = texts.embed(self.encoder, self.weights, [text])
+        except texts.ExtractorError as error:
+            raise Refusal(f"{self.wants(())}: {error}") from error
+        return Value(torch.from_numpy(embedding), text)
 
 
 class Sound(OptionalInput):

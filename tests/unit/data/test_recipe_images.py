@@ -20,6 +20,7 @@ from torchvision import datasets
 
 from atelier.data import packages, wallpapers
 from atelier.data.errors import DataError
+from atelier.data.style_images import PHOTOS, PLASMA
 from atelier.extractors import hed
 from atelier.metrics.pairs import as_small
 from tests.support.small import ROOT
@@ -305,12 +306,19 @@ def test_wallpapers_that_a_release_has_not(monkeypatch: pytest.MonkeyPatch) -> N
     assert not list(Path().iterdir())
 
 
-def test_photos_and_a_painting_have_one_side(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = script("style")
+@pytest.mark.parametrize(
+    ("name", "kind", "count", "side", "said"),
+    [("style", "style", 1, 256, "21 photos and a painting"), ("styles", "styles", 25, 192, "21 photos and 25 styles")],
+)
+def test_photos_and_styles_have_one_side(
+    name: str, kind: str, count: int, side: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = script(name)
+    styles = recipe[kind.upper()]
 
     def debian(package: str, path: str, folder: Path) -> Path:
-        for name in (*recipe["PHOTOS"].get(package, ()), *recipe["STYLE"].get(package, ())):
-            file = folder / path / (f"{name}/contents/images/8x6.png" if package == recipe["PLASMA"] else f"nature/{name}.png")
+        for name in (*PHOTOS.names.get(package, ()), *styles.names.get(package, ())):
+            file = folder / path / (f"{name}/contents/images/8x6.png" if package == PLASMA else f"nature/{name}.png")
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGBA", (800, 600), "red").save(file)
         return folder / path
@@ -318,12 +326,12 @@ def test_photos_and_a_painting_have_one_side(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr(packages, "debian", debian)
     monkeypatch.setattr(hed, "bring", lambda: Path("weights"))
     recipe["main"]()
-    for kind, count in (("photos", 21), ("style", 1)):
-        files = [*Path("images", kind).iterdir()]
-        assert len(files) == count
+    for folder, many, shorter in (("photos", 21, 256), (kind, count, side)):
+        files = [*Path("images", folder).iterdir()]
+        assert len(files) == many
         with Image.open(files[0]) as picture:
-            assert picture.size == (341, 256) and picture.mode == "RGB"
-    assert "LGPL-3" in Path("images/NOTICE.txt").read_text() and "21 photos and a painting" in capsys.readouterr().out
+            assert picture.size == (round(shorter * 4 / 3), shorter) and picture.mode == "RGB"
+    assert "LGPL-3" in Path("images/NOTICE.txt").read_text() and said in capsys.readouterr().out
 
 
 def test_a_release_without_a_style(monkeypatch: pytest.MonkeyPatch) -> None:

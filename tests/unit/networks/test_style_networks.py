@@ -144,14 +144,14 @@ def test_adain_goes_from_the_content_to_all_of_the_style(section: dict[str, Any]
 def test_a_skip_connection_joins_a_layer_with_the_styles_moments_where_the_map_has_its_size() -> None:
     """Weights that pass on nothing but what is joined: the decoder's picture follows from that layer alone."""
     generator = adain_generator(skips=True, narrowing=2)
-    shapes = [tuple(layer.weight.shape[:2]) for layer in generator.decoder.layers]
+    shapes = [tuple(layer.get_parameter("weight").shape[:2]) for layer in generator.decoder.layers]
     assert shapes == [(64, 256), (64, 64 + 128), (32, 64), (32, 32 + 64), (3, 32)]
     content, style = pictures(12), pictures(13)
     with torch.no_grad():
         for layer in generator.decoder.layers:
-            layer.weight.zero_()
-        generator.decoder.layers[3].weight[0, 32 + 7, 1, 1] = 1  # channel 7 of relu1_1
-        generator.decoder.layers[4].weight[:, 0, 1, 1] = 1
+            layer.get_parameter("weight").zero_()
+        generator.decoder.layers[3].get_parameter("weight")[0, 32 + 7, 1, 1] = 1  # channel 7 of relu1_1
+        generator.decoder.layers[4].get_parameter("weight")[:, 0, 1, 1] = 1
         made = generator(content, style)
         wanted = adain(generator.features(content)["relu1_1"], generator.features(style)["relu1_1"])[:, 7:8].relu()
     torch.testing.assert_close(made, wanted.expand(-1, 3, -1, -1))

@@ -36,7 +36,7 @@ def test_a_text_is_embedded_or_given_as_numbers(monkeypatch: pytest.MonkeyPatch)
         (
             Text(size=384, encoder="words", weights="0" * 64),
             "cat",
-            "384 finite numbers: texts were embedded by words 0000.*has minilm",
+            "384 finite numbers, its embedding: texts were embedded by words 0000.*has minilm",
         ),
         (Text(size=3), "cat", "^3 finite numbers, its embedding$"),
         (Text(size=3), [1, 2], "^3 finite numbers"),

@@ -57,7 +57,7 @@ def test_packages_follow_from_what_is_read(make_checkpoint: Callable[..., Path])
     told = {one.partition("==")[0] for one in bundle.requirements(takes())}
     assert told - names == {"scipy", "tokenizers", "tqdm"}
     files = {file.relative_to(bundle.ROOT).as_posix() for file in bundle.files("fusion", takes())}
-    assert {"extractors/sentences.py", "io/sound.py"} <= files
+    assert {"extractors/sentences.py", "extractors/words.py", "io/sound.py"} <= files
 
 
 def test_a_seed_paints_what_sample_paints(served: ServedGenerator) -> None:
