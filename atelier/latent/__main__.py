@@ -15,6 +15,7 @@ examples:
   python -m atelier.latent directions models/base                            what can be turned on and off, by how much
   python -m atelier.latent edit models/base --directions directions/directions.json --move slant=2
   python -m atelier.latent explore models/base --data data/base --count 64   its most original images that are still acceptable
+  python -m atelier.latent mix models/emoji --text "a cat" "a house" --seeds 1 4 --weights 1 1     what is said mixed, too
   python -m atelier.latent walk models/base --seed 1 --seconds 8             a closed walk as a GIF (or .webp, .png)
   python -m atelier.latent project models/base --image portrait.png          the latent whose image comes nearest
   python -m atelier.latent vary models/people --input maps/ --seeds 0-7      many images of each label map
@@ -57,6 +58,10 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of the generator")
         if classes:
             verb.add_argument("--class", dest="label", metavar="NAME", help="class of all images (default: each seed's own)")
+            verb.add_argument(
+                "--text", nargs="+", default=[], metavar="TEXT", help="what a generator of texts is told: its classes"
+            )
+            verb.add_argument("--audio", nargs="+", type=Path, default=[], metavar="WAV", help="recordings that it is told")
         verb.add_argument("--output", type=Path, default=Path(output), help=f"what is written (default: {output})")
         verb.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
         return verb

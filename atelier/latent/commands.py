@@ -18,10 +18,12 @@ from atelier.io.progress import each
 from atelier.latent import edits, translations
 from atelier.latent.projection import project as projected
 from atelier.latent.space import space_of, weighted
+from atelier.latent.told import told
 from atelier.latent.translations import Translations
 from atelier.models.given import files, square
 from atelier.models.model import GeneratorError, from_uint8, load_generator, load_latent_generator, to_uint8
 from atelier.networks.base import Generator, LatentGenerator, Translator
+from atelier.networks.fusion import FusionGenerator
 from atelier.networks.inputs import LabelMap, Picture
 from atelier.provenance.leaving import labelled
 from atelier.tasks.records import as_input
@@ -156,7 +158,7 @@ def project(args: argparse.Namespace) -> None:
 
 def of_checkpoint(args: argparse.Namespace) -> tuple[LatentGenerator, int | None]:
     """The generator of the checkpoint, and the label of --class. Raises GeneratorError."""
-    generator = load_latent_generator(args.checkpoint, args.device)
+    generator = _of_latents(args)
     if args.label is None:
         return generator, None
     names = generator.info.classes if generator.shape.classes else []
@@ -164,6 +166,18 @@ def of_checkpoint(args: argparse.Namespace) -> tuple[LatentGenerator, int | None
         remedy = f"choose {', '.join(names)}" if names else "this generator has no classes; leave it out"
         raise GeneratorError(f"--class {args.label}: {remedy}")
     return generator, names.index(args.label)
+
+
+def _of_latents(args: argparse.Namespace) -> LatentGenerator:
+    """The generator of the checkpoint; one that takes texts or recordings is told those of --text and --audio."""
+    generator = load_generator(args.checkpoint, args.device)
+    if isinstance(generator, FusionGenerator):
+        return told(generator, args.text, args.audio)
+    if args.text or args.audio:
+        raise GeneratorError(
+            f"{args.checkpoint}: this generator takes {', '.join(generator.takes)}; leave --text and --audio out"
+        )
+    return load_latent_generator(args.checkpoint, args.device)
 
 
 def _weighted(args: argparse.Namespace, generator: LatentGenerator, of: edits.Points) -> Image.Image:

@@ -24,6 +24,7 @@ from atelier.latent.discriminator import has_discriminator, load_discriminator, 
 from atelier.latent.edits import Points, points, synthesized
 from atelier.latent.exploration import Found, Judge
 from atelier.latent.space import Space, space_of
+from atelier.latent.told import ToldGenerator
 from atelier.metrics.classifier import Classifier, load_classifier
 from atelier.metrics.originality import Familiar
 from atelier.metrics.reference import load_reference, reference_indices
@@ -245,7 +246,7 @@ def _packed(folder: Path, generator: LatentGenerator, split: str) -> PackedDatas
 
 def _labels(images: PackedDataset, rows: np.ndarray, generator: LatentGenerator) -> torch.Tensor | None:
     """The generator's labels of real images, None where it takes none. Raises GeneratorError for a class that it knows not."""
-    if not generator.shape.classes:
+    if not generator.shape.classes or isinstance(generator, ToldGenerator):
         return None
     classes = generator.info.classes
     if unknown := [name for name in images.classes if name not in classes]:

@@ -9,9 +9,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from atelier.latent.told import Unasked
 from atelier.models.model import model_settings, read_info, read_weights
 from atelier.networks import zoo
 from atelier.networks.base import Discriminator
+from atelier.networks.fusion import FusionDiscriminator
 from atelier.training.checkpoint import networks_in
 
 BATCH = 64  # a multiple of every family's group
@@ -28,13 +30,16 @@ def has_discriminator(folder: Path) -> bool:
 
 
 def load_discriminator(folder: Path, device: torch.device | str = "cpu") -> Discriminator:
-    """In eval mode, as the training left it. Raises GeneratorError."""
+    """In eval mode, as the training left it; one of texts is asked for images alone. Raises GeneratorError."""
     info = read_info(folder)
+    settings = model_settings(info, folder)
+    of_texts = settings.family.start == "text and sound"
     with torch.random.fork_rng(devices=[]):
-        _, discriminator = zoo.build(model_settings(info, folder), info.shape)
+        _, discriminator = zoo.fusing(settings, info.shape, info.takes) if of_texts else zoo.build(settings, info.shape)
     networks = read_weights(networks_in(folder))
     discriminator.load_state_dict({key.removeprefix(NAME): v for key, v in networks.items() if key.startswith(NAME)})
-    return discriminator.eval().requires_grad_(False).to(device)
+    discriminator = discriminator.eval().requires_grad_(False).to(device)
+    return Unasked(discriminator) if isinstance(discriminator, FusionDiscriminator) else discriminator
 
 
 @torch.inference_mode()
