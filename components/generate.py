@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 MANIFEST, REQUEST = "manifest.json", "request.json"
 AT_ONCE = 64
 SMALLEST_TILE = 16
+OF_ANY_SIZE = "pictures of any size, each made whole, or in tiles by --tile; --edges wrap for those that tile"
 
 
 @component(
@@ -210,19 +211,24 @@ def _maker_of_own_size(served: Any, tile: int | None, wrap: bool, sharpness: flo
 
 def _picture_of_any_size(served: Any) -> str:
     """The name of the one picture that a model takes. Raises RequestError where it takes something else, or one size only."""
-    from atelier.networks.base import Translator
-    from atelier.networks.blended import at_share
-    from atelier.networks.inputs import Picture
-
-    generator = at_share(served.generator, None)
-    able = isinstance(generator, Translator) and generator.any_size
-    (name, kind), *others = generator.takes.items()
-    if not able or others or not isinstance(kind, Picture):
+    name = _of_any_size(served.generator)
+    if name is None:
         raise RequestError(
             f"--image and --size own: this model takes no single picture of any size; leave them out, for it takes\n"
             f"{takes(served.info)}"
         )
-    return str(name)
+    return name
+
+
+def _of_any_size(generator: Any) -> str | None:
+    """The name of the one picture that a generator takes, None where it takes something else, or one size only."""
+    from atelier.networks.base import Translator
+    from atelier.networks.blended import at_share
+    from atelier.networks.inputs import Picture
+
+    one = at_share(generator, None)
+    (name, kind), *others = one.takes.items()
+    return str(name) if isinstance(one, Translator) and one.any_size and not others and isinstance(kind, Picture) else None
 
 
 def _made(served: Any, records: Sequence[Mapping[str, Any]], part: Path, make: Make, at_once: int) -> Iterator[dict[str, Any]]:
@@ -303,10 +309,12 @@ def main() -> None:
     if args.model is None or (args.output is None and not args.describe):
         parser.error("give --model and --output (or --describe)")
     if args.describe:
-        from atelier.models.model import read_info
+        from atelier.models.model import load_generator
         from atelier.registry.fetch import located
 
-        print(takes(read_info(located(args.model, args.cache, networks=False))))
+        generator = load_generator(located(args.model, args.cache, networks=False))
+        own = "" if _of_any_size(generator) is None else f"--image PATH: {OF_ANY_SIZE}\n"
+        print(f"{own}{takes(generator.info)}")
         return
     made = cli.call(generate, args)
     print(f"{args.output}: {len(made)} images")

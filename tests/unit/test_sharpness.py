@@ -24,6 +24,7 @@ from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
 from atelier.training.checkpoint import read_history
+from components import generate as component
 from components.generate import RequestError, generate, takes
 from tests.support.asgi import ask
 from tests.support.served_process import about, pixels
@@ -118,6 +119,16 @@ def test_both_make_what_the_files_of_each_sharpness_make(restorers: Path) -> Non
     at_once = both.generate({"image": image, "sharpness": torch.tensor(0.6)})  # as in a graph
     torch.testing.assert_close(at_once, wanted[0.6], rtol=0, atol=1e-6)
     assert both.at(0.25) is both.at(0.25) is not both.at(0.5)
+
+
+def test_pictures_of_any_size_are_described(
+    restorers: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, first in (("smooth", "--input image=PATH: pictures in color"), ("both", "--sharpness, a number from 0 to 1")):
+        monkeypatch.setattr("sys.argv", ["generate", "--model", str(restorers / name), "--describe"])
+        component.main()
+        own, others = capsys.readouterr().out.split("\n", 1)
+        assert own.startswith("--image PATH: pictures of any size, each made whole") and others.startswith(first)
 
 
 def test_a_row_says_its_sharpness(restorers: Path) -> None:
