@@ -1,7 +1,8 @@
-"""Keys by which images are signed, and who made an image.
+"""Keys by which images are signed, secrets by which they are watermarked, and who made an image.
 
-  python -m atelier.provenance init ~/keys --name digits --organization Me  a root, and a key under it for this name
+  python -m atelier.provenance init ~/keys --name digits --organization Me  a root, and a key and a secret for this name
   ATELIER_CREDENTIALS=~/keys/digits python -m atelier.serving ... signs every image that leaves
+  ATELIER_WATERMARK=~/keys/digits/watermark.json python -m atelier.serving ... marks its pixels
   python -m atelier.provenance who picture.png                    what its marks say, and whether they can be trusted
 
 A key of your own is a folder with key.pem (P-256 or Ed25519, say), chain.pem (its certificate first, then those up to the root)
@@ -12,17 +13,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from atelier import command_line
 from atelier.provenance.keys import PASSWORD
+from atelier.provenance.watermark.key import VERSIONS, Strength
 
 
 def init(args: argparse.Namespace) -> None:
-    """Makes a root, unless it is there, and a key."""
+    """Makes a root, unless it is there, a key and a watermark's secret."""
     from atelier.provenance.keys import ANCHORS, FOLDER, ROOT, YEARS, make
+    from atelier.provenance.watermark.key import FILE, WATERMARK, write
 
     made = make(args.folder.expanduser(), args.name, args.organization)
+    write(made / FILE, args.name, args.strength)
     print(f"{made}: a key for {args.name!r}, of {YEARS} years; export {FOLDER}={made.resolve()}")
+    print(f"{made / FILE}: a secret, by which images are watermarked and found; export {WATERMARK}={made.resolve() / FILE}")
     print(f"{made.parent / ROOT}: the root's key, which makes further keys; keep it offline, on no server")
     print(f"{made / ANCHORS}: give it to those who shall trust these images (who --anchors)")
 
@@ -31,11 +37,13 @@ def who(args: argparse.Namespace) -> None:
     """Tells what the marks of images say."""
     from atelier.provenance.findings import UnreadableImageError, look, words
     from atelier.provenance.keys import trusted
+    from atelier.provenance.watermark.key import configured
 
     anchors = trusted(args.anchors)
+    secret = configured()
     for image in args.images:
         try:
-            found = look(image.read_bytes(), anchors)
+            found = look(image.read_bytes(), anchors, secret, args.versions)
         except OSError as error:
             raise UnreadableImageError(f"{image}: cannot be read ({error.strerror}); correct the path") from error
         except UnreadableImageError as error:
@@ -48,12 +56,17 @@ def parser() -> argparse.ArgumentParser:
     verbs = command_line.Verbs("python -m atelier.provenance", __doc__ or "")
     made = verbs.add(
         "init", "make a key to sign images with",
-        f"Makes FOLDER/NAME with key.pem, chain.pem and anchors.pem, under the root in FOLDER/root, made the first time.\n"
+        f"Makes FOLDER/NAME with key.pem, chain.pem and anchors.pem, under the root in FOLDER/root, made the first time, and\n"
+        f"watermark.json, a secret of its own.\n"
         f"Both keys are encrypted where {PASSWORD} is set; who signs needs it then, too.", __name__, "init",
     )  # fmt: skip
     made.add_argument("folder", type=Path, metavar="FOLDER", help="outside of any repository")
     made.add_argument("--name", required=True, help="the signer's, which readers show; that of the generator, say")
     made.add_argument("--organization", required=True, metavar="NAME", help="who answers for the images; readers show it, too")
+    made.add_argument(
+        "--strength", choices=get_args(Strength), default="full",
+        help="of watermarks: light, or full, which outlives a crop as well (default: full)",
+    )  # fmt: skip
     looked = verbs.add(
         "who", "tell who made an image", "Tells what the marks of images say. Nothing is fetched.", __name__, "who"
     )
@@ -61,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
     looked.add_argument(
         "--anchors", type=Path, metavar="PEM", help="roots that are trusted (default: those of ATELIER_CREDENTIALS, if any)"
     )
+    looked.add_argument(
+        "--versions", type=command_line.count, default=VERSIONS, metavar="N",
+        help=f"of each name in ATELIER_WATERMARK whose watermarks are looked for (default: {VERSIONS})",
+    )  # fmt: skip
     return verbs.parser
 
 

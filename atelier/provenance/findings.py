@@ -8,20 +8,26 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from atelier.errors import AtelierError
 from atelier.provenance import labels
 from atelier.provenance.credentials import INPUTS, Manifest, Verified, verify
+from atelier.provenance.watermark.finding import LIMIT, Mark, find
+from atelier.provenance.watermark.key import VERSIONS, WATERMARK, Secret
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF")
 UNTRUSTED = "signingCredential.untrusted"
 MOST = 50  # lines of what an image was made of
 LONGEST = 160  # characters of what a file says of itself
+MOST_PIXELS = 2**25  # of a picture in which a watermark is looked for
 NOTHING = (
-    "nothing known: no content credentials, no text chunk, no XMP. This proves nothing: marks are lost when an image is saved "
-    "again, and a photograph has none"
+    "nothing known: no content credentials, no text chunk, no XMP; {sought}. This proves nothing: marks are lost when an "
+    "image is saved again, and a photograph has none"
 )
+NOT_LOOKED = f"no watermark was looked for, since {WATERMARK} names no secret"
+NO_MARK = "no watermark of {names} up to version {versions}"
 STATES = {
     "Trusted": "signed by {signer}, under a root that is trusted here; unchanged since",
     "Valid": "signed by {signer}, under no root that is trusted here, so that the name proves nothing; unchanged since",
@@ -35,53 +41,87 @@ class UnreadableImageError(AtelierError):
 
 @dataclass(frozen=True)
 class Findings:
-    """What a file's marks say: its manifest, the text chunk and the XMP, None where there is none.
+    """What a file's marks say: its manifest, the text chunk, the XMP and the watermark, None where there is none.
 
-    The last two are unsigned unless the manifest, which covers them, is unchanged.
+    Text chunk and XMP are unsigned unless the manifest, which covers them, is unchanged. `sought` says which watermarks were
+    looked for.
     """
 
     credentials: Verified | None
     about: dict[str, Any] | None
     xmp: dict[str, str] | None
+    mark: Mark | None
+    sought: str
 
     @property
     def known(self) -> bool:
         """Whether there is any mark at all."""
-        return self.credentials is not None or self.about is not None or self.xmp is not None
+        return any(one is not None for one in (self.credentials, self.about, self.xmp, self.mark))
 
 
-def look(content: bytes, anchors: str) -> Findings:
-    """The marks of an image file (PNG, JPEG, WebP, GIF, TIFF, AVIF), whose pixels are not decoded. Nothing is fetched.
+def look(content: bytes, anchors: str, secret: Secret | None = None, versions: int = VERSIONS) -> Findings:
+    """The marks of an image file (PNG, JPEG, WebP, GIF, TIFF, AVIF). Nothing is fetched.
 
-    `anchors` are roots whose signatures are trusted, as PEM; "" for none. Raises UnreadableImageError.
+    `anchors` are roots whose signatures are trusted, as PEM; "" for none. With a `secret` its watermarks are looked for, of so
+    many `versions` of each name; without, pixels are not decoded. Raises UnreadableImageError.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             mime = Image.MIME[picture.format or ""]
             about, xmp = labels.read_text(picture), labels.read_xmp(picture, content)
+            mark = _marked(picture, secret, versions) if secret else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f"no image that can be read ({error}); give one of {', '.join(FORMATS)}") from error
-    return Findings(verify(content, mime, anchors), about, xmp)
+    sought = NO_MARK.format(names=", ".join(secret.names), versions=versions) if secret else NOT_LOOKED
+    return Findings(verify(content, mime, anchors), about, xmp, mark, sought)
+
+
+def _marked(picture: Image.Image, secret: Secret, versions: int) -> Mark | None:
+    """The watermark in a picture, None unless one is found at LIMIT. Raises ValueError for a picture that is too large."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"of more than {MOST_PIXELS:,} pixels")
+    found = find(pixels(picture), {name: secret.direction(name) for name in secret.candidates(versions)})
+    return found if found.probability < LIMIT else None
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    """Luminance float32 [H, W] in levels; what is transparent is white."""
+    if picture.has_transparency_data:
+        whole = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
+    return np.asarray(picture.convert("L"), np.float32)
 
 
 def words(found: Findings) -> list[str]:
     """The findings as lines for people, the most certain first."""
     if not found.known:
-        return [NOTHING]
+        return [NOTHING.format(sought=found.sought)]
     lines: list[str] = []
     if found.credentials is None:
-        lines.append("no content credentials: what follows is unsigned, anybody can have written it")
+        lines.append("no content credentials: labels that follow are unsigned, anybody can have written them")
     else:
         verified = found.credentials
         signer = verified.manifest.signer if verified.manifest else "an unknown signer"
         lines.append(STATES[verified.state].format(signer=signer, failures=", ".join(verified.failures) or "no reason given"))
         if verified.manifest and verified.state != "Invalid":
             lines += islice(_of(verified.manifest, ""), MOST)
+    lines.append(_named(found.mark) if found.mark else found.sought)
     if found.about is not None:
         lines.append(f"text chunk: {_short(found.about)}")
     if found.xmp is not None:
         lines.append("XMP: " + ", ".join(found.xmp.values()))
     return lines
+
+
+def _named(mark: Mark) -> str:
+    name, _, version = mark.name.partition("/")
+    changed = []
+    if mark.scale != 1:
+        changed.append(f"{mark.scale:.0%} of its size then" if mark.scale > 1 else f"cut to about {mark.scale:.0%}")
+    if mark.angle:
+        changed.append(f"turned by {abs(mark.angle):.0f} degrees")
+    how = f", {' and '.join(changed)}" if changed else ""
+    return f"marked as {name}{f' version {version}' if version else ''} (watermark, p = {mark.probability:.0e}{how})"
 
 
 def _of(manifest: Manifest, indent: str) -> Iterator[str]:

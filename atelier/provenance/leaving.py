@@ -1,4 +1,4 @@
-"""The one place through which pictures of a generator leave: they are labelled, and signed last where a key is configured."""
+"""The one place through which pictures of a generator leave: marked where a secret is configured, labelled, and signed last."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from atelier.provenance import labels
 from atelier.provenance.keys import FOLDER, signing_key
+from atelier.provenance.watermark.key import WATERMARK, configured
 
 NOTHING: Mapping[str, bytes] = {}
 
@@ -22,14 +23,28 @@ def labelled(
     """The picture as a PNG, WebP or GIF file that says how it came to be; `options` are those of Pillow's `save`.
 
     `about` is what can be said of it, by key: weights (their sha256), model (its registered address), seed, class and the like.
-    `given` are the files that it was made of, by the names of the generator's inputs. Raises KeyFilesError, CredentialsError.
+    `given` are the files that it was made of, by the names of the generator's inputs. Moving pictures, whose `options` hold
+    further ones, are not watermarked. Raises KeyFilesError, CredentialsError, WatermarkError.
     """
     file = io.BytesIO()
-    picture.save(file, form, **labels.options(form, about), **options)
+    still = picture if "append_images" in options else watermarked(picture, about)
+    still.save(file, form, **labels.options(form, about), **options)
     whole = io.BytesIO()
     with signed(whole, f"image/{form.lower()}", about, given) as target:
         target.write(labels.appended(form, file.getvalue(), about))
     return whole.getvalue()
+
+
+def watermarked(picture: Image.Image, about: Mapping[str, Any]) -> Image.Image:
+    """The picture (L or RGB) with the watermark of what made it, where a secret is configured. Raises WatermarkError."""
+    secret = configured()
+    if secret is None:
+        return picture
+    from atelier.provenance.watermark.marking import SMALLEST, marked
+
+    if min(picture.size) < SMALLEST:
+        return picture
+    return marked(picture, secret.direction(secret.named(about)), secret.strength)
 
 
 @contextlib.contextmanager
@@ -54,3 +69,11 @@ def signer() -> str:
     """Who signs what leaves, in words. Raises KeyFilesError for a key that cannot be used."""
     key = signing_key()
     return f"signed by {key.name}, until {key.until:%Y-%m-%d}" if key else f"not signed: {FOLDER} names no key"
+
+
+def marker() -> str:
+    """What what leaves is watermarked as, in words. Raises WatermarkError for a secret that cannot be used."""
+    secret = configured()
+    if secret is None:
+        return f"not watermarked: {WATERMARK} names no secret"
+    return f"watermarked as {' or '.join(secret.names)} with the version, strength {secret.strength}"

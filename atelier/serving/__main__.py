@@ -87,7 +87,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     import torch
     import uvicorn
 
-    from atelier.provenance.leaving import signer
+    from atelier.provenance.leaving import marker, signer
     from atelier.registry.fetch import check_store
     from atelier.serving.app import application
     from atelier.serving.follow import Follower
@@ -99,7 +99,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
         reason = str(error).splitlines()[0]
         raise ServingError(f"--device {args.device}: cannot be used here ({reason}); give another, such as cpu") from error
     check_store(args.version)
-    images = signer()  # a key that cannot be used ends it here
+    images = f"{signer()}, {marker()}"  # a key or secret that cannot be used ends it here
     metrics = Metrics()
     follower = Follower(args.version, args.device, args.poll, scratch, metrics)
     app = application(follower, Limits(args.body, args.images, args.rate, args.queue), metrics)

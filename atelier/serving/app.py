@@ -20,7 +20,8 @@ from atelier.networks.inputs import Scalar, required
 from atelier.networks.text_and_sound import OptionalInput
 from atelier.provenance.findings import UnreadableImageError, look, words
 from atelier.provenance.keys import trusted
-from atelier.provenance.leaving import signer
+from atelier.provenance.leaving import marker, signer
+from atelier.provenance.watermark.key import configured
 from atelier.serving import requests, responses
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
@@ -68,7 +69,8 @@ class _Service:
 
     async def ready(self) -> Response:
         champion, trouble = self._follower.current, self._follower.trouble
-        detail = {"ready": champion is not None, "serves": self._follower.uri, "trouble": trouble or None, "images": signer()}
+        detail = {"ready": champion is not None, "serves": self._follower.uri, "trouble": trouble or None}
+        detail |= {"images": signer(), "pixels": marker()}
         if champion is None:
             return _json(503, detail, {"Retry-After": str(WAIT_SECONDS)})
         return _json(200, detail | champion.named, champion.headers)
@@ -85,6 +87,7 @@ class _Service:
             trouble=self._follower.trouble,
             limits=self._limits,
             signer=signer(),
+            marker=marker(),
         )
         headers = {"Content-Security-Policy": PAGE_POLICY, **(champion.headers if champion else {})}
         return Response(text, 200 if champion else 503, headers, "text/html")
@@ -171,11 +174,15 @@ async def _body(request: Request, most: int) -> bytes:
 def _looked(content: bytes) -> bytes:
     """What the marks of an image say, as JSON. Raises Refused for what is no image."""
     try:
-        found = look(content, trusted())
+        found = look(content, trusted(), configured())
     except UnreadableImageError as error:
         raise Refused(422, "input", str(error)) from error
-    state = found.credentials and found.credentials.state
-    return json.dumps({"credentials": state, "about": found.about, "xmp": found.xmp, "words": words(found)}).encode()
+    state, mark = (
+        found.credentials and found.credentials.state,
+        found.mark and {"name": found.mark.name, "p": found.mark.probability},
+    )
+    told = {"credentials": state, "watermark": mark, "about": found.about, "xmp": found.xmp, "words": words(found)}
+    return json.dumps(told).encode()
 
 
 def _images(champion: Champion, content: bytes, form: str) -> Response:

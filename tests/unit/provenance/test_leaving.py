@@ -26,6 +26,8 @@ from atelier.provenance import __main__ as command
 from atelier.provenance.credentials import Manifest
 from atelier.provenance.findings import look
 from atelier.provenance.keys import FOLDER, trusted
+from atelier.provenance.leaving import watermarked
+from atelier.provenance.watermark.key import WATERMARK
 from atelier.serving.app import application
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
@@ -36,6 +38,7 @@ from tests.support.checkpoints import write_checkpoint
 from tests.support.credentials import ABOUT, signed_png, tampered
 from tests.support.small import ROOT
 from tests.support.style_tasks import style_checkpoint
+from tests.support.watermarks import photos, use_secret
 
 URI = "models:/digits/4"
 
@@ -101,6 +104,23 @@ def test_a_server_tells_of_any_image_what_its_marks_say(key: Path, app: FastAPI)
     assert ask(app, "POST", "/who", body=b"no image")[0] == 422
 
 
+def test_a_server_that_watermarks_says_so_and_finds_its_marks(
+    app: FastAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> tuple[str, Any]:
+        ready = json.loads(ask(app, "GET", "/ready")[1])["pixels"]
+        photo = io.BytesIO()
+        watermarked(photos(1)[0], {"model": URI}).save(photo, "JPEG")
+        return ready, json.loads(ask(app, "POST", "/who", body=photo.getvalue())[1])
+
+    ready, found = told()
+    assert ready == "not watermarked: ATELIER_WATERMARK names no secret" and found["watermark"] is None
+    use_secret(tmp_path, monkeypatch)
+    ready, found = told()
+    assert ready.startswith("watermarked as digits") and found["watermark"]["name"] == "digits/4"
+    assert found["watermark"]["p"] < 1e-6 and "marked as digits version 4" in found["words"][1]
+
+
 def test_what_mlflow_serves(key: Path, generator: ServedGenerator) -> None:
     (file,) = generator.predict(pd.DataFrame({"seed": [7], "class": ["one"]}), {"format": "png"})
     assert manifest_of(base64.b64decode(file)).about["weights"] == generator.generator.sha256
@@ -164,6 +184,13 @@ def test_the_command_line(key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "export ATELIER_CREDENTIALS=" in told("init", tmp_path / "keys", "--name", "faces", "--organization", "Me")
     (tmp_path / "signed.png").write_bytes(signed_png())
     assert "signed by digits of Atelier's tests, under a root that is trusted" in told("who", tmp_path / "signed.png")
+    secret = tmp_path / "keys" / "faces" / "watermark.json"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv(WATERMARK, str(secret))
+    watermarked(photos(1)[0], {"model": "models:/faces/3"}).save(tmp_path / "marked.jpg")
+    assert "marked as faces version 3 (watermark" in told("who", tmp_path / "marked.jpg")
+    assert "no watermark of faces up to version 2" in told("who", tmp_path / "marked.jpg", "--versions", "2")
+    monkeypatch.delenv(WATERMARK)
     anchors = tmp_path / "keys" / "faces" / "anchors.pem"
     assert "under no root that is trusted" in told("who", tmp_path / "signed.png", "--anchors", anchors)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "plain.jpg")
