@@ -44,7 +44,12 @@ def parser() -> argparse.ArgumentParser:
     listing = add("list", "what is registered", "listing", "show_all")
     listing.add_argument("name", nargs="?", metavar="NAME", help="show the versions of this one")
 
-    add("show", "all about a version", "listing", "show_one").add_argument("version", metavar="VERSION", help=VERSION)
+    showing = add("show", "all about a version", "listing", "show_one")
+    showing.add_argument("version", metavar="VERSION", help=VERSION)
+    showing.add_argument(
+        "--paper", choices=["card", "bom", "provenance"],
+        help="print one paper instead: the model card, the CycloneDX bill of materials, or the SLSA provenance",
+    )  # fmt: skip
 
     deciding = add("history", "every decision about a generator", "listing", "show_history")
     deciding.add_argument("name", metavar="NAME")

@@ -15,7 +15,7 @@ from atelier.io.files import atomic_write, canonical_json, sha256_file
 from atelier.metrics.identity import Measurement
 from atelier.models import bundle, pyfunc
 from atelier.models.model import INFO, WEIGHTS, GeneratorError, GeneratorInfo, check_weights, read_info
-from atelier.registry import ancestry, signing
+from atelier.registry import ancestry, papers, signing
 from atelier.registry.ancestry import Origin
 from atelier.registry.ledger import Ledger, carry_out
 from atelier.registry.versions import (
@@ -75,8 +75,8 @@ def register(
     Its tags hold the numbers with their identities and its lineage, its description the model card. It gets no alias: that is
     the gate's (promotion.judge). `origin` says what the checkpoint does not. A checkpoint that is registered under `name`
     already, with the code that serves it now, makes no second version: the existing one is returned, with its numbers and card
-    brought up to date, and with whatever an interrupted registration left out. With a signing key it is signed. Raises
-    TrackingError, GeneratorError and SignatureError.
+    brought up to date, and with whatever an interrupted registration left out. Its papers are written (papers.attach), and with a
+    signing key both are signed. Raises TrackingError, GeneratorError and SignatureError.
     """
     checkpoint = Path(checkpoint)
     info = read_info(checkpoint)
@@ -90,6 +90,7 @@ def register(
         signing.attach(ledger.client, version, checkpoint)
         keep_numbers(run, version, measurements)
         _describe(ledger.client, run, version, card)
+        papers.attach(ledger.client, version, info, measurements)
     return Registration(
         name=name,
         version=int(version.version),
@@ -193,7 +194,7 @@ def _describe(client: MlflowClient, run: StepRun, version: ModelVersion, card: s
     sha256 = hashlib.sha256(card.encode()).hexdigest()
     if version.tags.get(CARD_HASH) == sha256:
         return
-    artifact = f"cards/{version.name}-{version.version}.md"
+    artifact = papers.card_at(version)
     client.log_text(run.opened_id, card, artifact)
     end = f"\n…\n\nThe whole card is the artifact `{artifact}` of run `{run.opened_id}`.\n"
     client.update_model_version(version.name, version.version, _shortened(card, end))

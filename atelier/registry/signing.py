@@ -18,7 +18,7 @@ from atelier.models.model import INFO, NETWORKS, WEIGHTS
 from atelier.training.checkpoint import NETWORKS_BEFORE, networks_in
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from model_signing.hashing import Config as Hashing
@@ -45,6 +45,12 @@ def configured() -> bool:
 
 def signer() -> str | None:
     """Fingerprint of the configured signing key (`fingerprint`); None without one. Raises SignatureError for an unusable one."""
+    key = signing_key()
+    return None if key is None else fingerprint(key.public_key())
+
+
+def signing_key() -> EllipticCurvePrivateKey | None:
+    """The key that signs; None where the environment names none. Raises SignatureError for an unusable one."""
     path = os.environ.get(SIGNING_KEY)
     if not path:
         return None
@@ -67,7 +73,7 @@ def signer() -> str | None:
         raise SignatureError(f"{SIGNING_KEY}={path}: not a private key in PEM; {MAKE_KEY}") from error
     if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name not in CURVES:
         raise SignatureError(f"{SIGNING_KEY}={path}: not an elliptic curve key of {', '.join(CURVES)}; {MAKE_KEY}")
-    return fingerprint(key.public_key())
+    return key
 
 
 def sign(folder: Path, output: Path) -> list[Path]:
@@ -112,7 +118,7 @@ def verify(folder: Path, signature: Path, files: tuple[str, ...], origin: str) -
     from cryptography.exceptions import InvalidSignature
     from model_signing.verifying import Config
 
-    key = _verify_key()
+    key = verify_key()
     forged = (
         f"{origin}: its signature is damaged or forged; do not use it, and register its checkpoint again with {SIGNING_KEY} set"
     )
@@ -145,7 +151,8 @@ def fingerprint(key: EllipticCurvePublicKey) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
-def _verify_key() -> EllipticCurvePublicKey:
+def verify_key() -> EllipticCurvePublicKey:
+    """The key that signatures are verified with, where one is `configured`. Raises SignatureError for an unusable one."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

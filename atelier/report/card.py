@@ -15,11 +15,14 @@ from typing import Any
 from atelier.config.metrics import declared_values
 from atelier.data.manifest import Manifest
 from atelier.metrics.evaluator import Evaluation
+from atelier.models import pyfunc
 from atelier.models.model import INTERPOLATED
+from atelier.networks.inputs import Label
 from atelier.report import compute, facts
 from atelier.report.facts import Facts, MetricRow
 
 MAX_CLASSES, MAX_SHARES, MAX_PARENTS = 20, 10, 2
+MARKS = "Its images say that they are generated (text, XMP; C2PA with a key) until they are saved again."
 MAX_NAME, MAX_LINE, MAX_LIST = 40, 100, 150
 PARAMETERS = (
     "objective",
@@ -50,7 +53,7 @@ def model_card(
         f"# {plain(name)}",
         _summary(known),
         "## Intended use",
-        "Generating images like those it was trained on, for augmentation, tests and study. Nothing else was measured.",
+        _intended(known),
         "## Images it was trained on",
         _data(known),
         "## Numbers",
@@ -90,6 +93,15 @@ def _summary(known: Facts) -> str:
         f"A {plain(known.family)} that generates {color} images of {info.resolution} × {info.resolution} px{classes}. "
         f"The weights are {weights}"
     )
+
+
+def _intended(known: Facts) -> str:
+    takes = known.info.takes
+    given = [kind.column(name) for name, kind in takes.items() if not kind.random and kind.assumed is None]
+    making = (
+        f"Making images of what it is given ({', '.join(given)}) like that of" if given else "Generating images like those of"
+    )
+    return f"{making} its training, for augmentation, tests and study. Nothing else was measured."
 
 
 def _data(known: Facts) -> str:
@@ -186,7 +198,7 @@ def _limits(known: Facts, measured: dict[str, float]) -> str:
     for _, value in declared_values():
         caveat = value.caveat.format(f"{measured[value.kind]:.1%}") if value.kind in measured else value.unmeasured
         lines += [f"- {caveat}"] if caveat else []
-    return "\n".join(lines)
+    return "\n".join([*lines, f"- {MARKS}"])
 
 
 def _making(known: Facts) -> str:
@@ -223,16 +235,25 @@ def _compute(known: Facts) -> str:
 
 def _use(known: Facts, name: str) -> str:
     """An example that loads it. It names no version: a card is written before its version has a number, and an alias moves on."""
-    column = f', "class": [{min(known.info.classes, key=len)!r}]' if known.info.conditional else ""
-    row = f'{{"seed": [0]{column}, "truncation": [1.0]}}'
-    uri = f"models:/{_code(name)}"
+    info = known.info
+    cells = {"seed": "[0]"} if pyfunc.random_inputs(info) else {}
+    for input_name, kind in info.takes.items():
+        if isinstance(kind, Label):
+            cells[kind.column(input_name)] = f"[{min(info.classes, key=len)!r}]"
+        elif not kind.random and kind.assumed is None:
+            cells[kind.column(input_name)] = f"[{kind.column(input_name)}]"
+    cells |= {"truncation": "[1.0]"} if pyfunc.truncates(info) else {}
+    given = [column for column, value in cells.items() if value == f"[{column}]"]
+    files = "".join(f'{one} = base64.b64encode(open("{one}.png", "rb").read()).decode()\n' for one in given)
+    row = ", ".join(f'"{column}": {value}' for column, value in cells.items())
+    uri, side = f"models:/{_code(name)}", info.resolution
     return (
         f"Replace `<version>` by this version's number; `{uri}@champion` is the one in use:\n\n"
         "```python\n"
-        "import mlflow, pandas\n"
+        f"import {'base64, ' * bool(given)}mlflow, pandas\n"
         f'model = mlflow.pyfunc.load_model("{uri}/<version>")\n'
-        f"images = model.predict(pandas.DataFrame({row}))  # uint8 [N, {known.info.resolution}, "
-        f"{known.info.resolution}, {known.info.channels}]\n"
+        f"{files}"
+        f"images = model.predict(pandas.DataFrame({{{row}}}))  # uint8 [N, {side}, {side}, {info.channels}]\n"
         "```"
     )
 

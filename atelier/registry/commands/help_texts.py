@@ -10,7 +10,8 @@ TEXTS = {
 All registered generators with their champions, or all versions of one with the outcomes at the gate.""",
     "show": """\
 Everything about a version: aliases, what the gate decided and why, numbers with intervals and identities, and
-how it was made.""",
+how it was made. --paper prints one of its papers: the model card (Markdown), the bill of materials (CycloneDX 1.6) or
+the provenance (in-toto statement, SLSA v1), which with ATELIER_VERIFY_KEY must be signed by that key.""",
     "history": """\
 Every decision about a generator, oldest first: what the gate, promote and rollback did, why, who and when. With
 all that went into each decision it is also an artifact of the ledger's run in MLflow, decisions/NNNN.json.""",

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from atelier.io.files import parse_json
 from atelier.metrics.bias import FRECHET
+from atelier.registry import papers
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
 from atelier.registry.ledger import CHAMPION, IN_ORDER, Entry, Ledger
 from atelier.registry.promotion import BY_HAND, OUTCOME, REASON, WITHDRAWN
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from atelier.metrics.identity import Measurement
 
+PAPERS = {"card": papers.CARD, "bom": papers.BOM, "provenance": papers.PROVENANCE}  # what `show --paper` prints
 WIDTH = 200  # of a table that goes into a file or another program
 MADE_BY = {  # what `show` tells of the making, by tag
     "atelier.git_commit": "git commit",
@@ -64,8 +66,12 @@ def show_all(args: argparse.Namespace) -> None:
 
 
 def show_one(args: argparse.Namespace) -> None:
-    """Everything that is known of one version."""
+    """Everything that is known of one version, or one of its papers."""
     version = resolve(address(args.version))
+    if args.paper:
+        with explained():
+            print(papers.read(client(), version, PAPERS[args.paper]), end="")
+        return
     table = Table(title=uri(version), title_justify="left", show_header=False, box=None)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -87,7 +93,9 @@ def show_one(args: argparse.Namespace) -> None:
     console().print(table)
     console().print(_numbers(version))
     card = "its description in MLflow, and an artifact of its run" if CARD_HASH in tags else "none"
-    print(f"model card: {card}\nfamily: python -m atelier.registry lineage {version.name}/{version.version}")
+    with explained():
+        kept = papers.summary(client(), version)
+    print(f"model card: {card}\npapers: {kept}\nfamily: python -m atelier.registry lineage {version.name}/{version.version}")
 
 
 def show_history(args: argparse.Namespace) -> None:

@@ -107,7 +107,7 @@ def no_hint(bundle: dict) -> None:
 
 
 def our_hint(bundle: dict) -> None:
-    bundle["verificationMaterial"]["publicKey"]["hint"] = signing.fingerprint(signing._verify_key())
+    bundle["verificationMaterial"]["publicKey"]["hint"] = signing.fingerprint(signing.verify_key())
 
 
 def no_envelope(bundle: dict) -> None:

@@ -14,6 +14,7 @@ import pytest
 from atelier.config.training import regularizers
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluation
+from atelier.networks.inputs import Picture
 from atelier.report import compute
 from atelier.report.card import PARAMETERS, model_card, plain
 
@@ -43,7 +44,15 @@ def card(
 def test_it_says_what_a_reader_needs(card: Callable[..., str], dataset: PackedDataset) -> None:
     text = card()
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
-    assert headings == ["Intended use", "Images it was trained on", "Numbers", "Limits", "How it was made", "Compute", "Use"]
+    assert headings == [
+        "Intended use",
+        "Images it was trained on",
+        "Numbers",
+        "Limits",
+        "How it was made",
+        "Compute",
+        "Use",
+    ]
     for part in (dataset.content_hash, "c" * 64, "objective relativistic", "abc123", "seed 7", "640 images", "12.35"):
         assert part in text
     assert "No FID was measured" in text and "changes that are not in the git commit" in text
@@ -117,7 +126,7 @@ def test_many_classes_of_long_names_fit_into_a_description(
         return replace(found, measurements=long, class_shares=nothing, class_distances=nothing)
 
     text = model_card(folder, measured(0), dataset.manifest, "a-name-for-digits", measured(1), "models:/another@champion")
-    assert len(text) < 4800
+    assert len(text) < 4900
     assert "lr_generator relativistic" in text and "orthogonal 0.0001" in text and len(re.findall(r"and \d+ more", text)) == 2
     assert "Class of the largest distance: " in text
     assert "the rarest first" in text and "and 4 before" in text
@@ -210,6 +219,15 @@ def test_the_card_says_what_training_cost_and_that_nothing_was_metered(
 
 def test_a_checkpoint_that_does_not_know_its_cost_says_so(card: Callable[..., str]) -> None:
     assert "## Compute\n\n- Training with measurements: not recorded\n\n## Use" in card()
+
+
+def test_the_example_gives_what_the_generator_takes(card: Callable[..., str]) -> None:
+    assert '{"seed": [0], "class": [' in card() and '], "truncation": [1.0]}' in card()
+    text = card(takes={"image": Picture(channels=1, resolution=28)})
+    assert "Making images of what it is given (image)" in text
+    assert 'image = base64.b64encode(open("image.png", "rb").read()).decode()\n' in text
+    assert 'pandas.DataFrame({"image": [image]})' in text and '"seed"' not in text
+    compile(text.partition("```python\n")[2].partition("```")[0], "card", "exec")
 
 
 def test_start_and_floor_are_told_below_the_numbers(
