@@ -5,6 +5,8 @@ matching-aware penalty     Tao et al. 2022, eq. 3: E[(|grad_x D(x, t)| + |grad_t
 conditioning augmentation  Zhang et al. 2017, eq. 2: KL(N(mu, sigma^2) || N(0, 1)), here the mean over the code's numbers
 contrast                   van den Oord et al. 2018, eq. 4 (InfoNCE); of several that are equal each is as right as the others
                            (Khosla et al. 2020, eq. 2)
+
+Sounds of training are moved a little in pitch and time, so that a few voices do for all (Jaitly and Hinton 2013, on vocal tracts).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from atelier.networks.modes import no_weight_gradients
 POWER = 6
 SHORT = 1e-6
 ALIKE = 0.98  # cosine from which two texts say the same
+BANDS, FRAMES = 2, 4  # by which a sound is moved at most
 
 
 def matching_aware(logits: Tensor, images: Tensor, texts: Tensor) -> Tensor:
@@ -56,3 +59,18 @@ def contrast(heard: Tensor, texts: Tensor, same: Tensor, temperature: float) -> 
         likeness = h @ t.T / temperature
         right = same.to(h.dtype) / same.sum(dim=1, keepdim=True)
         return -sum((right * one.log_softmax(dim=1)).sum(dim=1).mean() for one in (likeness, likeness.T)) / 2  # type: ignore[return-value]
+
+
+def moved(sounds: Tensor, uniform: Tensor) -> Tensor:
+    """Spectrograms [N, bands, frames], each moved along both axes by whole steps that numbers [N, 2] in [0, 1) choose.
+
+    By up to 2 bands, as in a longer or shorter vocal tract, and up to 4 frames; what stands at an edge is repeated.
+    """
+    shown = []
+    for axis, most in enumerate((BANDS, FRAMES), start=1):
+        steps = (uniform[:, axis - 1, None] * (2 * most + 1)).floor().long().to(sounds.device) - most
+        last = sounds.shape[axis] - 1
+        shown.append((torch.arange(last + 1, device=sounds.device) - steps).clamp(0, last))
+    bands, frames = shown
+    rows = torch.arange(len(sounds), device=sounds.device)
+    return sounds[rows[:, None, None], bands[:, :, None], frames[:, None, :]]

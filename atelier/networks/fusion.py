@@ -1,8 +1,9 @@
 """Deep fusion of noise, text and sound (DF-GAN: Tao et al. 2022, section 3), each of which may be missing.
 
-Each input is projected to a code of one width, normalized, and the codes are added. For what is missing stands a learned null, so
-that the difference to it is what an input says: guidance scales that (Ho and Salimans 2022, equation 6, on codes). What is all
-zeros is missing: an embedding has unit length, and a log-mel spectrogram without a mean is zero for silence alone.
+Each input is projected to a code of one width and normalized; that of noise and the mean of those that are given are added. For
+what is missing stands a learned null, so that the difference to it is what an input says: guidance scales that (Ho and Salimans
+2022, equation 6, on codes). What is all zeros is missing: an embedding has unit length, and a log-mel spectrogram without a mean
+is zero for silence alone.
 
 The generator has no norm. Each of its blocks scales and shifts its channels by the code, twice in a row with a rectifier after
 each (DFBLK, figure 3). The discriminator sees the text beside its smallest feature map.
@@ -165,22 +166,36 @@ class FusionGenerator(Generator):
         variation: Tensor | None = None,
     ) -> Tensor:
         """The fused code [N, width]; arguments as those of forward."""
-        code = normed(self.latent(noise))
         said: dict[str, Tensor] = {}
+        there: dict[str, Tensor] = {}
         if text is not None:
-            said[TEXT] = self._meaning(text, variation)
+            said[TEXT], there[TEXT] = text, present(text)
         if audio is not None:
             assert self.sound_encoder is not None, "this generator takes no sound"
-            said[AUDIO] = self._meaning(self.sound_encoder(audio), variation)
-        given: Mapping[str, Tensor | None] = {TEXT: text, AUDIO: audio}
+            said[AUDIO], there[AUDIO] = self.sound_encoder(audio), present(audio)
+        return self.fused(noise, said, there, guidance, variation)
+
+    def fused(
+        self,
+        noise: Tensor,
+        said: Mapping[str, Tensor],
+        there: Mapping[str, Tensor],
+        guidance: Tensor | None = None,
+        variation: Tensor | None = None,
+    ) -> Tensor:
+        """The fused code [N, width] of embeddings [N, size] by input's name, of which `there` says bool [N, 1] which are given.
+
+        What is given is averaged, so that both together are no louder than one alone.
+        """
+        code = normed(self.latent(noise))
+        count = sum((one.to(code.dtype) for one in there.values()), torch.zeros_like(code[:, :1])).clamp(min=1)
+        scale = 1.0 if guidance is None else guidance.reshape(-1, 1)
         for name in self.told:
             null = self.nulls[name]
             code = code + null
             if name in said:
-                value = given[name]
-                assert value is not None
-                share = present(value) if guidance is None else present(value) * guidance.reshape(-1, 1)
-                code = code + share * (said[name] - null)
+                meaning = self._meaning(said[name], variation)
+                code = code + scale * there[name] * (meaning / count - null)
         return code
 
     def _meaning(self, text: Tensor, variation: Tensor | None) -> Tensor:
@@ -204,14 +219,17 @@ class FusionGenerator(Generator):
 
 
 class DownBlock(nn.Module):
-    """shortcut(x) + gain * f(x) at half the side, f: 4x4 of stride 2, 3x3, a rectifier after each; the gain starts at 0."""
+    """shortcut(x) + gain * f(x) at half the side, f: 4x4 of stride 2, 3x3, a rectifier after each.
+
+    The gain starts at 1, not at the authors' 0: a run of minutes would end before such a discriminator looked closer than means.
+    """
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
         self.halve = scaled_init(Convolution(inner, outer, 4, stride=2, padding=1, bias=False), LEAKY_GAIN)
         self.spatial = scaled_init(Convolution(outer, outer, 3, padding=1, bias=False), LEAKY_GAIN)
         self.shortcut = scaled_init(Convolution(inner, outer, 1))
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.leaky_relu(self.spatial(F.leaky_relu(self.halve(x), SLOPE)), SLOPE)

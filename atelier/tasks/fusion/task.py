@@ -21,7 +21,7 @@ from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
-from atelier.losses.fusion import alike, contrast, divergence, matching_aware
+from atelier.losses.fusion import alike, contrast, divergence, matching_aware, moved
 from atelier.networks import zoo
 from atelier.networks.base import Network
 from atelier.networks.fusion import AUDIO, NOISE, TEXT, FusionDiscriminator, FusionGenerator, directions, inputs_of, present
@@ -82,7 +82,10 @@ class Fusion(AdversarialTask):
         freeze(self.networks.values(), self.train)
 
     def draw(self, update: Update, count: int) -> NamedDraws:
-        """Latents [N, noise], variation of the texts' codes [N, code], and uniform numbers [N, inputs] for what is missing."""
+        """Latents [N, noise], variation of the texts' codes [N, code], and uniform numbers.
+
+        Those are [N, inputs] for what is missing and [N, 2] for how sounds are moved.
+        """
         noise = self.generator.takes[NOISE]
         assert isinstance(noise, Noise)
         return NamedDraws(
@@ -90,6 +93,7 @@ class Fusion(AdversarialTask):
                 "latents": torch.randn(count, noise.size),
                 "variation": torch.randn(count, self.generator.settings.code),
                 "missing": torch.rand(count, len(self.generator.told)),
+                "moved": torch.rand(count, 2),
                 "real": self.policy.draw(count),
                 "fake": self.policy.draw(count),
             }
@@ -100,32 +104,37 @@ class Fusion(AdversarialTask):
 
     def loss(self, update: Update, batch: Batch, draws: NamedDraws, weights: StepWeights) -> Loss:
         of_role = self._discriminator_loss if update.role == "discriminator" else self._generator_loss
-        return of_role(batch, self._given(batch, draws), draws, weights)
+        return of_role(batch, self._there(batch, draws), draws, weights)
 
     def after(self, update: Update, logged: Logged) -> None:
         """Clipping (Arjovsky et al. 2017, algorithm 1)."""
         clip([self.networks[name] for name in update.networks if update.role == "discriminator"], self.train.clip)
 
-    def _given(self, batch: Batch, draws: NamedDraws) -> dict[str, Tensor]:
-        """Text and sound of the records by input's name, zeros where they are left out."""
+    def _there(self, batch: Batch, draws: NamedDraws) -> dict[str, Tensor]:
+        """Whether the records' text and sound are told, bool [N, 1] by input's name."""
         kept = (draws.parts["missing"] >= self.own.missing).to(batch[IMAGE].device)
-        values = {name: batch[FIELDS[name]] for name in self.generator.told}
-        return {name: one * kept[:, place].view(-1, *[1] * (one.ndim - 1)) for place, (name, one) in enumerate(values.items())}
+        return {name: kept[:, place, None] & present(batch[FIELDS[name]]) for place, name in enumerate(self.generator.told)}
 
-    def _told(self, batch: Batch, given: Mapping[str, Tensor]) -> Tensor:
-        """The texts [N, size] by which images are judged, as directions; zeros where nothing was given."""
-        known = torch.cat([present(one) for one in given.values()], dim=1).any(dim=1, keepdim=True)
-        return directions(batch[FIELDS[TEXT]]) * known
+    def _said(self, batch: Batch, draws: NamedDraws) -> dict[str, Tensor]:
+        """What texts and sounds say, as embeddings [N, size] by input's name."""
+        said = {TEXT: batch[FIELDS[TEXT]]}
+        if self.generator.sound_encoder is not None:
+            said[AUDIO] = self.generator.sound_encoder(moved(batch[FIELDS[AUDIO]], draws.parts["moved"]))
+        return said
 
-    def _code(self, batch: Batch, given: Mapping[str, Tensor], draws: NamedDraws) -> Tensor:
+    def _told(self, batch: Batch, there: Mapping[str, Tensor]) -> Tensor:
+        """The texts [N, size] by which images are judged, as directions; zeros where nothing was told."""
+        return directions(batch[FIELDS[TEXT]]) * torch.cat([*there.values()], dim=1).any(dim=1, keepdim=True)
+
+    def _code(self, batch: Batch, said: Mapping[str, Tensor], there: Mapping[str, Tensor], draws: NamedDraws) -> Tensor:
         device = batch[IMAGE].device
         latents, variation = (draws.parts[name].to(device, non_blocking=True) for name in ("latents", "variation"))
-        return self.generator.code(latents, **given, variation=variation)
+        return self.generator.fused(latents, said, there, variation=variation)
 
-    def _discriminator_loss(self, batch: Batch, given: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
+    def _discriminator_loss(self, batch: Batch, there: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
         with torch.no_grad():
-            fake = wide(self._generate(self._code(batch, given, draws)))
-        text, penalized = self._told(batch, given), at.penalty > 0 and self.own.matching_penalty > 0
+            fake = wide(self._generate(self._code(batch, self._said(batch, draws), there, draws)))
+        text, penalized = self._told(batch, there), at.penalty > 0 and self.own.matching_penalty > 0
         real = self.policy.apply(batch[IMAGE], draws.parts["real"], at.augment_p).requires_grad_(penalized)
         text.requires_grad_(penalized)
         with differentiated_twice() if penalized else nullcontext():
@@ -150,9 +159,9 @@ class Fusion(AdversarialTask):
             total = total + at.penalty * self.own.matching_penalty * steepness.mean()
         return Loss(total, logged)
 
-    def _generator_loss(self, batch: Batch, given: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
-        text = self._told(batch, given)
-        fake = wide(self._generate(self._code(batch, given, draws)))
+    def _generator_loss(self, batch: Batch, there: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
+        text, said = self._told(batch, there), self._said(batch, draws)
+        fake = wide(self._generate(self._code(batch, said, there, draws)))
         fake_logits, real_logits = self._judged(fake, text, draws.parts["fake"], at), None
         if self.objective.compares:
             with torch.no_grad():
@@ -161,9 +170,8 @@ class Fusion(AdversarialTask):
         spread = divergence(*self.generator.text_moments(batch[FIELDS[TEXT]]))
         logged = {"loss_generator": adversarial.detach(), "code_divergence": spread.detach()}
         total = adversarial + self.own.augmentation * spread.mean()
-        if self.generator.sound_encoder is not None:
-            heard = self.generator.sound_encoder(batch[FIELDS[AUDIO]])
-            texts = batch[FIELDS[TEXT]]
+        if AUDIO in said:
+            heard, texts = said[AUDIO], batch[FIELDS[TEXT]]
             apart = contrast(heard, texts, alike(texts, batch.get("label")), self.own.temperature)
             gap = 1 - F.cosine_similarity(wide(heard), texts, dim=1)
             logged |= {"sound_contrast": apart.detach(), "sound_gap": gap.detach()}

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from atelier.config.section import SettingsError
-from atelier.losses.fusion import alike, contrast, divergence, matching_aware
+from atelier.losses.fusion import alike, contrast, divergence, matching_aware, moved
 from atelier.networks.fusion import directions
 from atelier.tasks.base import StepWeights
 from tests.support.fusion_tasks import built, records
@@ -22,7 +22,8 @@ def test_the_discriminator_sees_real_images_with_texts_of_other_classes() -> Non
     update = task.updates[0]
     draws = task.draw(update, 4)
     found = task.loss(update, batch, draws, PLAIN)
-    texts, told = directions(batch["text"]), {"text": batch["text"], "audio": batch["sound"]}
+    texts = directions(batch["text"])
+    told = {"text": batch["text"], "audio": moved(batch["sound"], draws.parts["moved"])}
     with torch.no_grad():
         fake = task.generator(draws.parts["latents"], **told, variation=draws.parts["variation"])
         real, made = (task.discriminator(images, texts).logits for images in (batch["image"], fake))
@@ -60,8 +61,9 @@ def test_the_generator_learns_from_the_discriminator_its_code_and_what_it_hears(
     draws = task.draw(update, 4)
     found = task.loss(update, batch, draws, PLAIN)
     generator, texts = task.generator, batch["text"]
-    fake = generator(draws.parts["latents"], texts, batch["sound"], variation=draws.parts["variation"])
-    heard = generator.sound_encoder(batch["sound"])  # type: ignore[misc]
+    sounds = moved(batch["sound"], draws.parts["moved"])
+    fake = generator(draws.parts["latents"], texts, sounds, variation=draws.parts["variation"])
+    heard = generator.sound_encoder(sounds)  # type: ignore[misc]
     expected = (
         -task.discriminator(fake, directions(texts)).logits.mean() + 0.5 * divergence(*generator.text_moments(texts)).mean()
     )
@@ -74,12 +76,13 @@ def test_the_generator_learns_from_the_discriminator_its_code_and_what_it_hears(
 def test_what_is_left_out_is_left_out_for_both() -> None:
     task, batch = built(section="missing: 0.5"), records(None, 64)
     draws = task.draw(task.updates[0], 64)
-    given = task._given(batch, draws)
-    kept = {name: (values.flatten(1) != 0).any(1) for name, values in given.items()}
-    assert torch.equal(kept["text"], draws.parts["missing"][:, 0] >= 0.5) and 16 < int(kept["text"].sum()) < 48
-    assert torch.equal(kept["audio"], draws.parts["missing"][:, 1] >= 0.5)
-    told = (task._told(batch, given) != 0).any(1)
-    assert torch.equal(told, kept["text"] | kept["audio"]), "what is made of a sound is judged by the text"
+    batch["sound"][0] = 0
+    there = task._there(batch, draws)
+    expected = draws.parts["missing"] >= 0.5
+    expected[0, 1] = False  # silence
+    assert torch.equal(torch.cat([there["text"], there["audio"]], dim=1), expected) and 16 < int(there["text"].sum()) < 48
+    told = (task._told(batch, there) != 0).any(1)
+    assert torch.equal(told, expected.any(1)), "what is made of a sound is judged by the text"
 
 
 @pytest.mark.parametrize("sound", [True, False])
@@ -90,7 +93,7 @@ def test_parts_of_a_batch_have_their_own_randomness(sound: bool) -> None:
     whole = task.draw(task.updates[1], 8)
     torch.manual_seed(3)
     again = task.draw(task.updates[1], 8)[4:]
-    for name in ("latents", "variation", "missing"):
+    for name in ("latents", "variation", "missing", "moved"):
         assert torch.equal(whole.parts[name][4:], again.parts[name])
     assert whole.parts["missing"].shape == (8, 1 + sound)
 
