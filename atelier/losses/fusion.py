@@ -6,7 +6,7 @@ conditioning augmentation  Zhang et al. 2017, eq. 2: KL(N(mu, sigma^2) || N(0, 1
 contrast                   van den Oord et al. 2018, eq. 4 (InfoNCE); of several that are equal each is as right as the others
                            (Khosla et al. 2020, eq. 2)
 
-Sounds of training are moved a little in pitch and time, so that a few voices do for all (Jaitly and Hinton 2013, on vocal tracts).
+Sounds of training are moved a little along both axes, so that a few voices do for all (Jaitly and Hinton 2013, on vocal tracts).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from atelier.data.packed import PackedDataset
 from atelier.data.sampler import CHOICES, words
 from atelier.extractors.passes import in_chunks
-from atelier.losses.fusion import alike, contrast
+from atelier.losses.fusion import ALIKE, SHORT, alike, contrast
 from atelier.metrics.fitting import BATCH, descend, fitted, normalized, shift
 from atelier.metrics.identity import MetricError
 from atelier.tasks.sampling import Sample
@@ -90,6 +90,12 @@ def retrieved(embeddings: np.ndarray, texts: np.ndarray, seed: int) -> np.ndarra
         among = own[random.choice(others, AMONG - 1, replace=False)]
         found[number] = bool(image @ own[number] > (among @ image).max())
     return found
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Which of N pairs of texts [N, d] say something else, bool [N]: as `alike` has it."""
+    cosine = (one * other).sum(axis=1) / np.maximum(np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1), SHORT)
+    return np.asarray(cosine <= ALIKE)
 
 
 def _network(channels: int, resolution: int, width: int, seed: int) -> nn.Module:

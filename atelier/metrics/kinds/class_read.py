@@ -70,7 +70,7 @@ class ClassRead(Metric):
             one = read_share(view, READ[name], float(right.mean()), PROBABLE, sampling=how)
             found += [one, *([relative(RELATIVE[name], one, real, OVER_REAL)] if real.value else [])]
         if {TEXT, SOUND} <= images.kinds:
-            others = strangers(labels)
+            others = strangers(len(labels), lambda one, other: labels[one] != labels[other])
             seen = read(images.of({TEXT, SOUND}, others))
             how = f"made of text of one record and sound of one of another class of {images.identity}"
             for name, wanted in ((TEXT, labels), (SOUND, labels[others])):

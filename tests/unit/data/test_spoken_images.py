@@ -52,14 +52,21 @@ def test_digits_are_spoken_by_name_and_held_out_ones_by_other_voices(monkeypatch
     assert "MNIST" in Path("digits/NOTICE.txt").read_text()
 
 
-def drawing(code: str, annotation: str, group: str = "people-body", tags: str = "", skintone: str = "") -> dict[str, Any]:
-    return {"hexcode": code, "annotation": annotation, "group": group, "tags": tags, "skintone": skintone}
+def drawing(code: str, annotation: str, group: str = "people-body", subgroup: str = "person-role") -> dict[str, Any]:
+    return {"hexcode": code, "annotation": annotation, "group": group, "subgroups": subgroup, "tags": "work, job"}
 
 
+TONES = ("", ": light skin tone", ": dark skin tone")
 DRAWINGS = [
-    *(drawing(f"{n}-{who}", f"{who} at work {n}", tags="work, job") for n in range(20) for who in ("man", "woman")),
-    drawing("F", "flag: Chad", group="flags"),
-    drawing("S", "waving hand", skintone="3"),
+    *(
+        drawing(f"{number}{tone[2:3]}-{who}", f"{who} at work {number}{tone}")
+        for number in range(20)
+        for who in ("man", "woman")
+        for tone in TONES
+    ),
+    drawing("smile", "smile", "smileys-emotion", "face-smiling"),
+    drawing("F", "flag: Chad", "flags", "country-flag"),
+    drawing("H", "waving hand", subgroup="hand-fingers-open"),
 ]
 
 
@@ -76,8 +83,11 @@ def test_drawings_of_a_family_are_on_one_side(monkeypatch: pytest.MonkeyPatch) -
     script("fusion")["main"]()
     train, test = rows("emoji", "train"), rows("emoji", "test")
     sides = [{row["name"].partition("-")[0] for row in part} for part in (train, test)]
-    assert not sides[0] & sides[1] and sides[0] | sides[1] == set(map(str, range(20))) and all(sides), "no family is split"
-    assert train[0]["caption"] == [train[0]["caption"][0], f"{train[0]['caption'][0]}, job"]
+    families = {"smile", *(f"{number}{tone[2:3]}" for number in range(20) for tone in TONES)}
+    assert not sides[0] & sides[1] and sides[0] | sides[1] == families and all(sides), "no family is split"
+    assert {side[:-1] for side in sides[0]} & {side[:-1] for side in sides[1]}, "skin tones are"
+    one = train[0]["caption"][0]
+    assert train[0]["caption"] == [one, f"{one}, job"]
     assert voices(train) <= {*speech.TRAINING_VOICES} and voices(test) <= {*speech.HELD_OUT_VOICES}
     assert all(len(row["sound"]) == len({*row["sound"]}) == 3 for row in (*train, *test))
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from atelier.data.packed import PackedDataset
+from atelier.losses.fusion import alike
 from atelier.metrics.identity import MetricError
-from atelier.metrics.retrieval import AMONG, retrieved
+from atelier.metrics.retrieval import AMONG, apart, retrieved
 from atelier.metrics.told import BOTH, SOUND, TEXT, ToldImages, strangers
 from atelier.networks.base import Generator
 from atelier.networks.fusion import AUDIO, inputs_of
@@ -45,7 +46,8 @@ def test_images_of_one_input_alone_and_of_a_pair_that_disagrees(tones: Path) -> 
     records = PackedDataset(tones, "test")
     images = ToldImages(Shown(), records, 20, seed=3, batch=8)
     text, sound = images.inputs["text"][:, 0].tanh(), images.inputs[AUDIO][:, 20, 32].tanh()
-    others = strangers(records.labels[images.rows])
+    labels = records.labels[images.rows]
+    others = strangers(len(labels), lambda one, other: labels[one] != labels[other])
 
     def seen(values: torch.Tensor) -> list[int]:
         return ((values + 1) * 127.5).round().int().tolist()
@@ -60,10 +62,23 @@ def test_images_of_one_input_alone_and_of_a_pair_that_disagrees(tones: Path) -> 
         assert np.array_equal(images.of(kinds)[:, 0, 0, 2], whole[:, 0, 0, 2]), "the noise is the same"
 
 
-def test_a_stranger_is_the_next_record_of_another_class() -> None:
-    assert strangers(np.array([0, 0, 1, 2, 2])).tolist() == [2, 2, 3, 0, 0]
-    with pytest.raises(MetricError, match="needs records of two classes"):
-        strangers(np.array([1, 1]))
+@pytest.mark.parametrize(("labels", "expected"), [([0, 0, 1, 2, 2], [2, 2, 3, 0, 0]), ([1, 1], None)])
+def test_a_stranger_is_the_next_record_that_says_something_else(labels: list[int], expected: list[int] | None) -> None:
+    values = np.array(labels)
+    if expected is None:
+        with pytest.raises(MetricError, match="needs records of two classes or texts"):
+            strangers(2, lambda one, other: values[one] != values[other])
+    else:
+        assert strangers(5, lambda one, other: values[one] != values[other]).tolist() == expected
+
+
+def test_texts_are_apart_unless_they_are_alike() -> None:
+    texts = np.random.default_rng(0).standard_normal((40, 3)).astype(np.float32)
+    texts[20:] = texts[:20] * 3 + np.linspace(0, 1, 20, dtype=np.float32)[:, None] * texts[::-1][:20]
+    same = alike(torch.from_numpy(texts), None).numpy()
+    one, other = (axis.ravel() for axis in np.meshgrid(np.arange(40), np.arange(40)))
+    found = apart(texts[one], texts[other])
+    assert np.array_equal(found, ~same[one, other]) and 60 < (~found).sum() < 1600
 
 
 def test_images_at_their_texts_are_retrieved_and_others_as_often_as_chance() -> None:
