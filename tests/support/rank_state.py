@@ -1,4 +1,4 @@
-"""Trains a task of OF_TASKS or STAGES as one of several ranks and prints the hash of all that its next step depends on.
+"""Trains fusion, or a task of OF_TASKS or STAGES, as one of several ranks; prints the hash of all that its next step depends on.
 
 forked.Forked("rank_state", NAME, DATA[,DATA ...], FOLDER)
 """
@@ -18,13 +18,14 @@ from atelier.training.preemption import StopSignal
 from atelier.training.states import RunFolder
 from atelier.training.trainer import Trainer
 from tests.support.driver import pixel_distance, tiny
+from tests.support.fusion_tasks import BASE
 from tests.support.restoration_tasks import STAGES
 from tests.support.translation_tasks import OF_TASKS
 
 
 def command(name: str, data: str, folder: str) -> None:
     torch.set_num_threads(1)
-    settings, cpu = tiny(*{**OF_TASKS, **STAGES}[name], "train.images=48"), torch.device("cpu")
+    settings, cpu = tiny(*{**OF_TASKS, **STAGES, "fusion": BASE}[name], "train.images=48"), torch.device("cpu")
     task = find(settings.model.task)
     sets = dict(zip(task.sets, (PackedDataset(Path(one)) for one in data.split(",")), strict=True))
     with ranks(cpu) as these:

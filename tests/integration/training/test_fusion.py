@@ -1,8 +1,9 @@
-"""Task fusion as a process: killed and started again; then measured, exported, served, and asked by the command."""
+"""Task fusion as a process: killed and started again, on two ranks, fine-tuned; then measured, exported, served and asked."""
 
 from __future__ import annotations
 
 import base64
+import copy
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,33 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from atelier.data.packed import PackedDataset
 from atelier.extractors import sentences
 from atelier.io.files import read_json
 from atelier.metrics.evaluator import read_evaluation
 from atelier.metrics.while_training import measure_while_training
+from atelier.models.model import load_generator
 from atelier.models.onnx import export_onnx
 from atelier.models.pyfunc import ServedGenerator, input_example
 from atelier.tasks.fusion.task import Fusion
 from atelier.tracking.step_run import StepRun
-from atelier.training.checkpoint import read_history
+from atelier.training.checkpoint import PretrainedModel, read_history
 from atelier.training.distributed import Ranks
 from atelier.training.run import run as train
 from components.evaluate import evaluate
 from components.generate import generate
 from tests.support.annotated import vectors, wav
-from tests.support.forked import Driver
+from tests.support.driver import pixel_distance
+from tests.support.forked import Driver, Forked, two_ranks
 from tests.support.fusion_tasks import BASE, chosen, tones_fixture
 from tests.support.registrations import run_fixture
 from tests.support.registry_fixtures import store, tracking
+from tests.support.rounding import apart
 
 __all__ = ["run_fixture", "store", "tones_fixture", "tracking"]
+CPU = torch.device("cpu")
 SHORT = ("train.images=96", "train.save_every=16", "train.log_every=16", "train.evaluate_every=48", "train.batch=8")
 
 
@@ -53,13 +59,61 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(tones: Path, tmp_p
     assert {"diversity", "sound_retrieval", "sound_contrast", "code_divergence", "matching_penalty"} <= curves
 
 
+def test_two_ranks_are_two_micro_batches(tones: Path, tmp_path: Path) -> None:
+    """Mismatches and contrast are among the records of a part, so that parts of one size give one run, up to rounding."""
+    short = (*BASE, *SHORT, "train.images=32", "train.lr_generator=0.0001", "train.lr_discriminator=0.0001")
+    parts = Driver(tones, tmp_path / "parts", tmp_path / "1", *short, "train.accumulate=2")
+    assert parts.finish()[0] == 0
+    ranks = two_ranks(lambda environment: Driver(tones, tmp_path / "model", tmp_path / "2", *short, environment=environment))
+    assert [code for code, _, _ in ranks] == [0, 0], ranks
+    whole = Driver(tones, tmp_path / "whole", tmp_path / "3", *short)
+    assert whole.finish()[0] == 0
+    of_parts, of_ranks, of_whole = (load_file(tmp_path / name / "networks.safetensors") for name in ("parts", "model", "whole"))
+    assert apart(of_parts, of_ranks) < 0.001 < apart(of_parts, of_whole)
+
+
+def test_two_ranks_end_alike(tones: Path, tmp_path: Path) -> None:
+    """Networks, averages, moments and what is remembered are the same to the bit on both."""
+    arguments = ("fusion", str(tones), str(tmp_path))
+    first, second = two_ranks(lambda environment: Forked("rank_state", *arguments, environment=environment))
+    assert first[0] == 0 and first[:2] == second[:2], (first, second)
+
+
+def test_fine_tuned_from_a_trained_generator(tones: Path, tmp_path: Path) -> None:
+    """All networks go on from the parent's; the discriminator's first stages stay where they are frozen."""
+    settings = chosen(*SHORT, "train.images=16", "finetune.images=8", "finetune.batch=8", "finetune.freeze_discriminator=1")
+    assert settings.finetune
+    sets = {"data": PackedDataset(tones)}
+    measure, by = pixel_distance(sets["data"]), {"metric": "pixel_distance"}
+    base, child = tmp_path / "base", tmp_path / "child"
+    train(Fusion, settings.model, settings.train, sets, base, tmp_path / "1", measure, by, CPU, Ranks(), git={})
+    start = PretrainedModel(base)
+    infos = train(
+        Fusion, settings.model, settings.finetune, sets, child, tmp_path / "2", measure, by, CPU, Ranks(), git={}, start=start
+    )
+    parent = infos["generator"].parent
+    assert parent is not None and parent["sha256"] == load_generator(base).sha256
+
+    fresh = Fusion.build(settings.model, settings.finetune, sets)
+    average = copy.deepcopy(fresh.generator)
+    start.load(fresh, {"generator": average}, sets)
+    before, after = (load_file(folder / "networks.safetensors") for folder in (base, child))
+    begun = {f"{name}.{key}": value for name, one in fresh.networks.items() for key, value in one.state_dict().items()}
+    assert begun.keys() == before.keys() and all(torch.equal(value, before[key]) for key, value in begun.items())
+    averaged = load_generator(base).state_dict()
+    assert all(torch.equal(value, averaged[key]) for key, value in average.state_dict().items())
+    kept = {key for key in before if torch.equal(before[key], after[key])}
+    kept -= {"discriminator.head.bias"}  # which hinge pulls up and down alike while no logit is beyond a margin
+    assert kept == {"discriminator.first.weight", "discriminator.first.bias"}
+
+
 def test_measured_exported_served_and_asked(tones: Path, run: StepRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In bfloat16, measured by held-out records: each class by its text, by its sound, by both and by pairs that disagree."""
     settings = chosen(*SHORT, "train.precision=bfloat16", "train.evaluate_samples=16", "evaluate.samples=24")
-    sets, cpu = {"data": PackedDataset(tones)}, torch.device("cpu")
-    measure, by = measure_while_training(Fusion, settings.train, settings.evaluate, sets, tmp_path / "cache", Ranks(), cpu)
+    sets = {"data": PackedDataset(tones)}
+    measure, by = measure_while_training(Fusion, settings.train, settings.evaluate, sets, tmp_path / "cache", Ranks(), CPU)
     model = tmp_path / "model"
-    train(Fusion, settings.model, settings.train, sets, model, tmp_path / "states", measure, by, cpu, Ranks(), git={})
+    train(Fusion, settings.model, settings.train, sets, model, tmp_path / "states", measure, by, CPU, Ranks(), git={})
     evaluate(settings.evaluate, "tones", model, tones, tmp_path / "out", tmp_path / "cache", device="cpu")
     found = read_evaluation(tmp_path / "out" / "evaluation.json")
     shares = {one.name: one for one in found.measurements if one.name.startswith(("class_read", "mismatch"))}

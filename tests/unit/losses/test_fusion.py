@@ -7,19 +7,38 @@ import math
 import pytest
 import torch
 
-from atelier.losses.fusion import alike, contrast, divergence, matching_aware
+from atelier.losses.fusion import alike, contrast, divergence, matching_aware, moved
 
 
-def test_matching_aware_penalty_of_a_linear_discriminator() -> None:
-    """|grad|^6 is (|a|^2 + |b|^2)^3 for D = a . x + b . t, whatever the pair."""
+@pytest.mark.parametrize("length", [0.3, 0.9, 1.2, 40.0])
+def test_matching_aware_penalty_of_a_linear_discriminator(length: float) -> None:
+    """Of D = a . x + b . t it is |(a, b)|^6, whatever the pair, and along the tangent beyond a length of 1."""
     torch.manual_seed(0)
     images, texts = torch.randn(3, 2, 4, 4, requires_grad=True), torch.randn(3, 5, requires_grad=True)
-    a, b = torch.randn(32, requires_grad=True), torch.randn(5, requires_grad=True)
-    found = matching_aware(images.flatten(1) @ a + texts @ b, images, texts)
-    expected = (a.square().sum() + b.square().sum()) ** 3
-    torch.testing.assert_close(found, expected.expand(3))
-    (slope,) = torch.autograd.grad(found.mean(), a)
-    torch.testing.assert_close(slope, 6 * (a.square().sum() + b.square().sum()).square() * a)
+    weights = torch.randn(37)
+    weights = (length * weights / weights.norm()).requires_grad_()
+    found = matching_aware(images.flatten(1) @ weights[:32] + texts @ weights[32:], images, texts)
+    expected = length**6 if length < 1 else 6 * length - 5
+    torch.testing.assert_close(found, torch.full((3,), expected))
+    (slope,) = torch.autograd.grad(found.mean(), weights)
+    torch.testing.assert_close(slope, 6 * min(length, 1) ** 5 * weights.detach() / length)
+
+
+def test_the_penalty_of_a_flat_discriminator_has_a_gradient() -> None:
+    images, texts = torch.randn(2, 1, 2, 2, requires_grad=True), torch.randn(2, 3, requires_grad=True)
+    weight = torch.zeros((), requires_grad=True)
+    found = matching_aware(weight * (images.sum((1, 2, 3)) + texts.sum(1)), images, texts)
+    assert found.tolist() == [0, 0] and torch.autograd.grad(found.sum(), weight)[0] == 0
+
+
+def test_sounds_are_moved_by_whole_bands_and_frames() -> None:
+    sounds = torch.arange(5 * 9.0).view(1, 5, 9).repeat(3, 1, 1)
+    found = moved(sounds, torch.tensor([[0.0, 0.5], [0.5, 0.999], [0.999, 0.0]]))
+    rows, columns = [2, 3, 4, 4, 4], [0, 0, 0, 0, 0, 1, 2, 3, 4]
+    down, late = sounds[0][rows], sounds[1][:, columns]
+    up_and_soon = sounds[2][[0, 0, 0, 1, 2]][:, [4, 5, 6, 7, 8, 8, 8, 8, 8]]
+    expected = torch.stack([down, late, up_and_soon])
+    assert torch.equal(found, expected)
 
 
 def test_divergence_is_that_of_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_a_text_is_embedded_or_given_as_numbers(monkeypatch: pytest.MonkeyPatch)
 def test_what_cannot_be_read_is_refused(kind: Text | Sound, value: Any, message: str) -> None:
     with pytest.raises(Refusal, match=message):
         kind.read(value, ())
+
+
+def test_without_the_sentence_model_texts_are_refused_and_embeddings_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    sentences._model.cache_clear()
+    with pytest.raises(Refusal, match=r"^384 finite numbers, .* bring it with `python -m atelier.extractors.sentences`$"):
+        KNOWN.read("smiling cat", ())
+    assert KNOWN.read([0.5] * 384, ()).tensor.tolist() == [0.5] * 384
 
 
 def test_a_sound_is_its_spectrogram() -> None:
