@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -12,9 +13,13 @@ import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
 
+from tests.support.annotated import wav, write_rows
 from tests.support.clone import Clone, make_clone
 from tests.support.small import ROOT, TRAINING, write_images
+from tests.support.small_fusion import SMALL as SMALL_FUSION
 
+COLORS = ["red", "orange", "yellow", "green", "blue", "purple", "brown", "black", "white", "gray"]
+THINGS = ["house", "tree", "horse", "river", "airplane", "shoe", "guitar", "cake", "moon", "hammer", "book", "window"]
 SMALL = {"architecture": "mlp", "latent_dim": 4, "mlp": {"hidden": [8]}}
 
 
@@ -118,6 +123,29 @@ def make_small_restorer(project: Path, widths: Mapping[str, Mapping[str, Any]]) 
             for index in range(40):
                 random = np.random.default_rng([number, index, len(part)])
                 Image.fromarray(random.integers(0, 255, (40, 48, 3), dtype=np.uint8)).save(folder / f"{part}{index:x}.png")
+    yaml.dump(values, file)
+
+
+def make_small_teller(project: Path) -> None:
+    """A project whose generator is told captions and recordings, for a few steps on made records, of which 120 are held out."""
+    yaml, file = YAML(), project / "params.yaml"
+    values = yaml.load(file)
+    values["model"]["fusion"] |= SMALL_FUSION | {"width_sound": 4}
+    values["train"] |= TRAINING
+    values["evaluate"]["samples"] = 120
+    (one,) = values["data"].values()
+    folder = project / one["path"]
+    folder.mkdir()
+    for part, count in {"train": 48, "test": 120}.items():
+        rows = []
+        for number in range(count):
+            caption = f"{COLORS[number % 10]} {THINGS[number // 10]}"
+            picture = io.BytesIO()
+            pixels = np.random.default_rng([number, count]).integers(0, 255, (32, 32, one["channels"]), dtype=np.uint8)
+            Image.fromarray(pixels.squeeze()).save(picture, "PNG")
+            tones = [wav(200 + 20 * number + take) for take in range(2)]
+            rows.append({"image": picture.getvalue(), "label": COLORS[number % 10], "caption": [caption], "sound": tones})
+        write_rows(folder / f"{part}-00000.parquet", rows)
     yaml.dump(values, file)
 
 
