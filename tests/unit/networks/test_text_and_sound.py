@@ -59,7 +59,9 @@ def test_without_the_sentence_model_texts_are_refused_and_embeddings_read(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sentences._model.cache_clear()
-    with pytest.raises(Refusal, match=r"^384 finite numbers, .* bring it with `python -m atelier.extractors.sentences`$"):
+    with pytest.raises(
+        Refusal, match=r"384 finite numbers, its embedding: .* bring it with `python -m atelier.extractors.sentences`$"
+    ):
         KNOWN.read("smiling cat", ())
     assert KNOWN.read([0.5] * 384, ()).tensor.tolist() == [0.5] * 384
 
