@@ -308,7 +308,7 @@ def test_wallpapers_that_a_release_has_not(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("name", "kind", "count", "side", "said"),
-    [("style", "style", 1, 256, "21 photos and a painting")],
+    [("style", "style", 1, 256, "21 photos and a painting"), ("styles", "styles", 25, 192, "21 photos and 25 styles")],
 )
 def test_photos_and_styles_have_one_side(
     name: str, kind: str, count: int, side: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
