@@ -242,5 +242,8 @@ def test_metrics_count_what_was_asked(server: Server, weights: str) -> None:
 def test_alive_and_ready(server: Server, weights: str) -> None:
     assert server.get("/health").json == {"alive": True}
     told = {"ready": True, "serves": "models:/answers@champion", "trouble": None, "model": URI, "weights": weights}
-    told["images"] = "not signed: ATELIER_CREDENTIALS names no key"
+    told |= {
+        "images": "not signed: ATELIER_CREDENTIALS names no key",
+        "pixels": "not watermarked: ATELIER_WATERMARK names no secret",
+    }
     wait(lambda: server.ready() == told)
