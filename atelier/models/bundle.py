@@ -11,7 +11,7 @@ from atelier.io.closure import PACKAGE, ROOT, closure, digest
 from atelier.networks.inputs import Takes
 
 ENTRY = "atelier.models.pyfunc"
-REQUIREMENTS = ("torch", "numpy", "pillow", "safetensors", "pydantic", "ruamel.yaml", "c2pa-python", "cryptography")
+REQUIREMENTS = ("torch", "numpy", "scipy", "pillow", "safetensors", "pydantic", "ruamel.yaml", "c2pa-python", "cryptography")
 
 
 def requirements(takes: Takes) -> list[str]:

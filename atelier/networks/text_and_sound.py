@@ -94,7 +94,6 @@ class Sound(OptionalInput):
     """A log-mel spectrogram, float32 [bands, frames], of a WAV file in base64: see atelier.io.sound."""
 
     reader: ClassVar[str] = "atelier.io.sound"
-    packages: ClassVar[tuple[str, ...]] = ("scipy",)
     kind: Literal["sound"] = "sound"
     bands: PositiveInt
     frames: PositiveInt

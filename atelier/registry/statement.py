@@ -6,6 +6,7 @@ Statement v1: https://github.com/in-toto/attestation, spec/v1/statement.md. Pred
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from atelier.io.files import canonical_json, parse_json
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 STATEMENT_TYPE, PREDICATE_TYPE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 BUILD_TYPE = "urn:x-atelier:training:v1"  # section train or finetune of params.yaml, by components.train
+MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 BUILDER = "urn:x-atelier:step"  # + the digest of its image, where it had one
 
 
@@ -111,8 +113,9 @@ def _images(tags: dict[str, str]) -> list[dict[str, Any]]:
         if one.get("content_hash"):
             found.append({"name": "packed images", "digest": {"sha256": one["content_hash"]}, "annotations": about})
         if one.get("raw_md5"):
-            md5 = one["raw_md5"].removesuffix(".dir")
-            found.append({"name": "images", "uri": f"dvc:{one['raw_path']}", "digest": {"md5": md5}})
+            known = {"uri": f"dvc:{one['raw_path']}"} if one.get("raw_path") else {}
+            sort = "md5" if MD5.fullmatch(one["raw_md5"]) else "dvc"  # of what lies in an object store DVC knows its etag
+            found.append({"name": "images", **known, "digest": {sort: one["raw_md5"].removesuffix(".dir")}})
     return found
 
 

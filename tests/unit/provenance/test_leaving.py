@@ -150,7 +150,7 @@ def test_a_second_model_keeps_the_marks_of_the_first(key: Path, digits: Path, st
 
 
 def test_what_the_latent_commands_write(key: Path, digits: Path, tmp_path: Path) -> None:
-    shared = {"checkpoint": digits, "device": "cpu", "label": None}
+    shared = {"checkpoint": digits, "device": "cpu", "label": None, "text": None, "audio": None}
     truncate: Any = SimpleNamespace(output=tmp_path / "a.png", seeds=[range(2)], psi=[0.5, 1.0], **shared)
     commands.truncate(truncate)
     assert manifest_of((tmp_path / "a.png").read_bytes()).about["seeds"] == "[0, 1]"

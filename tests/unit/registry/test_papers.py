@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
 from atelier.io.files import sha256_file
+from atelier.models.model import read_info
 from atelier.registry import papers
 from atelier.registry.papers import BOM, CARD, PAPERS_HASH, PROVENANCE, SEALED
 from atelier.registry.register import Registration
 from atelier.registry.signing import SIGNING_KEY, VERIFY_KEY, SignatureError
-from atelier.registry.statement import opened, sealed
+from atelier.registry.statement import opened, sealed, statement
 from atelier.registry.versions import resolve
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
@@ -84,6 +86,26 @@ def test_the_provenance_is_a_statement_of_in_toto_with_the_predicate_of_slsa(bas
     commit, code, images = predicate.build_definition.resolved_dependencies
     assert dict(commit.digest) == {"gitCommit": "abc123"} and dict(code.digest) == {"sha256": "c" * 64}
     assert dict(images.digest) == {"sha256": "d" * 64} and images.annotations["licence"] == "CC0"
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({"raw_path": "data/raw", "raw_md5": f"{'a' * 32}.dir"}, {"uri": "dvc:data/raw", "digest": {"md5": "a" * 32}}),
+        ({"raw_path": "s3://bucket/raw", "raw_md5": "abc-2"}, {"uri": "dvc:s3://bucket/raw", "digest": {"dvc": "abc-2"}}),
+        ({"raw_md5": "b" * 32}, {"digest": {"md5": "b" * 32}}),
+    ],
+    ids=["folder", "bucket", "no path"],
+)
+def test_images_are_named_as_dvc_knows_them(
+    known: dict[str, str], expected: dict[str, Any], make_checkpoint: Callable[..., Path]
+) -> None:
+    tags = {"atelier.data_sets": json.dumps([{"content_hash": "d" * 64, **known}])}
+    tags |= {"atelier.generator_sha256": "e" * 64, "atelier.info_sha256": "f" * 64}
+    version: Any = SimpleNamespace(name="any", version=1, run_id="run", tags=tags)
+    said = statement(version, read_info(make_checkpoint("known")))
+    assert said["predicate"]["buildDefinition"]["resolvedDependencies"][-1] == {"name": "images", **expected}
+    ParseDict(said["predicate"], provenance_pb2.Provenance())
 
 
 def test_papers_are_written_once_and_again_with_other_numbers(
