@@ -166,7 +166,7 @@ def test_it_goes_on_while_mlflow_is_away_and_follows_when_it_is_back(
 ) -> None:
     port = free_port()
     promote(1)
-    with serving(tmp_path, f"{name}@champion", tracking=f"http://someone:secret@127.0.0.1:{port}") as server:
+    with serving(tmp_path, f"{name}@champion", tracking=f"http://someone:sesame@127.0.0.1:{port}") as server:
         wait(lambda: "cannot be used" in server.ready()["trouble"])
         assert server.get("/ready").status == 503
         with mlflow_server(tracking, port):
@@ -178,7 +178,7 @@ def test_it_goes_on_while_mlflow_is_away_and_follows_when_it_is_back(
             assert f"is known again: it is models:/{name}/1, in use" in server.log
             promote(2)
             wait(lambda: server.serves(f"models:/{name}/2"))
-        assert "secret" not in server.log + server.get("/").body.decode() + str(server.ready())
+        assert "sesame" not in server.log + server.get("/").body.decode() + str(server.ready())
 
 
 def test_sigterm_answers_the_requests_that_came_and_exits_with_0(
