@@ -51,8 +51,8 @@ class RecordField:
 
     place: the folder, the column or the file of rows that it comes from, "" where an item of the source is one picture. half: the
     half of that picture which it is, left or right, "" for all of it. legend: of a label map what its pixels mean. scale: of
-    whole pictures how many times smaller its sides are than the target's. kind, words,
-    sha256: as in the settings; what is no picture has 0 channels.
+    whole pictures how many times smaller its sides are than the target's. kind, words, sha256: as in the settings; what is no
+    picture has 0 channels.
     """
 
     name: str

@@ -78,10 +78,8 @@ class Decoder(Network):
         names, self.levels = [name for name, _ in shapes], tuple(levels)
         widths = {name.replace("conv", "relu"): outer for name, (_, outer) in shapes}
         last = names.index(levels[-1].replace("relu", "conv"))
-        self.layers, self.doubled = (
-            nn.ModuleList(),
-            dict[int, str](),
-        )  # behind which layers sides double, and what is joined there
+        self.layers = nn.ModuleList()
+        self.doubled = dict[int, str]()  # behind which layers sides double, and what is joined there
         taken = widths[levels[-1]]
         for name, (inner, _) in reversed(shapes[: last + 1]):
             first = name == "conv1_1"

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from atelier.errors import AtelierError
+from atelier.io.transparency import opaque
 from atelier.provenance import labels
 from atelier.provenance.credentials import INPUTS, Manifest, Verified, verify
 from atelier.provenance.watermark.finding import LIMIT, Mark, find
@@ -86,10 +87,7 @@ def _marked(picture: Image.Image, secret: Secret, versions: int) -> Mark | None:
 
 def pixels(picture: Image.Image) -> np.ndarray:
     """Luminance float32 [H, W] in levels; what is transparent is white."""
-    if picture.has_transparency_data:
-        whole = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
-    return np.asarray(picture.convert("L"), np.float32)
+    return np.asarray(opaque(picture, "L", "#ffffff"), np.float32)
 
 
 def words(found: Findings) -> list[str]:

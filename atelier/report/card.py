@@ -17,7 +17,7 @@ from atelier.data.manifest import Manifest
 from atelier.metrics.evaluator import Evaluation
 from atelier.models import pyfunc
 from atelier.models.model import INTERPOLATED
-from atelier.networks.inputs import Label
+from atelier.networks.inputs import Label, required
 from atelier.report import compute, facts
 from atelier.report.facts import Facts, MetricRow
 
@@ -95,9 +95,13 @@ def _summary(known: Facts) -> str:
     )
 
 
+def _given(known: Facts) -> list[str]:
+    """The columns that a caller has to fill."""
+    return [kind.column(name) for name, kind in required(known.info.takes).items()]
+
+
 def _intended(known: Facts) -> str:
-    takes = known.info.takes
-    given = [kind.column(name) for name, kind in takes.items() if not kind.random and kind.assumed is None]
+    given = _given(known)
     making = (
         f"Making images of what it is given ({', '.join(given)}) like that of" if given else "Generating images like those of"
     )
@@ -237,13 +241,11 @@ def _use(known: Facts, name: str) -> str:
     """An example that loads it. It names no version: a card is written before its version has a number, and an alias moves on."""
     info = known.info
     cells = {"seed": "[0]"} if pyfunc.random_inputs(info) else {}
-    for input_name, kind in info.takes.items():
-        if isinstance(kind, Label):
-            cells[kind.column(input_name)] = f"[{min(info.classes, key=len)!r}]"
-        elif not kind.random and kind.assumed is None:
-            cells[kind.column(input_name)] = f"[{kind.column(input_name)}]"
+    labels = (kind.column(one) for one, kind in info.takes.items() if isinstance(kind, Label))
+    cells |= {column: f"[{min(info.classes, key=len)!r}]" for column in labels}
+    given = _given(known)
+    cells |= {column: f"[{column}]" for column in given}
     cells |= {"truncation": "[1.0]"} if pyfunc.truncates(info) else {}
-    given = [column for column, value in cells.items() if value == f"[{column}]"]
     files = "".join(f'{one} = base64.b64encode(open("{one}.png", "rb").read()).decode()\n' for one in given)
     row = ", ".join(f'"{column}": {value}' for column, value in cells.items())
     uri, side = f"models:/{_code(name)}", info.resolution

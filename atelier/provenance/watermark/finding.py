@@ -58,6 +58,14 @@ def tail(cosine: float) -> float:
     return half if cosine > 0 else 1 - half
 
 
+def chance(cosine: float, candidates: int, places: int) -> float:
+    """The probability, corrected, to find any of so many candidates at any of so many places as clearly as by this cosine.
+
+    Half of the error is spent on pictures as they are, half on those that were cut, made smaller or turned, hence 2.
+    """
+    return 2 * candidates * places * tail(cosine)
+
+
 def cosines(unit: np.ndarray, directions: np.ndarray, finer: int = 1) -> np.ndarray:
     """The cosines of a picture's unit vector [COEFFICIENTS] and directions [..., COEFFICIENTS], moved to each place.
 
@@ -70,14 +78,11 @@ def cosines(unit: np.ndarray, directions: np.ndarray, finer: int = 1) -> np.ndar
 
 
 def find(picture: np.ndarray, directions: Mapping[str, np.ndarray]) -> Mark:
-    """The most probable mark in a picture, luminance [H, W] in levels, of candidates by name.
-
-    Half of the error is spent on the picture as it is, half on pictures that were cut out of it, made smaller or turned.
-    """
+    """The most probable mark in a picture, luminance [H, W] in levels, of candidates by name."""
     names, stacked = list(directions), np.stack(list(directions.values()))
     best = _strongest(cosines(analyzed(resized(picture)).unit, stacked))
     which = int(best.argmax())
-    found = Mark(names[which], min(1.0, 2 * len(names) * SHIFTS * tail(best[which])))
+    found = Mark(names[which], min(1.0, chance(best[which], len(names), SHIFTS)))
     if found.probability < CLEAR:
         return found
     other = _elsewhere(picture, names, stacked)
@@ -102,6 +107,6 @@ def _elsewhere(picture: np.ndarray, names: list[str], directions: np.ndarray) ->
     tried.sort(key=lambda one: -one[0])
     finer = []
     for _, which, unit, scale, angle in tried[:_BEST]:
-        chance = tail(float(cosines(unit, directions[which], FINER).max()))
-        finer.append(Mark(names[which], min(1.0, 2 * len(names) * ELSEWHERE * chance), scale, angle))
+        clearest = float(cosines(unit, directions[which], FINER).max())
+        finer.append(Mark(names[which], min(1.0, chance(clearest, len(names), ELSEWHERE)), scale, angle))
     return min(finer, key=lambda mark: mark.probability)

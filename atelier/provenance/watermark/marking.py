@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from atelier.provenance.watermark.finding import ELSEWHERE, SCALES, SHIFTS, cosines, tail
+from atelier.provenance.watermark.finding import ELSEWHERE, SCALES, SHIFTS, chance, cosines
 from atelier.provenance.watermark.key import VERSIONS, Strength
 from atelier.provenance.watermark.spectrum import SIDE, analyzed, pattern, resized, turned
 
@@ -92,11 +92,11 @@ def _after_a_crop(picture: np.ndarray, direction: np.ndarray) -> float:
     height, width = (round(side * CROPPED) for side in picture.shape)
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     unit = analyzed(picture[top : top + height, left : left + width]).unit
-    return 2 * VERSIONS * ELSEWHERE * tail(float(cosines(unit, direction).max()))
+    return chance(float(cosines(unit, direction).max()), VERSIONS, ELSEWHERE)
 
 
 def _whole(picture: np.ndarray, direction: np.ndarray) -> float:
-    return 2 * VERSIONS * SHIFTS * tail(float(cosines(analyzed(resized(picture)).unit, direction).max()))
+    return chance(float(cosines(analyzed(resized(picture)).unit, direction).max()), VERSIONS, SHIFTS)
 
 
 Trial = Callable[[np.ndarray, np.ndarray], float]
