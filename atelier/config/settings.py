@@ -18,6 +18,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from atelier.config.cluster import ClusterSettings
 from atelier.config.data import DataSettings
+from atelier.config.detection import DetectSettings
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import LABELED, deciding, limits, metrics
 from atelier.config.model import AUXILIARY, TASK, ModelSettings
@@ -39,6 +40,7 @@ class Settings(Section):
     registry: RegistrySettings
     products: Annotated[dict[Name, ProductSettings], Field(min_length=1)]
     gate: GateSettings
+    detect: DetectSettings | None = None
 
     @property
     def trainings(self) -> dict[str, TrainSettings]:

@@ -18,6 +18,7 @@ LEVELS = [
     {"losses", "models"},
     {"tasks"},
     {"training", "metrics"},
+    {"detection"},
     {"tracking", "report"},
     {"registry", "latent"},
     {"serving", "project", "style"},

@@ -24,7 +24,7 @@ def test_every_key_has_a_sentence_and_a_value() -> None:
     assert explained.keys() >= written and all(field.description for field in explained.values())
     of_trainings = tuple(f"{name}.{part}." for name in ("train", "finetune") for part in ("regularizers", *task_settings()))
     of_products = tuple(f"products.NAME.{key}" for key in ("data", "inputs", "part"))
-    may_be_left_out = ("model.", *of_trainings, *of_products, "cluster.", "data.NAME.fields.", "data.NAME.group_by")
+    may_be_left_out = ("model.", *of_trainings, *of_products, "cluster.", "data.NAME.fields.", "data.NAME.group_by", "detect.")
     assert all(key.startswith(may_be_left_out) for key in explained.keys() - written)
 
 
