@@ -57,7 +57,7 @@ export LOGNAME := $(shell id -un 2>/dev/null)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-restoration bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune bench-finetune-translation bench-provenance gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve compile report clean
+.PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-restoration bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune bench-finetune-translation bench-provenance gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve gallery compile report clean
 .PHONY: images services services-stop
 
 help: ## list the verbs
@@ -178,6 +178,11 @@ serve: PORT := 8080
 serve: $(STAMP) ## serve a registered generator and whoever is promoted after it, at http://127.0.0.1:8080 (NAME=..., PORT=..., PROJECT=...)
 	@[ -n "$(NAME)" ] || { echo "give a name: make serve NAME=digits (python -m atelier.registry list shows them)" >&2; exit 1; }
 	@cd "$(PROJECT)" && exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT)
+
+gallery: PORT := 8080
+gallery: $(STAMP) ## the same, and open its page in a browser: what can be tried with the generator (NAME=digits, PORT=..., PROJECT=...)
+	@[ -n "$(NAME)" ] || { echo "give a name: make gallery NAME=digits (python -m atelier.registry list shows them)" >&2; exit 1; }
+	@cd "$(PROJECT)" && exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT) --open
 
 compile: $(STAMP) ## write the pipeline of Kubeflow Pipelines into a file (OUTPUT=pipeline.yaml, PROJECT=...)
 	@python -m pipelines compile "$(PROJECT)" --output "$(OUTPUT)"

@@ -5,7 +5,8 @@ leads nowhere or to weights that are not those that were registered, the version
 say so. Without a version it waits for one: /ready says 503 until then. An MLflow in a file that is not there, or whose files are
 not beside it, is an error at once.
 
-  GET /                                            a page with the version in use, its classes and 16 images
+  GET /                                            the gallery page, and what it loads: docs/gallery.md
+  GET /model                                       what the version in use takes and gives
   GET /image.png?seed=7&class=3&truncation=0.7     one image
   POST /generate  {"count": 16, "seed": 0}         or {"rows": [{"seed": 1, "class": "7", "truncation": 0.7}, ...]}; what comes is
                                                    JSON, a contact sheet (Accept: image/png) or files (Accept: application/zip)
@@ -13,7 +14,7 @@ not beside it, is an error at once.
   GET /health, /ready, /metrics                    alive, ready, and numbers for Prometheus
 
 examples:
-  python -m atelier.serving digits@champion                    http://127.0.0.1:8080, of the MLflow in this folder
+  python -m atelier.serving digits@champion --open             http://127.0.0.1:8080, of the MLflow in this folder, in a browser
   python -m atelier.serving models:/digits/4 --port 8081       one version, which stays
   MLFLOW_TRACKING_URI=http://mlflow:5000 python -m atelier.serving digits@champion --host 0.0.0.0
 
@@ -28,6 +29,7 @@ import signal
 import socket
 import sys
 import tempfile
+import webbrowser
 from pathlib import Path
 
 from atelier import command_line
@@ -65,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--poll", type=_positive, default=5.0, metavar="S", help="seconds between two looks at the registry (default: 5)"
     )
+    made.add_argument("--open", action="store_true", help="open the page in a browser, once there is a version to show")
     limits = made.add_argument_group("limits")
     limits.add_argument(
         "--images", type=_count, default=64, metavar="N", help="images a request; more is answered 422 (default: 64)"
@@ -105,7 +108,10 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     app = application(follower, Limits(args.body, args.images, args.rate, args.queue), metrics)
     config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     host, port = listening.getsockname()[:2]
-    log.info("http://%s:%d/ serves %s, images %s", f"[{host}]" if ":" in host else host, port, args.version, images)
+    page = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    log.info("%s serves %s, images %s", page, args.version, images)
+    if args.open:
+        follower.first(lambda: webbrowser.open(page))
     follower.start()
     try:
         uvicorn.Server(config).run(sockets=[listening])

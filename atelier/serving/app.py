@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlflow.exceptions import MlflowException
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from atelier.models.pyfunc import Row, ServedGenerator, random_inputs
-from atelier.networks.inputs import Scalar, required
-from atelier.networks.text_and_sound import OptionalInput
+from atelier.models.pyfunc import Row
 from atelier.provenance.findings import UnreadableImageError, look, words
 from atelier.provenance.keys import trusted
 from atelier.provenance.leaving import marker, signer
 from atelier.provenance.watermark.key import configured
-from atelier.serving import requests, responses
+from atelier.serving import page, requests, responses
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
 from atelier.serving.metrics import Measured, Metrics
@@ -30,7 +26,7 @@ from atelier.serving.worker import ImageWorker
 
 BODY_SECONDS = 30.0  # in which a body has to arrive
 WAIT_SECONDS = 5  # after which a server without a model is worth another try
-PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+FOREVER = "public, max-age=31536000, immutable"
 
 
 def application(follower: Follower, limits: Limits, metrics: Metrics) -> FastAPI:
@@ -42,15 +38,17 @@ def application(follower: Follower, limits: Limits, metrics: Metrics) -> FastAPI
         "/health": service.health,
         "/ready": service.ready,
         "/metrics": service.metrics,
+        "/model": service.model,
         "/image.png": service.image,
     }
     for path, endpoint in routes.items():
         app.add_api_route(path, endpoint, methods=["GET"])
+    app.add_api_route(f"/{page.FILES}/{{version}}/{{name:path}}", service.file, methods=["GET"])
     app.add_api_route("/generate", service.generate, methods=["POST"])
     app.add_api_route("/who", service.who, methods=["POST"])
     app.add_exception_handler(Refused, service.refused)
     app.add_exception_handler(HTTPException, service.not_served)
-    app.add_middleware(Measured, metrics=metrics, paths=frozenset({*routes, "/generate", "/who"}))
+    app.add_middleware(Measured, metrics=metrics, paths=frozenset({*routes, "/generate", "/who", f"/{page.FILES}"}))
     return app
 
 
@@ -58,8 +56,7 @@ class _Service:
     def __init__(self, follower: Follower, limits: Limits, metrics: Metrics) -> None:
         self._follower, self._limits, self._metrics = follower, limits, metrics
         self._worker = ImageWorker(limits, metrics)
-        environment = Environment(loader=PackageLoader("atelier.serving", "."), autoescape=True, undefined=StrictUndefined)
-        self._page = environment.get_template("page.html.j2")
+        self._page = page.Page()
 
     async def health(self) -> Response:
         return _json(200, {"alive": True})
@@ -77,20 +74,20 @@ class _Service:
 
     async def page(self) -> Response:
         champion = self._follower.current
-        images = [(base64.b64encode(file).decode(), about) for file, about in champion.examples] if champion else []
-        text = self._page.render(
-            uri=self._follower.uri,
-            champion=champion,
-            info=champion.generator.info if champion else None,
-            images=images,
-            body=_example(champion.generator) if champion else "",
-            trouble=self._follower.trouble,
-            limits=self._limits,
-            signer=signer(),
-            marker=marker(),
-        )
-        headers = {"Content-Security-Policy": PAGE_POLICY, **(champion.headers if champion else {})}
+        text = self._page.html(self._follower, champion, self._limits)
+        headers = page.HEADERS | {"Cache-Control": "no-store"} | (champion.headers if champion else {})
         return Response(text, 200 if champion else 503, headers, "text/html")
+
+    async def file(self, version: str, name: str) -> Response:
+        """A module, the style sheet or the icon, of this version of the page alone."""
+        if version != self._page.hash or name not in self._page.files:
+            raise HTTPException(404)
+        content, media = self._page.files[name]
+        return Response(content, 200, page.HEADERS | {"Cache-Control": FOREVER}, media)
+
+    async def model(self, request: Request) -> Response:
+        champion = self._champion(request)
+        return _json(200, page.model(champion, self._limits), champion.headers | {"Cache-Control": "no-store"})
 
     async def image(self, request: Request) -> Response:
         champion = self._champion(request)
@@ -131,17 +128,6 @@ class _Service:
             raise Refused(503, "no model", message, WAIT_SECONDS)
         request.state.champion = champion
         return champion
-
-
-def _example(generator: ServedGenerator) -> str:
-    """What may be posted to /generate, as JSON."""
-    info = generator.info
-    given: dict[str, Any] = {kind.column(name): "a PNG in base64" for name, kind in required(info.takes).items()}
-    given |= {name: kind.default for name, kind in info.takes.items() if isinstance(kind, Scalar)}
-    given |= {name: kind.wants(info.classes) for name, kind in info.takes.items() if isinstance(kind, OptionalInput)}
-    if not given:
-        return json.dumps({"count": 16, "seed": 0})
-    return json.dumps({"rows": [given | ({"seed": 0} if random_inputs(info) else {})]})
 
 
 def _rows(champion: Champion, records: list[dict[str, Any]]) -> list[Row]:

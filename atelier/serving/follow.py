@@ -6,7 +6,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,11 +35,10 @@ LEAVING_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Champion:
-    """A loaded version: its address models:/NAME/VERSION, and `examples`, each PNG with its row."""
+    """A loaded version, and its address models:/NAME/VERSION."""
 
     uri: str
     generator: ServedGenerator
-    examples: list[tuple[bytes, dict[str, Any]]]
 
     @cached_property
     def named(self) -> dict[str, str]:
@@ -73,8 +72,13 @@ class Follower:
         self._failures, self._again_at = 0, 0.0
         self._kept: list[Path] = []
         self._said: tuple[object, ...] = ()
+        self._first: Callable[[], object] | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)  # a download may hang for minutes
+
+    def first(self, call: Callable[[], object]) -> None:
+        """Has `call` called, in the thread that follows, as soon as there is a version."""
+        self._first = call
 
     def start(self) -> None:
         """Begins to look."""
@@ -88,6 +92,9 @@ class Follower:
     def _follow(self) -> None:
         while not self._end.is_set():
             self._look()
+            if self.current and self._first:
+                self._first()
+                self._first = None
             self._end.wait(self._poll)
 
     def _look(self) -> None:
@@ -125,7 +132,9 @@ class Follower:
         uri = f"models:/{version.name}/{version.version}"
         folder = self._folder / f"{version.version}-{version.tags[GENERATOR_HASH][:12]}"
         generator = ServedGenerator(load_checkpoint(uri, folder, networks=False), self._device)
-        before, self.current = self.current, Champion(uri, generator, _examples(uri, generator))
+        champion = Champion(uri, generator)
+        _try(champion)
+        before, self.current = self.current, champion
         self._metrics.use(version.name, version.version, generator.generator.sha256)
         log.info("serving %s (weights %s)%s", uri, generator.generator.sha256[:12], f", was {before.uri}" if before else "")
         self._kept = [*[kept for kept in self._kept if kept != folder][-1:], folder]
@@ -145,16 +154,17 @@ class Follower:
             log.warning("%s; %s", self.trouble, stays, exc_info=None if expected else error)
 
 
-def _examples(uri: str, generator: ServedGenerator) -> list[tuple[bytes, dict[str, Any]]]:
-    """Images of the first seeds, of one class after the other; of an example, where pictures are given. They warm it up."""
-    info = generator.info
+def _try(champion: Champion) -> None:
+    """Generates images of the first seeds, of one class after the other; of an example, where pictures are given.
+
+    Whatever cannot be generated or signed is found here, and the first caller does not wait for what a first pass prepares.
+    """
+    info = champion.generator.info
     classes, random = info.classes if info.conditional else [], random_inputs(info)
     given = {kind.column(name): kind.example(classes)[0] for name, kind in required(info.takes).items()}
     asked: list[Mapping[str, Any]] = [
         {**given, **({"seed": seed} if random else {}), **({"class": classes[seed % len(classes)]} if classes else {})}
         for seed in range(EXAMPLES if random else 1)
     ]
-    rows = generator.read(asked)
-    named = {"model": uri, "weights": generator.generator.sha256}
-    images = generator.generate(rows)
-    return [(labelled(picture(image), named | row.about), row.about) for row, image in zip(rows, images, strict=True)]
+    rows = champion.generator.read(asked)
+    champion.png(rows[0], champion.generator.generate(rows)[0])

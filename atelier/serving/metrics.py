@@ -62,14 +62,15 @@ class Metrics:
 
 
 class Measured:
-    """ASGI middleware that counts and times the requests of `app`; `paths` are those that get series of their own."""
+    """ASGI middleware that counts and times the requests of `app`; `paths` get series of their own, with what is below them."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
         self._app, self._metrics, self._paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
-        path = scope["path"] if scope["path"] in self._paths else OTHER
+        first = "/" + scope["path"][1:].partition("/")[0]
+        path = first if first in self._paths else OTHER
         status, begin = 500, time.perf_counter()
 
         async def noting(message: Message) -> None:

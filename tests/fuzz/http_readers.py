@@ -31,7 +31,7 @@ class Http(Target):
         from atelier.serving.limits import Limits
         from atelier.serving.metrics import Metrics
 
-        champion = Champion("models:/digits/1", ServedGenerator(checkpoint(self.folder / "model")), [])
+        champion = Champion("models:/digits/1", ServedGenerator(checkpoint(self.folder / "model")))
         follower = SimpleNamespace(uri="models:/digits@champion", current=champion, trouble="")
         self.app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics())  # type: ignore[arg-type]
         return self.requests()

@@ -12,10 +12,10 @@ import pandas
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from atelier.io.files import read_json
-from atelier.models.model import GeneratorError, load_generator, read_info, write_info
+from atelier.models.model import GeneratorError, load_generator, read_info
 from atelier.models.pyfunc import ServedGenerator, input_example
 from atelier.models.sharpness import interpolate
 from atelier.networks.blended import BlendedGenerator
@@ -28,23 +28,8 @@ from components import generate as component
 from components.generate import RequestError, generate, takes
 from tests.support.asgi import ask
 from tests.support.served_process import about, pixels
-from tests.support.small_translators import given, make_checkpoint
-
-
-def checkpoint(folder: Path, factor: float, family: str = "cyclegan", **changes: Any) -> Path:
-    """A checkpoint whose weights are `factor` times those of the others, with other facts."""
-    make_checkpoint(folder, family)
-    weights = load_file(folder / "generator.safetensors")
-    save_file({name: value * factor for name, value in weights.items()}, folder / "generator.safetensors")
-    write_info(folder, read_info(folder).model_copy(update=changes))
-    return folder
-
-
-def pair_of(folder: Path, family: str) -> tuple[Path, Path]:
-    """A generator, and one that was fine-tuned twice from it."""
-    smooth = checkpoint(folder / "smooth", 1.0, family)
-    between = {"sha256": "b" * 64, "parent": {"sha256": load_generator(smooth).sha256, "parent": None}}
-    return smooth, checkpoint(folder / "sharp", 3.0, family, parent=between, images_seen=1000, metric={"value": 1.0})
+from tests.support.sharpened import checkpoint, pair_of
+from tests.support.small_translators import given
 
 
 @pytest.fixture(name="pair")
@@ -147,7 +132,7 @@ def test_a_row_says_its_sharpness(restorers: Path) -> None:
 
 def test_a_request_says_its_sharpness(restorers: Path) -> None:
     served = ServedGenerator(restorers / "both")
-    follower: Any = SimpleNamespace(uri="models:/photos@champion", current=Champion("models:/photos/1", served, []), trouble="")
+    follower: Any = SimpleNamespace(uri="models:/photos@champion", current=Champion("models:/photos/1", served), trouble="")
     app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics())
     row = {"image": input_example(served.info)["image"][0], "sharpness": 0.6}
     status, content = ask(app, "POST", "/generate", body=json.dumps({"rows": [row]}).encode(), accept=b"image/png")

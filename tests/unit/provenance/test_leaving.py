@@ -61,7 +61,7 @@ def styler(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def app(generator: ServedGenerator) -> FastAPI:
-    follower: Any = SimpleNamespace(uri="models:/digits@champion", current=Champion(URI, generator, []), trouble="")
+    follower: Any = SimpleNamespace(uri="models:/digits@champion", current=Champion(URI, generator), trouble="")
     return application(follower, Limits(2**16, 16, 1e9, 32), Metrics())
 
 

@@ -38,7 +38,7 @@ def generator(checkpoints: list[Path]) -> ServedGenerator:
 def test_an_image_is_what_the_generator_paints_and_says_where_it_comes_from(
     generator: ServedGenerator, checkpoints: list[Path]
 ) -> None:
-    app = served(Champion(URI, generator, []))
+    app = served(Champion(URI, generator))
     status, file = ask(app, "GET", "/image.png", b"seed=7&class=one&truncation=0.7")
     weights = sha256_file(checkpoints[0] / WEIGHTS)
     assert status == 200 and about(file) == {"model": URI, "weights": weights, "seed": 7, "class": "one", "truncation": 0.7}
@@ -47,7 +47,7 @@ def test_an_image_is_what_the_generator_paints_and_says_where_it_comes_from(
 
 
 def test_what_cannot_be_had_is_told_in_one_line(generator: ServedGenerator) -> None:
-    app = served(Champion(URI, generator, []))
+    app = served(Champion(URI, generator))
     status, content = ask(app, "POST", "/generate", body=b'{"count": 17}')
     assert status == 422 and "16" in json.loads(content)["error"]
     assert ask(served(None), "GET", "/ready")[0] == 503 and ask(served(None), "GET", "/image.png")[0] == 503

@@ -1,0 +1,124 @@
+// @ts-check
+/**
+ * The square of a picture that a model gets, of its size. It is drawn anew, so that nothing that the file says beside its pixels
+ * is sent: no place, no camera, no name.
+ */
+
+import { element } from "./dom.js";
+import { base64 } from "./upload.js";
+
+export const PICTURES = ["image/png", "image/jpeg", "image/webp"];
+const MOST_PIXELS = 100e6;
+const STEP = 0.04; // of the square, by an arrow key
+const QUALITY = 0.95; // of a JPEG, where a PNG is too long
+/** @type {Record<string, [number, number]>} */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+export class Crop {
+  /** @param {string} name @param {number} side in pixels @param {() => void} changed */
+  constructor(name, side, changed) {
+    this.side = side;
+    this.changed = changed;
+    /** @type {ImageBitmap | null} */
+    this.picture = null;
+    this.x = this.y = this.zoom = 0; // the middle in pixels of the picture; 0 shows as much as fits, 1 a pixel for a pixel
+    const label = `${name}: the square that is used. Arrow keys move it`;
+    const pointer = { pointerdown: this.grab.bind(this), pointermove: this.drag.bind(this), keydown: this.key.bind(this) };
+    this.canvas = element("canvas", { width: side, height: side, tabindex: 0, role: "img", "aria-label": label, ...pointer });
+    const zoom = { type: "range", min: 0, max: 1, step: 0.05, "aria-label": `${name}: zoom`, input: this.zoomed.bind(this) };
+    this.slider = element("input", zoom);
+    this.zooming = element("label", { class: "control" }, element("span", {}, "Zoom"), this.slider);
+    this.place = element("div", { class: "crop", hidden: true }, this.canvas, this.zooming);
+  }
+
+  /** Shows a file. Rejects what is no picture. @param {Blob} file */
+  async load(file) {
+    if (!PICTURES.includes(file.type)) throw new Error("this is no PNG, JPEG or WebP picture; choose one");
+    const picture = await createImageBitmap(file).catch(() => null);
+    if (!picture) throw new Error("this picture is damaged; choose another");
+    if (picture.width * picture.height > MOST_PIXELS)
+      throw new Error("this picture has more than 100 million pixels; make it smaller");
+    this.picture?.close();
+    this.picture = picture;
+    [this.x, this.y, this.zoom] = [picture.width / 2, picture.height / 2, 0];
+    this.slider.value = "0";
+    this.zooming.hidden = Math.min(picture.width, picture.height) <= this.side;
+    this.place.hidden = false;
+    this.draw();
+  }
+
+  /** Pixels of the picture along a side of the square. */
+  get seen() {
+    const { width, height } = /** @type {ImageBitmap} */ (this.picture);
+    const most = Math.min(width, height);
+    return most > this.side ? most * (this.side / most) ** this.zoom : most;
+  }
+
+  draw() {
+    const picture = /** @type {ImageBitmap} */ (this.picture);
+    const seen = Math.round(this.seen);
+    this.x = Math.min(Math.max(this.x, seen / 2), picture.width - seen / 2);
+    this.y = Math.min(Math.max(this.y, seen / 2), picture.height - seen / 2);
+    const brush = this.canvas.getContext("2d");
+    brush.imageSmoothingEnabled = seen !== this.side;
+    brush.imageSmoothingQuality = "high";
+    brush.clearRect(0, 0, this.side, this.side);
+    brush.drawImage(
+      picture,
+      Math.round(this.x - seen / 2),
+      Math.round(this.y - seen / 2),
+      seen,
+      seen,
+      0,
+      0,
+      this.side,
+      this.side,
+    );
+    this.changed();
+  }
+
+  /**
+   * The square as a PNG in base64, or as a JPEG where that is longer than `most` characters.
+   * @param {number} most @returns {Promise<string>}
+   */
+  async encoded(most) {
+    for (const form of ["image/png", "image/jpeg"]) {
+      /** @type {Blob} */
+      const file = await new Promise((resolve) => this.canvas.toBlob(resolve, form, QUALITY));
+      const text = await base64(file);
+      if (text.length <= most) return text;
+    }
+    throw new Error("the square is larger than this server takes (its option --body)");
+  }
+
+  zoomed() {
+    this.zoom = Number(this.slider.value);
+    this.draw();
+  }
+
+  /** @param {PointerEvent} event */
+  grab(event) {
+    this.canvas.setPointerCapture(event.pointerId);
+  }
+
+  /** @param {PointerEvent} event */
+  drag(event) {
+    if (this.canvas.hasPointerCapture(event.pointerId))
+      this.move(-event.movementX / this.canvas.clientWidth, -event.movementY / this.canvas.clientWidth);
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    const arrow = ARROWS[event.key];
+    if (!arrow) return;
+    event.preventDefault();
+    this.move(STEP * arrow[0], STEP * arrow[1]);
+  }
+
+  /** Moves the square by parts of its side. @param {number} right @param {number} down */
+  move(right, down) {
+    this.x += right * this.seen;
+    this.y += down * this.seen;
+    this.draw();
+  }
+}

@@ -1,0 +1,66 @@
+// @ts-check
+/** A picture on the wall: an image with its caption and the file that the server labelled and signed. */
+
+import { words } from "./controls.js";
+import { element } from "./dom.js";
+
+/** @typedef {import("./painter.js").Painted} Painted */
+
+/**
+ * A large picture, in whose place `hint` stands at first. With `button` it is one, of that name.
+ * @param {import("./main.js").Model} model
+ * @param {{hint?: string, button?: {name: string, act: () => void}}} options
+ * @returns {{place: HTMLElement, image: HTMLImageElement, show: (painted: Painted) => void}}
+ */
+export function frame(model, { hint = "", button } = {}) {
+  const { resolution } = model.gives;
+  const image = element("img", { alt: "", width: resolution, height: resolution });
+  const about = element("span");
+  const file = element("a", {}, "Download");
+  const caption = element("figcaption", { hidden: true }, "AI-generated ", about, file);
+  const first = element("p", { class: "hint" }, hint);
+  const around = button ? element("button", { type: "button", class: "around", click: button.act }, image) : image;
+  const place = element("figure", { class: "frame" }, around, first, caption);
+  /** @param {Painted} painted */
+  function show({ url, row }) {
+    image.src = url;
+    image.alt = described(row);
+    if (button) around.setAttribute("aria-label", `${button.name}. ${image.alt}`);
+    about.textContent = words(row);
+    file.href = url;
+    file.download = fileName(model, row);
+    caption.hidden = false;
+    first.hidden = true;
+  }
+  return { place, image, show };
+}
+
+/** What stands for a picture where it is not seen. @param {Record<string, any>} row */
+export const described = (row) => `Generated image${words(row) ? `: ${words(row)}` : ""}`;
+
+/** @param {import("./main.js").Model} model @param {Record<string, any>} row */
+function fileName(model, row) {
+  const parts = [
+    model.model.replace("models:/", ""),
+    ...(row.class ? [row.class] : []),
+    ...("seed" in row ? [`seed-${row.seed}`] : []),
+  ];
+  return `${parts.join("-").replace(/[^\p{L}\p{N}.-]+/gu, "-")}.png`;
+}
+
+/**
+ * Small pictures, each a button.
+ * @param {Painted[]} painted @param {(row: Record<string, any>) => void} choose
+ * @param {(row: Record<string, any>) => string} caption
+ */
+export function wall(painted, choose, caption = () => "") {
+  const one = (/** @type {Painted} */ { url, row }) => {
+    const text = caption(row);
+    const inside = [
+      element("img", { alt: described(row), src: url }),
+      ...(text ? [element("span", { "aria-hidden": "true" }, text)] : []),
+    ];
+    return element("li", {}, element("button", { type: "button", click: () => choose(row) }, ...inside));
+  };
+  return element("ul", { class: "wall" }, ...painted.map(one));
+}

@@ -1,0 +1,85 @@
+// @ts-check
+/** Pictures of one's own: translated, enlarged, restored or restyled, whatever the model does with them. */
+
+import { compare } from "../compare.js";
+import { controls, rowOf } from "../controls.js";
+import { Crop, PICTURES } from "../crop.js";
+import { element, latest } from "../dom.js";
+import { frame } from "../frame.js";
+import { read, write } from "../state.js";
+import { dropzone } from "../upload.js";
+
+const REST_OF_BODY = 2000; // characters of a request beside its pictures
+
+/** @param {import("../main.js").Model} model */
+const pictures = (model) => model.takes.filter((one) => one.kind === "picture");
+
+export const id = "picture";
+/** @param {import("../main.js").Model} model */
+export const title = (model) => {
+  const given = pictures(model);
+  if (given.length > 1) return "Restyle";
+  return model.gives.resolution > given[0].resolution ? "Enlarge" : "Transform";
+};
+/** @param {import("../main.js").Model} model */
+export const fits = (model) => pictures(model).length > 0;
+
+/** @param {HTMLElement} place @param {import("../main.js").Context} context */
+export function open(place, { model, painter, say, fail, signal }) {
+  const inputs = pictures(model);
+  const most = Math.floor((model.limits.body - REST_OF_BODY) / inputs.length);
+  const crops = inputs.map((one) => new Crop(named(one.column), one.resolution, () => paint()));
+  const zones = inputs.map((one, number) => zone(one, crops[number]));
+  const large = frame(model, { hint: "Give a picture, and what becomes of it stands here" });
+  const pair = compare(large.image);
+  large.place.prepend(pair.place);
+  pair.place.hidden = true;
+  const set = controls(model, (changes) => {
+    write(changes);
+    show(read());
+  });
+  const note = element(
+    "p",
+    { class: "note" },
+    "A picture leaves this page for this server alone, without what its file says of place and camera, and is not kept.",
+  );
+  place.append(large.place, element("div", { class: "controls" }, ...zones, set.place, note));
+
+  /** @param {import("../main.js").Input} one @param {Crop} crop */
+  function zone(one, crop) {
+    const about = {
+      label: `${named(one.column)}: choose a picture`,
+      note: `or drop or paste it here. PNG, JPEG or WebP; a square of ${one.resolution} × ${one.resolution} pixels is used`,
+      accept: PICTURES.join(","),
+      take: (/** @type {File} */ file) => void crop.load(file).catch(fail),
+      wanted: () => crop === (crops.find((one) => !one.picture) ?? crops[0]),
+      signal,
+    };
+    return element("section", { "aria-label": named(one.column) }, dropzone(about), crop.place);
+  }
+
+  const paint = latest(async () => {
+    if (crops.some((crop) => !crop.picture)) return;
+    try {
+      const row = rowOf(model, read());
+      for (const [number, one] of inputs.entries()) row[one.column] = await crops[number].encoded(most);
+      pair.before(crops[0].canvas);
+      const [painted] = await painter.paint([row]);
+      large.show(painted);
+      pair.place.hidden = false;
+      say("The picture is done. Before and after can be compared");
+    } catch (error) {
+      fail(error);
+    }
+  });
+
+  /** @param {Record<string, string>} state */
+  function show(state) {
+    set.show(state);
+    paint();
+  }
+  return show;
+}
+
+/** @param {string} column */
+const named = (column) => (column === "image" ? "Picture" : column[0].toUpperCase() + column.slice(1));

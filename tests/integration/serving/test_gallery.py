@@ -1,0 +1,364 @@
+"""The gallery page in Chromium: each panel is used as a person would; what the browser shows is what the server made."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from atelier.extractors import sentences, texts
+from atelier.models.sharpness import interpolate
+from atelier.networks.fusion import TEXT
+from atelier.networks.inputs import LabelMap, Text
+from atelier.serving.follow import Champion
+from atelier.serving.limits import Limits
+from tests.support.annotated import wav
+from tests.support.gallery import (
+    Gallery,
+    Visit,
+    as_png,
+    as_shown,
+    chromium,
+    downloaded,
+    drop,
+    expect,
+    gallery,
+    given,
+    noise,
+    painted,
+    paste,
+    png,
+    rgba,
+    seed_of,
+    status,
+    visit,
+)
+from tests.support.served_process import about, wait
+from tests.support.sharpened import pair_of
+from tests.support.small_fusion import SIZE
+from tests.support.small_fusion import model as fusion_model
+from tests.support.small_fusion import networks as fusion_networks
+from tests.support.small_models import written
+from tests.support.small_translators import make_checkpoint as make_translator
+from tests.support.style_tasks import style_checkpoint
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+URI = "models:/answers/1"
+NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1200, "height": 850}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Gallery]:
+    with gallery() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def visitor(browser: Browser, server: Gallery) -> Iterator[Visit]:
+    """A visit with a wide window, which is checked at its end."""
+    with visit(browser, server, viewport=WIDE, permissions=["microphone"]) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Small generators that take a picture, two of them as one, and a label map."""
+    folder = tmp_path_factory.mktemp("models")
+    made = {name: make_translator(folder / name, name) for name in ("cyclegan", "spade")}
+    interpolate(*pair_of(folder, "srresnet"), None, folder / "both")
+    return made | {"both": folder / "both"}
+
+
+def test_another_one_at_each_click_and_press_of_the_space_bar(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
+    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    visitor.open()
+    status(page, "Seed ")
+    seeds = []
+    for how in ("open", "click", "picture", "space"):
+        if how == "click":
+            page.get_by_role("button", name="Another one", exact=False).last.click()
+        elif how == "picture":
+            page.locator(".around").click()
+        elif how == "space":
+            page.locator("h1").click()  # the focus is on nothing
+            page.keyboard.press(" ")
+        status(page, f"Seed {seed_of(page)}")
+        seeds.append(seed_of(page))
+        assert painted(page, ".around img") == as_shown(champion, {"seed": seeds[-1]})
+    assert len(set(seeds)) == 4
+    page.go_back()
+    status(page, f"Seed {seeds[2]}")
+    assert painted(page, ".around img") == as_shown(champion, {"seed": seeds[2]})
+
+
+def test_a_grid_of_others_from_which_one_is_chosen_by_keyboard(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
+    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    visitor.open("panel=another&seed=40")
+    page.get_by_role("button", name="Grid").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".many img")).to_have_count(16)
+    page.locator(".many button").nth(3).focus()
+    page.keyboard.press("Enter")
+    status(page, "Seed 43")
+    assert "grid" not in page.url and painted(page, ".around img") == as_shown(champion, {"seed": 43})
+
+
+def test_a_link_shows_the_same_seed_class_and_truncation(
+    visitor: Visit, browser: Browser, server: Gallery, checkpoints: list[Path]
+) -> None:
+    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    visitor.open("panel=seeds")
+    page.get_by_label("Seed", exact=True).fill("7")
+    page.keyboard.press("Enter")
+    page.get_by_label("Class", exact=True).select_option("one")
+    page.get_by_label("Truncation").focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowLeft")
+    status(page, "Seed 7, class one")
+    row = {"seed": 7, "class": "one", "truncation": 0.715}
+    expect(page.locator(".frame figcaption")).to_contain_text("seed 7, class one, truncation 0.715")
+    assert painted(page, ".frame img") == as_shown(champion, row)
+    file = downloaded(page)
+    assert about(file) == champion.named | row
+    assert page.request.get(page.get_by_role("link", name="Address").evaluate("(link) => link.href")).body() == file
+    expect(page.get_by_label("Next seeds").locator("img")).to_have_count(8)
+    expect(page.get_by_label("Every class").locator("img")).to_have_count(3)
+    with visit(browser, server) as other:
+        other.page.goto(page.url)
+        status(other.page, "Seed 7, class one")
+        assert painted(other.page, ".frame img") == as_shown(champion, row)
+
+
+def test_a_restorer_has_a_slider_of_its_sharpness(visitor: Visit, server: Gallery, models: dict[str, Path]) -> None:
+    champion, page = server.use("models:/photos/1", models["both"]), visitor.page
+    visitor.open("panel=picture")
+    image = noise(32)
+    page.locator("input[type=file]").set_input_files(given("photo.png", png(image)))
+    status(page, "The picture is done")
+    page.get_by_label("Sharpness").focus()
+    page.keyboard.press("Home")
+    expect(page.locator(".frame figcaption")).to_contain_text("sharpness 0")
+    row = {"image": base64.b64encode(png(image)).decode(), "sharpness": 0}
+    assert painted(page, ".compare img") == as_shown(champion, row) != as_shown(champion, row | {"sharpness": 1})
+    assert about(downloaded(page)) == champion.named | {"sharpness": 0.0}
+    page.get_by_label("Before and after").focus()
+    page.keyboard.press("End")
+    expect(page.get_by_label("Before and after")).to_have_attribute("aria-valuetext", "100 % before")
+    assert page.locator(".compare canvas").evaluate("(node) => getComputedStyle(node).clipPath") == "inset(0px 0% 0px 0px)"
+
+
+def test_a_picture_is_dropped_moved_and_refused(visitor: Visit, server: Gallery, models: dict[str, Path]) -> None:
+    champion, page = server.use("models:/cartoons/1", models["cyclegan"]), visitor.page
+    visitor.open()
+    expect(page.get_by_role("link", name="Transform")).to_have_attribute("aria-current", "page")
+    image = noise(64)
+    drop(page, "wide.png", png(image), "image/png")
+    status(page, "The picture is done")
+    page.get_by_label("zoom").fill("1")  # a pixel for a pixel, in the middle
+    expect(page.locator(".crop canvas")).to_have_js_property("width", 32)
+    canvas = page.get_by_label("the square that is used")
+    assert painted(page, ".crop canvas") == rgba(image[16:48, 16:48])
+    canvas.focus()
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowUp")
+    assert painted(page, ".crop canvas") == rgba(image[:32, 32:])
+    row = {"image": base64.b64encode(png(image[:32, 32:])).decode()}
+    wait(lambda: painted(page, ".compare img") == as_shown(champion, row), 10)
+    drop(page, "drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml")
+    expect(page.get_by_role("alert")).to_have_text("this is no PNG, JPEG or WebP picture; choose one")
+    drop(page, "damaged.png", png(image)[:60], "image/png")
+    expect(page.get_by_role("alert")).to_have_text("this picture is damaged; choose another")
+
+
+def test_two_pictures_are_needed_for_a_style(
+    visitor: Visit, server: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion, page = server.use("models:/styles/1", style_checkpoint(tmp_path / "adain")), visitor.page
+    visitor.open()
+    side = champion.generator.info.takes["content"].resolution  # type: ignore[union-attr]
+    content, style = (png(noise(side, seed)) for seed in (1, 2))
+    page.locator("input[type=file]").nth(0).set_input_files(given("content.png", content))
+    expect(page.get_by_label("the square that is used").first).to_be_visible()
+    assert not page.locator(".compare").is_visible()
+    paste(page, style)  # goes to the place that is empty
+    status(page, "The picture is done")
+    row = {"content": base64.b64encode(content).decode(), "style": base64.b64encode(style).decode()}
+    assert painted(page, ".compare img") == as_shown(champion, row)
+    page.get_by_label("Alpha").focus()
+    page.keyboard.press("Home")
+    expect(page.locator(".frame figcaption")).to_contain_text("alpha 0")
+    assert painted(page, ".compare img") == as_shown(champion, row | {"alpha": 0})
+
+
+def test_what_is_drawn_by_mouse_and_keyboard_is_followed(visitor: Visit, server: Gallery, models: dict[str, Path]) -> None:
+    champion, page = server.use("models:/portraits/1", models["spade"]), visitor.page
+    visitor.open("seed=3")
+    status(page, "The picture follows")
+    easel = page.locator(".easel canvas")
+    box = easel.bounding_box()
+    assert box
+    page.get_by_label("hair").check()
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 40, box["y"] + 40, steps=8)
+    page.mouse.up()
+    drawn = painted(page, ".easel canvas")
+    kind = champion.generator.info.takes["map"]
+    assert isinstance(kind, LabelMap)
+    colors = [bytes.fromhex(color[1:]) + b"\xff" for color in kind.colors]
+    assert {drawn[at : at + 4] for at in range(0, len(drawn), 4)} == {colors[0], colors[2]}
+    page.get_by_label("face").check()
+    easel.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.down("Shift")
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.up("Shift")
+    whole = painted(page, ".easel canvas")
+    assert whole != drawn and colors[1] in [whole[at : at + 4] for at in range(0, len(whole), 4)]
+    row = {"seed": 3, "map": base64.b64encode(as_png(whole, kind.resolution)).decode()}
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, row), 10)
+    for _ in range(6):
+        page.get_by_role("button", name="Undo").click()
+    assert painted(page, ".easel canvas") == drawn
+    page.get_by_label("Fill areas").check()
+    page.get_by_label("face").check()
+    page.mouse.click(box["x"] + 5, box["y"] + box["height"] - 5)
+    filled = painted(page, ".easel canvas")
+    assert {filled[at : at + 4] for at in range(0, len(filled), 4)} == {colors[1], colors[2]}
+
+
+def test_what_is_written_recorded_or_uploaded_is_shown(
+    visitor: Visit, server: Gallery, told: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = lambda encoder, weights, given: ([np.full(SIZE, len(given[0]) / 10, np.float32)], None)  # noqa: E731
+    monkeypatch.setattr(texts, "embed", embed)
+    champion, page = server.use("models:/faces/1", told), visitor.page
+    visitor.open()
+    page.get_by_label("In words").fill("a smiling cat")
+    page.keyboard.press("Enter")
+    status(page, "a smiling cat")
+    assert "text=a+smiling+cat" in page.url
+    written_row = {"text": "a smiling cat", "seed": 0}
+    assert painted(page, ".frame img") == as_shown(champion, written_row)
+    sound = wav(300)
+    page.locator("input[type=file]").set_input_files(given("said.wav", sound, "audio/wav"))
+    both = written_row | {"audio": base64.b64encode(sound).decode()}
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, both), 10)
+    assert as_shown(champion, both) != as_shown(champion, written_row)
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(700)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
+    wait(lambda: painted(page, ".frame img") != as_shown(champion, both), 10)
+    page.get_by_role("button", name="Without the recording").click()
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, written_row), 10)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator of texts and recordings."""
+    generator, _ = fusion_networks()
+    generator.takes[TEXT] = Text(size=SIZE, encoder=sentences.ENCODER, weights=sentences.WEIGHTS_SHA256)
+    folder = tmp_path_factory.mktemp("told")
+    return written(folder, generator, fusion_model(), [])
+
+
+def test_marks_of_an_image_are_told(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
+    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    visitor.open("panel=where")
+    zone = page.locator("input[type=file]")
+    file = champion.png(*_one(champion))
+    zone.set_input_files(given("seven.png", file))
+    expect(page.get_by_role("heading", name="Labelled as generated")).to_be_visible()
+    expect(page.locator(".answer")).to_contain_text(f"model {URI}")
+    zone.set_input_files(given("photo.png", png(noise(40))))
+    expect(page.get_by_role("heading", name="Nothing known")).to_be_visible()
+    expect(page.locator(".answer")).to_contain_text("This proves nothing")
+    zone.set_input_files(given("long.png", bytes(2**20 + 1)))
+    expect(page.get_by_role("alert")).to_have_text("this file has 1 MiB, this server takes 1 MiB; save it smaller")
+    assert not page.locator(".answer").is_visible()
+
+
+def _one(champion: Champion) -> Any:
+    rows = champion.generator.read([{"seed": 7}])
+    return rows[0], champion.generator.generate(rows)[0]
+
+
+def test_a_file_that_is_no_image_is_refused(browser: Browser, server: Gallery, checkpoints: list[Path]) -> None:
+    server.use(URI, checkpoints[0])
+    with visit(browser, server) as visitor:
+        visitor.open("panel=where")
+        visitor.page.locator("input[type=file]").set_input_files(
+            given("drawing.svg", b"<svg onload='alert(1)'/>", "image/svg+xml")
+        )
+        expect(visitor.page.get_by_role("alert")).to_contain_text("no image that can be read")
+        refused = [text for text in visitor.wrong if "422" in text]
+        assert visitor.wrong == refused and len(refused) == 1, "the browser notes the answer 422 as an error"
+        visitor.wrong.clear()
+
+
+@pytest.mark.parametrize("panel", ["another", "seeds", "where", "picture", "draw", "say"])
+def test_a_narrow_window_needs_no_scrolling_sideways(
+    panel: str, browser: Browser, server: Gallery, models: dict[str, Path], told: Path, checkpoints: list[Path]
+) -> None:
+    """360 px, which is also what a window of 720 px has at 200 %; contrast and names are checked at the end of each visit."""
+    server.use(URI, {"picture": models["both"], "draw": models["spade"], "say": told}.get(panel, checkpoints[0]))
+    with visit(browser, server, viewport=NARROW, color_scheme="light", reduced_motion="reduce") as visitor:
+        visitor.open(f"panel={panel}&seed=1")
+        expect(visitor.page.locator(f".panel.{panel} .controls").first).to_be_visible()
+        wide = visitor.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1]
+        if panel in ("another", "seeds"):
+            status(visitor.page, "Seed 1")
+        visitor.check()
+        visitor.page.emulate_media(color_scheme="dark")
+
+
+def test_a_promotion_in_the_middle_is_told(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
+    server.use(URI, checkpoints[0])
+    page = visitor.page
+    visitor.open("panel=another&seed=5")
+    status(page, "Seed 5")
+    champion = server.use("models:/answers/2", checkpoints[1])
+    page.locator(".around").click()
+    expect(page.locator("#news")).to_contain_text("models:/answers/2 has come into use")
+    page.get_by_role("link", name="Show it").click()
+    expect(page.locator("h1")).to_have_text("answers version 2")
+    status(page, f"Seed {seed_of(page)}")
+    assert painted(page, ".around img") == as_shown(champion, {"seed": seed_of(page)})
+
+
+def test_a_server_without_a_model_is_waited_for(browser: Browser, server: Gallery, checkpoints: list[Path]) -> None:
+    server.follower.current = None
+    with visit(browser, server) as visitor:
+        visitor.open()
+        expect(visitor.page.locator("main")).to_contain_text("Nothing is served yet")
+        server.use(URI, checkpoints[0])
+        status(visitor.page, "Seed ")
+        assert all("503" in text for text in visitor.wrong), visitor.wrong
+        visitor.wrong.clear()
+
+
+def test_too_many_at_a_time_wait_for_their_turn(browser: Browser, checkpoints: list[Path]) -> None:
+    with gallery(Limits(2**16, 16, 16, 32)) as slow, visit(browser, slow) as visitor:  # 16 images/s
+        slow.use(URI, checkpoints[0])
+        visitor.open("panel=another&grid=1&seed=9")
+        expect(visitor.page.locator(".many img")).to_have_count(16)
+        visitor.page.get_by_role("button", name="Another one").click()
+        status(visitor.page, f"16 images from seed {seed_of(visitor.page)} on")
+        assert all("429" in text for text in visitor.wrong) and visitor.wrong
+        visitor.wrong.clear()
