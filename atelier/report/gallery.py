@@ -29,7 +29,8 @@ class Row:
     """Images of one class (or of none, name ""): uint8 [n, C, H, W] generated, and as many or fewer real ones.
 
     Where images are made from others, `given` are those; then the real ones are what should have come of them, if that is known.
-    `enlarged` are smaller ones of these at the side of the images, bicubically, which is what a generator has to exceed.
+    `enlarged` are smaller ones of these at the side of the images, bicubically, which is what a generator has to exceed. Where
+    images are to have the `style` of others, these stand in the place of the real ones, of which there are none then.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Row:
     real: np.ndarray
     given: np.ndarray | None = None
     enlarged: np.ndarray | None = None
+    style: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,17 @@ def rows(generator: Generator, dataset: PackedDataset, seed: int = 0) -> list[Ro
 def rows_of_records(sampler: Sampler, dataset: PackedDataset, seed: int = 0) -> list[Row]:
     """The first images that are measured, in up to six rows, with what they were made from and what should have come of it.
 
-    Where that is not known, real images stand beside them. A row has as many records as PART is wide, one at least and ten at
-    most, since several images of each stand beside each other.
+    Where that is not known, the pictures of their styles or real images stand beside them. A row has as many records as PART is
+    wide, one at least and ten at most, since several images of each stand beside each other.
     """
     columns = max(1, min(COLUMNS, PART // dataset.resolution))
     others = dataset.images(_some(np.arange(len(dataset)), ROWS_WITHOUT_CLASSES * columns, seed))
     found = []
     for number, one in enumerate(itertools.islice(sampler(columns), ROWS_WITHOUT_CLASSES)):
-        real = one.target if one.target is not None else others[number * columns : (number + 1) * columns]
+        beside = others[number * columns : (number + 1) * columns] if one.style is None else others[:0]
+        real = beside if one.target is None else one.target
         given = one.input if sampler.palette is None or one.input is None else colored(one.input, sampler.palette)
-        found.append(Row("", one.images, real, given, _enlarged(one)))
+        found.append(Row("", one.images, real, given, _enlarged(one), one.style))
     return found
 
 
@@ -96,13 +99,14 @@ def picture(rows: Sequence[Row], others: Sequence[Row] = (), scale: int = 2) -> 
     """The generated images of all rows as one grid.
 
     Those of records stand between what they were made from and what should have come of it, as in the report: given, enlarged,
-    the other generator's (`others`, rows of the same records), generated, real.
+    style, the other generator's (`others`, rows of the same records), generated, real.
     """
     if rows[0].given is None:
         return grid(np.concatenate([row.generated for row in rows]), COLUMNS, scale)
     shape = rows[0].generated.shape
     made, other = [row.generated for row in rows], [row.generated for row in others]
-    images = [row.given for row in rows], [row.enlarged for row in rows], other, made, [row.real for row in rows]
+    given = [row.given for row in rows], [row.enlarged for row in rows], [row.style for row in rows]
+    images = *given, other, made, [row.real if row.style is None else None for row in rows]
     parts = [
         grid(np.concatenate([_line(one, shape) for one in of_part if one is not None]), shape[0], scale)
         for of_part in images

@@ -287,12 +287,12 @@ def _file_uri(path: Path) -> str:
         ) from error
 
 
-def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, str, str, str, str]]:
-    """For each row its class and the strips of what was given, also enlarged, of its images, the other generator's and real ones.
+def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, ...]]:
+    """For each row its class and strips: what was given, that enlarged, styles, its images, the other generator's, real ones.
 
     The other generator's row is that of the same class; without classes, that in the same place; "" where there is none.
     """
-    many = len(others) + sum(2 + (row.given is not None) + (row.enlarged is not None) for row in rows)
+    many = len(others) + sum(2 + (row.given is not None) + (row.enlarged is not None) + (row.style is not None) for row in rows)
     most = min(PICTURE_BYTES, STRIPS_BYTES // max(many, 1))
     beside = {row.name or place: strip(row.generated, most) for place, row in enumerate(others)}
     return [
@@ -300,6 +300,7 @@ def _strips(rows: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, 
             row.name,
             "" if row.given is None else strip(row.given, most),
             "" if row.enlarged is None else strip(row.enlarged, most),
+            "" if row.style is None else strip(row.style, most),
             strip(row.generated, most),
             beside.get(row.name or place, ""),
             strip(row.real, most),

@@ -344,6 +344,18 @@ def test_rows_of_photos_and_their_neighbors_leave_a_page_below_a_megabyte(
     assert len(write(None, near, baseline_rows=rows, variants=photos[None, :9]).encode()) <= 1_000_000
 
 
+def test_pictures_in_styles_stand_beside_these_and_beside_no_real_ones(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
+    rows = {style: [Row("", photos, photos[:0], photos, style=photos if style else None)] for style in (True, False)}
+    for style, expected in ((True, ["given", "style", "generated"]), (False, ["given", "generated", "real images"])):
+        monkeypatch.setattr(gallery, "rows", lambda *_, chosen=rows[style]: chosen)
+        table = write().partition('<table class="gallery">')[2].partition("</table>")[0]
+        assert re.findall("<th>([^<]+)</th>", table) == expected
+        assert table.count("<img") == len(expected) - (not style)
+
+
 def test_a_page_has_at_most_a_megabyte(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
     """Kubeflow shows no larger ones well: of pictures that do not compress fewer are shown, and not as PNG."""
     folder = make_checkpoint("noisy")

@@ -13,9 +13,11 @@ from atelier.config.section import SettingsError
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
 from atelier.extractors.errors import ExtractorError
+from atelier.io.pictures import GAP, in_color
 from atelier.losses.style import content_loss, gram, gram_loss, moment_loss
 from atelier.models.model import from_uint8
 from atelier.networks.moments import adain
+from atelier.report.gallery import PART, PART_GAP, picture, rows_of_records
 from atelier.tasks.base import Batch, StepWeights
 from atelier.tasks.style.sampler import StyleSampler
 from atelier.tasks.style.task import Style
@@ -180,6 +182,22 @@ def test_what_is_measured_follows_from_the_seed_alone(weights: Path, sets: dict[
     one_style = built("johnson", weights, sets).generator
     with pytest.raises(SettingsError, match="did not learn the held-out styles"):
         StyleSampler(one_style, [], held_out, sets["style"], 6, 3)
+
+
+def test_a_report_shows_each_photo_its_style_and_what_became_of_it(
+    weights: Path, sets: dict[str, PackedDataset], stripes: Path
+) -> None:
+    generator, held_out = built("adain", weights, sets).generator.eval(), PackedDataset(stripes, "test")
+    sampler = StyleSampler(generator, [], sets["style"], held_out, 6, 3)
+    (sample,), rows = list(sampler(6)), rows_of_records(sampler, sets["style"])
+    assert sample.input is not None and sample.style is not None
+    columns = PART // SIDE
+    shown = np.asarray(picture(rows, scale=1)).transpose(2, 0, 1)
+    width = columns * (SIDE + GAP) - GAP
+    assert shown.shape[2] == 3 * width + 2 * PART_GAP
+    for place, expected in enumerate((sample.input, sample.style, sample.images)):
+        part = shown[:, :SIDE, place * (width + PART_GAP) :][:, :, :SIDE]
+        np.testing.assert_allclose(part.astype(int), in_color(expected[:1])[0].astype(int), atol=1)
 
 
 def test_the_probe_shows_contents_styles_and_what_becomes_of_them(weights: Path, sets: dict[str, PackedDataset]) -> None:
