@@ -141,6 +141,8 @@ def test_measured_exported_served_and_asked(tones: Path, run: StepRun, tmp_path:
     (tmp_path / "low.wav").write_bytes(wav(300))
     asked = ["text=low", f"audio={tmp_path / 'low.wav'}", "guidance=2"]
     generate(model, tmp_path / "made", tmp_path / "cache", count=2, seed=1, inputs=asked, device="cpu")
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "made" / "000000.png")), images[4, ..., 0])
+    made = np.asarray(Image.open(tmp_path / "made" / "000000.png")).astype(int)
+    # Two images at once and six round differently: of 200 sets of random weights 15 had a byte that differed.
+    np.testing.assert_allclose(made, images[4, ..., 0].astype(int), rtol=0, atol=1)
     (entry, _) = read_json(tmp_path / "made" / "manifest.json")["images"]
     assert (entry["text"], entry["guidance"], len(entry["audio"])) == ("low", 2.0, 64), "the recording by its hash"
