@@ -52,7 +52,10 @@ def resolve(uri: str) -> ModelVersion:
             f"{uri}: MLflow reserves the alias {found['alias']}; "
             f"write models:/{found['name']}@champion, or models:/{found['name']}/NUMBER"
         )
-    missing = NotRegisteredError(f"{uri}: not in the registry; `python -m atelier.registry list` shows what is there")
+    missing = NotRegisteredError(
+        f"{uri}: not in the registry; `python -m atelier.registry list` shows what is there. It is that of MLFLOW_TRACKING_URI, "
+        "or mlflow.db of the working folder: each project has its own unless they share that variable"
+    )
     if store_is_missing():
         raise missing  # asking would make an empty store
     import_mlflow()
