@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from atelier.data.packed import PackedDataset
-from atelier.latent.discriminator import BATCH, load_discriminator, logits_of
 from atelier.models.model import load_generator, read_info, sample
 from atelier.tasks.generation.probe import ordered
+from atelier.training.judge import BATCH, load_discriminator, logits_of
 
 
 def matrix(folders: list[Path], data: PackedDataset, images: int, seed: int) -> np.ndarray:

@@ -36,7 +36,6 @@ from atelier.config.settings import Settings, load
 from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_write, canonical_json
 from atelier.io.pictures import grid, png
-from atelier.latent.discriminator import load_discriminator
 from atelier.metrics.evaluator import Evaluator, read_evaluation
 from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import INFO, load_generator, sample
@@ -44,6 +43,7 @@ from atelier.tasks.generation.task import Generation
 from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
+from atelier.training.judge import load_discriminator
 from atelier.training.run import run
 from benchmarks import zoo_page
 from benchmarks.tournament import matrix

@@ -6,7 +6,8 @@ generator is measured in just the same way (same images, seed and count), so tha
 which fine-tuning began shows what fine-tuning was good for.
 
 With --generated and --reference it measures one folder or zip of images against another instead, needs no params.yaml, and only
-prints. Images of one set have one size; sub-folders are classes.
+prints. Images of one set have one size; sub-folders are classes. With --held-out, real images that the generator never saw, it
+also tells what a set that is to stand for the real one keeps of them, and what it gives away.
 
 example:
   python -m components.evaluate --checkpoint models/base --data data/base --output evaluations/base
@@ -15,6 +16,8 @@ example:
   python -m components.evaluate --generated samples/ --reference photos.zip --metrics frechet,kernel,prdc
   python -m components.evaluate --generated samples/ --reference photos.zip --extractor inception --layer 768 \\
       --weights inception.pth --json
+  python -m components.evaluate --generated anonymised/ --reference trained-on.zip --held-out others.zip \\
+      --metrics membership,statistics,memorised
 
 what the paths hold:
   --checkpoint  the generator (components.train); --baseline the one to set beside it
@@ -61,6 +64,7 @@ from atelier.tasks.sampling import Sampler
 from atelier.tracking.closing import REJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device, ranks
+from atelier.training.judge import judge_of
 from components import cli
 from components.contract import CACHE, DEVICE, Dataset, In, Model, Option, Out, Page, component
 from components.contract import Evaluation as Evaluated
@@ -128,8 +132,8 @@ def evaluate(
     with ranks(chosen) as these, contextlib.ExitStack() as stack:
         run = stack.enter_context(step_run(step, experiment, parameters, tags)) if these.first else None
         evaluator = Evaluator(images, settings, cache, chosen, keep=True, ranks=these, given=given)
-        evaluation = _measured(generator, evaluator)
-        before = _measured(other, evaluator) if other else None
+        evaluation = _measured(generator, evaluator, checkpoint)
+        before = _measured(other, evaluator, baseline) if other and baseline else None
         metrics = {**evaluation.flat, **({"baseline": before.flat} if before else {})}
         if run is None:
             return metrics  # another rank writes them
@@ -173,8 +177,10 @@ def evaluate(
     return metrics
 
 
-def _measured(generator: Generator, evaluator: Evaluator) -> Evaluation:
-    return replace(evaluator.measure(generator, generator.info.classes, sampling_of(generator)), generator=generator.sha256)
+def _measured(generator: Generator, evaluator: Evaluator, checkpoint: Path) -> Evaluation:
+    judge = judge_of(checkpoint, generator)
+    found = evaluator.measure(generator, generator.info.classes, sampling_of(generator), judge)
+    return replace(found, generator=generator.sha256)
 
 
 def _sampler(generator: Generator, evaluator: Evaluator) -> Sampler:

@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> list[str]:
         group.add_argument("--generated", type=Path, metavar="PATH", help="folder or zip of the images to measure"),
         group.add_argument("--reference", type=Path, metavar="PATH", help="folder or zip of the real images"),
         group.add_argument(
+            "--held-out", type=Path, metavar="PATH", help="folder or zip of real images that nothing was trained on"
+        ),
+        group.add_argument(
             "--metrics",
             type=_metrics,
             metavar="NAMES",
@@ -70,9 +73,10 @@ def measure_folders(parser: argparse.ArgumentParser, args: argparse.Namespace) -
     check_folders(args.cache)
     device = choose_device(args.device)
     generated, reference = open_images(args.generated), open_images(args.reference)
+    held_out = open_images(args.held_out) if args.held_out else None
     evaluation = measure_sets(
         generated, reference, args.metrics or METRICS, extractor, weights, args.layer or "default", args.seed or 0,
-        args.cache, device,
+        args.cache, device, held_out=held_out,
     )  # fmt: skip
     notes = remarks(evaluation.measurements, 0 if evaluation.features is None else evaluation.features.shape[1])
     notes += [f"generated: {note}" for note in generated.notes] + [f"reference: {note}" for note in reference.notes]

@@ -36,6 +36,7 @@ class Need(Enum):
     STYLE = "the picture whose style each generated image was to have", "measure a task that transfers styles"
     MAP = "the label map that each generated image was made from", "measure a task that is given label maps"
     TOLD = "text or sound that each generated image was made from", "measure a task that is told such"
+    DISCRIMINATOR = "the discriminator beside the generator", "measure a whole checkpoint folder"
     TRAINING = "the images that were trained on, where others are the reference", "measure by held-out images"
     MODEL = "the generator itself", "measure a generator"
 
@@ -96,6 +97,11 @@ class Value:
     def of_training(self) -> Value:
         """The same of images that were trained on against held-out ones: what a generator that copies its set would have."""
         return self._beside("floor", "Real images", "real images")
+
+    @property
+    def of_held_out(self) -> Value:
+        """The same of images that were held out from training: what new real images have."""
+        return self._beside("held_out", "Held-out images", "real images")
 
     def _beside(self, prefix: str, words: str, subject: Literal["real images", "input"]) -> Value:
         published = self.published and (f"{prefix}_{self.published[0]}", f"{words}: {self.published[1]}")

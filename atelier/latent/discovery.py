@@ -20,7 +20,7 @@ from atelier.latent import attributes, breeding, effects, exploration
 from atelier.latent.breeding import CODES, Individuals
 from atelier.latent.commands import flat, of_checkpoint
 from atelier.latent.directions import SAMPLES, Direction, drawn, fitted, pca, sefa
-from atelier.latent.discriminator import has_discriminator, load_discriminator, logits_of
+from atelier.latent.discriminator import load_discriminator
 from atelier.latent.edits import Points, points, synthesized
 from atelier.latent.exploration import Found, Judge
 from atelier.latent.space import Space, space_of
@@ -34,6 +34,7 @@ from atelier.provenance.leaving import labelled
 from atelier.report.gallery import neighbors
 from atelier.report.neighbors import neighbors_page
 from atelier.tasks.sampling import Sample
+from atelier.training.judge import has_discriminator, logits_of
 
 FAMILY, DIRECTIONS, EXPLORATION = "family.json", "directions.json", "exploration.json"
 TRIED, SHOWN, STEPS = 32, 6, 7  # points at which a direction is measured; of these on its sheet, and columns of that

@@ -17,13 +17,13 @@ from torch import Tensor
 from atelier.extractors.base import Extractor
 from atelier.io.progress import bar
 from atelier.latent.breeding import Individuals, crossed, genes, mutated
-from atelier.latent.discriminator import logits_of
 from atelier.latent.edits import synthesized
 from atelier.metrics.classifier import CONFIDENT, Classifier
 from atelier.metrics.originality import Familiar, ambiguity, originality
 from atelier.models.model import GeneratorError, draw_latents
 from atelier.networks.base import Discriminator, LatentGenerator
 from atelier.tasks.sampling import Sample
+from atelier.training.judge import logits_of
 
 RANDOM = 0.25  # share of the images that are drawn at random, to begin with
 LARGEST, SMALLEST = 0.5, 0.1  # mutations at the beginning and at the end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from atelier.networks.base import Generator
 from atelier.tasks.sampling import Sample, Sampler, Sampling, SeededSampler
 from atelier.tasks.told import optional
 from atelier.training.distributed import Ranks
+from atelier.training.judge import Judge
 from atelier.training.memory import naming_remedy, of_a_measurement
 
 SAMPLING = SeededSampler.identity  # of images that come from elsewhere, too
@@ -150,7 +152,7 @@ class Evaluator:
             keep = keep or bool(needs & {Need.REAL_FEATURES, Need.HELD_OUT})
             self.reference = self._reference(self.extractor, dataset, keep)
         if self.extractor and Need.HELD_OUT in needs:
-            self._held_out = self._reference(self.extractor, PackedDataset(dataset.folder, "test"))
+            self._held_out = self._reference(self.extractor, self._test)
         if self.extractor and self._of_training:
             self._training = self._reference(self.extractor, PackedDataset(dataset.folder, "train"))
         real = RealImages(dataset, self.cache, settings.seed, self.progress)
@@ -166,6 +168,10 @@ class Evaluator:
             met |= {Need.EXTRACTOR, Need.FEATURES, Need.REAL_FEATURES} | ({Need.LOGITS} if self.extractor.head else set())
         return frozenset(met)
 
+    @cached_property
+    def _test(self) -> PackedDataset:
+        return PackedDataset(self.dataset.folder, "test")
+
     def _reference(self, extractor: Extractor, images: PackedDataset, keep: bool = True) -> Reference:
         return load_reference(images, extractor, self.cache, self.settings.seed, keep, self.progress)
 
@@ -173,9 +179,12 @@ class Evaluator:
         """The images of a generator that are measured; `classes` are its classes' names, in order."""
         return sampling(generator, classes, self.dataset, self.given, self.settings.samples, self.settings.seed)
 
-    def measure(self, generator: Generator, classes: Sequence[str], sampling: Sampling = SeededSampler) -> Evaluation:
+    def measure(
+        self, generator: Generator, classes: Sequence[str], sampling: Sampling = SeededSampler, judge: Judge | None = None
+    ) -> Evaluation:
         """Measures the images of a generator, and the generator itself where a metric needs it; the rest as in `sampler`.
 
+        `judge` is the discriminator that was trained with it, where there is one.
         The ranks share the images and their features; each gets all numbers, equal to the bit to those of one process. Raises
         MetricError for a metric that needs what there is not.
         """
@@ -185,6 +194,8 @@ class Evaluator:
         colored = sampler.palette is not None
         there = (sampler.has_target, sampler.has_input and not colored, sampler.has_style, colored)
         given = self._met_by(sampler.classes, generator, [need for need, has in zip(GIVEN, there, strict=True) if has])
+        if judge and self._held_out:
+            given[Need.DISCRIMINATOR] = partial(self._judged, judge)
         with naming_remedy(lambda: of_a_measurement(batch)):
             own = (self._columns(one, given) for one in sampler(batch, (self.ranks.rank, self.ranks.world)))
             return self._evaluation(self.ranks.in_turn(own, counts, self._width(given), self.device), given, sampler.identity)
@@ -198,6 +209,10 @@ class Evaluator:
         """
         given = self._met_by(classes, None, having)
         return self._evaluation((self._columns(one, given) for one in samples), given, SAMPLING)
+
+    def _judged(self, judge: Judge, training: bool, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = self.dataset if training else self._test
+        return judge(images, rows), images.labels[rows]
 
     def _columns(self, sample: Sample, given: dict[Need, Any]) -> np.ndarray:
         """Features of the images, those of the pictures that they were made from and how many times these were enlarged, and the
@@ -235,7 +250,8 @@ class Evaluator:
         classes = None
         if names and set(names) <= set(known):
             labels = self.dataset.labels[self.reference.indices] if self.reference else self.dataset.labels
-            classes = Classes(known, np.array([known.index(name) for name in names]), labels)
+            held_out = self._test.labels[self._held_out.indices] if self._held_out else None
+            classes = Classes(known, np.array([known.index(name) for name in names]), labels, held_out)
         parts: dict[Need, Any] = {Need.CLASSES: classes, Need.MODEL: model, **dict.fromkeys(having, True)}
         if model is not None and optional(model.takes):
             parts[Need.TOLD] = self.given

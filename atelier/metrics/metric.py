@@ -28,15 +28,21 @@ if TYPE_CHECKING:  # which load PyTorch
     from atelier.tasks.sampling import Sample
 
 NONE = "none"
+Judged = Callable[[bool, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""The discriminator's logits float [n] of training images (True) or held-out ones, by their rows int64 [n], and their labels."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Class of each generated image and of each reference image, int64 [N] and [M] into `names`."""
+    """Class of each generated image and of each reference image, int64 [N] and [M] into `names`.
+
+    `held_out` int64 [H] are those of held-out images, where HELD_OUT is needed.
+    """
 
     names: Sequence[str]
     generated: np.ndarray
     reference: np.ndarray
+    held_out: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +182,17 @@ class View:
     def classes(self) -> Classes:
         """The class of each image on both sides."""
         return cast(Classes, self._part(Need.CLASSES))
+
+    @property
+    def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """The classes of generated, reference and held-out images, where CLASSES is used beside HELD_OUT and known."""
+        found = cast("Classes | None", self.parts.get(Need.CLASSES))
+        return (found.generated, found.reference, found.held_out) if found and found.held_out is not None else None
+
+    @property
+    def judge(self) -> Judged | None:
+        """The discriminator's logits of real images, where DISCRIMINATOR is used and there is one."""
+        return cast("Judged | None", self.parts.get(Need.DISCRIMINATOR))
 
     @property
     def model(self) -> nn.Module:

@@ -153,7 +153,7 @@ def metric_row(measurement: Measurement, evaluation: Evaluation, baseline: Evalu
 def _beside(measurement: Measurement) -> list[tuple[str, str]]:
     """What may stand beside a measurement, with the name of its measurement."""
     prefixes = {"untranslated input": "input", "bicubic enlargement": "bicubic", "another input": "unrelated"}
-    prefixes |= {"targets": "target", "images trained on": "floor"}
+    prefixes |= {"targets": "target", "images trained on": "floor", "held-out images": "held_out"}
     return [(what, f"{prefix}_{measurement.name}") for what, prefix in prefixes.items()]
 
 

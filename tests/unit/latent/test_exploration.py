@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 
 from atelier.extractors.base import Extractor
 from atelier.latent import edits
-from atelier.latent.discriminator import has_discriminator, load_discriminator, logits_of
+from atelier.latent.discriminator import load_discriminator
 from atelier.latent.exploration import Judge, explore
 from atelier.metrics.originality import Familiar
 from atelier.models.model import NETWORKS, GeneratorError, from_uint8, load_latent_generator
+from atelier.training.judge import has_discriminator, logits_of
 from tests.support.metrics_fixtures import Means
 from tests.support.small_models import make_checkpoint, networks
 

@@ -122,7 +122,7 @@ def test_the_gate_bounds_it_and_decides_by_it(found: Evaluation) -> None:
 
 
 def test_files_alone_do_not_give_it(toy: None) -> None:
-    with pytest.raises(MetricError, match="toy cannot be measured from two sets of images: it needs a target for each"):
+    with pytest.raises(MetricError, match="toy cannot be measured from sets of images: it needs a target for each"):
         check_metrics(["frechet", "toy"])
 
 
