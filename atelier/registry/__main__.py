@@ -89,6 +89,9 @@ def parser() -> argparse.ArgumentParser:
     pulling = add("pull", "fetch a version as a checkpoint folder", "taking", "pull")
     pulling.add_argument("version", metavar="VERSION", help=VERSION)
     pulling.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the checkpoint")
+    pulling.add_argument(
+        "--networks", action="store_true", help="with the discriminator, to train on from it; not to be published"
+    )
 
     add("relocate", "make a moved or copied mlflow.db find its files", "relocating", "relocate")
 

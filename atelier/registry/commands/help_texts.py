@@ -33,8 +33,9 @@ Prints the commands that make a version again from its commit, images and parame
 hash. With --run they are followed, in a new git worktree: minutes to hours, as the training took. On a CPU the
 result is the same, bit for bit; what may keep it from being so is said first.""",
     "pull": f"""\
-Fetches a version as a checkpoint folder, from which finetune, evaluate and export go on; every file must have
-the hash that was registered.{SIGNED}""",
+Fetches a version as a checkpoint folder, from which evaluate and export go on; every file must have the hash
+that was registered. It holds the generator alone. The discriminator has seen the training images and tells them
+from others, so that it does not belong into what is published; fine-tuning needs it: --networks.{SIGNED}""",
     "relocate": """\
 Makes every address in mlflow.db relative to its folder, so that the folder can be moved, copied and renamed. The
 commands do so by themselves to a database of before, unless the files of its runs are elsewhere, as when runs in a

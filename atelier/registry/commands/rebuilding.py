@@ -110,7 +110,7 @@ def recipe(version: ModelVersion, folder: Path) -> Recipe:
                 "register that one, then this one again"
             )
         pulled = ["--output", str(folder / tags.get(PROJECT, ".") / BEFORE)]
-        commands.append(["python", "-m", "atelier.registry", "pull", parent.removeprefix("models:/"), *pulled])
+        commands.append(["python", "-m", "atelier.registry", "pull", parent.removeprefix("models:/"), "--networks", *pulled])
         training += ["--init-from", BEFORE]
     inside = tags.get(PROJECT, ".")
     commands += [["cd", str(folder)], ["make", "setup"], ["mkdir", "-p", inside], ["cd", inside]]

@@ -14,9 +14,9 @@ from atelier.registry.versions import GENERATOR_HASH, address, resolve, uri
 
 
 def pull(args: argparse.Namespace) -> None:
-    """Fetches the checkpoint of a version, every file checked."""
+    """Fetches the checkpoint of a version, every file checked; with the discriminator where --networks asks for it."""
     version = resolve(address(args.version))
-    load_checkpoint(uri(version), args.output)
+    load_checkpoint(uri(version), args.output, networks=args.networks)
     checked = "hashes and signature are right" if signing.configured() else "hashes are right"
     print(f"{args.output}: {uri(version)}, weights {version.tags[GENERATOR_HASH][:12]}; {checked}")
 

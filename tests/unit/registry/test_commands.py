@@ -164,6 +164,9 @@ def test_a_checkpoint_is_pulled_and_exported(run: Run, add: Callable[..., Regist
     made = add("pulled", 13, 20.0)
     assert "hashes are right" in run("pull", "pulled@champion", "--output", str(tmp_path / "checkpoint"))
     assert sha256_file(tmp_path / "checkpoint" / "generator.safetensors") == made.sha256
+    assert {file.name for file in (tmp_path / "checkpoint").iterdir()} == {"generator.safetensors", "generator.json"}
+    run("pull", "pulled@champion", "--networks", "--output", str(tmp_path / "whole"))
+    assert (tmp_path / "whole" / "networks.safetensors").is_file(), "what fine-tuning goes on from"
     assert "from PyTorch's values" in run("export", "pulled/1", "--output", str(tmp_path / "pulled.onnx"))
     assert (tmp_path / "pulled.onnx").stat().st_size > 1000
 
@@ -184,7 +187,7 @@ def test_the_recipe_of_a_version(run: Run, add: Callable[..., Registration]) -> 
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert checked.returncode == 0, checked.stderr
     tuned = run("reproduce", "made-tuned/1").splitlines()
-    assert "python -m atelier.registry pull made/1 --output reproduce-made-tuned-1/models/parent" in tuned
+    assert "python -m atelier.registry pull made/1 --networks --output reproduce-made-tuned-1/models/parent" in tuned
     assert "python -m components.prepare --section data.target --output data/target" in tuned
     assert any("components.train --section finetune --data data/target --output models/made " in line for line in tuned)
     assert any("components.train" in line and line.endswith("--init-from models/parent") for line in tuned)
