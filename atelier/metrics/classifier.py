@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Classifier:
 
     def read(self, sample: Sample) -> np.ndarray:
         """Probabilities float32 [N, classes] of the images of a sample."""
-        return _read(self.network, sample.images, len(self.classes))
+        return read_by(self.network, sample.images, len(self.classes))
 
 
 def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bool = True) -> Classifier:
@@ -72,12 +73,14 @@ def load_classifier(dataset: PackedDataset, cache: Path, seed: int, progress: bo
     test = dataset.manifest.splits["test"].count if dataset.split == "train" else 0
     held_out = f"{test} images of the test split" if test else f"1 in {CARVED} of {dataset.split}, drawn with seed {seed}"
     key = {"images": dataset.content_hash, "split": dataset.split, "seed": seed, "held_out": held_out}
-    learnt, held = _parts(dataset, bool(test), seed)
-    network = _network(dataset.channels, dataset.resolution, len(dataset.classes), seed)
-    weights_hash = fitted(network, "classifier", cache, key, lambda: _fit(network, dataset, learnt, seed, progress))
+    learnt, held = learnt_and_held_out(dataset, seed)
+    network = network_of(dataset.channels, dataset.resolution, len(dataset.classes), seed)
+    weights_hash = fitted(
+        network, "classifier", cache, key, lambda: fit(network, dataset.images, dataset.labels, learnt, seed, progress)
+    )
     source, indices = held
     classes = len(dataset.classes)
-    probabilities = np.concatenate([_read(network, source.images(rows), classes) for rows in parts(indices)])
+    probabilities = np.concatenate([read_by(network, source.images(rows), classes) for rows in parts(indices)])
     accuracy = float((probabilities.argmax(axis=1) == source.labels[indices]).mean())
     if progress:
         print(f"classifier: {accuracy:.1%} of {len(indices)} held-out real images read as labelled", file=sys.stderr)
@@ -93,9 +96,9 @@ def summarize(probabilities: np.ndarray) -> Reading:
     return Reading(len(read), float((probabilities.max(axis=1) > CONFIDENT).mean()), shares)
 
 
-def _parts(dataset: PackedDataset, has_test: bool, seed: int) -> tuple[np.ndarray, tuple[PackedDataset, np.ndarray]]:
-    """Indices to learn from; and a dataset with the indices held out."""
-    if has_test:
+def learnt_and_held_out(dataset: PackedDataset, seed: int) -> tuple[np.ndarray, tuple[PackedDataset, np.ndarray]]:
+    """Indices to learn from; and a dataset with the indices held out: the test split, or a tenth where there is none."""
+    if dataset.split == "train" and dataset.manifest.splits["test"].count:
         test = PackedDataset(dataset.folder, "test")
         return np.arange(len(dataset)), (test, np.arange(len(test)))
     order = np.random.default_rng(seed).permutation(len(dataset))
@@ -103,7 +106,7 @@ def _parts(dataset: PackedDataset, has_test: bool, seed: int) -> tuple[np.ndarra
     return np.sort(order[held:]), (dataset, np.sort(order[:held]))
 
 
-def _network(channels: int, resolution: int, classes: int, seed: int) -> nn.Module:
+def network_of(channels: int, resolution: int, classes: int, seed: int) -> nn.Module:
     """Stages of convolution, batch norm, ReLU and pooling down to at most 4 px; images above 32 px are halved on entry."""
     layers: list[nn.Module] = []
     side, width = resolution, 16
@@ -119,7 +122,15 @@ def _network(channels: int, resolution: int, classes: int, seed: int) -> nn.Modu
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-def _fit(network: nn.Module, dataset: PackedDataset, indices: np.ndarray, seed: int, progress: bool) -> None:
+def fit(
+    network: nn.Module,
+    images_at: Callable[[np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    indices: np.ndarray,
+    seed: int,
+    progress: bool,
+    title: str = "classifier of real images",
+) -> None:
     """Cross-entropy of images that are moved by up to 1/14 of their side, so that place is no clue.
 
     Each batch also has outliers, whose target is every class alike (Hendrycks et al. 2019, equation 2): without them noise
@@ -127,12 +138,13 @@ def _fit(network: nn.Module, dataset: PackedDataset, indices: np.ndarray, seed: 
     """
 
     def loss_of(rows: np.ndarray, random: np.random.Generator) -> Tensor:
-        images = shift(dataset.resolution, random)(normalized(torch.from_numpy(dataset.images(rows))))
+        images = normalized(torch.from_numpy(images_at(rows)))
+        images = shift(images.shape[3], random)(images)
         logits = network(torch.cat([images, _outliers(images[:OUTLIERS], random)]))
-        loss = nn.functional.cross_entropy(logits[:BATCH], torch.from_numpy(dataset.labels[rows]))
+        loss = nn.functional.cross_entropy(logits[:BATCH], torch.from_numpy(labels[rows]))
         return loss - OUTLIER_WEIGHT * logits[BATCH:].log_softmax(dim=1).mean()
 
-    descend(network, indices, IMAGES, seed, loss_of, "classifier of real images", progress)
+    descend(network, indices, IMAGES, seed, loss_of, title, progress)
 
 
 def _outliers(images: Tensor, random: np.random.Generator) -> Tensor:
@@ -143,5 +155,6 @@ def _outliers(images: Tensor, random: np.random.Generator) -> Tensor:
     return shuffled
 
 
-def _read(network: nn.Module, images: np.ndarray, classes: int) -> np.ndarray:
+def read_by(network: nn.Module, images: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities float32 [N, classes] of uint8 images [N, C, H, W]."""
     return in_chunks(lambda batch: network(normalized(batch)).softmax(dim=1), images, BATCH, classes)

@@ -40,7 +40,7 @@ def test_the_page_is_what_the_classes_say() -> None:
         ("train.r1", ["train.regularizers.r1: weight gamma of the R1 penalty", "allowed: number ≥ 0", "here: 1.0"]),
         ("train.regularizers.zcr_generator", ["large, usually 0.5", "not set"]),
         ("train.compile", ["allowed: true or false", "here: false"]),
-        ("gate.primary", ["allowed: frechet, kernel"]),
+        ("gate.primary", ["allowed: cas_lost, frechet, kernel"]),
         ("model.mlp.hidden", ["allowed: list of: whole number > 0 (not empty)", "here: [256]"]),
         ("gate", ["gate.primary: ", "gate.min_delta: "]),
         ("data.target.margin", ["data.target.margin: ", "allowed: whole number", "here: 4"]),

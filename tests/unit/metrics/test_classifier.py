@@ -66,7 +66,7 @@ def test_the_cache_gives_back_the_same_classifier(
     fitted: tuple[Classifier, Path], digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier, cache = fitted
-    monkeypatch.setattr(module, "_fit", lambda *args: pytest.fail("fitted again"))
+    monkeypatch.setattr(module, "fit", lambda *args: pytest.fail("fitted again"))
     again = load_classifier(PackedDataset(digits), cache, seed=0, progress=False)
     assert again.weights_hash == classifier.weights_hash
     assert again.accuracy == classifier.accuracy
@@ -121,7 +121,7 @@ def test_labels_are_needed(classes: int, digits: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("resolution", "channels"), [(32, 3), (64, 1), (256, 3)])
 def test_every_shape_can_be_read(resolution: int, channels: int) -> None:
-    network = module._network(channels, resolution, 4, seed=0)
+    network = module.network_of(channels, resolution, 4, seed=0)
     assert network(torch.zeros(2, channels, resolution, resolution)).shape == (2, 4)
 
 
