@@ -62,7 +62,7 @@ def load_checkpoint(uri: str, output: Path, networks: bool = True) -> Path:
     check_ours(version)
     files = _whole(version) if networks else signing.PAIR
     if all(_as_registered(version, file, output / file) for file in files):
-        _verify(version, output, files, uri)
+        check_signed(version, output, files, signing.NAMES[files])
         return output
     with atomic_folder(output, WEIGHTS) as aside:
         for file, path in _download(version, aside / "download", files).items():
@@ -73,7 +73,7 @@ def load_checkpoint(uri: str, output: Path, networks: bool = True) -> Path:
                 )
             path.rename(aside / file)
         shutil.rmtree(aside / "download")
-        _verify(version, aside, files, uri)
+        check_signed(version, aside, files, signing.NAMES[files])
     return output
 
 
@@ -108,20 +108,23 @@ def _as_registered(version: ModelVersion, file: str, path: Path) -> bool:
     return path.is_file() and sha256_file(path) == version.tags[HASHES[file]]
 
 
-def _verify(version: ModelVersion, folder: Path, files: tuple[str, ...], uri: str) -> None:
-    """Holds the files of a folder against the signature of the version, where a verify key is configured."""
+def check_signed(version: ModelVersion, folder: Path, files: tuple[str, ...], name: str) -> None:
+    """Holds the files of a folder against the signature `name` of the version, where a verify key is configured.
+
+    Raises SignatureError and TrackingError.
+    """
     if not signing.configured():
         return
-    place, name = version.tags.get(signing.SIGNATURE_AT), signing.NAMES[files]
+    uri, place = uri_of(version), version.tags.get(signing.SIGNATURE_AT)
     with tempfile.TemporaryDirectory() as scratch:
         with explained():
             there = client().list_artifacts(version.run_id or "", place) if place else []
-            if f"{place}/{name}" not in {artifact.path for artifact in there}:
+            if f"{place}/{name}" not in {one.path for one in there}:
                 raise SignatureError(
                     f"{uri}: its signature is missing, and {signing.VERIFY_KEY} asks for one; register its checkpoint again with "
                     f"{signing.SIGNING_KEY} set, or unset {signing.VERIFY_KEY}"
                 )
-            signature = _artifact(version, f"{place}/{name}", Path(scratch))
+            signature = artifact(version, f"{place}/{name}", Path(scratch))
         signing.verify(folder, signature, files, uri)
 
 
@@ -141,11 +144,11 @@ def _download(version: ModelVersion, folder: Path, files: tuple[str, ...]) -> di
         pair = Path(mlflow.artifacts.download_artifacts(f"{uri_of(version)}/data/{ARTIFACT}", dst_path=str(folder / "model")))
         paths = {file: pair / file for file in signing.PAIR}
         for file in set(files) - paths.keys():
-            paths[file] = _artifact(version, version.tags[NETWORKS_AT], folder / "training")
+            paths[file] = artifact(version, version.tags[NETWORKS_AT], folder / "training")
     return paths
 
 
-def _artifact(version: ModelVersion, path: str, folder: Path) -> Path:
+def artifact(version: ModelVersion, path: str, folder: Path) -> Path:
     """One artifact of the version's run, downloaded. Not by MLflow's client, which does not tell why something cannot be had."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 

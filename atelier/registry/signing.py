@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +77,12 @@ def signing_key() -> EllipticCurvePrivateKey | None:
     return key
 
 
-def sign(folder: Path, output: Path) -> list[Path]:
-    """Signs the three files of a checkpoint folder and returns the signatures in `output`; [] without a signing key.
+def sign(folder: Path, output: Path, signed: Mapping[str, tuple[str, ...]] | None = None) -> list[Path]:
+    """Signs files of a folder and returns the signatures in `output`; [] without a signing key.
 
-    generator.sig signs generator.safetensors and generator.json, checkpoint.sig these with networks.safetensors. They are
-    Sigstore bundles, which `model_signing verify key` reads as well. Raises SignatureError for a key that cannot be used.
+    `signed` names the files that each signature holds together. Without it the folder is a checkpoint: generator.sig signs
+    generator.safetensors and generator.json, checkpoint.sig these with networks.safetensors. They are Sigstore bundles, which
+    `model_signing verify key` reads as well. Raises SignatureError for a key that cannot be used.
     """
     if signer() is None:
         return []
@@ -88,14 +90,16 @@ def sign(folder: Path, output: Path) -> list[Path]:
 
     # The library hands the password on as it is, and bytes are what is needed there.
     config = Config().use_elliptic_key_signer(private_key=os.environ[SIGNING_KEY], password=_password())  # type: ignore[arg-type]
-    signed = {output / NAMES[files]: files for files in (PAIR, (*PAIR, networks_in(folder).name))}
-    for signature, files in signed.items():
-        config.set_hashing_config(_exactly(files)).sign(folder, signature)
-    return list(signed)
+    signed = signed or {NAMES[files]: files for files in (PAIR, (*PAIR, networks_in(folder).name))}
+    for name, files in signed.items():
+        config.set_hashing_config(_exactly(files)).sign(folder, output / name)
+    return [output / name for name in signed]
 
 
-def attach(client: MlflowClient, version: ModelVersion, checkpoint: Path) -> None:
-    """Signs the checkpoint that a version was made of, once for each key: artifacts of its run, and a tag that says where.
+def attach(
+    client: MlflowClient, version: ModelVersion, folder: Path, signed: Mapping[str, tuple[str, ...]] | None = None
+) -> None:
+    """Signs the folder that a version was made of (see sign), once for each key: artifacts of its run, and a tag that says where.
 
     Without a signing key nothing happens. With another key than the version was signed with it is signed again.
     Raises SignatureError, and what MLflow raises.
@@ -105,7 +109,7 @@ def attach(client: MlflowClient, version: ModelVersion, checkpoint: Path) -> Non
     if key is None or version.tags.get(SIGNATURE_AT) == place:
         return
     with tempfile.TemporaryDirectory() as scratch:
-        sign(checkpoint, Path(scratch))
+        sign(folder, Path(scratch), signed)
         client.log_artifacts(version.run_id or "", scratch, place)
     client.set_model_version_tag(version.name, version.version, SIGNATURE_AT, place)  # after them: it says that they are there
 

@@ -11,6 +11,7 @@ not beside it, is an error at once.
   POST /generate  {"count": 16, "seed": 0}         or {"rows": [{"seed": 1, "class": "7", "truncation": 0.7}, ...]}; what comes is
                                                    JSON, a contact sheet (Accept: image/png) or files (Accept: application/zip)
   POST /who                                        an image file: what its marks of origin say
+  POST /detect                                     an image file: whether it looks generated (--detector), and its marks
   GET /health, /ready, /metrics                    alive, ready, and numbers for Prometheus
 
 examples:
@@ -65,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--port", type=_port, default=8080, help="default: 8080; 0 takes a free one")
     made.add_argument("--device", default="cpu", help="device that generates: cpu, cuda, cuda:1, ... (default: cpu)")
     made.add_argument(
+        "--detector", type=_version, metavar="VERSION",
+        help="registered detector (components.register_detector) for POST /detect: NAME/NUMBER; that version stays in use",
+    )  # fmt: skip
+    made.add_argument(
         "--poll", type=_positive, default=5.0, metavar="S", help="seconds between two looks at the registry (default: 5)"
     )
     made.add_argument("--open", action="store_true", help="open the page in a browser, once there is a version to show")
@@ -93,6 +98,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     from atelier.provenance.leaving import marker, signer
     from atelier.registry.fetch import check_store
     from atelier.serving.app import application
+    from atelier.serving.detection import ServedDetector
     from atelier.serving.follow import Follower
     from atelier.serving.metrics import Metrics
 
@@ -104,8 +110,9 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     check_store(args.version)
     images = f"{signer()}, {marker()}"  # a key or secret that cannot be used ends it here
     metrics = Metrics()
-    follower = Follower(args.version, args.device, args.poll, scratch, metrics)
-    app = application(follower, Limits(args.body, args.images, args.rate, args.queue), metrics)
+    detector = ServedDetector.of(args.detector, scratch / "detector") if args.detector else None
+    follower = Follower(args.version, args.device, args.poll, scratch / "versions", metrics)
+    app = application(follower, Limits(args.body, args.images, args.rate, args.queue), metrics, detector)
     config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     host, port = listening.getsockname()[:2]
     page = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

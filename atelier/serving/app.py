@@ -14,11 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from atelier.models.pyfunc import Row
-from atelier.provenance.findings import UnreadableImageError, look, words
-from atelier.provenance.keys import trusted
 from atelier.provenance.leaving import marker, signer
-from atelier.provenance.watermark.key import configured
 from atelier.serving import page, requests, responses
+from atelier.serving.detection import ServedDetector, detected, marks
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
 from atelier.serving.metrics import Measured, Metrics
@@ -29,9 +27,9 @@ WAIT_SECONDS = 5  # after which a server without a model is worth another try
 FOREVER = "public, max-age=31536000, immutable"
 
 
-def application(follower: Follower, limits: Limits, metrics: Metrics) -> FastAPI:
-    """The ASGI application that generates with whatever version the follower has in use."""
-    service = _Service(follower, limits, metrics)
+def application(follower: Follower, limits: Limits, metrics: Metrics, detector: ServedDetector | None = None) -> FastAPI:
+    """The ASGI application that generates with whatever version the follower has in use, and asks a detector where it has one."""
+    service = _Service(follower, limits, metrics, detector)
     app = FastAPI(title="Atelier", openapi_url=None)  # its page of documentation loads scripts from elsewhere
     routes: dict[str, Callable[..., Any]] = {
         "/": service.page,
@@ -46,15 +44,17 @@ def application(follower: Follower, limits: Limits, metrics: Metrics) -> FastAPI
     app.add_api_route(f"/{page.FILES}/{{version}}/{{name:path}}", service.file, methods=["GET"])
     app.add_api_route("/generate", service.generate, methods=["POST"])
     app.add_api_route("/who", service.who, methods=["POST"])
+    app.add_api_route("/detect", service.detect, methods=["POST"])
     app.add_exception_handler(Refused, service.refused)
     app.add_exception_handler(HTTPException, service.not_served)
-    app.add_middleware(Measured, metrics=metrics, paths=frozenset({*routes, "/generate", "/who", f"/{page.FILES}"}))
+    paths = frozenset({*routes, "/generate", "/who", "/detect", f"/{page.FILES}"})
+    app.add_middleware(Measured, metrics=metrics, paths=paths)
     return app
 
 
 class _Service:
-    def __init__(self, follower: Follower, limits: Limits, metrics: Metrics) -> None:
-        self._follower, self._limits, self._metrics = follower, limits, metrics
+    def __init__(self, follower: Follower, limits: Limits, metrics: Metrics, detector: ServedDetector | None) -> None:
+        self._follower, self._limits, self._metrics, self._detector = follower, limits, metrics, detector
         self._worker = ImageWorker(limits, metrics)
         self._page = page.Page()
 
@@ -67,7 +67,7 @@ class _Service:
     async def ready(self) -> Response:
         champion, trouble = self._follower.current, self._follower.trouble
         detail = {"ready": champion is not None, "serves": self._follower.uri, "trouble": trouble or None}
-        detail |= {"images": signer(), "pixels": marker()}
+        detail |= {"images": signer(), "pixels": marker(), "detector": self._detector.uri if self._detector else None}
         if champion is None:
             return _json(503, detail, {"Retry-After": str(WAIT_SECONDS)})
         return _json(200, detail | champion.named, champion.headers)
@@ -105,8 +105,12 @@ class _Service:
 
     async def who(self, request: Request) -> Response:
         body = await _body(request, self._limits.body)
-        found = await self._worker.run(1, lambda: _looked(body))
-        return Response(found, 200, {"Cache-Control": "no-store"}, requests.JSON)
+        return _json(200, await self._worker.run(1, lambda: marks(body)), {"Cache-Control": "no-store"})
+
+    async def detect(self, request: Request) -> Response:
+        body = await _body(request, self._limits.body)
+        found = await self._worker.run(1, lambda: detected(self._detector, body))
+        return _json(200, found, {"Cache-Control": "no-store"})
 
     async def refused(self, request: Request, error: Any) -> Response:
         self._metrics.rejected.labels(error.reason).inc()
@@ -155,20 +159,6 @@ async def _body(request: Request, most: int) -> bytes:
     except ClientDisconnect as error:
         raise Refused(400, "gone", "the client went away") from error
     return bytes(body)
-
-
-def _looked(content: bytes) -> bytes:
-    """What the marks of an image say, as JSON. Raises Refused for what is no image."""
-    try:
-        found = look(content, trusted(), configured())
-    except UnreadableImageError as error:
-        raise Refused(422, "input", str(error)) from error
-    state, mark = (
-        found.credentials and found.credentials.state,
-        found.mark and {"name": found.mark.name, "p": found.mark.probability},
-    )
-    told = {"credentials": state, "watermark": mark, "about": found.about, "xmp": found.xmp, "words": words(found)}
-    return json.dumps(told).encode()
 
 
 def _images(champion: Champion, content: bytes, form: str) -> Response:

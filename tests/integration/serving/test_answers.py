@@ -248,5 +248,6 @@ def test_alive_and_ready(server: Server, weights: str) -> None:
     told |= {
         "images": "not signed: ATELIER_CREDENTIALS names no key",
         "pixels": "not watermarked: ATELIER_WATERMARK names no secret",
+        "detector": None,
     }
     wait(lambda: server.ready() == told)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,37 +12,23 @@ from PIL import Image
 
 from atelier.detection import model
 from atelier.detection.detectors import Detector, Network, Spectrum
-from atelier.detection.model import INFO, WEIGHTS, DetectorError, DetectorInfo
-from tests.support.upsampled import SIDE, like, upsampled
-
-REAL, GENERATED = like("bilinear", 64, 0)[None], upsampled("bilinear", 64, 1)[None]
-
-
-def written(folder: Path, detector: Detector, **changed: Any) -> Detector:
-    """The detector after it learnt and was written."""
-    real, generated = (detector.rows(one[0])[None] for one in (REAL, GENERATED))
-    done = detector.learn(real, generated, seed=0, progress=False)
-    info: dict[str, Any] = {
-        "kind": detector.kind, "resolution": SIDE, "channels": 1, "background": "#ffffff", "threshold": 0.25,
-        "measured": {"plain": {"auc": 0.9}}, "generators": {"a": "0" * 64}, "data": {}, "settings": {},
-    }  # fmt: skip
-    folder.mkdir(exist_ok=True)
-    model.write(folder, done, DetectorInfo(**info | changed))
-    return done
+from atelier.detection.model import INFO, WEIGHTS, DetectorError
+from tests.support.detectors import GENERATED, REAL, write_detector
+from tests.support.upsampled import SIDE
 
 
 @pytest.mark.parametrize("detector", [Network(1, 640), Spectrum()], ids=lambda one: one.kind)
 def test_what_is_written_is_read_again(detector: Detector, tmp_path: Path) -> None:
-    done = written(tmp_path, detector)
+    done = write_detector(tmp_path, detector)
     loaded, images = model.load(tmp_path), REAL[0, :9]
     assert np.array_equal(loaded.scores(images), done.scores(done.rows(images)))
     first = {file: (tmp_path / file).read_bytes() for file in (WEIGHTS, INFO)}
-    written(tmp_path, detector)
+    write_detector(tmp_path, detector)
     assert first == {file: (tmp_path / file).read_bytes() for file in (WEIGHTS, INFO)}
 
 
 def test_a_file_is_seen_as_its_pixels(tmp_path: Path) -> None:
-    written(tmp_path, Spectrum())
+    write_detector(tmp_path, Spectrum())
     loaded = model.load(tmp_path)
     expected = loaded.scores(GENERATED[0, :1])[0]
     found = loaded.look(_png(Image.fromarray(GENERATED[0, 0, 0])))
@@ -52,7 +37,7 @@ def test_a_file_is_seen_as_its_pixels(tmp_path: Path) -> None:
 
 
 def test_what_is_transparent_is_white_and_what_is_large_is_cropped_and_shrunk(tmp_path: Path) -> None:
-    written(tmp_path, Spectrum())
+    write_detector(tmp_path, Spectrum())
     loaded = model.load(tmp_path)
     white = loaded.scores(np.full((1, 1, SIDE, SIDE), 255, np.uint8))[0]
     assert loaded.look(_png(Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0)))).score == white
@@ -66,7 +51,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
-    written(tmp_path, Spectrum())
+    write_detector(tmp_path, Spectrum())
     with pytest.raises(DetectorError, match="no image that can be read"):
         model.load(tmp_path).look(b"%PDF-1.7")
 
@@ -74,7 +59,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
 def test_damage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DetectorError, match=r"no detector here \(detector.json is missing\)"):
         model.load(tmp_path)
-    written(tmp_path, Spectrum())
+    write_detector(tmp_path, Spectrum())
     whole = (tmp_path / WEIGHTS).read_bytes()
     (tmp_path / WEIGHTS).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(DetectorError, match="damaged or replaced, its sha256 is"):
@@ -88,7 +73,7 @@ def test_damage_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
-    written(tmp_path, Spectrum(), kind="network")
+    write_detector(tmp_path, Spectrum(), kind="network")
     with pytest.raises(DetectorError, match="not the tensors of a detector of kind network"):
         model.load(tmp_path)
     info = json.loads((tmp_path / INFO).read_text())
