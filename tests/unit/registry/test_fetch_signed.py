@@ -260,7 +260,7 @@ def test_an_interrupted_download_leaves_what_was_there(
         raise ConnectionError("the line broke")
 
     with monkeypatch.context() as interrupted, pytest.raises(TrackingError, match="the line broke"):
-        interrupted.setattr(fetch, "_artifact", broken)
+        interrupted.setattr(fetch, "artifact", broken)
         load_checkpoint(uri(new), folder)
     assert {file: sha256_file(folder / file) for file in WHOLE} == before and not list(tmp_path.glob(".*"))
     load_checkpoint(uri(new), folder)
