@@ -6,6 +6,7 @@ say so. Without a version it waits for one: /ready says 503 until then. An MLflo
 not beside it, is an error at once.
 
   GET /                                            the gallery page, and what it loads: docs/gallery.md
+  GET /latent?seed=7                               the latent of a seed
   GET /model                                       what the version in use takes and gives
   GET /image.png?seed=7&class=3&truncation=0.7     one image
   POST /generate  {"count": 16, "seed": 0}         or {"rows": [{"seed": 1, "class": "7", "truncation": 0.7}, ...]}; what comes is

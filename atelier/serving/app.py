@@ -37,6 +37,7 @@ def application(follower: Follower, limits: Limits, metrics: Metrics, detector: 
         "/ready": service.ready,
         "/metrics": service.metrics,
         "/model": service.model,
+        "/latent": service.latent,
         "/image.png": service.image,
     }
     for path, endpoint in routes.items():
@@ -88,6 +89,17 @@ class _Service:
     async def model(self, request: Request) -> Response:
         champion = self._champion(request)
         return _json(200, page.model(champion, self._limits), champion.headers | {"Cache-Control": "no-store"})
+
+    async def latent(self, request: Request) -> Response:
+        """Where the image of a seed lies: what the panels breed and walk with."""
+        champion = self._champion(request)
+        info = champion.generator.info
+        noise = next((name for name, kind in info.takes.items() if kind.column(name) == requests.LATENT), None)
+        if noise is None:
+            raise Refused(422, "input", "this generator takes no noise, so that a seed has no latent")
+        (row,) = _rows(champion, [requests.of_query(request.query_params, info.classes)])
+        headers = champion.headers | {"Cache-Control": "no-store"}
+        return _json(200, champion.named | {"row": row.about, "latent": row.inputs[noise].tolist()}, headers)
 
     async def image(self, request: Request) -> Response:
         champion = self._champion(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from atelier.models.pyfunc import ServedGenerator
+from atelier.networks.inputs import Sound
 from atelier.serving.app import application
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = Path("/usr/bin/chromium")
+BUSY = 20_000  # ms that a busy machine may take
 PREFIX = "/some/prefix"  # below which a proxy may offer the page
 NEEDED = "apt-get install --no-install-recommends chromium"
 ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
@@ -72,13 +75,16 @@ def gallery(limits: Limits | None = None) -> Iterator[Gallery]:
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser. Skips the test where there is none."""
+    """The browser, whose microphone hears a tone. Skips the test where there is none."""
     if not CHROMIUM.is_file():
         unavailable(f"{CHROMIUM} is not there: {NEEDED}")
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with sync_playwright() as playwright, tempfile.NamedTemporaryFile(suffix=".wav") as heard:
+        heard.write(base64.b64decode(Sound(bands=1, frames=1).example(())[0]))
+        heard.flush()
+        arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={heard.name}"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
 
@@ -141,6 +147,7 @@ def expect(locator: Any) -> Any:
     """Playwright's assertions, imported where there is a browser."""
     from playwright.sync_api import expect as of_playwright
 
+    of_playwright.set_options(timeout=BUSY)
     return of_playwright(locator)
 
 

@@ -115,14 +115,15 @@ export function choice(name, label, values, none, change) {
 export function slider(name, label, low, high, usual, change) {
   const input = element("input", { id: name, type: "range", min: low, max: high, step: (high - low) / STEPS, input: moved });
   const value = element("output", { for: name });
+  const digits = high - low > STEPS ? 0 : 2;
   function moved() {
-    value.value = (+input.value).toFixed(2);
+    value.value = (+input.value).toFixed(digits);
     change({ [name]: +input.value === usual ? null : +(+input.value).toFixed(4) });
   }
   const place = element("div", { class: "control" }, element("label", { for: name }, label, " ", value), input);
   const show = (/** @type {Record<string, string>} */ state) => {
     input.value = state[name] ?? usual;
-    value.value = (+input.value).toFixed(2);
+    value.value = (+input.value).toFixed(digits);
   };
   return { place, show };
 }

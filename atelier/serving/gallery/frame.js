@@ -50,17 +50,17 @@ function fileName(model, row) {
 
 /**
  * Small pictures, each a button.
- * @param {Painted[]} painted @param {(row: Record<string, any>) => void} choose
- * @param {(row: Record<string, any>) => string} caption
+ * @param {Painted[]} painted @param {(row: Record<string, any>, place: number) => void} choose
+ * @param {(row: Record<string, any>, place: number) => string} caption
  */
 export function wall(painted, choose, caption = () => "") {
-  const one = (/** @type {Painted} */ { url, row }) => {
-    const text = caption(row);
+  const one = (/** @type {Painted} */ { url, row }, /** @type {number} */ place) => {
+    const text = caption(row, place);
     const inside = [
       element("img", { alt: described(row), src: url }),
       ...(text ? [element("span", { "aria-hidden": "true" }, text)] : []),
     ];
-    return element("li", {}, element("button", { type: "button", click: () => choose(row) }, ...inside));
+    return element("li", {}, element("button", { type: "button", click: () => choose(row, place) }, ...inside));
   };
   return element("ul", { class: "wall" }, ...painted.map(one));
 }

@@ -7,7 +7,7 @@
  */
 
 const TRIES = 6;
-const KEPT = 256; // images that stay, so that Back shows them at once
+const KEPT = 512; // images that stay, so that Back shows them at once
 const LONGEST_KEY = 2000; // a row with an upload is not kept
 
 /** @param {number} seconds */

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from atelier.extractors import sentences, texts
-from atelier.models.sharpness import interpolate
-from atelier.networks.fusion import TEXT
-from atelier.networks.inputs import LabelMap, Text
+from atelier.extractors import texts
+from atelier.models.model import slerp
+from atelier.networks.inputs import LabelMap
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
 from tests.support.annotated import wav
@@ -22,7 +20,6 @@ from tests.support.gallery import (
     Visit,
     as_png,
     as_shown,
-    chromium,
     downloaded,
     drop,
     expect,
@@ -38,12 +35,7 @@ from tests.support.gallery import (
     visit,
 )
 from tests.support.served_process import about, wait
-from tests.support.sharpened import pair_of
 from tests.support.small_fusion import SIZE
-from tests.support.small_fusion import model as fusion_model
-from tests.support.small_fusion import networks as fusion_networks
-from tests.support.small_models import written
-from tests.support.small_translators import make_checkpoint as make_translator
 from tests.support.style_tasks import style_checkpoint
 
 if TYPE_CHECKING:
@@ -51,34 +43,6 @@ if TYPE_CHECKING:
 
 URI = "models:/answers/1"
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1200, "height": 850}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Gallery]:
-    with gallery() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def visitor(browser: Browser, server: Gallery) -> Iterator[Visit]:
-    """A visit with a wide window, which is checked at its end."""
-    with visit(browser, server, viewport=WIDE, permissions=["microphone"]) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Small generators that take a picture, two of them as one, and a label map."""
-    folder = tmp_path_factory.mktemp("models")
-    made = {name: make_translator(folder / name, name) for name in ("cyclegan", "spade")}
-    interpolate(*pair_of(folder, "srresnet"), None, folder / "both")
-    return made | {"both": folder / "both"}
 
 
 def test_another_one_at_each_click_and_press_of_the_space_bar(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
@@ -139,6 +103,81 @@ def test_a_link_shows_the_same_seed_class_and_truncation(
         other.page.goto(page.url)
         status(other.page, "Seed 7, class one")
         assert painted(other.page, ".frame img") == as_shown(champion, row)
+
+
+def test_children_of_two_parents_are_between_them_and_can_be_bred_again(
+    visitor: Visit, server: Gallery, checkpoints: list[Path]
+) -> None:
+    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    visitor.open("panel=breed&first=7&second=12&share=30&mutation=20&brood=90&class=one")
+    expect(page.get_by_label("Children").locator("img")).to_have_count(8)
+    page.get_by_label("Children").locator("button").nth(2).focus()
+    page.keyboard.press("Enter")
+    status(page, "The chosen one is shown")
+    row = {"latent": bred(champion, 7, 12, 92), "class": "one"}
+    assert painted(page, ".frame img") == as_shown(champion, row)
+    assert about(downloaded(page))["class"] == "one"
+    page.get_by_role("button", name="As the second parent").click()
+    expect(page.get_by_label("Ancestors").locator("img")).to_have_count(2)
+    page.get_by_label("Children").locator("button").first.click()
+    expect(page.get_by_label("Ancestors").locator("img")).to_have_count(3)
+    assert "chosen=b_7_b_7_12_30_20_92_30_20_90" in page.evaluate("location.hash")
+    page.get_by_label("Ancestors").locator("button").nth(1).click()
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, row), 10)
+    page.go_back()
+    expect(page.get_by_label("Ancestors").locator("img")).to_have_count(3)
+
+
+def bred(champion: Champion, first: int, second: int, child: int) -> list[float]:
+    """The latent of a child: 30 of 100 of the way to the second, then 20 of 100 to that of its own seed."""
+    rows = champion.generator.read([{"seed": seed} for seed in (first, second, child)])
+    one, other, mutant = (row.inputs["noise"].double().numpy()[None] for row in rows)
+    found: list[float] = slerp(slerp(one, other, 0.3), mutant, 0.2)[0].tolist()
+    return found
+
+
+def test_a_walk_leads_from_stop_to_stop_and_can_be_paused(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
+    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    visitor.open("panel=walk&stops=3_4&class=one&at=24")
+    expect(page.get_by_label("Stops").locator("img")).to_have_count(2)
+    assert painted(page, ".frame img") == as_shown(champion, {"seed": 4, "class": "one"})
+    page.get_by_label("Place on the way").focus()
+    for _ in range(12):
+        page.keyboard.press("ArrowLeft")
+    one, other = (row.inputs["noise"].double().numpy()[None] for row in champion.generator.read([{"seed": 3}, {"seed": 4}]))
+    middle = {"latent": slerp(one, other, 0.5)[0].tolist(), "class": "one"}
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, middle), 10)
+    assert "at=12" in page.evaluate("location.hash")
+    page.get_by_role("button", name="Play").click()
+    wait(lambda: page.get_by_label("Place on the way").input_value() not in ("12", "13"), 20)
+    page.get_by_role("button", name="Pause").click()
+    stays = page.get_by_label("Place on the way").input_value()
+    assert f"at={stays}" in page.evaluate("location.hash")
+    page.wait_for_timeout(400)
+    assert page.get_by_label("Place on the way").input_value() == stays
+    page.get_by_role("button", name="One more stop").click()
+    expect(page.get_by_label("Stops").locator("img")).to_have_count(3)
+
+
+def test_what_must_not_happen_is_noticed(browser: Browser, server: Gallery, checkpoints: list[Path]) -> None:
+    server.use(URI, checkpoints[0])
+    with visit(browser, server) as visitor:
+        visitor.open("panel=where")
+        expect(visitor.page.locator(".drop")).to_be_visible()
+        visitor.page.evaluate(
+            """() => {
+                document.querySelector("main").setAttribute("style", "color: red");
+                fetch("http://127.0.0.1:9/").catch(() => 0);
+                document.querySelector("main").append(document.createElement("button"));
+            }"""
+        )
+        with pytest.raises(AssertionError, match="button-name"):
+            visitor.check()
+        visitor.page.evaluate("document.querySelector('main > button').remove()")
+        with pytest.raises(AssertionError, match="style-src 'self'"):
+            visitor.check()
+        assert any("connect-src" in text for text in visitor.wrong)
+        visitor.wrong.clear()
 
 
 def test_a_restorer_has_a_slider_of_its_sharpness(visitor: Visit, server: Gallery, models: dict[str, Path]) -> None:
@@ -260,21 +299,13 @@ def test_what_is_written_recorded_or_uploaded_is_shown(
     wait(lambda: painted(page, ".frame img") == as_shown(champion, both), 10)
     assert as_shown(champion, both) != as_shown(champion, written_row)
     page.get_by_role("button", name="Record", exact=True).click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
     page.wait_for_timeout(700)
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
     wait(lambda: painted(page, ".frame img") != as_shown(champion, both), 10)
     page.get_by_role("button", name="Without the recording").click()
     wait(lambda: painted(page, ".frame img") == as_shown(champion, written_row), 10)
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generator of texts and recordings."""
-    generator, _ = fusion_networks()
-    generator.takes[TEXT] = Text(size=SIZE, encoder=sentences.ENCODER, weights=sentences.WEIGHTS_SHA256)
-    folder = tmp_path_factory.mktemp("told")
-    return written(folder, generator, fusion_model(), [])
 
 
 def test_marks_of_an_image_are_told(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
@@ -311,7 +342,7 @@ def test_a_file_that_is_no_image_is_refused(browser: Browser, server: Gallery, c
         visitor.wrong.clear()
 
 
-@pytest.mark.parametrize("panel", ["another", "seeds", "where", "picture", "draw", "say"])
+@pytest.mark.parametrize("panel", ["another", "seeds", "breed", "walk", "where", "picture", "draw", "say"])
 def test_a_narrow_window_needs_no_scrolling_sideways(
     panel: str, browser: Browser, server: Gallery, models: dict[str, Path], told: Path, checkpoints: list[Path]
 ) -> None:
@@ -324,6 +355,8 @@ def test_a_narrow_window_needs_no_scrolling_sideways(
         assert wide[0] <= wide[1]
         if panel in ("another", "seeds"):
             status(visitor.page, "Seed 1")
+        elif panel in ("breed", "walk"):
+            expect(visitor.page.locator(".wall img").first).to_be_visible()
         visitor.check()
         visitor.page.emulate_media(color_scheme="dark")
 

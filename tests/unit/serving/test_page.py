@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
@@ -20,7 +21,7 @@ from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
 from atelier.serving.page import FILES, POLICY, Page
 from tests.support.asgi import ask
-from tests.support.served_process import wait
+from tests.support.served_process import pixels, wait
 from tests.support.small import ROOT
 from tests.support.small_fusion import make_checkpoint as make_fusion
 from tests.support.small_translators import make_checkpoint as make_translator
@@ -121,6 +122,18 @@ def test_the_wheel_holds_the_page() -> None:
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8")
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".js", ".css", ".svg", ".j2"}
     assert not re.search(r"\*\.(js|css|svg|j2)|gallery", ignored)
+
+
+def test_a_latent_gives_the_image_of_its_seed(checkpoints: list[Path], tmp_path: Path) -> None:
+    app = served(checkpoints[0])
+    status, content = ask(app, "GET", "/latent", b"seed=7&class=one")
+    told = json.loads(content)
+    assert status == 200 and told["row"] == {"seed": 7, "class": "one", "truncation": 1.0} and len(told["latent"]) == 4
+    row = json.dumps({"latent": told["latent"], "class": "one"}).encode()
+    files = [ask(app, "POST", "/generate", body=body, accept=b"image/png")[1] for body in (row, b'{"seed": 7, "class": "one"}')]
+    assert np.array_equal(pixels(files[0]), pixels(files[1]))
+    status, content = ask(served(make_translator(tmp_path / "plain", "cyclegan")), "GET", "/latent", b"seed=7")
+    assert status == 422 and "takes no noise" in json.loads(content)["error"]
 
 
 def test_a_browser_is_opened_once_and_not_before_there_is_a_version(
