@@ -10,6 +10,7 @@ bicubic_psnr_y, bicubic_ssim_y, bicubic_psnr and bicubic_ssim. Of Set5 the table
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,10 +38,21 @@ PUBLISHED = {
 
 
 def picture(path: Path, scale: int) -> np.ndarray:
-    """uint8 [1, C, H, W], gray or in color, its right and lower edges cut to a multiple of the scale."""
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    """uint8 [1, C, H, W], gray or in color, its right and lower edges cut to a multiple of the scale.
+
+    Raises DataError for a file that is no picture, and for a picture in which SSIM finds no place for its window.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError where the chunks of a PNG are broken
+        raise DataError(f"{path}: cannot be read as a picture; repair it, or take it out of the folder") from error
     height, width = (side - side % scale for side in pixels.shape[:2])
+    if min(height, width) < (least := WINDOW + 2 * scale):
+        raise DataError(
+            f"{path}: has {pixels.shape[1]} x {pixels.shape[0]} px, and x{scale} needs {math.ceil(least / scale) * scale} px a "
+            f"side: SSIM looks through {WINDOW} px, and {scale} px of each side are left out; take it out of the folder"
+        )
     return np.ascontiguousarray(np.atleast_3d(pixels)[:height, :width].transpose(2, 0, 1)[None])
 
 

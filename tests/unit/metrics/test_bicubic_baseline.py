@@ -91,3 +91,23 @@ def test_resizing_luma_as_the_published_table_does_is_hardly_another_number(scal
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no pictures .*; name the folder that holds them"):
         list(bicubic.report(tmp_path, 4))
+
+
+@pytest.mark.parametrize(("scale", "side"), [(2, 15), (3, 17), (4, 19)])
+def test_the_smallest_picture_is_measured_and_a_smaller_one_is_named(scale: int, side: int, tmp_path: Path) -> None:
+    least = -(-side // scale) * scale
+    Image.fromarray(data.astronaut()[:least, :least]).save(tmp_path / "least.png")
+    assert np.isfinite(bicubic.errors(tmp_path / "least.png", scale)).all()
+    for smaller in (least - 1, 1):
+        Image.fromarray(data.astronaut()[:smaller, :40]).save(tmp_path / "tiny.png")
+        said = rf"tiny\.png: has 40 x {smaller} px, and x{scale} needs {least} px a side: .*; take it out of the folder"
+        with pytest.raises(DataError, match=said):
+            list(bicubic.report(tmp_path, scale))
+
+
+def test_a_file_that_is_no_picture_is_named(folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "coffee.png").read_bytes()
+    for content in (b"no picture", whole[: len(whole) // 2], whole[:40] + b"?" + whole[41:]):
+        (tmp_path / "broken.png").write_bytes(content)
+        with pytest.raises(DataError, match=r"broken\.png: cannot be read as a picture; repair it, or take it out"):
+            bicubic.picture(tmp_path / "broken.png", 4)
