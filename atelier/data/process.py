@@ -210,7 +210,8 @@ def _alike(
         if image.size != (width // field.scale, height // field.scale):
             raise Rejected(
                 "{}: {} x {}, but its picture is {} x {}, ".format(field.name, *image.size, width, height)
-                + f"which at scale {field.scale} is {width // field.scale} x {height // field.scale}"
+                + f"which at fields.{field.name}.scale {field.scale} is {width // field.scale} x {height // field.scale}"
+                + "".join(f"; {other} would fit" for other in range(1, 5) if image.size == (width // other, height // other))
             )
     unit = math.lcm(*scales)
     wide, high = width // unit * unit, height // unit * unit

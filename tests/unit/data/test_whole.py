@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -223,8 +224,27 @@ def test_fields_at_a_scale_stay_together(cut: Crops, pairs: Make, tmp_path: Path
 
 def test_fields_of_other_scales_are_rejected(pairs: Make, tmp_path: Path, encode: Encode) -> None:
     (tmp_path / "pairs" / "small" / "0.png").write_bytes(encode(located(0, 33, 32)))
-    with pytest.raises(DataError, match=r"0\.png: input: 32 x 33, but its picture is 64 x 64, which at scale 2 is 32 x 32"):
+    said = r"0\.png: input: 32 x 33, but its picture is 64 x 64, which at fields\.input\.scale 2 is 32 x 32\)"
+    with pytest.raises(DataError, match=said):
         quietly(pairs(), tmp_path / "packed")
+
+
+@pytest.mark.parametrize(
+    ("scale", "side", "remedy"),
+    [
+        (None, 32, "which at fields.input.scale 1 is 64 x 64; 2 would fit"),
+        (3, 32, "which at fields.input.scale 3 is 21 x 21; 2 would fit"),
+        (2, 64, "which at fields.input.scale 2 is 32 x 32; 1 would fit"),
+    ],
+)
+def test_a_scale_that_would_fit_is_named(
+    scale: int | None, side: int, remedy: str, pairs: Make, tmp_path: Path, encode: Encode
+) -> None:
+    for part, own in (("small", side), ("large", 64)):
+        (tmp_path / "pairs" / part / "0.png").write_bytes(encode(located(0, own, own)))
+    fields = {"input": {"from": "small", "scale": scale}, "target": {"from": "large"}}
+    with pytest.raises(DataError, match=re.escape(f"0.png: input: {side} x {side}, but its picture is 64 x 64, {remedy}")):
+        quietly(pairs(fields=fields, resolution=48), tmp_path / "packed")
 
 
 @pytest.mark.parametrize(
