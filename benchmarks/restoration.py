@@ -7,8 +7,10 @@ seconds a loop as public code writes it (benchmarks/restoration_loop.py), BasicS
 (benchmarks/restoration_peer.py), and Atelier in bfloat16, where the device has instructions for it. Seconds are from the
 making of the networks to the saved model; crops a second are those of the steps, with all that they read. Atelier cuts and
 degrades whole pictures while it trains; the others read pairs of squares of 240 px that were cut out and degraded before, with
-a crop of 64 px as much of each as BasicSR's own recipes (480 px, 128 px). Afterwards squares of held-out photos are restored
-by all and measured alike. Then both make large pictures in tiles: benchmarks/restoration_tiles.py.
+a crop of 64 px as much of each as BasicSR's own recipes (480 px, 128 px). Crops a second of computing are of processor time, that
+of processes that read included, so that other work on the machine does not count; Atelier's are of the second half of its steps.
+Set OMP_NUM_THREADS=1 for these: threads that wait for each other compute, too. Afterwards squares of held-out photos are
+restored by all and measured alike. Then both make large pictures in tiles: benchmarks/restoration_tiles.py.
 
     make bench-restoration                                         half an hour on 2 cores
     .venv/bin/python -m benchmarks.restoration --compare srresnet --minutes 0.2
@@ -50,7 +52,7 @@ from atelier.training.history import Observer
 from atelier.training.precision import native
 from atelier.training.run import run
 from benchmarks import restoration_tiles
-from benchmarks.measured import machine, peak_megabytes, show, table, watched
+from benchmarks.measured import computing_seconds, machine, peak_megabytes, show, table, watched
 from benchmarks.restoration_loop import CLEAN, GIVEN, RestorationLoop
 from benchmarks.restoration_peer import BasicSRLoop
 from benchmarks.zoo import Speed
@@ -118,8 +120,24 @@ def squares(folder: Path, scale: int) -> Path:
     return output
 
 
+class Computing(Speed):
+    """Hears how fast the last run is, by the clock and by processor time, from the first point of its curves to the last one."""
+
+    def started(self, history: dict[str, Any]) -> None:
+        self.points = list[tuple[float, float]]()
+
+    def point(self, point: dict[str, float]) -> None:
+        super().point(point)
+        self.points.append((point["images"], computing_seconds()))
+
+    @property
+    def speeds(self) -> dict[str, float]:
+        (first, since), (last, until) = self.points[0], self.points[-1]
+        return {"speed": self.images_per_second, "computing": (last - first) / (until - since)}
+
+
 Told = dict[str, dict[str, Any]]
-"""By stage: images, seconds, megabytes, crops a second, and what was measured."""
+"""By stage: images, seconds, megabytes, crops a second by the clock and of computing, and what was measured."""
 
 
 def atelier(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, scratch: Path, precision: str = "float32") -> Told:
@@ -127,13 +145,13 @@ def atelier(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, s
     data, told = prepared(folder), Told()
     start: PretrainedModel | None = None
     for stage, section in STAGES.items():
-        heard, steps = Speed(), SPEED_STEPS * settings_of(name, {}).trainings[section].batch
+        heard, steps = Computing(), SPEED_STEPS * settings_of(name, {}).trainings[section].batch
         common = {"precision": precision}
         _train(name, section, data, common | _budget(steps, steps // 2), scratch / f"{stage}-probe", start, [heard])
         images = max(int(heard.images_per_second * minutes[stage] * 60), steps)
         output, began = kept / stage, time.monotonic()
-        _train(name, section, data, common | _budget(images, images), scratch / stage, start, [heard], output)
-        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes(), "speed": heard.images_per_second}
+        _train(name, section, data, common | _budget(images, images // 2), scratch / stage, start, [heard], output)
+        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes()} | heard.speeds
         start = PretrainedModel(output)
         told[stage] = {"images": images, **spent, **_measured(name, section, folder, load_generator(output))}
     return told
@@ -152,11 +170,11 @@ def loop(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, scra
         if before is not None:
             task.networks[GENERATOR].load_state_dict(before.state_dict())
         plain = RestorationLoop(task, squares(folder, task.settings.scale))
-        speed = _speed(plain, began + minutes[stage] * 60)
+        speeds = _speeds(plain, began + minutes[stage] * 60)
         torch.save(plain.average.state_dict(), scratch / f"{stage}.pth")
         before = plain.average
         assert isinstance(before, Generator)
-        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes(), "speed": speed}
+        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes()} | speeds
         told[stage] = {"images": plain.images, **spent, **_measured(name, section, folder, before)}
     return told
 
@@ -169,18 +187,21 @@ def basicsr(name: str, folder: Path, minutes: Mapping[str, float], kept: Path, s
         (own := scratch / stage).mkdir()
         with contextlib.redirect_stdout(sys.stderr):
             peer = BasicSRLoop(task, squares(folder, task.settings.scale), own, start)
-            speed = _speed(peer, began + minutes[stage] * 60)
+            speeds = _speeds(peer, began + minutes[stage] * 60)
         start = peer.saved
-        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes(), "speed": speed}
+        spent = {"seconds": time.monotonic() - began, "megabytes": peak_megabytes()} | speeds
         told[stage] = {"images": peer.images, **spent, **_measured(name, section, folder, peer.average)}
     return told
 
 
-def _speed(trained: RestorationLoop | BasicSRLoop, until: float) -> float:
-    """Trains until then; how many crops a second the steps took, reading included."""
-    since = time.monotonic()
+def _speeds(trained: RestorationLoop | BasicSRLoop, until: float) -> dict[str, float]:
+    """Trains until then; how many crops the steps took a second, reading included, and a second of computing."""
+    since, computed = time.monotonic(), computing_seconds()
     trained.train(until)
-    return trained.images / (time.monotonic() - since)
+    return {
+        "speed": trained.images / (time.monotonic() - since),
+        "computing": trained.images / (computing_seconds() - computed),
+    }
 
 
 def _task(name: str, section: str, folder: Path) -> Restoration:
@@ -251,8 +272,8 @@ def report(args: argparse.Namespace) -> Iterator[str]:
             told, found = _rows(name, args, kept)
             rows += found
             tiles += restoration_tiles.rows(name, kept / next(iter(STAGES)), prepared(args.folder).folder)
-    header = ["model", "stage", "trained by", "crops", "s", "crops/s", "times as fast", "PSNR of luma, dB", "perceptual distance"]
-    yield from table([*header, "peak, MB"], rows)
+    header = ["model", "stage", "trained by", "crops", "s", "crops/s", "times as fast", "crops/s of computing", "times as fast"]
+    yield from table([*header, "PSNR of luma, dB", "perceptual distance", "peak, MB"], rows)
     yield ""
     one = told[next(iter(STAGES))]
     yield (
@@ -286,6 +307,8 @@ def _row(name: str, stage: str, side: str, one: dict[str, Any], other: dict[str,
         f"{one['seconds']:.0f}",
         f"{one['speed']:.1f}",
         f"{one['speed'] / other['speed']:.2f}",
+        f"{one['computing']:.1f}",
+        f"{one['computing'] / other['computing']:.2f}",
         f"{one['psnr_y']:.2f}",
         f"{one['perceptual']:.4f}",
         f"{one['megabytes']:.0f}",

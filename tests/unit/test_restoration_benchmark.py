@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from atelier.tasks.base import StepWeights
 from atelier.tasks.restoration.degraded import degraded
 from atelier.tasks.restoration.task import GENERATOR
 from benchmarks import restoration
+from benchmarks.measured import computing_seconds
 from benchmarks.restoration_loop import CLEAN, GIVEN, Pairs, RestorationLoop
 from benchmarks.restoration_tiles import tiled
 from tests.support.restoration_tasks import SCALE, SIDE, built, records
@@ -67,6 +71,27 @@ def test_the_loop_learns_what_the_task_does(pairs: Path) -> None:
     for name, network in task.networks.items():
         for key, value in network.state_dict().items():
             torch.testing.assert_close(value, other.networks[name].state_dict()[key], rtol=0, atol=1e-5, msg=f"{name}.{key}")
+
+
+def _compute(seconds: float, done: Event) -> None:
+    while time.process_time() < seconds:
+        pass
+    done.set()
+    time.sleep(60)
+
+
+def test_computing_is_that_of_children_alive_and_ended_and_no_waiting() -> None:
+    before, done = computing_seconds(), multiprocessing.Event()
+    child = multiprocessing.Process(target=_compute, args=(0.4, done), daemon=True)
+    child.start()
+    assert done.wait(60)
+    alive = computing_seconds() - before
+    child.terminate()
+    child.join()
+    ended = computing_seconds() - before
+    time.sleep(0.5)
+    assert 0.3 < alive <= ended + 0.03 < 2
+    assert computing_seconds() - before < ended + 0.3
 
 
 def test_tiles_are_put_together_as_they_lay() -> None:
