@@ -61,7 +61,14 @@ def pack(settings: DataSettings, output: Path, workers: int = 0, progress: bool 
     recipe = _recipe(settings, section)
     _check_output(output, NAME, _images(settings, section))
     bring_encoders(recipe.fields, section)
-    source = open_source(settings, recipe)
+    return pack_source(open_source(settings, recipe), settings, output, workers, progress, section)
+
+
+def pack_source(
+    source: Source, settings: DataSettings, output: Path, workers: int = 0, progress: bool = True, section: str = "data"
+) -> Manifest:
+    """Packs a source that is open already, whatever the settings say of where it is; the rest is as in `pack`."""
+    recipe = _recipe(settings, section)
     with atomic_folder(output, NAME) as folder, tempfile.TemporaryFile(dir=folder) as spill:
         found = _collect(source, range(source.count), recipe, spill, workers, progress)
         pixels = _pixels([PixelFile("the spill file", spill, len(found.labels))], recipe.pixel_bytes, found, settings)
@@ -257,7 +264,7 @@ def _remarks(
         yield f"all images lie in {around}, which was looked through"
     if not_read := facts.get("not_read"):
         yield f"files in no field's folder, which are not read: {not_read}"
-    if settings.split == "given":
+    if settings.split == "given" and "training" in facts:
         yield f"the source's own split is used: {facts['training']} for training, {facts['held_out']} held out"
     if settings.split == "pool" or (settings.split == "draw" and "training" in facts):
         yield f"the source's own split ({facts['training']}; {facts['held_out']}) is pooled and drawn anew"

@@ -20,7 +20,7 @@ LEVELS = [
     {"training", "metrics"},
     {"detection"},
     {"tracking", "report"},
-    {"registry", "latent"},
+    {"registry", "latent", "augmentation"},
     {"serving", "project", "style"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
