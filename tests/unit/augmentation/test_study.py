@@ -15,7 +15,7 @@ from atelier.augmentation.protocol import Images, Protocol, StudyError
 from atelier.augmentation.results import MEASURES, conclusions, results
 from atelier.augmentation.statistics import holm, paired
 from atelier.augmentation.study import Cell, Study, classifier, generated, generator
-from atelier.augmentation.ways import PLAIN
+from atelier.augmentation.ways import PLAIN, Way
 from atelier.config import settings
 from atelier.config.settings import Settings
 from atelier.data.packed import PackedDataset
@@ -68,10 +68,10 @@ def made(
 
     def make(output: Path, **changed: Any) -> dict[str, Any]:
         protocol = {**vars(PROTOCOL), **changed}
-        lists = {name: list(protocol.pop(name)) for name in ("images", "ratios")}
-        sections = {"model": project.model, "settings": project.train, "evaluate": project.evaluate}
-        places = {"data": packed.folder, "output": output, "states": folder / "states", "cache": folder / "cache"}
-        return augment_study(**sections, **places, **lists, **protocol, device="cpu")
+        given: dict[str, Any] = {name: list(protocol.pop(name)) for name in ("images", "ratios")}
+        given |= {"model": project.model, "settings": project.train, "evaluate": project.evaluate}
+        given |= {"data": packed.folder, "output": output, "states": folder / "states", "cache": folder / "cache"}
+        return augment_study(**given, **protocol, device="cpu")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "STRENGTHS", (0.0, 1.0))
@@ -112,7 +112,12 @@ def test_what_is_there_is_not_made_again(
     fitted: list[str] = []
     own = module.fit
     monkeypatch.setattr(module, "run", lambda *args, **named: pytest.fail("trained again"))
-    monkeypatch.setattr(module, "fit", lambda way, *args: fitted.append(way.name) or own(way, *args))
+
+    def watching(way: Way, *args: Any) -> Any:
+        fitted.append(way.name)
+        return own(way, *args)
+
+    monkeypatch.setattr(module, "fit", watching)
     (states,) = (folder / "states").iterdir()
     lost = states / "cells" / "4-1-0-class-weights-0.json"
     lost = lost if lost.exists() else lost.with_name("4-1-0-class-weights-1.json")
