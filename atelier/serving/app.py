@@ -56,6 +56,7 @@ def application(follower: Follower, limits: Limits, metrics: Metrics, detector: 
 class _Service:
     def __init__(self, follower: Follower, limits: Limits, metrics: Metrics, detector: ServedDetector | None) -> None:
         self._follower, self._limits, self._metrics, self._detector = follower, limits, metrics, detector
+        self._detects = detector.uri if detector else None
         self._worker = ImageWorker(limits, metrics)
         self._page = page.Page()
 
@@ -68,7 +69,7 @@ class _Service:
     async def ready(self) -> Response:
         champion, trouble = self._follower.current, self._follower.trouble
         detail = {"ready": champion is not None, "serves": self._follower.uri, "trouble": trouble or None}
-        detail |= {"images": signer(), "pixels": marker(), "detector": self._detector.uri if self._detector else None}
+        detail |= {"images": signer(), "pixels": marker(), "detector": self._detects}
         if champion is None:
             return _json(503, detail, {"Retry-After": str(WAIT_SECONDS)})
         return _json(200, detail | champion.named, champion.headers)
@@ -88,7 +89,7 @@ class _Service:
 
     async def model(self, request: Request) -> Response:
         champion = self._champion(request)
-        return _json(200, page.model(champion, self._limits), champion.headers | {"Cache-Control": "no-store"})
+        return _json(200, page.model(champion, self._limits, self._detects), champion.headers | {"Cache-Control": "no-store"})
 
     async def latent(self, request: Request) -> Response:
         """Where the image of a seed lies: what the panels breed and walk with."""

@@ -75,8 +75,11 @@ class Page:
         )
 
 
-def model(champion: Champion, limits: Limits) -> dict[str, Any]:
-    """What GET /model says of a version: the inputs by column, from which the page chooses its panels and their controls."""
+def model(champion: Champion, limits: Limits, detector: str | None) -> dict[str, Any]:
+    """What GET /model says of a version: the inputs by column, from which the page chooses its panels and their controls.
+
+    `detector` is the address of the detector that the server has, None without one.
+    """
     info = champion.generator.info
     takes = [
         kind.model_dump(mode="json") | {"column": kind.column(name), "optional": kind.random or kind.assumed is not None}
@@ -90,6 +93,7 @@ def model(champion: Champion, limits: Limits) -> dict[str, Any]:
         "random": random_inputs(info),
         "truncates": truncates(info),
         "limits": asdict(limits),
+        "detector": detector,
         "example": example(champion.generator),
     }
 

@@ -18,9 +18,11 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
+from atelier.models.model import slerp
 from atelier.models.pyfunc import ServedGenerator
 from atelier.networks.inputs import Sound
 from atelier.serving.app import application
+from atelier.serving.detection import ServedDetector
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
@@ -56,11 +58,11 @@ class Gallery:
 
 
 @contextlib.contextmanager
-def gallery(limits: Limits | None = None) -> Iterator[Gallery]:
+def gallery(limits: Limits | None = None, detector: ServedDetector | None = None) -> Iterator[Gallery]:
     """The server, below PREFIX, without a model at first."""
     follower: Any = SimpleNamespace(uri="models:/none@champion", current=None, trouble="")
     outer = FastAPI(openapi_url=None)
-    outer.mount(PREFIX, application(follower, limits or Limits(2**20, 64, 1e9, 32), Metrics()))
+    outer.mount(PREFIX, application(follower, limits or Limits(2**20, 64, 1e9, 32), Metrics(), detector))
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(outer, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -157,6 +159,14 @@ def as_shown(champion: Champion, row: dict[str, Any]) -> bytes:
     image = generator.generate(generator.read([row]))[0]
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     return picture.convert("RGBA").tobytes()
+
+
+def bred(champion: Champion, first: int, second: int, child: int) -> list[float]:
+    """The latent of a child: 30 of 100 of the way to the second, then 20 of 100 to that of its own seed."""
+    rows = champion.generator.read([{"seed": seed} for seed in (first, second, child)])
+    one, other, mutant = (row.inputs["noise"].double().numpy()[None] for row in rows)
+    found: list[float] = slerp(slerp(one, other, 0.3), mutant, 0.2)[0].tolist()
+    return found
 
 
 def png(image: np.ndarray) -> bytes:

@@ -16,7 +16,7 @@ import * as where from "./panels/where.js";
 /**
  * @typedef {{kind: string, column: string, optional: boolean, [more: string]: any}} Input
  * @typedef {{model: string, takes: Input[], gives: {resolution: number, channels: number}, classes: string[], seeded: boolean,
- *   random: boolean, truncates: boolean, limits: {body: number, images: number}}} Model
+ *   random: boolean, truncates: boolean, limits: {body: number, images: number}, detector: string | null}} Model
  * @typedef {{model: Model, painter: import("./painter.js").Painter, say: (text: string) => void, fail: (error: any) => void,
  *   signal: AbortSignal}} Context
  * @typedef {{id: string, title: (model: Model) => string, fits: (model: Model) => boolean,

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from atelier.detection import model
+from atelier.detection.detectors import Spectrum
 from atelier.extractors import texts
 from atelier.models.model import slerp
 from atelier.networks.inputs import LabelMap
-from atelier.serving.follow import Champion
+from atelier.provenance.leaving import labelled
+from atelier.serving.detection import ServedDetector
 from atelier.serving.limits import Limits
 from tests.support.annotated import wav
+from tests.support.detectors import GENERATED, write_detector
 from tests.support.gallery import (
     Gallery,
     Visit,
     as_png,
     as_shown,
+    bred,
     downloaded,
     drop,
     expect,
@@ -128,14 +134,6 @@ def test_children_of_two_parents_are_between_them_and_can_be_bred_again(
     expect(page.get_by_label("Ancestors").locator("img")).to_have_count(3)
 
 
-def bred(champion: Champion, first: int, second: int, child: int) -> list[float]:
-    """The latent of a child: 30 of 100 of the way to the second, then 20 of 100 to that of its own seed."""
-    rows = champion.generator.read([{"seed": seed} for seed in (first, second, child)])
-    one, other, mutant = (row.inputs["noise"].double().numpy()[None] for row in rows)
-    found: list[float] = slerp(slerp(one, other, 0.3), mutant, 0.2)[0].tolist()
-    return found
-
-
 def test_a_walk_leads_from_stop_to_stop_and_can_be_paused(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
     champion, page = server.use(URI, checkpoints[0]), visitor.page
     visitor.open("panel=walk&stops=3_4&class=one&at=24")
@@ -164,13 +162,9 @@ def test_what_must_not_happen_is_noticed(browser: Browser, server: Gallery, chec
     with visit(browser, server) as visitor:
         visitor.open("panel=where")
         expect(visitor.page.locator(".drop")).to_be_visible()
-        visitor.page.evaluate(
-            """() => {
-                document.querySelector("main").setAttribute("style", "color: red");
-                fetch("http://127.0.0.1:9/").catch(() => 0);
-                document.querySelector("main").append(document.createElement("button"));
-            }"""
-        )
+        visitor.page.evaluate("document.querySelector('main').setAttribute('style', 'color: red')")
+        visitor.page.evaluate("void fetch('http://127.0.0.1:9/').catch(() => 0)")
+        visitor.page.evaluate("void document.querySelector('main').append(document.createElement('button'))")
         with pytest.raises(AssertionError, match="button-name"):
             visitor.check()
         visitor.page.evaluate("document.querySelector('main > button').remove()")
@@ -222,9 +216,7 @@ def test_a_picture_is_dropped_moved_and_refused(visitor: Visit, server: Gallery,
     expect(page.get_by_role("alert")).to_have_text("this picture is damaged; choose another")
 
 
-def test_two_pictures_are_needed_for_a_style(
-    visitor: Visit, server: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_pictures_are_needed_for_a_style(visitor: Visit, server: Gallery, tmp_path: Path) -> None:
     champion, page = server.use("models:/styles/1", style_checkpoint(tmp_path / "adain")), visitor.page
     visitor.open()
     side = champion.generator.info.takes["content"].resolution  # type: ignore[union-attr]
@@ -309,10 +301,11 @@ def test_what_is_written_recorded_or_uploaded_is_shown(
 
 
 def test_marks_of_an_image_are_told(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
-    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    server.use(URI, checkpoints[0])
+    page = visitor.page
     visitor.open("panel=where")
     zone = page.locator("input[type=file]")
-    file = champion.png(*_one(champion))
+    file = page.request.get(f"{server.address}image.png?seed=7").body()
     zone.set_input_files(given("seven.png", file))
     expect(page.get_by_role("heading", name="Labelled as generated")).to_be_visible()
     expect(page.locator(".answer")).to_contain_text(f"model {URI}")
@@ -324,9 +317,20 @@ def test_marks_of_an_image_are_told(visitor: Visit, server: Gallery, checkpoints
     assert not page.locator(".answer").is_visible()
 
 
-def _one(champion: Champion) -> Any:
-    rows = champion.generator.read([{"seed": 7}])
-    return rows[0], champion.generator.generate(rows)[0]
+def test_a_detector_is_asked_where_the_server_has_one(browser: Browser, checkpoints: list[Path], tmp_path: Path) -> None:
+    write_detector(tmp_path / "detector", Spectrum(), threshold=-1.0)
+    detector = ServedDetector("models:/toy/1", model.load(tmp_path / "detector"))
+    scores = detector.loaded.scores(GENERATED[0, :8])
+    image = GENERATED[0, int(scores.argmax())]
+    with gallery(detector=detector) as running, visit(browser, running) as visitor:
+        champion = running.use(URI, checkpoints[0])
+        visitor.open("panel=where")
+        zone = visitor.page.locator("input[type=file]")
+        zone.set_input_files(given("plain.png", png(image[0])))
+        expect(visitor.page.get_by_role("heading", name="No marks; looks generated")).to_be_visible()
+        expect(visitor.page.locator(".answer")).to_contain_text("The score is no proof")
+        zone.set_input_files(given("labelled.png", labelled(Image.fromarray(image[0]), champion.named)))
+        expect(visitor.page.get_by_role("heading", name="Labelled as generated; looks generated")).to_be_visible()
 
 
 def test_a_file_that_is_no_image_is_refused(browser: Browser, server: Gallery, checkpoints: list[Path]) -> None:
@@ -337,8 +341,7 @@ def test_a_file_that_is_no_image_is_refused(browser: Browser, server: Gallery, c
             given("drawing.svg", b"<svg onload='alert(1)'/>", "image/svg+xml")
         )
         expect(visitor.page.get_by_role("alert")).to_contain_text("no image that can be read")
-        refused = [text for text in visitor.wrong if "422" in text]
-        assert visitor.wrong == refused and len(refused) == 1, "the browser notes the answer 422 as an error"
+        assert len(visitor.wrong) == 1 and "422" in visitor.wrong[0], "the browser notes the answer as an error"
         visitor.wrong.clear()
 
 
@@ -387,11 +390,11 @@ def test_a_server_without_a_model_is_waited_for(browser: Browser, server: Galler
 
 
 def test_too_many_at_a_time_wait_for_their_turn(browser: Browser, checkpoints: list[Path]) -> None:
-    with gallery(Limits(2**16, 16, 16, 32)) as slow, visit(browser, slow) as visitor:  # 16 images/s
+    with gallery(Limits(2**16, 6, 1, 32)) as slow, visit(browser, slow) as visitor:  # 1 image/s
         slow.use(URI, checkpoints[0])
         visitor.open("panel=another&grid=1&seed=9")
-        expect(visitor.page.locator(".many img")).to_have_count(16)
+        expect(visitor.page.locator(".many img")).to_have_count(6)
         visitor.page.get_by_role("button", name="Another one").click()
-        status(visitor.page, f"16 images from seed {seed_of(visitor.page)} on")
+        status(visitor.page, f"6 images from seed {seed_of(visitor.page)} on")
         assert all("429" in text for text in visitor.wrong) and visitor.wrong
         visitor.wrong.clear()

@@ -160,7 +160,11 @@ def test_the_model_says_what_it_takes(checkpoints: list[Path], tmp_path: Path) -
     assert digits["model"] == URI and digits["classes"] == ["zero", "one", "<b>&"] and digits["gives"]["resolution"] == 28
     assert (digits["seeded"], digits["random"], digits["truncates"]) == (True, True, True)
     assert [(one["kind"], one["column"]) for one in digits["takes"]] == [("noise", "latent"), ("label", "class")]
-    assert digits["limits"]["images"] == LIMITS.images and digits["example"] == {"count": 16, "seed": 0}
+    assert (
+        digits["detector"] is None
+        and digits["limits"]["images"] == LIMITS.images
+        and digits["example"] == {"count": 16, "seed": 0}
+    )
 
     drawn = model(make_translator(tmp_path / "drawn", "spade"))
     assert (drawn["seeded"], drawn["random"], drawn["truncates"], drawn["classes"]) == (False, True, False, [])

@@ -1,5 +1,5 @@
 // @ts-check
-/** Where from: what the marks of origin in an image file say. */
+/** Where from: what the marks of origin in an image file say, and a detector where the server has one. */
 
 import { element } from "../dom.js";
 import { ask } from "../painter.js";
@@ -24,7 +24,9 @@ export function open(place, { model, say, fail, signal }) {
   const note = `or drop or paste it here. PNG, JPEG, WebP, GIF, TIFF or AVIF, at most ${size(model.limits.body)}`;
   const accept = [...SHOWN, "image/tiff"].join(",");
   const zone = dropzone({ label: "Choose an image", note, accept, take: (file) => void look(file).catch(failed), signal });
-  const about = "Labels, signature and watermark are looked for. The file goes to this server alone and is not kept.";
+  const about =
+    `Labels, signature and watermark are looked for${model.detector ? ", and a detector is asked" : ""}. ` +
+    "The file goes to this server alone and is not kept.";
   place.append(
     element("div", { class: "controls" }, zone, element("p", { class: "note" }, about)),
     element("div", {}, shown, answer),
@@ -36,7 +38,7 @@ export function open(place, { model, say, fail, signal }) {
   async function look(file) {
     if (file.size > model.limits.body)
       throw new Error(`this file has ${size(file.size)}, this server takes ${size(model.limits.body)}; save it smaller`);
-    const found = await (await ask("who", { method: "POST", body: file })).json();
+    const found = await (await ask(model.detector ? "detect" : "who", { method: "POST", body: file })).json();
     URL.revokeObjectURL(url);
     url = URL.createObjectURL(file);
     shown.src = url;
@@ -55,12 +57,18 @@ export function open(place, { model, say, fail, signal }) {
   return () => {};
 }
 
-/** @param {{credentials: string | null, watermark: {name: string} | null, about: object | null, xmp: object | null}} found */
-function verdict(found) {
+/**
+ * @typedef {{credentials: string | null, watermark: {name: string} | null, about: object | null, xmp: object | null}} Marks
+ * @param {Marks & {generated?: boolean, marks?: Marks}} answer of the server's detector, or of its marks alone
+ */
+function verdict(answer) {
+  const found = answer.marks ?? answer;
   const parts = [];
   if (found.credentials) parts.push(CREDENTIALS[found.credentials]);
   if (found.watermark) parts.push(`marked as ${found.watermark.name.replace("/", " version ")}`);
   if (found.about || found.xmp) parts.push("labelled as generated");
-  const text = parts.join("; ") || "nothing known";
+  if (!parts.length) parts.push(answer.marks ? "no marks" : "nothing known");
+  if (answer.marks) parts.push(answer.generated ? "looks generated" : "does not look generated");
+  const text = parts.join("; ");
   return text[0].toUpperCase() + text.slice(1);
 }
