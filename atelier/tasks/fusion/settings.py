@@ -24,6 +24,11 @@ class Settings(Section):
         default=0.1,
         description="weight of the divergence of a text's code from the normal distribution (conditioning augmentation)",
     )
+    reconstruction: Weight = Field(
+        default=0.0,
+        description="weight of the L1 distance of what is made of a record's text or sound from the record's image (pix2pix): "
+        "where a text names one image, it is clean soon and noise changes little; where it names many, they blur",
+    )
     contrast: Weight = Field(
         default=1.0, description="weight of the contrastive loss by which the sound encoder learns what a recording says"
     )

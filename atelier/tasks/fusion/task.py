@@ -2,6 +2,7 @@
 
 Tao et al. 2022 (DF-GAN): real images with texts of others count as fake, too, so that the discriminator has to read. The sound
 encoder learns by contrast to say what the text of its record says; what the generator makes of a sound is judged by that text.
+Where a text names one image, what is made of it may be held to that image, too (Isola et al. 2017, equation 4).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from atelier.data.packed import PackedDataset
 from atelier.losses import augment
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.fusion import alike, contrast, divergence, matching_aware, moved
+from atelier.losses.reconstruction import l1
 from atelier.networks import zoo
 from atelier.networks.base import Network
 from atelier.networks.fusion import AUDIO, NOISE, TEXT, FusionDiscriminator, FusionGenerator, directions, inputs_of, present
@@ -170,6 +172,10 @@ class Fusion(AdversarialTask):
         spread = divergence(*self.generator.text_moments(batch[FIELDS[TEXT]]))
         logged = {"loss_generator": adversarial.detach(), "code_divergence": spread.detach()}
         total = adversarial + self.own.augmentation * spread.mean()
+        if self.own.reconstruction > 0:
+            far = l1(fake, batch[IMAGE], present(text)[:, :, None, None].to(fake.dtype))
+            logged["reconstruction"] = far.detach()
+            total = total + self.own.reconstruction * far
         if AUDIO in said:
             heard, texts = said[AUDIO], batch[FIELDS[TEXT]]
             apart = contrast(heard, texts, alike(texts, batch.get("label")), self.own.temperature)

@@ -73,6 +73,22 @@ def test_the_generator_learns_from_the_discriminator_its_code_and_what_it_hears(
     assert {"loss_generator", "code_divergence", "sound_contrast", "sound_gap"} <= found.logged.keys()
 
 
+def test_what_is_told_is_held_to_its_image_and_noise_alone_to_none() -> None:
+    tasks, batch = [built(section=f"missing: 0.5, reconstruction: {weight}") for weight in (0.0, 3.0)], records(None, 12)
+    task = tasks[1]
+    draws = task.draw(task.updates[1], 12)
+    without, found = (one.loss(one.updates[1], batch, draws, PLAIN) for one in tasks)
+    kept = draws.parts["missing"] >= 0.5
+    text = batch["text"] * kept[:, :1]
+    sounds = moved(batch["sound"], draws.parts["moved"]) * kept[:, 1:, None]
+    fake = task.generator(draws.parts["latents"], text, sounds, variation=draws.parts["variation"])
+    far = (fake - batch["image"]).abs().mean(dim=(1, 2, 3)) * kept.any(dim=1)
+    assert 0 < int(kept.any(dim=1).sum()) < 12
+    torch.testing.assert_close(found.total - without.total, 3 * far.mean())
+    torch.testing.assert_close(found.logged["reconstruction"], far.mean())
+    assert "reconstruction" not in without.logged
+
+
 def test_what_is_left_out_is_left_out_for_both() -> None:
     task, batch = built(section="missing: 0.5"), records(None, 64)
     draws = task.draw(task.updates[0], 64)
