@@ -98,6 +98,44 @@ def _with(keys: frozenset[str]) -> type[Regularizers]:
     return create_model("Regularizers", __base__=Regularizers, __doc__=Regularizers.__doc__, **fields)
 
 
+class PrivacySettings(Section):
+    """Differential privacy of the training images: DP-SGD on the discriminator (Abadi et al. 2016, algorithm 1).
+
+    Each image is in a step by chance, with probability batch / images of the set. Its gradient is cut to a norm, and noise is
+    added to the sum. The generator sees no image but through the discriminator.
+    """
+
+    noise: Annotated[float, Field(gt=0)] = Field(
+        description="differential privacy: standard deviation of the noise on the sum of the images' gradients, in units of "
+        "largest_norm (the noise multiplier)"
+    )
+    largest_norm: Annotated[float, Field(gt=0)] = Field(
+        description="differential privacy: norm to which the gradient of each image is cut"
+    )
+    delta: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="differential privacy: delta, for which epsilon is stated; below 1 / images of the set"
+    )
+
+    def check(self, train: TrainSettings) -> None:
+        """Raises ValueError for what sees real images beside the gradients that are accounted for, or mixes those of several."""
+        refused = {
+            f"objective: {train.objective} shows real images to the generator; set nonsaturating or hinge": (
+                train.objective.startswith("relativistic")
+            ),
+            "regularizers are not computed image by image; set regularizers: {}": bool(train.regularizers.chosen()),
+            "augment: ada follows real images; set augment: diffaugment or none": train.augment == "ada",
+            "balance follows real images; set balance: none": train.balance != "none",
+            "on_alarm: roll_back follows real images; set on_alarm: stop": train.on_alarm == "roll_back",
+            "choosing among saves by real images is not accounted for; set evaluate_from: 1.0": train.evaluate_from < 1,
+            "several machines are not supported; set nodes: 1": train.nodes > 1,
+            "gradients of single images are not compiled; set compile: false": train.compile,
+            "gradients of single images are not computed again; set checkpointing: false": train.checkpointing,
+        }
+        for why, is_so in refused.items():
+            if is_so:
+                raise ValueError(f"privacy: {why}, or take privacy out")
+
+
 class TrainSettings(Section):
     """Training: objective, penalties, optimizers, augmentation, and what is saved, measured and watched.
 
@@ -143,6 +181,7 @@ class TrainSettings(Section):
     penalty_every: PositiveInt = Field(
         description="steps between two computations of these penalties, which then weigh so much more"
     )
+    privacy: PrivacySettings | None = None
     clip: Weight = Field(
         default=0.0,
         description="largest weight of the discriminator, to which all are clipped after each step (wasserstein), usually 0.01; "
@@ -255,6 +294,8 @@ class TrainSettings(Section):
             raise ValueError("ada reads the sign of the logits on real images, which minimax saturates; use nonsaturating")
         for one in self.regularizers.chosen():
             one.check(self)
+        if self.privacy:
+            self.privacy.check(self)
         to_one, to_zero = (self.regularizers.pulling(norm) for norm in (1, 0))
         if to_one and to_zero:
             raise ValueError(

@@ -48,7 +48,8 @@ class GeneratorInfo(BaseModel):
     in label order, [] without labels. `data` is the training set's content hash, name and licence. `settings` are all those of
     section train or finetune. `parent` is the info of the generator this one was fine-tuned from (with its weights' sha256), or
     None. `weights` is the sha256 of each safetensors file beside generator.json, by name; {} in a checkpoint that was written
-    before hashes were kept, whose weights cannot be checked. Format 1, which knew latents and labels alone, is read as well.
+    before hashes were kept, whose weights cannot be checked. `privacy` states the epsilon of a differentially private training
+    with what it follows from, {} of any other. Format 1, which knew latents and labels alone, is read as well.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -70,6 +71,7 @@ class GeneratorInfo(BaseModel):
     metric: dict[str, Any]
     parent: dict[str, Any] | None
     weights: dict[str, str] = Field(default_factory=dict)
+    privacy: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from atelier.config.model import STAGES
 from atelier.errors import AtelierError
-from atelier.networks.modes import RECOMPUTED, is_on
+from atelier.networks.modes import RECOMPUTED, RECORDS, is_on
 
 SLOPE = 0.2  # of every leaky rectifier
 LEAKY_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # He et al. 2015, section 2.2: keeps the variance through a leaky rectifier
@@ -142,7 +142,7 @@ class _Reversing(torch.autograd.Function):
 
 def channels_last(maps: Tensor) -> Tensor:
     """[N, C, H, W] in the layout in which convolutions and what follows them are fastest, after what made them of vectors."""
-    return maps.contiguous(memory_format=torch.channels_last)
+    return maps if is_on(RECORDS) else maps.contiguous(memory_format=torch.channels_last)
 
 
 class Unflatten2d(nn.Unflatten):
@@ -157,7 +157,7 @@ class Unflatten2d(nn.Unflatten):
 
 def channels_last_grad(maps: Tensor) -> Tensor:
     """Feature maps [N, C, H, W] on their way into a vector, so that their gradients return as `channels_last`, too."""
-    return _Reversing.apply(maps)  # type: ignore[no-any-return]
+    return maps if is_on(RECORDS) else _Reversing.apply(maps)  # type: ignore[no-any-return]
 
 
 def resolutions(resolution: int) -> list[int]:

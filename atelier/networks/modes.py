@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 TWICE, IMAGES_ALONE, RECOMPUTED = "differentiated twice", "no weight gradients", "computed again"
+RECORDS = "gradients of single records"
 _on: set[str] = set()  # of the process: CUDA's backward passes run in threads of their own
 
 
@@ -33,6 +34,11 @@ def differentiated_twice() -> AbstractContextManager[None]:
 def no_weight_gradients() -> AbstractContextManager[None]:
     """Around torch.autograd.grad by images or by a code: Convolutions leave out the gradients by their weights."""
     return _while_on(IMAGES_ALONE)
+
+
+def of_single_records() -> AbstractContextManager[None]:
+    """Around torch.func.vmap over a pass, which knows neither memory formats nor autograd functions of one's own."""
+    return _while_on(RECORDS)
 
 
 class Recomputation(AbstractContextManager[None]):

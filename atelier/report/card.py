@@ -216,6 +216,8 @@ def _making(known: Facts) -> str:
         f"- Model: `{_dense(info.model)}`",
         f"- Parameters: `{_dense(listed)}`; all in generator.json",
     ]
+    if guaranteed := facts.privacy(info):
+        lines.append(f"- Differential privacy: {plain(guaranteed)}")
     for number, parent in enumerate(parents):
         what = "Fine-tuned from" if number == 0 else "which came from"
         data = str(parent.get("data", {}).get("content_hash", ""))[:12]

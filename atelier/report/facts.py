@@ -220,6 +220,20 @@ def regularizers(settings: Mapping[str, Any]) -> dict[str, Any]:
     return found | ({"clip": settings["clip"]} if settings.get("clip") else {})
 
 
+def privacy(info: GeneratorInfo) -> str:
+    """What a differentially private training guarantees, and what it does not; "" of any other."""
+    stated = info.privacy
+    if not stated:
+        return ""
+    how = f"noise {stated['noise']:g}, norms up to {stated['largest_norm']:g}, {stated['steps']:,} steps of {stated['rate']:.2%}"
+    of = f"of {stated['records']:,} images"
+    parents = "" if info.parent is None else "; the images of what it was fine-tuned from are another matter"
+    return (
+        f"ε = {stated['epsilon']:.3g} at δ = {stated['delta']:g} ({how} {of}; {stated['accountant']}) for the weights. Curves, "
+        f"numbers and pictures of real images here are not covered{parents}"
+    )
+
+
 def class_table(manifest: Manifest) -> list[tuple[str, list[int]]]:
     """Class names with their counts in each of `splits(manifest)`."""
     return [(name, [part.class_counts[n] for _, part in splits(manifest)]) for n, name in enumerate(manifest.classes)]

@@ -165,6 +165,7 @@ def write_report(
         "rejected": listed,
         "more_rejected": unlisted,
         "ancestry": facts.ancestry(known.info),
+        "privacy": facts.privacy(known.info),
     }
     for most in (MAX_GRIDS, MAX_GRIDS // 2, MAX_GRIDS // 4, 1):
         grids, hidden_grids = grids_over_time(checkpoint / "grids", known.info.images_seen, most)

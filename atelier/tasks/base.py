@@ -8,13 +8,14 @@ the training stands.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from torch import Tensor, nn
 
 from atelier.config.model import ModelSettings
+from atelier.config.section import SettingsError
 from atelier.config.training import TrainSettings
 from atelier.data.crops import AS_THEY_ARE, Crops
 from atelier.data.packed import PackedDataset
@@ -74,6 +75,18 @@ class Loss(NamedTuple):
 
     total: Tensor
     logged: Logged
+
+
+class RecordLosses(NamedTuple):
+    """The loss of an update as a mean over its records.
+
+    `network` is what learns, `inputs` [N, ...] by name are what it is given of each record. `loss(judge, inputs)` is that of one
+    record, [1, ...], and what `Task.signals` reads of it; `judge` is the network with the weights by which it is differentiated.
+    """
+
+    network: nn.Module
+    inputs: dict[str, Tensor]
+    loss: Callable[[Callable[..., Any], dict[str, Tensor]], tuple[Tensor, Logged]]
 
 
 class Draws(Protocol):
@@ -161,6 +174,10 @@ class Task(ABC):
     @abstractmethod
     def loss(self, update: Update, batch: Batch, draws: Any, weights: StepWeights) -> Loss:
         """The loss of an update on a part of the batch."""
+
+    def record_losses(self, update: Update, batch: Batch, draws: Any, weights: StepWeights) -> RecordLosses:
+        """The same loss record by record, for differentially private training. Raises SettingsError where it mixes records."""
+        raise SettingsError("privacy: this task has no loss of single images; take privacy out, or choose another task")
 
     @abstractmethod
     def probe(self, examples: Examples) -> Probe:

@@ -43,6 +43,16 @@ class Batches:
         """
         return _merged({name: one.batch(stream, start, count, prefetch_start) for name, one in self._sets.items()})
 
+    def picked(self, rows: np.ndarray) -> Batch:
+        """The records at rows int64 [n] of the only set, by field."""
+        (one,) = self._sets.values()
+        return one.picked(rows)
+
+    def blank(self, count: int) -> Batch:
+        """A batch of the only set that tells nothing of its records: gray images, labels that are drawn uniformly."""
+        (one,) = self._sets.values()
+        return one.blank(count)
+
     def held_out(self, count: int) -> Batch | None:
         """A fixed batch of records that no training on these sets sees; None where a set has none."""
         parts = {name: one.held_out(count) for name, one in self._sets.items()}
@@ -78,6 +88,19 @@ class _Set:
             pixels = waiting.result() if waiting else self._read(stream, start, count)
             self._ahead[stream, prefetch_start, count] = self._reader.submit(self._read, stream, prefetch_start, count)
         return self._fields(pixels, self.labels[rows])
+
+    def picked(self, rows: np.ndarray) -> Batch:
+        if self.resident is not None:
+            there = torch.from_numpy(rows).to(self.device)
+            pixels = {name: values[there] for name, values in self.resident.items()}
+        else:
+            pixels = {name: torch.from_numpy(values) for name, values in self.data.read_pictures(rows).items()}
+        return self._fields(pixels, self.labels[torch.from_numpy(rows)])
+
+    def blank(self, count: int) -> Batch:
+        shapes = {name: (count, field.channels, *[self.data.resolution] * 2) for name, field in self.data.fields.items()}
+        gray = {name: torch.full(shape, 128, dtype=torch.uint8) for name, shape in shapes.items()}
+        return self._fields(gray, torch.randint(max(len(self.data.classes), 1), (count,)))
 
     def held_out(self, count: int) -> Batch | None:
         if self.data.split != "train" or not self.data.manifest.splits["test"].count:

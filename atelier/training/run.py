@@ -29,6 +29,7 @@ from atelier.training.distributed import DistributedError, Ranks
 from atelier.training.history import Finished, Observer, measured_text
 from atelier.training.precision import Precision, explain, native
 from atelier.training.preemption import StopSignal, outliving_readers
+from atelier.training.privacy import spent
 from atelier.training.states import STATE, RunFolder, StateError, check, exported
 from atelier.training.trainer import Measure, Trainer
 
@@ -141,6 +142,7 @@ def run(
             "code": {"sha256": code_hash(task, model), **git},
             "run_key": folder.key,
             "metric": {"value": evaluation["value"], "identity": evaluation["identity"]},
+            "privacy": spent(settings, len(next(iter(data.values()))), evaluation["step"]),
         }
         return {product.name: _describe(learnt, product, model, data, start, common) for product in learnt.products}
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from atelier.config.section import SettingsError
 from atelier.config.training import TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.progress import Progress, above_bars, bar
@@ -33,6 +34,7 @@ from atelier.training.learner import Learner
 from atelier.training.memory import OutOfMemory, naming_remedy, of_a_step
 from atelier.training.meters import Meter, gradient_norm
 from atelier.training.preemption import Preempted, StopSignal
+from atelier.training.privacy import PrivateUpdates, spent
 from atelier.training.schedules import cosine
 
 log = logging.getLogger("atelier.training")
@@ -85,6 +87,7 @@ class Trainer:
         share = ranks.share(settings.batch // settings.accumulate)
         task.check_share(share.stop - share.start)
         self.step = 0
+        self.private = self._private(data) if settings.privacy else None
         self.probe = task.probe(FixedExamples(self.batches, stream=len(task.updates)))
 
     # --- the run
@@ -184,30 +187,53 @@ class Trainer:
         if "auc_real_fake" in signals:
             self.balance.update(signals["auc_real_fake"], images)
 
+    def _private(self, data: Mapping[str, PackedDataset]) -> PrivateUpdates:
+        """Raises SettingsError where this task, set or number of processes cannot be private."""
+        privacy, settings = self.settings.privacy, self.settings
+        assert privacy is not None and settings.precision != "auto"
+        if self.ranks.world > 1 or len(data) > 1 or any(images.whole for images in data.values()):
+            raise SettingsError("privacy: one process trains on one set of images of one size; take privacy out for others")
+        (records,) = map(len, data.values())
+        private = PrivateUpdates(self.task, settings, privacy, records, settings.precision)
+        if self.ranks.first:
+            stated = spent(settings, records, self.steps)
+            log.info(f"privacy: epsilon will be {stated['epsilon']:.3g} at delta {privacy.delta:g}, after {self.steps} steps")
+        return private
+
     def _update(self, update: Update, stream: int, weights: StepWeights) -> None:
-        """One optimizer step on the global batch: this rank's share of each of `accumulate` parts."""
+        """One optimizer step."""
+        optimizer = self.learner.optimizers[update.name]
+        optimizer.zero_grad(set_to_none=True)
+        learnt = self.learner.parameters(update)
+        if self.private and update.role == "discriminator":
+            self.task.activate(update)
+            gathered = self.private(update, self.step, self.batches, weights)
+        else:
+            gathered = self._gradients(update, stream, weights)
+        if gathered:  # of a private step that drew no record there is nothing to tell
+            signals = self.task.signals(update, gathered)
+            self.meter.add(signals | {f"grad_norm_{update.name}": gradient_norm(learnt)})
+            self.signal.add({name: value for name, value in signals.items() if name in CONTROLLING})
+        optimizer.step()
+        self.task.after(update, gathered)
+
+    def _gradients(self, update: Update, stream: int, weights: StepWeights) -> Logged:
+        """Computes the gradients of the global batch, of which this rank has a share of each of `accumulate` parts."""
         size, parts = self.settings.batch, self.settings.accumulate
         draws = self.task.draw(update, size)
         self.task.activate(update)
-        optimizer = self.learner.optimizers[update.name]
-        optimizer.zero_grad(set_to_none=True)
         share, logged = self.ranks.share(size // parts), list[Logged]()
         for first in range(0, size, size // parts):
             rows = slice(first + share.start, first + share.stop)
             start = self.step * size + rows.start
-            batch = self.batches.batch(stream, start, rows.stop - rows.start, prefetch_start=start + size)
+            count = rows.stop - rows.start
+            batch = self.batches.blank(count) if self.private else self.batches.batch(stream, start, count, start + size)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
                 loss = self.task.loss(update, batch, draws[rows], weights)
             (loss.total / parts).backward()
             logged.append(loss.logged)
         own = {name: torch.cat([torch.atleast_1d(part[name]) for part in logged]) for name in logged[0]}
-        learnt = self.learner.parameters(update)
-        gathered = self.ranks.share_update(learnt, own)
-        signals = self.task.signals(update, gathered)
-        self.meter.add(signals | {f"grad_norm_{update.name}": gradient_norm(learnt)})
-        self.signal.add({name: value for name, value in signals.items() if name in CONTROLLING})
-        optimizer.step()
-        self.task.after(update, gathered)
+        return self.ranks.share_update(self.learner.parameters(update), own)
 
     @property
     def augment_p(self) -> float:
@@ -342,6 +368,7 @@ class Trainer:
             "balance": self.balance.level,
             "memory": self.task.memory,
             "meters": {"points": self.meter.state(), "signal": self.signal.state()},
+            **({"privacy": self.private.key.hex()} if self.private else {}),
         }
         return tensors, values
 
@@ -365,3 +392,5 @@ class Trainer:
         self.task.pools.update({name: pool.to(self.device) for name, pool in tensors.get("pools", {}).items()})
         self.meter.restore(values["meters"]["points"], self.device)
         self.signal.restore(values["meters"]["signal"], self.device)
+        if self.private:
+            self.private.key = bytes.fromhex(values["privacy"])

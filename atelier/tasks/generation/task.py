@@ -18,10 +18,10 @@ from atelier.losses.adversarial import OBJECTIVES
 from atelier.losses.regularizers import LossContext, Regularizer, chosen
 from atelier.networks import zoo
 from atelier.networks.base import DiscriminatorOutput, Network
-from atelier.networks.layers import ImageShape
+from atelier.networks.layers import BatchNorm, ImageShape
 from atelier.networks.modes import differentiated_twice
 from atelier.tasks.adversarial import AdversarialTask, clip, freeze, prepare
-from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
+from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, RecordLosses, StepWeights, Update
 from atelier.tasks.compiling import compiled
 from atelier.tasks.generation.probe import GenerationProbe
 
@@ -108,6 +108,34 @@ class Generation(AdversarialTask):
         labels = batch["label"] if self.shape.classes else None
         of_role = self._discriminator_loss if update.role == "discriminator" else self._generator_loss
         return of_role(batch["image"], labels, draws, weights)
+
+    def record_losses(self, update: Update, batch: Batch, draws: GenerationDraws, weights: StepWeights) -> RecordLosses:
+        """The discriminator's: of each real image beside the generated one of its label. Raises SettingsError."""
+        assert update.role == "discriminator"
+        if self.discriminator.group > 1 or any(isinstance(part, BatchNorm) for part in self.discriminator.modules()):
+            raise SettingsError(
+                "privacy needs a discriminator that judges each image by itself, and this one compares the images of a batch; "
+                "set batch_norm: false where the family has it, or choose another family"
+            )
+        labels = batch["label"] if self.shape.classes else None
+        with torch.no_grad():
+            fake = self._generate(draws.latents, labels, draws.noise)
+            inputs = {
+                "real": self._augmented(self.generator.fade_real(batch["image"]), draws.real, weights.augment_p),
+                "fake": self._augmented(fake, draws.fake, weights.augment_p),
+            }
+        noises = {"real_noise": draws.real_noise, "fake_noise": draws.fake_noise}
+        inputs |= {name: noise.to(fake.device) for name, noise in noises.items() if noise is not None}
+        self.discriminator.power_iteration()
+
+        def loss(judge: Callable[..., DiscriminatorOutput], one: dict[str, Tensor]) -> tuple[Tensor, Logged]:
+            perturbing = {side: [one[f"{side}_noise"]] if f"{side}_noise" in one else [] for side in ("real", "fake")}
+            real, fake = (judge(one[side], one.get("label"), *drawn) for side, drawn in perturbing.items())
+            adversarial = self.objective.discriminator(real.logits.float(), fake.logits.float())
+            overall = {"real_logits": real.overall.float(), "fake_logits": fake.overall.float()}
+            return adversarial, {"loss_discriminator": adversarial, **overall}
+
+        return RecordLosses(self.discriminator, inputs | ({} if labels is None else {"label": labels}), loss)
 
     def after(self, update: Update, logged: Logged) -> None:
         """Running means of the regularizers; clipping (Arjovsky et al. 2017, algorithm 1)."""

@@ -137,6 +137,19 @@ def test_many_classes_of_long_names_fit_into_a_description(
     )
 
 
+def test_a_private_training_states_its_epsilon_and_what_it_does_not_cover(card: Callable[..., str]) -> None:
+    stated = {"epsilon": 3.8326, "delta": 1e-5, "noise": 1.0, "largest_norm": 0.5, "rate": 64 / 4500, "steps": 2000}
+    text = card(privacy={**stated, "records": 4500, "accountant": "PRV"}, parent={"sha256": "1" * 64, "data": {}})
+    for part in (
+        "ε = 3.83 at δ = 1e-05",
+        "2,000 steps of 1.42% of 4,500 images",
+        "are not covered",
+        "what it was fine-tuned from",
+    ):
+        assert part in text
+    assert "Differential privacy" not in card()
+
+
 def test_a_finetuned_generator_names_its_ancestors(card: Callable[..., str]) -> None:
     grandparent = {"sha256": "2" * 64, "data": {"content_hash": "d2"}, "parent": None}
     text = card(

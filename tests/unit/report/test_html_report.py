@@ -174,6 +174,16 @@ def test_the_classifier_is_apart_from_the_generator(
     assert text.index("Held-out real images read") > text.index("The classifier that reads them")
 
 
+def test_a_private_training_states_its_epsilon(
+    tmp_path: Path, make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
+) -> None:
+    stated = {"epsilon": 3.8326, "delta": 1e-5, "noise": 1.0, "largest_norm": 0.5, "rate": 0.01, "steps": 20, "records": 99}
+    checkpoint = make_checkpoint("private", privacy={**stated, "accountant": "PRV"})
+    write_report(tmp_path / "report.html", checkpoint, make_evaluation(), dataset, [])
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "differential privacy" in text and "ε = 3.83 at δ = 1e-05 (noise 1," in text and "are not covered" in text
+
+
 def test_the_heading_names_the_generator(write: Callable[..., str]) -> None:
     text = Page(write(name="<digits>")).text
     assert "<digits>: MLP GAN generator, measured on" in text
