@@ -22,7 +22,9 @@ def test_every_key_has_a_sentence_and_a_value() -> None:
     explained = reference.all_keys()
     written = {re.sub(r"^(data|products)\.\w+\.", r"\1.NAME.", key) for key in VALUES}
     assert explained.keys() >= written and all(field.description for field in explained.values())
-    of_trainings = tuple(f"{name}.{part}." for name in ("train", "finetune") for part in ("regularizers", *task_settings()))
+    of_trainings = tuple(
+        f"{name}.{part}." for name in ("train", "finetune") for part in ("regularizers", "privacy", *task_settings())
+    )
     of_products = tuple(f"products.NAME.{key}" for key in ("data", "inputs", "part"))
     may_be_left_out = ("model.", *of_trainings, *of_products, "cluster.", "data.NAME.fields.", "data.NAME.group_by", "detect.")
     assert all(key.startswith(may_be_left_out) for key in explained.keys() - written)
