@@ -14,7 +14,7 @@ from atelier.detection.model import INFO, WEIGHTS, load
 from atelier.io.files import atomic_folder, sha256_file
 from atelier.registry import signing
 from atelier.registry.fetch import artifact, check_signed
-from atelier.registry.versions import resolve
+from atelier.registry.versions import DETECTOR_AT, DETECTOR_HASH, DETECTOR_INFO_HASH, resolve
 from atelier.registry.versions import uri as uri_of
 from atelier.tracking.client import check_reachable, client, explained
 from atelier.tracking.place import TrackingError
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-HASHES = {WEIGHTS: "atelier.detector_sha256", INFO: "atelier.detector_info_sha256"}
+HASHES = {WEIGHTS: DETECTOR_HASH, INFO: DETECTOR_INFO_HASH}
 FILES = tuple(HASHES)
-FILES_AT = "atelier.detector_at"  # tag: the folder of its files among the artifacts of the version's run
 SIGNATURE = "detector.sig"
 
 
@@ -47,7 +46,7 @@ def register(run: StepRun, name: str, folder: Path, description: str, beside: tu
             for file in (*(folder / one for one in FILES), *beside):
                 mlflow.log_artifact(run.opened_id, str(file), place)
             measured = {f"metric.auc.{change}".replace(" ", "_"): f"{info.measured[change]['auc']:.6f}" for change in CHANGES}
-            tags = {**hashes, **measured, FILES_AT: place, "atelier.data_hash": str(info.data.get("content_hash"))}
+            tags = {**hashes, **measured, DETECTOR_AT: place, "atelier.data_hash": str(info.data.get("content_hash"))}
             source = f"runs:/{run.opened_id}/{place}"
             version = mlflow.create_model_version(name, source, run.opened_id, tags=tags, description=description)
         signing.attach(mlflow, version, folder, {SIGNATURE: FILES})
@@ -57,7 +56,7 @@ def register(run: StepRun, name: str, folder: Path, description: str, beside: tu
 def _versions(mlflow: MlflowClient, name: str) -> list[ModelVersion]:
     """The detectors under `name`, which is registered where it is not. Raises TrackingError where it is a generator's."""
     found: list[ModelVersion] = list(mlflow.search_model_versions(f"name = '{name}'"))
-    if any(FILES_AT not in one.tags for one in found):
+    if any(DETECTOR_AT not in one.tags for one in found):
         raise TrackingError(f"{name} is the name of a registered generator; give the detector another one (detect.name)")
     if not mlflow.search_registered_models(f"name = '{name}'"):
         mlflow.create_registered_model(name)
@@ -71,12 +70,12 @@ def fetch(uri: str, output: Path) -> Path:
     before, nothing is at `output`. Raises TrackingError, SignatureError and WriteError.
     """
     version = resolve(uri)
-    if not {FILES_AT, *HASHES.values()} <= version.tags.keys():
+    if not {DETECTOR_AT, *HASHES.values()} <= version.tags.keys():
         raise TrackingError(f"{uri_of(version)} is no detector that Atelier has registered; name one that components.detect has")
     with atomic_folder(output, WEIGHTS) as aside:
         for file, tag in HASHES.items():
             with explained():
-                path = artifact(version, f"{version.tags[FILES_AT]}/{file}", aside / "download")
+                path = artifact(version, f"{version.tags[DETECTOR_AT]}/{file}", aside / "download")
             if sha256_file(path) != version.tags[tag]:
                 raise TrackingError(
                     f"{uri_of(version)}: {file} is not the one that was registered (its hash differs); register it again"

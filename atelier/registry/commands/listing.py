@@ -17,7 +17,18 @@ from atelier.registry import papers
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
 from atelier.registry.ledger import CHAMPION, IN_ORDER, Entry, Ledger
 from atelier.registry.promotion import BY_HAND, OUTCOME, REASON, WITHDRAWN
-from atelier.registry.versions import CARD_HASH, GENERATOR_HASH, MEASUREMENT, MODEL_ID, address, measurements, resolve, uri
+from atelier.registry.versions import (
+    CARD_HASH,
+    DETECTOR_AT,
+    DETECTOR_HASH,
+    GENERATOR_HASH,
+    MEASUREMENT,
+    MODEL_ID,
+    address,
+    measurements,
+    resolve,
+    uri,
+)
 from atelier.report.compute import spent
 from atelier.report.facts import interval_text, metric_title, text
 from atelier.tracking.client import check_reachable, client, explained, mask
@@ -81,6 +92,12 @@ def show_one(args: argparse.Namespace) -> None:
         if tags.get(tag):
             table.add_row(name, tags[tag])
     table.add_row("registered", _when(version.creation_timestamp))
+    if DETECTOR_AT in tags:
+        table.add_row("a detector of generated images", tags[DETECTOR_HASH])
+        table.add_row("MLflow", f"run {version.run_id}, artifacts {tags[DETECTOR_AT]}")
+        console().print(table)
+        print(version.description)
+        return
     table.add_row("weights (sha256)", tags.get(GENERATOR_HASH, "not registered by Atelier"))
     table.add_row("MLflow", f"run {version.run_id or 'none'}, model {tags.get(MODEL_ID, version.source or 'none')}")
     for one in parse_json(tags.get(DATA_SETS, "[]")):
@@ -207,7 +224,7 @@ def _versions(mlflow: MlflowClient, name: str) -> None:
             "rolled back" if tags.get(WITHDRAWN) else "by hand" if tags.get(BY_HAND) else tags.get(OUTCOME, "not asked"),
             _distance_text(one),
             _when(one.creation_timestamp),
-            tags.get(GENERATOR_HASH, "not ours")[:12],
+            tags.get(GENERATOR_HASH, tags.get(DETECTOR_HASH, "not ours"))[:12],
             tags.get("atelier.seed", ""),
             f"{tags.get('atelier.git_commit', '')[:9]}{dirty}",
             tags.get(PARENT, "").removeprefix("models:/"),

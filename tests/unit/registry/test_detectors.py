@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from mlflow.entities.model_registry import ModelVersion
 from atelier.detection import model
 from atelier.detection.detectors import Spectrum
 from atelier.detection.model import INFO, WEIGHTS
+from atelier.registry import __main__ as command
 from atelier.registry import detectors, signing
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.register import register
 from atelier.registry.signing import SignatureError
-from atelier.registry.versions import uri
+from atelier.registry.versions import DETECTOR_AT, DETECTOR_HASH, uri
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import StepRun, step_run
@@ -47,7 +49,7 @@ def registered(run: StepRun, folder: Path, tmp_path: Path, keys: Keys) -> ModelV
 
 def stored(version: ModelVersion, file: str) -> Path:
     root = place(Path("mlflow.db"), client().get_run(str(version.run_id)).info.artifact_uri)
-    return Path(root) / version.tags[detectors.FILES_AT] / file
+    return Path(root) / version.tags[DETECTOR_AT] / file
 
 
 def test_what_is_registered_comes_back(registered: ModelVersion, folder: Path, tmp_path: Path) -> None:
@@ -95,3 +97,15 @@ def test_generators_and_detectors_are_not_taken_for_each_other(
         detectors.fetch(made.uri, tmp_path / "fetched")
     with pytest.raises(TrackingError, match="is the name of a registered generator"):
         detectors.register(run, made.name, folder, "")
+
+
+def test_it_is_listed_and_shown_as_a_detector(
+    registered: ModelVersion, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for verb in (["list", registered.name], ["show", f"{registered.name}/1"]):
+        monkeypatch.setattr(sys, "argv", ["registry", *verb])
+        command.main()
+        told.append(capsys.readouterr().out)
+    assert registered.tags[DETECTOR_HASH][:12] in told[0] and registered.tags[DETECTOR_HASH] in told[1]
+    assert "detector of generated images" in told[1] and told[1].endswith("A table.\n")
