@@ -10,7 +10,8 @@ export class Drawing {
   constructor(canvas, colors) {
     this.side = canvas.width;
     this.canvas = canvas;
-    this.colors = colors.map((color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)));
+    const bytes = colors.flatMap((color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16)).concat(255));
+    this.values = new Uint32Array(Uint8Array.from(bytes).buffer); // a class's color as one number, in this machine's order
     this.classes = new Uint8Array(this.side * this.side);
     /** @type {Uint8Array<ArrayBuffer>[]} */
     this.before = [];
@@ -85,7 +86,8 @@ export class Drawing {
   show() {
     const brush = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
     const pixels = brush.createImageData(this.side, this.side);
-    this.classes.forEach((index, place) => pixels.data.set([...this.colors[index], 255], 4 * place));
+    const shown = new Uint32Array(pixels.data.buffer);
+    for (let at = 0; at < shown.length; at += 1) shown[at] = this.values[this.classes[at]];
     brush.putImageData(pixels, 0, 0);
   }
 
@@ -102,9 +104,8 @@ export class Drawing {
     const scratch = new OffscreenCanvas(this.side, this.side).getContext("2d");
     scratch?.drawImage(picture, 0, 0);
     const { data } = /** @type {OffscreenCanvasRenderingContext2D} */ (scratch).getImageData(0, 0, this.side, this.side);
-    const classes = this.classes.map((_, at) =>
-      this.colors.findIndex((color) => color.every((value, c) => value === data[4 * at + c])),
-    );
+    const given = new Uint32Array(data.buffer);
+    const classes = this.classes.map((_, at) => this.values.indexOf(given[at])); // 255 for a color of none
     if (classes.includes(255)) throw new Error("this picture has colors that are of no class");
     this.begin();
     this.classes = classes;

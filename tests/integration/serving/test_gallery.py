@@ -254,10 +254,8 @@ def test_what_is_drawn_by_mouse_and_keyboard_is_followed(visitor: Visit, server:
     page.get_by_label("face").check()
     easel.focus()
     page.keyboard.press("Enter")
-    page.keyboard.down("Shift")
     for _ in range(5):
-        page.keyboard.press("ArrowDown")
-    page.keyboard.up("Shift")
+        page.keyboard.press("Shift+ArrowDown")
     whole = painted(page, ".easel canvas")
     assert whole != drawn and colors[1] in [whole[at : at + 4] for at in range(0, len(whole), 4)]
     row = {"seed": 3, "map": base64.b64encode(as_png(whole, kind.resolution)).decode()}
@@ -269,6 +267,11 @@ def test_what_is_drawn_by_mouse_and_keyboard_is_followed(visitor: Visit, server:
     page.get_by_label("face").check()
     page.mouse.click(box["x"] + 5, box["y"] + box["height"] - 5)
     filled = painted(page, ".easel canvas")
+    page.get_by_role("button", name="Fill all").click()
+    page.locator("input[type=file]").set_input_files(given("map.png", as_png(filled, kind.resolution)))
+    wait(lambda: painted(page, ".easel canvas") == filled, 10)
+    page.locator("input[type=file]").set_input_files(given("photo.png", png(noise(kind.resolution))))
+    expect(page.get_by_role("alert")).to_have_text("this picture has colors that are of no class")
     assert {filled[at : at + 4] for at in range(0, len(filled), 4)} == {colors[1], colors[2]}
 
 
@@ -301,8 +304,7 @@ def test_what_is_written_recorded_or_uploaded_is_shown(
 
 
 def test_marks_of_an_image_are_told(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
-    server.use(URI, checkpoints[0])
-    page = visitor.page
+    _, page = server.use(URI, checkpoints[0]), visitor.page
     visitor.open("panel=where")
     zone = page.locator("input[type=file]")
     file = page.request.get(f"{server.address}image.png?seed=7").body()
@@ -354,8 +356,7 @@ def test_a_narrow_window_needs_no_scrolling_sideways(
     with visit(browser, server, viewport=NARROW, color_scheme="light", reduced_motion="reduce") as visitor:
         visitor.open(f"panel={panel}&seed=1")
         expect(visitor.page.locator(f".panel.{panel} .controls").first).to_be_visible()
-        wide = visitor.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        assert wide[0] <= wide[1]
+        assert visitor.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         if panel in ("another", "seeds"):
             status(visitor.page, "Seed 1")
         elif panel in ("breed", "walk"):
@@ -365,8 +366,7 @@ def test_a_narrow_window_needs_no_scrolling_sideways(
 
 
 def test_a_promotion_in_the_middle_is_told(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
-    server.use(URI, checkpoints[0])
-    page = visitor.page
+    _, page = server.use(URI, checkpoints[0]), visitor.page
     visitor.open("panel=another&seed=5")
     status(page, "Seed 5")
     champion = server.use("models:/answers/2", checkpoints[1])
