@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import irfft2
-from scipy.special import betainc
+from scipy.special import betainc, betaincinv
 
 from atelier.provenance.watermark.spectrum import (
     COLUMNS,
@@ -64,6 +64,11 @@ def chance(cosine: float, candidates: int, places: int) -> float:
     Half of the error is spent on pictures as they are, half on those that were cut, made smaller or turned, hence 2.
     """
     return 2 * candidates * places * tail(cosine)
+
+
+def needed(probability: float, candidates: int, places: int) -> float:
+    """The cosine whose `chance` is this probability."""
+    return float(np.sqrt(1 - betaincinv((DIMENSIONS - 1) / 2, 0.5, probability / (candidates * places))))
 
 
 def cosines(unit: np.ndarray, directions: np.ndarray, finer: int = 1) -> np.ndarray:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 
-from atelier.provenance.watermark.finding import ELSEWHERE, SCALES, SHIFTS, chance, cosines
+from atelier.provenance.watermark.finding import ELSEWHERE, SCALES, SHIFTS, cosines, needed
 from atelier.provenance.watermark.key import VERSIONS, Strength
 from atelier.provenance.watermark.spectrum import SIDE, analyzed, pattern, resized, turned
 
 SMALLEST = SIDE  # pixels of the shorter side; below, a mark that is found in one picture alone is a visible one
 WANTED = 1e-8  # probability, corrected, at which it is found after each trial
-LEAST, MOST = 0.5, 16.0  # levels of a mark, root mean square
-STEPS = 6  # halvings of that range, of its logarithm: to 6 %
+NEEDED, NEEDED_ELSEWHERE = needed(WANTED, VERSIONS, SHIFTS), needed(WANTED, VERSIONS, ELSEWHERE)  # cosines
+FIRST, MOST = 6.0, 16.0  # levels of a mark, root mean square: that is tried first, and that is never exceeded
+FURTHER = 1.6  # times as strong is tried next, until one is found
+ENOUGH = 0.012  # of a cosine beyond what is wanted, a few hundredths of it: nearer is not looked for
+STEPS = 6  # amplitudes that are tried; three are usual
 QUALITY, NOISE = 75, 5.0  # of the trials
 CROPPED = SCALES[2]  # share of each side: three quarters, at a size that is looked at
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
@@ -54,17 +58,27 @@ def _pattern(picture: np.ndarray, direction: np.ndarray) -> np.ndarray:
 
 
 def _amplitude(pixels: np.ndarray, added: np.ndarray, direction: np.ndarray, strength: Strength) -> float:
-    """The weakest mark, in levels, that is found after each trial; MOST where none is."""
-    trials = TRIALS[strength]
-    low, high = np.log(LEAST), np.log(MOST)
+    """The weakest mark, in levels, that is found after each trial, by false position; MOST where none is."""
+    low, high, weakest = (0.0, -NEEDED), None, MOST
+    tried = FIRST
     for _ in range(STEPS):
-        middle = (low + high) / 2
-        tried = luminance(_added(pixels, np.exp(middle) * added).astype(np.float32))
-        if all(trial(tried, direction) < WANTED for trial in trials):
-            high = middle
+        picture = luminance(_added(pixels, tried * added).astype(np.float32))
+        beyond = min(trial(picture, direction) for trial in TRIALS[strength])
+        if beyond >= 0:
+            if high:
+                low = low[0], low[1] / 2  # else it would stay (Illinois)
+            high, weakest = (tried, beyond), tried
+            if beyond <= ENOUGH:
+                break
+        elif tried == MOST:
+            break
         else:
-            low = middle
-    return float(np.exp(high))
+            low = tried, beyond
+        if high is None:
+            tried = min(FURTHER * tried, MOST)
+        else:
+            tried = low[0] - (high[0] - low[0]) * low[1] / (high[1] - low[1])
+    return weakest
 
 
 def _added(pixels: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -84,23 +98,27 @@ def _after_half_size_and_jpeg(picture: np.ndarray, direction: np.ndarray) -> flo
 
 
 def _after_noise(picture: np.ndarray, direction: np.ndarray) -> float:
-    noise = np.random.default_rng(0).normal(0, NOISE, picture.shape)
-    return _whole(np.clip(np.rint(picture + noise), 0, 255), direction)
+    return _whole(np.clip(np.rint(picture + _noise(*picture.shape)), 0, 255), direction)
+
+
+@lru_cache(maxsize=16)
+def _noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, NOISE, (height, width)).astype(np.float32)
 
 
 def _after_a_crop(picture: np.ndarray, direction: np.ndarray) -> float:
     height, width = (round(side * CROPPED) for side in picture.shape)
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     unit = analyzed(picture[top : top + height, left : left + width]).unit
-    return chance(float(cosines(unit, direction).max()), VERSIONS, ELSEWHERE)
+    return float(cosines(unit, direction).max()) - NEEDED_ELSEWHERE
 
 
 def _whole(picture: np.ndarray, direction: np.ndarray) -> float:
-    return chance(float(cosines(analyzed(resized(picture)).unit, direction).max()), VERSIONS, SHIFTS)
+    return float(cosines(analyzed(resized(picture)).unit, direction).max()) - NEEDED
 
 
 Trial = Callable[[np.ndarray, np.ndarray], float]
-"""The corrected probability of a mark's direction in a picture [h, w] after something was done to it."""
+"""How far the cosine of a picture [h, w] and a direction is beyond what is wanted, after something was done to the picture."""
 
 TRIALS: dict[Strength, list[Trial]] = {
     "light": [_after_half_size_and_jpeg, _after_noise],

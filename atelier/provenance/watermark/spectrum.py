@@ -24,6 +24,7 @@ _RADII = np.hypot(_ROWS, _COLUMNS)
 BAND = (_RADII >= LOWEST) & (_RADII <= HIGHEST) & ((_COLUMNS > 0) | (_ROWS > 0))  # of each pair of conjugates one
 ROWS, COLUMNS = _ROWS[BAND], _COLUMNS[BAND]
 COEFFICIENTS = len(ROWS)
+_NEAR = np.arange(-HIGHEST - SMOOTHED // 2, HIGHEST + SMOOTHED // 2 + 1)  # of a side: the band, and what is averaged with it
 DIMENSIONS = 2 * COEFFICIENTS
 
 
@@ -50,8 +51,8 @@ def resized(picture: np.ndarray, scale: float = 1.0) -> np.ndarray:
 
 
 def flattened(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A resized picture [h, w] without its local mean and divided by its local contrast, and that contrast; float64 both."""
-    detail = picture - _blurred(picture.astype(np.float64), MEAN)
+    """A resized picture [h, w] without its local mean and divided by its local contrast, and that contrast; float32 both."""
+    detail = picture - _blurred(picture, MEAN)
     contrast = np.sqrt(np.maximum(_blurred(detail**2, CONTRAST), 0)) + FLOOR
     return detail / contrast, contrast
 
@@ -60,8 +61,8 @@ def rotated(flat: np.ndarray, degrees: float) -> np.ndarray:
     """A flattened picture [h, w], turned counterclockwise on a larger one of zeros."""
     if not degrees:
         return flat
-    turning = Image.fromarray(flat.astype(np.float32))
-    return np.asarray(turning.rotate(degrees, Image.Resampling.BICUBIC, expand=True), np.float64)
+    turning = Image.fromarray(flat)
+    return np.asarray(turning.rotate(degrees, Image.Resampling.BICUBIC, expand=True))
 
 
 def analyzed(picture: np.ndarray) -> Analyzed:
@@ -72,10 +73,11 @@ def analyzed(picture: np.ndarray) -> Analyzed:
 
 def coefficients(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is looked at of a flattened picture [h, w], and what its coefficients were divided by, both [COEFFICIENTS]."""
-    transformed = np.fft.fft2(_tile(flat))
+    down = _WAVES @ _tile(flat)
+    transformed = (down[: len(_NEAR)] - np.complex64(1j) * down[len(_NEAR) :]) @ _ACROSS  # of all frequencies these few are a product
     power = transformed.real**2 + transformed.imag**2
-    spectrum = np.sqrt(_WINDOW @ power @ _WINDOW)[ROWS, COLUMNS] + 1e-9
-    whitened = transformed[ROWS, COLUMNS] / spectrum
+    spectrum = np.sqrt(_MEAN_OF_ROWS @ power @ _MEAN_OF_COLUMNS)[ROWS + HIGHEST, COLUMNS] + 1e-9
+    whitened = transformed[ROWS - _NEAR[0], COLUMNS - _NEAR_RIGHT[0]] / spectrum
     return whitened / max(float(np.linalg.norm(whitened)), 1e-12), spectrum
 
 
@@ -98,7 +100,7 @@ def _tile(flat: np.ndarray) -> np.ndarray:
     rows, columns = -(-height // SIDE), -(-width // SIDE)
     if flat.shape == (SIDE, SIDE):
         return flat
-    padded = np.zeros((rows * SIDE, columns * SIDE))
+    padded = np.zeros((rows * SIDE, columns * SIDE), np.float32)
     padded[:height, :width] = flat
     return padded.reshape(rows, SIDE, columns, SIDE).sum(axis=(0, 2))
 
@@ -115,14 +117,17 @@ def _blurring(side: int, deviation: float) -> np.ndarray:
     reach = round(4 * deviation)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
     mirrored = np.pad(np.eye(side), ((reach, reach), (0, 0)), mode="symmetric")
-    return np.stack([weights / weights.sum() @ mirrored[row : row + 2 * reach + 1] for row in range(side)])
+    return np.stack([weights / weights.sum() @ mirrored[row : row + 2 * reach + 1] for row in range(side)]).astype(np.float32)
 
 
-def _circular(side: int) -> np.ndarray:
-    """A mean over `side` neighbors as a matrix [SIDE, SIDE], around the tile's edges."""
-    row = np.zeros(SIDE)
-    row[np.arange(side) - side // 2] = 1 / side
-    return np.stack([np.roll(row, number) for number in range(SIDE)])
+def _means(count: int) -> np.ndarray:
+    """Means over SMOOTHED neighbors as a matrix [count, count + SMOOTHED - 1]."""
+    each = np.eye(count + SMOOTHED - 1, dtype=np.float32)
+    return np.stack([each[row : row + SMOOTHED].mean(axis=0) for row in range(count)])
 
 
-_WINDOW = _circular(SMOOTHED)
+_PHASES = 2 * np.pi * np.outer(_NEAR, np.arange(SIDE)) / SIDE
+_WAVES = np.concatenate([np.cos(_PHASES), np.sin(_PHASES)]).astype(np.float32)
+_NEAR_RIGHT = _NEAR[_NEAR >= -(SMOOTHED // 2)]
+_ACROSS = np.exp(-2j * np.pi * np.outer(np.arange(SIDE), _NEAR_RIGHT) / SIDE).astype(np.complex64)
+_MEAN_OF_ROWS, _MEAN_OF_COLUMNS = _means(2 * HIGHEST + 1), _means(HIGHEST + 1).T
