@@ -4,7 +4,8 @@
 
 Each set is a ZIP file of pictures, brought to --side pixels over white. Tables: what is found among 100 versions at p < 1e-6
 after each change; false positives over random keys; the time of a picture. The Fréchet distance is that of EfficientNet-Lite0
-between the first 200 images and 600 further ones, without a mark and with it. --pictures FILE shows each set plain, light, full.
+between the first 200 images and 600 further ones, without a mark and with it. Pictures of --small pixels are looked at together:
+shares of groups, one after the other, that are named. --pictures FILE shows each set plain, light, full, then the same small.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import io
 import statistics
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from atelier.io.pictures import grid
 from atelier.metrics.frechet import Moments, frechet_distance
 from atelier.provenance.findings import pixels
 from atelier.provenance.watermark import finding, spectrum
-from atelier.provenance.watermark.finding import LIMIT, find
+from atelier.provenance.watermark.finding import LIMIT, find, find_together
 from atelier.provenance.watermark.key import Secret, Strength
 from atelier.provenance.watermark.marking import marked
 from benchmarks.measured import machine, show, table
@@ -37,6 +39,8 @@ STRENGTHS: tuple[Strength, ...] = "light", "full"
 SHOWN = 10  # pictures a row
 TIMED = 64, 256, 1024
 DISTANT = 200, 600  # images on either side of the Fréchet distance
+
+NEAREST = Image.Resampling.NEAREST
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -54,6 +58,7 @@ def main() -> None:
     )
     parser.add_argument("--pictures", type=Path, metavar="FILE", help="where plain and marked ones stand side by side")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the tables, for a page of docs/")
+    parser.add_argument("--small", type=int, default=32, metavar="N", help="pixels a side of small pictures (default: 32)")
     args = parser.parse_args()
     sets = {name: read(Path(path), args.side) for name, _, path in (one.partition("=") for one in args.sets)}
     rows, shown = [], []
@@ -64,9 +69,17 @@ def main() -> None:
             rows.append([name, strength, *_outlived(pictures, marked_ones, args.count)])
             rows[-1][4:4] = [distances[0], distances[1 + STRENGTHS.index(strength)]]
         shown += [one.convert("RGB") for few in (pictures, *done.values()) for one in few[:SHOWN]]
+    small_rows: list[list[str]] = []
+    for name, _, path in (one.partition("=") for one in args.sets):
+        few = read(Path(path), args.small)[:SMALL_ONES]
+        done = {strength: _all_marked(few, strength) for strength in STRENGTHS}
+        small_rows += ([name, strength, *row] for strength, ones in done.items() for row in _outlived_together(few, ones))
+        several = (few, *done.values())
+        shown += [one.convert("RGB").resize((args.side, args.side), NEAREST) for ones in several for one in ones[:SHOWN]]
     if args.pictures:
         grid(np.stack([np.asarray(one).transpose(2, 0, 1) for one in shown]), SHOWN).save(args.pictures)
     lines = [machine(["numpy", "pillow", "scipy"]), "", *table(["set", "strength", *PRICES, *CHANGES], rows), ""]
+    lines += [*table([f"{args.small} px", "strength", "PSNR, dB", "least", "together", *CHANGES_OF_SMALL], small_rows), ""]
     lines += [*table(["unmarked", "tests", *(f"p < {level:g}" for level in LEVELS)], _by_chance(sets, args.unmarked)), ""]
     lines += table(
         ["px", "marked, ms", "found as it is, ms", "looked at for crops and turns, ms"], [_timed(side) for side in TIMED]
@@ -111,7 +124,8 @@ def _blurred(picture: Image.Image) -> Image.Image:
 
 def _noisy(picture: Image.Image, deviation: float) -> Image.Image:
     whole = np.asarray(picture)
-    noise = np.random.default_rng(1).normal(0, deviation, whole.shape)  # other noise than that of the trials
+    own = zlib.crc32(whole.tobytes())  # other noise than that of the trials, and than that of the next picture
+    noise = np.random.default_rng(own).normal(0, deviation, whole.shape)
     return Image.fromarray(np.clip(np.rint(whole + noise), 0, 255).astype(np.uint8))
 
 
@@ -141,14 +155,40 @@ PRICES = ["PSNR, dB", "least", "Fréchet, plain", "marked"]
 
 def _outlived(plain: list[Image.Image], done: list[Image.Image], count: int) -> list[str]:
     """What a strength costs in dB, and the shares of marks that are found: p of the right one, times all candidates' number."""
-    errors = [np.mean((np.asarray(a, float) - np.asarray(b)) ** 2) for a, b in zip(plain[:count], done[:count], strict=True)]
-    ratios = [10 * np.log10(255**2 / max(error, 1e-9)) for error in errors]
+    ratios = _ratios(plain[:count], done[:count])
     right, candidates = {MARK: SECRET.direction(MARK)}, len(SECRET.candidates())
     shares = []
     for change in CHANGES.values():
         found = [candidates * find(pixels(change(one)), right).probability for one in done[:count]]
         shares.append(f"{np.mean([one < LIMIT for one in found]):.2f}")
     return [f"{statistics.fmean(ratios):.1f}", f"{min(ratios):.1f}", *shares]
+
+
+def _ratios(plain: list[Image.Image], done: list[Image.Image]) -> list[float]:
+    """The PSNR of each picture, in dB."""
+    errors = [np.mean((np.asarray(a, float) - np.asarray(b)) ** 2) for a, b in zip(plain, done, strict=True)]
+    return [float(10 * np.log10(255**2 / max(error, 1e-9))) for error in errors]
+
+
+SMALL_ONES = 512
+TOGETHER = 1, 4, 16, 64
+CHANGES_OF_SMALL = "as it is", "JPEG 75", "half", "noise 5", "x 1.25"
+
+
+def _outlived_together(plain: list[Image.Image], done: list[Image.Image]) -> list[list[str]]:
+    """For each number that is looked at together: the cost in dB, the number, and the shares of such groups that are named."""
+    right, candidates = {MARK: SECRET.direction(MARK)}, len(SECRET.candidates())
+    ratios = _ratios(plain, done)
+    changed = [[pixels(CHANGES[name](one)) for one in done] for name in CHANGES_OF_SMALL]
+    rows = []
+    for count in TOGETHER:
+        groups = range(0, len(done) - count + 1, count)
+        found = [
+            [candidates * find_together(every[first : first + count], right).probability for first in groups] for every in changed
+        ]
+        shares = (f"{np.mean([p < LIMIT for p in one]):.2f}" for one in found)
+        rows.append([f"{statistics.fmean(ratios):.1f}", f"{min(ratios):.1f}", str(count), *shares])
+    return rows
 
 
 def _distances(several: list[list[Image.Image]], real: list[Image.Image]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,7 +16,7 @@ from atelier.errors import AtelierError
 from atelier.io.transparency import opaque
 from atelier.provenance import labels
 from atelier.provenance.credentials import INPUTS, Manifest, Verified, verify
-from atelier.provenance.watermark.finding import LIMIT, Mark, find
+from atelier.provenance.watermark.finding import LIMIT, Mark, find, find_together
 from atelier.provenance.watermark.key import VERSIONS, WATERMARK, Secret
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF")
@@ -66,27 +67,48 @@ def look(content: bytes, anchors: str, secret: Secret | None = None, versions: i
     `anchors` are roots whose signatures are trusted, as PEM; "" for none. With a `secret` its watermarks are looked for, of so
     many `versions` of each name; without, pixels are not decoded. Raises UnreadableImageError.
     """
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            mime = Image.MIME[picture.format or ""]
-            about, xmp = labels.read_text(picture), labels.read_xmp(picture, content)
-            mark = _marked(picture, secret, versions) if secret else None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"no image that can be read ({error}); give one of {', '.join(FORMATS)}") from error
+    with _opened(content) as picture:
+        mime = Image.MIME[picture.format or ""]
+        about, xmp = labels.read_text(picture), labels.read_xmp(picture, content)
+        mark = _marked(picture, secret, versions) if secret else None
     sought = NO_MARK.format(names=", ".join(secret.names), versions=versions) if secret else NOT_LOOKED
     return Findings(verify(content, mime, anchors), about, xmp, mark, sought)
 
 
+@contextlib.contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """The picture of a file, for reading. Raises UnreadableImageError, also for what is found while it is read."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            yield picture
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(f"no image that can be read ({error}); give one of {', '.join(FORMATS)}") from error
+
+
 def _marked(picture: Image.Image, secret: Secret, versions: int) -> Mark | None:
-    """The watermark in a picture, None unless one is found at LIMIT. Raises ValueError for a picture that is too large."""
-    if picture.width * picture.height > MOST_PIXELS:
-        raise ValueError(f"of more than {MOST_PIXELS:,} pixels")
+    """The watermark in a picture, None unless one is found at LIMIT."""
     found = find(pixels(picture), {name: secret.direction(name) for name in secret.candidates(versions)})
     return found if found.probability < LIMIT else None
 
 
+def look_together(contents: Iterable[bytes], secret: Secret, versions: int = VERSIONS) -> Mark | None:
+    """The watermark that image files have in common, None unless one is found at LIMIT: a single small image cannot be named.
+
+    Raises UnreadableImageError.
+    """
+    found = find_together(map(_decoded, contents), {name: secret.direction(name) for name in secret.candidates(versions)})
+    return found if found.probability < LIMIT else None
+
+
+def _decoded(content: bytes) -> np.ndarray:
+    with _opened(content) as picture:
+        return pixels(picture)
+
+
 def pixels(picture: Image.Image) -> np.ndarray:
-    """Luminance float32 [H, W] in levels; what is transparent is white."""
+    """Luminance float32 [H, W] in levels; what is transparent is white. Raises ValueError for a picture that is too large."""
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"of more than {MOST_PIXELS:,} pixels")
     return np.asarray(opaque(picture, "L", "#ffffff"), np.float32)
 
 
@@ -103,7 +125,7 @@ def words(found: Findings) -> list[str]:
         lines.append(STATES[verified.state].format(signer=signer, failures=", ".join(verified.failures) or "no reason given"))
         if verified.manifest and verified.state != "Invalid":
             lines += islice(_of(verified.manifest, ""), MOST)
-    lines.append(_named(found.mark) if found.mark else found.sought)
+    lines.append(named(found.mark) if found.mark else found.sought)
     if found.about is not None:
         lines.append(f"text chunk: {_short(found.about)}")
     if found.xmp is not None:
@@ -111,7 +133,8 @@ def words(found: Findings) -> list[str]:
     return lines
 
 
-def _named(mark: Mark) -> str:
+def named(mark: Mark) -> str:
+    """What a watermark says, for people."""
     name, _, version = mark.name.partition("/")
     changed = []
     if mark.scale != 1:

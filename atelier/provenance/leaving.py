@@ -40,10 +40,8 @@ def watermarked(picture: Image.Image, about: Mapping[str, Any]) -> Image.Image:
     secret = configured()
     if secret is None:
         return picture
-    from atelier.provenance.watermark.marking import SMALLEST, marked
+    from atelier.provenance.watermark.marking import marked
 
-    if min(picture.size) < SMALLEST:
-        return picture
     return marked(picture, secret.direction(secret.named(about)), secret.strength)
 
 

@@ -9,7 +9,7 @@ sizes, angles and marks are tried, and Bonferroni's factor is their number, whic
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,13 +85,29 @@ def cosines(unit: np.ndarray, directions: np.ndarray, finer: int = 1) -> np.ndar
 def find(picture: np.ndarray, directions: Mapping[str, np.ndarray]) -> Mark:
     """The most probable mark in a picture, luminance [H, W] in levels, of candidates by name."""
     names, stacked = list(directions), np.stack(list(directions.values()))
-    best = _strongest(cosines(analyzed(resized(picture)).unit, stacked))
-    which = int(best.argmax())
-    found = Mark(names[which], min(1.0, chance(best[which], len(names), SHIFTS)))
+    found = _as_it_is(analyzed(resized(picture)).unit, names, stacked)
     if found.probability < CLEAR:
         return found
     other = _elsewhere(picture, names, stacked)
     return min(found, other, key=lambda mark: mark.probability)
+
+
+def find_together(pictures: Iterable[np.ndarray], directions: Mapping[str, np.ndarray]) -> Mark:
+    """The most probable mark that pictures [H, W] in levels have in common, one or more, as they are.
+
+    The sum of their vectors is as fixed as each is where none is marked, so that its probability is as exact, however alike the
+    pictures are. Those below SIDE pixels have marks at the same place, which add up; larger ones do not.
+    """
+    total = np.sum([analyzed(resized(picture)).unit for picture in pictures], axis=0)
+    length = max(float(np.linalg.norm(total)), 1e-12)
+    return _as_it_is(total / length, list(directions), np.stack(list(directions.values())))
+
+
+def _as_it_is(unit: np.ndarray, names: list[str], directions: np.ndarray) -> Mark:
+    """The most probable mark in a vector of length 1, at any place."""
+    best = _strongest(cosines(unit, directions))
+    which = int(best.argmax())
+    return Mark(names[which], min(1.0, chance(best[which], len(names), SHIFTS)))
 
 
 def _strongest(cosines: np.ndarray) -> np.ndarray:

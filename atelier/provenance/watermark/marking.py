@@ -16,14 +16,15 @@ from PIL import Image
 
 from atelier.provenance.watermark.finding import ELSEWHERE, SCALES, SHIFTS, cosines, needed
 from atelier.provenance.watermark.key import VERSIONS, Strength
-from atelier.provenance.watermark.spectrum import SIDE, analyzed, pattern, resized, turned
+from atelier.provenance.watermark.spectrum import SIDE, Analyzed, analyzed, pattern, resized, turned
 
-SMALLEST = SIDE  # pixels of the shorter side; below, a mark that is found in one picture alone is a visible one
+SMALLEST = SIDE  # pixels of the shorter side from which on one picture is named alone; further ones are named together
+TOGETHER: dict[Strength, int] = {"light": 16, "full": 4}  # smaller pictures that are found, if they are unlike each other
 WANTED = 1e-8  # probability, corrected, at which it is found after each trial
 NEEDED, NEEDED_ELSEWHERE = needed(WANTED, VERSIONS, SHIFTS), needed(WANTED, VERSIONS, ELSEWHERE)  # cosines
 FIRST, MOST = 6.0, 16.0  # levels of a mark, root mean square: that is tried first, and that is never exceeded
 FURTHER = 1.6  # times as strong is tried next, until one is found
-ENOUGH = 0.012  # of a cosine beyond what is wanted, a few hundredths of it: nearer is not looked for
+ENOUGH = 0.04  # share of a cosine beyond what is needed: nearer is not looked for
 STEPS = 6  # amplitudes that are tried; three are usual
 QUALITY, NOISE = 75, 5.0  # of the trials
 CROPPED = SCALES[2]  # share of each side: three quarters, at a size that is looked at
@@ -31,16 +32,24 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in JPEG
 
 
 def marked(picture: Image.Image, direction: np.ndarray, strength: Strength) -> Image.Image:
-    """The picture (L or RGB, SMALLEST pixels or more) with the mark of this direction, complex [COEFFICIENTS] of length 1."""
+    """The picture (L or RGB) with the mark of this direction, complex [COEFFICIENTS] of length 1.
+
+    From SMALLEST pixels on it is found in this picture alone; below, in TOGETHER of them.
+    """
     pixels = np.asarray(picture, np.float32)
     height, width = pixels.shape[:2]
-    factor = SIDE / min(height, width)
-    shape = max(round(height * factor), 1), max(round(width * factor), 1)
+    side = min(height, width)
+    if side < SMALLEST:
+        added = _resized(_pattern(analyzed(resized(luminance(pixels))), direction), height, width)
+        return Image.fromarray(_added(pixels, _amplitude(pixels, added, _in_many(direction, strength)) * added))
+    shape = (height, width) if side == SIDE else (max(round(height * SIDE / side), 1), max(round(width * SIDE / side), 1))
     small = picture if shape == (height, width) else picture.resize(shape[::-1], Image.Resampling.BICUBIC)
-    added = _pattern(luminance(np.asarray(small, np.float32)), direction)
-    amplitude = _amplitude(np.asarray(small, np.float32), added, direction, strength)
-    whole = added if shape == (height, width) else _enlarged(added, height, width)
-    return Image.fromarray(_added(pixels, amplitude * whole))
+    tried = np.asarray(small, np.float32)
+    seen = analyzed(luminance(tried))
+    moved = turned(direction, *_best_place(seen, direction))
+    added = _pattern(seen, moved)
+    amplitude = _amplitude(tried, added, _in_one(moved, strength))
+    return Image.fromarray(_added(pixels, amplitude * _resized(added, height, width)))
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:
@@ -48,22 +57,54 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.ndim == 2 else pixels @ LUMA
 
 
-def _pattern(picture: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """What is added to a picture [h, w] that is SIDE pixels high or wide, of mean square 1."""
-    seen = analyzed(picture)
+Margin = Callable[[np.ndarray], float]
+"""How far the cosine of a picture's vector and a direction is beyond what is needed, as a share of that, in the worst trial."""
+
+
+def _in_one(direction: np.ndarray, strength: Strength) -> Margin:
+    """For pictures [h, w] that are SIDE pixels high or wide, and a direction at the place of its mark."""
+
+    def margin(picture: np.ndarray) -> float:
+        found = [_cosine(change(picture), direction) / NEEDED for change in (_after_half_size_and_jpeg, _after_noise)]
+        if strength == "full":
+            found.append(float(cosines(_after_a_crop(picture), direction).max()) / NEEDED_ELSEWHERE)
+        return min(found) - 1
+
+    return margin
+
+
+def _in_many(direction: np.ndarray, strength: Strength) -> Margin:
+    """For small pictures [h, w], whose marks have one place: what each needs if they are unlike each other.
+
+    The sum of n vectors of length 1 and cosine c, which are orthogonal else, has the cosine n c / sqrt(n + n (n - 1) c^2).
+    """
+    count = TOGETHER[strength]
+    each = NEEDED / np.sqrt(count - (count - 1) * NEEDED**2)
+
+    def margin(picture: np.ndarray) -> float:
+        return min(_cosine(change(picture), direction) for change in (_after_jpeg, _after_noise)) / each - 1
+
+    return margin
+
+
+def _best_place(seen: Analyzed, direction: np.ndarray) -> tuple[float, float]:
     place = cosines(seen.unit, direction)
     down, right = np.unravel_index(int(place.argmax()), place.shape)
-    added = pattern(turned(direction, float(down), float(right)), seen.spectrum, *picture.shape) * np.sqrt(seen.contrast)
+    return float(down), float(right)
+
+
+def _pattern(seen: Analyzed, direction: np.ndarray) -> np.ndarray:
+    """What is added to a picture [h, w] that is SIDE pixels high or wide, of mean square 1."""
+    added = pattern(direction, seen.spectrum, *seen.contrast.shape) * np.sqrt(seen.contrast)
     return np.asarray(added / np.sqrt(np.mean(added**2)), np.float32)
 
 
-def _amplitude(pixels: np.ndarray, added: np.ndarray, direction: np.ndarray, strength: Strength) -> float:
-    """The weakest mark, in levels, that is found after each trial, by false position; MOST where none is."""
-    low, high, weakest = (0.0, -NEEDED), None, MOST
+def _amplitude(pixels: np.ndarray, added: np.ndarray, margin: Margin) -> float:
+    """The weakest mark, in levels, whose margin is none or little, by false position; MOST where none has one."""
+    low, high, weakest = (0.0, -1.0), None, MOST
     tried = FIRST
     for _ in range(STEPS):
-        picture = luminance(_added(pixels, tried * added).astype(np.float32))
-        beyond = min(trial(picture, direction) for trial in TRIALS[strength])
+        beyond = margin(luminance(_added(pixels, tried * added).astype(np.float32)))
         if beyond >= 0:
             if high:
                 low = low[0], low[1] / 2  # else it would stay (Illinois)
@@ -74,10 +115,7 @@ def _amplitude(pixels: np.ndarray, added: np.ndarray, direction: np.ndarray, str
             break
         else:
             low = tried, beyond
-        if high is None:
-            tried = min(FURTHER * tried, MOST)
-        else:
-            tried = low[0] - (high[0] - low[0]) * low[1] / (high[1] - low[1])
+        tried = min(FURTHER * tried, MOST) if high is None else low[0] - (high[0] - low[0]) * low[1] / (high[1] - low[1])
     return weakest
 
 
@@ -86,19 +124,37 @@ def _added(pixels: np.ndarray, change: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
 
-def _enlarged(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+def _resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    if picture.shape == (height, width):
+        return picture
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _after_half_size_and_jpeg(picture: np.ndarray, direction: np.ndarray) -> float:
+def _cosine(unit: np.ndarray, direction: np.ndarray) -> float:
+    return float(np.vdot(direction, unit).real)
+
+
+def _unit(picture: np.ndarray) -> np.ndarray:
+    return analyzed(resized(picture)).unit
+
+
+def _after_half_size_and_jpeg(picture: np.ndarray) -> np.ndarray:
     whole = Image.fromarray(np.rint(picture).astype(np.uint8))
+    return _unit(_compressed(whole.resize((whole.width // 2, whole.height // 2), Image.Resampling.BILINEAR)))
+
+
+def _after_jpeg(picture: np.ndarray) -> np.ndarray:
+    return _unit(_compressed(Image.fromarray(np.rint(picture).astype(np.uint8))))
+
+
+def _compressed(picture: Image.Image) -> np.ndarray:
     file = io.BytesIO()
-    whole.resize((whole.width // 2, whole.height // 2), Image.Resampling.BILINEAR).save(file, "JPEG", quality=QUALITY)
-    return _whole(np.asarray(Image.open(file), np.float32), direction)
+    picture.save(file, "JPEG", quality=QUALITY)
+    return np.asarray(Image.open(file, formats=["JPEG"]), np.float32)
 
 
-def _after_noise(picture: np.ndarray, direction: np.ndarray) -> float:
-    return _whole(np.clip(np.rint(picture + _noise(*picture.shape)), 0, 255), direction)
+def _after_noise(picture: np.ndarray) -> np.ndarray:
+    return _unit(np.clip(np.rint(picture + _noise(*picture.shape)), 0, 255))
 
 
 @lru_cache(maxsize=16)
@@ -106,21 +162,7 @@ def _noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).normal(0, NOISE, (height, width)).astype(np.float32)
 
 
-def _after_a_crop(picture: np.ndarray, direction: np.ndarray) -> float:
+def _after_a_crop(picture: np.ndarray) -> np.ndarray:
     height, width = (round(side * CROPPED) for side in picture.shape)
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    unit = analyzed(picture[top : top + height, left : left + width]).unit
-    return float(cosines(unit, direction).max()) - NEEDED_ELSEWHERE
-
-
-def _whole(picture: np.ndarray, direction: np.ndarray) -> float:
-    return float(cosines(analyzed(resized(picture)).unit, direction).max()) - NEEDED
-
-
-Trial = Callable[[np.ndarray, np.ndarray], float]
-"""How far the cosine of a picture [h, w] and a direction is beyond what is wanted, after something was done to the picture."""
-
-TRIALS: dict[Strength, list[Trial]] = {
-    "light": [_after_half_size_and_jpeg, _after_noise],
-    "full": [_after_a_crop, _after_half_size_and_jpeg, _after_noise],
-}
+    return analyzed(picture[top : top + height, left : left + width]).unit

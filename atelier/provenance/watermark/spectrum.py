@@ -74,7 +74,7 @@ def analyzed(picture: np.ndarray) -> Analyzed:
 def coefficients(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is looked at of a flattened picture [h, w], and what its coefficients were divided by, both [COEFFICIENTS]."""
     down = _WAVES @ _tile(flat)
-    transformed = (down[: len(_NEAR)] - np.complex64(1j) * down[len(_NEAR) :]) @ _ACROSS  # of all frequencies these few are a product
+    transformed = (down[: len(_NEAR)] - np.complex64(1j) * down[len(_NEAR) :]) @ _ACROSS  # a product: few are wanted
     power = transformed.real**2 + transformed.imag**2
     spectrum = np.sqrt(_MEAN_OF_ROWS @ power @ _MEAN_OF_COLUMNS)[ROWS + HIGHEST, COLUMNS] + 1e-9
     whitened = transformed[ROWS - _NEAR[0], COLUMNS - _NEAR_RIGHT[0]] / spectrum

@@ -190,7 +190,14 @@ def test_the_command_line(key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     watermarked(photos(1)[0], {"model": "models:/faces/3"}).save(tmp_path / "marked.jpg")
     assert "marked as faces version 3 (watermark" in told("who", tmp_path / "marked.jpg")
     assert "no watermark of faces up to version 2" in told("who", tmp_path / "marked.jpg", "--versions", "2")
+    small = [tmp_path / f"{number}.png" for number in range(8)]
+    for file, photo in zip(small, photos(8, 28), strict=True):
+        watermarked(photo, {"model": "models:/faces/3"}).save(file)
+    assert "these 8 together:\n  marked as faces version 3 (watermark" in told("who", "--together", *small)
+    assert "these 8 together:\n  no watermark of faces up to version 2" in told("who", "--together", "--versions", "2", *small)
     monkeypatch.delenv(WATERMARK)
+    with pytest.raises(AtelierError, match="leave --together out"):
+        told("who", "--together", *small)
     anchors = tmp_path / "keys" / "faces" / "anchors.pem"
     assert "under no root that is trusted" in told("who", tmp_path / "signed.png", "--anchors", anchors)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "plain.jpg")

@@ -22,8 +22,8 @@ from atelier.provenance.findings import look, pixels, words
 from atelier.provenance.leaving import labelled, marker, watermarked
 from atelier.provenance.watermark import finding, spectrum
 from atelier.provenance.watermark.finding import cosines, find, tail
-from atelier.provenance.watermark.key import WATERMARK, Secret, WatermarkError, configured
-from atelier.provenance.watermark.marking import luminance, marked
+from atelier.provenance.watermark.key import VERSIONS, WATERMARK, Secret, WatermarkError, configured
+from atelier.provenance.watermark.marking import TOGETHER, WANTED, luminance, marked
 from tests.support.watermarks import SECRET, photos, use_secret
 
 FEW = {name: SECRET.direction(name) for name in SECRET.candidates(9)}
@@ -86,7 +86,7 @@ def test_the_vector_of_a_picture_is_the_formula() -> None:
     )
     power = uniform_filter(np.abs(transformed) ** 2, spectrum.SMOOTHED, mode="wrap")
     whitened = (transformed / np.sqrt(power))[spectrum.ROWS, spectrum.COLUMNS]
-    assert spectrum.analyzed(picture).unit == pytest.approx(whitened / np.linalg.norm(whitened), abs=1e-9)
+    assert spectrum.analyzed(picture).unit == pytest.approx(whitened / np.linalg.norm(whitened), abs=1e-6)
 
 
 @pytest.mark.parametrize("finer", [1, 2])
@@ -102,7 +102,7 @@ def test_cosines_are_those_of_moved_directions(finer: int) -> None:
 def test_a_moved_picture_has_a_turned_vector() -> None:
     flat = np.random.default_rng(3).normal(size=(64, 64))
     moved, _ = spectrum.coefficients(np.roll(flat, (5, -3), (0, 1)))
-    assert moved == pytest.approx(spectrum.turned(spectrum.coefficients(flat)[0], 5, -3))
+    assert moved == pytest.approx(spectrum.turned(spectrum.coefficients(flat)[0], 5, -3), abs=1e-6)
 
 
 def test_directions_are_the_same_everywhere_and_uniform() -> None:
@@ -168,6 +168,36 @@ def test_pictures_of_any_size(size: tuple[int, int], mode: str) -> None:
     assert (done.size, done.mode) == (size, mode)
     for change in (lambda one: one, jpeg, half):
         assert find(pixels(change(done)), FEW).probability < 1e-6
+
+
+@pytest.mark.parametrize("change", [lambda one: one, jpeg, lambda one: noisy(one, 5, one.getpixel((3, 3))[0]), enlarged])
+def test_small_pictures_are_named_together(change: Callable[[Image.Image], Image.Image]) -> None:
+    small = [change(marked(photo, DIRECTION, "full")) for photo in photos(16, 32)]
+    found = finding.find_together(map(pixels, small), FEW)
+    assert found.name == "digits/4" and found.probability < 1e-6
+    other = {name: one for name, one in FEW.items() if name != "digits/4"}
+    assert finding.find_together(map(pixels, small), other).probability > 1e-4
+
+
+def test_the_sum_of_unlike_pictures_has_the_cosine_that_is_said() -> None:
+    """n vectors of cosine c with a direction and orthogonal else: n c / sqrt(n + n (n - 1) c^2), which marking solves for c."""
+    count, whole = TOGETHER["full"], finding.needed(WANTED, VERSIONS, finding.SHIFTS)
+    each = whole / np.sqrt(count - (count - 1) * whole**2)
+    vectors = np.concatenate([np.full((count, 1), each), np.sqrt(1 - each**2) * np.eye(count)], axis=1)
+    total = vectors.sum(axis=0)
+    assert total[0] / np.linalg.norm(total) == pytest.approx(whole)
+    assert finding.chance(whole, VERSIONS, finding.SHIFTS) == pytest.approx(WANTED)
+
+
+def test_together_nothing_is_found_where_nothing_is() -> None:
+    """Of 200 keys a corrected p below 0.1 comes 20 times at most, on average, though the pictures are alike."""
+    small = [pixels(photo) for photo in (*photos(3, 28), *photos(3, 28))]
+    found = [
+        finding.find_together(small, {"a": SECRET.direction(f"together/{number}"), "b": SECRET.direction(f"more/{number}")})
+        for number in range(200)
+    ]
+    assert sum(one.probability < 0.1 for one in found) <= 33  # 20 and three standard deviations
+    assert min(one.probability for one in found) > 1e-4 and sum(one.probability < 0.5 for one in found) > 5
 
 
 def test_what_it_costs_is_small(marks: list[Image.Image]) -> None:
