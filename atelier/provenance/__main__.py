@@ -3,6 +3,7 @@
   python -m atelier.provenance init ~/keys --name digits --organization Me  a root, and a key and a secret for this name
   ATELIER_CREDENTIALS=~/keys/digits python -m atelier.serving ... signs every image that leaves
   ATELIER_WATERMARK=~/keys/digits/watermark.json python -m atelier.serving ... marks its pixels
+  ATELIER_LOG=served.sqlite python -m atelier.serving ...         notes a fingerprint of each
   python -m atelier.provenance who picture.png                    what its marks say, and whether they can be trusted
 
 A key of your own is a folder with key.pem (P-256 or Ed25519, say), chain.pem (its certificate first, then those up to the root)
@@ -39,15 +40,16 @@ def who(args: argparse.Namespace) -> None:
     """Tells what the marks of images say."""
     from atelier.provenance.findings import NO_MARK, look, look_together, named, words
     from atelier.provenance.keys import trusted
+    from atelier.provenance.log import logging
     from atelier.provenance.watermark.key import WATERMARK, WatermarkError, configured
 
     anchors = trusted(args.anchors)
-    secret = configured()
+    secret, log = configured(), logging()
     if args.together and secret is None:
         raise WatermarkError(f"--together looks for watermarks, and {WATERMARK} names no secret; set it, or leave --together out")
     for image in args.images:
         with _of_file(image) as content:
-            print("\n  ".join([f"{image}:", *words(look(content, anchors, secret, args.versions))]))
+            print("\n  ".join([f"{image}:", *words(look(content, anchors, secret, args.versions, log))]))
     if args.together and secret:
         mark = look_together(_contents(args.images), secret, args.versions)
         found = named(mark) if mark else NO_MARK.format(names=", ".join(secret.names), versions=args.versions)

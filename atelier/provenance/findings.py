@@ -6,7 +6,9 @@ import contextlib
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from atelier.errors import AtelierError
 from atelier.io.transparency import opaque
 from atelier.provenance import labels
 from atelier.provenance.credentials import INPUTS, Manifest, Verified, verify
+from atelier.provenance.log import LOG, Logged, find_logged
 from atelier.provenance.watermark.finding import LIMIT, Mark, find, find_together
 from atelier.provenance.watermark.key import VERSIONS, WATERMARK, Secret
 
@@ -29,6 +32,8 @@ NOTHING = (
     "image is saved again, and a photograph has none"
 )
 NOT_LOOKED = f"no watermark was looked for, since {WATERMARK} names no secret"
+NO_LOG = f"no log was looked into, since {LOG} names none"
+NOT_LOGGED = "the log has nothing that is clearly the same picture"
 NO_MARK = "no watermark of {names} up to version {versions}"
 STATES = {
     "Trusted": "signed by {signer}, under a root that is trusted here; unchanged since",
@@ -43,36 +48,43 @@ class UnreadableImageError(AtelierError):
 
 @dataclass(frozen=True)
 class Findings:
-    """What a file's marks say: its manifest, the text chunk, the XMP and the watermark, None where there is none.
+    """What a file's marks say: its manifest, the text chunk, the XMP and the watermark, and what it is most like of what was
+    logged; None where there is none.
 
     Text chunk and XMP are unsigned unless the manifest, which covers them, is unchanged. `sought` says which watermarks were
-    looked for.
+    looked for, and in which log.
     """
 
     credentials: Verified | None
     about: dict[str, Any] | None
     xmp: dict[str, str] | None
     mark: Mark | None
+    logged: Logged | None
     sought: str
 
     @property
     def known(self) -> bool:
         """Whether there is any mark at all."""
-        return any(one is not None for one in (self.credentials, self.about, self.xmp, self.mark))
+        return any(one is not None for one in (self.credentials, self.about, self.xmp, self.mark, self.logged))
 
 
-def look(content: bytes, anchors: str, secret: Secret | None = None, versions: int = VERSIONS) -> Findings:
+def look(
+    content: bytes, anchors: str, secret: Secret | None = None, versions: int = VERSIONS, log: Path | None = None
+) -> Findings:
     """The marks of an image file (PNG, JPEG, WebP, GIF, TIFF, AVIF). Nothing is fetched.
 
     `anchors` are roots whose signatures are trusted, as PEM; "" for none. With a `secret` its watermarks are looked for, of so
-    many `versions` of each name; without, pixels are not decoded. Raises UnreadableImageError.
+    many `versions` of each name, and with a `log` the picture is looked for in it; without both, pixels are not decoded. Raises
+    UnreadableImageError, LogError.
     """
     with _opened(content) as picture:
         mime = Image.MIME[picture.format or ""]
         about, xmp = labels.read_text(picture), labels.read_xmp(picture, content)
-        mark = _marked(picture, secret, versions) if secret else None
+        seen = pixels(picture) if secret or log else None
+    mark = _marked(seen, secret, versions) if secret and seen is not None else None
+    logged = find_logged(log, seen) if log and seen is not None else None
     sought = NO_MARK.format(names=", ".join(secret.names), versions=versions) if secret else NOT_LOOKED
-    return Findings(verify(content, mime, anchors), about, xmp, mark, sought)
+    return Findings(verify(content, mime, anchors), about, xmp, mark, logged, f"{sought}; {NOT_LOGGED if log else NO_LOG}")
 
 
 @contextlib.contextmanager
@@ -85,9 +97,9 @@ def _opened(content: bytes) -> Iterator[Image.Image]:
         raise UnreadableImageError(f"no image that can be read ({error}); give one of {', '.join(FORMATS)}") from error
 
 
-def _marked(picture: Image.Image, secret: Secret, versions: int) -> Mark | None:
-    """The watermark in a picture, None unless one is found at LIMIT."""
-    found = find(pixels(picture), {name: secret.direction(name) for name in secret.candidates(versions)})
+def _marked(seen: np.ndarray, secret: Secret, versions: int) -> Mark | None:
+    """The watermark in a picture, luminance [H, W], None unless one is found at LIMIT."""
+    found = find(seen, {name: secret.direction(name) for name in secret.candidates(versions)})
     return found if found.probability < LIMIT else None
 
 
@@ -126,6 +138,8 @@ def words(found: Findings) -> list[str]:
         if verified.manifest and verified.state != "Invalid":
             lines += islice(_of(verified.manifest, ""), MOST)
     lines.append(named(found.mark) if found.mark else found.sought)
+    if found.logged:
+        lines.append(_of_log(found.logged))
     if found.about is not None:
         lines.append(f"text chunk: {_short(found.about)}")
     if found.xmp is not None:
@@ -143,6 +157,12 @@ def named(mark: Mark) -> str:
         changed.append(f"turned by {abs(mark.angle):.0f} degrees")
     how = f", {' and '.join(changed)}" if changed else ""
     return f"marked as {name}{f' version {version}' if version else ''} (watermark, p = {mark.probability:.0e}{how})"
+
+
+def _of_log(one: Logged) -> str:
+    when = datetime.fromtimestamp(one.time, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    alike = f"likeness {one.likeness:.2f}, that of all others at most {one.next:.2f}"
+    return f"in the log, of {when}: {_short(one.about)} ({alike}; no proof)"
 
 
 def _of(manifest: Manifest, indent: str) -> Iterator[str]:

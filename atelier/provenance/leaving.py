@@ -8,11 +8,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
+import numpy as np
 from PIL import Image
 
 from atelier.provenance import labels
 from atelier.provenance.keys import FOLDER, signing_key
+from atelier.provenance.log import LOG, logging, note
 from atelier.provenance.watermark.key import WATERMARK, configured
+from atelier.provenance.watermark.marking import luminance, marked
 
 NOTHING: Mapping[str, bytes] = {}
 
@@ -24,10 +27,13 @@ def labelled(
 
     `about` is what can be said of it, by key: weights (their sha256), model (its registered address), seed, class and the like.
     `given` are the files that it was made of, by the names of the generator's inputs. Moving pictures, whose `options` hold
-    further ones, are not watermarked. Raises KeyFilesError, CredentialsError, WatermarkError.
+    further ones, are not watermarked; of them the first is logged. Raises KeyFilesError, CredentialsError, WatermarkError,
+    LogError.
     """
     file = io.BytesIO()
     still = picture if "append_images" in options else watermarked(picture, about)
+    if log := logging():
+        note(log, luminance(np.asarray(still, np.float32)), about)
     still.save(file, form, **labels.options(form, about), **options)
     whole = io.BytesIO()
     with signed(whole, f"image/{form.lower()}", about, given) as target:
@@ -40,8 +46,6 @@ def watermarked(picture: Image.Image, about: Mapping[str, Any]) -> Image.Image:
     secret = configured()
     if secret is None:
         return picture
-    from atelier.provenance.watermark.marking import marked
-
     return marked(picture, secret.direction(secret.named(about)), secret.strength)
 
 
@@ -75,3 +79,9 @@ def marker() -> str:
     if secret is None:
         return f"not watermarked: {WATERMARK} names no secret"
     return f"watermarked as {' or '.join(secret.names)} with the version, strength {secret.strength}"
+
+
+def logger() -> str:
+    """Where what leaves is logged, in words."""
+    log = logging()
+    return f"logged in {log.name}" if log else f"not logged: {LOG} names no file"

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from atelier.models.pyfunc import Row
-from atelier.provenance.leaving import marker, signer
+from atelier.provenance.leaving import logger, marker, signer
 from atelier.serving import page, requests, responses
 from atelier.serving.detection import ServedDetector, detected, marks
 from atelier.serving.follow import Champion, Follower
@@ -69,7 +69,7 @@ class _Service:
     async def ready(self) -> Response:
         champion, trouble = self._follower.current, self._follower.trouble
         detail = {"ready": champion is not None, "serves": self._follower.uri, "trouble": trouble or None}
-        detail |= {"images": signer(), "pixels": marker(), "detector": self._detects}
+        detail |= {"images": signer(), "pixels": marker(), "log": logger(), "detector": self._detects}
         if champion is None:
             return _json(503, detail, {"Retry-After": str(WAIT_SECONDS)})
         return _json(200, detail | champion.named, champion.headers)

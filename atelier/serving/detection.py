@@ -10,6 +10,7 @@ from atelier.detection.model import DetectorError, LoadedDetector, load
 from atelier.detection.protocol import PLAIN
 from atelier.provenance.findings import UnreadableImageError, look, words
 from atelier.provenance.keys import trusted
+from atelier.provenance.log import logging
 from atelier.provenance.watermark.key import configured
 from atelier.registry.detectors import fetch
 from atelier.serving.limits import Refused
@@ -33,14 +34,22 @@ class ServedDetector:
 def marks(content: bytes) -> dict[str, Any]:
     """What the marks of an image say. Raises Refused for what is no image."""
     try:
-        found = look(content, trusted(), configured())
+        found = look(content, trusted(), configured(), log=logging())
     except UnreadableImageError as error:
         raise Refused(422, "input", str(error)) from error
     state, mark = (
         found.credentials and found.credentials.state,
         found.mark and {"name": found.mark.name, "p": found.mark.probability},
     )
-    return {"credentials": state, "watermark": mark, "about": found.about, "xmp": found.xmp, "words": words(found)}
+    logged = found.logged and {"about": found.logged.about, "likeness": found.logged.likeness, "next": found.logged.next}
+    return {
+        "credentials": state,
+        "watermark": mark,
+        "log": logged,
+        "about": found.about,
+        "xmp": found.xmp,
+        "words": words(found),
+    }
 
 
 def detected(detector: ServedDetector | None, content: bytes) -> dict[str, Any]:

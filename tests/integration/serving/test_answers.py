@@ -249,5 +249,6 @@ def test_alive_and_ready(server: Server, weights: str) -> None:
         "images": "not signed: ATELIER_CREDENTIALS names no key",
         "pixels": "not watermarked: ATELIER_WATERMARK names no secret",
         "detector": None,
+        "log": "not logged: ATELIER_LOG names no file",
     }
     wait(lambda: server.ready() == told)
