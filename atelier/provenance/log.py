@@ -84,20 +84,16 @@ def find_logged(path: Path, luminance: np.ndarray) -> Logged | None:
     The picture may be smaller or larger than it was, compressed, or cut to three quarters of its sides. Raises LogError.
     """
     units = [analyzed(resized(luminance, scale)).unit for scale in SCALES]
-    numbers, prints, likenesses = [], [], []
-    for some, several in _stored(path):
-        numbers.append(some)
-        prints.append(several)
-        likenesses.append(_likenesses(units, several))
-    if not numbers:
+    compared = [(numbers, prints, _likenesses(units, prints)) for numbers, prints in _stored(path)]
+    if not compared:
         return None
-    prints, likenesses = np.concatenate(prints), np.concatenate(likenesses)
+    numbers, prints, likenesses = (np.concatenate(column) for column in zip(*compared, strict=True))
     best = int(likenesses.argmax())
     others = np.bitwise_count(prints ^ prints[best]).sum(axis=1) > SAME * 8 * BYTES
     following = float(likenesses[others].max(initial=0))
     if likenesses[best] < ALIKE or likenesses[best] - following < LEAD:
         return None
-    about, moment = _row(path, int(np.concatenate(numbers)[best]))
+    about, moment = _row(path, int(numbers[best]))
     return Logged(about, moment, float(likenesses[best]), following)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.provenance.findings import NOT_LOOKED, NOTHING, UnreadableImageError, look, words
+from atelier.provenance.findings import NO_LOG, NOT_LOOKED, NOTHING, UnreadableImageError, look, words
 from atelier.provenance.keys import ANCHORS, FOLDER, signing_key, trusted
 from atelier.provenance.labels import SOURCE_TYPES
 from atelier.provenance.leaving import labelled
@@ -84,7 +84,7 @@ def test_an_image_that_was_saved_again_says_nothing_and_that_proves_nothing(form
         plain, again = Image.fromarray(np.asarray(picture)), io.BytesIO()
     plain.save(again, form)
     found = look(again.getvalue(), trusted())
-    assert not found.known and words(found) == [NOTHING.format(sought=NOT_LOOKED)]
+    assert not found.known and words(found) == [NOTHING.format(sought=f"{NOT_LOOKED}; {NO_LOG}")]
 
 
 def test_no_bit_of_a_manifest_can_be_turned_so_that_it_says_something_else(key: Path, signed: bytes) -> None:
