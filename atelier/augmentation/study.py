@@ -41,7 +41,7 @@ ORIGIN = "the run's parameters"
 
 @dataclass(frozen=True)
 class Study:
-    """A study of the packed set `data`, with generators by sections model, train and evaluate (as plain values).
+    """A study of the packed set `data`, with generators by sections model, train and part of evaluate, as plain values.
 
     What is computed stays in `folder`, where an interrupted study goes on. `device` trains generators; classifiers are fitted on
     one CPU core each.
@@ -125,7 +125,8 @@ def generator(study: Study, images: int, seed: int) -> dict[str, Any]:
     repack(whole.dataset, real, None, folder / "real", about)
     model, train = parse(study.model, ModelSettings, ORIGIN), parse(study.train, TrainSettings, ORIGIN)
     train = train.model_copy(update={"seed": train.seed + seed})
-    evaluate, task, device = parse(study.evaluate, EvaluateSettings, ORIGIN), find(model.task), choose_device(study.device)
+    evaluate = EvaluateSettings.model_construct(**study.evaluate)  # those keys alone that choose among saves
+    task, device = find(model.task), choose_device(study.device)
     data = dict.fromkeys(train.sets, PackedDataset(folder / "real"))
     measure, measured_by = measure_while_training(task, train, evaluate, data, study.cache, Ranks(), device)
     run(

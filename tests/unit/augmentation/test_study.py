@@ -69,7 +69,7 @@ def made(
     def make(output: Path, **changed: Any) -> dict[str, Any]:
         protocol = {**vars(PROTOCOL), **changed}
         given: dict[str, Any] = {name: list(protocol.pop(name)) for name in ("images", "ratios")}
-        given |= {"model": project.model, "settings": project.train, "evaluate": project.evaluate}
+        given |= augment_study.settings(project.named(), "train")
         given |= {"data": packed.folder, "output": output, "states": folder / "states", "cache": folder / "cache"}
         return augment_study(**given, **protocol, device="cpu")
 
