@@ -78,5 +78,5 @@ def conclusions(found: dict[str, Any], level: float = 0.05) -> list[str]:
             best = max(here, key=lambda one: one["difference"])
             none = f"no ratio differs beyond chance; the best, {best['way']}, by {best['difference'] * 100:+.1f} points "
             none += f"({best['low'] * 100:+.1f} to {best['high'] * 100:+.1f})"
-            lines.append(f"{images} images a class, {words}, against {here[0]['baseline']}: {said or none}")
+            lines.append(f"{images} images of the largest class, {words}, against {here[0]['baseline']}: {said or none}")
     return lines

@@ -32,7 +32,7 @@ def study_page(
         measures=measures,
         pictures=[(title, strip(images)) for title, images in pictures.items()],
         pixelated=max((images.shape[2] for images in pictures.values()), default=0) < 64,
-        share=lambda one: f"{one['mean'] * 100:.1f} ({one['low'] * 100:.1f} … {one['high'] * 100:.1f})",
+        share=lambda one: f"{one['mean']:.1%} ({max(one['low'], 0):.1%} … {min(one['high'], 1):.1%})",
         points=lambda value: f"{value * 100:+.1f}",
         p=lambda value: f"{value:.3f}" if value >= 0.001 else "< 0.001",
     )

@@ -182,7 +182,7 @@ def test_seeds_of_classifiers_are_averaged_and_the_baseline_is_that_of_validatio
     told = conclusions(found)
     assert len(told) == len(MEASURES)
     assert told[1].startswith(
-        "4 images a class, recall of the rarest class, against augmentation: generated 0.5 : 1 helps by 20.0 points"
+        "4 images of the largest class, recall of the rarest class, against augmentation: generated 0.5 : 1 helps by 20.0 points"
     )
 
 

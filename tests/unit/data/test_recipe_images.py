@@ -398,3 +398,12 @@ def test_seams_are_steps_across_edges() -> None:
     halved = measure["wrapped"](tile, lambda images: as_small(images, 2), 0.5)
     copies = as_small(np.tile(tile, (1, 1, 3, 3)), 2)
     assert halved.shape == (1, 3, 16, 16) and (halved == copies[..., 16:32, 16:32]).all()
+
+
+def test_digits_are_few_of_some_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    script("balance")["main"]()
+    counts = [len(list(Path(f"images/digits/train/{digit}").iterdir())) for digit in range(10)]
+    assert counts == [100, 77, 60, 46, 36, 28, 22, 17, 13, 10] and Path("images/NOTICE.txt").is_file()
+    held_out = {file.read_bytes() for file in Path("images/digits/test").rglob("*.png")}
+    assert len(held_out) == 1000 and not held_out & {file.read_bytes() for file in Path("images/digits/train").rglob("*.png")}
+    assert "409 digits to train on, 100 zeros to 10 nines" in capsys.readouterr().out
