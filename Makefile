@@ -150,7 +150,7 @@ fuzz: $(STAMP) ## feed damaged files, bodies and records to all that reads them,
 	@python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 test-containers: $(STAMP) ## build the images and test them, the services and the pipeline in containers (minutes, 20 GB)
-	@OMP_NUM_THREADS=1 python -m pytest -q tests/e2e/container
+	@OMP_NUM_THREADS=1 python -m pytest --durations=10 -q tests/e2e/container
 
 test-cluster: $(STAMP) ## what a user sees on the cluster of KFP_HOST, with IMAGE, DATA_IMAGE and TRACKING_URI (docs/kubeflow.md)
 	@[ -n "$$KFP_HOST" ] || { echo "no cluster is named: set KFP_HOST, IMAGE, DATA_IMAGE and TRACKING_URI (docs/kubeflow.md)" >&2; exit 1; }
