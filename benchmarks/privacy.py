@@ -4,7 +4,7 @@ All trainings have the same networks, batches and number of steps; the first one
 measured as section `evaluate` says, with class shares read and membership inference, against the training images.
 
     .venv/bin/python -m components.prepare --section data.base --output data/base
-    .venv/bin/python -m benchmarks.privacy                 six minutes of a core
+    .venv/bin/python -m benchmarks.privacy                 three minutes of a core
     .venv/bin/python -m benchmarks.privacy --noises 0.5 2  two of them
 """
 
