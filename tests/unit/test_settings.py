@@ -194,7 +194,7 @@ def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
     copy.write_text("just text\n")
     with pytest.raises(SettingsError) as refused:
         settings.load(copy)
-    expected = "data, evaluate, finetune, gate, model, products, registry, train"
+    expected = "data, detect, evaluate, finetune, gate, model, products, registry, train"
     assert str(refused.value) == f"{copy}: should hold {expected}, each with its value, but it is 'just text'"
     with pytest.raises(SettingsError, match=r"params\.yaml: model\.mlp: should hold hidden, each with its value, but it is 3$"):
         settings.load(PARAMS, ["model.mlp=3"])
