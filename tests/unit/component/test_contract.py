@@ -86,7 +86,7 @@ def test_a_section_that_a_project_leaves_out_is_named() -> None:
     [
         ("registry.experiment", "", "atelier", "atelier"),
         ("products.NAME", "products.base", {"name": "digits", "trained_by": "train"}, WHOLE.products["base"]),
-        ("train|finetune", "finetune", WHOLE.model_dump(mode="json")["finetune"], WHOLE.finetune),
+        ("train|finetune", "finetune", WHOLE.model_dump(mode="json", exclude_none=True)["finetune"], WHOLE.finetune),
         ("*", "", WHOLE.model_dump(mode="json", exclude_none=True), WHOLE),
     ],
 )

@@ -190,7 +190,7 @@ def test_a_version_tells_how_it_was_made(made: Made) -> None:
     assert [own["content_hash"], parents["content_hash"]] == hashes[::-1]
     assert own["raw_md5"] == f"{32 * 'a'}.dir" and "raw_md5" not in parents and own["licence"] == "none"
     assert tags["digits-finetuned"]["atelier.parent"] == "models:/digits/1"
-    parameters = made.settings.model_dump(mode="json")
+    parameters = {key: value for key, value in made.settings.model_dump(mode="json").items() if value is not None}
     for name, section in (("digits", "train"), ("digits-finetuned", "finetune")):
         parameters[section]["precision"] = native(torch.device("cpu"))  # what auto was here is what makes the same bytes
         version = client.get_model_version(name, "1")
