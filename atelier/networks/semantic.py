@@ -75,7 +75,9 @@ def everywhere(noise: Tensor, weight: Tensor, side: tuple[int, int]) -> Tensor:
     It has nine values an image and channel, since zeros around the planes count at the rims alone.
     """
     rows, columns = (weight.new_tensor(WITHIN if length > 1 else ALONE) for length in side)
-    found = torch.einsum("nz,ozyx,ry,cx->norc", noise, weight, rows, columns)
+    # By pairs: the order of a longer product would depend on whether opt_einsum is installed, and so would the last bits.
+    found = torch.einsum("nz,ozyx->noyx", noise, weight)
+    found = torch.einsum("norx,cx->norc", torch.einsum("noyx,ry->norx", found, rows), columns)
     for axis, length in zip((2, 3), side, strict=True):
         if length > 1:
             first, inner, last = found.split(1, dim=axis)
