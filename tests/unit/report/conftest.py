@@ -19,10 +19,14 @@ from atelier.data.pack import pack
 from atelier.data.packed import PackedDataset
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Identity, Measurement
-from atelier.models.model import GeneratorInfo, Gives, model_settings, write_info
+from atelier.metrics.reference import Reference
+from atelier.models.model import GeneratorInfo, Gives, load_generator, model_settings, write_info
 from atelier.networks import zoo
 from atelier.networks.inputs import of_latents
 from atelier.networks.layers import ImageShape
+from atelier.report import gallery
+from atelier.report.gallery import Neighbors
+from atelier.report.html import write_report
 
 EVIL = "<img src=x onerror=alert(1)>"
 CLASSES = [EVIL, "a|b`c", "plain"]
@@ -147,3 +151,36 @@ def make_evaluation() -> Callable[..., Evaluation]:
         return Evaluation(measurements, shares, distances, {"kernel_efficientnet_lite0": 0.002})
 
     return make
+
+
+@pytest.fixture
+def neighbors(dataset: PackedDataset) -> Neighbors:
+    """Of two generated images that are copies of real ones."""
+    everything = np.arange(len(dataset))
+    features = dataset.images(everything).reshape(len(dataset), -1).astype(np.float32)
+    reference = Reference(features, None, everything, "images")  # type: ignore[arg-type]
+    images = dataset.images(everything[4:6])
+    return gallery.neighbors(images, features[4:6], reference, dataset, "pixels", k=2, classes=["asked one", "asked two"])
+
+
+@pytest.fixture
+def write(
+    tmp_path: Path, make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
+) -> Callable[..., str]:
+    """Writes a report and returns its text."""
+
+    def run(
+        checkpoint: Path | None = None,
+        neighbors: Neighbors | None = None,
+        baseline: Evaluation | None = None,
+        **more: Any,
+    ) -> str:
+        folder = checkpoint or make_checkpoint()
+        rows = gallery.rows(load_generator(folder), dataset)
+        settings = {"evaluate": {"samples": 1000, "metrics": ["frechet"]}}
+        output = tmp_path / "report.html"
+        measured = more.pop("measured", make_evaluation())
+        write_report(output, folder, measured, dataset, rows, neighbors, baseline, "the <base>", settings, **more)
+        return output.read_text(encoding="utf-8")
+
+    return run

@@ -2,87 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from atelier.data.packed import PackedDataset
 from atelier.errors import AtelierError
-from atelier.io.pictures import png
 from atelier.metrics.bias import beside
 from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Measurement
-from atelier.metrics.reference import Reference
 from atelier.models.model import load_generator, sample
 from atelier.report import facts, gallery
 from atelier.report.charts import number_text
-from atelier.report.gallery import COLUMNS, Neighbors, Row
-from atelier.report.html import PANELS, charts, grids_over_time, strip, write_report
-from atelier.report.page import page
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text that people see."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def images(self) -> list[Image.Image]:
-        sources = [str(attributes["src"]) for tag, attributes in self.tags if tag == "img"]
-        return [Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) for source in sources]
-
-
-@pytest.fixture
-def neighbors(dataset: PackedDataset) -> Neighbors:
-    """Of two generated images that are copies of real ones."""
-    everything = np.arange(len(dataset))
-    features = dataset.images(everything).reshape(len(dataset), -1).astype(np.float32)
-    reference = Reference(features, None, everything, "images")  # type: ignore[arg-type]
-    images = dataset.images(everything[4:6])
-    return gallery.neighbors(images, features[4:6], reference, dataset, "pixels", k=2, classes=["asked one", "asked two"])
-
-
-@pytest.fixture
-def write(
-    tmp_path: Path, make_checkpoint: Callable[..., Path], make_evaluation: Callable[..., Evaluation], dataset: PackedDataset
-) -> Callable[..., str]:
-    """Writes a report and returns its text."""
-
-    def run(
-        checkpoint: Path | None = None,
-        neighbors: Neighbors | None = None,
-        baseline: Evaluation | None = None,
-        **more: Any,
-    ) -> str:
-        folder = checkpoint or make_checkpoint()
-        rows = gallery.rows(load_generator(folder), dataset)
-        settings = {"evaluate": {"samples": 1000, "metrics": ["frechet"]}}
-        output = tmp_path / "report.html"
-        measured = more.pop("measured", make_evaluation())
-        write_report(output, folder, measured, dataset, rows, neighbors, baseline, "the <base>", settings, **more)
-        return output.read_text(encoding="utf-8")
-
-    return run
+from atelier.report.gallery import COLUMNS, Neighbors
+from atelier.report.html import PANELS, charts, strip, write_report
+from tests.support.html import Page
 
 
 @pytest.mark.parametrize(("real", "mostly"), [(6.1, False), (9.0, True)])
@@ -331,59 +271,6 @@ def test_how_the_discriminator_is_held_is_shown(
     known = facts.gather(make_checkpoint(), make_evaluation(), dataset.manifest)
     (drawn,) = charts(replace(known, history={"points": points, "evaluations": []}))
     assert drawn.title == "Balance" and drawn.legend == [("part of its rate", "0.3333")]
-
-
-def test_grids_are_picked_evenly_and_the_kept_one_is_among_them(make_checkpoint: Callable[..., Path]) -> None:
-    folder = make_checkpoint() / "grids"
-    for best in (0, 128, 640, 1920, 2048):
-        shown, hidden = grids_over_time(folder, best)
-        assert (len(shown), hidden) == (12, 5)
-        images = [seen for seen, _, _ in shown]
-        assert images == sorted(images) and images[0] == 0 and images[-1] == 2048
-        assert [seen for seen, _, kept in shown if kept] == [best]
-    assert grids_over_time(folder / "none", 0) == ([], 0)
-
-
-def test_rows_of_photos_and_their_neighbors_leave_a_page_below_a_megabyte(
-    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = np.random.default_rng(0).integers(0, 256, (10, 3, 64, 64), dtype=np.uint8)
-    rows = [Row("", photos, photos, photos[:, :, ::4, ::4], photos)] * 6
-    near = Neighbors(photos, np.stack([photos[:3]] * 10), np.ones((10, 3)), "features", 1.0, [], [])
-    monkeypatch.setattr(gallery, "rows", lambda *_: rows)
-    assert len(write(None, near, baseline_rows=rows, variants=photos[None, :9]).encode()) <= 1_000_000
-
-
-def test_pictures_in_styles_stand_beside_these_and_beside_no_real_ones(
-    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), dtype=np.uint8)
-    rows = {style: [Row("", photos, photos[:0], photos, style=photos if style else None)] for style in (True, False)}
-    for style, expected in ((True, ["given", "style", "generated"]), (False, ["given", "generated", "real images"])):
-        monkeypatch.setattr(gallery, "rows", lambda *_, chosen=rows[style]: chosen)
-        table = write().partition('<table class="gallery">')[2].partition("</table>")[0]
-        assert re.findall("<th>([^<]+)</th>", table) == expected
-        assert table.count("<img") == len(expected) - (not style)
-
-
-def test_a_page_has_at_most_a_megabyte(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
-    """Kubeflow shows no larger ones well: of pictures that do not compress fewer are shown, and not as PNG."""
-    folder = make_checkpoint("noisy")
-    noise = np.random.default_rng(0).integers(0, 256, (960, 960, 3), dtype=np.uint8)
-    for file in (folder / "grids").glob("*.png"):
-        Image.fromarray(noise).save(file)
-    text = write(folder)
-    assert len(text.encode()) <= 1_000_000 and "data:image/webp;base64," in text
-    assert [seen for seen, _, _ in grids_over_time(folder / "grids", 640, most=1)[0]] == [640]
-    whole = page("samples", png(Image.fromarray(noise)))
-    assert "data:image/webp;base64," in whole and len(whole.encode()) <= 1_000_000
-    assert "data:image/png;base64," in page("samples", png(Image.fromarray(noise[:100])))
-
-
-def test_wide_pictures_are_shrunk(make_checkpoint: Callable[..., Path], write: Callable[..., str]) -> None:
-    folder = make_checkpoint("wide")
-    Image.new("RGB", (4000, 1000)).save(folder / "grids" / "000000640.png")
-    assert max(image.width for image in Page(write(folder)).images()) == 480
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,6 @@ def test_a_measurement_that_draws_moves_nothing(digits: PackedDataset, tmp_path:
         train(tiny("train.images=1280"), digits, tmp_path / name, one)
     networks = [(tmp_path / name / "model" / "networks.safetensors").read_bytes() for name in ("still", "draws")]
     assert networks[0] == networks[1]
-
-
-@pytest.fixture
-def sigterm_as_before() -> Iterator[None]:
-    """A run that was preempted leaves SIGTERM ignored, which the other tests' processes would inherit."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.usefixtures("sigterm_as_before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -223,14 +223,6 @@ class _Interrupts(Observer):
     def point(self, values: dict[str, float]) -> None:
         if values["step"] == 5:
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-@pytest.fixture
-def sigterm_as_before() -> Iterator[None]:
-    """A run that was preempted leaves SIGTERM ignored."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.usefixtures("sigterm_as_before")
