@@ -39,7 +39,7 @@ def main() -> None:
     rows, times = [], []
     for name, _, path in (one.partition("=") for one in args.sets):
         with tempfile.TemporaryDirectory() as folder:
-            pictures, log = read(Path(path), args.side), Path(folder) / "log"
+            pictures, log = read(Path(path), args.side, args.logged + args.count), Path(folder) / "log"
             logged, others = pictures[: args.logged], pictures[args.logged : args.logged + args.count]
             noted = [_timed(log, number, one) for number, one in enumerate(logged)]
             began = time.process_time()
@@ -63,7 +63,7 @@ def _timed(log: Path, number: int, picture: Image.Image) -> float:
 def _named(log: Path, change: str, logged: list[Image.Image], others: list[Image.Image]) -> list[str]:
     """Shares of the logged ones that are named rightly and wrongly, and of the others that are named."""
     found = [find_logged(log, pixels(CHANGES[change](one))) for one in logged]
-    right = sum(bool(one) and one.about["seed"] == number for number, one in enumerate(found) if one)
+    right = sum(one.about["seed"] == number for number, one in enumerate(found) if one)
     wrong = sum(one is not None for one in found) - right
     false = sum(find_logged(log, pixels(CHANGES[change](one))) is not None for one in others)
     return [f"{right / len(logged):.2f}", f"{wrong / len(logged):.2f}", f"{false / max(len(others), 1):.2f}"]

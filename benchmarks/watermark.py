@@ -25,6 +25,7 @@ from scipy.ndimage import gaussian_filter
 
 from atelier.extractors import load_extractor
 from atelier.io.pictures import grid
+from atelier.io.transparency import opaque
 from atelier.metrics.frechet import Moments, frechet_distance
 from atelier.provenance.findings import pixels
 from atelier.provenance.watermark import finding, spectrum
@@ -71,7 +72,7 @@ def main() -> None:
         shown += [one.convert("RGB") for few in (pictures, *done.values()) for one in few[:SHOWN]]
     small_rows: list[list[str]] = []
     for name, _, path in (one.partition("=") for one in args.sets):
-        few = read(Path(path), args.small)[:SMALL_ONES]
+        few = read(Path(path), args.small, SMALL_ONES)
         done = {strength: _all_marked(few, strength) for strength in STRENGTHS}
         small_rows += ([name, strength, *row] for strength, ones in done.items() for row in _outlived_together(few, ones))
         several = (few, *done.values())
@@ -87,19 +88,18 @@ def main() -> None:
     show(lines, args.output)
 
 
-def read(path: Path, side: int) -> list[Image.Image]:
-    """The pictures of a ZIP file in a fixed random order, square, over white; gray ones stay gray."""
+def read(path: Path, side: int, most: int | None = None) -> list[Image.Image]:
+    """The pictures of a ZIP file in a fixed random order, at most so many, square, over white; gray ones stay gray."""
     with zipfile.ZipFile(path) as archive:
         names = sorted(name for name in archive.namelist() if name.lower().endswith((".png", ".jpg", ".jpeg")))
         np.random.default_rng(0).shuffle(names)
-        return [_square(archive.read(name), side) for name in names]
+        return [_square(archive.read(name), side) for name in names[:most]]
 
 
 def _square(content: bytes, side: int) -> Image.Image:
     picture: Image.Image = Image.open(io.BytesIO(content))
     if picture.mode != "L":
-        whole = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole).convert("RGB")
+        picture = opaque(picture, "RGB", "#ffffff")
     return picture if picture.size == (side, side) else picture.resize((side, side), Image.Resampling.LANCZOS)
 
 

@@ -84,7 +84,9 @@ def look(
     mark = _marked(seen, secret, versions) if secret and seen is not None else None
     logged = find_logged(log, seen) if log and seen is not None else None
     sought = NO_MARK.format(names=", ".join(secret.names), versions=versions) if secret else NOT_LOOKED
-    return Findings(verify(content, mime, anchors), about, xmp, mark, logged, f"{sought}; {NOT_LOGGED if log else NO_LOG}")
+    if logged is None:
+        sought += f"; {NOT_LOGGED if log else NO_LOG}"
+    return Findings(verify(content, mime, anchors), about, xmp, mark, logged, sought)
 
 
 @contextlib.contextmanager

@@ -13,17 +13,16 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.fft import irfft2
 
 from atelier.errors import AtelierError
-from atelier.provenance.watermark.finding import SCALES
-from atelier.provenance.watermark.spectrum import COEFFICIENTS, COLUMNS, HIGHEST, ROWS, analyzed, resized
+from atelier.provenance.watermark.finding import SCALES, cosines
+from atelier.provenance.watermark.spectrum import COEFFICIENTS, HIGHEST, analyzed, resized
 
 LOG = "ATELIER_LOG"
 TABLE = "CREATE TABLE IF NOT EXISTS images (id INTEGER PRIMARY KEY, time REAL, about TEXT, fingerprint BLOB)"
@@ -100,35 +99,35 @@ def find_logged(path: Path, luminance: np.ndarray) -> Logged | None:
 def _likenesses(units: list[np.ndarray], prints: np.ndarray) -> np.ndarray:
     """Of a picture at several sizes and fingerprints uint8 [N, BYTES] the greatest cosines at any place, over ITSELF; [N]."""
     signs = np.unpackbits(prints, axis=1).astype(np.float32) * 2 - 1
-    stored = (signs[:, :COEFFICIENTS] - 1j * signs[:, COEFFICIENTS:]) / np.sqrt(2 * COEFFICIENTS)
-    weights = np.where(COLUMNS, PLACES**2 / 2, PLACES**2)  # of pairs one is given
-    half = np.zeros((len(prints), PLACES, PLACES // 2 + 1), np.complex64)
+    stored = (signs[:, :COEFFICIENTS] + 1j * signs[:, COEFFICIENTS:]) / np.sqrt(2 * COEFFICIENTS)
     best = np.zeros(len(prints))
     for unit in units:
-        half[:, ROWS, COLUMNS] = stored * (unit * weights)
-        best = np.maximum(best, irfft2(half, (PLACES, PLACES)).max(axis=(1, 2)))
+        best = np.maximum(best, cosines(unit, stored, PLACES).max(axis=(1, 2)))
     return np.asarray(best / ITSELF)
 
 
 def _stored(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Numbers [n] and fingerprints uint8 [n, BYTES] of the log, some at a time. Raises LogError."""
-    try:
-        with closing(_reading(path)) as file:
-            rows = file.execute("SELECT id, fingerprint FROM images")
-            while some := rows.fetchmany(_AT_ONCE):
-                yield np.array([number for number, _ in some]), np.stack([np.frombuffer(one, np.uint8) for _, one in some])
-    except (sqlite3.Error, ValueError) as error:
-        raise _trouble(path, "read", error) from error
+    with _reading(path) as file:
+        rows = file.execute("SELECT id, fingerprint FROM images")
+        while some := rows.fetchmany(_AT_ONCE):
+            yield np.array([number for number, _ in some]), np.stack([np.frombuffer(one, np.uint8) for _, one in some])
 
 
 def _row(path: Path, number: int) -> tuple[dict[str, Any], float]:
-    with closing(_reading(path)) as file:
+    with _reading(path) as file:
         about, moment = file.execute("SELECT about, time FROM images WHERE id = ?", (number,)).fetchone()
-    return json.loads(about), float(moment)
+        return json.loads(about), float(moment)
 
 
-def _reading(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_SECONDS)
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The log, for reading. Raises LogError, also for what is found while it is read."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_SECONDS)) as file:
+            yield file
+    except (sqlite3.Error, ValueError) as error:
+        raise _trouble(path, "read", error) from error
 
 
 def _trouble(path: Path, done: str, error: Exception) -> LogError:

@@ -96,7 +96,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     import torch
     import uvicorn
 
-    from atelier.provenance.leaving import marker, signer
+    from atelier.provenance.leaving import logger, marker, signer
     from atelier.registry.fetch import check_store
     from atelier.serving.app import application
     from atelier.serving.detection import ServedDetector
@@ -109,7 +109,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
         reason = str(error).splitlines()[0]
         raise ServingError(f"--device {args.device}: cannot be used here ({reason}); give another, such as cpu") from error
     check_store(args.version)
-    images = f"{signer()}, {marker()}"  # a key or secret that cannot be used ends it here
+    images = f"{signer()}, {marker()}, {logger()}"  # a key or secret that cannot be used ends it here
     metrics = Metrics()
     detector = ServedDetector.of(args.detector, scratch / "detector") if args.detector else None
     follower = Follower(args.version, args.device, args.poll, scratch / "versions", metrics)

@@ -122,7 +122,9 @@ class _Service:
 
     async def detect(self, request: Request) -> Response:
         body = await _body(request, self._limits.body)
-        found = await self._worker.run(1, lambda: detected(self._detector, body))
+        if (detector := self._detector) is None:
+            raise Refused(404, "no detector", "this server has no detector: it was started without --detector")
+        found = await self._worker.run(1, lambda: detected(detector, body))
         return _json(200, found, {"Cache-Control": "no-store"})
 
     async def refused(self, request: Request, error: Any) -> Response:

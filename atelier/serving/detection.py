@@ -10,7 +10,7 @@ from atelier.detection.model import DetectorError, LoadedDetector, load
 from atelier.detection.protocol import PLAIN
 from atelier.provenance.findings import UnreadableImageError, look, words
 from atelier.provenance.keys import trusted
-from atelier.provenance.log import logging
+from atelier.provenance.log import LogError, logging
 from atelier.provenance.watermark.key import configured
 from atelier.registry.detectors import fetch
 from atelier.serving.limits import Refused
@@ -32,11 +32,13 @@ class ServedDetector:
 
 
 def marks(content: bytes) -> dict[str, Any]:
-    """What the marks of an image say. Raises Refused for what is no image."""
+    """What the marks of an image say. Raises Refused for what is no image, and for a log that cannot be read."""
     try:
         found = look(content, trusted(), configured(), log=logging())
     except UnreadableImageError as error:
         raise Refused(422, "input", str(error)) from error
+    except LogError as error:
+        raise Refused(503, "log", str(error)) from error
     state, mark = (
         found.credentials and found.credentials.state,
         found.mark and {"name": found.mark.name, "p": found.mark.probability},
@@ -52,10 +54,8 @@ def marks(content: bytes) -> dict[str, Any]:
     }
 
 
-def detected(detector: ServedDetector | None, content: bytes) -> dict[str, Any]:
-    """What a detector makes of an image, and its marks. Raises Refused for what is no image, and without a detector."""
-    if detector is None:
-        raise Refused(404, "no detector", "this server has no detector: it was started without --detector")
+def detected(detector: ServedDetector, content: bytes) -> dict[str, Any]:
+    """What a detector makes of an image, and its marks. Raises Refused for what is no image."""
     said = marks(content)
     try:
         found = detector.loaded.look(content)

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from atelier.models.model import slerp
-from atelier.models.pyfunc import ServedGenerator
+from atelier.models.pyfunc import ServedGenerator, picture
 from atelier.networks.inputs import Sound
 from atelier.serving.app import application
 from atelier.serving.detection import ServedDetector
@@ -156,9 +156,7 @@ def expect(locator: Any) -> Any:
 def as_shown(champion: Champion, row: dict[str, Any]) -> bytes:
     """The pixels that the server makes of a row, R, G, B, A in turn."""
     generator = champion.generator
-    image = generator.generate(generator.read([row]))[0]
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return picture.convert("RGBA").tobytes()
+    return picture(generator.generate(generator.read([row]))[0]).convert("RGBA").tobytes()
 
 
 def bred(champion: Champion, first: int, second: int, child: int) -> list[float]:

@@ -71,12 +71,11 @@ def needed(probability: float, candidates: int, places: int) -> float:
     return float(np.sqrt(1 - betaincinv((DIMENSIONS - 1) / 2, 0.5, probability / (candidates * places))))
 
 
-def cosines(unit: np.ndarray, directions: np.ndarray, finer: int = 1) -> np.ndarray:
+def cosines(unit: np.ndarray, directions: np.ndarray, side: int = SIDE) -> np.ndarray:
     """The cosines of a picture's unit vector [COEFFICIENTS] and directions [..., COEFFICIENTS], moved to each place.
 
-    Float [..., SIDE * finer, SIDE * finer]; [..., y, x] is for directions that are turned by y / finer and x / finer pixels.
+    Float [..., side, side]; [..., y, x] is for directions that are turned by y and x pixels of SIDE / side each.
     """
-    side = SIDE * finer
     half = np.zeros((*directions.shape[:-1], side, side // 2 + 1), np.complex64)
     half[..., ROWS, COLUMNS] = unit * directions.conj() * np.where(COLUMNS, side**2 / 2, side**2)  # of pairs one is given
     return np.asarray(irfft2(half, (side, side)))
@@ -128,6 +127,6 @@ def _elsewhere(picture: np.ndarray, names: list[str], directions: np.ndarray) ->
     tried.sort(key=lambda one: -one[0])
     finer = []
     for _, which, unit, scale, angle in tried[:_BEST]:
-        clearest = float(cosines(unit, directions[which], FINER).max())
+        clearest = float(cosines(unit, directions[which], SIDE * FINER).max())
         finer.append(Mark(names[which], min(1.0, chance(clearest, len(names), ELSEWHERE)), scale, angle))
     return min(finer, key=lambda mark: mark.probability)

@@ -42,7 +42,7 @@ def marked(picture: Image.Image, direction: np.ndarray, strength: Strength) -> I
     if side < SMALLEST:
         added = _resized(_pattern(analyzed(resized(luminance(pixels))), direction), height, width)
         return Image.fromarray(_added(pixels, _amplitude(pixels, added, _in_many(direction, strength)) * added))
-    shape = (height, width) if side == SIDE else (max(round(height * SIDE / side), 1), max(round(width * SIDE / side), 1))
+    shape = round(height * SIDE / side), round(width * SIDE / side)
     small = picture if shape == (height, width) else picture.resize(shape[::-1], Image.Resampling.BICUBIC)
     tried = np.asarray(small, np.float32)
     seen = analyzed(luminance(tried))

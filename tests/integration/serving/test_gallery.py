@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 URI = "models:/answers/1"
-NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1200, "height": 850}
+NARROW = {"width": 360, "height": 740}
 
 
 def test_another_one_at_each_click_and_press_of_the_space_bar(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:

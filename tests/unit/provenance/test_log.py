@@ -90,6 +90,7 @@ def test_what_leaves_is_logged_and_found(tmp_path: Path, monkeypatch: pytest.Mon
     LOGGED[7].save(lost, quality=75)
     found = words(look(lost.read_bytes(), "", log=log))
     assert any(line.startswith("in the log, of 20") and "seed 7" in line and "no proof" in line for line in found)
+    assert not any("nothing that is clearly" in line for line in found)
     OTHERS[0].save(lost)
     assert "the log has nothing that is clearly the same picture" in words(look(lost.read_bytes(), "", log=log))[0]
     assert "no log was looked into" in words(look(files[0], ""))[1]

@@ -92,7 +92,7 @@ def test_the_vector_of_a_picture_is_the_formula() -> None:
 @pytest.mark.parametrize("finer", [1, 2])
 def test_cosines_are_those_of_moved_directions(finer: int) -> None:
     unit = spectrum.analyzed(np.random.default_rng(3).uniform(0, 255, (64, 64))).unit
-    found = cosines(unit, DIRECTION, finer)
+    found = cosines(unit, DIRECTION, spectrum.SIDE * finer)
     for down, right in ((0, 0), (3, 5), (63, 1)):
         moved = spectrum.turned(DIRECTION, down / finer, right / finer)
         both = [np.concatenate([one.real, one.imag]) for one in (unit, moved)]

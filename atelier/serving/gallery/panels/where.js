@@ -25,7 +25,7 @@ export function open(place, { model, say, fail, signal }) {
   const accept = [...SHOWN, "image/tiff"].join(",");
   const zone = dropzone({ label: "Choose an image", note, accept, take: (file) => void look(file).catch(failed), signal });
   const about =
-    `Labels, signature and watermark are looked for${model.detector ? ", and a detector is asked" : ""}. ` +
+    `Labels, signature, watermark and log are looked for${model.detector ? ", and a detector is asked" : ""}. ` +
     "The file goes to this server alone and is not kept.";
   place.append(
     element("div", { class: "controls" }, zone, element("p", { class: "note" }, about)),
@@ -58,7 +58,8 @@ export function open(place, { model, say, fail, signal }) {
 }
 
 /**
- * @typedef {{credentials: string | null, watermark: {name: string} | null, about: object | null, xmp: object | null}} Marks
+ * @typedef {{credentials: string | null, watermark: {name: string} | null, about: object | null, xmp: object | null,
+ *   log: object | null}} Marks
  * @param {Marks & {generated?: boolean, marks?: Marks}} answer of the server's detector, or of its marks alone
  */
 function verdict(answer) {
@@ -67,6 +68,7 @@ function verdict(answer) {
   if (found.credentials) parts.push(CREDENTIALS[found.credentials]);
   if (found.watermark) parts.push(`marked as ${found.watermark.name.replace("/", " version ")}`);
   if (found.about || found.xmp) parts.push("labelled as generated");
+  if (found.log) parts.push("like one in the log");
   if (!parts.length) parts.push(answer.marks ? "no marks" : "nothing known");
   if (answer.marks) parts.push(answer.generated ? "looks generated" : "does not look generated");
   const text = parts.join("; ");
