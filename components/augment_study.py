@@ -29,7 +29,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from atelier.augmentation.protocol import Protocol, StudyError, opened
-from atelier.augmentation.results import MEASURES, conclusions, results
+from atelier.augmentation.results import conclusions, measures, results
 from atelier.augmentation.study import Study, generated, studied
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.model import ModelSettings
@@ -102,7 +102,7 @@ def augment_study(
         "train": settings.plain(),
     }
     found = results(protocol, studied(study, jobs), about)
-    page = study_page(found, MEASURES, conclusions(found), _pictures(study))
+    page = study_page(found, measures(imbalance), conclusions(found), _pictures(study))
     with atomic_folder(output, RESULTS) as folder:
         atomic_write(folder / RESULTS, canonical_json(found))
         atomic_write(folder / REPORT, page)

@@ -37,7 +37,7 @@ from atelier.io.progress import bar
 from atelier.metrics.frechet import Moments, frechet_distance
 from atelier.models.model import load_generator
 from atelier.networks.base import Generator
-from atelier.report.detection import Measured, tables, write_report
+from atelier.report.detection import REAL, Measured, tables, write_report
 from atelier.tasks.find import measured_sets, sampling_of
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device
@@ -46,18 +46,15 @@ from components.contract import DEVICE, Dataset, In, Model, Option, Out, Page, c
 from components.contract import Detector as Made
 
 METRICS, MEASURED, TABLES, REPORT = "metrics.json", "measured.json", "measured.md", "report.html"
-REAL = "real"
 BATCH = 64
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A generator that a detector is made of: its name here, and the sha256 of its weights."""
+    """A generator that a detector is made of, and its name here."""
 
     name: str
-    sha256: str
     generator: Generator
-    folder: Path
 
 
 def _numbers(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
@@ -83,8 +80,8 @@ def detect(
 ) -> dict[str, float]:
     """Measures detectors on generators that were left out, keeps one that has seen all, and returns what is in metrics.json.
 
-    `step` is the name of the MLflow run in `experiment`. Raises DetectorError for fewer than two generators or another size,
-    GeneratorError, DataError.
+    `step` is the name of the MLflow run in `experiment`. Raises DetectorError for fewer than two generators, too few images or
+    another size, GeneratorError, DataError.
     """
     check_output(output, METRICS)
     chosen = choose_device(device)
@@ -139,15 +136,18 @@ def _origins(checkpoints: Sequence[Path], images: PackedDataset, device: torch.d
     named = [f"{name} {one.sha256[:8]}" if several[name] > 1 else name for name, one in zip(names, loaded, strict=True)]
     if twice := [name for name, count in Counter(named).items() if count > 1]:
         raise DetectorError(f"--checkpoints: {twice[0]} is given twice, with equal weights; give each generator once")
-    return [Origin(name, one.sha256, one, folder) for name, one, folder in zip(named, loaded, checkpoints, strict=True)]
+    return [Origin(name, one) for name, one in zip(named, loaded, strict=True)]
 
 
 def _real(train: PackedDataset, held_out: PackedDataset, settings: DetectSettings) -> Pictures:
+    asked = {"images": (train, settings.images), "tested": (held_out, settings.tested)}
+    for key, (one, count) in asked.items():
+        if len(one) < count:
+            raise DetectorError(
+                f"{one.folder}: split {one.split} has {len(one)} images, and detect.{key} asks for {count}; lower it or pack more"
+            )
     random = np.random.default_rng(settings.seed)
-    drawn = [
-        one.images(np.sort(random.permutation(len(one))[:count]))
-        for one, count in ((train, settings.images), (held_out, settings.tested))
-    ]
+    drawn = [one.images(np.sort(random.permutation(len(one))[:count])) for one, count in asked.values()]
     order = random.permutation(len(drawn[0]))  # those of the threshold are the last
     return Pictures(drawn[0][order], drawn[1])
 
@@ -200,7 +200,7 @@ def _info(
         background=images.background,
         threshold=threshold,
         measured=means,
-        generators={one.name: one.sha256 for one in origins},
+        generators={one.name: one.generator.sha256 for one in origins},
         data={"content_hash": images.content_hash, "source": source.get("kind"), "licence": source.get("licence")},
         settings=settings.model_dump(mode="json"),
     )

@@ -14,6 +14,11 @@ def long_tail(classes: int, most: int, imbalance: float) -> np.ndarray:
     return np.maximum(np.rint(most * shares), 1).astype(np.int64)
 
 
+def repeats(counts: np.ndarray) -> np.ndarray:
+    """How often oversampling shows each image of a class, int64 [classes]."""
+    return np.rint(counts.max() / np.maximum(counts, 1)).astype(np.int64)
+
+
 def up_to(real: np.ndarray, most: int) -> np.ndarray:
     """Images to add to each class that has fewer than `most`, int64 [classes]."""
     return np.maximum(most - real, 0)

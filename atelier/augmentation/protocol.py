@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atelier.augmentation.counts import dealt, long_tail
+from atelier.augmentation.counts import dealt, long_tail, repeats
 from atelier.augmentation.ways import Way, ways
 from atelier.data.packed import PackedDataset
 from atelier.data.repack import Labelled, labelled
@@ -83,9 +83,10 @@ class Protocol:
             )
         for most in self.images:
             counts = self.counts(most, classes, 0)
-            everything = int(counts.sum() * (1 + max(self.ratios)))
-            if max(everything, classes * most) > self.steps * BATCH:
-                raise StudyError(f"{self.steps} steps of {BATCH} do not reach each of {everything} images once; raise the steps")
+            real = int(counts.sum())
+            shown = max(real + round(max(self.ratios) * real), int((counts * repeats(counts)).sum()))
+            if shown > self.steps * BATCH:
+                raise StudyError(f"{self.steps} steps of {BATCH} do not reach each of {shown} images once; raise the steps")
 
 
 class Images:

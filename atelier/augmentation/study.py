@@ -172,8 +172,8 @@ def classifier(study: Study, cell: Cell) -> dict[str, Any]:
         "way": way.name,
         "strength": cell.strength if way.augmented else 0.0,
         "rarest": int(counts.argmin()),
-        "validation": read(network, whole.validation(protocol), classes).recalls,
-        "test": read(network, whole.test, classes).recalls,
+        "validation": read(network, whole.validation(protocol), classes),
+        "test": read(network, whole.test, classes),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(file, canonical_json(found))
@@ -199,7 +199,7 @@ def studied(study: Study, jobs: int = 1, progress: bool = True) -> dict[str, Any
 def _strength(tried: Sequence[dict[str, Any]]) -> float:
     """The strength with the highest mean recall of validation images over all seeds; of equal ones the weakest."""
     means = {s: float(np.mean([one["validation"] for one in tried if one["strength"] == s])) for s in STRENGTHS}
-    return max(STRENGTHS, key=lambda strength: (means[strength], -strength))
+    return max(STRENGTHS, key=means.__getitem__)
 
 
 def _all(

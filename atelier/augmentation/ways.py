@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from atelier.augmentation.counts import repeats
 from atelier.data.repack import Labelled
 from atelier.metrics.classifier import network_of, read_by
 from atelier.metrics.fitting import BATCH, descend, normalized
@@ -38,18 +39,6 @@ def ways(ratios: list[float], balanced: bool) -> list[Way]:
     return [PLAIN, AUGMENTED, *rare, *(Way(f"generated {ratio:g} : 1", generated=ratio) for ratio in ratios)]
 
 
-@dataclass(frozen=True)
-class Read:
-    """What a classifier reads in images of known classes: the share read as they are labelled, of each class."""
-
-    recalls: list[float]
-
-    @property
-    def accuracy(self) -> float:
-        """The mean over classes, each counting alike (balanced accuracy)."""
-        return math.fsum(self.recalls) / len(self.recalls)
-
-
 def fit(way: Way, strength: float, real: Labelled, generated: Labelled | None, classes: int, steps: int, seed: int) -> nn.Module:
     """A small classifier after `steps` steps of 64 images, alike for all ways: equal inputs give equal weights, on one core.
 
@@ -59,8 +48,7 @@ def fit(way: Way, strength: float, real: Labelled, generated: Labelled | None, c
     indices = np.arange(len(labels))
     counts = np.bincount(labels, minlength=classes)
     if way.repeated:
-        times = np.rint(counts.max() / np.maximum(counts, 1)).astype(np.int64)
-        indices = np.repeat(indices, times[labels])
+        indices = np.repeat(indices, repeats(counts)[labels])
     if len(indices) > steps * BATCH:
         raise ValueError(f"{steps} steps of {BATCH} do not reach {len(indices)} images")
     weights = torch.from_numpy(len(labels) / (classes * np.maximum(counts, 1))).float() if way.weighted else None
@@ -76,10 +64,10 @@ def fit(way: Way, strength: float, real: Labelled, generated: Labelled | None, c
     return network.eval().requires_grad_(False)
 
 
-def read(network: nn.Module, shown: Labelled, classes: int) -> Read:
-    """The reading of images, of each class. Every class must be among them."""
+def read(network: nn.Module, shown: Labelled, classes: int) -> list[float]:
+    """The share of images read as they are labelled, of each class (its recall). Every class must be among them."""
     right = read_by(network, shown.images, classes).argmax(axis=1) == shown.labels
-    return Read([float(right[shown.labels == label].mean()) for label in range(classes)])
+    return [float(right[shown.labels == label].mean()) for label in range(classes)]
 
 
 def distorted(images: Tensor, strength: float, random: np.random.Generator) -> Tensor:

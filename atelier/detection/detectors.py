@@ -14,6 +14,7 @@ from torch import nn
 
 from atelier.detection import logistic, network
 from atelier.extractors import load_extractor
+from atelier.metrics.fitting import arrays
 
 Tensors = dict[str, np.ndarray]
 LOW, HIGH = 1, 5  # levels just above black, which generators give to what is black in real images
@@ -74,7 +75,7 @@ class Network(Detector):
 
     def tensors(self) -> Tensors:
         assert self.made
-        return {name: np.asarray(value.numpy(), order="C") for name, value in self.made.state_dict().items()}
+        return arrays(self.made)
 
 
 class Linear(Detector):

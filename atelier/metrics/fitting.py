@@ -29,9 +29,9 @@ def fitted(network: nn.Module, kind: str, cache: Path, key: dict[str, Any], fit:
         network.load_state_dict({name: torch.from_numpy(array) for name, array in entry[0].items()})
     else:
         fit()
-        kept.store(cache, kind, key, _arrays(network), values={})
+        kept.store(cache, kind, key, arrays(network), values={})
     network.eval().requires_grad_(False)
-    return hashlib.sha256(safetensors.save(_arrays(network))).hexdigest()
+    return hashlib.sha256(safetensors.save(arrays(network))).hexdigest()
 
 
 def descend(network: nn.Module, indices: np.ndarray, images: int, seed: int, loss_of: LossOf, title: str, progress: bool) -> None:
@@ -85,5 +85,6 @@ def parts(indices: np.ndarray, size: int = 256) -> list[np.ndarray]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _arrays(network: nn.Module) -> dict[str, np.ndarray]:
+def arrays(network: nn.Module) -> dict[str, np.ndarray]:
+    """The weights of a network on the CPU, by name."""
     return {name: np.asarray(value.numpy(), order="C") for name, value in network.state_dict().items()}

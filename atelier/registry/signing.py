@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from model_signing.hashing import Config as Hashing
 
 SIGNING_KEY, PASSWORD, VERIFY_KEY = "ATELIER_SIGNING_KEY", "ATELIER_SIGNING_KEY_PASSWORD", "ATELIER_VERIFY_KEY"
-SIGNATURE_AT = "atelier.signature_at"  # tag: the folder of both signatures among the artifacts of the version's run
+SIGNATURE_AT = "atelier.signature_at"  # tag: the folder of its signatures among the artifacts of the version's run
 PAIR, WHOLE, WHOLE_BEFORE = (WEIGHTS, INFO), (WEIGHTS, INFO, NETWORKS), (WEIGHTS, INFO, NETWORKS_BEFORE)
 # Two signatures, so that what serves a generator need not fetch its networks; the second holds all three together.
 NAMES = {PAIR: "generator.sig", WHOLE: "checkpoint.sig", WHOLE_BEFORE: "checkpoint.sig"}
@@ -117,7 +117,8 @@ def attach(
 def verify(folder: Path, signature: Path, files: tuple[str, ...], origin: str) -> None:
     """Raises SignatureError unless `signature` is the configured key's for exactly these files of the folder as they are.
 
-    `files` is PAIR, WHOLE or WHOLE_BEFORE, `origin` the checkpoint's name in an error. Other files of the folder are ignored.
+    `files` are those that one signature holds together, `origin` the checkpoint's name in an error. Other files of the folder
+    are ignored.
     """
     from cryptography.exceptions import InvalidSignature
     from model_signing.verifying import Config

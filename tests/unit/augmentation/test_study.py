@@ -162,14 +162,23 @@ def cells(values: dict[str, list[list[float]]], validation: dict[str, float]) ->
 
 
 def test_seeds_of_classifiers_are_averaged_and_the_baseline_is_that_of_validation_images() -> None:
-    protocol = Protocol(images=(4,), ratios=(0.5, 2.0), generators=3, classifiers=2)
+    protocol = Protocol(images=(4,), imbalance=2.0, ratios=(0.5, 2.0), generators=3, classifiers=2)
     values = {
         "no augmentation": [[0.9, 0.9], [0.9, 0.9], [0.9, 0.9]],  # best in the test, which must not count
         "augmentation": [[0.4, 0.6], [0.5, 0.7], [0.2, 0.4]],
+        "class weights": [[0.4, 0.6], [0.5, 0.7], [0.2, 0.4]],
+        "oversampling": [[0.4, 0.6], [0.5, 0.7], [0.2, 0.4]],
         "generated 0.5 : 1": [[0.6, 0.8], [0.7, 0.8], [0.5, 0.6]],
         "generated 2 : 1": [[0.5, 0.5], [0.5, 0.7], [0.3, 0.4]],
     }
-    validation = {"no augmentation": 0.1, "augmentation": 0.3, "generated 0.5 : 1": 0.9, "generated 2 : 1": 0.9}
+    validation = {
+        "no augmentation": 0.1,
+        "augmentation": 0.3,
+        "class weights": 0.2,
+        "oversampling": 0.2,
+        "generated 0.5 : 1": 0.9,
+        "generated 2 : 1": 0.9,
+    }
     found = results(protocol, {"cells": cells(values, validation), "generators": [], "strengths": {}}, {})
     rarest = [one for one in found["comparisons"] if one["measure"] == "rarest"]
     expected = [paired(ours, [0.5, 0.6, 0.3]) for ours in ([0.7, 0.75, 0.55], [0.5, 0.6, 0.35])]
