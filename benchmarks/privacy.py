@@ -1,6 +1,6 @@
 """What differential privacy costs: the same generator trained with several noises, its epsilon against what is measured of it.
 
-All trainings have the same networks, batches and number of steps; the first one has neither noise nor cut gradients. Each is
+All trainings have the same networks, batches and number of steps; one of noise 0 has neither noise nor cut gradients. Each is
 measured as section `evaluate` says, with class shares read and membership inference, against the training images.
 
     .venv/bin/python -m components.prepare --section data.base --output data/base

@@ -54,6 +54,7 @@ from atelier.io.pictures import png
 from atelier.metrics import acceptance
 from atelier.metrics.bias import remarks
 from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
+from atelier.metrics.metric import Need, uses_of
 from atelier.models.model import GeneratorError, load_generator, part_of
 from atelier.networks.base import Generator
 from atelier.report.gallery import Neighbors, Row, neighbors, picture, rows, rows_of_records
@@ -178,7 +179,7 @@ def evaluate(
 
 
 def _measured(generator: Generator, evaluator: Evaluator, checkpoint: Path) -> Evaluation:
-    judge = judge_of(checkpoint, generator)
+    judge = judge_of(checkpoint, generator) if Need.DISCRIMINATOR in uses_of(evaluator.metrics) else None
     found = evaluator.measure(generator, generator.info.classes, sampling_of(generator), judge)
     return replace(found, generator=generator.sha256)
 

@@ -79,7 +79,8 @@ def measure_folders(parser: argparse.ArgumentParser, args: argparse.Namespace) -
         args.cache, device, held_out=held_out,
     )  # fmt: skip
     notes = remarks(evaluation.measurements, 0 if evaluation.features is None else evaluation.features.shape[1])
-    notes += [f"generated: {note}" for note in generated.notes] + [f"reference: {note}" for note in reference.notes]
+    sides = {"generated": generated, "reference": reference} | ({"held out": held_out} if held_out else {})
+    notes += [f"{name}: {note}" for name, side in sides.items() for note in side.notes]
     if args.json:
         print(json.dumps(as_json(evaluation, notes)))
     else:

@@ -129,7 +129,6 @@ def fit(
     indices: np.ndarray,
     seed: int,
     progress: bool,
-    title: str = "classifier of real images",
 ) -> None:
     """Cross-entropy of images that are moved by up to 1/14 of their side, so that place is no clue.
 
@@ -144,7 +143,7 @@ def fit(
         loss = nn.functional.cross_entropy(logits[:BATCH], torch.from_numpy(labels[rows]))
         return loss - OUTLIER_WEIGHT * logits[BATCH:].log_softmax(dim=1).mean()
 
-    descend(network, indices, IMAGES, seed, loss_of, title, progress)
+    descend(network, indices, IMAGES, seed, loss_of, "classifier of real images", progress)
 
 
 def _outliers(images: Tensor, random: np.random.Generator) -> Tensor:

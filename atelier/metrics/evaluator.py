@@ -194,7 +194,7 @@ class Evaluator:
         colored = sampler.palette is not None
         there = (sampler.has_target, sampler.has_input and not colored, sampler.has_style, colored)
         given = self._met_by(sampler.classes, generator, [need for need, has in zip(GIVEN, there, strict=True) if has])
-        if judge and self._held_out:
+        if judge and self._held_out and list(classes) in ([], list(self.dataset.classes)):  # it knows labels by its own numbers
             given[Need.DISCRIMINATOR] = partial(self._judged, judge)
         with naming_remedy(lambda: of_a_measurement(batch)):
             own = (self._columns(one, given) for one in sampler(batch, (self.ranks.rank, self.ranks.world)))

@@ -22,11 +22,12 @@ from atelier.metrics.reference import Reference, extract, load_reference
 SAMPLING = "image files"
 OPTION = "--metrics"  # of components.evaluate
 MET = frozenset({Need.EXTRACTOR, Need.FEATURES, Need.REAL_FEATURES, Need.LOGITS, Need.CLASSES})  # by files, if they have classes
+GIVEN = MET | {Need.HELD_OUT}
 
 
 def of_files() -> list[str]:
     """The metrics that need nothing but sets of images: generated, real and, for some, held-out ones."""
-    return [name for name, metric in metrics().items() if metric.needs <= MET | {Need.HELD_OUT}]
+    return [name for name, metric in metrics().items() if metric.needs <= GIVEN]
 
 
 def measure_sets(
@@ -49,7 +50,7 @@ def measure_sets(
     same = generated.size == reference.size
     others = own if same else load_extractor(extractor, weights, reference.size, device, layer)
     where = f"{OPTION} with {own.name} at layer {own.layer}"
-    check_needs(asked, (MET | {Need.HELD_OUT}) - (frozenset() if own.head else {Need.LOGITS}), where)
+    check_needs(asked, GIVEN - (frozenset() if own.head else {Need.LOGITS}), where)
     if Need.CLASSES in needs:
         _check_classes(generated, reference)
     few = min(len(generated), len(reference)) < own.dim
@@ -61,7 +62,7 @@ def measure_sets(
     parts |= {Need.FEATURES: stream, Need.REAL_FEATURES: real, Need.HELD_OUT: new}
     alike = generated.classes and generated.classes == reference.classes == (held_out or reference).classes
     if real and (alike or Need.CLASSES in needs):
-        unseen = held_out.labels[new.indices] if held_out and new else None
+        unseen = held_out.labels[new.indices] if alike and held_out and new else None
         parts[Need.CLASSES] = Classes(reference.classes, generated.labels, reference.labels[real.indices], unseen)
     images = f"{reference.content_hash}:{reference.split}"
     view = View(len(generated), seed, SAMPLING, images, parts, OPTION, bias=True)

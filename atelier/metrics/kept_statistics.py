@@ -34,7 +34,7 @@ class RealStatistics:
 
     def correlations_apart(self, features: np.ndarray) -> float:
         """The mean absolute difference of Pearson's correlation, over all pairs of features [N, d] that vary on both sides."""
-        varied = (features.std(axis=0) > 0) & (self.features.std(axis=0) > 0)
+        varied = (features.std(axis=0, dtype=np.float64) > 0) & (self.features.std(axis=0, dtype=np.float64) > 0)
         if len(features) < FEWEST or varied.sum() < 2:
             raise MetricError(f"statistics: correlations need {FEWEST} images and two features that vary; measure more images")
         own, real = (np.corrcoef(one[:, varied], rowvar=False, dtype=np.float64) for one in (features, self.features))

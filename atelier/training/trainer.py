@@ -195,9 +195,8 @@ class Trainer:
             raise SettingsError("privacy: one process trains on one set of images of one size; take privacy out for others")
         (records,) = map(len, data.values())
         private = PrivateUpdates(self.task, settings, privacy, records, settings.precision)
-        if self.ranks.first:
-            stated = spent(settings, records, self.steps)
-            log.info(f"privacy: epsilon will be {stated['epsilon']:.3g} at delta {privacy.delta:g}, after {self.steps} steps")
+        stated = spent(settings, records, self.steps)
+        log.info(f"privacy: epsilon will be {stated['epsilon']:.3g} at delta {privacy.delta:g}, after {self.steps} steps")
         return private
 
     def _update(self, update: Update, stream: int, weights: StepWeights) -> None:
