@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +75,13 @@ def test_no_import_leads_in_a_circle() -> None:
         for name in free:
             del waiting[name]
     assert not waiting, f"in circles, or above one: {sorted(waiting)}"
+
+
+def test_no_file_of_a_script_hides_a_module_of_python() -> None:
+    """The folder of a script that is started by its path comes first in sys.path."""
+    started = {path.parent for path in (ROOT / "tests").rglob("*.py") if '__name__ == "__main__"' in path.read_text()}
+    hiding = sorted(str(path) for folder in started for path in folder.iterdir() if path.stem in sys.stdlib_module_names)
+    assert started and not hiding
 
 
 def test_files_stay_readable() -> None:

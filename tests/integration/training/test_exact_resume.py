@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -45,7 +46,12 @@ def test_sigkill_at_random_moments(family: str, digits: PackedDataset, tmp_path:
             continue
         code, _, err = process.finish()
         assert code == 0, err
-        break
+        if kills:
+            break
+        # Other work had slowed the whole run, so that this one ended before its moment: again from nothing, and sooner.
+        shutil.rmtree(tmp_path / "model")
+        shutil.rmtree(tmp_path / "states")
+        lasts /= 2
     assert kills >= 1
     (cost,) = read_history(tmp_path / "model")["compute"]
     assert 0 < cost["seconds"] < (time.time_ns() - seed) / 1e9

@@ -22,7 +22,7 @@ from atelier.report import facts, gallery
 from atelier.report.charts import number_text
 from atelier.report.gallery import COLUMNS, Neighbors
 from atelier.report.html import PANELS, charts, strip, write_report
-from tests.support.html import Page
+from tests.support.html_page import Page
 
 
 @pytest.mark.parametrize(("real", "mostly"), [(6.1, False), (9.0, True)])

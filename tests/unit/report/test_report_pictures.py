@@ -15,7 +15,7 @@ from atelier.report import gallery
 from atelier.report.gallery import Neighbors, Row
 from atelier.report.html import grids_over_time
 from atelier.report.page import page
-from tests.support.html import Page
+from tests.support.html_page import Page
 
 
 def test_grids_are_picked_evenly_and_the_kept_one_is_among_them(make_checkpoint: Callable[..., Path]) -> None:
