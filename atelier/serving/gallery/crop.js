@@ -4,15 +4,13 @@
  * is sent: no place, no camera, no name.
  */
 
-import { element } from "./dom.js";
+import { ARROWS, element } from "./dom.js";
 import { base64 } from "./upload.js";
 
 export const PICTURES = ["image/png", "image/jpeg", "image/webp"];
 const MOST_PIXELS = 100e6;
 const STEP = 0.04; // of the square, by an arrow key
 const QUALITY = 0.95; // of a JPEG, where a PNG is too long
-/** @type {Record<string, [number, number]>} */
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Crop {
   /** @param {string} name @param {number} side in pixels @param {() => void} changed */

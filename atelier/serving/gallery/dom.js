@@ -19,13 +19,17 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Where an arrow key leads, right and down. @type {Record<string, [number, number]>} */
+export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
 /**
  * Runs `work` for one call after the other; of calls that come meanwhile the last alone, so that a slider never falls behind.
  * @template {any[]} Given
  * @param {(...given: Given) => Promise<void>} work
+ * @param {(error: any) => void} fail hears what a call could not do
  * @returns {(...given: Given) => Promise<void>}
  */
-export function latest(work) {
+export function latest(work, fail) {
   let running = false;
   /** @type {Given | null} */
   let waiting = null;
@@ -36,7 +40,7 @@ export function latest(work) {
     while (waiting) {
       const next = waiting;
       waiting = null;
-      await work(...next);
+      await work(...next).catch(fail);
     }
     running = false;
   };

@@ -46,19 +46,15 @@ export function open(place, { model, painter, say, fail, signal }) {
   }
 
   const paint = latest(async (/** @type {Record<string, string>} */ state) => {
-    try {
-      const row = { ...rowOf(model, state), seed: seedOf(state) };
-      const rows = Array.from({ length: state.grid ? count : 1 }, (_, place) => ({ ...row, seed: row.seed + place }));
-      const painted = await painter.paint(rows);
-      large.place.hidden = Boolean(state.grid);
-      many.hidden = !state.grid;
-      if (state.grid) many.replaceChildren(wall(painted, (one) => set({ seed: one.seed, grid: null })));
-      else large.show(painted[0]);
-      say(state.grid ? `${count} images from seed ${row.seed} on` : `Seed ${row.seed}`);
-    } catch (error) {
-      fail(error);
-    }
-  });
+    const row = { ...rowOf(model, state), seed: seedOf(state) };
+    const rows = Array.from({ length: state.grid ? count : 1 }, (_, place) => ({ ...row, seed: row.seed + place }));
+    const painted = await painter.paint(rows);
+    large.place.hidden = Boolean(state.grid);
+    many.hidden = !state.grid;
+    if (state.grid) many.replaceChildren(wall(painted, (one) => set({ seed: one.seed, grid: null })));
+    else large.show(painted[0]);
+    say(state.grid ? `${count} images from seed ${row.seed} on` : `Seed ${row.seed}`);
+  }, fail);
 
   /** @param {Record<string, string>} state */
   function show(state) {

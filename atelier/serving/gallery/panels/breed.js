@@ -96,26 +96,22 @@ export function open(place, { model, painter, say, fail }) {
     if (!one || !other) return fail(new Error("this address names no parents; take new ones"));
     if (!breedable(one, other))
       return fail(new Error("the ancestry is too long for an address; take a parent from further back"));
-    try {
-      const [share, mutation, seed] = [
-        Number(state.share ?? SHARE),
-        Number(state.mutation ?? MUTATION),
-        Number(state.brood ?? 0),
-      ];
-      const litter = Array.from({ length: Math.min(CHILDREN, model.limits.images) }, (_, at) =>
-        child(one, other, Math.round(share), Math.round(mutation), seed + at),
-      );
-      const chosen = parsed(state.chosen ?? "");
-      if (chosen) large.show((await painted([chosen], state))[0]);
-      for (const button of use) button.hidden = !chosen;
-      await hang(parents, [one, other], state);
-      await hang(children, litter, state);
-      await hang(line, chosen ? ancestors(chosen).slice(0, model.limits.images) : [], state);
-      say(chosen ? "The chosen one is shown, with its ancestors" : `${litter.length} children`);
-    } catch (error) {
-      fail(error);
-    }
-  });
+    const [share, mutation, seed] = [
+      Number(state.share ?? SHARE),
+      Number(state.mutation ?? MUTATION),
+      Number(state.brood ?? 0),
+    ];
+    const litter = Array.from({ length: Math.min(CHILDREN, model.limits.images) }, (_, at) =>
+      child(one, other, Math.round(share), Math.round(mutation), seed + at),
+    );
+    const chosen = parsed(state.chosen ?? "");
+    if (chosen) large.show((await painted([chosen], state))[0]);
+    for (const button of use) button.hidden = !chosen;
+    await hang(parents, [one, other], state);
+    await hang(children, litter, state);
+    await hang(line, chosen ? ancestors(chosen).slice(0, model.limits.images) : [], state);
+    say(chosen ? "The chosen one is shown, with its ancestors" : `${litter.length} children`);
+  }, fail);
 
   /** @param {Record<string, string>} state */
   function show(state) {

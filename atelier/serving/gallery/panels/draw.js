@@ -2,15 +2,13 @@
 /** Draw: a brush for each class, and the picture that follows. */
 
 import { controls, rowOf } from "../controls.js";
-import { element, latest } from "../dom.js";
+import { ARROWS, element, latest } from "../dom.js";
 import { Drawing } from "../drawing.js";
 import { frame } from "../frame.js";
 import { read, write } from "../state.js";
 import { dropzone } from "../upload.js";
 
 const WIDEST = 4; // as a part of the side
-/** @type {Record<string, [number, number]>} */
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const KEYS = "arrow keys move the brush, with Shift they draw, Enter puts a dot";
 
 /** @param {import("../main.js").Model} model */
@@ -153,14 +151,10 @@ export function open(place, { model, painter, say, fail, signal }) {
   }
 
   const paint = latest(async (/** @type {Record<string, string>} */ state) => {
-    try {
-      const [painted] = await painter.paint([{ ...rowOf(model, state), [map.column]: await drawing.encoded() }]);
-      large.show(painted);
-      say("The picture follows what is drawn");
-    } catch (error) {
-      fail(error);
-    }
-  });
+    const [painted] = await painter.paint([{ ...rowOf(model, state), [map.column]: await drawing.encoded() }]);
+    large.show(painted);
+    say("The picture follows what is drawn");
+  }, fail);
 
   /** @param {Record<string, string>} state */
   function show(state) {

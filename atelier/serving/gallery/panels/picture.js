@@ -60,18 +60,14 @@ export function open(place, { model, painter, say, fail, signal }) {
 
   const paint = latest(async () => {
     if (crops.some((crop) => !crop.picture)) return;
-    try {
-      const row = rowOf(model, read());
-      for (const [number, one] of inputs.entries()) row[one.column] = await crops[number].encoded(most);
-      pair.before(crops[0].canvas);
-      const [painted] = await painter.paint([row]);
-      large.show(painted);
-      pair.place.hidden = false;
-      say("The picture is done. Before and after can be compared");
-    } catch (error) {
-      fail(error);
-    }
-  });
+    const row = rowOf(model, read());
+    for (const [number, one] of inputs.entries()) row[one.column] = await crops[number].encoded(most);
+    pair.before(crops[0].canvas);
+    const [painted] = await painter.paint([row]);
+    large.show(painted);
+    pair.place.hidden = false;
+    say("The picture is done. Before and after can be compared");
+  }, fail);
 
   /** @param {Record<string, string>} state */
   function show(state) {

@@ -109,23 +109,19 @@ export function open(place, { model, painter, say, fail, signal }) {
   }
 
   const paint = latest(async (/** @type {Record<string, string>} */ state) => {
-    try {
-      const row = rowOf(model, state);
-      if (text && state.text) row[text.column] = state.text;
-      if (sound && spoken) row[sound.column] = spoken;
-      if (!state.text && !spoken) return;
-      const seeds = Array.from({ length: model.random ? MORE + 1 : 1 }, (_, place) =>
-        model.random ? { seed: row.seed + place } : {},
-      );
-      const made = await Promise.all(seeds.map((seed) => painter.paint([{ ...row, ...seed }])));
-      const [first, ...others] = made.flat();
-      large.show(first);
-      more.replaceChildren(...(others.length ? [wall(others, (one) => changed({ seed: one.seed }))] : []));
-      say(state.text ? `“${state.text}”` : "Your recording");
-    } catch (error) {
-      fail(error);
-    }
-  });
+    const row = rowOf(model, state);
+    if (text && state.text) row[text.column] = state.text;
+    if (sound && spoken) row[sound.column] = spoken;
+    if (!state.text && !spoken) return;
+    const seeds = Array.from({ length: model.random ? MORE + 1 : 1 }, (_, place) =>
+      model.random ? { seed: row.seed + place } : {},
+    );
+    const made = await Promise.all(seeds.map((seed) => painter.paint([{ ...row, ...seed }])));
+    const [first, ...others] = made.flat();
+    large.show(first);
+    more.replaceChildren(...(others.length ? [wall(others, (one) => changed({ seed: one.seed }))] : []));
+    say(state.text ? `“${state.text}”` : "Your recording");
+  }, fail);
 
   /** @param {Record<string, string>} state */
   function show(state) {

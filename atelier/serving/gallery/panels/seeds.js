@@ -36,36 +36,28 @@ export function open(place, { model, painter, say, fail, signal }) {
   }
 
   const paint = latest(async (/** @type {Record<string, string>} */ state) => {
-    try {
-      const [painted] = await painter.paint([rowOf(model, state)]);
-      large.show(painted);
-      say(`Seed ${painted.row.seed}${painted.row.class ? `, class ${painted.row.class}` : ""}`);
-    } catch (error) {
-      fail(error);
-    }
-  });
+    const [painted] = await painter.paint([rowOf(model, state)]);
+    large.show(painted);
+    say(`Seed ${painted.row.seed}${painted.row.class ? `, class ${painted.row.class}` : ""}`);
+  }, fail);
 
   const follow = latest(async (/** @type {Record<string, string>} */ state) => {
-    try {
-      const row = rowOf(model, state);
-      const most = Math.min(NEIGHBORS, model.limits.images);
-      const rows = Array.from({ length: most }, (_, place) => ({ ...row, seed: row.seed + 1 + place }));
-      const choose = (/** @type {Record<string, any>} */ one) => changed({ seed: one.seed });
-      replaced(
-        next,
-        wall(await painter.paint(rows), choose, (one) => String(one.seed)),
-      );
-      if (model.classes.length < 2) return;
-      const classes = model.classes.slice(0, Math.min(CLASSES, model.limits.images)).map((name) => ({ ...row, class: name }));
-      const choose_class = (/** @type {Record<string, any>} */ one) => changed({ class: one.class });
-      replaced(
-        others,
-        wall(await painter.paint(classes), choose_class, (one) => one.class),
-      );
-    } catch (error) {
-      fail(error);
-    }
-  });
+    const row = rowOf(model, state);
+    const most = Math.min(NEIGHBORS, model.limits.images);
+    const rows = Array.from({ length: most }, (_, place) => ({ ...row, seed: row.seed + 1 + place }));
+    const choose = (/** @type {Record<string, any>} */ one) => changed({ seed: one.seed });
+    replaced(
+      next,
+      wall(await painter.paint(rows), choose, (one) => String(one.seed)),
+    );
+    if (model.classes.length < 2) return;
+    const classes = model.classes.slice(0, Math.min(CLASSES, model.limits.images)).map((name) => ({ ...row, class: name }));
+    const choose_class = (/** @type {Record<string, any>} */ one) => changed({ class: one.class });
+    replaced(
+      others,
+      wall(await painter.paint(classes), choose_class, (one) => one.class),
+    );
+  }, fail);
 
   /** @param {Record<string, string>} state */
   function show(state) {

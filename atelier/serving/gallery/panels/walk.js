@@ -83,6 +83,12 @@ export function open(place, { model, painter, say, fail, signal }) {
     write({ at: slider.value });
   }
 
+  /** @param {any} error */
+  function stopped(error) {
+    rest();
+    fail(error);
+  }
+
   async function onward() {
     slider.value = String((Number(slider.value) + 1) % (stops().length * STEPS));
     await paint(Number(slider.value));
@@ -113,33 +119,24 @@ export function open(place, { model, painter, say, fail, signal }) {
   }
 
   const paint = latest(async (/** @type {number} */ at) => {
-    try {
-      const picture = (await fetched(at)).get(at);
-      if (picture) large.show(picture);
-      slider.setAttribute("aria-valuetext", `step ${at % STEPS} after stop ${Math.floor(at / STEPS) + 1}`);
-      if (timer) fetched((at + BATCH / 2) % (stops().length * STEPS)).catch(() => {}); // ahead; what fails is asked again
-    } catch (error) {
-      rest();
-      fail(error);
-    }
-  });
+    const picture = (await fetched(at)).get(at);
+    if (picture) large.show(picture);
+    slider.setAttribute("aria-valuetext", `step ${at % STEPS} after stop ${Math.floor(at / STEPS) + 1}`);
+    if (timer) fetched((at + BATCH / 2) % (stops().length * STEPS)).catch(() => {}); // ahead; what fails is asked again
+  }, stopped);
 
   const hang = latest(async () => {
-    try {
-      const seeds = stops();
-      const every = await Promise.all(seeds.map((_, leg) => fetched(leg * STEPS, 1)));
-      const pictures = every.flatMap((all, leg) => all.get(leg * STEPS) ?? []);
-      const go = (/** @type {Record<string, any>} */ _, /** @type {number} */ at) => (
-        (slider.value = String(at * STEPS)),
-        moved()
-      );
-      hung.querySelector(".wall")?.remove();
-      hung.append(wall(pictures, go, (_, at) => String(seeds[at])));
-      say(`${seeds.length} stops`);
-    } catch (error) {
-      fail(error);
-    }
-  });
+    const seeds = stops();
+    const every = await Promise.all(seeds.map((_, leg) => fetched(leg * STEPS, 1)));
+    const pictures = every.flatMap((all, leg) => all.get(leg * STEPS) ?? []);
+    const go = (/** @type {Record<string, any>} */ _, /** @type {number} */ at) => (
+      (slider.value = String(at * STEPS)),
+      moved()
+    );
+    hung.querySelector(".wall")?.remove();
+    hung.append(wall(pictures, go, (_, at) => String(seeds[at])));
+    say(`${seeds.length} stops`);
+  }, fail);
 
   /** @param {Record<string, string>} state */
   function show(state) {
