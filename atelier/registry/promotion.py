@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 
 OUTCOME, REASON, WITHDRAWN, BY_HAND = "gate.verdict", "gate.reason", "gate.withdrawn", "gate.promoted_by_hand"
 
+
+def standing(version: ModelVersion) -> str:
+    """What was decided about a version: promoted, refused or kept by the gate, by hand, rolled back, or not asked."""
+    tags = version.tags
+    return "rolled back" if tags.get(WITHDRAWN) else "by hand" if tags.get(BY_HAND) else tags.get(OUTCOME, "not asked")
+
+
 Measure = Callable[["ModelVersion"], None]
 
 

@@ -7,10 +7,12 @@ not beside it, is an error at once.
 
   GET /                                            the gallery page, and what it loads: docs/gallery.md
   GET /latent?seed=7                               the latent of a seed
-  GET /model                                       what the version in use takes and gives
+  GET /model                                       what the version in use takes and gives; ?version=3 for another one
+  GET /versions                                    what is registered under this name, with its numbers
   GET /image.png?seed=7&class=3&truncation=0.7     one image
   POST /generate  {"count": 16, "seed": 0}         or {"rows": [{"seed": 1, "class": "7", "truncation": 0.7}, ...]}; what comes is
-                                                   JSON, a contact sheet (Accept: image/png) or files (Accept: application/zip)
+                                                   JSON, a contact sheet (Accept: image/png) or files (Accept: application/zip);
+                                                   /generate?version=3 asks another version of this name
   POST /who                                        an image file: what its marks of origin say
   POST /detect                                     an image file: whether it looks generated (--detector), and its marks
   GET /health, /ready, /metrics                    alive, ready, and numbers for Prometheus
@@ -102,6 +104,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     from atelier.serving.detection import ServedDetector
     from atelier.serving.follow import Follower
     from atelier.serving.metrics import Metrics
+    from atelier.serving.versions import Versions
 
     try:
         torch.zeros(1, device=args.device)
@@ -113,7 +116,8 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     metrics = Metrics()
     detector = ServedDetector.of(args.detector, scratch / "detector") if args.detector else None
     follower = Follower(args.version, args.device, args.poll, scratch / "versions", metrics)
-    app = application(follower, Limits(args.body, args.images, args.rate, args.queue), metrics, detector)
+    limits = Limits(args.body, args.images, args.rate, args.queue)
+    app = application(follower, limits, metrics, detector, Versions(args.version, args.device, scratch / "other"))
     config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     host, port = listening.getsockname()[:2]
     page = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,16 +21,27 @@ from atelier.serving.detection import ServedDetector, detected, marks
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
 from atelier.serving.metrics import Measured, Metrics
+from atelier.serving.versions import Versions
 from atelier.serving.worker import ImageWorker
 
 BODY_SECONDS = 30.0  # in which a body has to arrive
 WAIT_SECONDS = 5  # after which a server without a model is worth another try
+NUMBER = re.compile("[1-9][0-9]{0,8}")
 FOREVER = "public, max-age=31536000, immutable"
 
 
-def application(follower: Follower, limits: Limits, metrics: Metrics, detector: ServedDetector | None = None) -> FastAPI:
-    """The ASGI application that generates with whatever version the follower has in use, and asks a detector where it has one."""
-    service = _Service(follower, limits, metrics, detector)
+def application(
+    follower: Follower,
+    limits: Limits,
+    metrics: Metrics,
+    detector: ServedDetector | None = None,
+    versions: Versions | None = None,
+) -> FastAPI:
+    """The ASGI application that generates with whatever version the follower has in use, and asks a detector where it has one.
+
+    With `versions` the others of its name can be asked for, too.
+    """
+    service = _Service(follower, limits, metrics, detector, versions)
     app = FastAPI(title="Atelier", openapi_url=None)  # its page of documentation loads scripts from elsewhere
     routes: dict[str, Callable[..., Any]] = {
         "/": service.page,
@@ -38,6 +50,7 @@ def application(follower: Follower, limits: Limits, metrics: Metrics, detector: 
         "/metrics": service.metrics,
         "/model": service.model,
         "/latent": service.latent,
+        "/versions": service.versions,
         "/image.png": service.image,
     }
     for path, endpoint in routes.items():
@@ -54,7 +67,15 @@ def application(follower: Follower, limits: Limits, metrics: Metrics, detector: 
 
 
 class _Service:
-    def __init__(self, follower: Follower, limits: Limits, metrics: Metrics, detector: ServedDetector | None) -> None:
+    def __init__(
+        self,
+        follower: Follower,
+        limits: Limits,
+        metrics: Metrics,
+        detector: ServedDetector | None,
+        versions: Versions | None,
+    ) -> None:
+        self._versions = versions
         self._follower, self._limits, self._metrics, self._detector = follower, limits, metrics, detector
         self._detects = detector.uri if detector else None
         self._worker = ImageWorker(limits, metrics)
@@ -87,9 +108,14 @@ class _Service:
         content, media = self._page.files[name]
         return Response(content, 200, page.HEADERS | {"Cache-Control": FOREVER}, media)
 
+    async def versions(self) -> Response:
+        """What is registered under the name that is followed."""
+        return _json(200, {"versions": await self._others().all()}, {"Cache-Control": "no-store"})
+
     async def model(self, request: Request) -> Response:
-        champion = self._champion(request)
-        return _json(200, page.model(champion, self._limits, self._detects), champion.headers | {"Cache-Control": "no-store"})
+        champion = await self._version(request)
+        told = page.model(champion, self._limits, self._detects) | {"compares": self._versions is not None}
+        return _json(200, told, champion.headers | {"Cache-Control": "no-store"})
 
     async def latent(self, request: Request) -> Response:
         """Where the image of a seed lies: what the panels breed and walk with."""
@@ -110,7 +136,7 @@ class _Service:
 
     async def generate(self, request: Request) -> Response:
         body = await _body(request, self._limits.body)
-        champion = self._champion(request)
+        champion = await self._version(request)
         form = requests.form(request.headers.get("accept", ""))
         rows = _rows(champion, requests.of_body(body, self._limits.images, champion.generator.columns))
         content = await self._worker.run(len(rows), lambda: responses.answer(champion, rows, form))
@@ -138,6 +164,24 @@ class _Service:
     async def not_served(self, request: Request, error: Any) -> Response:
         message = f"{request.method} {request.url.path:.200} is not served; see the page at /"
         return _json(error.status_code, {"error": message}, error.headers)
+
+    async def _version(self, request: Request) -> Champion:
+        """The version of ?version=NUMBER, without it the one in use. Raises Refused."""
+        asked = request.query_params.get("version")
+        if asked is None:
+            return self._champion(request)
+        if not NUMBER.fullmatch(asked):
+            raise Refused(422, "input", "version is no number; give one of GET /versions, such as ?version=3")
+        others, current = self._others(), self._follower.current
+        if current is None or current.uri != f"models:/{others.name}/{asked}":
+            current = await others.other(int(asked))
+        request.state.champion = current
+        return current
+
+    def _others(self) -> Versions:
+        if self._versions is None:
+            raise Refused(404, "version", "this server knows the version in use alone")
+        return self._versions
 
     def _champion(self, request: Request) -> Champion:
         """The version that this request gets, whatever comes into use meanwhile."""

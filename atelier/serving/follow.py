@@ -133,7 +133,7 @@ class Follower:
         folder = self._folder / f"{version.version}-{version.tags[GENERATOR_HASH][:12]}"
         generator = ServedGenerator(load_checkpoint(uri, folder, networks=False), self._device)
         champion = Champion(uri, generator)
-        _try(champion)
+        try_out(champion)
         before, self.current = self.current, champion
         self._metrics.use(version.name, version.version, generator.generator.sha256)
         log.info("serving %s (weights %s)%s", uri, generator.generator.sha256[:12], f", was {before.uri}" if before else "")
@@ -154,7 +154,7 @@ class Follower:
             log.warning("%s; %s", self.trouble, stays, exc_info=None if expected else error)
 
 
-def _try(champion: Champion) -> None:
+def try_out(champion: Champion) -> None:
     """Generates images of the first seeds, of one class after the other; of an example, where pictures are given.
 
     Whatever cannot be generated or signed is found here, and the first caller does not wait for what a first pass prepares.

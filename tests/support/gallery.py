@@ -26,6 +26,7 @@ from atelier.serving.detection import ServedDetector
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
+from atelier.serving.versions import Versions
 from tests.support.served_process import wait
 from tests.support.small import free_port, unavailable
 
@@ -58,11 +59,13 @@ class Gallery:
 
 
 @contextlib.contextmanager
-def gallery(limits: Limits | None = None, detector: ServedDetector | None = None) -> Iterator[Gallery]:
+def gallery(
+    limits: Limits | None = None, detector: ServedDetector | None = None, versions: Versions | None = None
+) -> Iterator[Gallery]:
     """The server, below PREFIX, without a model at first."""
     follower: Any = SimpleNamespace(uri="models:/none@champion", current=None, trouble="")
     outer = FastAPI(openapi_url=None)
-    outer.mount(PREFIX, application(follower, limits or Limits(2**20, 64, 1e9, 32), Metrics(), detector))
+    outer.mount(PREFIX, application(follower, limits or Limits(2**20, 64, 1e9, 32), Metrics(), detector, versions))
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(outer, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

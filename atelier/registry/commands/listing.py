@@ -16,7 +16,7 @@ from atelier.metrics.bias import FRECHET
 from atelier.registry import papers
 from atelier.registry.ancestry import COMPUTE, DATA_SETS, PARAMETERS_HASH, PARENT, PARENT_HASH
 from atelier.registry.ledger import CHAMPION, IN_ORDER, Entry, Ledger
-from atelier.registry.promotion import BY_HAND, OUTCOME, REASON, WITHDRAWN
+from atelier.registry.promotion import BY_HAND, OUTCOME, REASON, WITHDRAWN, standing
 from atelier.registry.versions import (
     CARD_HASH,
     DETECTOR_AT,
@@ -221,7 +221,7 @@ def _versions(mlflow: MlflowClient, name: str) -> None:
         table.add_row(
             str(one.version),
             ", ".join(sorted(aliases.get(str(one.version), ()), key=_rank)),
-            "rolled back" if tags.get(WITHDRAWN) else "by hand" if tags.get(BY_HAND) else tags.get(OUTCOME, "not asked"),
+            standing(one),
             _distance_text(one),
             _when(one.creation_timestamp),
             tags.get(GENERATOR_HASH, tags.get(DETECTOR_HASH, "not ours"))[:12],

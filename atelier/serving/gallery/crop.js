@@ -5,16 +5,37 @@
  */
 
 import { ARROWS, element } from "./dom.js";
-import { base64 } from "./upload.js";
+import { base64, dropzone } from "./upload.js";
 
 export const PICTURES = ["image/png", "image/jpeg", "image/webp"];
 const MOST_PIXELS = 100e6;
 const STEP = 0.04; // of the square, by an arrow key
 const QUALITY = 0.95; // of a JPEG, where a PNG is too long
 
+/**
+ * The place to which a picture of an input is given, with the square of it that is used.
+ * @param {import("./main.js").Input} input @param {Crop} crop
+ * @param {{wanted: () => boolean, fail: (error: any) => void, signal: AbortSignal}} about as `dropzone` has them
+ */
+export function picturezone(input, crop, { wanted, fail, signal }) {
+  const about = {
+    label: `${crop.name}: choose a picture`,
+    note: `or drop or paste it here. PNG, JPEG or WebP; a square of ${input.resolution} × ${input.resolution} pixels is used`,
+    accept: PICTURES.join(","),
+    take: (/** @type {File} */ file) => void crop.load(file).catch(fail),
+    wanted,
+    signal,
+  };
+  return element("section", { "aria-label": crop.name }, dropzone(about), crop.place);
+}
+
+/** @param {string} column */
+export const named = (column) => (column === "image" ? "Picture" : column[0].toUpperCase() + column.slice(1));
+
 export class Crop {
   /** @param {string} name @param {number} side in pixels @param {() => void} changed */
   constructor(name, side, changed) {
+    this.name = name;
     this.side = side;
     this.changed = changed;
     /** @type {ImageBitmap | null} */

@@ -1,9 +1,18 @@
 // @ts-check
 /** A label map that a person draws: one class for each pixel, hard edges, and steps that can be taken back. */
 
-import { base64 } from "./upload.js";
+import { base64, dropzone } from "./upload.js";
 
 const STEPS = 50; // that can be taken back
+
+/**
+ * The place to which a file of a label map is given.
+ * @param {import("./main.js").Input} map @param {(file: File) => void} take @param {AbortSignal} signal
+ */
+export function mapzone(map, take, signal) {
+  const note = `${map.resolution} × ${map.resolution} pixels in the classes' colors`;
+  return dropzone({ label: "Open a label map", note, accept: "image/png", take, signal });
+}
 
 export class Drawing {
   /** @param {HTMLCanvasElement} canvas @param {string[]} colors of the classes, #rrggbb */

@@ -6,6 +6,7 @@ import { ServerPainter, ask, pause } from "./painter.js";
 import { read, write } from "./state.js";
 import * as another from "./panels/another.js";
 import * as breed from "./panels/breed.js";
+import * as compare from "./panels/compare.js";
 import * as draw from "./panels/draw.js";
 import * as picture from "./panels/picture.js";
 import * as say from "./panels/say.js";
@@ -16,7 +17,8 @@ import * as where from "./panels/where.js";
 /**
  * @typedef {{kind: string, column: string, optional: boolean, [more: string]: any}} Input
  * @typedef {{model: string, takes: Input[], gives: {resolution: number, channels: number}, classes: string[], seeded: boolean,
- *   random: boolean, truncates: boolean, limits: {body: number, images: number}, detector: string | null}} Model
+ *   random: boolean, truncates: boolean, limits: {body: number, images: number}, detector: string | null,
+ *   compares: boolean}} Model
  * @typedef {{model: Model, painter: import("./painter.js").Painter, say: (text: string) => void, fail: (error: any) => void,
  *   signal: AbortSignal}} Context
  * @typedef {{id: string, title: (model: Model) => string, fits: (model: Model) => boolean,
@@ -24,7 +26,7 @@ import * as where from "./panels/where.js";
  */
 
 /** @type {Panel[]} */
-const PANELS = [say, draw, picture, another, seeds, breed, walk, where];
+const PANELS = [say, draw, picture, another, seeds, breed, walk, compare, where];
 const PIXELS = 128; // a side up to which each pixel is shown as a square
 const [SMALLEST, TIMES, LARGEST] = [320, 10, 640]; // pixels of the screen along a side of the large picture
 const AGAIN = 2; // seconds until a server without a model is asked again

@@ -3,7 +3,7 @@
  * Whoever makes images. A panel asks for rows and knows no more.
  * @typedef {Record<string, any>} Row what POST /generate takes
  * @typedef {{file: Blob, url: string, row: Row}} Painted a PNG with its labels, its address here, the row as it was understood
- * @typedef {{paint: (rows: Row[]) => Promise<Painted[]>}} Painter
+ * @typedef {{paint: (rows: Row[]) => Promise<Painted[]>, of: (version: number) => Painter}} Painter `of` is another version's
  */
 
 const TRIES = 6;
@@ -48,14 +48,21 @@ export class ServerPainter {
   /**
    * @param {(model: string) => void} used hears which version made what came
    * @param {(busy: boolean) => void} busy hears when images are made
+   * @param {string} address of what makes them
    */
-  constructor(used, busy) {
+  constructor(used, busy, address = "generate") {
+    this.address = address;
     this.used = used;
     this.busy = busy;
     this.asked = 0;
     this.model = "";
     /** @type {Map<string, Painted>} */
     this.kept = new Map();
+  }
+
+  /** @param {number} version @returns {Painter} */
+  of(version) {
+    return new ServerPainter(() => {}, this.busy, `generate?version=${version}`);
   }
 
   /** @param {Row[]} rows */
@@ -72,7 +79,7 @@ export class ServerPainter {
   async fetched(rows) {
     const headers = { "Content-Type": "application/json", Accept: "application/json" };
     this.busy((this.asked += 1) > 0);
-    const answer = await ask("generate", { method: "POST", headers, body: JSON.stringify({ rows }) }).finally(() =>
+    const answer = await ask(this.address, { method: "POST", headers, body: JSON.stringify({ rows }) }).finally(() =>
       this.busy((this.asked -= 1) > 0),
     );
     const { model, images } = await answer.json();

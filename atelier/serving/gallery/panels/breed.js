@@ -96,11 +96,7 @@ export function open(place, { model, painter, say, fail }) {
     if (!one || !other) return fail(new Error("this address names no parents; take new ones"));
     if (!breedable(one, other))
       return fail(new Error("the ancestry is too long for an address; take a parent from further back"));
-    const [share, mutation, seed] = [
-      Number(state.share ?? SHARE),
-      Number(state.mutation ?? MUTATION),
-      Number(state.brood ?? 0),
-    ];
+    const [share, mutation, seed] = [Number(state.share ?? SHARE), Number(state.mutation ?? MUTATION), Number(state.brood ?? 0)];
     const litter = Array.from({ length: Math.min(CHILDREN, model.limits.images) }, (_, at) =>
       child(one, other, Math.round(share), Math.round(mutation), seed + at),
     );

@@ -3,10 +3,9 @@
 
 import { controls, rowOf } from "../controls.js";
 import { ARROWS, element, latest } from "../dom.js";
-import { Drawing } from "../drawing.js";
+import { Drawing, mapzone } from "../drawing.js";
 import { frame } from "../frame.js";
 import { read, write } from "../state.js";
-import { dropzone } from "../upload.js";
 
 const WIDEST = 4; // as a part of the side
 const KEYS = "arrow keys move the brush, with Shift they draw, Enter puts a dot";
@@ -56,13 +55,7 @@ export function open(place, { model, painter, say, fail, signal }) {
   const buttons = Object.entries(work).map(([name, done]) =>
     element("button", { type: "button", click: () => changed(done) }, name),
   );
-  const zone = dropzone({
-    label: "Open a label map",
-    note: `${side} × ${side} pixels in the classes' colors`,
-    accept: "image/png",
-    take: (file) => void changed(() => drawing.load(file)),
-    signal,
-  });
+  const zone = mapzone(map, (file) => void changed(() => drawing.load(file)), signal);
   place.append(
     element("div", { class: "easel" }, canvas, cursor),
     large.place,

@@ -3,11 +3,10 @@
 
 import { compare } from "../compare.js";
 import { controls, rowOf } from "../controls.js";
-import { Crop, PICTURES } from "../crop.js";
+import { Crop, named, picturezone } from "../crop.js";
 import { element, latest } from "../dom.js";
 import { frame } from "../frame.js";
 import { read, write } from "../state.js";
-import { dropzone } from "../upload.js";
 
 const REST_OF_BODY = 2000; // characters of a request beside its pictures
 
@@ -29,7 +28,10 @@ export function open(place, { model, painter, say, fail, signal }) {
   const inputs = pictures(model);
   const most = Math.floor((model.limits.body - REST_OF_BODY) / inputs.length);
   const crops = inputs.map((one) => new Crop(named(one.column), one.resolution, () => paint()));
-  const zones = inputs.map((one, number) => zone(one, crops[number]));
+  const zones = inputs.map((one, number) => {
+    const wanted = () => crops[number] === (crops.find((crop) => !crop.picture) ?? crops[0]);
+    return picturezone(one, crops[number], { wanted, fail, signal });
+  });
   const large = frame(model, { hint: "Give a picture, and what becomes of it stands here" });
   const pair = compare(large.image);
   large.place.prepend(pair.place);
@@ -44,19 +46,6 @@ export function open(place, { model, painter, say, fail, signal }) {
     "A picture leaves this page for this server alone, without what its file says of place and camera, and is not kept.",
   );
   place.append(large.place, element("div", { class: "controls" }, ...zones, set.place, note));
-
-  /** @param {import("../main.js").Input} one @param {Crop} crop */
-  function zone(one, crop) {
-    const about = {
-      label: `${named(one.column)}: choose a picture`,
-      note: `or drop or paste it here. PNG, JPEG or WebP; a square of ${one.resolution} × ${one.resolution} pixels is used`,
-      accept: PICTURES.join(","),
-      take: (/** @type {File} */ file) => void crop.load(file).catch(fail),
-      wanted: () => crop === (crops.find((one) => !one.picture) ?? crops[0]),
-      signal,
-    };
-    return element("section", { "aria-label": named(one.column) }, dropzone(about), crop.place);
-  }
 
   const paint = latest(async () => {
     if (crops.some((crop) => !crop.picture)) return;
@@ -76,6 +65,3 @@ export function open(place, { model, painter, say, fail, signal }) {
   }
   return show;
 }
-
-/** @param {string} column */
-const named = (column) => (column === "image" ? "Picture" : column[0].toUpperCase() + column.slice(1));

@@ -129,10 +129,7 @@ export function open(place, { model, painter, say, fail, signal }) {
     const seeds = stops();
     const every = await Promise.all(seeds.map((_, leg) => fetched(leg * STEPS, 1)));
     const pictures = every.flatMap((all, leg) => all.get(leg * STEPS) ?? []);
-    const go = (/** @type {Record<string, any>} */ _, /** @type {number} */ at) => (
-      (slider.value = String(at * STEPS)),
-      moved()
-    );
+    const go = (/** @type {Record<string, any>} */ _, /** @type {number} */ at) => ((slider.value = String(at * STEPS)), moved());
     hung.querySelector(".wall")?.remove();
     hung.append(wall(pictures, go, (_, at) => String(seeds[at])));
     say(`${seeds.length} stops`);

@@ -1,0 +1,102 @@
+"""Compare in Chromium, and the registry behind it: two versions of one name on the same seeds and uploads."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atelier.models.pyfunc import ServedGenerator
+from atelier.registry.versions import GENERATOR_HASH, resolve
+from atelier.serving.follow import Champion
+from atelier.serving.versions import Versions, listed, loaded
+from atelier.tracking.place import TrackingError
+from tests.support.gallery import Gallery, as_shown, expect, gallery, given, noise, painted, png, status, visit
+from tests.support.served_process import register_versions
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+NAME = "models:/answers"
+CLEAR, MEETS, OTHERWISE = (
+    [{"name": "frechet", "title": "Distance", "value": value, "text": str(value), "higher_is_better": False} | more]
+    for value, more in (
+        (100, {"interval": [95, 105], "identity": "a"}),
+        (104, {"interval": [99, 109], "identity": "a"}),
+        (50, {"interval": [49, 51], "identity": "b"}),
+    )
+)
+KNOWN: list[dict[str, Any]] = [
+    {"version": 3, "aliases": ["champion"], "gate": "promoted", "numbers": CLEAR},
+    {"version": 2, "aliases": ["previous"], "gate": "promoted", "numbers": MEETS},
+    {"version": 1, "aliases": [], "gate": "refused", "numbers": OTHERWISE},
+]
+
+
+@pytest.fixture(scope="module")
+def running(checkpoints: list[Path], models: dict[str, Path]) -> Iterator[Gallery]:
+    """Versions of whatever is in use: 3 is, 2 and 1 are two others of noise, and of pictures in 1."""
+    folders = {2: checkpoints[1], 1: models["cyclegan"]}
+    load = lambda uri, device, folder: Champion(uri, ServedGenerator(folders[int(uri[-1])]))  # noqa: E731
+    others = Versions(f"{NAME}@champion", "cpu", Path(), lambda name: KNOWN, load)
+    with gallery(versions=others) as started:
+        yield started
+
+
+def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery, checkpoints: list[Path]) -> None:
+    champion = running.use(f"{NAME}/3", checkpoints[0])
+    other = Champion(f"{NAME}/2", ServedGenerator(checkpoints[1]))
+    with visit(browser, running, viewport={"width": 1200, "height": 850}) as one:
+        page = one.page
+        one.open("panel=compare&seed=40&class=one")
+        status(page, "Version 3 beside version 2, from seed 40 on")
+        row = {"seed": 40, "class": "one"}
+        for place, version in (("Version 3, in use", champion), ("Version 2, previous", other)):
+            section = page.get_by_role("region", name=place)
+            assert painted(page, f"[aria-label='{place}'] .frame img") == as_shown(version, row)
+            expect(section.locator(".wall img")).to_have_count(8)
+        assert as_shown(champion, row) != as_shown(other, row)
+        expect(page.locator("tr", has_text="Distance")).to_contain_text("no clear difference")
+        page.get_by_role("region", name="Version 2, previous").locator(".wall button").nth(2).focus()
+        page.keyboard.press("Enter")
+        status(page, "from seed 42 on")
+        assert painted(page, "[aria-label='Version 2, previous'] .frame img") == as_shown(other, row | {"seed": 42})
+    with visit(browser, running, viewport={"width": 360, "height": 740}, color_scheme="dark") as one:
+        one.open("panel=compare&seed=1&other=1")
+        expect(one.page.locator("tr", has_text="Distance")).to_contain_text("measured otherwise: not comparable")
+        expect(one.page.get_by_role("alert")).to_have_text(
+            "version 1 takes no seed, so that both cannot be given the same", timeout=40_000
+        )
+        assert one.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert all("503" in text for text in one.wrong), one.wrong  # version 2 was just asked for
+        one.wrong.clear()
+
+
+def test_both_versions_get_the_same_upload(browser: Browser, running: Gallery, models: dict[str, Path]) -> None:
+    champion = running.use(f"{NAME}/3", models["cyclegan"])
+    with visit(browser, running) as one:
+        one.open("panel=compare&other=1")
+        image = png(noise(32))
+        one.page.locator("input[type=file]").set_input_files(given("photo.png", image))
+        status(one.page, "Version 3 beside version 1")
+        shown = as_shown(champion, {"image": base64.b64encode(image).decode()})
+        assert painted(one.page, "[aria-label='Version 3, in use'] .frame img") == shown
+        assert painted(one.page, "[aria-label='Version 1'] .frame img") == shown, "both are of the same weights here"
+        assert all("503" in text for text in one.wrong), one.wrong
+        one.wrong.clear()
+
+
+def test_versions_of_the_registry_are_listed_loaded_and_checked(tracking: Path, checkpoints: list[Path], tmp_path: Path) -> None:
+    register_versions("compared", checkpoints[:2])
+    assert [(one["version"], one["gate"]) for one in listed("compared")] == [(2, "not asked"), (1, "not asked")]
+    version = loaded("models:/compared/1", "cpu", tmp_path / "other")
+    assert version.named["weights"] == resolve("models:/compared/1").tags[GENERATOR_HASH]
+    loaded("models:/compared/2", "cpu", tmp_path / "other")
+    assert [one.name for one in tmp_path.iterdir()] == ["other"], "one copy at a time"
+    weights = next(tracking.rglob(f"**/generator/{'generator.safetensors'}"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(TrackingError, match="is not the one that was registered"):
+        [loaded(f"models:/compared/{number}", "cpu", tmp_path / str(number)) for number in (1, 2)]
