@@ -8,6 +8,7 @@ not beside it, is an error at once.
   GET /                                            the gallery page, and what it loads: docs/gallery.md
   GET /latent?seed=7                               the latent of a seed
   GET /model                                       what the version in use takes and gives; ?version=3 for another one
+  GET /directions                                  sliders that change one thing of an image, named by what they change
   GET /versions                                    what is registered under this name, with its numbers
   GET /image.png?seed=7&class=3&truncation=0.7     one image
   POST /generate  {"count": 16, "seed": 0}         or {"rows": [{"seed": 1, "class": "7", "truncation": 0.7}, ...]}; what comes is
@@ -102,6 +103,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     from atelier.registry.fetch import check_store
     from atelier.serving.app import application
     from atelier.serving.detection import ServedDetector
+    from atelier.serving.directions import Directions
     from atelier.serving.follow import Follower
     from atelier.serving.metrics import Metrics
     from atelier.serving.versions import Versions
@@ -117,7 +119,8 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     detector = ServedDetector.of(args.detector, scratch / "detector") if args.detector else None
     follower = Follower(args.version, args.device, args.poll, scratch / "versions", metrics)
     limits = Limits(args.body, args.images, args.rate, args.queue)
-    app = application(follower, limits, metrics, detector, Versions(args.version, args.device, scratch / "other"))
+    versions, directions = Versions(args.version, args.device, scratch / "other"), Directions(scratch / "directions")
+    app = application(follower, limits, metrics, detector, versions, directions)
     config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     host, port = listening.getsockname()[:2]
     page = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -18,6 +18,7 @@ from atelier.models.pyfunc import Row
 from atelier.provenance.leaving import logger, marker, signer
 from atelier.serving import page, requests, responses
 from atelier.serving.detection import ServedDetector, detected, marks
+from atelier.serving.directions import Directions
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
 from atelier.serving.metrics import Measured, Metrics
@@ -36,12 +37,13 @@ def application(
     metrics: Metrics,
     detector: ServedDetector | None = None,
     versions: Versions | None = None,
+    directions: Directions | None = None,
 ) -> FastAPI:
     """The ASGI application that generates with whatever version the follower has in use, and asks a detector where it has one.
 
-    With `versions` the others of its name can be asked for, too.
+    With `versions` the others of its name can be asked for, too, and with `directions` sliders of the one in use.
     """
-    service = _Service(follower, limits, metrics, detector, versions)
+    service = _Service(follower, limits, metrics, detector, versions, directions)
     app = FastAPI(title="Atelier", openapi_url=None)  # its page of documentation loads scripts from elsewhere
     routes: dict[str, Callable[..., Any]] = {
         "/": service.page,
@@ -51,6 +53,7 @@ def application(
         "/model": service.model,
         "/latent": service.latent,
         "/versions": service.versions,
+        "/directions": service.directions,
         "/image.png": service.image,
     }
     for path, endpoint in routes.items():
@@ -74,8 +77,9 @@ class _Service:
         metrics: Metrics,
         detector: ServedDetector | None,
         versions: Versions | None,
+        directions: Directions | None,
     ) -> None:
-        self._versions = versions
+        self._versions, self._directions = versions, directions
         self._follower, self._limits, self._metrics, self._detector = follower, limits, metrics, detector
         self._detects = detector.uri if detector else None
         self._worker = ImageWorker(limits, metrics)
@@ -111,6 +115,14 @@ class _Service:
     async def versions(self) -> Response:
         """What is registered under the name that is followed."""
         return _json(200, {"versions": await self._others().all()}, {"Cache-Control": "no-store"})
+
+    async def directions(self, request: Request) -> Response:
+        """The sliders of the version in use; 202 while they are being found."""
+        champion = self._champion(request)
+        if self._directions is None:
+            raise Refused(404, "directions", "this server finds no directions")
+        told = self._directions.of(champion)
+        return _json(202 if "done" in told else 200, told, champion.headers | {"Cache-Control": "no-store"})
 
     async def model(self, request: Request) -> Response:
         champion = await self._version(request)

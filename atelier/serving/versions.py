@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from atelier.config.training import REGISTERED
 from atelier.errors import AtelierError
@@ -21,6 +20,7 @@ from atelier.registry.fetch import load_checkpoint
 from atelier.registry.promotion import standing
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, measurements
 from atelier.report.facts import declared, interval_text, metric_title, text
+from atelier.serving.background import Found, begun
 from atelier.serving.follow import Champion, try_out
 from atelier.serving.limits import Refused
 from atelier.tracking.client import check_reachable, client, explained, first_line, import_mlflow
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("atelier.serving")
 
-Found = TypeVar("Found")
 MOST = 100  # versions that are listed, the newest
 FRESH_SECONDS = 5.0  # for which what the registry said is not asked again
 STAYS_SECONDS = 5  # for which a version that was just loaded is not replaced by another one
@@ -79,7 +78,7 @@ class Versions:
         """What `listed` says, asked again after some seconds. Raises Refused (503)."""
         now = time.monotonic()
         if self._listing is None or (self._listing.done() and now - self._asked > FRESH_SECONDS):
-            self._listing, self._asked = _begun(lambda: self._find(self.name)), now
+            self._listing, self._asked = begun(lambda: self._find(self.name)), now
         return await _waited(self._listing, "the registry is being asked")
 
     async def other(self, number: int) -> Champion:
@@ -94,22 +93,8 @@ class Versions:
         if held is None or held.number != number or (held.failed and now - held.since > STAYS_SECONDS):
             self._held = held = None  # let go before the next one needs its room
             uri = f"models:/{self.name}/{number}"
-            self._held = held = Held(number, _begun(lambda: self._load(uri, self._device, self._folder)), now)
+            self._held = held = Held(number, begun(lambda: self._load(uri, self._device, self._folder)), now)
         return await _waited(held.loading, f"version {number} is being fetched")
-
-
-def _begun(work: Callable[[], Found]) -> Future[Found]:
-    """The result of work in a thread that the end of the server does not wait for: a download may hang for minutes."""
-    future: Future[Found] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="versions", daemon=True).start()
-    return future
 
 
 async def _waited(future: Future[Found], meanwhile: str) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from atelier.models.pyfunc import ServedGenerator, picture
 from atelier.networks.inputs import Sound
 from atelier.serving.app import application
 from atelier.serving.detection import ServedDetector
+from atelier.serving.directions import Directions
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
@@ -64,8 +66,12 @@ def gallery(
 ) -> Iterator[Gallery]:
     """The server, below PREFIX, without a model at first."""
     follower: Any = SimpleNamespace(uri="models:/none@champion", current=None, trouble="")
+    folder = tempfile.mkdtemp(prefix="directions-")
     outer = FastAPI(openapi_url=None)
-    outer.mount(PREFIX, application(follower, limits or Limits(2**20, 64, 1e9, 32), Metrics(), detector, versions))
+    outer.mount(
+        PREFIX,
+        application(follower, limits or Limits(2**20, 64, 1e9, 32), Metrics(), detector, versions, Directions(Path(folder))),
+    )
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(outer, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -76,6 +82,7 @@ def gallery(
     finally:
         server.should_exit = True
         thread.join(10)
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,16 @@ export function point(model, seed) {
 }
 
 /**
+ * A latent moved by steps along vectors; it keeps its length, as atelier.latent.space has it, since others are rare.
+ * @param {number[]} start @param {number[][]} vectors @param {number[]} steps
+ */
+export function moved(start, vectors, steps) {
+  const there = start.map((value, at) => vectors.reduce((sum, vector, number) => sum + steps[number] * vector[at], value));
+  const share = Math.hypot(...start) / Math.hypot(...there);
+  return there.map((value) => value * share);
+}
+
+/**
  * A share of the angle on the great circle between two latents (White 2016), as atelier.models.model.slerp has it.
  * @param {number[]} first @param {number[]} second @param {number} share
  */

@@ -7,6 +7,7 @@ import { read, write } from "./state.js";
 import * as another from "./panels/another.js";
 import * as breed from "./panels/breed.js";
 import * as compare from "./panels/compare.js";
+import * as directions from "./panels/directions.js";
 import * as draw from "./panels/draw.js";
 import * as picture from "./panels/picture.js";
 import * as say from "./panels/say.js";
@@ -26,7 +27,7 @@ import * as where from "./panels/where.js";
  */
 
 /** @type {Panel[]} */
-const PANELS = [say, draw, picture, another, seeds, breed, walk, compare, where];
+const PANELS = [say, draw, picture, another, seeds, breed, walk, directions, compare, where];
 const PIXELS = 128; // a side up to which each pixel is shown as a square
 const [SMALLEST, TIMES, LARGEST] = [320, 10, 640]; // pixels of the screen along a side of the large picture
 const AGAIN = 2; // seconds until a server without a model is asked again

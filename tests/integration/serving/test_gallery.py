@@ -347,7 +347,7 @@ def test_a_file_that_is_no_image_is_refused(browser: Browser, server: Gallery, c
         visitor.wrong.clear()
 
 
-@pytest.mark.parametrize("panel", ["another", "seeds", "breed", "walk", "where", "picture", "draw", "say"])
+@pytest.mark.parametrize("panel", ["another", "seeds", "breed", "walk", "directions", "where", "picture", "draw", "say"])
 def test_a_narrow_window_needs_no_scrolling_sideways(
     panel: str, browser: Browser, server: Gallery, models: dict[str, Path], told: Path, checkpoints: list[Path]
 ) -> None:

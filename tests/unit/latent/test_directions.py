@@ -91,10 +91,22 @@ def test_attributes_of_drawn_shapes() -> None:
     assert found["width"][2] > 2 * found["width"][0] and found["height"][0] == pytest.approx(found["height"][2], abs=1e-3)
     assert found["height"][0] == pytest.approx(16 / 32 / np.sqrt(12), rel=0.01)
     assert found["brightness"][0] == pytest.approx(32 / 1024) and tuple(found) == names(1)
+    assert found["size"] == pytest.approx([32 / 1024, 32 / 1024, 160 / 1024], rel=1e-3)
+    assert (found["x_position"][0], found["y_position"][0]) == pytest.approx((0.5, 0.5))
+    assert found["roundness"][0] == pytest.approx(np.sqrt((2**2 - 1) / (16**2 - 1)), rel=0.15)  # of a bar of 2 by 16 pixels
+    square = np.zeros((2, 1, 32, 32), np.uint8)
+    square[0, 0, 2:10, 20:28], square[1, 0, 20:28, 2:10] = 255, 255
+    moved_apart = measured(square)
+    assert moved_apart["roundness"] == pytest.approx([1, 1], abs=1e-6)
+    assert moved_apart["x_position"] == pytest.approx([24 / 32, 6 / 32]) and moved_apart["y_position"] == pytest.approx(
+        [6 / 32, 24 / 32]
+    )
     color = np.zeros((1, 3, 32, 32), np.uint8)
     color[:, 0] = 255
     of_color = measured(color)
-    assert (of_color["warmth"][0], of_color["saturation"][0]) == (1, 1) and tuple(of_color) == names(3)
+    assert (of_color["warmth"][0], of_color["saturation"][0], of_color["greenness"][0]) == (1, 1, -0.5) and tuple(
+        of_color
+    ) == names(3)
 
 
 @pytest.mark.parametrize("family", ["stylegan2", "biggan"])

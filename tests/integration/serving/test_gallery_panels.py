@@ -1,4 +1,4 @@
-"""Compare in Chromium, and the registry behind it: two versions of one name on the same seeds and uploads."""
+"""Panels in Chromium that ask more of the server than images: directions, and other versions with the registry behind them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from atelier.models.pyfunc import ServedGenerator
@@ -14,13 +15,14 @@ from atelier.registry.versions import GENERATOR_HASH, resolve
 from atelier.serving.follow import Champion
 from atelier.serving.versions import Versions, listed, loaded
 from atelier.tracking.place import TrackingError
-from tests.support.gallery import Gallery, as_shown, expect, gallery, given, noise, painted, png, status, visit
-from tests.support.served_process import register_versions
+from tests.support.gallery import Gallery, Visit, as_shown, expect, gallery, given, noise, painted, png, status, visit
+from tests.support.served_process import register_versions, wait
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 NAME = "models:/answers"
+URI = "models:/answers/1"
 CLEAR, MEETS, OTHERWISE = (
     [{"name": "frechet", "title": "Distance", "value": value, "text": str(value), "higher_is_better": False} | more]
     for value, more in (
@@ -44,6 +46,31 @@ def running(checkpoints: list[Path], models: dict[str, Path]) -> Iterator[Galler
     others = Versions(f"{NAME}@champion", "cpu", Path(), lambda name: KNOWN, load)
     with gallery(versions=others) as started:
         yield started
+
+
+def test_a_direction_is_turned_by_keyboard(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
+    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    visitor.open("panel=directions&seed=7&class=one")
+    sliders = page.locator("input[id^=d_]")
+    expect(sliders.first).to_be_visible()
+    assert 1 <= sliders.count() <= 5
+    status(page, "Seed 7")
+    assert painted(page, ".frame img") == as_shown(champion, {"seed": 7, "class": "one"})
+    sliders.first.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    name = sliders.first.get_attribute("id")
+    found = page.request.get(f"{server.address}directions").json()
+    assert found["weights"] == champion.named["weights"] and name == f"d_{found['sliders'][0]['name']}".replace("-", "_")
+    (row,) = champion.generator.read([{"seed": 7}])
+    start = row.inputs["noise"].double().numpy()
+    there = start + 1.2 * np.array(found["sliders"][0]["vector"])
+    turned = {"latent": (there * np.linalg.norm(start) / np.linalg.norm(there)).tolist(), "class": "one"}
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, turned), 10)
+    assert f"{name}=1.2" in page.evaluate("location.hash")
+    page.get_by_role("button", name="All to the middle").click()
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, {"seed": 7, "class": "one"}), 10)
+    assert "d_" not in page.evaluate("location.hash")
 
 
 def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery, checkpoints: list[Path]) -> None:
