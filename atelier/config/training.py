@@ -207,6 +207,10 @@ class TrainSettings(Section):
     ema_half_life: PositiveInt = Field(description="half-life of the generator's moving average, in images")
     ema_ramp: Share = Field(description="the half-life is at most this share of the images seen so far; 0 for no ramp")
     augment: Literal["none", "diffaugment", "ada"] = Field(description="augmentation of what the discriminator sees")
+    augment_policy: Annotated[list[Literal["color", "translation", "cutout"]], Field(min_length=1)] = Field(
+        default=["color", "translation", "cutout"],
+        description="diffaugment: what it changes (the authors' policy); without color the discriminator sees colors as they are",
+    )
     augment_p: Share = Field(default=0.3, description="probability of each augmentation; for ada its upper bound")
     ada_target: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.6, description="ADA: the share of positive logits on real images that is held"

@@ -10,8 +10,9 @@ same numbers, and ranks or micro-batches apply their slices of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -52,16 +53,18 @@ class Policy:
         return Draws(torch.rand(count, self.uniforms), torch.randn(count, self.normals))
 
 
-def diffaugment(images: Tensor, draws: Draws, p: float) -> Tensor:
-    """Color, translation and cutout, each with probability `p` for each image. [N, C, H, W] -> the same shape.
+def diffaugment(images: Tensor, draws: Draws, p: float, kinds: Collection[str]) -> Tensor:
+    """Those of color, translation and cutout that `kinds` names, each with probability `p` for each image.
 
+    [N, C, H, W] -> the same shape.
     Color: plus U(-0.5, 0.5), saturation times U(0, 2), contrast times U(0.5, 1.5), means per image. Translation: up to 1/8 of
     the side, zeros come in. Cutout: a square of half the side, centered anywhere, becomes zero.
     """
     numbers = iter(draws.uniform.to(images.device, images.dtype, non_blocking=True)[:, :, None, None, None].unbind(1))
-    images = torch.where(next(numbers) < p, _color(images, numbers), images)
-    images = torch.where(next(numbers) < p, _translated(images, numbers), images)
-    return torch.where(next(numbers) < p, _with_hole(images, numbers), images)
+    for kind, (_, change) in DIFFAUGMENT.items():
+        if kind in kinds:
+            images = torch.where(next(numbers) < p, change(images, numbers), images)
+    return images
 
 
 def _between(number: Tensor, low: float, high: float) -> Tensor:
@@ -94,6 +97,9 @@ def _with_hole(images: Tensor, numbers: Iterator[Tensor]) -> Tensor:
     rows, columns = _pixel_rows(images) - top, _pixel_columns(images) - left
     hole = (rows >= 0) & (rows < tall) & (columns >= 0) & (columns < wide)
     return images * ~hole
+
+
+DIFFAUGMENT = {"color": (4, _color), "translation": (3, _translated), "cutout": (3, _with_hole)}  # numbers of an image, change
 
 
 def _integers(number: Tensor, low: int, high: int) -> Tensor:
@@ -275,8 +281,8 @@ def _recolored(images: Tensor, color: Tensor) -> Tensor:
     return mixed + color[:, :3, 3].view(-1, 3, 1, 1)
 
 
-POLICIES = {
-    "none": Policy(0, 0, lambda images, draws, p: images),
-    "diffaugment": Policy(10, 0, diffaugment),
-    "ada": Policy(19, 7, ada),
-}
+def policy(name: str, kinds: Collection[str] = tuple(DIFFAUGMENT)) -> Policy:
+    """The augmentation `name`: none, diffaugment (of it what `kinds` names) or ada."""
+    if name == "diffaugment":
+        return Policy(sum(DIFFAUGMENT[kind][0] for kind in set(kinds)), 0, partial(diffaugment, kinds=kinds))
+    return {"none": Policy(0, 0, lambda images, draws, p: images), "ada": Policy(19, 7, ada)}[name]

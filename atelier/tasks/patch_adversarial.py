@@ -62,7 +62,7 @@ class PatchAdversarialTask(AdversarialTask):
         super().__init__()
         self.train, self.normalized = train, normalized or train.averages
         self.objective = OBJECTIVES[train.objective]
-        self.policy = augment.POLICIES[train.augment]
+        self.policy = augment.policy(train.augment, train.augment_policy)
         self.regularizers: list[Regularizer] = chosen(train)
         self.networks: dict[str, Network] = {}
         self._passes: dict[str, Callable[..., Any]] = {}

@@ -10,9 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from atelier.config import settings
 from atelier.losses import augment
-from atelier.losses.augment import POLICIES, AdaController
+from atelier.losses.augment import AdaController
+from tests.support.small import PARAMS
 
+POLICIES = {name: augment.policy(name) for name in ("none", "diffaugment", "ada")}
+POLICIES |= {kind: augment.policy("diffaugment", [kind]) for kind in augment.DIFFAUGMENT}
 BOTH = pytest.mark.parametrize("policy", ["diffaugment", "ada"])
 
 
@@ -108,16 +112,14 @@ def test_every_draw_is_used(policy: str) -> None:
     for name in ("uniform", "normal"):
         if getattr(draws, name).shape[1]:
             short = replace(draws, **{name: getattr(draws, name)[:, :-1]})
-            with pytest.raises(StopIteration):
+            with pytest.raises((StopIteration, RuntimeError)):  # the latter within a generator expression (PEP 479)
                 POLICIES[policy].apply(images, short, 1.0)
 
 
-def test_diffaugment_color_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diffaugment_color_ranges() -> None:
     """Alone, color moves the mean by U(-0.5, 0.5) and multiplies the deviation by U(0.5, 1.5) (Zhao et al. 2020)."""
-    monkeypatch.setattr(augment, "_translated", lambda images, numbers: images)
-    monkeypatch.setattr(augment, "_with_hole", lambda images, numbers: images)
     images = smooth(4000, 1, 8)
-    changed = augmented("diffaugment", images, 1.0)
+    changed = augmented("color", images, 1.0)
     moved = (changed.mean(dim=(1, 2, 3)) - images.mean(dim=(1, 2, 3))).numpy()
     scaled = (changed.std(dim=(1, 2, 3)) / images.std(dim=(1, 2, 3))).numpy()
     for values, low, high in ((moved, -0.5, 0.5), (scaled, 0.5, 1.5)):
@@ -127,11 +129,9 @@ def test_diffaugment_color_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
         assert values.std() == pytest.approx((high - low) / math.sqrt(12), rel=0.05)
 
 
-def test_diffaugment_translation_is_a_shift_with_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_color", lambda images, numbers: images)
-    monkeypatch.setattr(augment, "_with_hole", lambda images, numbers: images)
+def test_diffaugment_translation_is_a_shift_with_zeros() -> None:
     images = torch.rand(200, 1, 16, 16) + 1
-    changed = augmented("diffaugment", images, 1.0)
+    changed = augmented("translation", images, 1.0)
     seen = set()
     for image, shifted in zip(images.numpy(), changed.numpy(), strict=True):
         matches = [
@@ -147,14 +147,29 @@ def shift(image: np.ndarray, down: int, right: int) -> np.ndarray:
     return padded[:, 2 - down : 18 - down, 2 - right : 18 - right]
 
 
-def test_diffaugment_cutout_is_a_square_of_half_the_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_color", lambda images, numbers: images)
-    monkeypatch.setattr(augment, "_translated", lambda images, numbers: images)
-    holes = (augmented("diffaugment", torch.ones(300, 1, 16, 16), 1.0) == 0).squeeze(1)
+def test_diffaugment_cutout_is_a_square_of_half_the_side() -> None:
+    holes = (augmented("cutout", torch.ones(300, 1, 16, 16), 1.0) == 0).squeeze(1)
     heights, widths = holes.any(dim=2).sum(dim=1), holes.any(dim=1).sum(dim=1)
     assert torch.equal(heights * widths, holes.sum(dim=(1, 2)))  # a rectangle, cut at the border
     assert heights.max() == widths.max() == 8 and heights.min() >= 4 and widths.min() >= 4
     assert holes.float().mean(dim=0).min() > 0.03  # every pixel is hidden now and then
+
+
+def test_without_color_colors_stay() -> None:
+    """The policy of the settings: pixels are moved or hidden, none gets another color; as a list it takes its kinds once each."""
+    train = settings.load(PARAMS, ["train.augment=diffaugment", "train.augment_policy=[translation, cutout]"]).train
+    without = augment.policy(train.augment, train.augment_policy)
+    images = torch.rand(64, 3, 16, 16) + 1
+    changed = without.apply(images, without.draw(64), 1.0)
+    for image, moved in zip(images.flatten(2), changed.flatten(2), strict=True):
+        own = {tuple(pixel) for pixel in image.T.tolist()}
+        assert {tuple(pixel) for pixel in moved.T.tolist()} <= own | {(0.0, 0.0, 0.0)}
+    assert not torch.equal(changed, images)
+    assert augment.policy("diffaugment", ["cutout", "cutout"]).uniforms == POLICIES["cutout"].uniforms
+
+
+def test_settings_leave_nothing_of_diffaugment_out() -> None:
+    assert settings.load(PARAMS).train.augment_policy == list(augment.DIFFAUGMENT)
 
 
 def test_controller_by_hand() -> None:

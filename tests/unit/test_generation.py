@@ -51,7 +51,7 @@ def test_discriminator_loss_by_hand() -> None:
     task.discriminator = task._discriminator_pass = Linear(scale)  # type: ignore[assignment]
     task._generator_pass = Flat()
     images = torch.full((1, 1, 28, 28), 0.5)
-    none = augment.POLICIES["none"]
+    none = augment.policy("none")
     nothing = torch.empty(1, 0)
     draws = GenerationDraws(torch.tensor([[-0.25]]), none.draw(1), none.draw(1), None, {"r1": nothing, "r2": nothing})
     batch = labeled(images, torch.zeros(1, dtype=torch.long))
@@ -69,7 +69,7 @@ def test_discriminator_loss_by_hand() -> None:
 def test_painted_images_are_float32_under_autocast() -> None:
     """In bfloat16 the augmentation would move generated images otherwise than real ones."""
     task = generation()
-    none = augment.POLICIES["none"]
+    none = augment.policy("none")
     draws = GenerationDraws(torch.randn(4, task.generator.latent_dim), none.draw(4), none.draw(4))
     with torch.autocast("cpu", torch.bfloat16):
         assert task._generator_pass(draws.latents, None).dtype == torch.bfloat16

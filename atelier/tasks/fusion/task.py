@@ -74,7 +74,7 @@ class Fusion(AdversarialTask):
         self.networks: dict[str, Network] = {DISCRIMINATOR: self.discriminator, GENERATOR: self.generator}
         prepare(self.networks.values(), train)
         self.objective = OBJECTIVES[train.objective]
-        self.policy = augment.POLICIES[train.augment]
+        self.policy = augment.policy(train.augment, train.augment_policy)
         self._generate: Callable[..., Tensor] = (
             compiled(self.generator.synthesize) if train.compile else self.generator.synthesize
         )

@@ -94,7 +94,7 @@ class Generation(AdversarialTask):
         freeze(self.networks.values(), self.train)
 
     def draw(self, update: Update, count: int) -> GenerationDraws:
-        policy = augment.POLICIES[self.train.augment]
+        policy = augment.policy(self.train.augment, self.train.augment_policy)
         latents, real, fake = torch.randn(count, self.generator.latent_dim), policy.draw(count), policy.draw(count)
         sizes = self.generator.noise_dim, *[self.discriminator.noise_dim] * 2
         noise, real_noise, fake_noise = (torch.randn(count, size) if size else None for size in sizes)
@@ -255,7 +255,7 @@ class Generation(AdversarialTask):
 
     def _augmented(self, images: Tensor, draws: augment.Draws, p: float) -> Tensor:
         """Images [N, *generator.judged], all that are judged of one augmented alike."""
-        policy, levels = augment.POLICIES[self.train.augment], self.generator.levels
+        policy, levels = augment.policy(self.train.augment, self.train.augment_policy), self.generator.levels
         if levels == 1:
             return policy.apply(images, draws, p)
         each = images.unflatten(1, (levels, -1))
