@@ -13,8 +13,7 @@ from safetensors import numpy as safetensors
 
 from atelier.config.detection import Kept
 from atelier.config.section import first_problem
-from atelier.data.errors import Rejected
-from atelier.data.process import process
+from atelier.data.process import Recipe
 from atelier.detection.detectors import Detector, learnt
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_write, canonical_json, read_json, sha256_file
@@ -26,7 +25,7 @@ REMEDY = "fetch the folder again, or make it again (components.detect)"
 
 
 class DetectorError(AtelierError):
-    """A detector's files are missing, damaged or of another format, or what it is given is no image."""
+    """A detector's files are missing, damaged or of another format."""
 
 
 class DetectorInfo(BaseModel):
@@ -82,15 +81,15 @@ class LoadedDetector:
         """Logits float64 [N] of images uint8 [N, C, H, W] of its size."""
         return self.detector.scores(self.detector.rows(images))
 
-    def look(self, content: bytes) -> Finding:
-        """What it says of an image file, cropped to a square in the middle and resized. Raises DetectorError for what is none."""
-        side, channels = self.info.resolution, self.info.channels
-        recipe = recipe_of(Picture(channels=3 if channels == 3 else 1, resolution=side, background=self.info.background))
-        try:
-            pixels = process(content, recipe).pixels
-        except (OSError, Rejected) as error:
-            raise DetectorError(f"no image that can be read ({error}); give a PNG, JPEG or WebP file") from error
-        image = np.frombuffer(pixels, np.uint8).reshape(1, side, side, channels).transpose(0, 3, 1, 2)
+    @property
+    def recipe(self) -> Recipe:
+        """How a file becomes an image of its size: cropped to a square in the middle, and resized."""
+        side, background = self.info.resolution, self.info.background
+        return recipe_of(Picture(channels=3 if self.info.channels == 3 else 1, resolution=side, background=background))
+
+    def look(self, square: np.ndarray) -> Finding:
+        """What it says of an image uint8 [H, W, C] that `recipe` made."""
+        image = square[None].transpose(0, 3, 1, 2)
         return Finding(float(self.scores(np.ascontiguousarray(image))[0]), self.info.threshold)
 
 

@@ -21,7 +21,8 @@ from PIL import Image
 
 from atelier.config.section import SEEDS, SEEDS_TEXT
 from atelier.models.model import at_once, load_generator, to_uint8
-from atelier.networks.inputs import Given, Label, LabelMap, Noise, Picture, Refusal, Value, draw, required
+from atelier.networks.given import Decoded, Given, Refusal, Value
+from atelier.networks.inputs import Label, Noise, draw, required
 from atelier.provenance.leaving import labelled
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ class ServedGenerator:
         for name in row.keys() & {"class"} - set(self.columns):
             if not _empty(row[name]):
                 raise _invalid(f"row {number}: class is {_shown(row[name])}, but this generator has no classes")
-        pictures = {kind.column(name) for name, kind in self.info.takes.items() if isinstance(kind, Picture | LabelMap)}
-        given = {column: base64.b64decode(row[column]) for column in self.columns if column in pictures}
+        pictures = {kind.column(name) for name, kind in self.info.takes.items() if kind.form == "picture"}
+        given = {column: _file(row[column]) for column in self.columns if column in pictures}
         return Row(read, self._truncation(number, row, about), about, given)
 
     def _given(self, number: int, column: str, kind: Given, value: Any) -> Value:
@@ -231,6 +232,10 @@ def _empty(value: Any) -> bool:
     import pandas
 
     return value is None or (pandas.api.types.is_scalar(value) and pandas.isna(value))
+
+
+def _file(value: Any) -> bytes:
+    return value.file if isinstance(value, Decoded) else base64.b64decode(value)
 
 
 def _is_whole(value: Any) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
@@ -23,10 +25,19 @@ class Value(NamedTuple):
     said: Any
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A file that was decoded elsewhere, given in place of the file in base64: the picture or the spectrogram that it holds."""
+
+    file: bytes
+    content: Image.Image | np.ndarray
+
+
 class Given(BaseModel, ABC):
     """One input of a generator. `random` inputs are drawn from a seed where a caller gives none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    form: ClassVar[str] = ""  # picture or sound, where a file is given, in base64 or Decoded
     reader: ClassVar[str] = ""  # the module that reads it, loaded by its name, so that only models that need it ship it
     packages: ClassVar[tuple[str, ...]] = ()  # that this needs, beside those of every model
 

@@ -11,7 +11,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from atelier.io.label_maps import GRAYS, IGNORED, VALUED, Legend, MapError, painted
 from atelier.io.transparency import opaque
-from atelier.networks.given import Given, Refusal, Value
+from atelier.networks.given import Decoded, Given, Refusal, Value
 from atelier.networks.text_and_sound import Sound, Text
 
 NAMED = 12  # classes of a label map that a message names
@@ -107,6 +107,7 @@ class Picture(Given):
     What is transparent lies on `background`, the color that the training's pictures were laid over.
     """
 
+    form: ClassVar[str] = "picture"
     kind: Literal["picture"] = "picture"
     channels: Literal[1, 3]
     resolution: PositiveInt
@@ -137,6 +138,7 @@ class LabelMap(Given):
     palette of other colors.
     """
 
+    form: ClassVar[str] = "picture"
     kind: Literal["map"] = "map"
     classes: Annotated[list[str], Field(min_length=1, max_length=IGNORED)]
     colors: list[Color]
@@ -238,6 +240,10 @@ def _tried(legend: Legend, image: Image.Image) -> np.ndarray | None:
 @contextlib.contextmanager
 def _opened(value: Any, wanted: str) -> Iterator[Image.Image]:
     """A picture file that came in base64. Raises Refusal with what is wanted, also while it is read."""
+    if isinstance(value, Decoded):
+        assert isinstance(value.content, Image.Image)
+        yield value.content
+        return
     try:
         with Image.open(io.BytesIO(base64.b64decode(value, validate=True)), formats=("PNG", "JPEG", "WEBP")) as file:
             yield file

@@ -15,7 +15,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from atelier.networks.given import Given, Refusal, Value
+from atelier.networks.given import Decoded, Given, Refusal, Value
 
 LONGEST_TEXT = 1000  # characters
 TONES = 440.0, 880.0  # Hz, of the sounds that show a caller what to give
@@ -93,6 +93,7 @@ class Text(OptionalInput):
 class Sound(OptionalInput):
     """A log-mel spectrogram, float32 [bands, frames], of a WAV file in base64: see atelier.io.sound."""
 
+    form: ClassVar[str] = "sound"
     reader: ClassVar[str] = "atelier.io.sound"
     kind: Literal["sound"] = "sound"
     bands: PositiveInt
@@ -106,21 +107,24 @@ class Sound(OptionalInput):
         return f"a WAV file of at most {import_module(self.reader).LONGEST:g} s in base64"
 
     def read(self, value: Any, names: Sequence[str]) -> Value:
-        sound = import_module(self.reader)
-        try:
-            content = base64.b64decode(value, validate=True)
-        except (TypeError, ValueError, binascii.Error) as error:
-            raise Refusal(self.wants(names)) from error
-        try:
-            spectrogram = torch.from_numpy(sound.log_mel(content))
-        except sound.SoundError as error:
-            raise Refusal(f"{self.wants(names)}; it {error}") from error
+        spectrogram = torch.from_numpy(value.content if isinstance(value, Decoded) else self._log_mel(value))
         if spectrogram.shape != self.shape:
             raise Refusal(f"{self.wants(names)}; this model hears {self.bands} bands and {self.frames} frames")
         return Value(spectrogram, None)
 
     def example(self, names: Sequence[str]) -> list[Any]:
         return [_tone(hertz) for hertz in TONES]
+
+    def _log_mel(self, value: Any) -> np.ndarray:
+        sound = import_module(self.reader)
+        try:
+            content = base64.b64decode(value, validate=True)
+        except (TypeError, ValueError, binascii.Error) as error:
+            raise Refusal(self.wants(())) from error
+        try:
+            return np.asarray(sound.log_mel(content))
+        except sound.SoundError as error:
+            raise Refusal(f"{self.wants(())}; it {error}") from error
 
 
 def _tone(hertz: float) -> str:

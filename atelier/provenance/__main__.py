@@ -59,7 +59,7 @@ def who(args: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _of_file(path: Path) -> Iterator[bytes]:
     """The content of an image file. Raises UnreadableImageError that names it, also for what is found while it is looked at."""
-    from atelier.provenance.findings import UnreadableImageError
+    from atelier.provenance.reading import UnreadableImageError
 
     try:
         yield path.read_bytes()

@@ -91,8 +91,16 @@ def sign(
         raise CredentialsError(f"the image cannot be signed ({error}); check the key, or unset ATELIER_CREDENTIALS") from error
 
 
-def verify(content: bytes, mime: str, anchors: str) -> Verified | None:
-    """What the manifest in a file is worth; None where there is none. `anchors` are trusted roots as PEM, "" for none.
+@dataclass(frozen=True)
+class Claims:
+    """The manifests of a file as c2pa reads and validates them: its JSON, or why there is none that can be read."""
+
+    manifests: str
+    failure: str = ""
+
+
+def claims(content: bytes, mime: str, anchors: str) -> Claims | None:
+    """What a file's manifests claim; None where it has none. `anchors` are trusted roots as PEM, "" for none.
 
     Nothing is fetched from anywhere: an address in the file that says where its manifest lies is not followed.
     """
@@ -104,11 +112,18 @@ def verify(content: bytes, mime: str, anchors: str) -> Verified | None:
             if reader is None:
                 return None
             with reader:
-                found = parse_json(reader.json())
+                return Claims(reader.json())
     except c2pa.C2paError as error:
-        return Verified("Invalid", [str(error).splitlines()[0]], None)
-    manifest = _Manifests(found.get("manifests") or {}).read(found.get("active_manifest"), DEEPEST)
-    return Verified(found.get("validation_state", "Invalid"), _failures(found), manifest)
+        return Claims("", str(error).splitlines()[0])
+
+
+def verified(found: Claims) -> Verified:
+    """What the manifest in a file is worth."""
+    if found.failure:
+        return Verified("Invalid", [found.failure], None)
+    told = parse_json(found.manifests)
+    manifest = _Manifests(told.get("manifests") or {}).read(told.get("active_manifest"), DEEPEST)
+    return Verified(told.get("validation_state", "Invalid"), _failures(told), manifest)
 
 
 class _Manifests:

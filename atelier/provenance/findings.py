@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,19 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from atelier.errors import AtelierError
-from atelier.io.transparency import opaque
-from atelier.provenance import labels
-from atelier.provenance.credentials import INPUTS, Manifest, Verified, verify
+from atelier.provenance.credentials import INPUTS, Manifest, Verified, verified
 from atelier.provenance.log import LOG, Logged, find_logged
+from atelier.provenance.reading import Marks, luminance, opened, read
 from atelier.provenance.watermark.finding import LIMIT, Mark, find, find_together
 from atelier.provenance.watermark.key import VERSIONS, WATERMARK, Secret
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF")
 UNTRUSTED = "signingCredential.untrusted"
 MOST = 50  # lines of what an image was made of
 LONGEST = 160  # characters of what a file says of itself
-MOST_PIXELS = 2**25  # of a picture in which a watermark is looked for
 NOTHING = (
     "nothing known: no content credentials, no text chunk, no XMP; {sought}. This proves nothing: marks are lost when an "
     "image is saved again, and a photograph has none"
@@ -40,10 +34,6 @@ STATES = {
     "Valid": "signed by {signer}, under no root that is trusted here, so that the name proves nothing; unchanged since",
     "Invalid": "NOT AS SIGNED: the image, its labels or its signature were changed, or the certificate is not valid ({failures})",
 }
-
-
-class UnreadableImageError(AtelierError):
-    """A file is no image in which marks are looked for."""
 
 
 @dataclass(frozen=True)
@@ -77,26 +67,19 @@ def look(
     many `versions` of each name, and with a `log` the picture is looked for in it; without both, pixels are not decoded. Raises
     UnreadableImageError, LogError.
     """
-    with _opened(content) as picture:
-        mime = Image.MIME[picture.format or ""]
-        about, xmp = labels.read_text(picture), labels.read_xmp(picture, content)
-        seen = pixels(picture) if secret or log else None
+    return judged(read(content, anchors, pixels=bool(secret or log)), secret, versions, log)
+
+
+def judged(marks: Marks, secret: Secret | None = None, versions: int = VERSIONS, log: Path | None = None) -> Findings:
+    """The same of a file that was read already, with its luminance where there is a secret or a log. Raises LogError."""
+    seen = None if marks.luminance is None else marks.luminance.astype(np.float32)
     mark = _marked(seen, secret, versions) if secret and seen is not None else None
     logged = find_logged(log, seen) if log and seen is not None else None
     sought = NO_MARK.format(names=", ".join(secret.names), versions=versions) if secret else NOT_LOOKED
     if logged is None:
         sought += f"; {NOT_LOGGED if log else NO_LOG}"
-    return Findings(verify(content, mime, anchors), about, xmp, mark, logged, sought)
-
-
-@contextlib.contextmanager
-def _opened(content: bytes) -> Iterator[Image.Image]:
-    """The picture of a file, for reading. Raises UnreadableImageError, also for what is found while it is read."""
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            yield picture
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"no image that can be read ({error}); give one of {', '.join(FORMATS)}") from error
+    credentials = verified(marks.claims) if marks.claims else None
+    return Findings(credentials, marks.about, marks.xmp, mark, logged, sought)
 
 
 def _marked(seen: np.ndarray, secret: Secret, versions: int) -> Mark | None:
@@ -115,15 +98,13 @@ def look_together(contents: Iterable[bytes], secret: Secret, versions: int = VER
 
 
 def _decoded(content: bytes) -> np.ndarray:
-    with _opened(content) as picture:
+    with opened(content) as picture:
         return pixels(picture)
 
 
 def pixels(picture: Image.Image) -> np.ndarray:
     """Luminance float32 [H, W] in levels; what is transparent is white. Raises ValueError for a picture that is too large."""
-    if picture.width * picture.height > MOST_PIXELS:
-        raise ValueError(f"of more than {MOST_PIXELS:,} pixels")
-    return np.asarray(opaque(picture, "L", "#ffffff"), np.float32)
+    return luminance(picture).astype(np.float32)
 
 
 def words(found: Findings) -> list[str]:

@@ -102,6 +102,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     from atelier.provenance.leaving import logger, marker, signer
     from atelier.registry.fetch import check_store
     from atelier.serving.app import application
+    from atelier.serving.decoding import Decoders
     from atelier.serving.detection import ServedDetector
     from atelier.serving.directions import Directions
     from atelier.serving.follow import Follower
@@ -120,7 +121,9 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     follower = Follower(args.version, args.device, args.poll, scratch / "versions", metrics)
     limits = Limits(args.body, args.images, args.rate, args.queue)
     versions, directions = Versions(args.version, args.device, scratch / "other"), Directions(scratch / "directions")
-    app = application(follower, limits, metrics, detector, versions, directions)
+    decoders = Decoders()
+    decoders.start()
+    app = application(follower, limits, metrics, detector, versions, directions, decoders)
     config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     host, port = listening.getsockname()[:2]
     page = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -17,7 +17,8 @@ from starlette.requests import ClientDisconnect
 from atelier.models.pyfunc import Row
 from atelier.provenance.leaving import logger, marker, signer
 from atelier.serving import page, requests, responses
-from atelier.serving.detection import ServedDetector, detected, marks
+from atelier.serving.decoding import Decoders
+from atelier.serving.detection import ServedDetector, detected, marks, read
 from atelier.serving.directions import Directions
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits, Refused
@@ -38,12 +39,14 @@ def application(
     detector: ServedDetector | None = None,
     versions: Versions | None = None,
     directions: Directions | None = None,
+    decoders: Decoders | None = None,
 ) -> FastAPI:
     """The ASGI application that generates with whatever version the follower has in use, and asks a detector where it has one.
 
-    With `versions` the others of its name can be asked for, too, and with `directions` sliders of the one in use.
+    With `versions` the others of its name can be asked for, too, and with `directions` sliders of the one in use. Uploads are
+    decoded by `decoders`, which are made where there are none.
     """
-    service = _Service(follower, limits, metrics, detector, versions, directions)
+    service = _Service(follower, limits, metrics, detector, versions, directions, decoders or Decoders())
     app = FastAPI(title="Atelier", openapi_url=None)  # its page of documentation loads scripts from elsewhere
     routes: dict[str, Callable[..., Any]] = {
         "/": service.page,
@@ -78,9 +81,11 @@ class _Service:
         detector: ServedDetector | None,
         versions: Versions | None,
         directions: Directions | None,
+        decoders: Decoders,
     ) -> None:
         self._versions, self._directions = versions, directions
         self._follower, self._limits, self._metrics, self._detector = follower, limits, metrics, detector
+        self._decoders = decoders
         self._detects = detector.uri if detector else None
         self._worker = ImageWorker(limits, metrics)
         self._page = page.Page()
@@ -143,26 +148,35 @@ class _Service:
     async def image(self, request: Request) -> Response:
         champion = self._champion(request)
         (row,) = _rows(champion, [requests.of_query(request.query_params, champion.generator.info.classes)])
-        content = await self._worker.run(1, lambda: responses.one(champion, row))
+        with self._worker.admitted(1):
+            content = await self._worker.generate(lambda: responses.one(champion, row))
         return _images(champion, content, requests.PNG)
 
     async def generate(self, request: Request) -> Response:
         body = await _body(request, self._limits.body)
         champion = await self._version(request)
         form = requests.form(request.headers.get("accept", ""))
-        rows = _rows(champion, requests.of_body(body, self._limits.images, champion.generator.columns))
-        content = await self._worker.run(len(rows), lambda: responses.answer(champion, rows, form))
+        records = requests.of_body(body, self._limits.images, champion.generator.columns)
+        with self._worker.admitted(len(records)):
+            read = await self._decoders.rows(champion.generator, records)
+            content = await self._worker.generate(lambda: responses.answer(champion, _rows(champion, read), form))
         return _images(champion, content, form)
 
     async def who(self, request: Request) -> Response:
         body = await _body(request, self._limits.body)
-        return _json(200, await self._worker.run(1, lambda: marks(body)), {"Cache-Control": "no-store"})
+        with self._worker.admitted(1):
+            said = await read(self._decoders, body)
+            found = await self._worker.look(lambda: marks(said))
+        return _json(200, found, {"Cache-Control": "no-store"})
 
     async def detect(self, request: Request) -> Response:
         body = await _body(request, self._limits.body)
         if (detector := self._detector) is None:
             raise Refused(404, "no detector", "this server has no detector: it was started without --detector")
-        found = await self._worker.run(1, lambda: detected(detector, body))
+        with self._worker.admitted(1):
+            said = await read(self._decoders, body)
+            square = await self._decoders.square(body, detector.loaded.recipe)
+            found = await self._worker.look(lambda: detected(detector, said, square))
         return _json(200, found, {"Cache-Control": "no-store"})
 
     async def refused(self, request: Request, error: Any) -> Response:

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atelier.detection.model import DetectorError, LoadedDetector, load
+import numpy as np
+
+from atelier.detection.model import LoadedDetector, load
 from atelier.detection.protocol import PLAIN
-from atelier.provenance.findings import UnreadableImageError, look, words
+from atelier.provenance.findings import judged, words
 from atelier.provenance.keys import trusted
 from atelier.provenance.log import LogError, logging
+from atelier.provenance.reading import Marks
 from atelier.provenance.watermark.key import configured
 from atelier.registry.detectors import fetch
+from atelier.serving.decoding import Decoders
 from atelier.serving.limits import Refused
 
 NO_PROOF = "The score is no proof: it tells how much the image resembles what the generators make that the detector has seen"
@@ -31,12 +35,15 @@ class ServedDetector:
         return cls(uri, load(fetch(uri, folder)))
 
 
-def marks(content: bytes) -> dict[str, Any]:
-    """What the marks of an image say. Raises Refused for what is no image, and for a log that cannot be read."""
+async def read(decoders: Decoders, content: bytes) -> Marks:
+    """What an image file says of itself, and its luminance where that is looked at. Raises Refused for what is no image."""
+    return await decoders.marks(content, trusted(), pixels=bool(configured() or logging()))
+
+
+def marks(read: Marks) -> dict[str, Any]:
+    """What the marks of an image say. Raises Refused for a log that cannot be read."""
     try:
-        found = look(content, trusted(), configured(), log=logging())
-    except UnreadableImageError as error:
-        raise Refused(422, "input", str(error)) from error
+        found = judged(read, configured(), log=logging())
     except LogError as error:
         raise Refused(503, "log", str(error)) from error
     state, mark = (
@@ -54,13 +61,10 @@ def marks(content: bytes) -> dict[str, Any]:
     }
 
 
-def detected(detector: ServedDetector, content: bytes) -> dict[str, Any]:
-    """What a detector makes of an image, and its marks. Raises Refused for what is no image."""
-    said = marks(content)
-    try:
-        found = detector.loaded.look(content)
-    except DetectorError as error:
-        raise Refused(422, "input", str(error)) from error
+def detected(detector: ServedDetector, read: Marks, square: np.ndarray) -> dict[str, Any]:
+    """What a detector makes of an image, the square of its recipe, and its marks. Raises Refused as `marks` does."""
+    said = marks(read)
+    found = detector.loaded.look(square)
     info = detector.loaded.info
     expected = info.measured[PLAIN]
     verdict = "looks generated" if found.generated else "does not look generated"

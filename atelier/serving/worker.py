@@ -1,10 +1,11 @@
-"""The thread that generates images, and the queue before it."""
+"""The thread that generates images, the one that looks at uploads, and the queue before both."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from atelier.serving.limits import Bucket, Limits, Refused
@@ -15,16 +16,20 @@ FULL_SECONDS = 1  # after which a queue that was full is worth another try
 
 
 class ImageWorker:
-    """Runs work one after the other, aside from the event loop, within the limits."""
+    """Runs work aside from the event loop within the limits: one after the other what generates, and beside it what looks.
+
+    A search in a large upload or a long log so keeps no picture waiting.
+    """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._bucket = Bucket(limits.rate, max(limits.rate, limits.images))
-        self._thread = ThreadPoolExecutor(1, "images")
+        self._generating, self._looking = ThreadPoolExecutor(1, "images"), ThreadPoolExecutor(1, "uploads")
         self._inside = 0  # read and written by the event loop alone
 
-    async def run(self, images: int, work: Callable[[], Answer]) -> Answer:
-        """Runs `work`, which generates that many images, and returns its result.
+    @contextmanager
+    def admitted(self, images: int) -> Iterator[None]:
+        """A request for that many images while it is inside; they count as generated where it ends well.
 
         Raises Refused: 503 where too many wait, 429 beyond the rate.
         """
@@ -37,9 +42,16 @@ class ImageWorker:
         self._inside += 1
         self._metrics.inside.inc()
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            yield
         finally:
             self._inside -= 1
             self._metrics.inside.dec()
         self._metrics.images.inc(images)
-        return answer
+
+    async def generate(self, work: Callable[[], Answer]) -> Answer:
+        """The result of work that generates images."""
+        return await asyncio.get_running_loop().run_in_executor(self._generating, work)
+
+    async def look(self, work: Callable[[], Answer]) -> Answer:
+        """The result of work that looks at an upload."""
+        return await asyncio.get_running_loop().run_in_executor(self._looking, work)

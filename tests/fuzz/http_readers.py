@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,8 @@ from tests.fuzz.mutations import Files
 from tests.fuzz.record_readers import checkpoint
 from tests.support.asgi import ask
 from tests.support.credentials import ABOUT, make_key
+from tests.support.detectors import write_detector
+from tests.support.small_translators import make_checkpoint
 
 
 class Http(Target):
@@ -83,3 +87,53 @@ class HttpImage(Http):
 
     def read(self, case: Path) -> None:
         self.ask("POST", "/who", b"", (case / "image").read_bytes(), b"application/json")
+
+
+class HttpDetect(HttpImage):
+    """The same, whose pixels a detector looks at."""
+
+    def build(self) -> list[Files]:
+        from atelier.detection.detectors import Spectrum
+        from atelier.detection.model import load
+        from atelier.serving.app import application
+        from atelier.serving.detection import ServedDetector
+        from atelier.serving.limits import Limits
+        from atelier.serving.metrics import Metrics
+
+        write_detector(self.folder / "detector", Spectrum())
+        detector = ServedDetector("models:/detector/1", load(self.folder / "detector"))
+        follower = SimpleNamespace(uri="models:/digits@champion", current=None, trouble="")
+        self.app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics(), detector)  # type: ignore[arg-type]
+        return self.requests()
+
+    def read(self, case: Path) -> None:
+        self.ask("POST", "/detect", b"", (case / "image").read_bytes(), b"application/json")
+
+
+class HttpUpload(Http):
+    """Pictures of strangers for a translator."""
+
+    def build(self) -> list[Files]:
+        from atelier.models.pyfunc import ServedGenerator
+        from atelier.serving.app import application
+        from atelier.serving.follow import Champion
+        from atelier.serving.limits import Limits
+        from atelier.serving.metrics import Metrics
+
+        champion = Champion("models:/photos/1", ServedGenerator(make_checkpoint(self.folder / "model", "cyclegan")))
+        follower = SimpleNamespace(uri="models:/photos@champion", current=champion, trouble="")
+        self.app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics())  # type: ignore[arg-type]
+        return self.requests()
+
+    def requests(self) -> list[Files]:
+        picture = Image.radial_gradient("L").resize((32, 32))
+        made = []
+        for image, form in ((picture.convert("RGB"), "PNG"), (picture.convert("P"), "PNG"), (picture, "JPEG"), (picture, "WEBP")):
+            file = io.BytesIO()
+            image.save(file, form)
+            made.append({"image": file.getvalue()})
+        return made
+
+    def read(self, case: Path) -> None:
+        body = json.dumps({"image": base64.b64encode((case / "image").read_bytes()).decode()}).encode()
+        self.ask("POST", "/generate", b"", body, b"application/json")

@@ -5,7 +5,7 @@ A new kind is a class with `build`, which makes the inputs, and `read`; and a li
 
 from __future__ import annotations
 
-from tests.fuzz.http_readers import Http, HttpAddress, HttpImage
+from tests.fuzz.http_readers import Http, HttpAddress, HttpDetect, HttpImage, HttpUpload
 from tests.fuzz.image_readers import (
     Idx,
     KeptPictures,
@@ -58,4 +58,6 @@ TARGETS: dict[str, type[Target]] = {
     "http_body": Http,
     "http_address": HttpAddress,
     "http_image": HttpImage,
+    "http_detect": HttpDetect,
+    "http_upload": HttpUpload,
 }

@@ -130,6 +130,7 @@ class Visit:
         found = Axe().run(self.page)
         assert not found.violations_count, found.generate_report()
         assert not self.wrong, self.wrong
+        assert not self.page.context.cookies()
 
 
 @contextlib.contextmanager

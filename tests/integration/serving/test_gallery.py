@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -214,6 +216,22 @@ def test_a_picture_is_dropped_moved_and_refused(visitor: Visit, server: Gallery,
     expect(page.get_by_role("alert")).to_have_text("this is no PNG, JPEG or WebP picture; choose one")
     drop(page, "damaged.png", png(image)[:60], "image/png")
     expect(page.get_by_role("alert")).to_have_text("this picture is damaged; choose another")
+
+
+def test_what_a_file_says_besides_its_picture_stays_in_the_browser(
+    visitor: Visit, server: Gallery, models: dict[str, Path]
+) -> None:
+    server.use("models:/cartoons/1", models["cyclegan"])
+    visitor.open()
+    photo, exif, file = Image.fromarray(noise(32)), Image.Exif(), io.BytesIO()
+    exif[0x010E] = "the house"  # ImageDescription
+    photo.save(file, "JPEG", quality=95, exif=exif, comment="the house")
+    with visitor.page.expect_request("**/generate") as sent:
+        visitor.page.locator("input[type=file]").set_input_files(given("photo.jpg", file.getvalue(), "image/jpeg"))
+    uploaded = base64.b64decode(json.loads(sent.value.post_data or "")["rows"][0]["image"])
+    with Image.open(io.BytesIO(uploaded)) as seen, Image.open(file) as photo:
+        assert np.abs(np.asarray(seen.convert("RGB")).astype(int) - np.asarray(photo)).max() <= 4  # of decoders
+        assert b"the house" in file.getvalue() and b"the house" not in uploaded and not seen.getexif()
 
 
 def test_two_pictures_are_needed_for_a_style(visitor: Visit, server: Gallery, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atelier.data.process import process
 from atelier.detection import model
 from atelier.detection.detectors import Detector, Network, Spectrum
 from atelier.detection.model import INFO, WEIGHTS, DetectorError
@@ -31,7 +32,7 @@ def test_a_file_is_seen_as_its_pixels(tmp_path: Path) -> None:
     write_detector(tmp_path, Spectrum())
     loaded = model.load(tmp_path)
     expected = loaded.scores(GENERATED[0, :1])[0]
-    found = loaded.look(_png(Image.fromarray(GENERATED[0, 0, 0])))
+    found = loaded.look(_square(loaded, Image.fromarray(GENERATED[0, 0, 0])))
     assert found.score == expected and found.generated == (expected > 0.25)
     assert found.probability == pytest.approx(1 / (1 + np.exp(-expected)))
 
@@ -40,20 +41,17 @@ def test_what_is_transparent_is_white_and_what_is_large_is_cropped_and_shrunk(tm
     write_detector(tmp_path, Spectrum())
     loaded = model.load(tmp_path)
     white = loaded.scores(np.full((1, 1, SIDE, SIDE), 255, np.uint8))[0]
-    assert loaded.look(_png(Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0)))).score == white
-    assert loaded.look(_png(Image.new("RGB", (5 * SIDE, 3 * SIDE), "white"))).score == white
+    assert loaded.look(_square(loaded, Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0)))).score == white
+    assert loaded.look(_square(loaded, Image.new("RGB", (5 * SIDE, 3 * SIDE), "white"))).score == white
 
 
-def _png(picture: Image.Image) -> bytes:
+def _square(loaded: model.LoadedDetector, picture: Image.Image) -> np.ndarray:
+    """The picture as a file, by the detector's recipe."""
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return file.getvalue()
-
-
-def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
-    write_detector(tmp_path, Spectrum())
-    with pytest.raises(DetectorError, match="no image that can be read"):
-        model.load(tmp_path).look(b"%PDF-1.7")
+    recipe = loaded.recipe
+    pixels = process(file.getvalue(), recipe).pixels
+    return np.frombuffer(pixels, np.uint8).reshape(recipe.resolution, recipe.resolution, recipe.channels)
 
 
 def test_damage_is_refused(tmp_path: Path) -> None:

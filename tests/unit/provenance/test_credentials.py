@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.provenance.findings import NO_LOG, NOT_LOOKED, NOTHING, UnreadableImageError, look, words
+from atelier.provenance.findings import NO_LOG, NOT_LOOKED, NOTHING, look, words
 from atelier.provenance.keys import ANCHORS, FOLDER, signing_key, trusted
 from atelier.provenance.labels import SOURCE_TYPES
 from atelier.provenance.leaving import labelled
+from atelier.provenance.reading import UnreadableImageError
 from tests.support.credentials import ABOUT, FAILS, changed, chunks, flipped, make_key, png_of, signed_png, tampered
 
 

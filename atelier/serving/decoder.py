@@ -1,0 +1,127 @@
+"""The process that decodes what strangers send, so that a file which hangs or exhausts its reader ends this one alone.
+
+`atelier.serving.decoding` starts it, asks it and kills it. It has no secrets, loads no PyTorch, writes no file, and answers bytes
+and JSON, of which nothing can run code. What only some files need is loaded with the first of them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+from PIL import Image
+
+from atelier.provenance.credentials import claims
+from atelier.provenance.reading import UnreadableImageError, explained, read
+
+FORMATS = ("PNG", "JPEG", "WEBP")  # of pictures that a model takes
+EXHAUSTED = 3  # exit code: out of memory
+REFUSED = "refused"
+Told = tuple[dict[str, Any], bytes]
+
+
+def main() -> None:
+    """Answers one question after the other until the server goes away."""
+    connection, seconds, memory = Connection(int(sys.argv[1])), float(sys.argv[2]), int(sys.argv[3])
+    Image.init()
+    _limit(memory)
+    connection.send_bytes(b"ready")
+    while True:
+        try:
+            question, content = json.loads(connection.recv_bytes()), connection.recv_bytes()
+        except EOFError:
+            return
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds) + 1, resource.RLIM_INFINITY))
+        try:
+            told, found = QUESTIONS[question.pop("do")](content, **question)
+        except MemoryError:
+            os._exit(EXHAUSTED)
+        except Exception as error:  # libraries meet damage with errors of many kinds
+            told, found = {REFUSED: explained(error, content)}, b""
+        connection.send_bytes(json.dumps(told).encode())
+        connection.send_bytes(found)
+
+
+def picture(content: bytes, side: int, signed: bool) -> Told:
+    """The pixels of a still picture of so many pixels a side, and all that says what they mean; nothing else of the file.
+
+    With `signed` its content credentials are read as well, as whoever signs what is made of it will.
+    """
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        if image.size != (side, side):
+            raise ValueError(f"it is of {image.width} by {image.height} pixels")
+        if image.format != "JPEG" and getattr(image, "is_animated", False):
+            raise ValueError("it is animated; save one of its pictures")
+        image.load()
+        told: dict[str, Any] = {"mode": image.mode, "size": image.size, "format": image.format}
+        told["palette"] = image.getpalette("RGB") if image.mode == "P" else None
+        transparency = image.info.get("transparency")
+        told["transparency"] = list(transparency) if isinstance(transparency, bytes | tuple) else transparency
+        pixels = image.tobytes()
+    if signed:
+        claims(content, Image.MIME[str(told["format"])], "")
+    return told, pixels
+
+
+def sound(content: bytes) -> Told:
+    """The log-mel spectrogram of a WAV file, float32 [bands, frames]."""
+    from atelier.io.sound import SoundError, log_mel
+
+    try:
+        spectrogram = log_mel(content)
+    except SoundError as error:
+        raise ValueError(f"it {error}") from error
+    return {"shape": spectrogram.shape}, spectrogram.astype("<f4").tobytes()
+
+
+def marks(content: bytes, anchors: str, pixels: bool) -> Told:
+    """What the file of an image says of itself: atelier.provenance.reading.read."""
+    try:
+        found = read(content, anchors, pixels)
+    except UnreadableImageError as error:  # the server puts its own words around the reason
+        raise (error.__cause__ or error) from None
+    seen = found.luminance
+    told = {"claims": found.claims and asdict(found.claims), "about": found.about, "xmp": found.xmp}
+    return told | {"shape": None if seen is None else seen.shape}, b"" if seen is None else seen.tobytes()
+
+
+def square(content: bytes, recipe: dict[str, Any]) -> Told:
+    """The pixels of an image as atelier.data.process makes them by a recipe without fields."""
+    from atelier.data.process import Recipe, process
+
+    return {}, process(content, Recipe(**recipe)).pixels
+
+
+QUESTIONS: dict[str, Callable[..., Told]] = {one.__name__: one for one in (picture, sound, marks, square)}
+
+
+def rebuilt(told: dict[str, Any], pixels: bytes) -> Image.Image:
+    """The picture that `picture` told of, in the server's process. Raises ValueError where pixels and size do not fit."""
+    image = Image.frombytes(told["mode"], tuple(told["size"]), pixels)
+    if told["palette"] is not None:
+        image.putpalette(told["palette"], "RGB")
+    if told["transparency"] is not None:
+        given = told["transparency"]
+        image.info["transparency"] = given if isinstance(given, int) else bytes(given) if image.mode == "P" else tuple(given)
+    image.format = told["format"]
+    return image
+
+
+def _limit(memory: int) -> None:
+    if sys.platform == "linux":  # elsewhere the limit on addresses is not kept, and time alone ends it
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
