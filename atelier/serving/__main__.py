@@ -9,11 +9,13 @@ not beside it, is an error at once.
   GET /latent?seed=7                               the latent of a seed
   GET /model                                       what the version in use takes and gives; ?version=3 for another one
   GET /directions                                  sliders that change one thing of an image, named by what they change
+  GET /real.png?number=5, /judge?seed=7            a real image (--real), what a discriminator makes of an image (--discriminator)
   GET /versions                                    what is registered under this name, with its numbers
   GET /image.png?seed=7&class=3&truncation=0.7     one image
   POST /generate  {"count": 16, "seed": 0}         or {"rows": [{"seed": 1, "class": "7", "truncation": 0.7}, ...]}; what comes is
                                                    JSON, a contact sheet (Accept: image/png) or files (Accept: application/zip);
                                                    /generate?version=3 asks another version of this name
+  POST /walk  {"stops": [3, 4], "steps": 24}       the way from seed to seed and back as an animated WebP
   POST /who                                        an image file: what its marks of origin say
   POST /detect                                     an image file: whether it looks generated (--detector), and its marks
   GET /health, /ready, /metrics                    alive, ready, and numbers for Prometheus
@@ -74,6 +76,14 @@ def parser() -> argparse.ArgumentParser:
         help="registered detector (components.register_detector) for POST /detect: NAME/NUMBER; that version stays in use",
     )  # fmt: skip
     made.add_argument(
+        "--real", type=Path, metavar="DATA",
+        help="packed set whose held-out images are shown beside generated ones, for a game: real or not",
+    )  # fmt: skip
+    made.add_argument(
+        "--discriminator", type=Path, metavar="CHECKPOINT",
+        help="checkpoint folder of a training with --real's set, whose discriminator plays that game, too",
+    )  # fmt: skip
+    made.add_argument(
         "--poll", type=_positive, default=5.0, metavar="S", help="seconds between two looks at the registry (default: 5)"
     )
     made.add_argument("--open", action="store_true", help="open the page in a browser, once there is a version to show")
@@ -107,8 +117,13 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     from atelier.serving.directions import Directions
     from atelier.serving.follow import Follower
     from atelier.serving.metrics import Metrics
+    from atelier.serving.real import Judge, RealImages
     from atelier.serving.versions import Versions
 
+    if args.discriminator and not args.real:
+        raise ServingError(
+            "--discriminator judges real and generated images; give --real DATA, the packed set of its training, too"
+        )
     try:
         torch.zeros(1, device=args.device)
     except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without that device
@@ -121,9 +136,11 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     follower = Follower(args.version, args.device, args.poll, scratch / "versions", metrics)
     limits = Limits(args.body, args.images, args.rate, args.queue)
     versions, directions = Versions(args.version, args.device, scratch / "other"), Directions(scratch / "directions")
+    real = RealImages(args.real) if args.real else None
+    judge = Judge(args.discriminator, real, args.device) if args.discriminator and real else None
     decoders = Decoders()
     decoders.start()
-    app = application(follower, limits, metrics, detector, versions, directions, decoders)
+    app = application(follower, limits, metrics, detector, versions, directions, decoders, real, judge)
     config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
     host, port = listening.getsockname()[:2]
     page = f"http://{f'[{host}]' if ':' in host else host}:{port}/"

@@ -9,20 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from mlflow.exceptions import MlflowException
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from atelier.models.pyfunc import Row
 from atelier.provenance.leaving import logger, marker, signer
-from atelier.serving import page, requests, responses
+from atelier.serving import page, requests, responses, walks
 from atelier.serving.decoding import Decoders
 from atelier.serving.detection import ServedDetector, detected, marks, read
 from atelier.serving.directions import Directions
-from atelier.serving.follow import Champion, Follower
+from atelier.serving.follow import Champion, Follower, rows_of
 from atelier.serving.limits import Limits, Refused
 from atelier.serving.metrics import Measured, Metrics
+from atelier.serving.real import Judge, RealImages
 from atelier.serving.versions import Versions
 from atelier.serving.worker import ImageWorker
 
@@ -40,13 +39,16 @@ def application(
     versions: Versions | None = None,
     directions: Directions | None = None,
     decoders: Decoders | None = None,
+    real: RealImages | None = None,
+    judge: Judge | None = None,
 ) -> FastAPI:
     """The ASGI application that generates with whatever version the follower has in use, and asks a detector where it has one.
 
     With `versions` the others of its name can be asked for, too, and with `directions` sliders of the one in use. Uploads are
-    decoded by `decoders`, which are made where there are none.
+    decoded by `decoders`, which are made where there are none. `real` images stand beside generated ones, and `judge` says of
+    both how real they look.
     """
-    service = _Service(follower, limits, metrics, detector, versions, directions, decoders or Decoders())
+    service = _Service(follower, limits, metrics, detector, versions, directions, decoders or Decoders(), real, judge)
     app = FastAPI(title="Atelier", openapi_url=None)  # its page of documentation loads scripts from elsewhere
     routes: dict[str, Callable[..., Any]] = {
         "/": service.page,
@@ -57,17 +59,20 @@ def application(
         "/latent": service.latent,
         "/versions": service.versions,
         "/directions": service.directions,
+        "/real.png": service.real,
+        "/judge": service.judge,
         "/image.png": service.image,
     }
     for path, endpoint in routes.items():
         app.add_api_route(path, endpoint, methods=["GET"])
     app.add_api_route(f"/{page.FILES}/{{version}}/{{name:path}}", service.file, methods=["GET"])
     app.add_api_route("/generate", service.generate, methods=["POST"])
+    app.add_api_route("/walk", service.walk, methods=["POST"])
     app.add_api_route("/who", service.who, methods=["POST"])
     app.add_api_route("/detect", service.detect, methods=["POST"])
     app.add_exception_handler(Refused, service.refused)
     app.add_exception_handler(HTTPException, service.not_served)
-    paths = frozenset({*routes, "/generate", "/who", "/detect", f"/{page.FILES}"})
+    paths = frozenset({*routes, "/generate", "/walk", "/who", "/detect", f"/{page.FILES}"})
     app.add_middleware(Measured, metrics=metrics, paths=paths)
     return app
 
@@ -82,8 +87,10 @@ class _Service:
         versions: Versions | None,
         directions: Directions | None,
         decoders: Decoders,
+        real: RealImages | None,
+        judge: Judge | None,
     ) -> None:
-        self._versions, self._directions = versions, directions
+        self._versions, self._directions, self._real, self._judge = versions, directions, real, judge
         self._follower, self._limits, self._metrics, self._detector = follower, limits, metrics, detector
         self._decoders = decoders
         self._detects = detector.uri if detector else None
@@ -129,25 +136,40 @@ class _Service:
         told = self._directions.of(champion)
         return _json(202 if "done" in told else 200, told, champion.headers | {"Cache-Control": "no-store"})
 
+    async def real(self, request: Request) -> Response:
+        """A real image, by its number."""
+        if (real := self._real) is None:
+            raise Refused(404, "real", "this server has no real images: it was started without --real")
+        with self._worker.admitted(1):
+            content = await self._worker.look(lambda: real.png(request.query_params.get("number", "")))
+        return Response(content, 200, {"Cache-Control": "no-store"}, requests.PNG)
+
+    async def judge(self, request: Request) -> Response:
+        """What a discriminator makes of an image."""
+        if (judge := self._judge) is None:
+            raise Refused(404, "real", "this server has no discriminator: it was started without --discriminator")
+        champion = self._champion(request)
+        with self._worker.admitted(1):
+            told = await self._worker.generate(lambda: judge.judged(champion, request.query_params))
+        return _json(200, told, champion.headers | {"Cache-Control": "no-store"})
+
     async def model(self, request: Request) -> Response:
         champion = await self._version(request)
         told = page.model(champion, self._limits, self._detects) | {"compares": self._versions is not None}
+        told |= {"real": self._real.told(champion) if self._real else None, "judges": self._judge is not None}
         return _json(200, told, champion.headers | {"Cache-Control": "no-store"})
 
     async def latent(self, request: Request) -> Response:
         """Where the image of a seed lies: what the panels breed and walk with."""
         champion = self._champion(request)
-        info = champion.generator.info
-        noise = next((name for name, kind in info.takes.items() if kind.column(name) == requests.LATENT), None)
-        if noise is None:
-            raise Refused(422, "input", "this generator takes no noise, so that a seed has no latent")
-        (row,) = _rows(champion, [requests.of_query(request.query_params, info.classes)])
+        noise = _noise(champion)
+        (row,) = rows_of(champion, [requests.of_query(request.query_params, champion.generator.info.classes)])
         headers = champion.headers | {"Cache-Control": "no-store"}
         return _json(200, champion.named | {"row": row.about, "latent": row.inputs[noise].tolist()}, headers)
 
     async def image(self, request: Request) -> Response:
         champion = self._champion(request)
-        (row,) = _rows(champion, [requests.of_query(request.query_params, champion.generator.info.classes)])
+        (row,) = rows_of(champion, [requests.of_query(request.query_params, champion.generator.info.classes)])
         with self._worker.admitted(1):
             content = await self._worker.generate(lambda: responses.one(champion, row))
         return _images(champion, content, requests.PNG)
@@ -159,8 +181,20 @@ class _Service:
         records = requests.of_body(body, self._limits.images, champion.generator.columns)
         with self._worker.admitted(len(records)):
             read = await self._decoders.rows(champion.generator, records)
-            content = await self._worker.generate(lambda: responses.answer(champion, _rows(champion, read), form))
+            content = await self._worker.generate(lambda: responses.answer(champion, rows_of(champion, read), form))
         return _images(champion, content, form)
+
+    async def walk(self, request: Request) -> Response:
+        """A walk from seed to seed as an animated WebP."""
+        body = await _body(request, self._limits.body)
+        champion = self._champion(request)
+        noise, walk = _noise(champion), walks.asked(body, champion.generator.info.conditional, self._limits)
+        stops = rows_of(champion, walk.stops)
+        rows = rows_of(champion, walks.frames(stops, walk.steps, noise))
+        most = int(max(self._limits.rate, self._limits.images))  # of what is saved up
+        with self._worker.admitted(min(len(rows), most)):
+            content = await self._worker.generate(lambda: walks.webp(champion, rows, walk.about(stops)))
+        return _images(champion, content, walks.WEBP)
 
     async def who(self, request: Request) -> Response:
         body = await _body(request, self._limits.body)
@@ -219,11 +253,12 @@ class _Service:
         return champion
 
 
-def _rows(champion: Champion, records: list[dict[str, Any]]) -> list[Row]:
-    try:
-        return champion.generator.read(records)
-    except MlflowException as error:
-        raise Refused(422, "input", error.message) from error
+def _noise(champion: Champion) -> str:
+    """The name of the noise that the generator takes. Raises Refused (422) where it takes none."""
+    for name, kind in champion.generator.info.takes.items():
+        if kind.column(name) == requests.LATENT:
+            return name
+    raise Refused(422, "input", "this generator takes no noise, so that a seed has no latent")
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -6,11 +6,13 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mlflow.exceptions import MlflowException
 
 from atelier.errors import AtelierError
 from atelier.models.pyfunc import Row, ServedGenerator, picture, random_inputs
@@ -18,6 +20,7 @@ from atelier.networks.inputs import required
 from atelier.provenance.leaving import labelled
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, check_ours, resolve
+from atelier.serving.limits import Refused
 from atelier.serving.metrics import Metrics
 from atelier.tracking.client import first_line
 from atelier.tracking.place import TrackingError
@@ -152,6 +155,14 @@ class Follower:
             self._said = (kind, *about)
             stays = f"{self.current.uri} stays in use" if self.current else "nothing to serve yet"
             log.warning("%s; %s", self.trouble, stays, exc_info=None if expected else error)
+
+
+def rows_of(champion: Champion, records: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """What rows ask of a version. Raises Refused (422)."""
+    try:
+        return champion.generator.read(records)
+    except MlflowException as error:
+        raise Refused(422, "input", error.message) from error
 
 
 def try_out(champion: Champion) -> None:

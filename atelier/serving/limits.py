@@ -17,6 +17,11 @@ class Limits:
     rate: float
     queue: int
 
+    @property
+    def frames(self) -> int:
+        """The most pictures of a walk."""
+        return 3 * self.images
+
 
 class Refused(Exception):
     """A request that is not answered with images: HTTP status, one line for the client, and `reason`, its label in the metrics.

@@ -21,7 +21,7 @@ WHOLE = re.compile(r"-?[0-9]{1,19}")
 
 def of_query(query: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]:
     """The row of GET /image.png. A class is a name, or else an index. Raises Refused (422)."""
-    _known(query, ONE, "the address")
+    known(query, ONE, "the address")
     row: dict[str, Any] = {"seed": query.get("seed", "")}
     if not WHOLE.fullmatch(row["seed"]) or int(row["seed"]) not in SEEDS:
         raise _bad(f"seed is {_shown(row['seed'])}; give {SEEDS_TEXT}, such as ?seed=7")
@@ -40,23 +40,29 @@ def of_body(body: bytes, most: int, columns: Sequence[str]) -> list[dict[str, An
     The body is {"rows": [ROW, ...]}, or a row by itself, or one with {"count": N}, which stands for N rows with the seeds S,
     S + 1, ... of its seed S (0 where it is left out).
     """
-    try:
-        asked = json.loads(body, parse_constant=_constant, object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:
-        raise _bad(f"the body is not JSON ({str(error).splitlines()[0]:.100})") from error
-    if not isinstance(asked, dict) or not asked or {"rows", "count"} <= asked.keys():
+    asked = parsed(body)
+    if not asked or {"rows", "count"} <= asked.keys():
         raise _bad('give {"rows": [{"seed": 1}, ...]}, {"count": 16, "seed": 0} or a row by itself, such as {"seed": 1}')
     if "rows" in asked:
         rows = _listed(asked, most, columns)
     elif "count" in asked:
         rows = _counted(asked, most, [name for name in columns if name != LATENT])
     else:
-        _known(asked, ("rows", "count", *columns), "the body")
+        known(asked, ("rows", "count", *columns), "the body")
         rows = [asked]
     for number, row in enumerate(rows):
         if wrong := [name for name, value in row.items() if isinstance(value, bool)]:
             raise _bad(f"row {number}: {wrong[0]} is {str(row[wrong[0]]).lower()}; true and false are no values of a row")
     return rows
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """The object of JSON that a body holds, {} for what is none. Raises Refused (422)."""
+    try:
+        asked = json.loads(body, parse_constant=_constant, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"the body is not JSON ({str(error).splitlines()[0]:.100})") from error
+    return asked if isinstance(asked, dict) else {}
 
 
 def form(accept: str) -> str:
@@ -70,7 +76,7 @@ def form(accept: str) -> str:
 
 
 def _listed(asked: dict[str, Any], most: int, columns: Sequence[str]) -> list[dict[str, Any]]:
-    _known(asked, ("rows",), "the body")
+    known(asked, ("rows",), "the body")
     rows = asked["rows"]
     if not isinstance(rows, list) or not rows:
         raise _bad(f"rows is {_shown(rows)}; give a list of 1 to {most} rows")
@@ -79,14 +85,14 @@ def _listed(asked: dict[str, Any], most: int, columns: Sequence[str]) -> list[di
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise _bad(f'row {number} is {_shown(row)}; give an object, such as {{"seed": 1}}')
-        _known(row, columns, f"row {number}")
+        known(row, columns, f"row {number}")
     return rows
 
 
 def _counted(asked: dict[str, Any], most: int, columns: Sequence[str]) -> list[dict[str, Any]]:
     if "seed" not in columns:
         raise _bad("count stands for several seeds, and this generator takes none; give rows")
-    _known(asked, ("count", *columns), "the body")
+    known(asked, ("count", *columns), "the body")
     count, first = asked["count"], asked.get("seed", 0)
     if type(count) is not int or count < 1:
         raise _bad(f"count is {_shown(count)}; give a whole number from 1 to {most}")
@@ -98,7 +104,8 @@ def _counted(asked: dict[str, Any], most: int, columns: Sequence[str]) -> list[d
     return [{"seed": first + number, **shared} for number in range(count)]
 
 
-def _known(given: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+def known(given: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+    """Raises Refused (422) for a name that means nothing there."""
     if unknown := sorted(set(given) - set(names)):
         raise _bad(f"{where} has {_shown(unknown[0])}, which means nothing here; known: {', '.join(names)}")
 

@@ -23,12 +23,10 @@ from atelier.models.model import slerp
 from atelier.models.pyfunc import ServedGenerator, picture
 from atelier.networks.inputs import Sound
 from atelier.serving.app import application
-from atelier.serving.detection import ServedDetector
 from atelier.serving.directions import Directions
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
-from atelier.serving.versions import Versions
 from tests.support.served_process import wait
 from tests.support.small import free_port, unavailable
 
@@ -61,16 +59,14 @@ class Gallery:
 
 
 @contextlib.contextmanager
-def gallery(
-    limits: Limits | None = None, detector: ServedDetector | None = None, versions: Versions | None = None
-) -> Iterator[Gallery]:
-    """The server, below PREFIX, without a model at first."""
+def gallery(limits: Limits | None = None, **beside: Any) -> Iterator[Gallery]:
+    """The server, below PREFIX, without a model at first; `beside` are those of `application`."""
     follower: Any = SimpleNamespace(uri="models:/none@champion", current=None, trouble="")
     folder = tempfile.mkdtemp(prefix="directions-")
     outer = FastAPI(openapi_url=None)
     outer.mount(
         PREFIX,
-        application(follower, limits or Limits(2**20, 64, 1e9, 32), Metrics(), detector, versions, Directions(Path(folder))),
+        application(follower, limits or Limits(2**20, 64, 1e9, 32), Metrics(), directions=Directions(Path(folder)), **beside),
     )
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(outer, port=port, log_level="warning"))

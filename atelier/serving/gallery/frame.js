@@ -10,7 +10,8 @@ import { element } from "./dom.js";
  * A large picture, in whose place `hint` stands at first. With `button` it is one, of that name.
  * @param {import("./main.js").Model} model
  * @param {{hint?: string, button?: {name: string, act: () => void}}} options
- * @returns {{place: HTMLElement, image: HTMLImageElement, show: (painted: Painted) => void}}
+ * @returns {{place: HTMLElement, image: HTMLImageElement, show: (painted: Painted) => void,
+ *   plain: (url: string, alt: string) => void}}
  */
 export function frame(model, { hint = "", button } = {}) {
   const { resolution } = model.gives;
@@ -32,7 +33,13 @@ export function frame(model, { hint = "", button } = {}) {
     caption.hidden = false;
     first.hidden = true;
   }
-  return { place, image, show };
+  /** Without a caption: what has no file of ours, or is not to be told yet. @param {string} url @param {string} alt */
+  function plain(url, alt) {
+    image.src = url;
+    image.alt = alt;
+    caption.hidden = first.hidden = true;
+  }
+  return { place, image, show, plain };
 }
 
 /** What stands for a picture where it is not seen. @param {Record<string, any>} row */

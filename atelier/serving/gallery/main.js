@@ -10,6 +10,7 @@ import * as compare from "./panels/compare.js";
 import * as directions from "./panels/directions.js";
 import * as draw from "./panels/draw.js";
 import * as picture from "./panels/picture.js";
+import * as real from "./panels/real.js";
 import * as say from "./panels/say.js";
 import * as seeds from "./panels/seeds.js";
 import * as walk from "./panels/walk.js";
@@ -19,7 +20,7 @@ import * as where from "./panels/where.js";
  * @typedef {{kind: string, column: string, optional: boolean, [more: string]: any}} Input
  * @typedef {{model: string, takes: Input[], gives: {resolution: number, channels: number}, classes: string[], seeded: boolean,
  *   random: boolean, truncates: boolean, limits: {body: number, images: number}, detector: string | null,
- *   compares: boolean}} Model
+ *   compares: boolean, real: {count: number, source: string, licence: string} | null, judges: boolean}} Model
  * @typedef {{model: Model, painter: import("./painter.js").Painter, say: (text: string) => void, fail: (error: any) => void,
  *   signal: AbortSignal}} Context
  * @typedef {{id: string, title: (model: Model) => string, fits: (model: Model) => boolean,
@@ -27,7 +28,7 @@ import * as where from "./panels/where.js";
  */
 
 /** @type {Panel[]} */
-const PANELS = [say, draw, picture, another, seeds, breed, walk, directions, compare, where];
+const PANELS = [say, draw, picture, another, seeds, breed, walk, directions, compare, real, where];
 const PIXELS = 128; // a side up to which each pixel is shown as a square
 const [SMALLEST, TIMES, LARGEST] = [320, 10, 640]; // pixels of the screen along a side of the large picture
 const AGAIN = 2; // seconds until a server without a model is asked again

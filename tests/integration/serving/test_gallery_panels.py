@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from atelier.detection import model
+from atelier.detection.detectors import Spectrum
 from atelier.models.pyfunc import ServedGenerator
 from atelier.registry.versions import GENERATOR_HASH, resolve
+from atelier.serving.detection import ServedDetector
 from atelier.serving.follow import Champion
+from atelier.serving.real import Judge, RealImages
 from atelier.serving.versions import Versions, listed, loaded
 from atelier.tracking.place import TrackingError
-from tests.support.gallery import Gallery, Visit, as_shown, expect, gallery, given, noise, painted, png, status, visit
-from tests.support.served_process import register_versions, wait
+from tests.support.detectors import write_detector
+from tests.support.gallery import (
+    Gallery,
+    Visit,
+    as_shown,
+    downloaded,
+    expect,
+    gallery,
+    given,
+    noise,
+    painted,
+    png,
+    rgba,
+    status,
+    visit,
+)
+from tests.support.real_images import packed
+from tests.support.served_process import about, register_versions, wait
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 NAME = "models:/answers"
 URI = "models:/answers/1"
@@ -71,6 +93,66 @@ def test_a_direction_is_turned_by_keyboard(visitor: Visit, server: Gallery, chec
     page.get_by_role("button", name="All to the middle").click()
     wait(lambda: painted(page, ".frame img") == as_shown(champion, {"seed": 7, "class": "one"}), 10)
     assert "d_" not in page.evaluate("location.hash")
+
+
+def test_a_walk_is_saved(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:
+    champion, page = server.use(URI, checkpoints[0]), visitor.page
+    visitor.open("panel=walk&stops=3_4&class=one")
+    status(page, "2 stops")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save as WebP").click()
+    assert waiting.value.suggested_filename == "answers-1-walk-3-4.webp"
+    status(page, "The walk is saved")
+    with Image.open(waiting.value.path()) as file:
+        assert getattr(file, "n_frames", 1) == 48
+        file.seek(24)
+        assert file.convert("RGBA").resize((28, 28), Image.Resampling.NEAREST).tobytes() == as_shown(
+            champion, {"seed": 4, "class": "one"}
+        )
+
+
+def test_real_or_not_is_guessed_and_counted(browser: Browser, checkpoints: list[Path], tmp_path: Path) -> None:
+    images = RealImages(packed(tmp_path / "real"))
+    write_detector(tmp_path / "detector", Spectrum(), threshold=1e9)  # to it everything is real
+    detector = ServedDetector("models:/toy/1", model.load(tmp_path / "detector"))
+    beside: dict[str, Any] = {"real": images, "judge": Judge(checkpoints[1], images, "cpu"), "detector": detector}
+    with gallery(**beside) as running, visit(browser, running, viewport={"width": 360, "height": 740}) as one:
+        champion, page = running.use(URI, checkpoints[0]), one.page
+        right, real = 0, 0
+        for number in range(1, 5):
+            one.open(f"panel=real&round={number}")
+            status(page, "Is this image real or generated?")
+            assert not page.locator(".frame figcaption").is_visible()
+            shown = painted(page, ".frame img")
+            held_out = [rgba(image[0]) for image in images.images.images(np.arange(len(images.images)))]
+            page.get_by_role("button", name="Real", exact=True).click()
+            expect(page.locator(".answer h2").first).to_contain_text("it is")
+            is_real = "it is real" in page.locator(".answer h2").first.inner_text()
+            assert (shown in held_out) == is_real == (not page.locator(".frame figcaption").is_visible())
+            if not is_real:
+                assert about(downloaded(page)) == champion.named | {"truncation": 1.0, **_of(champion, page)}
+            right, real = right + is_real, real + is_real
+            expect(page.get_by_label("What it is")).to_contain_text("The detector: real (score ")
+            expect(page.get_by_label("What it is")).to_contain_text("The discriminator: ")
+            expect(page.get_by_label("Score")).to_contain_text(f"You: {right} of {number}")
+        assert 0 < real < 4, "of rounds 1 to 4 some are real and some are not"
+        expect(page.get_by_label("Score")).to_contain_text(f"The detector: {real} of 4")
+        page.reload()
+        expect(page.get_by_label("Score")).to_contain_text(f"You: {right} of 4")  # a link counts no guess
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert not page.context.cookies()
+        page.get_by_role("button", name="Forget the score").click()
+        expect(page.get_by_label("Score")).to_be_empty()
+        page.get_by_role("button", name="Next image").focus()
+        page.keyboard.press("Enter")
+        status(page, "Is this image real or generated?")
+
+
+def _of(champion: Champion, page: Page) -> dict[str, Any]:
+    """Seed and class of the image in the caption."""
+    words = page.locator(".frame figcaption").inner_text()
+    seed = int(re.search(r"seed (\d+)", words)[1])  # type: ignore[index]
+    return {"seed": seed, "class": champion.generator.read([{"seed": seed}])[0].about["class"]}
 
 
 def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery, checkpoints: list[Path]) -> None:

@@ -72,7 +72,11 @@ export function open(place, { model, painter, say, fail, signal }) {
     const { latent: start, row } = await point(model, seed);
     const steps = sliders.map((one) => Number(state[one.name] ?? 0));
     const turned = steps.some((step) => step);
-    const to = moved(start, sliders.map((one) => one.vector), steps);
+    const to = moved(
+      start,
+      sliders.map((one) => one.vector),
+      steps,
+    );
     const [painted] = await painter.paint([
       turned ? { latent: to, ...(model.classes.length ? { class: row.class } : {}), ...rest } : { seed, ...rest },
     ]);

@@ -5,6 +5,7 @@ import { choice, fresh } from "../controls.js";
 import { element, latest } from "../dom.js";
 import { frame, wall } from "../frame.js";
 import { fits, point, slerp } from "../latents.js";
+import { ask } from "../painter.js";
 import { read, write } from "../state.js";
 
 /** @typedef {import("../painter.js").Painted} Painted */
@@ -14,6 +15,7 @@ const [FEWEST, MOST] = [2, 8];
 const STEPS = 24; // from one stop to the next
 const BATCH = 12; // images that are asked for at once
 const PAUSE = 80; // ms between two
+const KEPT = 60_000; // ms for which a browser may take to save a file
 
 export const id = "walk";
 export const title = () => "Walk";
@@ -27,10 +29,11 @@ export function open(place, { model, painter, say, fail, signal }) {
   const more = element("button", { type: "button", click: () => stop([...stops(), fresh()]) }, "One more stop");
   const fewer = element("button", { type: "button", click: () => stop(stops().slice(0, -1)) }, "One less");
   const others = element("button", { type: "button", click: () => stop(strangers()) }, "New stops");
+  const save = element("button", { type: "button", click: () => void saved().catch(fail) }, "Save as WebP");
   const classes = choice("class", "Class", model.classes, "as the first stop", (changes) => (write(changes), show(read())));
   const hung = element("section", { "aria-label": "Stops", class: "beside" }, element("h2", {}, "Stops"));
   const way = element("div", { class: "control" }, element("label", { for: "at" }, "Place on the way"), slider);
-  const row = element("div", { class: "row" }, more, fewer, others);
+  const row = element("div", { class: "row" }, more, fewer, others, save);
   place.append(
     large.place,
     element("div", { class: "controls" }, play, way, row, ...(model.classes.length ? [classes.place] : [])),
@@ -81,6 +84,19 @@ export function open(place, { model, painter, say, fail, signal }) {
     timer = 0;
     play.textContent = "Play";
     write({ at: slider.value });
+  }
+
+  /** The whole walk as a file, which the server makes, labels and signs. */
+  async function saved() {
+    say("The walk is being saved");
+    const named = model.classes.includes(read().class) ? { class: read().class } : {};
+    const body = JSON.stringify({ stops: stops(), steps: STEPS, ...named });
+    const file = await (await ask("walk", { method: "POST", body })).blob();
+    const url = URL.createObjectURL(file);
+    const name = `${model.model.replace("models:/", "").replace("/", "-")}-walk-${stops().join("-")}.webp`;
+    element("a", { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), KEPT);
+    say("The walk is saved");
   }
 
   /** @param {any} error */
