@@ -73,13 +73,17 @@ class Browser:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self._newest, self._last, self._used = 0, b"", 0.0
 
-    def run(self) -> None:
-        """Opens the page, then acts until the end."""
+    def run(self, opened: threading.Semaphore) -> None:
+        """Opens the page, then acts until the end, and once more."""
         actions = (self._another, self._grid, self._breed, self._address, self._where)
         try:
-            self._open()
+            try:
+                self._open()
+            finally:
+                opened.release()
             while not self._end.wait(self._rng.expovariate(1 / PAUSE)):
                 self._rng.choice(actions)()
+            self._another()
         except (WrongError, OSError, http.client.HTTPException, ValueError, LookupError) as error:
             self._seen.wrong.append(f"{type(error).__name__}: {error}")
         finally:
@@ -175,15 +179,20 @@ class Browser:
 
 
 def load(port: int, order: list[str], browsers: int, seconds: float, promote: Callable[[], object]) -> Seen:
-    """What so many browsers get of the server at this port, while `promote` is called after half of the time.
+    """What so many browsers get of the server at this port, while `promote` is called after half of the seconds.
+
+    They begin when all have opened the page.
 
     `order` are the addresses models:/NAME/VERSION that may answer, each browser's later ones never before its earlier ones.
     """
-    seen, end = Seen(), threading.Event()
-    threads = [threading.Thread(target=Browser(port, number, order, seen, end).run) for number in range(browsers)]
+    seen, end, opened = Seen(), threading.Event(), threading.Semaphore(0)
+    people = [Browser(port, number, order, seen, end) for number in range(browsers)]
+    threads = [threading.Thread(target=one.run, args=(opened,)) for one in people]
     for thread in threads:
         thread.start()
     try:
+        for _ in threads:
+            opened.acquire()
         time.sleep(seconds / 2)
         promote()
         time.sleep(seconds / 2)

@@ -20,7 +20,7 @@ ORDER = ["models:/load/1", "models:/load/2"]
 def test_nothing_broken_comes_back_while_a_version_is_promoted(tracking: Path, checkpoints: list[Path], tmp_path: Path) -> None:
     register_versions("load", checkpoints[:2])
     client().set_registered_model_alias("load", "champion", "1")
-    with serving(tmp_path, "load@champion", "--rate", "40", "--queue", "4") as server:
+    with serving(tmp_path, "load@champion") as server:
         wait(lambda: server.get("/ready").status == 200)
 
         def promote() -> None:
@@ -29,7 +29,7 @@ def test_nothing_broken_comes_back_while_a_version_is_promoted(tracking: Path, c
 
         seen = load(server.port, ORDER, browsers=10, seconds=4.0, promote=promote)
         assert not seen.wrong and set(seen.versions) == {*ORDER} and len({*seen.weights.values()}) == 2
-        assert seen.waits, "10 people ask for more than 40 images/s, or five things at once"
+        assert seen.versions[ORDER[1]] >= 10 and seen.images >= 10, "each asks once more at the end"
         assert server.metric("atelier_requests_inside") == 0
 
 
