@@ -18,10 +18,10 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from atelier.provenance.credentials import claims
-from atelier.provenance.reading import UnreadableImageError, explained, read
+from atelier.provenance.reading import MOST_PIXELS, UnreadableImageError, explained, read
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # of pictures that a model takes
 EXHAUSTED = 3  # exit code: out of memory
@@ -51,25 +51,41 @@ def main() -> None:
         connection.send_bytes(found)
 
 
-def picture(content: bytes, side: int, signed: bool) -> Told:
+def picture(content: bytes, side: int, signed: bool, square: tuple[int, int, int] | None = None) -> Told:
     """The pixels of a still picture of so many pixels a side, and all that says what they mean; nothing else of the file.
 
-    With `signed` its content credentials are read as well, as whoever signs what is made of it will.
+    Of a picture of any size a `square` can be used: left, top and side of what is resized. With `signed` its content
+    credentials are read as well, as whoever signs what is made of it will.
     """
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        if image.size != (side, side):
+        if square is None and image.size != (side, side):
             raise ValueError(f"it is of {image.width} by {image.height} pixels")
         if image.format != "JPEG" and getattr(image, "is_animated", False):
             raise ValueError("it is animated; save one of its pictures")
-        image.load()
-        told: dict[str, Any] = {"mode": image.mode, "size": image.size, "format": image.format}
-        told["palette"] = image.getpalette("RGB") if image.mode == "P" else None
-        transparency = image.info.get("transparency")
+        form = str(image.format)
+        shown: Image.Image = image if square is None else _cut(image, side, square)
+        shown.load()
+        told: dict[str, Any] = {"mode": shown.mode, "size": shown.size, "format": form}
+        told["palette"] = shown.getpalette("RGB") if shown.mode == "P" else None
+        transparency = shown.info.get("transparency")
         told["transparency"] = list(transparency) if isinstance(transparency, bytes | tuple) else transparency
-        pixels = image.tobytes()
+        pixels = shown.tobytes()
     if signed:
-        claims(content, Image.MIME[str(told["format"])], "")
+        claims(content, Image.MIME[form], "")
     return told, pixels
+
+
+def _cut(image: Image.Image, side: int, square: tuple[int, int, int]) -> Image.Image:
+    """A square of the picture as its EXIF turns it, which is how people see it."""
+    if image.width * image.height > MOST_PIXELS:
+        raise Image.DecompressionBombError
+    turned = ImageOps.exif_transpose(image)
+    left, top, seen = square
+    if left + seen > turned.width or top + seen > turned.height:
+        raise ValueError(f"the square does not lie within its {turned.width} by {turned.height} pixels")
+    clear = "A" in turned.mode or "transparency" in turned.info
+    part = turned.crop((left, top, left + seen, top + seen)).convert("RGBA" if clear else "RGB")
+    return part.resize((side, side), Image.Resampling.LANCZOS)
 
 
 def sound(content: bytes) -> Told:

@@ -17,6 +17,7 @@ import numpy as np
 from atelier.data.process import Recipe
 from atelier.models.pyfunc import ServedGenerator
 from atelier.networks.given import Decoded, Given
+from atelier.networks.inputs import Picture
 from atelier.provenance.credentials import Claims
 from atelier.provenance.keys import signing_key
 from atelier.provenance.reading import MOST_PIXELS, Marks, unreadable
@@ -26,6 +27,17 @@ from atelier.serving.limits import Refused
 
 PROCESSES = 2
 AGAIN_SECONDS = 5  # after which a server that cannot start a process is worth another try
+
+
+def squared(value: Any) -> tuple[Any, list[int] | None]:
+    """The file of a value and the square of it that is used, None for all of it; a value of another form as it is."""
+    if not isinstance(value, dict) or value.keys() != {"file", "square"}:
+        return value, None
+    square = value["square"]
+    whole = isinstance(square, list) and len(square) == 3 and all(type(one) is int for one in square)
+    if not whole or min(square[:2]) < 0 or square[2] < 1:
+        raise Refused(422, "input", f"square is {reprlib.repr(square)}; give [LEFT, TOP, SIDE] in whole pixels of the file")
+    return value["file"], square
 
 
 class Decoders:
@@ -46,6 +58,9 @@ class Decoders:
     async def rows(self, generator: ServedGenerator, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows with a Decoded for each file in base64 that the generator takes. What is not base64, it refuses itself.
 
+        Of a larger picture {"file": BASE64, "square": [LEFT, TOP, SIDE]} gives the square that is used; the file is what the
+        image was made of, with its content credentials.
+
         Raises Refused: 422 naming the row of a file that cannot be used, 503 where no process can be started.
         """
         kinds = {kind.column(name): kind for name, kind in generator.info.takes.items() if kind.form}
@@ -53,12 +68,13 @@ class Decoders:
 
         async def decoded(number: int, column: str, value: Any) -> Any:
             kind = kinds[column]
+            value, square = squared(value) if isinstance(kind, Picture) else (value, None)
             try:
                 file = base64.b64decode(value, validate=True)
             except (TypeError, ValueError, binascii.Error):
                 return value
             try:
-                return Decoded(file, await self._of(kind, file, signed))
+                return Decoded(file, await self._of(kind, file, signed, square))
             except UndecodableError as error:
                 message = f"row {number}: {column} is {reprlib.repr(value)}; give {kind.wants(classes)}; {error}"
                 raise Refused(422, error.reason, message) from error
@@ -83,10 +99,11 @@ class Decoders:
         _, found = await self._image(content, do="square", recipe=asdict(limited))
         return np.frombuffer(found, np.uint8).reshape(recipe.resolution, recipe.resolution, recipe.channels)
 
-    async def _of(self, kind: Given, file: bytes, signed: bool) -> Any:
+    async def _of(self, kind: Given, file: bytes, signed: bool, square: list[int] | None) -> Any:
         """The picture or the spectrogram of a file."""
         if kind.form == "picture":
-            return rebuilt(*await self._ask(file, do="picture", side=kind.resolution, signed=signed))  # type: ignore[attr-defined]
+            side: int = kind.resolution  # type: ignore[attr-defined]
+            return rebuilt(*await self._ask(file, do="picture", side=side, signed=signed, square=square))
         told, found = await self._ask(file, do=kind.form)
         return np.frombuffer(found, "<f4").reshape(told["shape"]).copy()  # PyTorch wants to be able to write to it
 

@@ -15,12 +15,16 @@ from PIL import Image
 from atelier.detection import model
 from atelier.detection.detectors import Spectrum
 from atelier.models.pyfunc import ServedGenerator
+from atelier.provenance.credentials import Ingredient
+from atelier.provenance.findings import look
+from atelier.provenance.leaving import labelled
 from atelier.registry.versions import GENERATOR_HASH, resolve
 from atelier.serving.detection import ServedDetector
 from atelier.serving.follow import Champion
 from atelier.serving.real import Judge, RealImages
 from atelier.serving.versions import Versions, listed, loaded
 from atelier.tracking.place import TrackingError
+from tests.support.credentials import ABOUT, make_key
 from tests.support.detectors import write_detector
 from tests.support.gallery import (
     Gallery,
@@ -153,6 +157,39 @@ def _of(champion: Champion, page: Page) -> dict[str, Any]:
     words = page.locator(".frame figcaption").inner_text()
     seed = int(re.search(r"seed (\d+)", words)[1])  # type: ignore[index]
     return {"seed": seed, "class": champion.generator.read([{"seed": seed}])[0].about["class"]}
+
+
+def test_the_credentials_of_an_upload_are_kept(
+    visitor: Visit, server: Gallery, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_key(tmp_path, monkeypatch)
+    champion, page = server.use(URI, models["cyclegan"]), visitor.page
+    visitor.open("panel=picture")
+    image = noise(64)
+    page.locator("input[type=file]").set_input_files(given("signed.png", labelled(Image.fromarray(image), ABOUT)))
+    status(page, "The picture is done")
+    keep = page.get_by_label("Keep its content credentials")
+    expect(keep).to_be_checked()
+    page.get_by_label("zoom").fill("1")
+    square = base64.b64encode(png(image[16:48, 16:48])).decode()
+    wait(lambda: painted(page, ".compare img") == as_shown(champion, {"image": square}), 10)
+    (kept,) = _ingredients(downloaded(page))
+    assert kept.manifest and kept.manifest.about == ABOUT and not kept.failures
+    keep.uncheck()
+    wait(lambda: _ingredients(downloaded(page))[0].manifest is None, 10)
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    personal = labelled(Image.fromarray(image), ABOUT, exif=exif)
+    page.locator("input[type=file]").set_input_files(given("photo.png", personal))
+    expect(page.get_by_label("with what it says of place and camera")).not_to_be_checked()
+    page.locator("input[type=file]").set_input_files(given("plain.png", png(image)))
+    expect(keep).not_to_be_visible()
+
+
+def _ingredients(file: bytes) -> list[Ingredient]:
+    found = look(file, "").credentials
+    assert found and found.manifest
+    return found.manifest.ingredients
 
 
 def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery, checkpoints: list[Path]) -> None:
