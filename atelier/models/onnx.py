@@ -19,6 +19,7 @@ from atelier.networks.inputs import LabelMap, Picture, Scalar, draw
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 IMAGES = "images"
 LARGEST_DEVIATION = 1e-4
@@ -67,12 +68,7 @@ def export_onnx(checkpoint: Path, output: Path) -> float:
     """
     checkpoint, output = Path(checkpoint), Path(output)
     generator = load_generator(checkpoint)
-    size = (checkpoint / WEIGHTS).stat().st_size
-    if size > LARGEST_FILE:
-        raise ExportError(
-            f"{checkpoint / WEIGHTS}: {size / 2**30:.1f} GiB of weights do not fit into one ONNX file, which ends at 2 GiB; "
-            "use the checkpoint itself"
-        )
+    check_size(checkpoint)
     model = _traced(generator, checkpoint)
     _describe(model, generator)
     content = model.SerializeToString(deterministic=True)
@@ -88,17 +84,29 @@ def export_onnx(checkpoint: Path, output: Path) -> float:
 
 def _traced(generator: Generator, checkpoint: Path) -> ModelProto:
     """The generator as an ONNX model that passes ONNX's own checker."""
+    inputs, free = _inputs(generator, 2, seed=0, beyond=(1, 1)), {"tensors": _free(generator)}
+    return traced(Clipped(generator), inputs, input_names(generator), IMAGES, free, checkpoint)
+
+
+def traced(
+    module: nn.Module, tensors: tuple[Tensor, ...], names: list[str], output: str, free: dict[str, Any], checkpoint: Path
+) -> ModelProto:
+    """A module that makes one tensor of others as an ONNX model, without a word of how and where it was traced.
+
+    `tensors` are an example of its inputs, `names` what these are called, `free` their axes of any size. Raises ExportError
+    naming the checkpoint.
+    """
     import onnx
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the names of axes, and PyTorch's own future
         try:
             program = torch.onnx.export(
-                Clipped(generator).eval(),
-                _inputs(generator, 2, seed=0, beyond=(1, 1)),
-                input_names=input_names(generator),
-                output_names=[IMAGES],
-                dynamic_shapes={"tensors": _free(generator)},
+                module.eval(),
+                tensors,
+                input_names=names,
+                output_names=[output],
+                dynamic_shapes=free,
                 dynamo=True,
                 verbose=False,
             )
@@ -110,6 +118,9 @@ def _traced(generator: Generator, checkpoint: Path) -> ModelProto:
             raise ExportError(
                 f"{checkpoint}: this family of generators has no ONNX form ({reason}); use the checkpoint itself"
             ) from error
+    for part in (*model.graph.node, *model.graph.initializer, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]  # stack traces with paths of this machine
+    del model.graph.metadata_props[:]
     return model
 
 
@@ -126,12 +137,9 @@ def _free(generator: Generator) -> tuple[dict[int, Any], ...]:
 
 
 def _describe(model: ModelProto, generator: Generator) -> None:
-    """Writes what the generator is into the model, in place of how and where it was traced."""
+    """Writes what the generator is into the model."""
     import onnx
 
-    for part in (*model.graph.node, *model.graph.initializer, *model.graph.value_info, *model.graph.input, *model.graph.output):
-        del part.metadata_props[:]  # stack traces with paths of this machine
-    del model.graph.metadata_props[:]
     info = generator.info
     model.doc_string = HOW_TO_USE
     about = {
@@ -148,14 +156,29 @@ def _describe(model: ModelProto, generator: Generator) -> None:
     onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in about.items()})
 
 
-def _deviation(content: bytes, generator: Generator) -> float:
-    """Largest absolute difference between the file's images and PyTorch's; NaN where one of them is not a number."""
+def check_size(checkpoint: Path) -> None:
+    """Raises ExportError where the weights of a checkpoint folder are too large for one file."""
+    size = (checkpoint / WEIGHTS).stat().st_size
+    if size > LARGEST_FILE:
+        raise ExportError(
+            f"{checkpoint / WEIGHTS}: {size / 2**30:.1f} GiB of weights do not fit into one ONNX file, which ends at 2 GiB; "
+            "use the checkpoint itself"
+        )
+
+
+def running(content: bytes) -> InferenceSession:
+    """A model in ONNX Runtime on the CPU, with as many threads as PyTorch has."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _deviation(content: bytes, generator: Generator) -> float:
+    """Largest absolute difference between the file's images and PyTorch's; NaN where one of them is not a number."""
+    session = running(content)
     found = []
     checked = [(batch, (0, 0)) for batch in CHECKED_BATCHES] + [(2, one) for one in CHECKED_BEYOND if generator.any_size]
     for seed, (batch, beyond) in enumerate(checked):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from atelier.models.model import load_generator, read_info, write_info
 from atelier.models.onnx import export_onnx
 from atelier.models.sharpness import interpolate
-from tests.support.exported import check_export, synthesized_by_torch
+from tests.support.exported import check_export, check_halves, synthesized_by_torch
 from tests.support.small_models import FROM_NOISE, LATENT, make_checkpoint
 from tests.support.small_translators import RESTORERS, TRANSLATORS, given
 from tests.support.small_translators import make_checkpoint as make_translator_checkpoint
@@ -28,6 +28,12 @@ def test_onnx_paints_what_pytorch_paints(
 ) -> None:
     check_export(tmp_path, family, conditional, resolution, channels)
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("family", "conditional", "truncates"), [("stylegan2", True, True), ("biggan", True, False)])
+def test_both_halves_paint_what_pytorch_paints(tmp_path: Path, family: str, conditional: bool, truncates: bool) -> None:
+    """Styles of a mean for each class; BigGAN cuts what it draws, which no straight way does."""
+    check_halves(tmp_path, family, conditional, truncates)
 
 
 def test_a_process_without_pytorch_and_without_atelier_paints(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A generator of ONNX beside the one of PyTorch that it was made of."""
+"""Generators of ONNX beside those of PyTorch that they were made of."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import onnxruntime
 import torch
 
-from atelier.models.model import load_generator
+from atelier.models.model import load_generator, to_uint8
 from atelier.models.onnx import export_onnx
+from atelier.models.onnx_halves import export_halves
 from tests.support.small_models import LATENT, make_checkpoint
 
 
@@ -41,3 +42,29 @@ def check_export(folder: Path, family: str, conditional: bool, resolution: int, 
         assert generated.shape == (batch, channels, resolution, resolution) and np.abs(generated).max() <= 1
         assert np.abs(generated - expected).max() <= 1e-4 < 0.05 < generated.std()
         assert (np.abs(expected) < 1).mean() > 0.1  # what is clipped tells nothing
+
+
+def check_halves(folder: Path, family: str, conditional: bool, truncates: bool) -> None:
+    """Exports both halves of a small generator into `folder`/out: together they give PyTorch's bytes, truncated ones, too."""
+    checkpoint = make_checkpoint(folder / "checkpoint", family, conditional, 32, 3)
+    assert export_halves(checkpoint, folder / "out") <= 1e-3
+    mapping, synthesis = (
+        onnxruntime.InferenceSession(folder / "out" / name, providers=["CPUExecutionProvider"])
+        for name in ("mapping.onnx", "synthesis.onnx")
+    )
+    names = ["latent", *(["label"] if conditional else []), *(["truncation"] if truncates else [])]
+    assert [one.name for one in mapping.get_inputs()] == names
+    assert [one.name for one in synthesis.get_inputs()] == ["code", *names[1 : 1 + conditional]]
+    (output,) = synthesis.get_outputs()
+    assert (output.name, output.type, output.shape) == ("pixels", "tensor(uint8)", ["N", 32, 32, 3])
+    generator = load_generator(checkpoint)
+    for psi in (1.0, 0.3) if truncates else (1.0,):
+        latents = np.random.default_rng(1).standard_normal((5, LATENT), np.float32)
+        labels = {"label": np.arange(5)} if conditional else {}
+        asked = {"latent": latents, **labels} | ({"truncation": np.full(5, psi, np.float32)} if truncates else {})
+        (pixels,) = synthesis.run(["pixels"], {"code": mapping.run(["code"], asked)[0], **labels})
+        inputs = {"noise": torch.from_numpy(latents)} | {name: torch.from_numpy(one) for name, one in labels.items()}
+        with torch.inference_mode():
+            expected = to_uint8(generator.generate(inputs, torch.full((5,), psi))).transpose(0, 2, 3, 1)
+        assert pixels.std() > 5 and np.abs(pixels.astype(int) - expected).max() <= 1
+        assert (pixels != expected).mean() <= 1e-3
