@@ -180,9 +180,11 @@ serve: $(STAMP) ## serve a registered generator and whoever is promoted after it
 	@cd "$(PROJECT)" && exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT)
 
 gallery: PORT := 8080
-gallery: $(STAMP) ## the same, and open its page in a browser: what can be tried with the generator (NAME=digits, PORT=..., PROJECT=...)
+gallery: PAINT ?= server
+gallery: $(STAMP) ## the same, and open its page in a browser: what can be tried with the generator (NAME=digits, PORT=..., PROJECT=..., PAINT=browser)
 	@[ -n "$(NAME)" ] || { echo "give a name: make gallery NAME=digits (python -m atelier.registry list shows them)" >&2; exit 1; }
-	@cd "$(PROJECT)" && exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT) --open
+	@[ "$(PAINT)" != browser ] || python -m atelier.serving.browser_runtime
+	@cd "$(PROJECT)" && exec python -m atelier.serving "models:/$(NAME)@champion" --port $(PORT) --paint "$(PAINT)" --open
 
 compile: $(STAMP) ## write the pipeline of Kubeflow Pipelines into a file (OUTPUT=pipeline.yaml, PROJECT=...)
 	@python -m pipelines compile "$(PROJECT)" --output "$(OUTPUT)"

@@ -6,7 +6,7 @@ say so. Without a version it waits for one: /ready says 503 until then. An MLflo
 not beside it, is an error at once.
 
   GET /                                            the gallery page, and what it loads: docs/gallery.md
-  GET /latent?seed=7                               the latent of a seed
+  GET /latent?seed=7, POST /latent                 the latent of a seed, or of several as /generate takes them
   GET /model                                       what the version in use takes and gives; ?version=3 for another one
   GET /directions                                  sliders that change one thing of an image, named by what they change
   GET /real.png?number=5, /judge?seed=7            a real image (--real), what a discriminator makes of an image (--discriminator)
@@ -43,6 +43,7 @@ from atelier import command_line
 from atelier.config.training import REGISTERED
 from atelier.errors import AtelierError
 from atelier.registry.versions import RESERVED_ALIAS, address
+from atelier.serving.browser_runtime import BROWSER, SERVER
 from atelier.serving.limits import Limits
 
 log = logging.getLogger("atelier.serving")
@@ -84,6 +85,11 @@ def parser() -> argparse.ArgumentParser:
         help="checkpoint folder of a training with --real's set, whose discriminator plays that game, too",
     )  # fmt: skip
     made.add_argument(
+        "--paint", choices=(SERVER, BROWSER), default=SERVER,
+        help="who paints the page's pictures: server, so that the weights stay here (default), or browser: each visitor gets the "
+        "weights as ONNX, and sliders wait for nobody; needs what python -m atelier.serving.browser_runtime fetches",
+    )  # fmt: skip
+    made.add_argument(
         "--poll", type=_positive, default=5.0, metavar="S", help="seconds between two looks at the registry (default: 5)"
     )
     made.add_argument("--open", action="store_true", help="open the page in a browser, once there is a version to show")
@@ -116,6 +122,7 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     from atelier.serving.detection import ServedDetector
     from atelier.serving.directions import Directions
     from atelier.serving.follow import Follower
+    from atelier.serving.halves import by_browser, by_server
     from atelier.serving.metrics import Metrics
     from atelier.serving.real import Judge, RealImages
     from atelier.serving.versions import Versions
@@ -133,7 +140,8 @@ def _serve(args: argparse.Namespace, listening: socket.socket, scratch: Path) ->
     images = f"{signer()}, {marker()}, {logger()}"  # a key or secret that cannot be used ends it here
     metrics = Metrics()
     detector = ServedDetector.of(args.detector, scratch / "detector") if args.detector else None
-    follower = Follower(args.version, args.device, args.poll, scratch / "versions", metrics)
+    paint = by_browser if args.paint == BROWSER else by_server
+    follower = Follower(args.version, args.device, args.poll, scratch / "versions", metrics, paint)
     limits = Limits(args.body, args.images, args.rate, args.queue)
     versions, directions = Versions(args.version, args.device, scratch / "other"), Directions(scratch / "directions")
     real = RealImages(args.real) if args.real else None

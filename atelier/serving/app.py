@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -12,13 +13,15 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse
 
 from atelier.provenance.leaving import logger, marker, signer
-from atelier.serving import page, requests, responses, walks
+from atelier.serving import browser_runtime, halves, page, requests, responses, walks
 from atelier.serving.decoding import Decoders
 from atelier.serving.detection import ServedDetector, detected, marks, read
 from atelier.serving.directions import Directions
 from atelier.serving.follow import Champion, Follower, rows_of
+from atelier.serving.halves import Halves
 from atelier.serving.limits import Limits, Refused
 from atelier.serving.metrics import Measured, Metrics
 from atelier.serving.real import Judge, RealImages
@@ -66,13 +69,17 @@ def application(
     for path, endpoint in routes.items():
         app.add_api_route(path, endpoint, methods=["GET"])
     app.add_api_route(f"/{page.FILES}/{{version}}/{{name:path}}", service.file, methods=["GET"])
+    app.add_api_route(f"/{browser_runtime.ADDRESS}/{{name}}", service.runtime, methods=["GET"])
+    app.add_api_route(f"/{halves.FOLDER}/{{name}}", service.half, methods=["GET"])
+    app.add_api_route("/latent", service.latents, methods=["POST"])
     app.add_api_route("/generate", service.generate, methods=["POST"])
     app.add_api_route("/walk", service.walk, methods=["POST"])
     app.add_api_route("/who", service.who, methods=["POST"])
     app.add_api_route("/detect", service.detect, methods=["POST"])
     app.add_exception_handler(Refused, service.refused)
     app.add_exception_handler(HTTPException, service.not_served)
-    paths = frozenset({*routes, "/generate", "/walk", "/who", "/detect", f"/{page.FILES}"})
+    folders = (f"/{name}" for name in (page.FILES, browser_runtime.FOLDER.name, halves.FOLDER))
+    paths = frozenset({*routes, *folders, "/generate", "/walk", "/who", "/detect"})
     app.add_middleware(Measured, metrics=metrics, paths=paths)
     return app
 
@@ -96,6 +103,7 @@ class _Service:
         self._detects = detector.uri if detector else None
         self._worker = ImageWorker(limits, metrics)
         self._page = page.Page()
+        self._runtime = {} if browser_runtime.missing() else browser_runtime.read()
 
     async def health(self) -> Response:
         return _json(200, {"alive": True})
@@ -109,7 +117,8 @@ class _Service:
         detail |= {"images": signer(), "pixels": marker(), "log": logger(), "detector": self._detects}
         if champion is None:
             return _json(503, detail, {"Retry-After": str(WAIT_SECONDS)})
-        return _json(200, detail | champion.named, champion.headers)
+        paint = champion.paint if isinstance(champion.paint, str) else browser_runtime.BROWSER
+        return _json(200, detail | champion.named | {"paint": paint}, champion.headers)
 
     async def page(self) -> Response:
         champion = self._follower.current
@@ -122,7 +131,26 @@ class _Service:
         if version != self._page.hash or name not in self._page.files:
             raise HTTPException(404)
         content, media = self._page.files[name]
-        return Response(content, 200, page.HEADERS | {"Cache-Control": FOREVER}, media)
+        headers = page.WORKER_HEADERS if name == page.WORKER else page.HEADERS
+        return Response(content, 200, headers | {"Cache-Control": FOREVER}, media)
+
+    async def runtime(self, request: Request, name: str) -> Response:
+        """A file of what runs generators in browsers, compressed for whoever takes that."""
+        if name not in self._runtime:
+            raise HTTPException(404)
+        content, media = self._runtime[name]
+        headers = page.HEADERS | {"Cache-Control": FOREVER, "Vary": "Accept-Encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(content, 200, headers | {"Content-Encoding": "gzip"}, media)
+        return Response(gzip.decompress(content), 200, headers, media)
+
+    async def half(self, request: Request, name: str) -> Response:
+        """A half of the generator in use, where browsers paint."""
+        champion = self._champion(request)
+        if not isinstance(champion.paint, Halves) or name not in champion.paint.files:
+            raise HTTPException(404)
+        headers = page.HEADERS | champion.headers | {"Cache-Control": FOREVER}
+        return FileResponse(champion.paint.files[name], 200, headers, "application/octet-stream")
 
     async def versions(self) -> Response:
         """What is registered under the name that is followed."""
@@ -162,10 +190,16 @@ class _Service:
     async def latent(self, request: Request) -> Response:
         """Where the image of a seed lies: what the panels breed and walk with."""
         champion = self._champion(request)
-        noise = _noise(champion)
-        (row,) = rows_of(champion, [requests.of_query(request.query_params, champion.generator.info.classes)])
-        headers = champion.headers | {"Cache-Control": "no-store"}
-        return _json(200, champion.named | {"row": row.about, "latent": row.inputs[noise].tolist()}, headers)
+        (found,) = _latents(champion, [requests.of_query(request.query_params, champion.generator.info.classes)])
+        return _json(200, champion.named | found, champion.headers | {"Cache-Control": "no-store"})
+
+    async def latents(self, request: Request) -> Response:
+        """The same of several seeds: what a browser paints from."""
+        body = await _body(request, self._limits.body)
+        champion = self._champion(request)
+        columns = [name for name in requests.ONE if name in champion.generator.columns]  # no upload is read for this
+        found = _latents(champion, requests.of_body(body, self._limits.images, columns))
+        return _json(200, champion.named | {"latents": found}, champion.headers | {"Cache-Control": "no-store"})
 
     async def image(self, request: Request) -> Response:
         champion = self._champion(request)
@@ -259,6 +293,12 @@ def _noise(champion: Champion) -> str:
         if kind.column(name) == requests.LATENT:
             return name
     raise Refused(422, "input", "this generator takes no noise, so that a seed has no latent")
+
+
+def _latents(champion: Champion, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each row as it was understood, with its latent. Raises Refused (422) for a generator that takes no noise, too."""
+    noise = _noise(champion)
+    return [{"row": row.about, "latent": row.inputs[noise].tolist()} for row in rows_of(champion, records)]
 
 
 async def _body(request: Request, most: int) -> bytes:

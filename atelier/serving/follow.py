@@ -20,6 +20,8 @@ from atelier.networks.inputs import required
 from atelier.provenance.leaving import labelled
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import GENERATOR_HASH, NotRegisteredError, check_ours, resolve
+from atelier.serving.browser_runtime import SERVER
+from atelier.serving.halves import Halves, Painting, by_server
 from atelier.serving.limits import Refused
 from atelier.serving.metrics import Metrics
 from atelier.tracking.client import first_line
@@ -38,10 +40,11 @@ LEAVING_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Champion:
-    """A loaded version, and its address models:/NAME/VERSION."""
+    """A loaded version, its address models:/NAME/VERSION, and who paints it: browsers with halves, or the server, in words."""
 
     uri: str
     generator: ServedGenerator
+    paint: Halves | str = SERVER
 
     @cached_property
     def named(self) -> dict[str, str]:
@@ -65,11 +68,12 @@ class Follower:
     Versions are fetched below `folder`; the one in use and the one before stay there, so that a rollback fetches nothing.
     """
 
-    def __init__(self, uri: str, device: str, poll: float, folder: Path, metrics: Metrics) -> None:
+    def __init__(self, uri: str, device: str, poll: float, folder: Path, metrics: Metrics, paint: Painting = by_server) -> None:
         self.uri = uri
         self.current: Champion | None = None
         self.trouble = "the registry has not been asked yet"
         self._device, self._poll, self._folder, self._metrics = device, poll, folder, metrics
+        self._paint = paint
         self._key: tuple[str, str] | None = None  # number and weights of the current version: numbers begin anew with a name
         self._failed: tuple[str, str] | None = None
         self._failures, self._again_at = 0, 0.0
@@ -135,7 +139,7 @@ class Follower:
         uri = f"models:/{version.name}/{version.version}"
         folder = self._folder / f"{version.version}-{version.tags[GENERATOR_HASH][:12]}"
         generator = ServedGenerator(load_checkpoint(uri, folder, networks=False), self._device)
-        champion = Champion(uri, generator)
+        champion = Champion(uri, generator, self._paint(folder, generator))
         try_out(champion)
         before, self.current = self.current, champion
         self._metrics.use(version.name, version.version, generator.generator.sha256)

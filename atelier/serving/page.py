@@ -18,7 +18,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from atelier.models.pyfunc import ServedGenerator, random_inputs, truncates
 from atelier.networks.inputs import Scalar, required
 from atelier.networks.text_and_sound import OptionalInput
+from atelier.provenance.labels import xmp
 from atelier.provenance.leaving import marker, signer
+from atelier.serving import browser_runtime, halves
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits
 
@@ -41,6 +43,10 @@ POLICY = "; ".join(
     )
 )
 HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+WORKER = "painting_worker.js"  # alone may compile WebAssembly: a worker has the policy that its own file came with
+OF_WORKER = (WORKER, "png.js")  # what a page that the server paints does not load
+WORKER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'"
+WORKER_HEADERS = HEADERS | {"Content-Security-Policy": WORKER_POLICY}
 
 
 class Page:
@@ -60,7 +66,7 @@ class Page:
         return self._template.render(
             name=name,
             version=version,
-            modules=[module for module in self.files if module.endswith(".js")],
+            modules=[module for module in self.files if module.endswith(".js") and module not in OF_WORKER],
             files=f"{FILES}/{self.hash}",
             uri=follower.uri,
             trouble=follower.trouble,
@@ -94,7 +100,22 @@ def model(champion: Champion, limits: Limits, detector: str | None) -> dict[str,
         "truncates": truncates(info),
         "limits": asdict(limits),
         "detector": detector,
+        "paint": _painted(champion),
         "example": example(champion.generator),
+    }
+
+
+def _painted(champion: Champion) -> dict[str, str] | None:
+    """What a browser paints with, by address, and the label that it writes; None where the server paints."""
+    if isinstance(champion.paint, str):
+        return None
+    runtime = {name: f"{browser_runtime.ADDRESS}/{name}" for name in browser_runtime.TYPES}
+    return {
+        "runtime": runtime[browser_runtime.MODULE],
+        "wasm": runtime[browser_runtime.WASM],
+        "mapping": f"{halves.FOLDER}/{champion.paint.mapping}",
+        "synthesis": f"{halves.FOLDER}/{champion.paint.synthesis}",
+        "xmp": xmp(champion.named),
     }
 
 

@@ -25,6 +25,7 @@ from atelier.networks.inputs import Sound
 from atelier.serving.app import application
 from atelier.serving.directions import Directions
 from atelier.serving.follow import Champion
+from atelier.serving.halves import Painting, by_server
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
 from tests.support.served_process import wait
@@ -51,9 +52,10 @@ class Gallery:
     def __post_init__(self) -> None:
         self.address = f"http://127.0.0.1:{self.port}{PREFIX}/"
 
-    def use(self, uri: str, folder: Path) -> Champion:
+    def use(self, uri: str, folder: Path, paint: Painting = by_server) -> Champion:
         """Puts the generator of a checkpoint folder into use, as a promotion does."""
-        self.follower.current = Champion(uri, ServedGenerator(folder))
+        generator = ServedGenerator(folder)
+        self.follower.current = Champion(uri, generator, paint(folder, generator))
         self.follower.uri = f"{uri.rpartition('/')[0]}@champion"
         return self.follower.current
 
@@ -166,11 +168,11 @@ def as_shown(champion: Champion, row: dict[str, Any]) -> bytes:
     return picture(generator.generate(generator.read([row]))[0]).convert("RGBA").tobytes()
 
 
-def bred(champion: Champion, first: int, second: int, child: int) -> list[float]:
-    """The latent of a child: 30 of 100 of the way to the second, then 20 of 100 to that of its own seed."""
+def bred(champion: Champion, first: int, second: int, child: int, share: float = 0.3) -> list[float]:
+    """The latent of a child: a share of the way to the second, then 20 of 100 to that of its own seed."""
     rows = champion.generator.read([{"seed": seed} for seed in (first, second, child)])
     one, other, mutant = (row.inputs["noise"].double().numpy()[None] for row in rows)
-    found: list[float] = slerp(slerp(one, other, 0.3), mutant, 0.2)[0].tolist()
+    found: list[float] = slerp(slerp(one, other, share), mutant, 0.2)[0].tolist()
     return found
 
 

@@ -6,6 +6,8 @@ import { element } from "./dom.js";
 
 /** @typedef {import("./painter.js").Painted} Painted */
 
+const KEPT = 60_000; // ms in which a browser has begun to save
+
 /**
  * A large picture, in whose place `hint` stands at first. With `button` it is one, of that name.
  * @param {import("./main.js").Model} model
@@ -17,13 +19,16 @@ export function frame(model, { hint = "", button } = {}) {
   const { resolution } = model.gives;
   const image = element("img", { alt: "", width: resolution, height: resolution });
   const about = element("span");
-  const file = element("a", {}, "Download");
+  const file = element("a", { click: save }, "Download");
   const caption = element("figcaption", { hidden: true }, "AI-generated ", about, file);
   const first = element("p", { class: "hint" }, hint);
   const around = button ? element("button", { type: "button", class: "around", click: button.act }, image) : image;
   const place = element("figure", { class: "frame" }, around, first, caption);
+  /** @type {Painted} */
+  let shown;
   /** @param {Painted} painted */
-  function show({ url, row }) {
+  function show(painted) {
+    const { url, row } = (shown = painted);
     image.src = url;
     image.alt = described(row);
     if (button) around.setAttribute("aria-label", `${button.name}. ${image.alt}`);
@@ -38,6 +43,17 @@ export function frame(model, { hint = "", button } = {}) {
     image.src = url;
     image.alt = alt;
     caption.hidden = first.hidden = true;
+  }
+  /** What is saved is the server's file, whoever painted. @param {Event} event */
+  async function save(event) {
+    event.preventDefault();
+    try {
+      const url = URL.createObjectURL(await shown.file());
+      element("a", { href: url, download: file.download }).click();
+      setTimeout(() => URL.revokeObjectURL(url), KEPT);
+    } catch (error) {
+      place.dispatchEvent(new CustomEvent("failed", { bubbles: true, detail: error }));
+    }
   }
   return { place, image, show, plain };
 }

@@ -3,24 +3,44 @@
 
 import { ask } from "./painter.js";
 
-/** @typedef {{latent: number[], row: Record<string, any>}} Point where an image lies, and what its seed drew besides */
+/**
+ * @typedef {{latent: number[], row: Record<string, any>}} Point where an image lies, and what its seed drew besides
+ * @typedef {Point & {model: string}} Drawn that of a seed, and the version that said so
+ */
 
 /** @param {import("./main.js").Model} model */
 export const fits = (model) => model.seeded && model.takes.some((one) => one.column === "latent");
 
-/** @type {Map<string, Promise<Point>>} */
+/** @type {Map<string, Promise<Drawn>>} */
 const known = new Map();
 
-/** The point of a seed. @param {import("./main.js").Model} model @param {number} seed @returns {Promise<Point>} */
-export function point(model, seed) {
-  const key = `${model.model} ${seed}`;
-  let found = known.get(key);
-  if (!found) {
-    found = ask(`latent?seed=${seed}`).then((answer) => answer.json());
-    found.catch(() => known.delete(key)); // so that it is asked again
-    known.set(key, found);
+/** The point of a seed. @param {import("./main.js").Model} model @param {number} seed @returns {Promise<Drawn>} */
+export const point = async (model, seed) => (await points(model, [seed]))[0];
+
+/**
+ * The points of seeds, at most as many as a request may have.
+ * @param {import("./main.js").Model} model @param {number[]} seeds @returns {Promise<Drawn[]>}
+ */
+export function points(model, seeds) {
+  const key = (/** @type {number} */ seed) => `${model.model} ${seed}`;
+  const missing = [...new Set(seeds)].filter((seed) => !known.has(key(seed)));
+  if (missing.length) {
+    const found = fetched(missing);
+    missing.forEach((seed, place) => {
+      const one = found.then((all) => all[place]);
+      one.catch(() => known.delete(key(seed))); // so that it is asked again
+      known.set(key(seed), one);
+    });
   }
-  return found;
+  return Promise.all(seeds.map((seed) => /** @type {Promise<Drawn>} */ (known.get(key(seed)))));
+}
+
+/** @param {number[]} seeds @returns {Promise<Drawn[]>} */
+async function fetched(seeds) {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" } };
+  const body = JSON.stringify({ rows: seeds.map((seed) => ({ seed })) });
+  const { model, latents } = await (await ask("latent", { ...options, body })).json();
+  return latents.map((/** @type {Point} */ one) => ({ ...one, model }));
 }
 
 /**

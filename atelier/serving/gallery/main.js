@@ -1,6 +1,7 @@
 // @ts-check
 /** The page: asks what the model takes, offers the panels that fit it, and opens the one that the address names. */
 
+import { BrowserPainter } from "./browser_painter.js";
 import { element } from "./dom.js";
 import { ServerPainter, ask, pause } from "./painter.js";
 import { read, write } from "./state.js";
@@ -18,9 +19,10 @@ import * as where from "./panels/where.js";
 
 /**
  * @typedef {{kind: string, column: string, optional: boolean, [more: string]: any}} Input
- * @typedef {{model: string, takes: Input[], gives: {resolution: number, channels: number}, classes: string[], seeded: boolean,
- *   random: boolean, truncates: boolean, limits: {body: number, images: number}, detector: string | null,
- *   compares: boolean, real: {count: number, source: string, licence: string} | null, judges: boolean}} Model
+ * @typedef {{model: string, weights: string, takes: Input[], gives: {resolution: number, channels: number}, classes: string[],
+ *   seeded: boolean, random: boolean, truncates: boolean, limits: {body: number, images: number}, detector: string | null,
+ *   compares: boolean, real: {count: number, source: string, licence: string} | null, judges: boolean,
+ *   paint: import("./painting_worker.js").Paint | null}} Model
  * @typedef {{model: Model, painter: import("./painter.js").Painter, say: (text: string) => void, fail: (error: any) => void,
  *   signal: AbortSignal}} Context
  * @typedef {{id: string, title: (model: Model) => string, fits: (model: Model) => boolean,
@@ -55,10 +57,10 @@ function offer(model) {
   const status = element("p", { role: "status", class: "status" });
   const alert = element("p", { role: "alert", class: "alert" });
   const inside = element("div");
-  const painter = new ServerPainter(
-    (used) => used !== model.model && changed(used),
-    (busy) => inside.setAttribute("aria-busy", String(busy)),
-  );
+  const painter = painterOf(model, {
+    used: (used) => used !== model.model && changed(used),
+    busy: (busy) => inside.setAttribute("aria-busy", String(busy)),
+  });
   let open = "";
   let closing = new AbortController();
   /** @type {(state: Record<string, string>) => void} */
@@ -67,6 +69,7 @@ function offer(model) {
   document.body.classList.toggle("pixels", model.gives.resolution <= PIXELS);
   links.replaceChildren(...panels.map((panel) => link(panel, model, route)));
   place.replaceChildren(inside, status, alert);
+  inside.addEventListener("failed", (/** @type {any} */ event) => failed(event.detail));
   window.addEventListener("hashchange", route);
   route();
 
@@ -99,6 +102,24 @@ function offer(model) {
     status.textContent = "";
     alert.textContent = error.message;
   }
+}
+
+/**
+ * The server, or this browser where it is given what paints.
+ * @param {Model} model @param {import("./painter.js").Hearing} hearing
+ */
+function painterOf(model, hearing) {
+  const server = new ServerPainter(hearing);
+  const { paint } = model;
+  if (!paint) return server;
+  const line = element("p", { id: "painter", class: "origin", hidden: true });
+  document.querySelector("footer")?.prepend(line);
+  return new BrowserPainter({ ...model, paint }, server, hearing, (trouble) => {
+    line.textContent = trouble
+      ? `This browser cannot paint by itself (${trouble}); the server does.`
+      : "This browser paints the pictures by itself. What is downloaded is the server's file.";
+    line.hidden = false;
+  });
 }
 
 /** @param {Panel} panel @param {Model} model @param {() => void} route */

@@ -2,8 +2,11 @@
 /**
  * Whoever makes images. A panel asks for rows and knows no more.
  * @typedef {Record<string, any>} Row what POST /generate takes
- * @typedef {{file: Blob, url: string, row: Row}} Painted a PNG with its labels, its address here, the row as it was understood
+ * @typedef {{url: string, row: Row, file: () => Promise<Blob>}} Painted the address here of a PNG with its labels, the row as it
+ *   was understood, and what brings the file to keep, which the server made
  * @typedef {{paint: (rows: Row[]) => Promise<Painted[]>, of: (version: number) => Painter}} Painter `of` is another version's
+ * @typedef {{used: (model: string) => void, busy: (busy: boolean) => void}} Hearing hears which version made what came, and when
+ *   images are made
  */
 
 const TRIES = 6;
@@ -43,26 +46,14 @@ async function reason(answer) {
   }
 }
 
-/** The server's images. @implements {Painter} */
-export class ServerPainter {
-  /**
-   * @param {(model: string) => void} used hears which version made what came
-   * @param {(busy: boolean) => void} busy hears when images are made
-   * @param {string} address of what makes them
-   */
-  constructor(used, busy, address = "generate") {
-    this.address = address;
-    this.used = used;
-    this.busy = busy;
+/** Images that are made once, and kept. */
+export class KeepingPainter {
+  /** @param {Hearing} hearing */
+  constructor(hearing) {
+    this.hearing = hearing;
     this.asked = 0;
-    this.model = "";
     /** @type {Map<string, Painted>} */
     this.kept = new Map();
-  }
-
-  /** @param {number} version @returns {Painter} */
-  of(version) {
-    return new ServerPainter(() => {}, this.busy, `generate?version=${version}`);
   }
 
   /** @param {Row[]} rows */
@@ -70,26 +61,23 @@ export class ServerPainter {
     const keys = rows.map((row) => JSON.stringify(row));
     const known = new Map(keys.map((key) => [key, this.kept.get(key)]));
     const missing = [...known.keys()].filter((key) => !known.get(key));
-    const fresh = missing.length ? await this.fetched(missing.map((key) => JSON.parse(key))) : [];
+    const fresh = missing.length ? await this.waitedFor(this.made(missing.map((key) => JSON.parse(key)))) : [];
     missing.forEach((key, place) => known.set(key, this.keep(key, fresh[place])));
     return keys.map((key) => /** @type {Painted} */ (known.get(key)));
   }
 
-  /** @param {Row[]} rows @returns {Promise<Painted[]>} */
-  async fetched(rows) {
-    const headers = { "Content-Type": "application/json", Accept: "application/json" };
-    this.busy((this.asked += 1) > 0);
-    const answer = await ask(this.address, { method: "POST", headers, body: JSON.stringify({ rows }) }).finally(() =>
-      this.busy((this.asked -= 1) > 0),
-    );
-    const { model, images } = await answer.json();
-    if (model !== this.model) this.kept.clear();
-    this.model = model;
-    this.used(model);
-    return images.map((/** @type {{png: string, row: Row}} */ image) => {
-      const file = new Blob([Uint8Array.from(atob(image.png), (sign) => sign.charCodeAt(0))], { type: "image/png" });
-      return { file, url: URL.createObjectURL(file), row: image.row };
-    });
+  /**
+   * @abstract @param {Row[]} rows
+   * @returns {Promise<Painted[]>}
+   */
+  made(rows) {
+    throw new Error(`nobody makes ${rows.length} images`);
+  }
+
+  /** @template Answer @param {Promise<Answer>} work @returns {Promise<Answer>} */
+  waitedFor(work) {
+    this.hearing.busy((this.asked += 1) > 0);
+    return work.finally(() => this.hearing.busy((this.asked -= 1) > 0));
   }
 
   /** @param {string} key @param {Painted} painted */
@@ -101,5 +89,34 @@ export class ServerPainter {
       this.kept.delete(oldest);
     }
     return painted;
+  }
+}
+
+/** The server's images: what is shown is the file itself. @implements {Painter} */
+export class ServerPainter extends KeepingPainter {
+  /** @param {Hearing} hearing @param {string} address of what makes them */
+  constructor(hearing, address = "generate") {
+    super(hearing);
+    this.address = address;
+    this.model = "";
+  }
+
+  /** @param {number} version @returns {Painter} */
+  of(version) {
+    return new ServerPainter({ ...this.hearing, used: () => {} }, `generate?version=${version}`);
+  }
+
+  /** @override @param {Row[]} rows @returns {Promise<Painted[]>} */
+  async made(rows) {
+    const headers = { "Content-Type": "application/json", Accept: "application/json" };
+    const answer = await ask(this.address, { method: "POST", headers, body: JSON.stringify({ rows }) });
+    const { model, images } = await answer.json();
+    if (model !== this.model) this.kept.clear();
+    this.model = model;
+    this.hearing.used(model);
+    return images.map((/** @type {{png: string, row: Row}} */ image) => {
+      const file = new Blob([Uint8Array.from(atob(image.png), (sign) => sign.charCodeAt(0))], { type: "image/png" });
+      return { url: URL.createObjectURL(file), row: image.row, file: async () => file };
+    });
   }
 }

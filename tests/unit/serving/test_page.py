@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +17,11 @@ from fastapi import FastAPI
 
 from atelier.models.pyfunc import ServedGenerator
 from atelier.serving.app import application
+from atelier.serving.browser_runtime import FOLDER
 from atelier.serving.follow import Champion, Follower
 from atelier.serving.limits import Limits
 from atelier.serving.metrics import Metrics
-from atelier.serving.page import FILES, POLICY, Page
+from atelier.serving.page import FILES, POLICY, WORKER, Page
 from tests.support.asgi import ask
 from tests.support.served_process import pixels, wait
 from tests.support.small import ROOT
@@ -98,7 +100,7 @@ def test_files_are_those_of_this_version_alone(checkpoints: list[Path]) -> None:
 
 def test_every_module_that_is_imported_is_there_and_no_other() -> None:
     files = Page().files
-    imported = {"main.js"}
+    imported = {"main.js", WORKER}
     for name, (content, _) in files.items():
         for address in re.findall(r'from "([^"]+)"', content.decode()):
             assert address.startswith((".", "..")), f"{name} imports {address}"
@@ -122,6 +124,9 @@ def test_the_wheel_holds_the_page() -> None:
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8")
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".js", ".css", ".svg", ".j2"}
     assert not re.search(r"\*\.(js|css|svg|j2)|gallery", ignored)
+    assert f"/{FOLDER.relative_to(ROOT)}/" in ignored.splitlines()
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert built["artifacts"] == [f"{FOLDER.relative_to(ROOT)}/*"], "what git ignores has to be named"
 
 
 def test_a_latent_gives_the_image_of_its_seed(checkpoints: list[Path], tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ export function open(place, { model, painter, say, fail, signal }) {
     const guess = ["real", "generated"].includes(state.guess) ? state.guess : "";
     for (const one of answers) one.disabled = Boolean(guess);
     const [painted] = real ? [null] : await painter.paint([{ seed }]);
-    const file = painted ? painted.file : await (await ask(`real.png?number=${number}`)).blob();
+    const file = painted ? await painted.file() : await (await ask(`real.png?number=${number}`)).blob();
     URL.revokeObjectURL(url);
     url = URL.createObjectURL(file);
     if (guess && painted) large.show(painted);
