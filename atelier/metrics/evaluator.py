@@ -15,6 +15,7 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.metrics import COMPARED, EXTRACTED, Need
 from atelier.config.section import first_problem
+from atelier.data.manifest import SPLITS
 from atelier.data.packed import PackedDataset
 from atelier.extractors import load_extractor
 from atelier.extractors.base import Extractor
@@ -134,7 +135,7 @@ class Evaluator:
         looked_at = needs_of(self.metrics) | (uses_of(self.metrics) if keep else set())
         self._extracts = bool(needs_of(self.metrics) & EXTRACTED)
         self._of_pictures = Need.PICTURE_FEATURES in looked_at and self.given.resolution == self.dataset.resolution
-        self._of_training = Need.TRAINING in looked_at and self.dataset.split == "test"
+        self._of_training = bool(looked_at & {Need.TRAINING, Need.HELD_OUT}) and self.dataset.split == "test"
         if not self.ranks.first:
             self.ranks.any(False, self.device)  # the first rank has filled the cache
         self._load(keep)
@@ -152,9 +153,9 @@ class Evaluator:
             keep = keep or bool(needs & {Need.REAL_FEATURES, Need.HELD_OUT})
             self.reference = self._reference(self.extractor, dataset, keep)
         if self.extractor and Need.HELD_OUT in needs:
-            self._held_out = self._reference(self.extractor, self._test)
+            self._held_out = self.reference if dataset.split == "test" else self._reference(self.extractor, self._test)
         if self.extractor and self._of_training:
-            self._training = self._reference(self.extractor, PackedDataset(dataset.folder, "train"))
+            self._training = self._reference(self.extractor, self._train)
         real = RealImages(dataset, self.cache, settings.seed, self.progress)
         readers = ((metric.name, metric.reader(real)) for metric in self.metrics)
         self.readers = {name: reader for name, reader in readers if reader}
@@ -162,11 +163,15 @@ class Evaluator:
     def _met(self) -> frozenset[Need]:
         """The needs that these real images and this extractor meet."""
         met = {Need.LABELS} if len(self.dataset.classes) > 1 else set()
-        if self.dataset.split == "train" and self.dataset.manifest.splits["test"].count:
+        if self.dataset.split in SPLITS and all(self.dataset.manifest.splits[part].count for part in SPLITS):
             met.add(Need.HELD_OUT)
         if self.extractor:
             met |= {Need.EXTRACTOR, Need.FEATURES, Need.REAL_FEATURES} | ({Need.LOGITS} if self.extractor.head else set())
         return frozenset(met)
+
+    @cached_property
+    def _train(self) -> PackedDataset:
+        return self.dataset if self.dataset.split == "train" else PackedDataset(self.dataset.folder, "train")
 
     @cached_property
     def _test(self) -> PackedDataset:
@@ -211,7 +216,7 @@ class Evaluator:
         return self._evaluation((self._columns(one, given) for one in samples), given, SAMPLING)
 
     def _judged(self, judge: Judge, training: bool, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images = self.dataset if training else self._test
+        images = self._train if training else self._test
         return judge(images, rows), images.labels[rows]
 
     def _columns(self, sample: Sample, given: dict[Need, Any]) -> np.ndarray:
@@ -251,7 +256,8 @@ class Evaluator:
         if names and set(names) <= set(known):
             labels = self.dataset.labels[self.reference.indices] if self.reference else self.dataset.labels
             held_out = self._test.labels[self._held_out.indices] if self._held_out else None
-            classes = Classes(known, np.array([known.index(name) for name in names]), labels, held_out)
+            trained = self._train.labels[self._training.indices] if self._training else None
+            classes = Classes(known, np.array([known.index(name) for name in names]), labels, held_out, trained)
         parts: dict[Need, Any] = {Need.CLASSES: classes, Need.MODEL: model, **dict.fromkeys(having, True)}
         if model is not None and optional(model.takes):
             parts[Need.TOLD] = self.given

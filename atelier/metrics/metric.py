@@ -36,13 +36,15 @@ Judged = Callable[[bool, np.ndarray], tuple[np.ndarray, np.ndarray]]
 class Classes:
     """Class of each generated image and of each reference image, int64 [N] and [M] into `names`.
 
-    `held_out` int64 [H] are those of held-out images, where HELD_OUT is needed.
+    `held_out` int64 [H] are those of held-out images, where HELD_OUT is needed, and `trained` int64 [T] those of images that were
+    trained on, where others are the reference.
     """
 
     names: Sequence[str]
     generated: np.ndarray
     reference: np.ndarray
     held_out: np.ndarray | None = None
+    trained: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -179,15 +181,22 @@ class View:
         return cast("Reference | None", self.parts.get(Need.TRAINING))
 
     @property
+    def trained(self) -> Reference:
+        """Features of real images that were trained on, where HELD_OUT is needed; those of `held_out` may be the reference."""
+        return self.reference if self.training is None else self.training
+
+    @property
     def classes(self) -> Classes:
         """The class of each image on both sides."""
         return cast(Classes, self._part(Need.CLASSES))
 
     @property
     def labels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """The classes of generated, reference and held-out images, where CLASSES is used beside HELD_OUT and known."""
+        """The classes of generated, `trained` and held-out images, where CLASSES is used beside HELD_OUT and known."""
         found = cast("Classes | None", self.parts.get(Need.CLASSES))
-        return (found.generated, found.reference, found.held_out) if found and found.held_out is not None else None
+        if found is None or found.held_out is None:
+            return None
+        return found.generated, found.reference if found.trained is None else found.trained, found.held_out
 
     @property
     def judge(self) -> Judged | None:

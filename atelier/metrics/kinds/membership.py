@@ -50,7 +50,7 @@ class Membership(Metric):
     def __call__(self, view: View) -> Results:
         from atelier.metrics.membership import by_distance, by_logit, halves
 
-        training, held_out = view.reference, view.held_out
+        training, held_out = view.trained, view.held_out
         calibrating, others = halves(held_out.count, view.seed)
         real = training.features, held_out.features[calibrating], held_out.features[others]
         differences, ratios = by_distance(view.features, *real)

@@ -25,6 +25,6 @@ class Memorised(Metric):
     needs = frozenset({Need.REAL_FEATURES, Need.HELD_OUT})
 
     def __call__(self, view: View) -> Results:
-        value, error = memorization(view.features, view.reference.features, view.held_out.features)
+        value, error = memorization(view.features, view.trained.features, view.held_out.features)
         how = f"nearer than {1 - RARE:.0%} of {view.held_out.count} images of the test split"
         return Results([view.measurement(SHARE, value, error, how)])

@@ -27,17 +27,20 @@ class Originality(Metric):
     needs = frozenset({Need.REAL_FEATURES, Need.HELD_OUT})
 
     def reader(self, real: RealImages) -> Reader | None:
+        from atelier.data.packed import PackedDataset
         from atelier.metrics.classifier import load_classifier
 
-        labelled = len(real.dataset.classes) > 1
-        return load_classifier(real.dataset, real.cache, real.seed, real.progress) if labelled else None
+        if len(real.dataset.classes) < 2:
+            return None
+        trained = real.dataset if real.dataset.split == "train" else PackedDataset(real.dataset.folder, "train")
+        return load_classifier(trained, real.cache, real.seed, real.progress)
 
     def __call__(self, view: View) -> Results:
         from atelier.metrics.classifier import CONFIDENT
         from atelier.metrics.originality import NEIGHBORS, RARE, Familiar, ambiguity, originality
         from atelier.metrics.reference import reference_indices
 
-        training = view.reference.features
+        training = view.trained.features
         drawn = reference_indices(len(training), view.seed, cap=view.count)
         familiar: Familiar = view.once("originality", lambda: Familiar.of(training, view.held_out.features, drawn))
         novelty, probabilities = familiar.novelty(view.features), view.columns if view.reader else None

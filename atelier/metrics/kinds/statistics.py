@@ -30,7 +30,7 @@ class Statistics(Metric):
     def __call__(self, view: View) -> Results:
         from atelier.metrics.kept_statistics import RealStatistics, as_many
 
-        real, held_out = view.reference.features, view.held_out.features
+        real, held_out = view.trained.features, view.held_out.features
         labels = view.labels or tuple(np.zeros(len(one), np.int64) for one in (view.features, real, held_out))
         rows, others = as_many(labels[0], labels[2], view.seed)
         statistics = RealStatistics(real, labels[1])

@@ -74,3 +74,20 @@ def test_without_labels_novelty_counts_alone(means: Any, dataset: PackedDataset,
     assert evaluator.readers == {}
     found = evaluator(cut(unlabelled.images(np.arange(50))))["originality"]
     assert found.value == 0 and "classifier" not in found.identity.parameters
+
+
+def test_measured_by_held_out_images_it_is_the_same(
+    means: Any, dataset: PackedDataset, measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tasks do whose generators are given held-out records: what is known are the training images all the same."""
+    monkeypatch.setattr(classifier_module, "IMAGES", 0)
+    settings = measured(samples=60, metrics=["originality", "memorised", "membership", "statistics"])
+    noise = np.random.default_rng(0).integers(0, 256, (60, 1, 28, 28), dtype=np.uint8)
+    names = [dataset.classes[label] for label in dataset.labels[:60]]
+    by_training, by_held_out = (
+        Evaluator(real, settings, tmp_path, progress=False)(cut(noise), names)
+        for real in (dataset, PackedDataset(dataset.folder, "test"))
+    )
+    assert by_held_out.flat == by_training.flat and len(by_training.flat) == 11
+    for name in ("originality", "memorised", "membership_auc"):
+        assert by_held_out[name].identity.reference != by_training[name].identity.reference
