@@ -9,6 +9,7 @@ examples:
   python -m atelier.style mix models/style --content boats.jpg --style waves.jpg tiles.jpg --shares 0.7 0.3 --output painted.png
   python -m atelier.style mix models/style --content boats.jpg --style waves.jpg tiles.jpg --mask sky.png ground.png \\
       --output painted.png
+  python -m atelier.style sheet models/style --content boats.jpg --style waves.jpg tiles.jpg --output sheet.png
 
 `optimize` needs no training: a network compares, and the picture itself is what is learnt, which takes minutes on a CPU. `mix`
 needs a checkpoint of architecture adain, which components.train writes, and takes a second. Pictures keep their proportions.
@@ -36,6 +37,11 @@ MIX = """A content in one style or several, by a generator of architecture adain
 that style, black where it does not; where all are black the content stays as it is. --alpha goes from the content to the style.
 Of --keep-colors the styles get the content's colors first, by mean and covariance (CORAL)."""
 
+SHEET = """What `mix` makes of a content and two styles, side by side.
+
+Above the content, both styles, and the content in the first; below it half as far (--alpha 0.5), in equal shares of both, in the
+second left and the first right (--mask), and in the first with its own colors (--keep-colors)."""
+
 
 def main() -> None:
     """The command line."""
@@ -51,9 +57,15 @@ def parser() -> argparse.ArgumentParser:
         verb = verbs.add(name, summary, text, "atelier.style.commands", name)
         verb.add_argument("--content", type=Path, required=True, metavar="FILE", help="what is to be seen")
         verb.add_argument("--output", type=Path, required=True, metavar="FILE.png", help="the picture that is written")
-        verb.add_argument("--keep-colors", action="store_true", help="the style gets the content's colors first")
+        if name != "sheet":
+            verb.add_argument("--keep-colors", action="store_true", help="the style gets the content's colors first")
         verb.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
         return verb
+
+    def of_generator(verb: argparse.ArgumentParser, styles: str | int) -> None:
+        verb.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of the generator")
+        verb.add_argument("--style", type=Path, nargs=styles, required=True, metavar="FILE", help="how it is to look")
+        verb.add_argument("--side", type=count, metavar="PX", help="longer side of the picture (default: as in training)")
 
     optimizing = add("optimize", "without training, a picture at a time (Gatys)", OPTIMIZE)
     optimizing.add_argument("--style", type=Path, required=True, metavar="FILE", help="how it is to look")
@@ -91,12 +103,12 @@ def parser() -> argparse.ArgumentParser:
     )
 
     mixing = add("mix", "in one style or several, by a trained generator (AdaIN)", MIX)
-    mixing.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of the generator")
-    mixing.add_argument("--style", type=Path, nargs="+", required=True, metavar="FILE", help="how it is to look")
+    of_generator(mixing, "+")
     mixing.add_argument("--shares", type=weight, nargs="+", metavar="SHARE", help="of each style (default: equal)")
     mixing.add_argument("--mask", type=Path, nargs="+", metavar="FILE", help="where each style goes")
     mixing.add_argument("--alpha", type=share, default=1.0, metavar="SHARE", help="0 (content) to 1 (style; default)")
-    mixing.add_argument("--side", type=count, metavar="PX", help="longer side of the picture (default: as in training)")
+
+    of_generator(add("sheet", "what mix makes of two styles, side by side", SHEET), 2)
     return verbs.parser
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from atelier.data.kept import flat
 from atelier.extractors.looking import CHOSEN, load_look
 from atelier.io.files import atomic_write, check_file
+from atelier.io.pictures import grid
 from atelier.io.progress import bar
 from atelier.models.given import naming, recipe_of
 from atelier.models.model import load_generator, to_uint8
@@ -64,22 +65,40 @@ def optimize(args: argparse.Namespace) -> None:
 
 def mix(args: argparse.Namespace) -> None:
     """The content in one style or several, everywhere or each in its own region."""
-    check_file(args.output)
-    generator = load_generator(args.checkpoint, args.device)
-    if not isinstance(generator, AdaINGenerator):
-        raise StyleError(
-            f"{args.checkpoint}: a generator of {generator.info.model['architecture']}, which has no styles to mix; give one of "
-            "adain, or make its pictures by python -m components.generate"
-        )
+    generator, content, styles = _given(args)
     shares = _shares(args)
-    multiple = SHRINKAGE[generator.settings.layer]
-    side = args.side or generator.shape.resolution
-    content = read(args.content, side, multiple, generator.shape.channels).to(args.device)
-    styles = [read(path, side, multiple, generator.shape.channels).to(args.device) for path in args.style]
     masks = [_mask(path, content) for path in args.mask or []]
     with torch.inference_mode():
         made = mixture(generator, content, styles, shares, masks, args.alpha, args.keep_colors)
     _write(args, made, generator.sha256, args.style)
+
+
+def sheet(args: argparse.Namespace) -> None:
+    """What `mix` makes of a content and two styles, side by side, each cropped to the content's sides."""
+    generator, content, (first, second) = _given(args)
+    left = torch.zeros_like(content[:, :1])
+    left[..., : content.shape[3] // 2] = 1
+    with torch.inference_mode():
+        made = [
+            mixture(generator, content, [first], [1.0]),
+            mixture(generator, content, [first], [1.0], alpha=0.5),
+            mixture(generator, content, [first, second], [0.5, 0.5]),
+            mixture(generator, content, [second, first], [1.0, 1.0], [left, 1 - left]),
+            mixture(generator, content, [first], [1.0], keep_colors=True),
+        ]
+    cells = [content, *(filled(style, content) for style in (first, second)), *made]
+    picture = grid(to_uint8(torch.cat(cells)), 4, 1)
+    _save(args, picture, generator.sha256, args.style)
+
+
+def filled(picture: Tensor, like: Tensor) -> Tensor:
+    """The middle of a picture [1, C, H, W] at the sides of another one."""
+    height, width = like.shape[2:]
+    scale = max(height / picture.shape[2], width / picture.shape[3])
+    sides = [max(side, round(scale * old)) for side, old in zip((height, width), picture.shape[2:], strict=True)]
+    whole = F.interpolate(picture, sides, mode="bilinear", antialias=True)
+    top, left = (sides[0] - height) // 2, (sides[1] - width) // 2
+    return whole[..., top : top + height, left : left + width]
 
 
 def mixture(
@@ -126,6 +145,23 @@ def read(path: Path, side: int, multiple: int = 1, channels: int = 3) -> Tensor:
     return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous().div(127.5).sub(1)
 
 
+def _given(args: argparse.Namespace) -> tuple[AdaINGenerator, Tensor, list[Tensor]]:
+    """The generator of the checkpoint, the content and the styles. Raises StyleError where it has no styles to mix."""
+    check_file(args.output)
+    generator = load_generator(args.checkpoint, args.device)
+    if not isinstance(generator, AdaINGenerator):
+        raise StyleError(
+            f"{args.checkpoint}: a generator of {generator.info.model['architecture']}, which has no styles to mix; give one of "
+            "adain, or make its pictures by python -m components.generate"
+        )
+    multiple = SHRINKAGE[generator.settings.layer]
+    side = args.side or generator.shape.resolution
+    content, *styles = (
+        read(path, side, multiple, generator.shape.channels).to(args.device) for path in (args.content, *args.style)
+    )
+    return generator, content, styles
+
+
 def _shares(args: argparse.Namespace) -> list[float]:
     """How much of each style there is, 1 in all. Raises StyleError."""
     count = len(args.style)
@@ -150,7 +186,10 @@ def _mask(path: Path, content: Tensor) -> Tensor:
 
 def _write(args: argparse.Namespace, made: Tensor, weights: str, styles: Sequence[Path]) -> None:
     pixels = to_uint8(made)[0].transpose(1, 2, 0)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    _save(args, Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), weights, styles)
+
+
+def _save(args: argparse.Namespace, picture: Image.Image, weights: str, styles: Sequence[Path]) -> None:
     names = {"content": args.content} | {f"style {number}": path for number, path in enumerate(styles, 1)}
     given = {name: path.read_bytes() for name, path in names.items()}
     atomic_write(args.output, labelled(picture, {"weights": weights}, given))

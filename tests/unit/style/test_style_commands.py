@@ -13,7 +13,7 @@ from PIL import Image
 
 from atelier.errors import AtelierError
 from atelier.extractors.looking import load_look
-from atelier.models.model import load_generator
+from atelier.models.model import load_generator, to_uint8
 from atelier.networks.adain import AdaINGenerator
 from atelier.style.__main__ import parser
 from atelier.style.commands import mixture, read
@@ -104,6 +104,25 @@ def test_shares_and_masks_say_where_each_style_goes(files: dict[str, Path], chec
     near = slice(0, 8), slice(40, 48)  # beyond what the decoder sees across the border
     for place, whole in zip(near, (waves, tiles), strict=True):
         assert np.abs(parts[:, place] - whole[:, place]).mean() < 0.5 * np.abs(waves - tiles)[:, place].mean()
+
+
+def test_a_sheet_shows_what_mix_makes(files: dict[str, Path], checkpoint: Path, tmp_path: Path) -> None:
+    both: list[str | Path] = ["--style", files["waves"], files["tiles"]]
+    run("sheet", checkpoint, "--content", files["boats"], *both, "--output", tmp_path / "sheet.png", "--side", "48")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        sheet = np.asarray(picture).astype(int)
+    assert sheet.shape == (2 * 40 + 1, 4 * 48 + 3, 3)
+    cells = [sheet[41 * row : 41 * row + 40, 49 * column : 49 * column + 48] for row in range(2) for column in range(4)]
+    first = both[:2]
+    for cell, options in {3: first, 4: [*first, "--alpha", "0.5"], 5: both, 7: [*first, "--keep-colors"]}.items():
+        output = tmp_path / f"{cell}.png"
+        run("mix", checkpoint, "--content", files["boats"], *options, "--output", output, "--side", "48")
+        with Image.open(output) as picture:
+            np.testing.assert_allclose(cells[cell], np.asarray(picture).astype(int), atol=1)
+    right = slice(0, 40), slice(42, 48)  # beyond what the decoder sees across the border
+    assert np.abs(cells[6][right] - cells[3][right]).mean() < 2 < np.abs(cells[6][:, :6] - cells[3][:, :6]).mean()
+    for cell, name in enumerate(("boats", "waves", "tiles")):
+        np.testing.assert_allclose(cells[cell], to_uint8(read(files[name], 48, 4))[0].transpose(1, 2, 0).astype(int), atol=1)
 
 
 @pytest.mark.parametrize(
