@@ -6,7 +6,9 @@ what is missing stands a learned null, so that the difference to it is what an i
 is zero for silence alone.
 
 The generator has no norm. Each of its blocks scales and shifts its channels by the code, twice in a row with a rectifier after
-each (DFBLK, figure 3). The discriminator sees the text beside its smallest feature map.
+each (DFBLK, figure 3). With output skips (Karras et al. 2020, section 4.1) each adds pixels to those of the blocks before it, and
+none is squashed: a background of white, where tanh hardly has a slope, is no end of learning then. The discriminator sees the
+text beside its smallest feature map.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from atelier.networks.layers import (
     Unflatten2d,
     channels_last,
     channels_last_grad,
+    enlarge,
     resolutions,
     scaled_init,
     wide,
@@ -117,7 +120,7 @@ class FusionBlock(nn.Module):
 
 
 class FusionGenerator(Generator):
-    """forward(noise, text, audio, guidance, variation) -> images [N, C, H, W] in [-1, 1].
+    """forward(noise, text, audio, guidance, variation) -> images [N, C, H, W] in [-1, 1], with output skips a little beyond.
 
     `text` float [N, size] and `audio` float [N, bands, frames] may be None or zeros: missing. `guidance` [N] or [] is 1 where it
     is None. `variation` [N, code] are standard normal numbers by which a text's code varies in training (conditioning
@@ -142,6 +145,8 @@ class FusionGenerator(Generator):
         pairs = itertools.pairwise([widths[0], *widths])
         self.blocks = nn.ModuleList(FusionBlock(inner, outer, width) for inner, outer in pairs)
         self.pixels = scaled_init(Convolution(widths[-1], shape.channels, 3, padding=1))
+        before = widths[:-1] if settings.skips else []
+        self.skips = nn.ModuleList(scaled_init(Convolution(width, shape.channels, 1)) for width in before)
 
     @property
     def takes(self) -> Takes:
@@ -209,13 +214,17 @@ class FusionGenerator(Generator):
         return mean, log_variance
 
     def synthesize(self, code: Tensor) -> Tensor:
-        """Fused codes [N, width] -> images [N, C, H, W] in [-1, 1]."""
-        x = self.first(code)
+        """Fused codes [N, width] -> images [N, C, H, W] as those of forward."""
+        x, pixels = self.first(code), None
         for number, block in enumerate(self.blocks):
             if number:
-                x = F.interpolate(x, scale_factor=2, mode="nearest")
+                x = enlarge(x) if self.skips else F.interpolate(x, scale_factor=2, mode="nearest")
             x = self.checkpointed(block, x, code)
-        return self.pixels(F.leaky_relu(x, SLOPE)).tanh()
+            if number < len(self.skips):
+                own = self.skips[number](F.leaky_relu(x, SLOPE))
+                pixels = enlarge(own if pixels is None else pixels + own)
+        own = self.pixels(F.leaky_relu(x, SLOPE))
+        return own.tanh() if pixels is None else pixels + own
 
 
 class DownBlock(nn.Module):

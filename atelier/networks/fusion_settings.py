@@ -20,6 +20,12 @@ class Settings(FamilySettings):
         description="channels of the generator's layer nearest to the image; doubled at each halving of the resolution",
     )
     widest_generator: PositiveInt = Field(default=256, description="largest number of channels of the generator's layers")
+    skips: bool = Field(
+        default=False,
+        description="each block adds pixels to the enlarged ones before it (output skips: Karras et al. 2020, figure 7), maps "
+        "are enlarged bilinearly, and there is no tanh, which hardly learns beside a white background; false is DF-GAN's last "
+        "layer",
+    )
     width_discriminator: PositiveInt = Field(
         default=32, description="channels of the discriminator's first block; doubled at each further halving"
     )

@@ -181,6 +181,12 @@ def upsample(images: Tensor) -> Tensor:
     return _along_both(height, width, images)
 
 
+def enlarge(images: Tensor) -> Tensor:
+    """[N, C, H, W] -> [N, C, 2H, 2W]: `upsample` with the outermost pixels repeated outside; edges stay as bright."""
+    height, width = (_filter(2 * side, 2, images).T for side in images.shape[2:])
+    return _along_both(height / height.sum(dim=1, keepdim=True), width / width.sum(dim=1, keepdim=True), images)
+
+
 def downsample(images: Tensor) -> Tensor:
     """[N, C, 2H, 2W] -> [N, C, H, W]: the filter [1, 3, 3, 1] / 8 along both axes, centered between pixels, zeros outside."""
     height, width = (_filter(side, 2, images) for side in images.shape[2:])

@@ -31,7 +31,7 @@ BASE = [
         for training in ("train", "finetune")
         for one in ("objective=hinge", "augment=none", "regularizers={}", "batch=8", "penalty_every=2", "on_alarm=warn")
     ),
-    *("evaluate.metrics=[frechet,class_read,frechet_told]", "gate.min_coverage=0.0", "gate.min_recall=0.0"),
+    *("evaluate.metrics=[frechet,class_read,frechet_told,originality]", "gate.min_coverage=0.0", "gate.min_recall=0.0"),
     *("gate.max_memorised=1.0", "gate.min_class_share=0.0"),
 ]
 

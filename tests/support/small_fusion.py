@@ -31,10 +31,12 @@ def takes(sound: bool = True) -> Takes:
     return inputs_of(NOISE, Text(size=SIZE), Sound(bands=BANDS, frames=FRAMES) if sound else None)
 
 
-def networks(side: int = 28, channels: int = 1, sound: bool = True) -> tuple[FusionGenerator, FusionDiscriminator]:
+def networks(
+    side: int = 28, channels: int = 1, sound: bool = True, **section: Any
+) -> tuple[FusionGenerator, FusionDiscriminator]:
     """Both networks, the same ones each time, in which every layer matters: none starts at zero."""
     torch.manual_seed(0)
-    generator, discriminator = zoo.fusing(model(), ImageShape(side, channels, 0), takes(sound))
+    generator, discriminator = zoo.fusing(model(**section), ImageShape(side, channels, 0), takes(sound))
     assert isinstance(generator, FusionGenerator) and isinstance(discriminator, FusionDiscriminator)
     with torch.no_grad():
         for network in (generator, discriminator):

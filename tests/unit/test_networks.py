@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from atelier.losses import penalties
 from atelier.losses.adversarial import OBJECTIVES
 from atelier.networks import zoo
 from atelier.networks.base import Discriminator
-from atelier.networks.layers import ImageShape, NetworkError, class_rows, downsample, upsample
+from atelier.networks.layers import ImageShape, NetworkError, class_rows, downsample, enlarge, upsample
 from atelier.networks.modes import differentiated_twice
 from atelier.networks.r3gan import ResidualBlock
 from atelier.networks.r3gan_settings import Settings as R3GANSettings
@@ -234,6 +235,11 @@ def test_resampling_equals_the_written_out_convolution() -> None:
         for image in range(2):
             for channel in range(3):
                 np.testing.assert_allclose(sampled[image, channel], reference(images[image, channel].numpy()), atol=1e-12)
+
+
+def test_enlarging_repeats_the_border() -> None:
+    images = torch.randn(2, 3, 6, 4, dtype=torch.float64)
+    torch.testing.assert_close(enlarge(images), F.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False))
 
 
 def test_resampling_is_a_transposed_pair() -> None:

@@ -22,7 +22,8 @@ class Settings(Section):
     )
     augmentation: Weight = Field(
         default=0.1,
-        description="weight of the divergence of a text's code from the normal distribution (conditioning augmentation)",
+        description="weight of the divergence of a text's code from the normal distribution, around whose mean it varies in "
+        "training (conditioning augmentation); with 0 it does not vary, and texts that say nearly the same stay apart",
     )
     reconstruction: Weight = Field(
         default=0.0,

@@ -131,7 +131,7 @@ class Fusion(AdversarialTask):
     def _code(self, batch: Batch, said: Mapping[str, Tensor], there: Mapping[str, Tensor], draws: NamedDraws) -> Tensor:
         device = batch[IMAGE].device
         latents, variation = (draws.parts[name].to(device, non_blocking=True) for name in ("latents", "variation"))
-        return self.generator.fused(latents, said, there, variation=variation)
+        return self.generator.fused(latents, said, there, variation=variation if self.own.augmentation > 0 else None)
 
     def _discriminator_loss(self, batch: Batch, there: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
         with torch.no_grad():
@@ -169,9 +169,11 @@ class Fusion(AdversarialTask):
             with torch.no_grad():
                 real_logits = self._judged(batch[IMAGE], text, draws.parts["real"], at)
         adversarial = self.objective.generator(real_logits, fake_logits)
-        spread = divergence(*self.generator.text_moments(batch[FIELDS[TEXT]]))
-        logged = {"loss_generator": adversarial.detach(), "code_divergence": spread.detach()}
-        total = adversarial + self.own.augmentation * spread.mean()
+        logged, total = {"loss_generator": adversarial.detach()}, adversarial
+        if self.own.augmentation > 0:
+            spread = divergence(*self.generator.text_moments(batch[FIELDS[TEXT]]))
+            logged["code_divergence"] = spread.detach()
+            total = total + self.own.augmentation * spread.mean()
         if self.own.reconstruction > 0:
             far = l1(fake, batch[IMAGE], present(text)[:, :, None, None].to(fake.dtype))
             logged["reconstruction"] = far.detach()

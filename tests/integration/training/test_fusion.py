@@ -109,7 +109,8 @@ def test_fine_tuned_from_a_trained_generator(tones: Path, tmp_path: Path) -> Non
 
 def test_measured_exported_served_and_asked(tones: Path, run: StepRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In bfloat16, measured by held-out records: each class by its text, by its sound, by both and by pairs that disagree."""
-    settings = chosen(*SHORT, "train.precision=bfloat16", "train.evaluate_samples=16", "evaluate.samples=24")
+    small = "train.evaluate_samples=16", "evaluate.samples=24"
+    settings = chosen(*SHORT, "model.fusion.skips=true", "train.precision=bfloat16", *small)
     sets = {"data": PackedDataset(tones)}
     measure, by = measure_while_training(Fusion, settings.train, settings.evaluate, sets, tmp_path / "cache", Ranks(), CPU)
     model = tmp_path / "model"
@@ -125,6 +126,7 @@ def test_measured_exported_served_and_asked(tones: Path, run: StepRun, tmp_path:
         "frechet_efficientnet_lite0",
         "text_frechet_efficientnet_lite0",
         "sound_frechet_efficientnet_lite0",
+        "originality",
     } <= found.flat.keys()
 
     assert 0 <= export_onnx(model, tmp_path / "one.onnx") <= 1e-4

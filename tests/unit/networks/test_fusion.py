@@ -30,6 +30,23 @@ def test_shapes_and_every_parameter_used(side: int, channels: int, sound: bool) 
     assert [name for network in (generator, discriminator) for name, p in network.named_parameters() if p.grad is None] == []
 
 
+def test_output_skips_add_the_pixels_of_all_blocks() -> None:
+    generator, _ = networks(channels=3, skips=True)
+    given = told(2)
+    code = generator.code(**given)
+    images = generator(**given, variation=None)
+    assert images.shape == (2, 3, 28, 28) and images.abs().max() > 1  # no tanh
+    x, pixels = generator.first(code), torch.zeros(2, 3, 3, 3)
+    for number, block in enumerate(generator.blocks):
+        x = block(F.interpolate(x, scale_factor=2, mode="bilinear") if number else x, code)
+        to_pixels = generator.skips[number] if number < len(generator.skips) else generator.pixels
+        own = to_pixels(F.leaky_relu(x, 0.2))
+        pixels = own + F.interpolate(pixels, size=own.shape[2:], mode="bilinear") if number else own
+    torch.testing.assert_close(images, pixels, atol=1e-4, rtol=1e-4)
+    images.sum().backward()
+    assert [name for name, p in generator.named_parameters() if p.grad is None] == []
+
+
 def test_zeros_are_missing_and_each_input_matters() -> None:
     generator, _ = networks()
     given = told(3)

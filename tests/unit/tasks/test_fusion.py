@@ -73,6 +73,16 @@ def test_the_generator_learns_from_the_discriminator_its_code_and_what_it_hears(
     assert {"loss_generator", "code_divergence", "sound_contrast", "sound_gap"} <= found.logged.keys()
 
 
+def test_without_conditioning_augmentation_texts_are_as_they_are() -> None:
+    task, batch = built(section=f"{ALL}, augmentation: 0.0, contrast: 0.0"), records(None)
+    update = task.updates[1]
+    draws = task.draw(update, 4)
+    found = task.loss(update, batch, draws, PLAIN)
+    fake = task.generator(draws.parts["latents"], batch["text"], moved(batch["sound"], draws.parts["moved"]))
+    torch.testing.assert_close(found.total, -task.discriminator(fake, directions(batch["text"])).logits.mean())
+    assert "code_divergence" not in found.logged
+
+
 def test_what_is_told_is_held_to_its_image_and_noise_alone_to_none() -> None:
     tasks, batch = [built(section=f"missing: 0.5, reconstruction: {weight}") for weight in (0.0, 3.0)], records(None, 12)
     task = tasks[1]
