@@ -1,17 +1,21 @@
 """Makes a detector of generated images, and measures it on generators that it has never seen.
 
-Three kinds are compared under one protocol, with single numbers beside them: each generator is left out in turn, a detector
-learns from real images and from those of the others, and is measured on the one that was left out. Everything is repeated after
-JPEG, blur and half size, done to both sides alike. The kind `detect.kept` then learns from all generators; that one is kept.
+Several kinds are compared under one protocol, with single numbers beside them: each family of generators (an architecture) is
+left out in turn, a detector learns from real images and from those of the others, and is measured on what was left out. All of it
+is repeated after JPEG, blur and half size, done to both sides alike. The kind `detect.kept` then learns from all generators; that
+one is kept. What detect.min_auc, min_auc_jpeg_75 or max_false_positives reject is not registered.
 
 example:
   python -m components.detect --data data/base --checkpoints zoo/dcgan-0 zoo/biggan-0 zoo/r3gan-0 --output detector
+  python -m components.detect --data data/base --checkpoints models/base generators --output detector
 
 what the paths hold:
   --data         the packed real images, with a held-out split
-  --checkpoints  two generators or more, of images of that size (components.train); a part of one that holds several is its folder
+  --checkpoints  generators of two families or more, of images of that size (components.train, components.train_generators); of a
+                 checkpoint that holds several, all
   --output       detector.safetensors and detector.json; metrics.json (means over unseen generators), measured.json (everything,
-                 with what moves it), measured.md (the tables), report.html
+                 with what moves it), measured.md (the tables), report.html; grid.png (the least and the most suspicious images of
+                 each origin); acceptance.json, whether it may be registered
 """
 
 from __future__ import annotations
@@ -33,19 +37,22 @@ from atelier.detection.detectors import Features, compared
 from atelier.detection.model import DetectorError, DetectorInfo
 from atelier.detection.protocol import Pictures, Result, Seen
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output, read_json
+from atelier.io.pictures import png
 from atelier.io.progress import bar
+from atelier.metrics import acceptance
 from atelier.metrics.frechet import Moments, frechet_distance
-from atelier.models.model import load_generator
+from atelier.models.model import load_generator, parts_of
 from atelier.networks.base import Generator
-from atelier.report.detection import REAL, Measured, tables, write_report
+from atelier.report.detection import REAL, Measured, picture, tables, write_report
 from atelier.tasks.find import measured_sets, sampling_of
+from atelier.tracking.closing import REJECTION
 from atelier.tracking.step_run import step_run
 from atelier.training.distributed import choose_device
 from components import cli
 from components.contract import DEVICE, Dataset, In, Model, Option, Out, Page, component
 from components.contract import Detector as Made
 
-METRICS, MEASURED, TABLES, REPORT = "metrics.json", "measured.json", "measured.md", "report.html"
+METRICS, MEASURED, TABLES, REPORT, PICTURE = "metrics.json", "measured.json", "measured.md", "report.html", "grid.png"
 BATCH = 64
 
 
@@ -55,6 +62,11 @@ class Origin:
 
     name: str
     generator: Generator
+
+    @property
+    def family(self) -> str:
+        """What is left out with it: generators of its architecture."""
+        return str(self.generator.info.model["architecture"])
 
 
 def _numbers(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
@@ -68,6 +80,7 @@ def _numbers(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
     reusable=True,
     pages={"report": Page("HTML", lambda _, folder: (folder / REPORT).read_text(encoding="utf-8"))},
     numbers=_numbers,
+    reason=acceptance.read,
 )
 def detect(
     settings: DetectSettings,
@@ -80,14 +93,15 @@ def detect(
 ) -> dict[str, float]:
     """Measures detectors on generators that were left out, keeps one that has seen all, and returns what is in metrics.json.
 
-    `step` is the name of the MLflow run in `experiment`. Raises DetectorError for fewer than two generators, too few images or
+    `step` is the name of the MLflow run in `experiment`. Raises DetectorError for fewer than two families, too few images or
     another size, GeneratorError, DataError.
     """
     check_output(output, METRICS)
     chosen = choose_device(device)
     real, held_out = PackedDataset(data, "train"), PackedDataset(data, "test")
     origins = _origins(checkpoints, real, chosen)
-    pictures = {REAL: _real(real, held_out, settings), **_generated(origins, data, settings)}
+    families = {one.name: one.family for one in origins}
+    pictures = {REAL: _real(real, held_out, settings), **_generated(origins, families, data, settings)}
     learnt, tested = protocol.prepared(pictures, settings.seed)
     kinds = compared(real.channels, real.resolution, settings.shown, chosen)
     parameters = {"detect": settings.model_dump(mode="json")}
@@ -98,9 +112,9 @@ def detect(
         for kind in kinds:
             seen = protocol.seen(kind, learnt, tested)
             generated = {one.name: seen[one.name] for one in origins}
-            results.append(protocol.measured(kind, seen[REAL], generated, settings.false_positives, settings.seed))
+            rate = settings.false_positives
+            results.append(protocol.measured(kind, seen[REAL], generated, families, rate, settings.seed))
             if kind.kind == settings.kept:
-                rate = settings.false_positives
                 kept = protocol.fitted(kind, seen[REAL], list(generated.values()), rate, settings.seed)
             if isinstance(kind, Features):
                 distances = _distances(seen)
@@ -113,7 +127,12 @@ def detect(
             atomic_write(folder / METRICS, canonical_json(metrics))
             atomic_write(folder / MEASURED, canonical_json(_everything(settings, info, measured)))
             atomic_write(folder / TABLES, "\n".join(tables(measured)) + "\n")
-            write_report(folder / REPORT, measured, info)
+            reason = _reason(measured.kept, settings)
+            acceptance.write(folder, reason)
+            if reason:
+                run.set_tags({REJECTION: reason})
+            atomic_write(folder / PICTURE, png(picture(measured)))
+            write_report(folder / REPORT, measured, info, reason)
         run.log_metrics(metrics)
         run.log_file(output / REPORT)
         run.log_file(output / MEASURED)
@@ -121,22 +140,30 @@ def detect(
 
 
 def _origins(checkpoints: Sequence[Path], images: PackedDataset, device: torch.device) -> list[Origin]:
-    """The generators by names that follow from what they are: the architecture, and where two have one, their weights' hash."""
-    if len(checkpoints) < 2:
-        raise DetectorError("--checkpoints: one generator alone leaves none to learn from when it is left out; give two or more")
-    loaded = [load_generator(one, device) for one in checkpoints]
-    for folder, generator in zip(checkpoints, loaded, strict=True):
+    """The generators by name: the folder's in a checkpoint that holds several, else the architecture, with the weights' hash
+    where that is another's name, too."""
+    folders = [
+        (one.name if parts else "", one) for folder in checkpoints for parts in [parts_of(folder)] for one in parts or [folder]
+    ]
+    loaded = [(name, folder, load_generator(folder, device)) for name, folder in folders]
+    for _, folder, generator in loaded:
         if (generator.shape.resolution, generator.shape.channels) != (images.resolution, images.channels):
             raise DetectorError(
                 f"{folder} generates {generator.shape.resolution} px of {generator.shape.channels} channels, but {images.folder} "
                 f"holds {images.resolution} px with {images.channels}; the size alone would give it away: leave it out"
             )
-    names = [str(one.info.model["architecture"]) for one in loaded]
-    several = Counter(names)
-    named = [f"{name} {one.sha256[:8]}" if several[name] > 1 else name for name, one in zip(names, loaded, strict=True)]
-    if twice := [name for name, count in Counter(named).items() if count > 1]:
-        raise DetectorError(f"--checkpoints: {twice[0]} is given twice, with equal weights; give each generator once")
-    return [Origin(name, one) for name, one in zip(named, loaded, strict=True)]
+    named = [(name or str(one.info.model["architecture"]), one) for name, _, one in loaded]
+    several = Counter(name for name, _ in named)
+    origins = [Origin(f"{name} {one.sha256[:8]}" if several[name] > 1 else name, one) for name, one in named]
+    if twice := [sha256 for sha256, count in Counter(one.generator.sha256 for one in origins).items() if count > 1]:
+        name = next(one.name for one in origins if one.generator.sha256 == twice[0])
+        raise DetectorError(f"--checkpoints: {name} is given twice, with equal weights; give each generator once")
+    if len(families := {one.family for one in origins}) < 2:
+        raise DetectorError(
+            f"--checkpoints: {len(origins)} of one family ({', '.join(families)}), which leaves none to learn from when it is "
+            "left out; give generators of two architectures or more"
+        )
+    return origins
 
 
 def _real(train: PackedDataset, held_out: PackedDataset, settings: DetectSettings) -> Pictures:
@@ -152,8 +179,10 @@ def _real(train: PackedDataset, held_out: PackedDataset, settings: DetectSetting
     return Pictures(drawn[0][order], drawn[1])
 
 
-def _generated(origins: Sequence[Origin], data: Path, settings: DetectSettings) -> dict[str, Pictures]:
-    learnt = protocol.learnt_of_each(settings.images, len(origins) - 1)
+def _generated(
+    origins: Sequence[Origin], families: Mapping[str, str], data: Path, settings: DetectSettings
+) -> dict[str, Pictures]:
+    learnt = protocol.most_learnt(settings.images, families)
     count = learnt + settings.tested
     made = {}
     with bar("images of generators", count * len(origins)) as progress:
@@ -179,6 +208,18 @@ def _flat(results: Sequence[Result]) -> dict[str, float]:
     """Means over unseen generators of the kinds that may be kept, by kind and change."""
     kept = [one for one in results if one.kind != "scalar"]
     return {f"auc.{one.kind}.{change.replace(' ', '_')}": one.mean_auc(change) for one in kept for change in CHANGES}
+
+
+def _reason(kept: Result, settings: DetectSettings) -> str:
+    """Why the limits of section detect reject a detector; "" where they accept it."""
+    for change, key, least in (("plain", "min_auc", settings.min_auc), ("JPEG 75", "min_auc_jpeg_75", settings.min_auc_jpeg_75)):
+        if (found := kept.mean_auc(change)) < least:
+            return f"mean AUC on unseen generators ({change}) is {found:.3f}, below detect.{key} = {least:g}"
+    worst = max(CHANGES, key=kept.mean_false_positives)
+    if (found := kept.mean_false_positives(worst)) > settings.max_false_positives:
+        limit = f"detect.max_false_positives = {settings.max_false_positives:g}"
+        return f"{found:.1%} of real images ({worst}) are above the threshold, and {limit}"
+    return ""
 
 
 def _info(

@@ -4,7 +4,7 @@ example:
   python -m components.register_detector --detector detector --output registered-detector
 
 what the paths hold:
-  --detector  the folder that components.detect wrote
+  --detector  the folder that components.detect wrote; one that the limits of section detect reject is refused
   --output    registration.json: name and version
 """
 
@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from atelier.detection.model import DetectorError
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output
+from atelier.metrics import acceptance
 from components import cli
 from components.contract import Detector as Made
 from components.contract import In, Option, Out, Registration, component
@@ -30,7 +32,7 @@ def register_detector(
 ) -> str:
     """Registers the detector under its name in section detect, and returns models:/NAME/VERSION.
 
-    Raises TrackingError when MLflow cannot be used, DetectorError, SignatureError.
+    Raises DetectorError for one that its limits reject, TrackingError when MLflow cannot be used, SignatureError.
     """
     from atelier.registry import detectors
     from atelier.registry.versions import uri
@@ -38,6 +40,11 @@ def register_detector(
     from components.detect import MEASURED, REPORT, TABLES
 
     check_output(output, REGISTERED)
+    if reason := acceptance.read(detector):
+        raise DetectorError(
+            f"{detector}: rejected ({reason}), so it is not registered; give it more generators and images (its report shows "
+            "which it misses), or change that limit in params.yaml"
+        )
     with step_run(step, experiment, {"detect": {"name": name}}, {}, required=True) as run:
         description = (detector / TABLES).read_text(encoding="utf-8")
         version = detectors.register(run, name, detector, description, (detector / MEASURED, detector / REPORT))

@@ -22,7 +22,7 @@ from pipelines.cluster import PipelineError
 
 PLACES = ("states", "cache", "mirror", "device", "workers")  # arguments that a machine decides
 TEMPLATE = re.compile(r"\$\{([\w.]+)\}")
-MODEL = "checkpoint"
+MODEL = "Model"  # type of what gates let pass: a generator or a detector
 
 
 @dataclass(frozen=True)
@@ -131,16 +131,17 @@ def last(graph: Graph) -> list[str]:
 
 
 def judged(task: Task) -> set[Source]:
-    """The generators that the decision of a task is about: the one that it makes, or else those that it cannot do without."""
+    """The models that the decision of a task is about: the one that it makes, or else those that it cannot do without."""
     if not task.component.reason:
         return set()
-    made = {Source(task.name, MODEL) for one in task.component.artifacts(Direction.OUT).values() if _is_model(one)}
+    outputs = (one.artifact for one in task.component.artifacts(Direction.OUT).values())
+    made = {Source(task.name, one.name) for one in outputs if one and one.type == MODEL}
     needed = (name for name, one in task.component.artifacts(Direction.IN).items() if _is_model(one) and not one.optional)
     return made or {task.inputs[name] for name in needed}
 
 
 def _is_model(argument: Argument) -> bool:
-    return argument.artifact is not None and argument.artifact.name == MODEL
+    return argument.artifact is not None and argument.artifact.type == MODEL
 
 
 def _stages(stages: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -83,10 +83,20 @@ class Settings(Section):
                 raise ValueError(f"model.conditional needs labels; set data.{name}.labels: true, or model.conditional: false")
             self.model.family.check(data.resolution)
         self._check_products()
+        for name, changes in self.detect.generators.items() if self.detect else ():
+            self._check_generator(name, changes)
         for needed, why, otherwise in self._measured_for_gate():
             if needed not in self.evaluate.metrics:
                 raise ValueError(f"{why} needs {needed} among evaluate.metrics; add it there, or set {otherwise}")
         return self
+
+    def _check_generator(self, name: str, changes: list[str]) -> None:
+        """Refuses a generator of section detect that could not be trained. Raises SettingsError, ValueError."""
+        values = {key: one for key, one in self.plain().items() if key in Settings.model_fields and key != "detect"}
+        where = f"detect.generators.{name}"
+        one = parse(changed(values, changes, where), Settings, origin=where)
+        if one.train.sets != self.train.sets or one.model.task != self.model.task or one.train.nodes > 1:
+            raise ValueError(f"{where}: changes model.task or train.data, or has several nodes; take that out")
 
     def _check_sets(self, section: str, training: TrainSettings) -> None:
         """Refuses sets that there are not, and those of fine-tuning that the networks were not made for. Raises ValueError."""
@@ -173,6 +183,7 @@ class Settings(Section):
 
 
 SECTIONS: dict[str, type[Section]] = {name: below(field.annotation)[0] for name, field in Settings.model_fields.items()}  # type: ignore[misc]
+CHANGED = ("model.", "train.")  # what generators of section detect may differ in
 # Those with an entry for each name.
 NAMED = frozenset(name for name, field in Settings.model_fields.items() if below(field.annotation)[1])
 
@@ -261,6 +272,16 @@ def overridden(values: Any, override: str) -> Any:
         return replaced(values, path, value)
     except KeyError:
         raise SettingsError(f"--set {override}: params.yaml has no section {key.strip().rpartition('.')[0]!r}") from None
+
+
+def changed(values: Mapping[str, Any], changes: Sequence[str], where: str) -> Any:
+    """`values` with what "section.key=value" strings say of sections model and train. Raises SettingsError."""
+    made: Any = values
+    for one in changes:
+        if not one.startswith(CHANGED):
+            raise SettingsError(f"{where}: {one} is neither of model nor of train; write such as train.seed=1")
+        made = overridden(made, one)
+    return made
 
 
 def _takes_text(path: list[str]) -> bool:

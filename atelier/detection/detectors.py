@@ -13,6 +13,7 @@ from scipy.fft import dctn
 from torch import nn
 
 from atelier.detection import logistic, network
+from atelier.detection.residuals import residuals
 from atelier.extractors import load_extractor
 from atelier.metrics.fitting import arrays
 
@@ -79,47 +80,52 @@ class Network(Detector):
 
 
 class Linear(Detector):
-    """A line through what `look` sees of images: float [N, D]."""
+    """Lines through what `look` sees of images: float [N, D].
 
-    def __init__(self, look: Callable[[np.ndarray], np.ndarray], line: logistic.Line | None = None) -> None:
-        self.look, self.line = look, line
+    One for real and one for generated images in each version, which is told with them: what gives a generator away in an image as
+    it is need not in one that was compressed.
+    """
+
+    def __init__(self, look: Callable[[np.ndarray], np.ndarray], lines: logistic.Lines | None = None) -> None:
+        self.look, self.lines = look, lines
 
     def rows(self, images: np.ndarray) -> np.ndarray:
         return self.look(images)
 
     def learn(self, real: np.ndarray, generated: np.ndarray, seed: int, progress: bool = True) -> Self:
-        sides = [one.reshape(-1, one.shape[-1]) for one in (real, generated)]
-        second = np.arange(sum(map(len, sides))) >= len(sides[0])
-        return self.with_line(logistic.fit(np.concatenate(sides), second))
+        parts = [*real, *generated]
+        outcomes = np.repeat(np.arange(len(parts)), [len(one) for one in parts])
+        return self.with_lines(logistic.fit(np.concatenate(parts), outcomes))
 
-    def with_line(self, line: logistic.Line) -> Self:
+    def with_lines(self, lines: logistic.Lines) -> Self:
         """The same with what has been learnt."""
-        return type(self)(self.look, line)
+        return type(self)(self.look, lines)
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        assert self.line
-        return self.line.scores(rows)
+        assert self.lines
+        return self.lines.scores(rows)
 
     def tensors(self) -> Tensors:
-        assert self.line
-        return {
-            "mean": self.line.mean,
-            "scale": self.line.scale,
-            "slope": self.line.slope,
-            "offset": np.array([self.line.offset]),
-        }
+        assert self.lines
+        return {name: getattr(self.lines, name) for name in ("mean", "scale", "slopes", "offsets")}
 
     @classmethod
-    def line_of(cls, tensors: Tensors) -> logistic.Line:
-        """The line that `tensors` wrote. Raises LookupError, ValueError."""
-        mean, scale, slope, offset = (tensors[name] for name in ("mean", "scale", "slope", "offset"))
-        return logistic.Line(mean, scale, slope, float(offset.item()))
+    def lines_of(cls, tensors: Tensors) -> logistic.Lines:
+        """The lines that `tensors` wrote; until November 2026 there was one. Raises LookupError, ValueError."""
+        mean, scale = tensors["mean"], tensors["scale"]
+        if "slope" in tensors:
+            slope, offset = tensors["slope"], tensors["offset"]
+            return logistic.Lines(mean, scale, np.stack([0 * slope, slope], axis=1), np.append(0.0, offset))
+        slopes, offsets = tensors["slopes"], tensors["offsets"]
+        if slopes.shape != (len(mean), len(offsets)) or len(offsets) % 2:
+            raise ValueError(f"slopes are of shape {slopes.shape}, beside {len(mean)} columns and {len(offsets)} outcomes")
+        return logistic.Lines(mean, scale, slopes, offsets)
 
 
 class Features(Linear):
-    """A line through the features of EfficientNet-Lite0, as Ojha et al. 2023 (UnivFD) draw one through CLIP's."""
+    """Lines through the features of EfficientNet-Lite0, as Ojha et al. 2023 (UnivFD) draw one through CLIP's."""
 
-    kind, title = "features", "EfficientNet-Lite0 and a line"
+    kind, title = "features", "EfficientNet-Lite0 and lines"
 
     @classmethod
     def at(cls, side: int, device: torch.device | str = "cpu") -> Self:
@@ -128,12 +134,21 @@ class Features(Linear):
 
 
 class Spectrum(Linear):
-    """A line through the logarithms of the spectrum (Frank et al. 2020), where upsampling leaves peaks."""
+    """Lines through the logarithms of the spectrum (Frank et al. 2020), where upsampling leaves peaks."""
 
-    kind, title = "spectrum", "spectrum and a line"
+    kind, title = "spectrum", "spectrum and lines"
 
-    def __init__(self, look: Callable[[np.ndarray], np.ndarray] | None = None, line: logistic.Line | None = None) -> None:
-        super().__init__(look or log_spectrum, line)
+    def __init__(self, look: Callable[[np.ndarray], np.ndarray] | None = None, lines: logistic.Lines | None = None) -> None:
+        super().__init__(look or log_spectrum, lines)
+
+
+class Residuals(Linear):
+    """Lines through how often which neighboring values differ by how much."""
+
+    kind, title = "residuals", "neighboring differences and lines"
+
+    def __init__(self, look: Callable[[np.ndarray], np.ndarray] | None = None, lines: logistic.Lines | None = None) -> None:
+        super().__init__(look or residuals, lines)
 
 
 class Scalar(Linear):
@@ -141,12 +156,16 @@ class Scalar(Linear):
 
     kind = "scalar"
 
-    def __init__(self, title: str, look: Callable[[np.ndarray], np.ndarray], line: logistic.Line | None = None) -> None:
-        super().__init__(look, line)
+    def __init__(self, title: str, look: Callable[[np.ndarray], np.ndarray], lines: logistic.Lines | None = None) -> None:
+        super().__init__(look, lines)
         self.title = title
 
-    def with_line(self, line: logistic.Line) -> Self:
-        return type(self)(self.title, self.look, line)
+    def learn(self, real: np.ndarray, generated: np.ndarray, seed: int, progress: bool = True) -> Self:
+        """From all versions as if they were one, or it were no threshold."""
+        return super().learn(real.reshape(1, -1, 1), generated.reshape(1, -1, 1), seed, progress)
+
+    def with_lines(self, lines: logistic.Lines) -> Self:
+        return type(self)(self.title, self.look, lines)
 
 
 def log_spectrum(images: np.ndarray) -> np.ndarray:
@@ -192,9 +211,9 @@ SCALARS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def compared(channels: int, side: int, shown: int, device: torch.device | str = "cpu") -> list[Detector]:
-    """The three detectors for images of `side` pixels, and the single numbers, none of which has learnt yet."""
+    """The four detectors for images of `side` pixels, and the single numbers, none of which has learnt yet."""
     scalars = [Scalar(title, look) for title, look in SCALARS.items()]
-    return [Network(channels, shown), Features.at(side, device), Spectrum(), *scalars]
+    return [Network(channels, shown), Features.at(side, device), Spectrum(), Residuals(), *scalars]
 
 
 def learnt(kind: str, tensors: Tensors, channels: int, side: int) -> Detector:
@@ -202,7 +221,8 @@ def learnt(kind: str, tensors: Tensors, channels: int, side: int) -> Detector:
     tensors that do not fit."""
     makers: dict[str, Callable[[], Detector]] = {
         "network": partial(Network.of, tensors, channels),
-        "features": lambda: Features.at(side).with_line(Linear.line_of(tensors)),
-        "spectrum": lambda: Spectrum().with_line(Linear.line_of(tensors)),
+        "features": lambda: Features.at(side).with_lines(Linear.lines_of(tensors)),
+        "spectrum": lambda: Spectrum().with_lines(Linear.lines_of(tensors)),
+        "residuals": lambda: Residuals().with_lines(Linear.lines_of(tensors)),
     }
     return makers[kind]()

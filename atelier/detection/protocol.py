@@ -1,4 +1,4 @@
-"""Leave one generator out: a detector learns from all but one, and is measured on that one, which it has never seen.
+"""Leave one family out: a detector learns from the generators of all others, and is measured on those, which it has never seen.
 
 Real images are of the same set, on both sides: the training split to learn from, the held-out one to measure. What is done to
 images (changes.py) is done to both sides alike.
@@ -25,6 +25,16 @@ class Pictures:
 
     learnt: np.ndarray
     tested: np.ndarray
+
+
+def most_learnt(real: int, families: Mapping[str, str]) -> int:
+    """Images of each generator that are learnt from beside so many real ones, of whichever family is left out."""
+    return max(learnt_of_each(real, len(others_of(name, families))) for name in families)
+
+
+def others_of(name: str, families: Mapping[str, str]) -> list[str]:
+    """The generators that are not of the family of this one; `families` by generator."""
+    return [other for other, family in families.items() if family != families[name]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Result:
-    """A detector under the protocol: what it says of each generator when that one was left out."""
+    """A detector under the protocol: what it says of each generator when those of its family were left out."""
 
     title: str
     kind: str
@@ -91,7 +101,7 @@ class Result:
         return float(np.mean([one.auc(change) for one in self.unseen.values()]))
 
     def mean_false_positives(self, change: str = PLAIN) -> float:
-        """Mean over the detectors that each left one out."""
+        """Mean over the generators, of the detectors that have not seen them."""
         return float(np.mean([one.false_positives(change) for one in self.unseen.values()]))
 
     def mean_found(self, change: str = PLAIN) -> float:
@@ -131,13 +141,22 @@ def fitted(detector: Detector, real: Seen, generated: Sequence[Seen], rate: floa
 
 
 def measured(
-    detector: Detector, real: Seen, generated: Mapping[str, Seen], rate: float, seed: int, progress: bool = True
+    detector: Detector,
+    real: Seen,
+    generated: Mapping[str, Seen],
+    families: Mapping[str, str],
+    rate: float,
+    seed: int,
+    progress: bool = True,
 ) -> Result:
-    """The detector with each generator left out in turn; there are two at least."""
-    unseen = {}
-    for name, left in generated.items():
-        others = [one for other, one in generated.items() if other != name]
+    """The detector with each family left out in turn, and measured on its generators. `families` by generator, two at least."""
+    unseen: dict[str, Unseen] = {}
+    for family in dict.fromkeys(families.values()):
+        left = [name for name in generated if families[name] == family]
+        others = [generated[name] for name in others_of(left[0], families)]
         done = fitted(detector, real, others, rate, seed, progress)
-        sides = [{change: done.detector.scores(rows) for change, rows in one.tested.items()} for one in (real, left)]
-        unseen[name] = Unseen(done.threshold, *sides)
+        scores = {change: done.detector.scores(rows) for change, rows in real.tested.items()}
+        for name in left:
+            found = {change: done.detector.scores(rows) for change, rows in generated[name].tested.items()}
+            unseen[name] = Unseen(done.threshold, scores, found)
     return Result(detector.title, detector.kind, unseen)

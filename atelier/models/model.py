@@ -123,12 +123,18 @@ def read_info(folder: Path) -> GeneratorInfo:
         raise GeneratorError(f"{path}: cannot be read ({error}); {REMEDY}") from error
 
 
+def parts_of(folder: Path) -> list[Path]:
+    """The folders of the generators of a checkpoint that holds several, by name; none of one that is a generator's itself."""
+    alone = (Path(folder) / INFO).is_file()
+    return [] if alone else sorted(file.parent for file in Path(folder).glob(f"*/{INFO}"))
+
+
 def part_of(folder: Path, part: str | None = None) -> Path:
     """The folder of one generator: the checkpoint folder itself or, where a training made several, that of its product `part`.
 
     Raises GeneratorError where a part has to be named, or there is none of that name.
     """
-    several = sorted(file.parent.name for file in Path(folder).glob(f"*/{INFO}")) if not (Path(folder) / INFO).is_file() else []
+    several = [one.name for one in parts_of(folder)]
     if not part and not several:
         return Path(folder)
     if part not in several:

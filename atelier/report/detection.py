@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
 from atelier.detection.changes import CHANGES
 from atelier.detection.curves import roc
 from atelier.detection.model import DetectorInfo
 from atelier.detection.protocol import PLAIN, Pictures, Result
 from atelier.io.files import atomic_write
+from atelier.io.pictures import grid
 from atelier.report.charts import Series, line_chart
 from atelier.report.html import strip
 from atelier.report.page import template
@@ -67,8 +69,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)]
 
 
-def write_report(output: Path, measured: Measured, info: DetectorInfo) -> None:
-    """Writes the page: one file, no script, nothing loaded from elsewhere; equal inputs give equal bytes."""
+def write_report(output: Path, measured: Measured, info: DetectorInfo, reason: str = "") -> None:
+    """Writes the page: one file, no script, nothing loaded from elsewhere; equal inputs give equal bytes.
+
+    `reason` says why the detector is rejected.
+    """
     kept = measured.kept
     curves = [
         Series(name, [(100 * false, found) for false, found in roc(one.real[PLAIN], one.generated[PLAIN])])
@@ -77,6 +82,7 @@ def write_report(output: Path, measured: Measured, info: DetectorInfo) -> None:
     chart = Markup(line_chart(curves, "ROC, images as they are", (0.0, 1.0), unit="% of real images"))
     page = template("detection.html.j2").render(
         info=info,
+        reason=reason,
         kept=kept,
         results=measured.results,
         changes=list(CHANGES),
@@ -89,6 +95,18 @@ def write_report(output: Path, measured: Measured, info: DetectorInfo) -> None:
         real=_ends(measured.pictures[REAL].tested, np.mean([one.real[PLAIN] for one in kept.unseen.values()], axis=0)),
     )
     atomic_write(output, page)
+
+
+def picture(measured: Measured) -> Image.Image:
+    """Real images, then a row for each generator: the lowest scores on the left, the highest on the right."""
+    unseen = measured.kept.unseen
+    scores = {REAL: np.mean([one.real[PLAIN] for one in unseen.values()], axis=0)}
+    scores |= {name: one.generated[PLAIN] for name, one in unseen.items()}
+    rows = []
+    for name, found in scores.items():
+        order = np.argsort(found, kind="stable")
+        rows += [*measured.pictures[name].tested[np.concatenate([order[:SHOWN], order[-SHOWN:]])]]
+    return grid(np.stack(rows), 2 * SHOWN)
 
 
 def _ends(images: np.ndarray, scores: np.ndarray) -> tuple[str, str]:

@@ -21,11 +21,12 @@ def write_checkpoint(
     classes: Sequence[str],
     settings: Mapping[str, Any] | None = None,
     parent: dict[str, Any] | None = None,
+    family: str = "mlp",
 ) -> Path:
     """Writes it with weights that follow from `seed`, unconditional without classes, and returns the folder."""
     folder.mkdir(parents=True)
     info = GeneratorInfo(
-        model={"architecture": "mlp", "conditional": bool(classes), "latent_dim": 4, "mlp": {"hidden": [8, 16]}},
+        model={"architecture": family, "conditional": bool(classes), "latent_dim": 4, family: {"hidden": [8, 16]}},
         takes=of_latents(4, len(classes)),
         gives=Gives(resolution=28, channels=1),
         classes=list(classes),

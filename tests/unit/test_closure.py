@@ -87,7 +87,7 @@ def test_what_is_found_by_its_name_is_in_the_closure(tree: Path, monkeypatch: py
 def test_dvc_yaml_lists_what_its_commands_import() -> None:
     graph = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     listed = {name: list(stage.get("do", stage)["deps"]) for name, stage in graph["stages"].items()}
-    expected = dependencies.with_code(graph, DCGAN)["stages"]
+    expected = dependencies.with_code(graph, load(PARAMS))["stages"]
     wanted = {name: stage.get("do", stage)["deps"] for name, stage in expected.items()}
     assert listed == wanted, "run python -m pipelines.dependencies"
 

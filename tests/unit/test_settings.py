@@ -200,6 +200,26 @@ def test_an_error_at_the_top_names_the_file_alone(tmp_path: Path) -> None:
         settings.load(PARAMS, ["model.mlp=3"])
 
 
+DETECTOR = (
+    "detect={name: d, kept: residuals, seed: 0, images: 64, tested: 16, shown: 64, false_positives: 0.1, generators: {a: %s}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("[model.architecture=rgan]", r"detect\.generators\.a: model\.architecture: .*r3gan"),
+        ("[train.batch=0]", r"detect\.generators\.a: train\.batch: .*greater than 0"),
+        ("[evaluate.seed=1]", r"detect\.generators\.a: evaluate\.seed=1 is neither of model nor of train"),
+        ("[train.data=target]", r"detect\.generators\.a: .*changes model\.task or train\.data"),
+    ],
+)
+def test_a_generator_of_a_detector_that_could_not_be_trained_is_refused(changes: str, said: str) -> None:
+    assert settings.load(PARAMS, [DETECTOR % "[model.architecture=biggan, train.batch=32]"]).detect
+    with pytest.raises(SettingsError, match=said):
+        settings.load(PARAMS, [DETECTOR % changes])
+
+
 def test_a_color_in_an_override_is_no_comment() -> None:
     assert settings.load(PARAMS, ["data.base.background=#ffffff"]).data["base"].background == "#ffffff"
 

@@ -172,6 +172,19 @@ stages:
 """
 
 
+DETECTOR = """\
+stages:
+  prepare:
+    cmd: python -m components.prepare --section data.base --output packed
+  train:
+    cmd: python -m components.train_generators --data packed --output models --states s
+  detect:
+    cmd: python -m components.detect --data packed --checkpoints models --output detector
+  keep:
+    cmd: python -m components.register_detector --detector detector --output kept
+"""
+
+
 def test_foreach_makes_a_task_for_each_entry(tmp_path: Path) -> None:
     found = project(tmp_path, PACKED)
     assert list(found) == ["prepare_base", "train", "prepare_target", "evaluate_frechet", "evaluate_kernel"]
@@ -179,6 +192,11 @@ def test_foreach_makes_a_task_for_each_entry(tmp_path: Path) -> None:
     assert found["train"].inputs == {"data_0": graph.Source("prepare_base", "images")}
     assert found["evaluate_kernel"].step == "measure-kernel" and found["prepare_base"].values == {}
     assert graph.gates(found) == dict.fromkeys(found, ()), "two judges of one generator do not wait for each other"
+
+
+def test_a_detector_that_is_rejected_is_not_registered(tmp_path: Path) -> None:
+    found = project(tmp_path, DETECTOR)
+    assert graph.gates(found) == {"prepare": (), "train": (), "detect": (), "keep": ("detect",)}
 
 
 @pytest.mark.parametrize(

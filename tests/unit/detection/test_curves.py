@@ -1,4 +1,4 @@
-"""Curves of a detector and the line that it draws, beside scikit-learn's."""
+"""Curves of a detector and the lines that it draws, beside scikit-learn's."""
 
 from __future__ import annotations
 
@@ -35,13 +35,17 @@ def test_a_threshold_is_the_lowest_that_keeps_the_rate(rate: float) -> None:
     assert (scores > lower).mean() > rate
 
 
-def test_a_line_is_that_of_scikit_learn() -> None:
+@pytest.mark.parametrize("outcomes", [2, 4])
+def test_lines_are_those_of_scikit_learn(outcomes: int) -> None:
     random = np.random.default_rng(3)
-    second = np.arange(300) >= 220
-    rows = random.normal(size=(300, 6)) * [1, 5, 0.1, 2, 1, 0] + 3 + second[:, None] * [0.5, -2, 0.02, 0, 1, 0]
-    line = logistic.fit(rows, second, penalty=0.05)
-    weights = np.where(second, 0.5 / second.sum(), 0.5 / (~second).sum())
+    own = random.permutation(np.repeat(np.arange(outcomes), np.arange(outcomes) * 30 + 60))
+    rows = random.normal(size=(len(own), 6)) * [1, 5, 0.1, 2, 1, 0] + 3 + own[:, None] * [0.5, -2, 0.02, 0, 1, 0]
+    lines = logistic.fit(rows, own, penalty=0.05)
+    weights = 1 / (outcomes * np.bincount(own)[own])
     scaled = (rows - rows.mean(axis=0)) / np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1)
-    other = LogisticRegression(C=1 / 0.05, tol=1e-9, max_iter=5000).fit(scaled, second, sample_weight=weights)
-    assert np.allclose(line.scores(rows), other.decision_function(scaled), atol=2e-3)
-    assert line.slope[5] == 0  # of a constant column
+    strength = 0.05 if outcomes > 2 else 0.025  # of two, scikit-learn has one slope, which is the difference of these
+    other = LogisticRegression(C=1 / strength, tol=1e-9, max_iter=5000).fit(scaled, own, sample_weight=weights)
+    found, half = other.predict_log_proba(scaled), outcomes // 2
+    expected = np.logaddexp.reduce(found[:, half:], axis=1) - np.logaddexp.reduce(found[:, :half], axis=1)
+    assert np.allclose(lines.scores(rows), expected, atol=2e-3)
+    assert not lines.slopes[5].any()  # of a constant column

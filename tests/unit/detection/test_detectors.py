@@ -7,8 +7,9 @@ import pytest
 
 from atelier.detection import network, protocol
 from atelier.detection.curves import auc
-from atelier.detection.detectors import SCALARS, Detector, Network, Scalar, Spectrum, log_spectrum
+from atelier.detection.detectors import SCALARS, Detector, Network, Residuals, Scalar, Spectrum, log_spectrum
 from atelier.detection.protocol import PLAIN, Pictures, Result
+from atelier.detection.residuals import residuals
 from tests.support.upsampled import MODES, SIDE, like, upsampled
 
 LEARNT, TESTED = 240, 100
@@ -27,11 +28,12 @@ def origins() -> dict[str, Pictures]:
     return {"real": Pictures(*real), **made}
 
 
-def measured(detector: Detector, origins: dict[str, Pictures]) -> Result:
+def measured(detector: Detector, origins: dict[str, Pictures], families: dict[str, str] | None = None) -> Result:
     learnt = {name: one.learnt[None] for name, one in origins.items()}  # as they are, which is quicker
     tested = {name: {PLAIN: one.tested} for name, one in origins.items()}
     seen = protocol.seen(detector, learnt, tested)
-    return protocol.measured(detector, seen["real"], {mode: seen[mode] for mode in MODES}, 0.05, seed=0, progress=False)
+    generated = {name: one for name, one in seen.items() if name != "real"}
+    return protocol.measured(detector, seen["real"], generated, families or {one: one for one in generated}, 0.05, 0, False)
 
 
 def test_the_network_finds_upsampling_that_the_spectrum_does_not_show() -> None:
@@ -62,12 +64,62 @@ def test_the_left_out_generator_is_not_learnt_from(origins: dict[str, Pictures],
     class Asked(Spectrum):
         def learn(self, real: np.ndarray, generated: np.ndarray, seed: int, progress: bool = True) -> Asked:
             asked.append(generated)
-            return self.with_line(super().learn(real, generated, seed).line or pytest.fail("no line"))
+            return self.with_lines(super().learn(real, generated, seed).lines or pytest.fail("no lines"))
 
     measured(Asked(), origins)
     for mode, generated in zip(reversed(MODES), asked, strict=True):
         expected = log_spectrum(origins[mode].learnt)
         assert np.array_equal(generated[0], expected[: generated.shape[1]]) and generated.shape[1] == 408  # 85 % of 480
+
+
+def test_all_generators_of_a_family_are_left_out(origins: dict[str, Pictures]) -> None:
+    counts: list[int] = []
+
+    class Asked(Spectrum):
+        def learn(self, real: np.ndarray, generated: np.ndarray, seed: int, progress: bool = True) -> Asked:
+            counts.append(generated.shape[1])
+            return self.with_lines(super().learn(real, generated, seed).lines or pytest.fail("no lines"))
+
+    one, two = MODES
+    families = {one: "a", two: "b", "sister": "a"}
+    result = measured(Asked(), {**origins, "sister": origins[one]}, families)
+    assert counts == [408, 408]  # all of the one of family b; 204 each of the two of family a
+    assert list(result.unseen) == [one, "sister", two]
+    assert result.unseen[one].auc(PLAIN) == result.unseen["sister"].auc(PLAIN)
+    assert protocol.most_learnt(480, families) == 408
+
+
+def test_what_tells_in_one_version_alone_is_found_there() -> None:
+    """The second column says which version it is; generated rows are higher in the first version, and lower in the second."""
+    random = np.random.default_rng(0)
+
+    def rows(sign: int, count: int) -> np.ndarray:
+        values = random.normal(size=(2, count, 2)) * [1.0, 0.1]
+        return values + np.array([[[sign, 0.0]], [[-sign, 3.0]]])
+
+    done = Spectrum(look=lambda images: images).learn(rows(-1, 300), rows(1, 300), seed=0)
+    real, generated = rows(-1, 200), rows(1, 200)
+    for version in (0, 1):
+        assert auc(done.scores(real[version]), done.scores(generated[version])) > 0.85
+
+
+def test_residuals_find_upsampling() -> None:
+    mode = MODES[0]
+    real, generated = (residuals(draw(mode, 200, seed))[None] for seed, draw in ((1, like), (2, upsampled)))
+    done = Residuals().learn(real, generated, seed=0)
+    assert auc(*(done.scores(residuals(draw(mode, 100, seed))) for seed, draw in ((3, like), (4, upsampled)))) > 0.9
+
+
+def test_residuals_are_counted_triples() -> None:
+    image = np.array([[0, 1, 3, 3, 255], *[[9, 9, 9, 9, 9]] * 3], np.uint8)
+    found = np.square(residuals(image[None, None])[0])
+    assert 20 * found[:8] == pytest.approx([1, 2, 2, 4, 4, 4, 19, 19], abs=1e-5)  # of up to 0, 1, 2, 3, 5, 8, 12, 20
+    assert 20 * found[8:16] == pytest.approx([1] * 8, abs=1e-5)
+    across = found[16 : 16 + 125].reshape(5, 5, 5)  # of up to -2, -1, 0, 1, 2 levels
+    expected = np.zeros((5, 5, 5))
+    expected[3, 4, 2], expected[4, 2, 4], expected[2, 2, 2] = 1 / 8, 1 / 8, 6 / 8
+    assert np.allclose(across, expected, atol=1e-6)
+    assert found.shape == (516,)
 
 
 def test_equal_seeds_make_equal_networks(origins: dict[str, Pictures]) -> None:

@@ -12,13 +12,13 @@ from PIL import Image
 
 from atelier.data.process import process
 from atelier.detection import model
-from atelier.detection.detectors import Detector, Network, Spectrum
+from atelier.detection.detectors import Detector, Linear, Network, Residuals, Spectrum
 from atelier.detection.model import INFO, WEIGHTS, DetectorError
 from tests.support.detectors import GENERATED, REAL, write_detector
 from tests.support.upsampled import SIDE
 
 
-@pytest.mark.parametrize("detector", [Network(1, 640), Spectrum()], ids=lambda one: one.kind)
+@pytest.mark.parametrize("detector", [Network(1, 640), Spectrum(), Residuals()], ids=lambda one: one.kind)
 def test_what_is_written_is_read_again(detector: Detector, tmp_path: Path) -> None:
     done = write_detector(tmp_path, detector)
     loaded, images = model.load(tmp_path), REAL[0, :9]
@@ -26,6 +26,19 @@ def test_what_is_written_is_read_again(detector: Detector, tmp_path: Path) -> No
     first = {file: (tmp_path / file).read_bytes() for file in (WEIGHTS, INFO)}
     write_detector(tmp_path, detector)
     assert first == {file: (tmp_path / file).read_bytes() for file in (WEIGHTS, INFO)}
+
+
+def test_the_one_line_of_earlier_files_gives_its_scores() -> None:
+    random = np.random.default_rng(0)
+    rows, slope, mean, scale = random.normal(size=(5, 3)), random.normal(size=3), random.normal(size=3), np.array([1.0, 2.0, 3.0])
+    lines = Linear.lines_of({"mean": mean, "scale": scale, "slope": slope, "offset": np.array([0.5])})
+    assert np.allclose(lines.scores(rows), (rows - mean) / scale @ slope + 0.5)
+
+
+def test_lines_that_do_not_fit_are_refused() -> None:
+    tensors = {"mean": np.zeros(3), "scale": np.ones(3), "slopes": np.zeros((3, 3)), "offsets": np.zeros(3)}
+    with pytest.raises(ValueError, match="3 outcomes"):
+        Linear.lines_of(tensors)
 
 
 def test_a_file_is_seen_as_its_pixels(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def recipe_fixture(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 def test_its_stages_list_what_their_commands_import(recipe: Path) -> None:
     graph = YAML(typ="safe").load((recipe / "dvc.yaml").read_text(encoding="utf-8"))
     listed = {name: list(stage.get("do", stage)["deps"]) for name, stage in graph["stages"].items()}
-    expected = dependencies.with_code(graph, load().model, recipe)["stages"]
+    expected = dependencies.with_code(graph, load(), recipe)["stages"]
     wanted = {name: stage.get("do", stage)["deps"] for name, stage in expected.items()}
     assert listed == wanted, f"run python -m pipelines.dependencies recipes/{recipe.name}"
     assert any(path.startswith("../../atelier/") for path in listed["train"])
