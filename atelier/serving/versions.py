@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,10 +135,15 @@ def listed(name: str) -> list[dict[str, Any]]:
 def told(version: ModelVersion, aliases: list[str]) -> dict[str, Any]:
     """What the page shows of a version. Numbers without a common `identity` are not compared (atelier.metrics.identity)."""
     try:
-        numbers = [_number(one) for one in measurements(version).values() if declared(one).subject == "generator"]
+        numbers = shown(measurements(version).values())
     except TrackingError:  # of an older Atelier, or damaged: the version can be looked at all the same
         numbers = []
     return {"version": int(version.version), "aliases": aliases, "gate": standing(version), "numbers": numbers}
+
+
+def shown(found: Iterable[Measurement]) -> list[dict[str, Any]]:
+    """The numbers that say something about the generator."""
+    return [_number(one) for one in found if declared(one).subject == "generator"]
 
 
 def _number(one: Measurement) -> dict[str, Any]:

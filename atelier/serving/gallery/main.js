@@ -7,13 +7,13 @@ import { ServerPainter, ask, pause } from "./painter.js";
 import { read, write } from "./state.js";
 import * as another from "./panels/another.js";
 import * as breed from "./panels/breed.js";
-import * as compare from "./panels/compare.js";
 import * as directions from "./panels/directions.js";
 import * as draw from "./panels/draw.js";
 import * as picture from "./panels/picture.js";
 import * as real from "./panels/real.js";
 import * as say from "./panels/say.js";
 import * as seeds from "./panels/seeds.js";
+import * as versions from "./panels/versions.js";
 import * as walk from "./panels/walk.js";
 import * as where from "./panels/where.js";
 
@@ -30,7 +30,7 @@ import * as where from "./panels/where.js";
  */
 
 /** @type {Panel[]} */
-const PANELS = [say, draw, picture, another, seeds, breed, walk, directions, compare, real, where];
+const PANELS = [say, draw, picture, another, seeds, breed, walk, directions, versions, real, where];
 const PIXELS = 128; // a side up to which each pixel is shown as a square
 const [SMALLEST, TIMES, LARGEST] = [320, 10, 640]; // pixels of the screen along a side of the large picture
 const AGAIN = 2; // seconds until a server without a model is asked again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -197,7 +198,7 @@ def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery
     other = Champion(f"{NAME}/2", ServedGenerator(checkpoints[1]))
     with visit(browser, running, viewport={"width": 1200, "height": 850}) as one:
         page = one.page
-        one.open("panel=compare&seed=40&class=one")
+        one.open("panel=versions&seed=40&class=one")
         status(page, "Version 3 beside version 2, from seed 40 on")
         row = {"seed": 40, "class": "one"}
         for place, version in (("Version 3, in use", champion), ("Version 2, previous", other)):
@@ -205,13 +206,17 @@ def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery
             assert painted(page, f"[aria-label='{place}'] .frame img") == as_shown(version, row)
             expect(section.locator(".wall img")).to_have_count(8)
         assert as_shown(champion, row) != as_shown(other, row)
+        boxes = [page.locator(".pair > section").nth(side).bounding_box() for side in (0, 1)]
+        boxes.append(page.locator(".panel > .controls").bounding_box())
+        for one, next_to_it in itertools.pairwise(box for box in boxes if box):
+            assert one["width"] > 200 and one["x"] + one["width"] <= next_to_it["x"], "nothing lies on anything else"
         expect(page.locator("tr", has_text="Distance")).to_contain_text("no clear difference")
         page.get_by_role("region", name="Version 2, previous").locator(".wall button").nth(2).focus()
         page.keyboard.press("Enter")
         status(page, "from seed 42 on")
         assert painted(page, "[aria-label='Version 2, previous'] .frame img") == as_shown(other, row | {"seed": 42})
     with visit(browser, running, viewport={"width": 360, "height": 740}, color_scheme="dark") as one:
-        one.open("panel=compare&seed=1&other=1")
+        one.open("panel=versions&seed=1&other=1")
         expect(one.page.locator("tr", has_text="Distance")).to_contain_text("measured otherwise: not comparable")
         expect(one.page.get_by_role("alert")).to_have_text(
             "version 1 takes no seed, so that both cannot be given the same", timeout=40_000
@@ -224,7 +229,7 @@ def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery
 def test_both_versions_get_the_same_upload(browser: Browser, running: Gallery, models: dict[str, Path]) -> None:
     champion = running.use(f"{NAME}/3", models["cyclegan"])
     with visit(browser, running) as one:
-        one.open("panel=compare&other=1")
+        one.open("panel=versions&other=1")
         image = png(noise(32))
         one.page.locator("input[type=file]").set_input_files(given("photo.png", image))
         status(one.page, "Version 3 beside version 1")

@@ -19,7 +19,7 @@ import { read, write } from "../state.js";
 const SEEDS = 8;
 const PREVIOUS = "previous"; // the alias of the champion before
 
-export const id = "compare";
+export const id = "versions";
 export const title = () => "Compare";
 /** @param {Model} model */
 export const fits = (model) => model.compares;
