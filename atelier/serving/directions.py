@@ -14,6 +14,7 @@ from atelier.networks.base import LatentGenerator
 from atelier.serving.background import begun
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Refused
+from atelier.tracking.client import first_line
 
 KEPT = 4  # versions whose sliders are in memory
 
@@ -54,8 +55,9 @@ class Directions:
             return {"done": finding.done}
         try:
             return finding.result.result().model_dump(mode="json")
-        except AtelierError as error:
-            raise Refused(503, "directions", str(error)) from error
+        except Exception as error:  # whatever it is, the version is served on
+            message = str(error) if isinstance(error, AtelierError) else first_line(error)
+            raise Refused(503, "directions", f"the directions of {champion.uri} cannot be found: {message}") from error
 
     def _found(self, generator: LatentGenerator, finding: Finding) -> Sliders:
         with self._turn:

@@ -13,11 +13,15 @@ avatars).
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from atelier.metrics.evaluator import read_evaluation
 from atelier.models.pyfunc import ServedGenerator
+from atelier.networks.inputs import LabelMap
 from atelier.serving.follow import Champion
 from atelier.serving.real import Judge, RealImages
 from atelier.serving.versions import Versions, shown
@@ -80,8 +84,12 @@ def beside(args: argparse.Namespace) -> None:
 def drawn(args: argparse.Namespace) -> None:
     """A label map, and what becomes of it."""
     with gallery() as server, chromium() as browser:
-        server.use("models:/avatars/1", args.draw)
-        print(taken(browser, server, "gallery-draw", "panel=draw&seed=3", WIDE, "light", args.map))
+        champion = server.use("models:/avatars/1", args.draw)
+        (side,) = {one.resolution for one in champion.generator.info.takes.values() if isinstance(one, LabelMap)}
+        with tempfile.TemporaryDirectory() as folder, Image.open(args.map) as drawn_map:
+            small = Path(folder) / "map.png"
+            drawn_map.convert("RGB").resize((side, side), Image.Resampling.NEAREST).save(small)
+            print(taken(browser, server, "gallery-draw", "panel=draw&seed=3", WIDE, "light", small))
 
 
 def taken(

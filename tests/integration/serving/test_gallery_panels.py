@@ -208,8 +208,8 @@ def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery
         assert as_shown(champion, row) != as_shown(other, row)
         boxes = [page.locator(".pair > section").nth(side).bounding_box() for side in (0, 1)]
         boxes.append(page.locator(".panel > .controls").bounding_box())
-        for one, next_to_it in itertools.pairwise(box for box in boxes if box):
-            assert one["width"] > 200 and one["x"] + one["width"] <= next_to_it["x"], "nothing lies on anything else"
+        for box, right in itertools.pairwise(box for box in boxes if box):
+            assert box["width"] > 200 and box["x"] + box["width"] <= right["x"], "nothing lies on anything else"
         expect(page.locator("tr", has_text="Distance")).to_contain_text("no clear difference")
         page.get_by_role("region", name="Version 2, previous").locator(".wall button").nth(2).focus()
         page.keyboard.press("Enter")
