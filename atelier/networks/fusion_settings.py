@@ -13,6 +13,7 @@ class Settings(FamilySettings):
 
     title = "Deep fusion GAN (after Tao 2022)"
     start = "text and sound"
+    later = frozenset({"skips"})
 
     code: PositiveInt = Field(default=128, description="numbers to which noise, text and sound are each projected, then added")
     width_generator: PositiveInt = Field(

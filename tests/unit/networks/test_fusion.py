@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
 from atelier.networks import zoo
 from atelier.networks.fusion import Affines, FusionGenerator, SoundEncoder, directions
@@ -45,6 +46,13 @@ def test_output_skips_add_the_pixels_of_all_blocks() -> None:
     torch.testing.assert_close(images, pixels, atol=1e-4, rtol=1e-4)
     images.sum().backward()
     assert [name for name, p in generator.named_parameters() if p.grad is None] == []
+
+
+def test_generators_of_before_output_skips_are_read() -> None:
+    identity = model().identity()
+    assert "skips" not in identity["fusion"], "the run's key of before"
+    assert ModelSettings.from_identity(identity, "generator.json").family == model().family
+    assert ModelSettings.from_identity(model(skips=True).identity(), "generator.json").family == model(skips=True).family
 
 
 def test_zeros_are_missing_and_each_input_matters() -> None:
