@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -64,10 +65,13 @@ class Learnt:
         """The pixels of the images, float32 [n, channels * side * side] of whole numbers."""
         return self._small(sample.images).reshape(len(sample.images), -1).astype(np.float32)
 
-    def accuracies(self, columns: np.ndarray, labels: np.ndarray) -> Accuracies:
+    def accuracies(
+        self, columns: np.ndarray, labels: np.ndarray, once: Callable[[str, Callable[[], float]], float]
+    ) -> Accuracies:
         """Of a classifier fitted on generated images, their columns [N, width] and classes [N], and of one of real images.
 
-        Both see as many images, those that both sides have, in as many steps. Raises MetricError where a class was not generated.
+        Both see as many images, those that both sides have, in as many steps. `once` is a View's, since what is read after real
+        images is the same for all generators. Raises MetricError where a class was not generated.
         """
         learnt, held_out = classifier.learnt_and_held_out(self.dataset, self.images.seed)
         count = min(len(labels), len(learnt))
@@ -80,8 +84,8 @@ class Learnt:
         own = self._network()
         classifier.fit(own, lambda rows: pixels[rows], labels[:count], np.arange(count), self.images.seed, False)
         own.eval().requires_grad_(False)
-        real = self._of_real(learnt, count)
-        return Accuracies(self._accuracy(own, *held_out), self._accuracy(real, *held_out), count, len(held_out[1]))
+        real = once("accuracy of as many", lambda: self._accuracy(self._of_real(learnt, count), *held_out))
+        return Accuracies(self._accuracy(own, *held_out), real, count, len(held_out[1]))
 
     def _of_real(self, learnt: np.ndarray, count: int) -> nn.Module:
         """The classifier of as many real images, which is kept."""

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from atelier.metrics.classifier import Classifier
 
 
+PROBABLE, OVER_REAL = "the most probable class", "over that of held-out real images"
+
+
+def of_held_out(classifier: Classifier) -> dict[str, Any]:
+    """The samples and sampling of what a classifier reads in real images that it did not learn from."""
+    return {"samples": classifier.real.count, "sampling": f"real images: {classifier.held_out}"}
+
+
 def read_share(view: View, value: Value, share: float, parameters: str, **of_others: Any) -> Measurement:
     """A share with its standard error, of the images that are measured unless `of_others` names other samples and sampling."""
     classifier: Classifier = view.reader

@@ -53,7 +53,7 @@ class Cas(Metric):
 
     def __call__(self, view: View) -> Results:
         reader: Learnt = view.reader
-        found = reader.accuracies(view.columns, view.classes.generated)
+        found = reader.accuracies(view.columns, view.classes.generated, view.once)
         how = f"fitted on {found.fitted} images of {reader.side} px, each share of all held-out real images"
         common = {
             "extractor": f"classifiers of {len(reader.dataset.classes)} classes",

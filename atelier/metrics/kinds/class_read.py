@@ -8,7 +8,7 @@ import numpy as np
 
 from atelier.config.metrics import Need, Value
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
-from atelier.metrics.readings import read_share, relative
+from atelier.metrics.readings import OVER_REAL, PROBABLE, of_held_out, read_share, relative
 
 if TYPE_CHECKING:
     from atelier.metrics.classifier import Classifier
@@ -33,7 +33,6 @@ MISMATCHED = {
     )
     for name in ("text", "sound")
 }
-PROBABLE, OVER_REAL = "the most probable class", "over that of held-out real images"
 REAL = Value("class_read_real", "Class read of held-out real images", higher_is_better=True, form="share", subject="classifier")
 
 
@@ -60,8 +59,7 @@ class ClassRead(Metric):
             return classifier.read(Sample(made)).argmax(axis=1)
 
         labels = images.records.labels[images.rows]
-        held_out = {"samples": classifier.real.count, "sampling": f"real images: {classifier.held_out}"}
-        real = read_share(view, REAL, classifier.accuracy, PROBABLE, **held_out)
+        real = read_share(view, REAL, classifier.accuracy, PROBABLE, **of_held_out(classifier))
         found = []
         for name, kinds in images.subsets.items():
             whole = kinds == images.kinds  # what the other metrics have measured

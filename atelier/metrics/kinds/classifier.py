@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from atelier.config.metrics import Need, Value
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
-from atelier.metrics.readings import read_share, relative
+from atelier.metrics.readings import of_held_out, read_share, relative
 
 if TYPE_CHECKING:
     from atelier.metrics.classifier import Classifier as Fitted
@@ -56,7 +56,7 @@ class Classifier(Metric):
         classifier: Fitted = view.reader
         generated, real = summarize(view.columns), classifier.real
         confident = f"confident above {LEAST}"
-        held_out = {"samples": real.count, "sampling": f"real images: {classifier.held_out}"}
+        held_out = of_held_out(classifier)
         measurements = [
             read_share(view, CONFIDENT, generated.confident, confident),
             read_share(view, RAREST, float(generated.shares.min()), confident),

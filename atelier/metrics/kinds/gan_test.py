@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from atelier.config.metrics import Need, Value
 from atelier.metrics.metric import Metric, Reader, RealImages, Results, View
-from atelier.metrics.readings import read_share, relative
+from atelier.metrics.readings import OVER_REAL, PROBABLE, of_held_out, read_share, relative
 
 if TYPE_CHECKING:
     from atelier.metrics.classifier import Classifier
 
-PROBABLE, OVER_REAL = "the most probable class", "over that of held-out real images"
 GAN_TEST = Value(
     "gan_test",
     "GAN-test: images read as their class by a classifier of real ones",
@@ -45,7 +44,6 @@ class GanTest(Metric):
     def __call__(self, view: View) -> Results:
         classifier: Classifier = view.reader
         right = view.columns.argmax(axis=1) == view.classes.generated
-        held_out = {"samples": classifier.real.count, "sampling": f"real images: {classifier.held_out}"}
         own = read_share(view, GAN_TEST, float(right.mean()), PROBABLE)
-        real = read_share(view, REAL, classifier.accuracy, PROBABLE, **held_out)
+        real = read_share(view, REAL, classifier.accuracy, PROBABLE, **of_held_out(classifier))
         return Results([own, *([relative(RELATIVE, own, real, OVER_REAL)] if real.value else []), real])

@@ -90,6 +90,12 @@ def test_images_of_another_class_are_what_their_classifier_reads(measure: Measur
     assert not found["cas_lost"].higher_is_better and found["cas"].higher_is_better
 
 
+def test_what_real_images_teach_is_read_once_for_all_generators(measure: Measure, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = measure(*generated({name: name for name in LEVELS}))
+    monkeypatch.setattr(Learnt, "_of_real", lambda *_: pytest.fail("again"))
+    assert measure(*generated({"dark": "dark", "middle": "bright", "bright": "middle"}))["cas_real"] == first["cas_real"]
+
+
 def test_a_class_that_is_never_generated_is_an_error(measure: Measure) -> None:
     with pytest.raises(MetricError, match="cas needs images of all classes, and none of middle is among 60; raise"):
         measure(*generated({"dark": "dark", "bright": "bright"}))
