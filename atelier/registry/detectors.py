@@ -14,7 +14,7 @@ from atelier.detection.model import INFO, WEIGHTS, load
 from atelier.io.files import atomic_folder, sha256_file
 from atelier.registry import signing
 from atelier.registry.fetch import artifact, check_signed
-from atelier.registry.versions import DETECTOR_AT, DETECTOR_HASH, DETECTOR_INFO_HASH, resolve
+from atelier.registry.versions import DETECTOR_AT, DETECTOR_HASH, DETECTOR_INFO_HASH, GENERATOR_HASH, described, resolve
 from atelier.registry.versions import uri as uri_of
 from atelier.tracking.client import check_reachable, client, explained
 from atelier.tracking.place import TrackingError
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 HASHES = {WEIGHTS: DETECTOR_HASH, INFO: DETECTOR_INFO_HASH}
 FILES = tuple(HASHES)
-SIGNATURE = "detector.sig"
+SIGNATURE, DESCRIPTION = "detector.sig", "description.md"
 
 
 def register(run: StepRun, name: str, folder: Path, description: str, beside: tuple[Path, ...] = ()) -> ModelVersion:
     """Registers the detector of a folder as a new version of `name` in `run` (a StepRun that is `required`), and returns it.
 
-    Its tags hold the sha256 of its files and its means over unseen generators; `beside` are further files that go with it. The
-    same detector makes no second version. With a signing key it is signed. Raises DetectorError, SignatureError, TrackingError.
+    Its tags hold the sha256 of its files and its means over unseen generators; `beside` are further files that go with it. A
+    `description` that MLflow would refuse is shortened, and whole as the artifact DESCRIPTION. The same detector makes no second
+    version. With a signing key it is signed. Raises DetectorError, SignatureError, TrackingError.
     """
     info, hashes = load(folder).info, {tag: sha256_file(folder / file) for file, tag in HASHES.items()}
     check_reachable()
@@ -48,7 +49,10 @@ def register(run: StepRun, name: str, folder: Path, description: str, beside: tu
             measured = {f"metric.auc.{change}".replace(" ", "_"): f"{info.measured[change]['auc']:.6f}" for change in CHANGES}
             tags = {**hashes, **measured, DETECTOR_AT: place, "atelier.data_hash": str(info.data.get("content_hash"))}
             source = f"runs:/{run.opened_id}/{place}"
-            version = mlflow.create_model_version(name, source, run.opened_id, tags=tags, description=description)
+            mlflow.log_text(run.opened_id, description, f"{place}/{DESCRIPTION}")
+            whole = f"The whole is the artifact `{place}/{DESCRIPTION}` of run `{run.opened_id}`."
+            said = described(description, whole)
+            version = mlflow.create_model_version(name, source, run.opened_id, tags=tags, description=said)
         signing.attach(mlflow, version, folder, {SIGNATURE: FILES})
     return version
 
@@ -71,7 +75,8 @@ def fetch(uri: str, output: Path) -> Path:
     """
     version = resolve(uri)
     if not {DETECTOR_AT, *HASHES.values()} <= version.tags.keys():
-        raise TrackingError(f"{uri_of(version)} is no detector that Atelier has registered; name one that components.detect has")
+        what = "is a generator, and a detector is needed" if GENERATOR_HASH in version.tags else "was not registered by Atelier"
+        raise TrackingError(f"{uri_of(version)} {what}; name a version that components.register_detector has made")
     with atomic_folder(output, WEIGHTS) as aside:
         for file, tag in HASHES.items():
             with explained():

@@ -29,6 +29,7 @@ from atelier.registry.versions import (
     NETWORKS_HASH,
     PARAMETERS_AT,
     SERVED_CODE_HASH,
+    described,
 )
 from atelier.tracking.client import check_reachable, client, explained, flatten
 from atelier.tracking.step_run import StepRun
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 NOT_TOLD = Origin()
-DESCRIPTION_LIMIT = 5000  # of characters in MLflow's column; PostgreSQL refuses more, SQLite does not
 
 
 @dataclass(frozen=True)
@@ -196,14 +196,6 @@ def _describe(client: MlflowClient, run: StepRun, version: ModelVersion, card: s
         return
     artifact = papers.card_at(version)
     client.log_text(run.opened_id, card, artifact)
-    end = f"\n…\n\nThe whole card is the artifact `{artifact}` of run `{run.opened_id}`.\n"
-    client.update_model_version(version.name, version.version, _shortened(card, end))
+    whole = f"The whole card is the artifact `{artifact}` of run `{run.opened_id}`."
+    client.update_model_version(version.name, version.version, described(card, whole))
     client.set_model_version_tag(version.name, version.version, CARD_HASH, sha256)
-
-
-def _shortened(text: str, end: str) -> str:
-    """The text, or its first lines and `end` where MLflow's database would refuse the whole."""
-    if len(text) < DESCRIPTION_LIMIT:
-        return text
-    kept = text[: DESCRIPTION_LIMIT - 1 - len(end)]
-    return kept[: kept.rfind("\n") + 1] + end

@@ -24,6 +24,7 @@ DETECTOR_HASH, DETECTOR_INFO_HASH = "atelier.detector_sha256", "atelier.detector
 DETECTOR_AT = "atelier.detector_at"  # the folder of a detector's files among the artifacts of its run; generators have none
 ARTIFACT = "generator"  # folder of the generator's two files in a logged model
 MEASUREMENT = "measurement."  # + name: the number with its standard error and identity, as JSON
+DESCRIPTION_LIMIT = 5000  # of characters in MLflow's column; PostgreSQL refuses more, SQLite does not
 RESERVED_ALIAS = re.compile(r"(?i)latest|v\d+")
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -88,12 +89,23 @@ def existing(client: MlflowClient, name: str, number: int) -> ModelVersion | Non
 
 
 def check_ours(version: ModelVersion) -> None:
-    """Raises TrackingError for a version that something else has registered."""
+    """Raises TrackingError for a version that is no generator of Atelier's."""
+    if DETECTOR_AT in version.tags:
+        raise TrackingError(f"{uri(version)} is a detector, and a generator is needed; servers take it as --detector")
     if not {GENERATOR_HASH, INFO_HASH, NETWORKS_HASH, NETWORKS_AT} <= version.tags.keys():
         raise TrackingError(
             f"{uri(version)} was not registered by Atelier: its hashes are not noted in its tags, "
             "so its weights cannot be checked"
         )
+
+
+def described(text: str, whole: str) -> str:
+    """A description: the text, or its first lines and `whole`, which says where all of it is, where MLflow would refuse that."""
+    if len(text) < DESCRIPTION_LIMIT:
+        return text
+    end = f"\n…\n\n{whole}\n"
+    kept = text[: DESCRIPTION_LIMIT - 1 - len(end)]
+    return kept[: kept.rfind("\n") + 1] + end
 
 
 def measurements(version: ModelVersion) -> dict[str, Measurement]:

@@ -17,7 +17,7 @@ from atelier.registry import detectors, signing
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.register import register
 from atelier.registry.signing import SignatureError
-from atelier.registry.versions import DETECTOR_AT, DETECTOR_HASH, uri
+from atelier.registry.versions import DESCRIPTION_LIMIT, DETECTOR_AT, DETECTOR_HASH, uri
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import StepRun, step_run
@@ -90,13 +90,27 @@ def test_without_a_signature_it_is_refused_where_one_is_asked_for(run: StepRun, 
 def test_generators_and_detectors_are_not_taken_for_each_other(
     registered: ModelVersion, run: StepRun, folder: Path, make_checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(TrackingError, match="was not registered by Atelier"):
+    with pytest.raises(TrackingError, match="is a detector, and a generator is needed"):
         load_checkpoint(uri(registered), tmp_path / "checkpoint")
     made = register(run, f"{tmp_path.name}-generator", make_checkpoint("base"), [], "A card.")
-    with pytest.raises(TrackingError, match="is no detector that Atelier has registered"):
+    with pytest.raises(TrackingError, match="is a generator, and a detector is needed"):
         detectors.fetch(made.uri, tmp_path / "fetched")
+    foreign = client().create_registered_model(f"{tmp_path.name}-foreign").name
+    client().create_model_version(foreign, str(tmp_path), run.run_id)
+    with pytest.raises(TrackingError, match="was not registered by Atelier; name a version that"):
+        detectors.fetch(f"models:/{foreign}/1", tmp_path / "fetched")
     with pytest.raises(TrackingError, match="is the name of a registered generator"):
         detectors.register(run, made.name, folder, "")
+
+
+def test_long_tables_are_shortened_for_the_database_and_kept_whole(run: StepRun, folder: Path, tmp_path: Path) -> None:
+    tables = "".join(f"| row {number} | 0.5 |\n" for number in range(1000))
+    version = detectors.register(run, f"{tmp_path.name}-long", folder, tables)
+    said = version.description or ""
+    assert DESCRIPTION_LIMIT - 60 < len(said) < DESCRIPTION_LIMIT and tables.startswith(said.partition("…")[0].rstrip())
+    artifact = said.split("`")[1]
+    whole = client().download_artifacts(run.opened_id, artifact, str(tmp_path))
+    assert run.opened_id in said and Path(whole).read_text(encoding="utf-8") == tables
 
 
 def test_it_is_listed_and_shown_as_a_detector(

@@ -17,8 +17,8 @@ from atelier.models.model import GeneratorError, read_info, write_info
 from atelier.registry import register as registering
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.ledger import Ledger
-from atelier.registry.register import DESCRIPTION_LIMIT, write_summary
-from atelier.registry.versions import NotRegisteredError, measurements, resolve
+from atelier.registry.register import write_summary
+from atelier.registry.versions import DESCRIPTION_LIMIT, NotRegisteredError, measurements, resolve
 from atelier.tracking.client import client
 from atelier.tracking.place import TrackingError
 from atelier.tracking.step_run import StepRun
