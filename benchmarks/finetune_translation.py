@@ -1,9 +1,10 @@
 """What do 50 pictures of a new style teach? Translators fine-tuned to it beside ones trained from scratch, on several seeds.
 
-The base is CycleGAN from Noto Emoji to Twemoji and back (32 px), as recipe cartoons has it. Then 50 pictures of OpenMoji in color
-are learnt from beside all training pictures of Noto, by the settings of the base for fewer images: from scratch, fine-tuned from
-both generators and both discriminators of the base, and fine-tuned with stages of the discriminators frozen (FreezeD). Held-out
-Noto Emoji are translated and measured by OpenMoji of the same code points, of which none was learnt from; the way back likewise.
+The base is CycleGAN from Noto Emoji to Twemoji and back (32 px), on the sets of recipe cartoons. Then 50 pictures of OpenMoji
+in color are learnt from beside all training pictures of Noto, by the settings of the base for fewer images: from scratch,
+fine-tuned from both generators and both discriminators of the base, and fine-tuned with stages of the discriminators frozen
+(FreezeD). Held-out Noto Emoji are translated and measured by OpenMoji of the same code points, of which none was learnt from; the
+way back likewise.
 The pictures come by the recipes' own get_images.py and stay in --folder, as do finished trainings, so that a second call goes on
 where the first one stopped.
 
@@ -53,6 +54,14 @@ STYLE = "openmoji"  # the set of FEW pictures, and the folder of all
 FEW = 50
 THERE, BACK = "there", "back"  # sets of pairs, each from one product's input to what it should become
 DIRECTIONS = {THERE: ("a_to_b", "noto", STYLE), BACK: ("b_to_a", STYLE, "noto")}
+CYCLEGAN = {
+    **{"width": 24, "blocks": 2, "halvings": 1, "upsample": "nearest", "residual": True, "eps": 0.1},
+    **{"width_discriminator": 32, "layers_discriminator": 2},
+}
+TRAIN = {  # as the recipe, but
+    **{"images": 10000, "translation": {"cycle": 0.5, "identity": 0.5}, "regularizers": {"r1": 3.0, "r2": 3.0}},
+    **{"lr_generator": 0.001, "augment": "diffaugment", "save_every": 5000, "evaluate_every": 5000},
+}
 BUDGET = {"images": 2400, "log_every": 400, "save_every": 2400, "evaluate_every": 2400}
 MEASURED = ["frechet", "kernel", "content", "l1"]
 COLUMNS = 10  # of the grid
@@ -88,7 +97,8 @@ def settings_of(folder: Path, overrides: list[str]) -> Settings:
     for name, (_, given, to) in DIRECTIONS.items():
         sets[name] = recipe["data"]["pairs"] | pairs | {"fields": {"input": {"from": given}, "target": {"from": to}}}
     learnt = {"data": {"a": "noto", "b": STYLE}, "evaluate_samples": FEW, "init_from": "base", "freeze_discriminator": 0}
-    made = {"finetune": recipe["train"] | BUDGET | learnt}
+    base = recipe["train"] | TRAIN
+    made = {"model.architecture": "cyclegan", "model.cyclegan": CYCLEGAN, "train": base, "finetune": base | BUDGET | learnt}
     made |= {f"data.{name}": one for name, one in sets.items()}
     return load(RECIPE, [*(f"{key}={json.dumps(value)}" for key, value in made.items()), *overrides])
 

@@ -27,6 +27,7 @@ WIDTHS = {"width": 2, "width_discriminator": 4, "width_labels": 4, "doublings": 
 SMALL: dict[str, dict[str, Any]] = {
     "cyclegan": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
     "cut": {"width": 4, "blocks": 2, "width_discriminator": 4, "layers_discriminator": 2},
+    "csrnet": {"width": 4, "width_condition": 4, "width_discriminator": 4, "layers_discriminator": 2},
     "oasis": WIDTHS | {"layers_discriminator": 3},
     "spade": WIDTHS | {"layers_discriminator": 2, "scales": 2},
     "pix2pixhd": {"width": 4, "blocks": 1, "halvings": 2, "width_discriminator": 4, "layers_discriminator": 2, "scales": 2},

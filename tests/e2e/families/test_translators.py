@@ -15,6 +15,7 @@ from tests.support.projects import clone_with_recipes, in_project, make_small_tr
 from tests.support.small_translators import RESTORERS, SMALL, TRANSLATORS
 
 RECIPES = {
+    "csrnet": "cartoons",
     "cyclegan": "cartoons",
     "cut": "cartoons",
     "pix2pix": "sketch",
@@ -32,6 +33,7 @@ SAID = {  # in the reports of their projects
 PARTS = {"cartoons": "a_to_b"}  # of the checkpoints of several products
 TASKS = {"spade": "paired"}  # where it is not the recipe's
 WIDTHS = {
+    "cyclegan": SMALL["cyclegan"],
     "cut": {"width": 16, "blocks": 4, "width_discriminator": 16, "layers_discriminator": 2},
     "spade": {"width": 8, "doublings": 3, "width_discriminator": 16, "layers_discriminator": 2, "noise": 16},
     **{family: SMALL[family] for family in RESTORERS},
