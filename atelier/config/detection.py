@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from atelier.config.section import Name, PositiveInt, Rate, Section, Share
+from atelier.config.section import Name, PositiveInt, Rate, RegisteredName, Section, Share
 
 Kept = Literal["network", "features", "spectrum", "residuals"]
 
@@ -14,9 +14,7 @@ Kept = Literal["network", "features", "spectrum", "residuals"]
 class DetectSettings(Section):
     """The detector that tells generated images from real ones. A project without this section has none."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
-        description="its name in the registry: letters, digits, _ and -"
-    )
+    name: RegisteredName = Field(description="its name in the registry: letters, digits, _ and -")
     kept: Kept = Field(
         description="which of those that are measured is kept: network (a small CNN), features (lines through those of "
         "EfficientNet-Lite0), spectrum (through logarithms of frequencies), residuals (through how neighboring values differ)"

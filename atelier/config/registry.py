@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from atelier.config.metrics import Value, deciding, limits
-from atelier.config.section import Section, Share, Weight
+from atelier.config.section import RegisteredName, Section, Share, Weight
 
 if TYPE_CHECKING:
     Primary = str
@@ -24,9 +24,7 @@ class RegistrySettings(Section):
 class ProductSettings(Section):
     """A generator that is measured and registered."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
-        description="its name in the registry, another for each product: letters, digits, _ and -"
-    )
+    name: RegisteredName = Field(description="its name in the registry, another for each product: letters, digits, _ and -")
     trained_by: Literal["train", "finetune"] = Field(description="section by which it is trained: train or finetune")
     part: str | None = Field(
         default=None, description="which generator of that training, where it makes several (a_to_b, b_to_a)"

@@ -21,6 +21,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 SEEDS = range(-(2**63), 2**63)  # of images: the integers of 64 bits with a sign, MLflow's type of that column
 SEEDS_TEXT = f"a whole number from {SEEDS.start} to {SEEDS.stop - 1}"
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # of a set or a product: it is part of names of stages and parameters
+RegisteredName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # of what is in the model registry
 NAME = "NAME"  # stands in a key for the name of any entry
 
 
