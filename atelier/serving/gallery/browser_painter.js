@@ -27,6 +27,7 @@ export class BrowserPainter extends KeepingPainter {
     this.server = server;
     this.started = started;
     this.ready = false;
+    this.starting = true;
     this.truncates = false;
     this.looked = Date.now();
     this.number = 0;
@@ -45,19 +46,28 @@ export class BrowserPainter extends KeepingPainter {
     };
     const { xmp, ...addresses } = model.paint;
     const whole = Object.entries(addresses).map(([name, address]) => [name, new URL(address, document.baseURI).href]);
-    this.post({ paint: { ...Object.fromEntries(whole), xmp } }).then(
+    this.size = model.takes.find((one) => one.column === "latent")?.size;
+    this.post({ paint: { ...Object.fromEntries(whole), xmp }, size: this.size }).then(
       ({ truncates }) => {
         this.truncates = truncates;
         this.ready = true;
+        this.starting = false;
         started("");
       },
-      (error) => started(error.message),
+      (error) => {
+        this.starting = false;
+        started(error.message);
+      },
     );
   }
 
   /** @override @param {Row[]} rows */
   async paint(rows) {
-    if (!this.ready || !rows.every((row) => this.can(row))) return this.server.paint(rows);
+    if (!rows.every((row) => this.can(row))) return this.server.paint(rows);
+    if (!this.ready) {
+      if (this.starting) this.latents(rows).catch(() => {}); // which it then has; what fails is asked again
+      return this.server.paint(rows);
+    }
     this.look();
     return super.paint(rows);
   }
@@ -69,9 +79,7 @@ export class BrowserPainter extends KeepingPainter {
 
   /** @override @param {Row[]} rows @returns {Promise<Painted[]>} */
   async made(rows) {
-    const seeded = rows.filter((row) => !row.latent);
-    const seeds = seeded.map((row) => row.seed);
-    const drawn = new Map((await points(this.model, seeds)).map((one, at) => [seeded[at], one]));
+    const drawn = await this.latents(rows);
     for (const { model } of drawn.values()) this.uses(model);
     if (!this.ready) return this.server.paint(rows);
     const { model: version, weights, classes, truncates } = this.model;
@@ -102,6 +110,14 @@ export class BrowserPainter extends KeepingPainter {
     });
   }
 
+  /** The points of the rows with a seed. @param {Row[]} rows */
+  async latents(rows) {
+    const seeded = rows.filter((row) => !row.latent);
+    const seeds = seeded.map((row) => row.seed);
+    const found = await points(this.model, seeds);
+    return new Map(found.map((one, at) => [seeded[at], one]));
+  }
+
   /** The server's file of a row. Rejects where another version would make it. @param {Row} row */
   async file(row) {
     const [{ file }] = await this.server.paint([row]);
@@ -112,13 +128,12 @@ export class BrowserPainter extends KeepingPainter {
 
   /** Whether it paints a row here, as the server would; what is wrong with others is for the server to say. @param {Row} row */
   can({ seed, latent, class: name, truncation = 1, ...others }) {
-    const { classes, takes } = this.model;
-    const size = takes.find((one) => one.column === "latent")?.size;
+    const { classes } = this.model;
     return (
       !Object.keys(others).length &&
-      (latent ? latent.length === size && latent.every(Number.isFinite) : Number.isSafeInteger(seed) && seed >= 0) &&
+      (latent ? latent.length === this.size && latent.every(Number.isFinite) : Number.isSafeInteger(seed) && seed >= 0) &&
       (classes.length ? classes.includes(name) || (name === undefined && !latent) : name === undefined) &&
-      (truncation === 1 || (this.truncates && truncation > 0 && truncation < 1))
+      (truncation === 1 || ((this.truncates || this.starting) && truncation > 0 && truncation < 1))
     );
   }
 

@@ -15,8 +15,8 @@ let started;
 /** @type {Promise<any>} */
 let last = Promise.resolve(); // a session does one thing at a time
 
-self.onmessage = ({ data: { id, paint, rows } }) => {
-  if (paint) started = start(paint);
+self.onmessage = ({ data: { id, paint, size, rows } }) => {
+  if (paint) started = start(paint, size);
   const answer = last.then(async () => {
     const { run, truncates } = await started;
     return paint ? { truncates } : { files: await run(rows) };
@@ -27,8 +27,8 @@ self.onmessage = ({ data: { id, paint, rows } }) => {
   );
 };
 
-/** @param {Paint} paint */
-async function start({ runtime, wasm, mapping, synthesis, xmp }) {
+/** @param {Paint} paint @param {number} size of a latent */
+async function start({ runtime, wasm, mapping, synthesis, xmp }, size) {
   const ort = await import(runtime);
   Object.assign(ort.env.wasm, { wasmPaths: { wasm }, numThreads: 1 });
   const options = { executionProviders: ["wasm"] };
@@ -54,10 +54,8 @@ async function start({ runtime, wasm, mapping, synthesis, xmp }) {
     };
     const { code } = await codes.run(takes(codes, inputs));
     const { data, dims } = (await pixels.run(takes(pixels, { ...inputs, code }))).pixels;
-    const size = data.length / count;
-    return Promise.all(
-      rows.map(({ about }, row) => png(data.subarray(row * size, (row + 1) * size), dims[1], dims[3], { about, xmp })),
-    );
+    const bytes = data.length / count;
+    return rows.map(({ about }, row) => png(data.subarray(row * bytes, (row + 1) * bytes), dims[1], dims[3], { about, xmp }));
   }
 
   /** @param {Wanted[]} rows */
@@ -66,5 +64,6 @@ async function start({ runtime, wasm, mapping, synthesis, xmp }) {
     for (let first = 0; first < rows.length; first += AT_ONCE) files.push(...(await batch(rows.slice(first, first + AT_ONCE))));
     return files;
   }
+  await batch([{ latent: Array(size).fill(0), label: 0, truncation: 1, about: {} }]); // the first time takes longer
   return { run, truncates: codes.inputNames.includes("truncation") };
 }
