@@ -43,7 +43,7 @@ __all__ = ["drawings"]
         ("cyclegan", "train.paired.l1=1", "train.paired is for task paired, but model.task is translation; take it out"),
         ("pix2pix", "train.paired.l2=1", "train.paired.l2: unknown key; allowed here: feature_matching, l1, perceptual"),
         ("cyclegan", "model.architecture=dcgan", "dcgan starts from noise, and task translation from pictures: choose"),
-        ("pix2pix", "model.architecture=mlp", "mlp starts from noise, and task paired from pictures: choose among adain, cut"),
+        ("pix2pix", "model.architecture=mlp", "mlp starts from noise, and task paired from pictures: choose among adain, csrnet"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit(name: str, override: str, told: str) -> None:
