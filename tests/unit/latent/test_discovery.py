@@ -121,7 +121,7 @@ def test_classes_that_a_classifier_reads(digits: Path, tmp_path: Path, monkeypat
     run("directions", checkpoint, *options)
     (one,) = json.loads((tmp_path / "directions" / "directions.json").read_text())["directions"]
     assert 0 <= one["class_kept"] <= 1
-    with pytest.raises(GeneratorError, match=r"choose brightness, .*height, slant, 0, 1, 2, 3"):
+    with pytest.raises(GeneratorError, match=r"choose brightness, .*height, slant, .*y_position, 0, 1, 2, 3"):
         run("directions", checkpoint, *options[:4], "--attributes", "smile", "--output", tmp_path / "none")
 
 

@@ -62,7 +62,9 @@ def combinations() -> Iterator[tuple[str, str, list[str]]]:
             yield family, way, [f"regularizers={{classification: {float(way == 'auxiliary')}}}"]
 
 
-@pytest.mark.parametrize(("family", "name", "train"), combinations(), ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize(
+    ("family", "name", "train"), list(combinations()), ids=lambda part: part if isinstance(part, str) else ""
+)
 def test_whatever_makes_sense_together_moves(family: str, name: str, train: list[str]) -> None:
     """Two updates of each network are finite and reach every parameter; what makes no sense is refused with a reason."""
     small = model(family, True, 28).model_dump()[family]
