@@ -287,7 +287,9 @@ def test_what_is_drawn_by_mouse_and_keyboard_is_followed(visitor: Visit, server:
     filled = painted(page, ".easel canvas")
     page.get_by_role("button", name="Fill all").click()
     page.locator("input[type=file]").set_input_files(given("map.png", as_png(filled, kind.resolution)))
-    wait(lambda: painted(page, ".easel canvas") == filled, 10)
+    opened = {"seed": 3, "map": base64.b64encode(as_png(filled, kind.resolution)).decode()}
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, opened), 10)
+    assert painted(page, ".easel canvas") == filled
     page.locator("input[type=file]").set_input_files(given("photo.png", png(noise(kind.resolution))))
     expect(page.get_by_role("alert")).to_have_text("this picture has colors that are of no class")
     assert {filled[at : at + 4] for at in range(0, len(filled), 4)} == {colors[1], colors[2]}
