@@ -250,5 +250,6 @@ def test_alive_and_ready(server: Server, weights: str) -> None:
         "pixels": "not watermarked: ATELIER_WATERMARK names no secret",
         "detector": None,
         "log": "not logged: ATELIER_LOG names no file",
+        "paint": "server",
     }
     wait(lambda: server.ready() == told)

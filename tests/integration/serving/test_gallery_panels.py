@@ -243,11 +243,12 @@ def test_both_versions_get_the_same_upload(browser: Browser, running: Gallery, m
 def test_versions_of_the_registry_are_listed_loaded_and_checked(tracking: Path, checkpoints: list[Path], tmp_path: Path) -> None:
     register_versions("compared", checkpoints[:2])
     assert [(one["version"], one["gate"]) for one in listed("compared")] == [(2, "not asked"), (1, "not asked")]
+    tags = resolve("models:/compared/1").tags
     version = loaded("models:/compared/1", "cpu", tmp_path / "other")
-    assert version.named["weights"] == resolve("models:/compared/1").tags[GENERATOR_HASH]
+    assert version.named["weights"] == tags[GENERATOR_HASH]
     loaded("models:/compared/2", "cpu", tmp_path / "other")
     assert [one.name for one in tmp_path.iterdir()] == ["other"], "one copy at a time"
-    weights = next(tracking.rglob(f"**/generator/{'generator.safetensors'}"))
+    (weights,) = tracking.rglob(f"{tags['atelier.model_id']}/**/generator/generator.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(TrackingError, match="is not the one that was registered"):
-        [loaded(f"models:/compared/{number}", "cpu", tmp_path / str(number)) for number in (1, 2)]
+        loaded("models:/compared/1", "cpu", tmp_path / "changed")
