@@ -7,11 +7,21 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from safetensors.torch import load_file, save_file
 
-from atelier.models.model import load_generator, to_uint8
+from atelier.models.model import load_generator, read_info, to_uint8, write_info
 from atelier.models.onnx import export_onnx
 from atelier.models.onnx_halves import export_halves
 from tests.support.small_models import LATENT, make_checkpoint
+
+
+def diverged(checkpoint: Path) -> Path:
+    """A checkpoint of the MLP family as training leaves it when its weights have become no numbers."""
+    weights = load_file(checkpoint / "generator.safetensors")
+    weights["layers.0.weight"][0, 0] = float("nan")
+    save_file(weights, checkpoint / "generator.safetensors")
+    write_info(checkpoint, read_info(checkpoint))
+    return checkpoint
 
 
 def synthesized_by_torch(checkpoint: Path, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:

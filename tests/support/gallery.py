@@ -168,6 +168,15 @@ def as_shown(champion: Champion, row: dict[str, Any]) -> bytes:
     return picture(generator.generate(generator.read([row]))[0]).convert("RGBA").tobytes()
 
 
+def halfway(champion: Champion, first: int, second: int) -> list[float]:
+    """The latent in the middle between those of two seeds."""
+    one, other = (
+        row.inputs["noise"].double().numpy()[None] for row in champion.generator.read([{"seed": first}, {"seed": second}])
+    )
+    found: list[float] = slerp(one, other, 0.5)[0].tolist()
+    return found
+
+
 def bred(champion: Champion, first: int, second: int, child: int, share: float = 0.3) -> list[float]:
     """The latent of a child: a share of the way to the second, then 20 of 100 to that of its own seed."""
     rows = champion.generator.read([{"seed": seed} for seed in (first, second, child)])

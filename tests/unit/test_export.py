@@ -9,14 +9,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from atelier.io.files import WriteError, sha256_file
 from atelier.models import onnx as exporting
-from atelier.models.model import GeneratorError, read_info, write_info
+from atelier.models.model import GeneratorError
 from atelier.models.onnx import ExportError, export_onnx
 from atelier.networks.mlp import MLPGenerator
-from tests.support.exported import check_export
+from tests.support.exported import check_export, diverged
 from tests.support.small_models import CLASSES, LATENT, make_checkpoint
 
 
@@ -49,11 +48,7 @@ def test_the_file_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
-    checkpoint = make_checkpoint(tmp_path / "checkpoint", "mlp")
-    weights = load_file(checkpoint / "generator.safetensors")
-    weights["layers.0.weight"][0, 0] = float("nan")
-    save_file(weights, checkpoint / "generator.safetensors")
-    write_info(checkpoint, read_info(checkpoint))  # as training had ended with them
+    checkpoint = diverged(make_checkpoint(tmp_path / "checkpoint", "mlp"))
     (tmp_path / "generator.onnx").write_text("an earlier one")
     with pytest.raises(ExportError, match=r"differ from PyTorch's by nan"):
         export_onnx(checkpoint, tmp_path / "generator.onnx")

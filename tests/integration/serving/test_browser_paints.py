@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from atelier.models.model import slerp
 from atelier.provenance.labels import read_text, read_xmp
 from atelier.serving import browser_runtime
 from atelier.serving.follow import Champion
 from atelier.serving.halves import by_browser
-from tests.support.gallery import Gallery, Visit, as_shown, bred, downloaded, expect, painted, seed_of, status, visit
+from tests.support.gallery import Gallery, Visit, as_shown, bred, downloaded, expect, halfway, painted, seed_of, status, visit
 from tests.support.served_process import about, wait
 from tests.support.small import unavailable
 
@@ -123,8 +122,7 @@ def test_children_and_walks_are_bit_by_bit_the_servers(visitor: Visit, champion:
     page.get_by_label("Place on the way").focus()
     for _ in range(11):
         page.keyboard.press("ArrowLeft")
-    one, other = (row.inputs["noise"].double().numpy()[None] for row in champion.generator.read([{"seed": 3}, {"seed": 4}]))
-    middle = {"latent": slerp(one, other, 0.5)[0].tolist(), "class": "one"}
+    middle = {"latent": halfway(champion, 3, 4), "class": "one"}
     wait(lambda: painted(page, ".frame img") == as_shown(champion, middle), 10)
     assert not asked
     saved = about(downloaded(page))
