@@ -15,17 +15,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from atelier.errors import AtelierError
 from atelier.io.files import atomic_folder, check_output, sha256_file
 from atelier.metrics import acceptance
-from atelier.metrics.evaluator import read_evaluation
-from atelier.metrics.identity import Measurement
-from atelier.models.model import INFO, WEIGHTS, GeneratorInfo, read_info
 from components import cli
 from components.contract import Evaluation, In, Model, Out, Page, component
 from components.evaluate import EVALUATION, METRICS
+
+# What loads PyTorch (seconds) is imported by the functions that need it: a pipeline is made of this component's contract.
+if TYPE_CHECKING:
+    from atelier.metrics.identity import Measurement
+    from atelier.models.model import GeneratorInfo
 
 
 class ChoiceError(AtelierError):
@@ -45,6 +47,9 @@ class Trial:
 
 def trials(checkpoints: Sequence[Path], evaluations: Sequence[Path]) -> list[Trial]:
     """Each generator with its evaluation, the best first. Raises ChoiceError unless all were measured with the same identity."""
+    from atelier.metrics.evaluator import read_evaluation
+    from atelier.models.model import WEIGHTS, read_info
+
     measured = {found.generator: (folder, found) for folder in evaluations for found in [read_evaluation(folder / EVALUATION)]}
     result: list[Trial] = []
     for checkpoint in checkpoints:
@@ -65,6 +70,8 @@ def trials(checkpoints: Sequence[Path], evaluations: Sequence[Path]) -> list[Tri
 
 def keep(best: Trial, checkpoint: Path, evaluation: Path) -> None:
     """Copies the folders of a trial into two new ones."""
+    from atelier.models.model import INFO
+
     copies = ((best.checkpoint, checkpoint, INFO), (best.evaluation, evaluation, METRICS))
     for _, target, marker in copies:
         check_output(target, marker)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, Generic, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from atelier.config.reference import DESCRIBED
@@ -206,9 +207,11 @@ class Component(Generic[P, R]):
     @cached_property
     def arguments(self) -> dict[str, Argument]:
         """All other parameters by name."""
-        hints = get_type_hints(self.function, include_extras=True)
-        parameters = inspect.signature(self.function).parameters
-        return {name: _argument(one, hints[name]) for name, one in parameters.items() if name not in self.reads}
+        parameters = {name: one for name, one in inspect.signature(self.function).parameters.items() if name not in self.reads}
+        # Theirs alone: what is returned may be a class that loads PyTorch, imported for the type checker.
+        declared = SimpleNamespace(__annotations__={name: one.annotation for name, one in parameters.items()})
+        hints = get_type_hints(declared, self.function.__globals__, include_extras=True)
+        return {name: _argument(one, hints[name]) for name, one in parameters.items()}
 
     def artifacts(self, direction: Direction) -> dict[str, Argument]:
         """The folders that it reads or writes."""

@@ -42,34 +42,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from atelier.config.evaluation import EvaluateSettings
+from atelier.config.metrics import Need
 from atelier.data.manifest import NAME as MANIFEST
-from atelier.data.packed import PackedDataset
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_folders, check_output, read_json
 from atelier.io.pictures import png
 from atelier.metrics import acceptance
-from atelier.metrics.bias import remarks
-from atelier.metrics.evaluator import Evaluation, Evaluator, read_evaluation
-from atelier.metrics.metric import Need, uses_of
-from atelier.models.model import GeneratorError, load_generator, part_of
-from atelier.networks.base import Generator
-from atelier.report.gallery import Neighbors, Row, neighbors, picture, rows, rows_of_records
-from atelier.report.html import MAX_NEIGHBORS, write_report
+from atelier.metrics.metric import uses_of
 from atelier.report.page import page
-from atelier.tasks.find import measured_sets, sampling_of
-from atelier.tasks.sampling import Sampler
 from atelier.tracking.closing import REJECTION
 from atelier.tracking.step_run import step_run
-from atelier.training.distributed import choose_device, ranks
-from atelier.training.judge import judge_of
 from components import cli
 from components.contract import CACHE, DEVICE, Dataset, In, Model, Option, Out, Page, component
 from components.contract import Evaluation as Evaluated
-from components.measure_folders import add_arguments, measure_folders
+
+# What loads PyTorch (seconds) is imported by the functions that need it: a pipeline is made of this component's contract.
+if TYPE_CHECKING:
+    from atelier.data.packed import PackedDataset
+    from atelier.metrics.evaluator import Evaluation, Evaluator
+    from atelier.networks.base import Generator
+    from atelier.report.gallery import Neighbors, Row
+    from atelier.tasks.sampling import Sampler
 
 METRICS, EVALUATION, BASELINE, REPORT = "metrics.json", "evaluation.json", "baseline.json", "report.html"
 BASELINE_NAME = "baseline"
@@ -78,6 +75,8 @@ VARIANTS = 6  # pictures of a record that is shown with inputs that may be drawn
 
 
 def _numbers(folder: Path) -> tuple[dict[str, float], dict[str, str]]:
+    from atelier.metrics.evaluator import read_evaluation
+
     identities = {one.name: one.to_dict()["identity"] for one in read_evaluation(folder / EVALUATION).measurements}
     return dict(_flat(read_json(folder / METRICS))), {"identity": canonical_json(identities)}
 
@@ -114,6 +113,13 @@ def evaluate(
     Under torchrun the ranks share the work, and the first one writes.
     Raises GeneratorError, MetricError, DataError, ReportError.
     """
+    from atelier.metrics.evaluator import Evaluator
+    from atelier.models.model import GeneratorError, load_generator, part_of
+    from atelier.report.gallery import picture
+    from atelier.report.html import write_report
+    from atelier.tasks.find import measured_sets
+    from atelier.training.distributed import choose_device, ranks
+
     check_output(output, METRICS)
     check_folders(cache)
     checkpoint, baseline = part_of(checkpoint, part), baseline and part_of(baseline, part)
@@ -179,16 +185,23 @@ def evaluate(
 
 
 def _measured(generator: Generator, evaluator: Evaluator, checkpoint: Path) -> Evaluation:
+    from atelier.tasks.find import sampling_of
+    from atelier.training.judge import judge_of
+
     judge = judge_of(checkpoint, generator) if Need.DISCRIMINATOR in uses_of(evaluator.metrics) else None
     found = evaluator.measure(generator, generator.info.classes, sampling_of(generator), judge)
     return replace(found, generator=generator.sha256)
 
 
 def _sampler(generator: Generator, evaluator: Evaluator) -> Sampler:
+    from atelier.tasks.find import sampling_of
+
     return evaluator.sampler(generator, generator.info.classes, sampling_of(generator))
 
 
 def _rows(generator: Generator, evaluator: Evaluator) -> list[Row]:
+    from atelier.report.gallery import rows, rows_of_records
+
     sampler = _sampler(generator, evaluator)
     if sampler.rows is not None:
         return rows_of_records(sampler, evaluator.dataset, evaluator.settings.seed)
@@ -197,6 +210,9 @@ def _rows(generator: Generator, evaluator: Evaluator) -> list[Row]:
 
 def _nearest(evaluation: Evaluation, evaluator: Evaluator, generator: Generator) -> Neighbors | None:
     """The real images nearest to the first generated ones; None when nothing was measured by features."""
+    from atelier.report.gallery import neighbors
+    from atelier.report.html import MAX_NEIGHBORS
+
     if evaluation.features is None or evaluator.reference is None or evaluator.extractor is None:
         return None
     sampler = _sampler(generator, evaluator)
@@ -243,6 +259,10 @@ def _flat(metrics: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 def main() -> None:
     """The command line."""
+    from atelier.metrics.bias import remarks
+    from atelier.metrics.evaluator import read_evaluation
+    from components.measure_folders import add_arguments, measure_folders
+
     parser = cli.parser(evaluate, __doc__, required=False)
     of_files = add_arguments(parser)
     args = parser.parse_args()

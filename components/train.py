@@ -48,9 +48,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import torch
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.model import ModelSettings
@@ -59,24 +57,23 @@ from atelier.config.settings import Settings
 from atelier.config.training import BASE, FinetuneSettings, TrainSettings
 from atelier.data.packed import PackedDataset
 from atelier.io.files import check_folders, check_output
-from atelier.metrics.while_training import measure_while_training
-from atelier.models.model import GeneratorInfo
-from atelier.registry.fetch import REGISTRY, copy_of, load_checkpoint
 from atelier.registry.versions import resolve
-from atelier.tasks.base import Task
-from atelier.tasks.find import check_sets, find, name_of
 from atelier.tracking.observer import MlflowObserver
 from atelier.tracking.provenance import git_state
 from atelier.tracking.step_run import step_run
-from atelier.training.checkpoint import SUMMARY, PretrainedModel, read_history
 from atelier.training.diagnosis import remarks
-from atelier.training.distributed import DistributedError, Ranks, choose_device, ranks
 from atelier.training.history import alarm_text
-from atelier.training.run import run, run_key, with_precision
-from atelier.training.states import RunFolder
-from components import cli, resume
+from components import cli
 from components.contract import CACHE, DEVICE, STEP, Dataset, In, Model, Option, Out, component
 from components.packing import packed_otherwise
+
+# What loads PyTorch (seconds) is imported by the functions that need it: a pipeline is made of this component's contract.
+if TYPE_CHECKING:
+    import torch
+
+    from atelier.models.model import GeneratorInfo
+    from atelier.tasks.base import Task
+    from atelier.training.distributed import Ranks
 
 PREEMPTIONS = 10  # of a training, after each of which it goes on
 
@@ -135,6 +132,14 @@ def train(
     been packed; None where they are known to be. Raises Preempted (state saved, run again), TrainingStopped, StateError,
     DataError, StorageError and others.
     """
+    from atelier.metrics.while_training import measure_while_training
+    from atelier.tasks.find import find
+    from atelier.training.checkpoint import SUMMARY, PretrainedModel
+    from atelier.training.distributed import DistributedError, choose_device, ranks
+    from atelier.training.run import run, run_key, with_precision
+    from atelier.training.states import RunFolder
+    from components import resume
+
     if init_from is None and isinstance(settings, FinetuneSettings):
         if settings.init_from == BASE and base is None and resume_run is None:
             raise SettingsError("finetune.init_from is base: say with --base which checkpoint that is, or give --init-from")
@@ -195,6 +200,8 @@ def train(
 
 def _sets(task: type[Task], settings: TrainSettings, folders: list[Path], section: str) -> dict[str, PackedDataset]:
     """The sets that a task learns from, by its names for them. Raises SettingsError, DataError."""
+    from atelier.tasks.find import check_sets, name_of
+
     check_sets(task, settings, section)
     if len(folders) != len(task.sets):
         wanted = ", ".join(task.sets)
@@ -209,6 +216,8 @@ def _fetched(where: str, cache: Path, these: Ranks, device: torch.device) -> tup
 
     An alias is called by its version, so that --resume finds the same weights when the alias has moved.
     """
+    from atelier.registry.fetch import REGISTRY, copy_of, load_checkpoint
+
     if not where.startswith(REGISTRY):
         return Path(where), where
     copy = copy_of(where, cache)
@@ -232,6 +241,8 @@ def main() -> None:
 
 def report(output: Path, info: GeneratorInfo) -> None:
     """Prints the checkpoint in a line, and the remarks on its training; under torchrun the first rank does."""
+    from atelier.training.checkpoint import read_history
+
     if os.environ.get("RANK", "0") == "0":
         metric = info.metric
         print(f"{output}: best at {info.images_seen} images, {metric['identity']['metric']} {metric['value']:.4g}")

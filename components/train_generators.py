@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from atelier.config.evaluation import EvaluateSettings
 from atelier.config.model import ModelSettings
@@ -25,10 +25,12 @@ from atelier.config.section import SettingsError, parse
 from atelier.config.settings import Settings, changed
 from atelier.config.training import TrainSettings
 from atelier.io.files import atomic_folder, atomic_write, canonical_json, check_output
-from atelier.models.model import GeneratorInfo
 from components import cli
 from components.contract import CACHE, DEVICE, Dataset, In, Model, Option, Out, component
 from components.train import PREEMPTIONS, report, train
+
+if TYPE_CHECKING:
+    from atelier.models.model import GeneratorInfo  # which loads PyTorch (seconds)
 
 TRAINED = "generators.json"
 

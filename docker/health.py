@@ -29,9 +29,10 @@ NEEDED = {
         "torchvision",
         "mlflow.pyfunc",
         "kubeflow.trainer",
-        "components.train",
-        "components.evaluate",
-        "components.register",
+        "atelier.training.run",
+        "atelier.metrics.while_training",
+        "components.measure_folders",
+        "atelier.report.html",
         "atelier.registry.register",
     ),
 }

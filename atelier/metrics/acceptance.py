@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import reprlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atelier.config.evaluation import EvaluateSettings
 from atelier.io.files import atomic_write, canonical_json, read_json
-from atelier.metrics.bias import FRECHET, of_real
-from atelier.metrics.evaluator import Evaluation
 from atelier.metrics.identity import Measurement, MetricError
+
+# What loads PyTorch (seconds) is imported by the functions that need it, so that `read` does without.
+if TYPE_CHECKING:
+    from atelier.metrics.evaluator import Evaluation
 
 FILE, FILE_BEFORE = "acceptance.json", "verdict.json"  # the second until November 2026
 
 
 def distance(evaluation: Evaluation) -> Measurement | None:
     """The Fréchet distance (lower is better), None where it was not measured."""
+    from atelier.metrics.bias import FRECHET
+
     return evaluation.of_kind(FRECHET)
 
 
 def reason(evaluation: Evaluation, settings: EvaluateSettings) -> str:
     """Why the limits of `settings` reject the generator; "" where they accept it."""
+    from atelier.metrics.bias import of_real
+
     frechet = distance(evaluation)
     if frechet and frechet.value > settings.max_distance:
         beside = of_real(frechet, {one.name: one for one in evaluation.measurements})

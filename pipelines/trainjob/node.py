@@ -25,14 +25,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atelier.errors import AtelierError
 from atelier.io.storage import StorageAway, StorageError
-from atelier.models.model import GeneratorInfo
 from atelier.training.preemption import Preempted
 from components import cli
 from pipelines.trainjob.files import ALIVE, BASE, CHECKPOINT, FAILED, JOB, JobFiles, index
+
+if TYPE_CHECKING:
+    from atelier.models.model import GeneratorInfo  # which loads PyTorch (seconds)
 
 NODES, NODE, RANKS, ADDRESS, PORT = "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE", "PET_MASTER_ADDR", "PET_MASTER_PORT"
 ATTEMPTS = 20  # of this node, before its container ends and counts as failed

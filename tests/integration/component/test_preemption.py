@@ -27,7 +27,7 @@ from atelier.config import settings
 from atelier.data.pack import pack
 from atelier.training.preemption import GRACE
 from atelier.training.states import RunFolder, StateError, read
-from components import train
+from components import resume, train
 from components.prepare import prepare
 from tests.support import driver
 from tests.support.commands import exit_code
@@ -310,7 +310,7 @@ def test_the_command_is_stopped_and_resumed_on_another_node(command: Callable[..
     (run,) = Path("states").glob("*")
     shutil.rmtree("states")
     with pytest.raises(StateError, match="no run here"):
-        train.resume.started_with(run)
+        resume.started_with(run)
     assert command(train, *long, "--output", "model", "--resume", f"elsewhere/{run.name}") == 0
     assert Path("model/generator.safetensors").is_file() and (Path("elsewhere") / run.name / "started-with.json").is_file()
 
