@@ -38,6 +38,8 @@ start_engine() {
 stop_engine() {
   [ -f "$home/pid" ] || { say 'none that this script started runs'; return; }
   local daemon; daemon=$(cat "$home/pid")
+  # An engine that was killed leaves its file, and its number is another process's by and by.
+  grep -qsz -- "$home/pid" "/proc/$daemon/cmdline" || { say 'the one that this script started has ended'; rm -f "$home/pid"; return; }
   kill "$daemon" 2>/dev/null || true
   for _ in $(seq 300); do
     # A mount that dockerd leaves would keep the folder from being removed.
