@@ -82,10 +82,10 @@ new: $(STAMP) ## copy a recipe into projects/NAME, a project of your own (RECIPE
 	@mv "projects/.$(NAME).tmp" "projects/$(NAME)"
 	@echo "projects/$(NAME): cd there; python get_images.py; dvc repro   (or edit params.yaml first; README.md says what is what)"
 
-test: $(STAMP) ## the quick tests, each in one process (4 minutes)
+test: $(STAMP) ## the quick tests, each in one process (7 minutes)
 	@$(PYTEST) tests/unit
 
-test-all: $(STAMP) ## the tests that start servers and processes, or take long (half an hour)
+test-all: $(STAMP) ## the tests that start servers and processes, or take long (45 minutes)
 	@$(PYTEST) --durations=25 tests/integration
 
 test-families: $(STAMP) ## every family through dvc repro and the pipeline of Kubeflow, on tiny data; more healthy seeds (a quarter of an hour)

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -184,10 +185,10 @@ def _generated(
 ) -> dict[str, Pictures]:
     learnt = protocol.most_learnt(settings.images, families)
     count = learnt + settings.tested
-    made = {}
+    made, opened = {}, cache(PackedDataset)
     with bar("images of generators", count * len(origins)) as progress:
         for one in origins:
-            imitated, given = measured_sets(one.generator, data, None, count)
+            imitated, given = measured_sets(one.generator, data, None, count, opened)
             sampler = sampling_of(one.generator)(one.generator, one.generator.info.classes, imitated, given, count, settings.seed)
             images = []
             for sample in sampler(BATCH):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from atelier.config.section import SettingsError
@@ -41,14 +42,21 @@ def sampling_of(generator: Generator) -> Sampling:
     return find(name).sampling_of(generator.info.settings.get(name))
 
 
-def measured_sets(generator: Generator, data: Path, inputs: Path | None, count: int) -> tuple[PackedDataset, PackedDataset]:
+def measured_sets(
+    generator: Generator,
+    data: Path,
+    inputs: Path | None,
+    count: int,
+    opened: Callable[[Path, str], PackedDataset] = PackedDataset,
+) -> tuple[PackedDataset, PackedDataset]:
     """The set that a loaded generator is measured against, and the one whose `count` records it is given.
 
-    Both are of the splits by which its task measures. Raises DataError, SettingsError.
+    Both are of the splits by which its task measures; `opened` opens a split, once for several generators where it remembers.
+    Raises DataError, SettingsError.
     """
     sampling = sampling_of(generator)
-    images = PackedDataset(data, sampling.split_of_imitated(load_manifest(data)))
-    given = PackedDataset(inputs, sampling.split) if inputs else images
+    images = opened(data, sampling.split_of_imitated(load_manifest(data)))
+    given = opened(inputs, sampling.split) if inputs else images
     sampling.check(given, count)
     return images, given
 

@@ -78,22 +78,19 @@ class _Set:
         self._ahead: dict[tuple[int, int, int], Future[Pixels]] = {}
 
     def batch(self, stream: int, start: int, count: int, prefetch_start: int) -> Batch:
-        index = self._index(stream, start, count)
-        rows = torch.from_numpy(index)
-        if self.resident is not None:
-            there = rows.to(self.device, non_blocking=True)
-            pixels = {name: values[there] for name, values in self.resident.items()} | self._annotations(stream, start, index)
+        rows = self._index(stream, start, count)
+        pixels = self._resident(rows)
+        if pixels is not None:
+            pixels |= self._annotations(stream, start, rows)
         else:
             waiting = self._ahead.pop((stream, start, count), None)
             pixels = waiting.result() if waiting else self._read(stream, start, count)
             self._ahead[stream, prefetch_start, count] = self._reader.submit(self._read, stream, prefetch_start, count)
-        return self._fields(pixels, self.labels[rows])
+        return self._fields(pixels, self.labels[torch.from_numpy(rows)])
 
     def picked(self, rows: np.ndarray) -> Batch:
-        if self.resident is not None:
-            there = torch.from_numpy(rows).to(self.device)
-            pixels = {name: values[there] for name, values in self.resident.items()}
-        else:
+        pixels = self._resident(rows)
+        if pixels is None:
             pixels = {name: torch.from_numpy(values) for name, values in self.data.read_pictures(rows).items()}
         return self._fields(pixels, self.labels[torch.from_numpy(rows)])
 
@@ -110,6 +107,13 @@ class _Set:
         found = kept.middles(index, self.cut) if kept.whole else kept.read(index)
         pixels = {name: torch.from_numpy(values) for name, values in found.items()}
         return self._fields(pixels, torch.from_numpy(kept.labels[index]))
+
+    def _resident(self, rows: np.ndarray) -> Pixels | None:
+        """The pictures at these rows; None where they are not kept on the device."""
+        if self.resident is None:
+            return None
+        there = torch.from_numpy(rows).to(self.device, non_blocking=True)
+        return {name: values[there] for name, values in self.resident.items()}
 
     def _fields(self, pixels: Pixels, labels: Tensor) -> Batch:
         there = {name: values.to(self.device, non_blocking=True) for name, values in pixels.items()}

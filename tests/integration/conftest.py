@@ -21,6 +21,7 @@ LONG = [  # below this folder, the longest first (docs/tests.md); a worker takes
     "registry/test_concurrency.py",
     "registry/test_outages.py",
     "metrics/test_parity.py",
+    "training/test_project.py",
     "training/test_alarms.py",
     "metrics/test_shared_by_ranks.py",
 ]

@@ -71,6 +71,9 @@ class Generation(AdversarialTask):
         self.train = train
         self.shape = shape
         self.generator, self.discriminator = zoo.build(model, shape)
+        self._compares_records = self.discriminator.group > 1 or any(
+            isinstance(part, BatchNorm) for part in self.discriminator.modules()
+        )
         self.normalized = model.family.normalized or train.averages
         self.networks: dict[str, Network] = {"discriminator": self.discriminator, "generator": self.generator}
         prepare(self.networks.values(), train)
@@ -112,7 +115,7 @@ class Generation(AdversarialTask):
     def record_losses(self, update: Update, batch: Batch, draws: GenerationDraws, weights: StepWeights) -> RecordLosses:
         """The discriminator's: of each real image beside the generated one of its label. Raises SettingsError."""
         assert update.role == "discriminator"
-        if self.discriminator.group > 1 or any(isinstance(part, BatchNorm) for part in self.discriminator.modules()):
+        if self._compares_records:
             raise SettingsError(
                 "privacy needs a discriminator that judges each image by itself, and this one compares the images of a batch; "
                 "set batch_norm: false where the family has it, or choose another family"
