@@ -61,7 +61,7 @@ endif
 .PHONY: images services services-stop
 
 help: ## list the verbs
-	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-26s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-26s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make the environment .venv from uv.lock (the first time some minutes, then nothing)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.makefile import make, stub
+from tests.support.small import ROOT
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
 
@@ -54,3 +55,10 @@ def test_a_folder_in_which_dvc_has_no_queue_is_said(tmp_path: Path) -> None:
     done = make(tmp_path / "ü", "setup", stub(tmp_path / "ü", "mkdir -p .venv/lib/python3.11/site-packages"))
     assert done.returncode == 0
     assert "DVC queues no experiments" in done.stderr
+
+
+def test_help_lists_every_verb_that_says_what_it_does(tmp_path: Path) -> None:
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    verbs = sorted(line.split(":")[0] for line in lines if " ## " in line and ":" in line.split(" ## ")[0] and "grep" not in line)
+    assert "bench-s3" in verbs
+    assert sorted(line.split()[1] for line in make(tmp_path, "help").stdout.splitlines()) == verbs
