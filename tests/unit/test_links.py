@@ -1,4 +1,4 @@
-"""What the pages link to is there: files, and headings in them."""
+"""What the pages link to is there: files, and headings in them; and their code blocks end."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not file.exists() or (heading and file.suffix == ".md" and heading not in headings(file))
     ]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_code_block_ends(page: Path) -> None:
+    """Else all that follows is shown as code."""
+    assert len(re.findall("^```", page.read_text(encoding="utf-8"), re.MULTILINE)) % 2 == 0
 
 
 def test_there_are_links_to_follow() -> None:
