@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import statistics
 import time
 import zipfile
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64, metavar="N", help="pixels a side (default: 64)")
     parser.add_argument("--count", type=int, default=40, metavar="N", help="pictures of each set that are changed (default: 40)")
     parser.add_argument(
-        "--unmarked", type=int, default=10_000, metavar="N", help="pictures without a mark, as many of each set (default: 10000)"
+        "--unmarked", type=int, default=10_000, metavar="N", help="pictures without a mark, of the sets in turn (default: 10000)"
     )
     parser.add_argument("--pictures", type=Path, metavar="FILE", help="where plain and marked ones stand side by side")
     parser.add_argument("--output", type=Path, metavar="FILE", help="the tables, for a page of docs/")
@@ -210,12 +211,11 @@ def _by_chance(sets: dict[str, list[Image.Image]], count: int) -> list[list[str]
 
     As they are, that is; crops and turns take a hundred times as long: one candidate and the first fortieth of pictures.
     """
-    together = [
-        one for pictures in zip(*(few[: count // len(sets) + 1] for few in sets.values()), strict=False) for one in pictures
-    ]
+    in_turn = (one for pictures in itertools.zip_longest(*sets.values()) for one in pictures if one)
+    together = list(itertools.islice(in_turn, count))
     rows = []
     for name, change in UNMARKED.items():
-        whole = [_as_it_is(change(one), number) for number, one in enumerate(together[:count])]
+        whole = [_as_it_is(change(one), number) for number, one in enumerate(together)]
         rows.append([f"{name}, as it is", f"{len(whole):,}", *(str(sum(p < level for p in whole)) for level in LEVELS)])
         all_ways = [
             find(pixels(change(one)), _candidates(number, 1)).probability for number, one in enumerate(together[: count // 40])

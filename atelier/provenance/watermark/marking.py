@@ -24,7 +24,7 @@ WANTED = 1e-8  # probability, corrected, at which it is found after each trial
 NEEDED, NEEDED_ELSEWHERE = needed(WANTED, VERSIONS, SHIFTS), needed(WANTED, VERSIONS, ELSEWHERE)  # cosines
 FIRST, MOST = 6.0, 16.0  # levels of a mark, root mean square: that is tried first, and that is never exceeded
 FURTHER = 1.6  # times as strong is tried next, until one is found
-ENOUGH = 0.04  # share of a cosine beyond what is needed: nearer is not looked for
+ENOUGH = 0.04  # share of a cosine beyond what is needed: nearer is not looked for, and half of it is aimed at
 STEPS = 6  # amplitudes that are tried; three are usual
 QUALITY, NOISE = 75, 5.0  # of the trials
 CROPPED = SCALES[2]  # share of each side: three quarters, at a size that is looked at
@@ -41,14 +41,14 @@ def marked(picture: Image.Image, direction: np.ndarray, strength: Strength) -> I
     side = min(height, width)
     if side < SMALLEST:
         added = _resized(_pattern(analyzed(resized(luminance(pixels))), direction), height, width)
-        return Image.fromarray(_added(pixels, _amplitude(pixels, added, _in_many(direction, strength)) * added))
+        return Image.fromarray(_added(pixels, _amplitude(pixels, added, _in_many(direction, strength), -1.0) * added))
     shape = round(height * SIDE / side), round(width * SIDE / side)
     small = picture if shape == (height, width) else picture.resize(shape[::-1], Image.Resampling.BICUBIC)
     tried = np.asarray(small, np.float32)
     seen = analyzed(luminance(tried))
     moved = turned(direction, *_best_place(seen, direction))
     added = _pattern(seen, moved)
-    amplitude = _amplitude(tried, added, _in_one(moved, strength))
+    amplitude = _amplitude(tried, added, _in_one(moved, strength), _cosine(seen.unit, moved) / NEEDED - 1)
     return Image.fromarray(_added(pixels, amplitude * _resized(added, height, width)))
 
 
@@ -57,34 +57,32 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.ndim == 2 else pixels @ LUMA
 
 
-Margin = Callable[[np.ndarray], float]
-"""How far the cosine of a picture's vector and a direction is beyond what is needed, as a share of that, in the worst trial."""
+Trial = Callable[[np.ndarray], float]
+"""How far the cosine of a changed picture's vector and a direction is beyond what is needed, as a share of that."""
 
 
-def _in_one(direction: np.ndarray, strength: Strength) -> Margin:
+def _in_one(direction: np.ndarray, strength: Strength) -> list[Trial]:
     """For pictures [h, w] that are SIDE pixels high or wide, and a direction at the place of its mark."""
 
-    def margin(picture: np.ndarray) -> float:
-        found = [_cosine(change(picture), direction) / NEEDED for change in (_after_half_size_and_jpeg, _after_noise)]
-        if strength == "full":
-            found.append(float(cosines(_after_a_crop(picture), direction).max()) / NEEDED_ELSEWHERE)
-        return min(found) - 1
+    def cropped(picture: np.ndarray) -> float:
+        return float(cosines(_after_a_crop(picture), direction).max()) / NEEDED_ELSEWHERE - 1
 
-    return margin
+    changed = [_trial(change, direction, NEEDED) for change in (_after_half_size_and_jpeg, _after_noise)]
+    return [*changed, cropped] if strength == "full" else changed
 
 
-def _in_many(direction: np.ndarray, strength: Strength) -> Margin:
+def _in_many(direction: np.ndarray, strength: Strength) -> list[Trial]:
     """For small pictures [h, w], whose marks have one place: what each needs if they are unlike each other.
 
     The sum of n vectors of length 1 and cosine c, which are orthogonal else, has the cosine n c / sqrt(n + n (n - 1) c^2).
     """
     count = TOGETHER[strength]
-    each = NEEDED / np.sqrt(count - (count - 1) * NEEDED**2)
+    each = NEEDED / float(np.sqrt(count - (count - 1) * NEEDED**2))
+    return [_trial(change, direction, each) for change in (_after_jpeg, _after_noise)]
 
-    def margin(picture: np.ndarray) -> float:
-        return min(_cosine(change(picture), direction) for change in (_after_jpeg, _after_noise)) / each - 1
 
-    return margin
+def _trial(change: Callable[[np.ndarray], np.ndarray], direction: np.ndarray, needed: float) -> Trial:
+    return lambda picture: _cosine(change(picture), direction) / needed - 1
 
 
 def _best_place(seen: Analyzed, direction: np.ndarray) -> tuple[float, float]:
@@ -99,17 +97,20 @@ def _pattern(seen: Analyzed, direction: np.ndarray) -> np.ndarray:
     return np.asarray(added / np.sqrt(np.mean(added**2)), np.float32)
 
 
-def _amplitude(pixels: np.ndarray, added: np.ndarray, margin: Margin) -> float:
-    """The weakest mark, in levels, whose margin is none or little, by false position; MOST where none has one."""
-    low, high, weakest = (0.0, -1.0), None, MOST
+def _amplitude(pixels: np.ndarray, added: np.ndarray, trials: list[Trial], without: float) -> float:
+    """The weakest mark, in levels, that stands all trials with little to spare, by false position; MOST where none does.
+
+    `without` is what a picture has beyond what is needed before it is marked.
+    """
+    low, high, weakest = (0.0, without), None, MOST
     tried = FIRST
     for _ in range(STEPS):
-        beyond = margin(luminance(_added(pixels, tried * added).astype(np.float32)))
-        if beyond >= 0:
+        beyond = _least(luminance(_added(pixels, tried * added).astype(np.float32)), trials) - ENOUGH / 2
+        if beyond >= -ENOUGH / 2:
             if high:
                 low = low[0], low[1] / 2  # else it would stay (Illinois)
             high, weakest = (tried, beyond), tried
-            if beyond <= ENOUGH:
+            if beyond <= ENOUGH / 2:
                 break
         elif tried == MOST:
             break
@@ -117,6 +118,20 @@ def _amplitude(pixels: np.ndarray, added: np.ndarray, margin: Margin) -> float:
             low = tried, beyond
         tried = min(FURTHER * tried, MOST) if high is None else low[0] - (high[0] - low[0]) * low[1] / (high[1] - low[1])
     return weakest
+
+
+def _least(picture: np.ndarray, trials: list[Trial]) -> float:
+    """The least that is beyond what is needed, or the first that is below it; that trial comes first from then on."""
+    found = float("inf")
+    for trial in tuple(trials):
+        beyond = trial(picture)
+        if beyond < found:
+            found = beyond
+            trials.remove(trial)
+            trials.insert(0, trial)
+        if found < 0:
+            break
+    return found
 
 
 def _added(pixels: np.ndarray, change: np.ndarray) -> np.ndarray:

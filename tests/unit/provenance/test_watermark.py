@@ -23,7 +23,7 @@ from atelier.provenance.leaving import labelled, marker, watermarked
 from atelier.provenance.watermark import finding, spectrum
 from atelier.provenance.watermark.finding import cosines, find, tail
 from atelier.provenance.watermark.key import VERSIONS, WATERMARK, Secret, WatermarkError, configured
-from atelier.provenance.watermark.marking import TOGETHER, WANTED, luminance, marked
+from atelier.provenance.watermark.marking import TOGETHER, WANTED, _least, luminance, marked
 from tests.support.watermarks import SECRET, photos, use_secret
 
 FEW = {name: SECRET.direction(name) for name in SECRET.candidates(9)}
@@ -73,6 +73,19 @@ def test_the_tail_is_that_of_students_t() -> None:
     for cosine in (-0.2, 0.0, 0.01, 0.1, 0.25, 0.4, 0.6, 0.9):
         freedom = spectrum.DIMENSIONS - 1
         assert tail(cosine) == pytest.approx(stats.t.sf(cosine * np.sqrt(freedom / (1 - cosine**2)), freedom), rel=1e-7)
+
+
+def test_no_further_trial_is_made_where_one_fails() -> None:
+    asked: list[str] = []
+
+    def trial(name: str, beyond: dict[float, float]) -> Callable[[np.ndarray], float]:
+        return lambda picture: (asked.append(name), beyond[float(picture[0, 0])])[1]
+
+    trials = [trial("jpeg", {1.0: 0.5, 2.0: 0.3}), trial("noise", {1.0: -0.1, 2.0: 0.2}), trial("crop", {1.0: -0.2, 2.0: 0.4})]
+    assert _least(np.ones((1, 1)), trials) == -0.1
+    assert asked == ["jpeg", "noise"]
+    assert _least(np.full((1, 1), 2.0), trials) == 0.2
+    assert asked[2:] == ["noise", "jpeg", "crop"]  # what failed is tried first
 
 
 def test_the_vector_of_a_picture_is_the_formula() -> None:
