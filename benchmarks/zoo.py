@@ -119,7 +119,7 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
     if not measured.exists():
         found = Evaluator(data, settings.evaluate, CACHE, device).measure(generator, generator.info.classes)
         found.write(measured)
-        shown = torch.arange(SHOWN) % COLUMNS if generator.shape.classes else None
+        shown = torch.arange(SHOWN) % min(COLUMNS, generator.shape.classes) if generator.shape.classes else None
         picture = next(sample(generator, SHOWN, 0, SHOWN, labels=shown))
         atomic_write(folder / "grid.png", png(grid(picture, COLUMNS)))
     seconds = sum(part["seconds"] for part in read_history(folder)["compute"])

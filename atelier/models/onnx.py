@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,10 @@ def input_names(generator: Generator) -> list[str]:
     return [kind.tensor_name(name) for name, kind in generator.takes.items()]
 
 
-def export_onnx(checkpoint: Path, output: Path) -> float:
+def export_onnx(checkpoint: Path, output: Path, mark: tuple[str, Callable[[Generator], Generator]] | None = None) -> float:
     """Writes the generator of a checkpoint folder to the file `output` and returns its largest deviation from PyTorch.
+
+    `mark` is the name of a watermark, and what puts it into the weights (watermarked.py); the metadata have it as `watermark`.
 
     Inputs follow from what the generator takes: `latent` float32 [N, size] and, with classes, `label` int64 [N]. Output:
     `images` float32 [N, C, H, W] in [-1, 1]. N is free, and so are the sides of pictures and label maps where the network takes
@@ -69,8 +72,10 @@ def export_onnx(checkpoint: Path, output: Path) -> float:
     checkpoint, output = Path(checkpoint), Path(output)
     generator = load_generator(checkpoint)
     check_size(checkpoint)
+    if mark:
+        generator = mark[1](generator)
     model = _traced(generator, checkpoint)
-    _describe(model, generator)
+    _describe(model, generator, mark[0] if mark else None)
     content = model.SerializeToString(deterministic=True)
     deviation = _deviation(content, generator)
     if not deviation <= LARGEST_DEVIATION:  # neither does NaN pass
@@ -136,7 +141,7 @@ def _free(generator: Generator) -> tuple[dict[int, Any], ...]:
     return tuple(axes)
 
 
-def _describe(model: ModelProto, generator: Generator) -> None:
+def _describe(model: ModelProto, generator: Generator, mark: str | None) -> None:
     """Writes what the generator is into the model."""
     import onnx
 
@@ -153,6 +158,8 @@ def _describe(model: ModelProto, generator: Generator) -> None:
     }
     if generator.any_size:
         about["multiple"] = generator.multiple
+    if mark:
+        about["watermark"] = mark
     onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in about.items()})
 
 

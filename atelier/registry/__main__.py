@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     exporting = add("export", "write a version as ONNX", "taking", "export")
     exporting.add_argument("version", metavar="VERSION", help=VERSION)
     exporting.add_argument("--output", type=Path, required=True, metavar="FILE", help="such as digits.onnx")
+    exporting.add_argument("--watermark", action="store_true", help="put the mark of ATELIER_WATERMARK into the weights")
     return verbs.parser
 
 

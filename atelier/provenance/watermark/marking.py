@@ -155,14 +155,15 @@ def _unit(picture: np.ndarray) -> np.ndarray:
 
 def _after_half_size_and_jpeg(picture: np.ndarray) -> np.ndarray:
     whole = Image.fromarray(np.rint(picture).astype(np.uint8))
-    return _unit(_compressed(whole.resize((whole.width // 2, whole.height // 2), Image.Resampling.BILINEAR)))
+    return _unit(compressed(whole.resize((whole.width // 2, whole.height // 2), Image.Resampling.BILINEAR)))
 
 
 def _after_jpeg(picture: np.ndarray) -> np.ndarray:
-    return _unit(_compressed(Image.fromarray(np.rint(picture).astype(np.uint8))))
+    return _unit(compressed(Image.fromarray(np.rint(picture).astype(np.uint8))))
 
 
-def _compressed(picture: Image.Image) -> np.ndarray:
+def compressed(picture: Image.Image) -> np.ndarray:
+    """Levels float32 [H, W] or [H, W, 3] of a picture that was written as JPEG of QUALITY and read again."""
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=QUALITY)
     return np.asarray(Image.open(file, formats=["JPEG"]), np.float32)

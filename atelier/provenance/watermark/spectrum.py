@@ -24,7 +24,7 @@ _RADII = np.hypot(_ROWS, _COLUMNS)
 BAND = (_RADII >= LOWEST) & (_RADII <= HIGHEST) & ((_COLUMNS > 0) | (_ROWS > 0))  # of each pair of conjugates one
 ROWS, COLUMNS = _ROWS[BAND], _COLUMNS[BAND]
 COEFFICIENTS = len(ROWS)
-_NEAR = np.arange(-HIGHEST - SMOOTHED // 2, HIGHEST + SMOOTHED // 2 + 1)  # of a side: the band, and what is averaged with it
+NEAR = np.arange(-HIGHEST - SMOOTHED // 2, HIGHEST + SMOOTHED // 2 + 1)  # of a side: the band, and what is averaged with it
 DIMENSIONS = 2 * COEFFICIENTS
 
 
@@ -73,11 +73,11 @@ def analyzed(picture: np.ndarray) -> Analyzed:
 
 def coefficients(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What is looked at of a flattened picture [h, w], and what its coefficients were divided by, both [COEFFICIENTS]."""
-    down = _WAVES @ _tile(flat)
-    transformed = (down[: len(_NEAR)] - np.complex64(1j) * down[len(_NEAR) :]) @ _ACROSS  # a product: few are wanted
+    down = WAVES @ _tile(flat)
+    transformed = (down[: len(NEAR)] - np.complex64(1j) * down[len(NEAR) :]) @ ACROSS  # a product: few are wanted
     power = transformed.real**2 + transformed.imag**2
-    spectrum = np.sqrt(_MEAN_OF_ROWS @ power @ _MEAN_OF_COLUMNS)[ROWS + HIGHEST, COLUMNS] + 1e-9
-    whitened = transformed[ROWS - _NEAR[0], COLUMNS - _NEAR_RIGHT[0]] / spectrum
+    spectrum = np.sqrt(MEAN_OF_ROWS @ power @ MEAN_OF_COLUMNS)[ROWS + HIGHEST, COLUMNS] + 1e-9
+    whitened = transformed[ROWS - NEAR[0], COLUMNS - NEAR_RIGHT[0]] / spectrum
     return whitened / max(float(np.linalg.norm(whitened)), 1e-12), spectrum
 
 
@@ -107,12 +107,12 @@ def _tile(flat: np.ndarray) -> np.ndarray:
 
 def _blurred(picture: np.ndarray, deviation: float) -> np.ndarray:
     height, width = picture.shape
-    blurred: np.ndarray = _blurring(height, deviation) @ picture @ _blurring(width, deviation).T
+    blurred: np.ndarray = blurring(height, deviation) @ picture @ blurring(width, deviation).T
     return blurred
 
 
 @lru_cache(maxsize=256)
-def _blurring(side: int, deviation: float) -> np.ndarray:
+def blurring(side: int, deviation: float) -> np.ndarray:
     """A Gaussian window as a matrix [side, side], mirrored at the edges."""
     reach = round(4 * deviation)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
@@ -126,8 +126,8 @@ def _means(count: int) -> np.ndarray:
     return np.stack([each[row : row + SMOOTHED].mean(axis=0) for row in range(count)])
 
 
-_PHASES = 2 * np.pi * np.outer(_NEAR, np.arange(SIDE)) / SIDE
-_WAVES = np.concatenate([np.cos(_PHASES), np.sin(_PHASES)]).astype(np.float32)
-_NEAR_RIGHT = _NEAR[_NEAR >= -(SMOOTHED // 2)]
-_ACROSS = np.exp(-2j * np.pi * np.outer(np.arange(SIDE), _NEAR_RIGHT) / SIDE).astype(np.complex64)
-_MEAN_OF_ROWS, _MEAN_OF_COLUMNS = _means(2 * HIGHEST + 1), _means(HIGHEST + 1).T
+_PHASES = 2 * np.pi * np.outer(NEAR, np.arange(SIDE)) / SIDE
+WAVES = np.concatenate([np.cos(_PHASES), np.sin(_PHASES)]).astype(np.float32)
+NEAR_RIGHT = NEAR[NEAR >= -(SMOOTHED // 2)]
+ACROSS = np.exp(-2j * np.pi * np.outer(np.arange(SIDE), NEAR_RIGHT) / SIDE).astype(np.complex64)
+MEAN_OF_ROWS, MEAN_OF_COLUMNS = _means(2 * HIGHEST + 1), _means(HIGHEST + 1).T

@@ -44,5 +44,6 @@ by somebody's will, such as on S3, stays there.""",
     "export": f"""\
 Writes the generator as one ONNX file, which needs neither Atelier nor PyTorch to run, after comparing its
 images with PyTorch's. Inputs: latent float32 [N, size] and, with classes, label int64 [N]; output: images
-float32 [N, C, H, W] in [-1, 1].{SIGNED}""",
+float32 [N, C, H, W] in [-1, 1]. Nobody marks the images of such a file; with --watermark a copy of the
+generator learns to mark them itself, which takes a minute and changes them, and the registered one stays.{SIGNED}""",
 }

@@ -79,7 +79,11 @@ def test_no_further_trial_is_made_where_one_fails() -> None:
     asked: list[str] = []
 
     def trial(name: str, beyond: dict[float, float]) -> Callable[[np.ndarray], float]:
-        return lambda picture: (asked.append(name), beyond[float(picture[0, 0])])[1]
+        def made(picture: np.ndarray) -> float:
+            asked.append(name)
+            return beyond[float(picture[0, 0])]
+
+        return made
 
     trials = [trial("jpeg", {1.0: 0.5, 2.0: 0.3}), trial("noise", {1.0: -0.1, 2.0: 0.2}), trial("crop", {1.0: -0.2, 2.0: 0.4})]
     assert _least(np.ones((1, 1)), trials) == -0.1

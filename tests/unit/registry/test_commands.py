@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shlex
@@ -12,15 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from ruamel.yaml import YAML
 
 from atelier import command_line
 from atelier.config.settings import load
 from atelier.io.files import sha256_file
+from atelier.models.watermarked import Price
+from atelier.networks.base import Generator
+from atelier.provenance.watermark.key import WATERMARK
 from atelier.registry import __main__ as command
 from atelier.registry.ancestry import Origin
-from atelier.registry.commands import family, rebuilding
+from atelier.registry.commands import family, rebuilding, taking
 from atelier.registry.promotion import judged
 from atelier.registry.register import Registration, register
 from atelier.registry.signing import SignatureError
@@ -32,6 +38,7 @@ from tests.support.gate_cases import GATE, numbers
 from tests.support.registry_play import not_needed
 from tests.support.signing_keys import Keys
 from tests.support.small import PARAMS
+from tests.support.watermarks import use_secret
 
 Run = Callable[..., str]
 
@@ -169,6 +176,41 @@ def test_a_checkpoint_is_pulled_and_exported(run: Run, add: Callable[..., Regist
     assert (tmp_path / "whole" / "networks.safetensors").is_file(), "what fine-tuning goes on from"
     assert "from PyTorch's values" in run("export", "pulled/1", "--output", str(tmp_path / "pulled.onnx"))
     assert (tmp_path / "pulled.onnx").stat().st_size > 1000
+
+
+def test_a_version_is_exported_with_a_watermark_in_its_weights(
+    run: Run, add: Callable[..., Registration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = add("marked", 31, 20.0)
+    output = str(tmp_path / "marked.onnx")
+    monkeypatch.delenv(WATERMARK, raising=False)
+    told = run("export", made.uri, "--watermark", "--output", output, code=1)
+    assert "--watermark needs a secret" in told and "name its file by ATELIER_WATERMARK" in told
+    secret = use_secret(tmp_path, monkeypatch, names=["marked"])
+    price = Price(4, 1.0, 0.6, 29.0)
+
+    def doubled(generator: Generator, direction: np.ndarray, strength: str) -> tuple[Generator, Price]:
+        assert strength == "full"
+        assert np.array_equal(direction, secret.direction(made.uri.removeprefix("models:/")))
+        changed = copy.deepcopy(generator)
+        for parameter in changed.parameters():
+            parameter.mul_(2)
+        return changed, price
+
+    monkeypatch.setattr(taking, "watermarked", doubled)
+    assert "named are 100% of groups of 4 images, 60% after JPEG 75; 29.0 dB" in run(
+        "export", made.uri, "--watermark", "--output", output
+    )
+    about = {one.key: json.loads(one.value) for one in onnx.load(output).metadata_props}
+    assert (about["watermark"], about["weights_sha256"]) == (made.uri.removeprefix("models:/"), made.sha256)
+    run("export", made.uri, "--output", str(tmp_path / "plain.onnx"))
+    weights = [
+        {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(file).graph.initializer}
+        for file in (output, str(tmp_path / "plain.onnx"))
+    ]
+    assert any(
+        name in weights[0] and np.allclose(weights[0][name], 2 * value) and value.any() for name, value in weights[1].items()
+    )
 
 
 def test_the_recipe_of_a_version(run: Run, add: Callable[..., Registration]) -> None:
