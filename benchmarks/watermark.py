@@ -6,6 +6,10 @@ Each set is a ZIP file of pictures, brought to --side pixels over white. Tables:
 after each change; false positives over random keys; the time of a picture. The Fréchet distance is that of EfficientNet-Lite0
 between the first 200 images and 600 further ones, without a mark and with it. Pictures of --small pixels are looked at together:
 shares of groups, one after the other, that are named. --pictures FILE shows each set plain, light, full, then the same small.
+
+  python -m benchmarks.watermark --weights models/base --real data/base       (a minute)
+
+tells instead what a mark in the weights of a checkpoint's generator costs and is worth, with packed real images for the distance.
 """
 
 from __future__ import annotations
@@ -24,10 +28,13 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from atelier.data.packed import PackedDataset
 from atelier.extractors import load_extractor
 from atelier.io.pictures import grid
 from atelier.io.transparency import opaque
 from atelier.metrics.frechet import Moments, frechet_distance
+from atelier.models.model import load_generator, sample
+from atelier.models.watermarked import watermarked
 from atelier.provenance.findings import pixels
 from atelier.provenance.watermark import finding, spectrum
 from atelier.provenance.watermark.finding import LIMIT, find, find_together
@@ -39,8 +46,9 @@ SECRET = Secret(bytes(range(32)), ("digits",), "full")
 MARK = "digits/4"
 STRENGTHS: tuple[Strength, ...] = "light", "full"
 SHOWN = 10  # pictures a row
-TIMED = 64, 256, 1024
+TIMED, OF_TIMES = (64, 256, 1024), 10  # pixels, and pictures of each set
 DISTANT = 200, 600  # images on either side of the Fréchet distance
+OF_WEIGHTS = 500  # where a generator makes them
 
 NEAREST = Image.Resampling.NEAREST
 
@@ -52,7 +60,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.watermark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sets", nargs="+", metavar="NAME=ZIP", help="pictures in a ZIP file, and what they are called")
+    parser.add_argument("sets", nargs="*", metavar="NAME=ZIP", help="pictures in a ZIP file, and what they are called")
+    parser.add_argument("--weights", type=Path, metavar="FOLDER", help="a checkpoint, whose weights are marked instead")
+    parser.add_argument("--real", type=Path, metavar="FOLDER", help="packed images that it was trained on")
     parser.add_argument("--side", type=int, default=64, metavar="N", help="pixels a side (default: 64)")
     parser.add_argument("--count", type=int, default=40, metavar="N", help="pictures of each set that are changed (default: 40)")
     parser.add_argument(
@@ -62,6 +72,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="the tables, for a page of docs/")
     parser.add_argument("--small", type=int, default=32, metavar="N", help="pixels a side of small pictures (default: 32)")
     args = parser.parse_args()
+    if args.weights and args.real:
+        show(_in_weights(args.weights, args.real, args.pictures), args.output)
+        return
+    if not args.sets or args.weights or args.real:
+        parser.error("give sets, or --weights and --real")
     sets = {name: read(Path(path), args.side) for name, _, path in (one.partition("=") for one in args.sets)}
     rows, shown = [], []
     for name, pictures in sets.items():
@@ -84,7 +99,7 @@ def main() -> None:
     lines += [*table([f"{args.small} px", "strength", "PSNR, dB", "least", "together", *CHANGES_OF_SMALL], small_rows), ""]
     lines += [*table(["unmarked", "tests", *(f"p < {level:g}" for level in LEVELS)], _by_chance(sets, args.unmarked)), ""]
     lines += table(
-        ["px", "marked, ms", "found as it is, ms", "looked at for crops and turns, ms"], [_timed(side) for side in TIMED]
+        ["px", "marked, ms", "found as it is, ms", "looked at for crops and turns, ms"], [_timed(side, sets) for side in TIMED]
     )
     show(lines, args.output)
 
@@ -192,6 +207,27 @@ def _outlived_together(plain: list[Image.Image], done: list[Image.Image]) -> lis
     return rows
 
 
+def _in_weights(checkpoint: Path, packed: Path, pictures: Path | None) -> list[str]:
+    """What marks in a generator's weights are worth; `pictures` shows its images, then those of light and full marks."""
+    plain = load_generator(checkpoint)
+    real = PackedDataset(packed)
+    extractor = load_extractor("efficientnet_lite0", "packaged", (real.resolution, real.resolution))
+    measured = Moments.of(extractor.features(real.images(np.arange(min(len(real), OF_WEIGHTS)))))
+    made, prices = {"none": plain}, dict[str, list[str]](none=["", "", "", "", ""])
+    for strength in STRENGTHS:
+        began = time.process_time()
+        made[strength], price = watermarked(plain, SECRET.direction(MARK), strength)
+        shares = (f"{share:.2f}" for share in (price.found, price.found_as_jpeg))
+        prices[strength] = [str(price.together), *shares, f"{price.psnr:.1f}", f"{time.process_time() - began:.0f}"]
+    images = {name: np.concatenate(list(sample(one, OF_WEIGHTS, seed=1))) for name, one in made.items()}
+    distances = [frechet_distance(Moments.of(extractor.features(one)), measured) for one in images.values()]
+    if pictures:
+        grid(np.concatenate([one[: 2 * SHOWN] for one in images.values()]), 2 * SHOWN).save(pictures)
+    rows = [[name, *prices[name], f"{distance:.0f}"] for name, distance in zip(images, distances, strict=True)]
+    heads = ["mark in weights", "together", "named", "after JPEG 75", "PSNR, dB", "s of a core", "Fréchet"]
+    return [*table(heads, rows), "", machine(["torch", "numpy", "pillow"])]
+
+
 def _distances(several: list[list[Image.Image]], real: list[Image.Image]) -> list[str]:
     """The Fréchet distances of lists of pictures to the real ones."""
     extractor = load_extractor("efficientnet_lite0", "packaged", real[0].size[::-1])
@@ -235,27 +271,27 @@ def _as_it_is(picture: Image.Image, number: int) -> float:
     return len(directions) * finding.SHIFTS * finding.tail(float(cosines.max()))
 
 
-def _timed(side: int) -> list[str]:
-    """Processor time, the median of seven pictures of smooth colors with noise; 100 versions are looked for."""
-    drawn = np.random.default_rng(0)
-    ramp = np.linspace(0, 200, side)
-    whole = np.stack([np.add.outer(ramp, ramp) / 2] * 3, axis=2) + drawn.normal(0, 6, (side, side, 3))
-    picture = Image.fromarray(np.clip(whole, 0, 255).astype(np.uint8))
-    done, candidates = (
-        marked(picture, SECRET.direction(MARK), "full"),
-        {one: SECRET.direction(one) for one in SECRET.candidates()},
-    )
-    works: list[Callable[[], object]] = [
-        lambda: marked(picture, SECRET.direction(MARK), "full"),
-        lambda: find(pixels(done), candidates),
-        lambda: find(pixels(picture), candidates),
+def _timed(side: int, sets: dict[str, list[Image.Image]]) -> list[str]:
+    """Processor time of pictures in color, the first of each set, enlarged where they are smaller: medians; 100 versions."""
+    pictures = [
+        one.convert("RGB").resize((side, side), Image.Resampling.BICUBIC) for few in sets.values() for one in few[:OF_TIMES]
     ]
-    return [str(side), *(f"{1000 * statistics.median(_seconds(work) for _ in range(7)):.1f}" for work in works)]
+    candidates = {one: SECRET.direction(one) for one in SECRET.candidates()}
+    done = [marked(one, SECRET.direction(MARK), "full") for one in pictures]
+    works: list[Callable[[int], object]] = [
+        lambda place: marked(pictures[place], SECRET.direction(MARK), "full"),
+        lambda place: find(pixels(done[place]), candidates),
+        lambda place: find(pixels(pictures[place]), candidates),
+    ]
+    return [
+        str(side),
+        *(f"{1000 * statistics.median(_seconds(work, place) for place in range(len(done))):.1f}" for work in works),
+    ]
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[int], object], place: int) -> float:
     began = time.process_time()
-    work()
+    work(place)
     return time.process_time() - began
 
 
