@@ -72,6 +72,11 @@ export class BrowserPainter extends KeepingPainter {
     return super.paint(rows);
   }
 
+  /** One here, so that whoever needs another one first waits for no more than that. */
+  get atOnce() {
+    return this.ready ? 1 : this.server.atOnce;
+  }
+
   /** Other versions are the server's. @param {number} version */
   of(version) {
     return this.server.of(version);

@@ -24,23 +24,31 @@ export const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1]
 
 /**
  * Runs `work` for one call after the other; of calls that come meanwhile the last alone, so that a slider never falls behind.
- * @template {any[]} Given
- * @param {(...given: Given) => Promise<void>} work
- * @param {(error: any) => void} fail hears what a call could not do
- * @returns {(...given: Given) => Promise<void>}
+ * @template Given
+ * @param {(given: Given, overtaken: () => boolean) => Promise<string | void>} work returns what a person is told of it; where
+ *   another call waits it may leave the rest undone
+ * @param {{say: (text: string, since: number) => void, fail: (error: any, since: number) => void}} hearing hears that, or what
+ *   a call could not do, and when the call came
+ * @returns {(given: Given) => Promise<void>}
  */
-export function latest(work, fail) {
+export function latest(work, { say, fail }) {
   let running = false;
-  /** @type {Given | null} */
+  /** @type {{given: Given, since: number} | null} */
   let waiting = null;
-  return async (...given) => {
-    waiting = given;
+  const overtaken = () => waiting !== null;
+  return async (given) => {
+    waiting = { given, since: performance.now() };
     if (running) return;
     running = true;
     while (waiting) {
       const next = waiting;
       waiting = null;
-      await work(...next).catch(fail);
+      try {
+        const said = await work(next.given, overtaken);
+        if (said) say(said, next.since);
+      } catch (error) {
+        fail(error, next.since);
+      }
     }
     running = false;
   };

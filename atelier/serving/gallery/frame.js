@@ -72,18 +72,45 @@ function fileName(model, row) {
 }
 
 /**
- * Small pictures, each a button.
- * @param {Painted[]} painted @param {(row: Record<string, any>, place: number) => void} choose
- * @param {(row: Record<string, any>, place: number) => string} caption
+ * Small pictures, each a button. A place on the wall stays and gets other pictures, so that a person who is there stays there.
  */
-export function wall(painted, choose, caption = () => "") {
-  const one = (/** @type {Painted} */ { url, row }, /** @type {number} */ place) => {
-    const text = caption(row, place);
-    const inside = [
-      element("img", { alt: described(row), src: url }),
-      ...(text ? [element("span", { "aria-hidden": "true" }, text)] : []),
-    ];
-    return element("li", {}, element("button", { type: "button", click: () => choose(row, place) }, ...inside));
-  };
-  return element("ul", { class: "wall" }, ...painted.map(one));
+export class Wall {
+  /**
+   * @param {(row: Record<string, any>, at: number) => void} choose
+   * @param {(row: Record<string, any>, at: number) => string} caption
+   */
+  constructor(choose, caption = () => "") {
+    this.choose = choose;
+    this.caption = caption;
+    this.place = element("ul", { class: "wall" });
+    /** @type {{item: HTMLElement, button: any, image: any, text: HTMLElement, row: Record<string, any>}[]} */
+    this.hooks = [];
+  }
+
+  /** @param {Painted} painted @param {number} at */
+  hang({ url, row }, at) {
+    while (this.hooks.length <= at) this.hook();
+    const { button, image, text } = Object.assign(this.hooks[at], { row });
+    image.src = url;
+    image.alt = described(row);
+    text.textContent = this.caption(row, at);
+    button.hidden = false;
+  }
+
+  /** One more place, on which nothing hangs yet. */
+  hook() {
+    const at = this.hooks.length;
+    const image = element("img", { alt: "" });
+    const text = element("span", { "aria-hidden": "true" });
+    const chosen = () => this.choose(this.hooks[at].row, at);
+    const button = element("button", { type: "button", hidden: true, click: chosen }, image, text);
+    const item = element("li", {}, button);
+    this.place.append(item);
+    this.hooks.push({ item, button, image, text, row: {} });
+  }
+
+  /** Leaves so many, and takes the others away. @param {number} count */
+  leave(count) {
+    for (const { item } of this.hooks.splice(count)) item.remove();
+  }
 }

@@ -23,8 +23,8 @@ import * as where from "./panels/where.js";
  *   seeded: boolean, random: boolean, truncates: boolean, limits: {body: number, images: number}, detector: string | null,
  *   compares: boolean, real: {count: number, source: string, licence: string} | null, judges: boolean,
  *   paint: import("./painting_worker.js").Paint | null}} Model
- * @typedef {{model: Model, painter: import("./painter.js").Painter, say: (text: string) => void, fail: (error: any) => void,
- *   signal: AbortSignal}} Context
+ * @typedef {{model: Model, painter: import("./painter.js").Painter, say: (text: string, since?: number) => void, fail: (error: any, since?: number) => void,
+ *   signal: AbortSignal}} Context `since` is when that was asked for which is done, or failed
  * @typedef {{id: string, title: (model: Model) => string, fits: (model: Model) => boolean,
  *   open: (place: HTMLElement, context: Context) => (state: Record<string, string>) => void}} Panel
  */
@@ -62,6 +62,7 @@ function offer(model) {
     busy: (busy) => inside.setAttribute("aria-busy", String(busy)),
   });
   let open = "";
+  let alarmed = 0; // when that was asked for which the alert is about
   let closing = new AbortController();
   /** @type {(state: Record<string, string>) => void} */
   let show = () => {};
@@ -91,16 +92,17 @@ function offer(model) {
     show(read());
   }
 
-  /** @param {string} text */
-  function told(text) {
+  /** @param {string} text @param {number} since without which it is a person who did it */
+  function told(text, since = Infinity) {
     status.textContent = text;
-    alert.textContent = "";
+    if (since > alarmed) alert.textContent = "";
   }
 
-  /** @param {any} error */
-  function failed(error) {
+  /** @param {any} error @param {number} since */
+  function failed(error, since = performance.now()) {
     status.textContent = "";
     alert.textContent = error.message;
+    alarmed = since;
   }
 }
 
@@ -109,7 +111,7 @@ function offer(model) {
  * @param {Model} model @param {import("./painter.js").Hearing} hearing
  */
 function painterOf(model, hearing) {
-  const server = new ServerPainter(hearing);
+  const server = new ServerPainter(hearing, model.limits.images);
   const { paint } = model;
   if (!paint) return server;
   const line = element("p", { id: "painter", class: "origin", hidden: true });

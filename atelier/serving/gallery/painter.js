@@ -4,7 +4,8 @@
  * @typedef {Record<string, any>} Row what POST /generate takes
  * @typedef {{url: string, row: Row, file: () => Promise<Blob>}} Painted the address here of a PNG with its labels, the row as it
  *   was understood, and what brings the file to keep, which the server made
- * @typedef {{paint: (rows: Row[]) => Promise<Painted[]>, of: (version: number) => Painter}} Painter `of` is another version's
+ * @typedef {{paint: (rows: Row[]) => Promise<Painted[]>, atOnce: number, of: (version: number) => Painter}} Painter `atOnce` are
+ *   as many rows as cost little more than one; `of` is another version's
  * @typedef {{used: (model: string) => void, busy: (busy: boolean) => void}} Hearing hears which version made what came, and when
  *   images are made
  */
@@ -43,6 +44,20 @@ async function reason(answer) {
     return (await answer.json()).error;
   } catch {
     return `the server answers ${answer.status}`; // of a proxy
+  }
+}
+
+/**
+ * Images one after the other, as many at a time as the painter makes at once: each with its place among the rows.
+ * @param {Painter} painter @param {Row[]} rows @param {number} first the place at which it begins, and to which it comes round
+ * @returns {AsyncGenerator<[Painted, number]>}
+ */
+export async function* inTurn(painter, rows, first = 0) {
+  const places = rows.map((_, turn) => (first + turn) % rows.length);
+  while (places.length) {
+    const now = places.splice(0, painter.atOnce);
+    const painted = await painter.paint(now.map((place) => rows[place]));
+    for (const [turn, place] of now.entries()) yield [painted[turn], place];
   }
 }
 
@@ -94,16 +109,17 @@ export class KeepingPainter {
 
 /** The server's images: what is shown is the file itself. @implements {Painter} */
 export class ServerPainter extends KeepingPainter {
-  /** @param {Hearing} hearing @param {string} address of what makes them */
-  constructor(hearing, address = "generate") {
+  /** @param {Hearing} hearing @param {number} most images of a request @param {string} address of what makes them */
+  constructor(hearing, most, address = "generate") {
     super(hearing);
+    this.atOnce = most;
     this.address = address;
     this.model = "";
   }
 
   /** @param {number} version @returns {Painter} */
   of(version) {
-    return new ServerPainter({ ...this.hearing, used: () => {} }, `generate?version=${version}`);
+    return new ServerPainter({ ...this.hearing, used: () => {} }, this.atOnce, `generate?version=${version}`);
   }
 
   /** @override @param {Row[]} rows @returns {Promise<Painted[]>} */

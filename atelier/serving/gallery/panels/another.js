@@ -3,7 +3,8 @@
 
 import { choice, fresh, rowOf, seedOf } from "../controls.js";
 import { element, latest } from "../dom.js";
-import { frame, wall } from "../frame.js";
+import { Wall, frame } from "../frame.js";
+import { inTurn } from "../painter.js";
 import { read, write } from "../state.js";
 
 const GRID = 16;
@@ -17,7 +18,8 @@ export const fits = (model) => model.seeded;
 export function open(place, { model, painter, say, fail, signal }) {
   const count = Math.min(GRID, model.limits.images);
   const large = frame(model, { button: { name: "Another one", act: next } });
-  const many = element("div", { class: "many" });
+  const wall = new Wall((one) => set({ seed: one.seed, grid: null }));
+  const many = element("div", { class: "many", hidden: true }, wall.place);
   const button = element("button", { type: "button", class: "main", click: next }, "Another one ", element("kbd", {}, "space"));
   const grid = element("button", { type: "button", click: () => set({ grid: read().grid ? null : 1 }) }, "Grid");
   const classes = choice("class", "Class", model.classes, "any", set);
@@ -45,16 +47,21 @@ export function open(place, { model, painter, say, fail, signal }) {
     show(read());
   }
 
-  const paint = latest(async (/** @type {Record<string, string>} */ state) => {
-    const row = { ...rowOf(model, state), seed: seedOf(state) };
-    const rows = Array.from({ length: state.grid ? count : 1 }, (_, place) => ({ ...row, seed: row.seed + place }));
-    const painted = await painter.paint(rows);
-    large.place.hidden = Boolean(state.grid);
-    many.hidden = !state.grid;
-    if (state.grid) many.replaceChildren(wall(painted, (one) => set({ seed: one.seed, grid: null })));
-    else large.show(painted[0]);
-    say(state.grid ? `${count} images from seed ${row.seed} on` : `Seed ${row.seed}`);
-  }, fail);
+  const paint = latest(
+    async (/** @type {Record<string, string>} */ state, overtaken) => {
+      const row = { ...rowOf(model, state), seed: seedOf(state) };
+      const rows = Array.from({ length: state.grid ? count : 1 }, (_, place) => ({ ...row, seed: row.seed + place }));
+      for await (const [painted, at] of inTurn(painter, rows)) {
+        if (state.grid) wall.hang(painted, at);
+        else large.show(painted);
+        large.place.hidden = Boolean(state.grid);
+        many.hidden = !state.grid;
+        if (overtaken()) return;
+      }
+      return state.grid ? `${count} images from seed ${row.seed} on` : `Seed ${row.seed}`;
+    },
+    { say, fail },
+  );
 
   /** @param {Record<string, string>} state */
   function show(state) {

@@ -3,9 +3,10 @@
 
 import { choice, fresh, slider } from "../controls.js";
 import { element, latest } from "../dom.js";
-import { frame, wall } from "../frame.js";
+import { Wall, frame } from "../frame.js";
 import { ancestors, breedable, child, parsed, place as placed } from "../individuals.js";
 import { fits } from "../latents.js";
+import { inTurn } from "../painter.js";
 import { read, write } from "../state.js";
 
 /** @typedef {import("../individuals.js").Individual} Individual */
@@ -26,9 +27,7 @@ export function open(place, { model, painter, say, fail }) {
     slider("mutation", "Mutation in %", 0, 100, MUTATION, change),
     choice("class", "Class", model.classes, "as the parents", change),
   ].slice(0, model.classes.length ? 3 : 2);
-  const [parents, children, line] = ["Parents", "Children", "Ancestors"].map((name) =>
-    element("section", { "aria-label": name }, element("h2", {}, name)),
-  );
+  const [parents, children, line] = ["Parents", "Children", "Ancestors"].map(kin);
   const use = ["first", "second"].map((which) =>
     element(
       "button",
@@ -45,17 +44,26 @@ export function open(place, { model, painter, say, fail }) {
   const controls = element(
     "div",
     { class: "controls" },
-    parents,
+    parents.place,
     ...set.map((one) => one.place),
     element("div", { class: "row" }, brood, others),
   );
   place.append(
     element("div", {}, large.place, element("div", { class: "row middle" }, ...use)),
     controls,
-    element("div", { class: "beside" }, children, line),
+    element("div", { class: "beside" }, children.place, line.place),
   );
   const { first, second, brood: born } = read();
   if (!parsed(first ?? "") || !parsed(second ?? "")) write({ ...strangers(), ...(born ? { brood: born } : {}) });
+
+  /** The place of individuals, each of which can be chosen. @param {string} name */
+  function kin(name) {
+    /** @type {Individual[]} */
+    const shown = []; // of which some may be older than the others
+    const wall = new Wall((_, at) => change({ chosen: shown[at].text }));
+    const place = element("section", { "aria-label": name }, element("h2", {}, name), wall.place);
+    return { place, wall, shown, next: 0 };
+  }
 
   function strangers() {
     const one = fresh(2);
@@ -68,10 +76,10 @@ export function open(place, { model, painter, say, fail }) {
     show(read());
   }
 
-  /** Paints individuals. @param {Individual[]} all @param {Record<string, string>} state */
-  async function painted(all, state) {
+  /** @param {Individual[]} all @param {Record<string, string>} state */
+  async function rowsOf(all, state) {
     const points = await Promise.all(all.map((one) => placed(model, one)));
-    return painter.paint(points.map(({ latent, row }) => ({ latent, ...classOf(row, state) })));
+    return points.map(({ latent, row }) => ({ latent, ...classOf(row, state) }));
   }
 
   /** @param {Record<string, any>} row @param {Record<string, string>} state */
@@ -81,33 +89,42 @@ export function open(place, { model, painter, say, fail }) {
   }
 
   /**
-   * A wall of individuals, each of which can be chosen.
-   * @param {any} section @param {Individual[]} all @param {Record<string, string>} state
+   * Hangs individuals, and leaves the rest to a next call where one waits, which goes on with those that waited longest.
+   * @param {ReturnType<typeof kin>} where @param {Individual[]} all @param {Record<string, string>} state
+   * @param {() => boolean} overtaken
    */
-  async function hang(section, all, state) {
-    const pictures = all.length ? await painted(all, state) : [];
-    section.querySelector(".wall")?.remove();
-    section.append(wall(pictures, (_, at) => change({ chosen: all[at].text })));
-    section.hidden = !all.length;
+  async function hang(where, all, state, overtaken) {
+    for await (const [painted, at] of inTurn(painter, await rowsOf(all, state), where.next % all.length)) {
+      where.wall.hang(painted, at);
+      where.shown[at] = all[at];
+      where.next = at + 1;
+      if (overtaken()) return;
+    }
+    where.next = 0;
+    where.wall.leave(all.length);
+    where.place.hidden = !all.length;
   }
 
-  const paint = latest(async (/** @type {Record<string, string>} */ state) => {
+  const paint = latest(work, { say, fail });
+
+  /** @param {Record<string, string>} state @param {() => boolean} overtaken */
+  async function work(state, overtaken) {
     const [one, other] = [parsed(state.first ?? ""), parsed(state.second ?? "")];
-    if (!one || !other) return fail(new Error("this address names no parents; take new ones"));
-    if (!breedable(one, other))
-      return fail(new Error("the ancestry is too long for an address; take a parent from further back"));
+    if (!one || !other) throw new Error("this address names no parents; take new ones");
+    if (!breedable(one, other)) throw new Error("the ancestry is too long for an address; take a parent from further back");
     const [share, mutation, seed] = [Number(state.share ?? SHARE), Number(state.mutation ?? MUTATION), Number(state.brood ?? 0)];
     const litter = Array.from({ length: Math.min(CHILDREN, model.limits.images) }, (_, at) =>
       child(one, other, Math.round(share), Math.round(mutation), seed + at),
     );
     const chosen = parsed(state.chosen ?? "");
-    if (chosen) large.show((await painted([chosen], state))[0]);
+    if (chosen) large.show((await painter.paint(await rowsOf([chosen], state)))[0]);
     for (const button of use) button.hidden = !chosen;
-    await hang(parents, [one, other], state);
-    await hang(children, litter, state);
-    await hang(line, chosen ? ancestors(chosen).slice(0, model.limits.images) : [], state);
-    say(chosen ? "The chosen one is shown, with its ancestors" : `${litter.length} children`);
-  }, fail);
+    await hang(parents, [one, other], state, overtaken);
+    await hang(children, litter, state, overtaken);
+    if (overtaken()) return;
+    await hang(line, chosen ? ancestors(chosen).slice(0, model.limits.images) : [], state, overtaken);
+    return chosen ? "The chosen one is shown, with its ancestors" : `${litter.length} children`;
+  }
 
   /** @param {Record<string, string>} state */
   function show(state) {

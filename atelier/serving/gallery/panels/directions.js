@@ -27,6 +27,7 @@ export function open(place, { model, painter, say, fail, signal }) {
   place.append(large.place, element("div", { class: "controls" }, found, element("div", { class: "row" }, back), set.place));
   /** @type {{name: string, vector: number[], show: (state: Record<string, string>) => void}[]} */
   let sliders = [];
+  const begun = performance.now();
   const ready = find().catch(fail);
 
   /** Asks for the sliders until they are found. */
@@ -35,7 +36,7 @@ export function open(place, { model, painter, say, fail, signal }) {
       const { sliders: all, reach, done } = await (await ask("directions")).json();
       if (signal.aborted) return;
       if (all) return offer(all, reach);
-      say(`The directions of this version are being found: ${Math.round(100 * done)} %`);
+      say(`The directions of this version are being found: ${Math.round(100 * done)} %`, begun);
       found.replaceChildren(element("progress", { value: done, "aria-label": "Directions are being found" }));
       await pause(POLL);
     }
@@ -65,7 +66,10 @@ export function open(place, { model, painter, say, fail, signal }) {
     show(read());
   }
 
-  const paint = latest(async (/** @type {Record<string, string>} */ state) => {
+  const paint = latest(work, { say, fail });
+
+  /** @param {Record<string, string>} state */
+  async function work(state) {
     await ready;
     for (const one of sliders) one.show(state);
     const { seed, ...rest } = rowOf(model, state);
@@ -84,8 +88,8 @@ export function open(place, { model, painter, say, fail, signal }) {
     const said = sliders
       .filter((_, at) => steps[at])
       .map((one) => `${label(one.name.slice(2))} ${+Number(state[one.name]).toFixed(2)}`);
-    say(`Seed ${seed}${said.length ? `: ${said.join(", ")}` : ""}`);
-  }, fail);
+    return `Seed ${seed}${said.length ? `: ${said.join(", ")}` : ""}`;
+  }
 
   /** @param {Record<string, string>} state */
   function show(state) {

@@ -143,11 +143,14 @@ export function open(place, { model, painter, say, fail, signal }) {
     cursor.style.top = `${(100 * at[1]) / side}%`;
   }
 
-  const paint = latest(async (/** @type {Record<string, string>} */ state) => {
-    const [painted] = await painter.paint([{ ...rowOf(model, state), [map.column]: await drawing.encoded() }]);
-    large.show(painted);
-    say("The picture follows what is drawn");
-  }, fail);
+  const paint = latest(
+    async (/** @type {Record<string, string>} */ state) => {
+      const [painted] = await painter.paint([{ ...rowOf(model, state), [map.column]: await drawing.encoded() }]);
+      large.show(painted);
+      return "The picture follows what is drawn";
+    },
+    { say, fail },
+  );
 
   /** @param {Record<string, string>} state */
   function show(state) {

@@ -27,7 +27,7 @@ export const fits = (model) => pictures(model).length > 0;
 export function open(place, { model, painter, say, fail, signal }) {
   const inputs = pictures(model);
   const most = Math.floor((model.limits.body - REST_OF_BODY) / inputs.length);
-  const crops = inputs.map((one) => new Crop(named(one.column), one.resolution, () => paint()));
+  const crops = inputs.map((one) => new Crop(named(one.column), one.resolution, () => paint(read())));
   const zones = inputs.map((one, number) => {
     const wanted = () => crops[number] === (crops.find((crop) => !crop.picture) ?? crops[0]);
     return picturezone(one, crops[number], { wanted, fail, signal });
@@ -47,21 +47,24 @@ export function open(place, { model, painter, say, fail, signal }) {
   );
   place.append(large.place, element("div", { class: "controls" }, ...zones, set.place, note));
 
-  const paint = latest(async () => {
-    if (crops.some((crop) => !crop.picture)) return;
-    const row = rowOf(model, read());
-    for (const [number, one] of inputs.entries()) row[one.column] = await crops[number].encoded(most);
-    pair.before(crops[0].canvas);
-    const [painted] = await painter.paint([row]);
-    large.show(painted);
-    pair.place.hidden = false;
-    say("The picture is done. Before and after can be compared");
-  }, fail);
+  const paint = latest(
+    async (/** @type {Record<string, string>} */ state) => {
+      if (crops.some((crop) => !crop.picture)) return;
+      const row = rowOf(model, state);
+      for (const [number, one] of inputs.entries()) row[one.column] = await crops[number].encoded(most);
+      pair.before(crops[0].canvas);
+      const [painted] = await painter.paint([row]);
+      large.show(painted);
+      pair.place.hidden = false;
+      return "The picture is done. Before and after can be compared";
+    },
+    { say, fail },
+  );
 
   /** @param {Record<string, string>} state */
   function show(state) {
     set.show(state);
-    paint();
+    paint(state);
   }
   return show;
 }

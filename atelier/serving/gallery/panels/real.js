@@ -65,7 +65,10 @@ export function open(place, { model, painter, say, fail, signal }) {
     change({ guess });
   }
 
-  const paint = latest(async (/** @type {Record<string, string>} */ state) => {
+  const paint = latest(work, { say, fail });
+
+  /** @param {Record<string, string>} state */
+  async function work(state) {
     const { real, number, seed } = dealt(Number(state.round), count);
     const guess = ["real", "generated"].includes(state.guess) ? state.guess : "";
     for (const one of answers) one.disabled = Boolean(guess);
@@ -76,7 +79,7 @@ export function open(place, { model, painter, say, fail, signal }) {
     if (guess && painted) large.show(painted);
     else large.plain(url, guess ? `Real image ${number}` : "Real or generated?");
     told.replaceChildren();
-    if (!guess) return say("Is this image real or generated?");
+    if (!guess) return "Is this image real or generated?";
     const mine = { who: YOU, real: guess === "real", about: "" };
     const others = await verdicts(real ? `number=${number}` : `seed=${seed}`, file);
     const heading = `${mine.real === real ? "Right" : "Wrong"}: it is ${real ? "real" : "generated"}`;
@@ -86,8 +89,8 @@ export function open(place, { model, painter, say, fail, signal }) {
       open_round = null;
       keep(added(stored(), [mine, ...others], real));
     }
-    say(heading);
-  }, fail);
+    return heading;
+  }
 
   /**
    * What the discriminator and the detector make of it.

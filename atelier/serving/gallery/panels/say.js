@@ -3,7 +3,7 @@
 
 import { controls, rowOf } from "../controls.js";
 import { element, latest } from "../dom.js";
-import { frame, wall } from "../frame.js";
+import { Wall, frame } from "../frame.js";
 import { LONGEST, canRecord, record, wav } from "../sound.js";
 import { read, write } from "../state.js";
 import { base64, dropzone, size } from "../upload.js";
@@ -24,7 +24,8 @@ export function open(place, { model, painter, say, fail, signal }) {
   const text = input(model, "text")?.encoder ? /** @type {import("../main.js").Input} */ (input(model, "text")) : null;
   const sound = input(model, "sound");
   const large = frame(model, { hint: "Write or say what the picture should show" });
-  const more = element("div", { class: "beside" });
+  const wall = new Wall((one) => changed({ seed: one.seed }));
+  const more = element("div", { class: "beside" }, wall.place);
   const set = controls(model, changed);
   const field = element("input", {
     id: "text",
@@ -108,7 +109,10 @@ export function open(place, { model, painter, say, fail, signal }) {
     show(read());
   }
 
-  const paint = latest(async (/** @type {Record<string, string>} */ state) => {
+  const paint = latest(work, { say, fail });
+
+  /** @param {Record<string, string>} state */
+  async function work(state) {
     const row = rowOf(model, state);
     if (text && state.text) row[text.column] = state.text;
     if (sound && spoken) row[sound.column] = spoken;
@@ -119,9 +123,9 @@ export function open(place, { model, painter, say, fail, signal }) {
     const made = await Promise.all(seeds.map((seed) => painter.paint([{ ...row, ...seed }])));
     const [first, ...others] = made.flat();
     large.show(first);
-    more.replaceChildren(...(others.length ? [wall(others, (one) => changed({ seed: one.seed }))] : []));
-    say(state.text ? `“${state.text}”` : "Your recording");
-  }, fail);
+    for (const [at, painted] of others.entries()) wall.hang(painted, at);
+    return state.text ? `“${state.text}”` : "Your recording";
+  }
 
   /** @param {Record<string, string>} state */
   function show(state) {

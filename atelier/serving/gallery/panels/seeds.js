@@ -3,7 +3,8 @@
 
 import { controls, rowOf } from "../controls.js";
 import { element, latest } from "../dom.js";
-import { frame, wall } from "../frame.js";
+import { Wall, frame } from "../frame.js";
+import { inTurn } from "../painter.js";
 import { read, write } from "../state.js";
 
 const ADDRESSED = ["seed", "class", "truncation"]; // by GET /image.png
@@ -21,8 +22,17 @@ export function open(place, { model, painter, say, fail, signal }) {
   const large = frame(model);
   const set = controls(model, changed);
   const address = element("a", { class: "address" }, "Address of this image");
-  const next = element("section", { "aria-label": "Next seeds" }, element("h2", {}, "Next seeds"));
-  const others = element("section", { "aria-label": "Every class of this seed" }, element("h2", {}, "Every class of this seed"));
+  const neighbors = new Wall(
+    (one) => changed({ seed: one.seed }),
+    (one) => String(one.seed),
+  );
+  const classes = new Wall(
+    (one) => changed({ class: one.class }),
+    (one) => one.class,
+  );
+  const [next, others] = Object.entries({ "Next seeds": neighbors, "Every class of this seed": classes }).map(([name, wall]) =>
+    element("section", { "aria-label": name }, element("h2", {}, name), wall.place),
+  );
   const beside = element("div", { class: "beside" }, next, ...(model.classes.length > 1 ? [others] : []));
   set.place.append(address);
   place.append(large.place, set.place, beside);
@@ -35,29 +45,40 @@ export function open(place, { model, painter, say, fail, signal }) {
     show(read());
   }
 
-  const paint = latest(async (/** @type {Record<string, string>} */ state) => {
-    const [painted] = await painter.paint([rowOf(model, state)]);
-    large.show(painted);
-    say(`Seed ${painted.row.seed}${painted.row.class ? `, class ${painted.row.class}` : ""}`);
-  }, fail);
+  const paint = latest(
+    async (/** @type {Record<string, string>} */ state) => {
+      const [painted] = await painter.paint([rowOf(model, state)]);
+      large.show(painted);
+      return `Seed ${painted.row.seed}${painted.row.class ? `, class ${painted.row.class}` : ""}`;
+    },
+    { say, fail },
+  );
 
-  const follow = latest(async (/** @type {Record<string, string>} */ state) => {
-    const row = rowOf(model, state);
-    const most = Math.min(NEIGHBORS, model.limits.images);
-    const rows = Array.from({ length: most }, (_, place) => ({ ...row, seed: row.seed + 1 + place }));
-    const choose = (/** @type {Record<string, any>} */ one) => changed({ seed: one.seed });
-    replaced(
-      next,
-      wall(await painter.paint(rows), choose, (one) => String(one.seed)),
-    );
-    if (model.classes.length < 2) return;
-    const classes = model.classes.slice(0, Math.min(CLASSES, model.limits.images)).map((name) => ({ ...row, class: name }));
-    const choose_class = (/** @type {Record<string, any>} */ one) => changed({ class: one.class });
-    replaced(
-      others,
-      wall(await painter.paint(classes), choose_class, (one) => one.class),
-    );
-  }, fail);
+  const follow = latest(
+    async (/** @type {Record<string, string>} */ state) => {
+      const row = rowOf(model, state);
+      await hang(
+        neighbors,
+        Array.from({ length: NEIGHBORS }, (_, place) => ({ ...row, seed: row.seed + 1 + place })),
+      );
+      if (model.classes.length < 2) return;
+      await hang(
+        classes,
+        model.classes.slice(0, CLASSES).map((name) => ({ ...row, class: name })),
+      );
+    },
+    { say, fail },
+  );
+
+  /** Hangs what is painted, until the state changes. @param {Wall} wall @param {Record<string, any>[]} rows */
+  async function hang(wall, rows) {
+    if (timer) return;
+    for await (const [painted, at] of inTurn(painter, rows)) {
+      wall.hang(painted, at);
+      if (timer) return;
+    }
+    wall.leave(rows.length);
+  }
 
   /** @param {Record<string, string>} state */
   function show(state) {
@@ -67,19 +88,10 @@ export function open(place, { model, painter, say, fail, signal }) {
     address.hidden = !Object.keys(row).every((name) => ADDRESSED.includes(name));
     paint(state);
     clearTimeout(timer);
-    timer = setTimeout(() => follow(state), REST);
+    timer = setTimeout(() => {
+      timer = 0;
+      follow(state);
+    }, REST);
   }
   return show;
-}
-
-/**
- * A wall in the place of the one of before; a person who was on a button of it stays on that place.
- * @param {any} section @param {HTMLElement} made
- */
-function replaced(section, made) {
-  const before = section.querySelector(".wall");
-  const place = before ? [...before.querySelectorAll("button")].indexOf(document.activeElement) : -1;
-  before?.remove();
-  section.append(made);
-  /** @type {HTMLButtonElement | undefined} */ ([...made.querySelectorAll("button")][place])?.focus();
 }

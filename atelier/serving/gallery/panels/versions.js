@@ -5,7 +5,7 @@ import { choice, controls, rowOf } from "../controls.js";
 import { Crop, named, picturezone } from "../crop.js";
 import { element, latest } from "../dom.js";
 import { Drawing, mapzone } from "../drawing.js";
-import { frame, wall } from "../frame.js";
+import { Wall, frame } from "../frame.js";
 import { ask } from "../painter.js";
 import { read, write } from "../state.js";
 
@@ -30,11 +30,11 @@ export function open(place, { model, painter, say, fail, signal }) {
   const uploads = model.takes.flatMap((input) => upload(input));
   const set = controls(model, changed);
   const chosen = element("div");
-  const [left, right] = [element("section"), element("section")];
+  const [left, right] = [half(), half()];
   const table = element("section", { "aria-label": "Numbers", class: "beside" });
   const words = model.takes.filter((one) => one.kind === "text" && one.encoder).map(written);
   place.append(
-    element("div", { class: "pair" }, left, right),
+    element("div", { class: "pair" }, left.place, right.place),
     element("div", { class: "controls" }, chosen, ...uploads.map((one) => one.place), ...words, set.place),
     table,
   );
@@ -90,10 +90,13 @@ export function open(place, { model, painter, say, fail, signal }) {
     return found;
   }
 
-  const paint = latest(async (/** @type {Record<string, string>} */ state) => {
+  const paint = latest(work, { say, fail });
+
+  /** @param {Record<string, string>} state */
+  async function work(state) {
     const all = await versions;
     const others = all.filter((one) => one.version !== own);
-    if (!others.length) return say(`${model.model} is the only version of its name`);
+    if (!others.length) return `${model.model} is the only version of its name`;
     if (!choosing) {
       const label = "Beside the version in use";
       const made = choice(
@@ -116,7 +119,7 @@ export function open(place, { model, painter, say, fail, signal }) {
     const theirs = await modelOf(other.version);
     const wrong = difference(model, theirs);
     if (wrong) throw new Error(`version ${other.version} ${wrong}, so that both cannot be given the same`);
-    if (uploads.some((one) => !one.ready())) return say("Give a picture, and both make something of it");
+    if (uploads.some((one) => !one.ready())) return "Give a picture, and both make something of it";
     /** @type {Record<string, any>} */
     const given = {};
     for (const one of uploads) given[one.input.column] = await one.value();
@@ -127,20 +130,28 @@ export function open(place, { model, painter, say, fail, signal }) {
       return Array.from({ length: count }, (_, at) => (model.random ? { ...row, seed: row.seed + at } : row));
     };
     const [ours, yours] = await Promise.all([painter.paint(rows(model)), painter.of(other.version).paint(rows(theirs))]);
-    hang(left, model, `Version ${own}, in use`, ours);
-    hang(right, theirs, `Version ${other.version}${about(other)}`, yours);
-    say(`Version ${own} beside version ${other.version}${model.random ? `, from seed ${rows(model)[0].seed} on` : ""}`);
-  }, fail);
+    left.hang(model, `Version ${own}, in use`, ours);
+    right.hang(theirs, `Version ${other.version}${about(other)}`, yours);
+    return `Version ${own} beside version ${other.version}${model.random ? `, from seed ${rows(model)[0].seed} on` : ""}`;
+  }
 
-  /**
-   * @param {any} section @param {Model} of @param {string} heading @param {import("../painter.js").Painted[]} painted
-   */
-  function hang(section, of, heading, painted) {
-    const large = frame(of);
-    large.show(painted[0]);
-    const more = painted.length > 1 ? [wall(painted, (row) => changed({ seed: row.seed }))] : [];
-    section.setAttribute("aria-label", heading);
-    section.replaceChildren(element("h2", {}, heading), large.place, ...more);
+  /** The place of a version's pictures, which stays as long as it is that of the same version. */
+  function half() {
+    const place = element("section");
+    let large = frame(model);
+    let wall = new Wall(() => {});
+    /** @param {Model} of @param {string} heading @param {import("../painter.js").Painted[]} painted */
+    function hang(of, heading, painted) {
+      if (place.getAttribute("aria-label") !== heading) {
+        large = frame(of);
+        wall = new Wall((row) => changed({ seed: row.seed }));
+        place.setAttribute("aria-label", heading);
+        place.replaceChildren(element("h2", {}, heading), large.place, ...(painted.length > 1 ? [wall.place] : []));
+      }
+      large.show(painted[0]);
+      for (const [at, one] of painted.entries()) wall.hang(one, at);
+    }
+    return { place, hang };
   }
 
   /** @param {Record<string, string>} state */

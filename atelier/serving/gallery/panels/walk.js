@@ -3,9 +3,9 @@
 
 import { choice, fresh } from "../controls.js";
 import { element, latest } from "../dom.js";
-import { frame, wall } from "../frame.js";
-import { fits, point, slerp } from "../latents.js";
-import { ask } from "../painter.js";
+import { Wall, frame } from "../frame.js";
+import { fits, points, slerp } from "../latents.js";
+import { ask, inTurn } from "../painter.js";
 import { read, write } from "../state.js";
 
 /** @typedef {import("../painter.js").Painted} Painted */
@@ -13,7 +13,7 @@ import { read, write } from "../state.js";
 const STOPS = 4;
 const [FEWEST, MOST] = [2, 8];
 const STEPS = 24; // from one stop to the next
-const BATCH = 12; // images that are asked for at once
+const AHEAD = 12; // images that are there before one comes to them
 const PAUSE = 80; // ms between two
 const KEPT = 60_000; // ms for which a browser may take to save a file
 
@@ -31,7 +31,11 @@ export function open(place, { model, painter, say, fail, signal }) {
   const others = element("button", { type: "button", click: () => stop(strangers()) }, "New stops");
   const save = element("button", { type: "button", click: () => void saved().catch(fail) }, "Save as WebP");
   const classes = choice("class", "Class", model.classes, "as the first stop", (changes) => (write(changes), show(read())));
-  const hung = element("section", { "aria-label": "Stops", class: "beside" }, element("h2", {}, "Stops"));
+  const wall = new Wall(
+    (_, at) => ((slider.value = String(at * STEPS)), moved()),
+    (_, at) => String(stops()[at]),
+  );
+  const hung = element("section", { "aria-label": "Stops", class: "beside" }, element("h2", {}, "Stops"), wall.place);
   const way = element("div", { class: "control" }, element("label", { for: "at" }, "Place on the way"), slider);
   const row = element("div", { class: "row" }, more, fewer, others, save);
   place.append(
@@ -99,10 +103,10 @@ export function open(place, { model, painter, say, fail, signal }) {
     say("The walk is saved");
   }
 
-  /** @param {any} error */
-  function stopped(error) {
+  /** @param {any} error @param {number} since */
+  function stopped(error, since) {
     rest();
-    fail(error);
+    fail(error, since);
   }
 
   async function onward() {
@@ -111,45 +115,61 @@ export function open(place, { model, painter, say, fail, signal }) {
     if (timer && !signal.aborted) timer = setTimeout(onward, PAUSE);
   }
 
-  /** Images from a place on, where they are not there yet. @param {number} at @param {number} count */
-  async function fetched(at, count = BATCH) {
+  /**
+   * The images of this way, by their place on it, after those of some places have been painted that were not there.
+   * @param {number[]} places @param {() => boolean} enough says that the rest of them is not waited for any more
+   */
+  async function fill(places, enough = () => false) {
     const seeds = stops();
     const state = read();
     const key = `${seeds} ${state.class ?? ""}`;
     if (key !== made_of) [made, made_of] = [new Map(), key];
-    if (made.has(at)) return made;
-    const points = await Promise.all(seeds.map((seed) => point(model, seed)));
-    const places = Array.from({ length: count }, (_, step) => (at + step) % (seeds.length * STEPS)).filter(
-      (one) => !made.has(one),
-    );
-    const named = model.classes.includes(state.class) ? state.class : points[0].row.class;
-    const rows = places.map((one) => {
+    const [all, missing] = [made, places.filter((one) => !made.has(one))];
+    const ends = missing.length ? await points(model, seeds) : [];
+    const rows = missing.map((one) => {
       const leg = Math.floor(one / STEPS);
-      const latent = slerp(points[leg].latent, points[(leg + 1) % seeds.length].latent, (one % STEPS) / STEPS);
+      const latent = slerp(ends[leg].latent, ends[(leg + 1) % seeds.length].latent, (one % STEPS) / STEPS);
+      const named = model.classes.includes(state.class) ? state.class : ends[0].row.class;
       return { latent, ...(model.classes.length ? { class: named } : {}) };
     });
-    const wanted = made;
-    const pictures = await painter.paint(rows.slice(0, model.limits.images));
-    pictures.forEach((picture, number) => wanted.set(places[number], picture));
-    return wanted;
+    for await (const [picture, at] of inTurn(painter, rows)) {
+      all.set(missing[at], picture);
+      if (enough()) break;
+    }
+    return all;
   }
 
-  const paint = latest(async (/** @type {number} */ at) => {
-    const picture = (await fetched(at)).get(at);
-    if (picture) large.show(picture);
-    slider.setAttribute("aria-valuetext", `step ${at % STEPS} after stop ${Math.floor(at / STEPS) + 1}`);
-    if (timer) fetched((at + BATCH / 2) % (stops().length * STEPS)).catch(() => {}); // ahead; what fails is asked again
-  }, stopped);
+  const paint = latest(
+    async (/** @type {number} */ at) => {
+      const picture = (await fill([at])).get(at);
+      if (picture) large.show(picture);
+      slider.setAttribute("aria-valuetext", `step ${at % STEPS} after stop ${Math.floor(at / STEPS) + 1}`);
+      ahead(at);
+    },
+    { say, fail: stopped },
+  );
 
-  const hang = latest(async () => {
-    const seeds = stops();
-    const every = await Promise.all(seeds.map((_, leg) => fetched(leg * STEPS, 1)));
-    const pictures = every.flatMap((all, leg) => all.get(leg * STEPS) ?? []);
-    const go = (/** @type {Record<string, any>} */ _, /** @type {number} */ at) => ((slider.value = String(at * STEPS)), moved());
-    hung.querySelector(".wall")?.remove();
-    hung.append(wall(pictures, go, (_, at) => String(seeds[at])));
-    say(`${seeds.length} stops`);
-  }, fail);
+  const ahead = latest(
+    async (/** @type {number} */ at, overtaken) => {
+      const next = Array.from({ length: AHEAD }, (_, step) => (at + 1 + step) % (stops().length * STEPS));
+      if (!made.has(next[AHEAD / 2])) await fill(next, overtaken);
+    },
+    { say, fail: () => {} }, // what fails is asked again
+  );
+
+  const hang = latest(
+    async (/** @type {number[]} */ seeds) => {
+      const places = seeds.map((_, leg) => leg * STEPS);
+      const all = await fill(places);
+      for (const [leg, place] of places.entries()) {
+        const picture = all.get(place);
+        if (picture) wall.hang(picture, leg);
+      }
+      wall.leave(seeds.length);
+      return `${seeds.length} stops`;
+    },
+    { say, fail },
+  );
 
   /** @param {Record<string, string>} state */
   function show(state) {
@@ -160,7 +180,7 @@ export function open(place, { model, painter, say, fail, signal }) {
     fewer.disabled = count <= FEWEST;
     classes.show(state);
     paint(Number(slider.value));
-    hang();
+    hang(stops());
   }
   return show;
 }
