@@ -130,10 +130,10 @@ def measured(folder: Path, paint: str, steps: int) -> dict[str, str]:
             "By itself, first visit": f"{by_itself:.2f}" if paint == BROWSER else "",
         }
         for name, slider in SLIDERS.items():
-            first, last = zip(*stepped(browser, address, paint, slider, steps), strict=True)
-            found[name] = f"{statistics.median(first):.0f} ({max(first):.0f})"
+            begins, ends = zip(*stepped(browser, address, paint, slider, steps), strict=True)
+            found[name] = f"{statistics.median(begins):.0f} ({max(begins):.0f})"
             if "breed" in slider[0]:
-                found[f"{name}: the last of eight"] = f"{statistics.median(last):.0f} ({max(last):.0f})"
+                found[f"{name}: the last of eight"] = f"{statistics.median(ends):.0f} ({max(ends):.0f})"
         browser.close()
     return found
 

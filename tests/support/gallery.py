@@ -214,6 +214,39 @@ def status(page: Page, text: str) -> None:
     expect(page.get_by_role("status").last).to_contain_text(text)
 
 
+def moved(page: Page, slider: str, steps: int) -> None:
+    """Moves a slider by steps, faster than anything can follow."""
+    page.locator(slider).evaluate(
+        """(input, steps) => {
+            for (let step = 0; step < steps; step += 1) {
+                input.stepUp();
+                input.dispatchEvent(new Event("input", { bubbles: true }));
+            }
+        }""",
+        steps,
+    )
+
+
+def cut_off(page: Page) -> list[str]:
+    """What does not fit into the width of the window: outside of it, or cut off by what it stands in. Tables and code scroll."""
+    found: list[str] = page.evaluate(
+        """() => {
+            const wide = (node) => node.scrollWidth > node.clientWidth + 1;
+            const scrolls = (node) => node.closest(".scrolls, pre, .status, .wall span");
+            const outside = (node) => {
+                const { left, right, width } = node.getBoundingClientRect();
+                return width > 0 && (left < -1 || right > document.documentElement.clientWidth + 1);
+            };
+            const cut = (node) => wide(node) && getComputedStyle(node).overflowX !== "visible";
+            const short = (node) => `${node.tagName} ${node.className} ${node.textContent.trim().slice(0, 40)}`;
+            const inside = [...document.body.querySelectorAll("*")].filter((node) => node.checkVisibility() && !scrolls(node));
+            const all = inside.filter((node) => outside(node) || cut(node) || (node.tagName === "BUTTON" && wide(node)));
+            return [...all.map(short), ...(wide(document.documentElement) ? ["the page scrolls sideways"] : [])];
+        }"""
+    )
+    return found
+
+
 def seed_of(page: Page) -> int:
     """The seed in the address."""
     return int(page.evaluate("new URLSearchParams(location.hash.slice(1)).get('seed')"))

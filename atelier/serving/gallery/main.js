@@ -23,8 +23,9 @@ import * as where from "./panels/where.js";
  *   seeded: boolean, random: boolean, truncates: boolean, limits: {body: number, images: number}, detector: string | null,
  *   compares: boolean, real: {count: number, source: string, licence: string} | null, judges: boolean,
  *   paint: import("./painting_worker.js").Paint | null}} Model
- * @typedef {{model: Model, painter: import("./painter.js").Painter, say: (text: string, since?: number) => void, fail: (error: any, since?: number) => void,
- *   signal: AbortSignal}} Context `since` is when that was asked for which is done, or failed
+ * @typedef {{model: Model, painter: import("./painter.js").Painter, say: (text: string, since?: number) => void,
+ *   fail: (error: any, since?: number) => void, signal: AbortSignal}} Context `since` is when that was asked for which is
+ *   done, or failed
  * @typedef {{id: string, title: (model: Model) => string, fits: (model: Model) => boolean,
  *   open: (place: HTMLElement, context: Context) => (state: Record<string, string>) => void}} Panel
  */

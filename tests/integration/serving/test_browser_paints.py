@@ -13,7 +13,20 @@ from atelier.provenance.labels import read_text, read_xmp
 from atelier.serving import browser_runtime
 from atelier.serving.follow import Champion
 from atelier.serving.halves import by_browser
-from tests.support.gallery import Gallery, Visit, as_shown, bred, downloaded, expect, halfway, painted, seed_of, status, visit
+from tests.support.gallery import (
+    Gallery,
+    Visit,
+    as_shown,
+    bred,
+    downloaded,
+    expect,
+    halfway,
+    moved,
+    painted,
+    seed_of,
+    status,
+    visit,
+)
 from tests.support.served_process import about, wait
 from tests.support.small import unavailable
 
@@ -127,6 +140,36 @@ def test_children_and_walks_are_bit_by_bit_the_servers(visitor: Visit, champion:
     assert not asked
     saved = about(downloaded(page))
     assert saved["class"] == "one" and len(saved["latent"]) == 4 and len(asked) == 1
+
+
+def test_a_newer_value_of_a_slider_drops_the_children_that_are_not_begun(visitor: Visit, champion: Champion) -> None:
+    page = visitor.page
+    page.add_init_script(
+        """window.painted = 0;
+        const post = Worker.prototype.postMessage;
+        Worker.prototype.postMessage = function (message) {
+            window.painted += message.rows?.length ?? 0;
+            return post.call(this, message);
+        };"""
+    )
+    begun(visitor, "panel=breed&first=7&second=12&share=0&mutation=20&brood=90&class=one")
+    last = page.get_by_label("Children").locator("button").last
+
+    def follows(share: float) -> bool:
+        rows = [{"latent": bred(champion, 7, 12, 90 + at, share), "class": "one"} for at in range(8)]
+        shown = [painted(page, f"section[aria-label=Children] li:nth-child({at + 1}) img") for at in range(8)]
+        return shown == [as_shown(champion, row) for row in rows]
+
+    moved(page, "#share", 1)  # from now on the browser has painted the parents, too
+    wait(lambda: follows(0.05), 10)
+    page.evaluate("painted = 0")
+    moved(page, "#share", 6)
+    wait(lambda: follows(0.35), 10)
+    assert page.evaluate("painted") == 1 + 8, "one of the first value, and all of the last"
+    last.focus()
+    page.keyboard.press("Enter")
+    status(page, "The chosen one is shown")
+    expect(last).to_be_focused()
 
 
 def test_a_promotion_in_the_middle_is_told_and_nothing_else_is_saved(

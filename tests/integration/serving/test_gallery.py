@@ -13,10 +13,12 @@ from tests.support.gallery import (
     Visit,
     as_shown,
     bred,
+    cut_off,
     downloaded,
     expect,
     gallery,
     halfway,
+    moved,
     painted,
     seed_of,
     status,
@@ -91,6 +93,27 @@ def test_a_link_shows_the_same_seed_class_and_truncation(
         assert painted(other.page, ".frame img") == as_shown(champion, row)
 
 
+def test_the_address_follows_a_slider_no_faster_than_browsers_allow(
+    visitor: Visit, server: Gallery, checkpoints: list[Path]
+) -> None:
+    page = visitor.page
+    server.use(URI, checkpoints[0])
+    page.add_init_script(
+        """window.changes = 0;
+        const replace = history.replaceState;
+        history.replaceState = function (...given) {
+            window.changes += 1;
+            return replace.apply(this, given);
+        };"""
+    )
+    visitor.open("panel=breed&first=7&second=12&share=0&brood=90")
+    expect(page.get_by_label("Children").locator("img")).to_have_count(8)
+    page.evaluate("changes = 0")
+    moved(page, "#share", 19)
+    wait(lambda: "share=95" in page.evaluate("location.hash"), 10)
+    assert page.evaluate("changes") == 2, "at the first move, and after the last"
+
+
 def test_children_of_two_parents_are_between_them_and_can_be_bred_again(
     visitor: Visit, server: Gallery, checkpoints: list[Path]
 ) -> None:
@@ -102,6 +125,7 @@ def test_children_of_two_parents_are_between_them_and_can_be_bred_again(
     status(page, "The chosen one is shown")
     row = {"latent": bred(champion, 7, 12, 92), "class": "one"}
     assert painted(page, ".frame img") == as_shown(champion, row)
+    expect(page.get_by_label("Children").locator("button").nth(2)).to_be_focused()
     assert about(downloaded(page))["class"] == "one"
     page.get_by_role("button", name="As the second parent").click()
     expect(page.get_by_label("Ancestors").locator("img")).to_have_count(2)
@@ -169,6 +193,33 @@ def test_a_narrow_window_needs_no_scrolling_sideways(
             expect(visitor.page.locator(".wall img").first).to_be_visible()
         visitor.check()
         visitor.page.emulate_media(color_scheme="dark")
+
+
+@pytest.mark.parametrize("of", ["page", "text"])
+def test_at_200_percent_nothing_is_cut_off(
+    of: str, browser: Browser, server: Gallery, models: dict[str, Path], told: Path, checkpoints: list[Path]
+) -> None:
+    """The page of a window of 1280 x 800 at twice its size: half as many pixels of CSS, or letters of twice their size."""
+    panels = {
+        checkpoints[0]: ("another", "seeds", "breed", "walk", "directions", "where"),
+        **{models["both"]: ("picture",), models["spade"]: ("draw",), told: ("say",)},
+    }
+    size = {"width": 640, "height": 400} if of == "page" else {"width": 1280, "height": 800}
+    with visit(browser, server, viewport=size, device_scale_factor=2, reduced_motion="reduce") as visitor:
+        for folder, names in panels.items():
+            server.use(URI, folder)
+            for name in names:
+                visitor.open(f"panel={name}&seed=1&grid=1")
+                expect(visitor.page.locator(f".panel.{name} .controls").first).to_be_visible()
+                if of == "text":
+                    visitor.page.evaluate("document.documentElement.style.fontSize = '200%'")
+                visitor.page.locator("summary").last.click()
+                if name in ("another", "breed", "walk"):
+                    expect(visitor.page.locator(".wall img").first).to_be_visible()
+                elif name == "directions":
+                    expect(visitor.page.locator("input[id^=d_]").first).to_be_visible()
+                assert not cut_off(visitor.page), name
+                visitor.check()
 
 
 def test_a_promotion_in_the_middle_is_told(visitor: Visit, server: Gallery, checkpoints: list[Path]) -> None:

@@ -15,7 +15,9 @@ from PIL import Image
 
 from atelier.detection import model
 from atelier.detection.detectors import Spectrum
+from atelier.extractors import texts
 from atelier.models.pyfunc import ServedGenerator
+from atelier.networks.inputs import LabelMap
 from atelier.provenance.credentials import Ingredient
 from atelier.provenance.findings import look
 from atelier.provenance.leaving import labelled
@@ -44,20 +46,25 @@ from tests.support.gallery import (
 )
 from tests.support.real_images import packed
 from tests.support.served_process import about, register_versions, wait
+from tests.support.small_fusion import SIZE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 NAME = "models:/answers"
 URI = "models:/answers/1"
+LOWER = {"higher_is_better": False, "better": "better"}
 CLEAR, MEETS, OTHERWISE = (
-    [{"name": "frechet", "title": "Distance", "value": value, "text": str(value), "higher_is_better": False} | more]
+    [{"name": "frechet", "title": "Distance", "value": value, "text": str(value), **LOWER} | more]
     for value, more in (
         (100, {"interval": [95, 105], "identity": "a"}),
         (104, {"interval": [99, 109], "identity": "a"}),
         (50, {"interval": [49, 51], "identity": "b"}),
     )
 )
+for of, value in ((CLEAR, 1.2), (MEETS, 3.1)):  # far apart
+    number = {"name": "originality", "title": "Originality", "value": value, "text": str(value), "identity": "a"}
+    of.append(number | {"higher_is_better": True, "better": "better, as far as that counts", "interval": [value, value]})
 KNOWN: list[dict[str, Any]] = [
     {"version": 3, "aliases": ["champion"], "gate": "promoted", "numbers": CLEAR},
     {"version": 2, "aliases": ["previous"], "gate": "promoted", "numbers": MEETS},
@@ -211,6 +218,7 @@ def test_two_versions_stand_beside_each_other(browser: Browser, running: Gallery
         for box, right in itertools.pairwise(box for box in boxes if box):
             assert box["width"] > 200 and box["x"] + box["width"] <= right["x"], "nothing lies on anything else"
         expect(page.locator("tr", has_text="Distance")).to_contain_text("no clear difference")
+        expect(page.locator("tr", has_text="Originality")).to_contain_text("version 2 is better, as far as that counts")
         page.get_by_role("region", name="Version 2, previous").locator(".wall button").nth(2).focus()
         page.keyboard.press("Enter")
         status(page, "from seed 42 on")
@@ -238,6 +246,39 @@ def test_both_versions_get_the_same_upload(browser: Browser, running: Gallery, m
         assert painted(one.page, "[aria-label='Version 1'] .frame img") == shown, "both are of the same weights here"
         assert all("503" in text for text in one.wrong), one.wrong
         one.wrong.clear()
+
+
+@pytest.mark.parametrize("takes", ["map", "text"])
+def test_both_versions_get_the_same_map_and_the_same_words(
+    takes: str, browser: Browser, models: dict[str, Path], told: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = lambda encoder, weights, given: ([np.full(SIZE, len(given[0]) / 10, np.float32)], None)  # noqa: E731
+    monkeypatch.setattr(texts, "embed", embed)
+    folder = {"map": models["spade"], "text": told}[takes]
+    load = lambda uri, device, path: Champion(uri, ServedGenerator(folder))  # noqa: E731
+    others = Versions(f"{NAME}@champion", "cpu", Path(), lambda name: KNOWN, load)
+    with gallery(versions=others) as running, visit(browser, running, viewport={"width": 1200, "height": 850}) as one:
+        champion, page = running.use(f"{NAME}/3", folder), one.page
+        one.open("panel=versions&seed=5")
+        status(page, "Version 3 beside version 2, from seed 5 on")
+        before = painted(page, "[aria-label='Version 2, previous'] .frame img")
+        row: dict[str, Any] = {"seed": 5, "text": "a smiling cat"}
+        if takes == "map":
+            kind = champion.generator.info.takes["map"]
+            assert isinstance(kind, LabelMap)
+            drawn = np.zeros((kind.resolution, kind.resolution, 3), np.uint8)
+            for part, color in zip(np.array_split(drawn, len(kind.colors)), kind.colors, strict=True):
+                part[:] = list(bytes.fromhex(color[1:]))
+            row = {"seed": 5, "map": base64.b64encode(png(drawn)).decode()}
+            page.locator("input[type=file]").set_input_files(given("map.png", png(drawn)))
+        else:
+            page.get_by_label("In words").fill("a smiling cat")
+            page.keyboard.press("Enter")
+        wait(lambda: painted(page, "[aria-label='Version 2, previous'] .frame img") != before, 10)
+        for place in ("Version 3, in use", "Version 2, previous"):
+            assert painted(page, f"[aria-label='{place}'] .frame img") == as_shown(champion, row), (
+                "both have the same weights here"
+            )
 
 
 def test_versions_of_the_registry_are_listed_loaded_and_checked(tracking: Path, checkpoints: list[Path], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -166,6 +166,28 @@ def test_what_is_drawn_by_mouse_and_keyboard_is_followed(visitor: Visit, server:
     page.locator("input[type=file]").set_input_files(given("photo.png", png(noise(kind.resolution))))
     expect(page.get_by_role("alert")).to_have_text("this picture has colors that are of no class")
     assert {filled[at : at + 4] for at in range(0, len(filled), 4)} == {colors[1], colors[2]}
+
+
+def test_an_alert_stays_until_what_was_asked_for_after_it_is_done(
+    visitor: Visit, server: Gallery, models: dict[str, Path]
+) -> None:
+    _, page = server.use("models:/portraits/1", models["spade"]), visitor.page
+    visitor.open("seed=3")
+    status(page, "The picture follows")
+    before = painted(page, ".frame img")
+    held: list[Any] = []
+    page.route("**/generate", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_role("button", name="Fill all").click()
+    wait(lambda: page.title() and held, 10)
+    page.locator("input[type=file]").set_input_files(given("photo.png", png(noise(8))))
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("give a label map of")
+    held[0].continue_()
+    wait(lambda: painted(page, ".frame img") != before, 10)
+    status(page, "The picture follows")
+    assert "give a label map of" in alert.inner_text(), "which is of what was given after the drawing"
+    page.get_by_role("button", name="Undo").click()
+    expect(alert).to_be_empty()
 
 
 def test_what_is_written_recorded_or_uploaded_is_shown(

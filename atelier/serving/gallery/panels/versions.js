@@ -10,7 +10,7 @@ import { ask } from "../painter.js";
 import { read, write } from "../state.js";
 
 /**
- * @typedef {{name: string, title: string, value: number, text: string, higher_is_better: boolean,
+ * @typedef {{name: string, title: string, value: number, text: string, higher_is_better: boolean, better: string,
  *   interval: [number, number] | null, identity: string}} Measured
  * @typedef {{version: number, aliases: string[], gate: string, numbers: Measured[]}} Version
  * @typedef {import("../main.js").Model} Model
@@ -209,5 +209,5 @@ function verdict(mine, one, other, two) {
   if (one.value === two.value || (low.interval && high.interval && low.interval[1] >= high.interval[0]))
     return "no clear difference";
   const better = (one.higher_is_better ? high : low) === one ? mine : other;
-  return `version ${better.version} is better`;
+  return `version ${better.version} is ${one.better}`;
 }
