@@ -58,7 +58,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo new test test-all test-families test-parity fuzz bench-metrics bench-train bench-translation bench-restoration bench-limits bench-memory bench-scale bench-threads bench-prepare bench-large bench-s3 bench-finetune bench-finetune-translation bench-provenance gpu-check recipes zoo test-containers test-cluster pipeline-containers lint types hooks ui serve gallery compile report clean
-.PHONY: images services services-stop
+.PHONY: images wheel services services-stop
 
 help: ## list the verbs
 	@grep -E '^[a-z0-9-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-26s %s\n", $$1, $$2}'
@@ -189,8 +189,14 @@ gallery: $(STAMP) ## the same, and open its page in a browser: what can be tried
 compile: $(STAMP) ## write the pipeline of Kubeflow Pipelines into a file (OUTPUT=pipeline.yaml, PROJECT=...)
 	@python -m pipelines compile "$(PROJECT)" --output "$(OUTPUT)"
 
-images: ## build the images of the steps and print tag, id and size (BASE_IMAGE=..., IMAGE_PREFIX=registry.example.org/team/)
+images: $(STAMP) ## build the images of the steps and print tag, id and size (BASE_IMAGE=..., IMAGE_PREFIX=registry.example.org/team/)
+	@python -m atelier.serving.browser_runtime >&2
 	@docker/images.sh data train
+
+wheel: $(STAMP) ## build the wheel of this repository into dist/, with what runs generators in browsers
+	@python -m atelier.serving.browser_runtime >&2
+	@$(UV) build --quiet --wheel --out-dir dist
+	@ls dist/*.whl
 
 services: $(STAMP) ## S3 store, PostgreSQL and MLflow on this machine without Docker: eval "$(make services)"
 	@python services start

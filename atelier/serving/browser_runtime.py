@@ -2,7 +2,7 @@
 
   python -m atelier.serving.browser_runtime        fetches it (4 MB are kept), checked by its sha256
 
-The folder is in no repository; what is built while it is there, a wheel or an image, holds it.
+The folder is in no repository. `make images` and `make wheel` fetch it first, so that images and wheel hold it.
 """
 
 from __future__ import annotations

@@ -106,6 +106,11 @@ def test_each_image_holds_its_own_and_nothing_of_the_other(images: dict[str, Ima
     assert not {"dvc", "mlflow", "pytest", "pip"} & set(train)
 
 
+def test_the_image_that_serves_holds_what_runs_generators_in_browsers(images: dict[str, Image]) -> None:
+    said = images["train"].run("python3", "-c", "from atelier.serving import browser_runtime as one; print([one.missing()])")
+    assert said.stdout.strip() == "['']", said.stdout + said.stderr
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_that_built_it_is_left(images: dict[str, Image], name: str) -> None:
     tools = "for tool in gcc cc g++ c++ clang make uv git; do command -v $tool; done"
