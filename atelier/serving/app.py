@@ -103,7 +103,7 @@ class _Service:
         self._detects = detector.uri if detector else None
         self._worker = ImageWorker(limits, metrics)
         self._page = page.Page()
-        self._runtime = {} if browser_runtime.missing() else browser_runtime.read()
+        self._runtime: dict[str, tuple[bytes, str]] = {}  # read when the first browser paints
 
     async def health(self) -> Response:
         return _json(200, {"alive": True})
@@ -136,6 +136,8 @@ class _Service:
 
     async def runtime(self, request: Request, name: str) -> Response:
         """A file of what runs generators in browsers, compressed for whoever takes that."""
+        if not self._runtime and isinstance(self._champion(request).paint, Halves):
+            self._runtime = browser_runtime.read()
         if name not in self._runtime:
             raise HTTPException(404)
         content, media = self._runtime[name]

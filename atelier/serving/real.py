@@ -92,14 +92,16 @@ class Judge:
         From the threshold on an image looks real to it: the middle of the median logits of real images and of the version's own.
         All stand in one batch with the image, since some families compare the images of a batch. Raises Refused (422).
         """
+        if self._real.told(champion) is None:
+            raise Refused(422, "input", "the version in use makes no images like those that this server's discriminator judges")
+        if self._classes and champion.generator.info.classes != self._info.classes:
+            raise Refused(422, "input", "the version in use has other classes than the discriminator of this server")
         if "number" in query:
             requests.known(query, ("number",), "the address")
             image, name = self._real.at(query["number"])
         else:
             (row,) = rows_of(champion, [requests.of_query(query, champion.generator.info.classes)])
             image, name = champion.generator.generate([row])[0].transpose(2, 0, 1), row.about.get("class")
-        if self._classes and champion.generator.info.classes != self._info.classes:
-            raise Refused(422, "input", "the version in use has other classes than the discriminator of this server")
         stage = self._beside(champion)
         labels = None
         if stage.labels is not None:

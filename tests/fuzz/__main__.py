@@ -39,7 +39,8 @@ CHILD = [sys.executable, "-m", "tests.fuzz.fuzz_child"]
 TARGETS = (
     "pictures", "measured_pictures", "kept_pictures", "zip", "idx", "parquet", "manifest", "shards", "parts", "whole_parts",
     "checkpoint", "history", "evaluation", "params", "state", "cache", "ledger", "numbers", "registration", "dvc_lock",
-    "dvc_address", "http_body", "http_address", "http_image", "http_detect", "http_upload",
+    "dvc_address", "http_body", "http_address", "http_image", "http_detect", "http_upload", "http_walk",
+    "http_versions", "http_judge", "http_square",
 )  # fmt: skip
 GUIDED = ("idx", "manifest", "shards")
 CASE_SECONDS, START_SECONDS = 10.0, 120.0

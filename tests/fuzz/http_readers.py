@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -17,8 +18,11 @@ from tests.fuzz.image_readers import Target
 from tests.fuzz.mutations import Files
 from tests.fuzz.record_readers import checkpoint
 from tests.support.asgi import ask
+from tests.support.checkpoints import write_checkpoint
 from tests.support.credentials import ABOUT, make_key
 from tests.support.detectors import write_detector
+from tests.support.real_images import packed
+from tests.support.served_process import CLASSES
 from tests.support.small_translators import make_checkpoint
 
 
@@ -26,7 +30,7 @@ class Http(Target):
     """The serving application in this process. It answers images or a documented refusal, whatever it is sent."""
 
     names = ()
-    allowed = (200, 404, 405, 406, 413, 422)
+    allowed: tuple[int, ...] = (200, 404, 405, 406, 413, 422)
 
     def build(self) -> list[Files]:
         from atelier.models.pyfunc import ServedGenerator
@@ -37,8 +41,12 @@ class Http(Target):
 
         champion = Champion("models:/digits/1", ServedGenerator(checkpoint(self.folder / "model")))
         follower = SimpleNamespace(uri="models:/digits@champion", current=champion, trouble="")
-        self.app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics())  # type: ignore[arg-type]
+        self.app = application(follower, Limits(2**16, 16, 1e9, 32), Metrics(), **self.beside())  # type: ignore[arg-type]
         return self.requests()
+
+    def beside(self) -> dict[str, Any]:
+        """What else the application has."""
+        return {}
 
     def requests(self) -> list[Files]:
         latent = [0.5] * 6
@@ -69,6 +77,75 @@ class HttpAddress(Http):
         self.ask("GET", path, query, b"", (case / "accept").read_bytes())
         self.ask("GET", "/image.png", query, b"", (case / "accept").read_bytes())
         self.ask("POST", "/generate", b"", b'{"count": 1}', (case / "accept").read_bytes())
+
+
+class HttpWalk(Http):
+    """Walks from seed to seed."""
+
+    def requests(self) -> list[Files]:
+        bodies = ({"stops": [3, 4, 5], "steps": 4, "class": "one"}, {"stops": [7, 8], "steps": 1})
+        return [{"body.json": json.dumps(body).encode()} for body in bodies]
+
+    def read(self, case: Path) -> None:
+        self.ask("POST", "/walk", b"", (case / "body.json").read_bytes(), b"*/*")
+
+
+class HttpVersions(Http):
+    """Other versions of the name: 503 where another one was just asked for."""
+
+    allowed = (*Http.allowed, 503)
+
+    def beside(self) -> dict[str, Any]:
+        from atelier.models.pyfunc import ServedGenerator
+        from atelier.registry.versions import NotRegisteredError
+        from atelier.serving.follow import Champion
+        from atelier.serving.versions import Versions
+
+        others = {f"models:/digits/{number}": checkpoint(self.folder / str(number)) for number in (2, 3)}
+
+        def load(uri: str, device: str, folder: Path) -> Champion:
+            if uri not in others:
+                raise NotRegisteredError(f"{uri} is not registered; give another number")
+            return Champion(uri, ServedGenerator(others[uri]))
+
+        return {"versions": Versions("models:/digits@champion", "cpu", self.folder, lambda name: [], load)}
+
+    def requests(self) -> list[Files]:
+        return [{"query": f"version={number}".encode()} for number in (1, 2, 3)]
+
+    def read(self, case: Path) -> None:
+        query = quote_from_bytes((case / "query").read_bytes(), safe="=&%+").encode()
+        self.ask("GET", "/versions", query, b"", b"*/*")
+        self.ask("GET", "/model", query, b"", b"*/*")
+        self.ask("POST", "/generate", query, b'{"seed": 1}', b"*/*")
+
+
+class HttpJudge(Http):
+    """Real images, and the discriminator's verdicts of them and of generated ones."""
+
+    def build(self) -> list[Files]:
+        from atelier.models.pyfunc import ServedGenerator
+        from atelier.serving.app import application
+        from atelier.serving.follow import Champion
+        from atelier.serving.limits import Limits
+        from atelier.serving.metrics import Metrics
+        from atelier.serving.real import Judge, RealImages
+
+        model, real = write_checkpoint(self.folder / "model", 0, CLASSES), RealImages(packed(self.folder / "real"))
+        champion = Champion("models:/digits/1", ServedGenerator(model))
+        follower = SimpleNamespace(uri="models:/digits@champion", current=champion, trouble="")
+        judge = Judge(model, real, "cpu")
+        limits = Limits(2**16, 16, 1e9, 32)
+        self.app = application(follower, limits, Metrics(), real=real, judge=judge)  # type: ignore[arg-type]
+        return self.requests()
+
+    def requests(self) -> list[Files]:
+        return [{"query": query} for query in (b"number=3", b"seed=7&class=one&truncation=0.5")]
+
+    def read(self, case: Path) -> None:
+        query = quote_from_bytes((case / "query").read_bytes(), safe="=&%+").encode()
+        self.ask("GET", "/judge", query, b"", b"*/*")
+        self.ask("GET", "/real.png", query, b"", b"*/*")
 
 
 class HttpImage(Http):
@@ -136,4 +213,23 @@ class HttpUpload(Http):
 
     def read(self, case: Path) -> None:
         body = json.dumps({"image": base64.b64encode((case / "image").read_bytes()).decode()}).encode()
+        self.ask("POST", "/generate", b"", body, b"application/json")
+
+
+class HttpSquare(HttpUpload):
+    """A file that is sent as it is, with the square of it that is used."""
+
+    def requests(self) -> list[Files]:
+        picture = Image.radial_gradient("L").resize((64, 40))
+        made = []
+        for form, square in (("PNG", [12, 4, 36]), ("JPEG", [0, 0, 40])):
+            file = io.BytesIO()
+            picture.save(file, form)
+            made.append({"image": file.getvalue(), "square.json": json.dumps(square).encode()})
+        return made
+
+    def read(self, case: Path) -> None:
+        file = json.dumps(base64.b64encode((case / "image").read_bytes()).decode()).encode()
+        square = (case / "square.json").read_bytes()
+        body = b'{"image": {"file": ' + file + b', "square": ' + square + b"}}"
         self.ask("POST", "/generate", b"", body, b"application/json")

@@ -5,7 +5,17 @@ A new kind is a class with `build`, which makes the inputs, and `read`; and a li
 
 from __future__ import annotations
 
-from tests.fuzz.http_readers import Http, HttpAddress, HttpDetect, HttpImage, HttpUpload
+from tests.fuzz.http_readers import (
+    Http,
+    HttpAddress,
+    HttpDetect,
+    HttpImage,
+    HttpJudge,
+    HttpSquare,
+    HttpUpload,
+    HttpVersions,
+    HttpWalk,
+)
 from tests.fuzz.image_readers import (
     Idx,
     KeptPictures,
@@ -60,4 +70,8 @@ TARGETS: dict[str, type[Target]] = {
     "http_image": HttpImage,
     "http_detect": HttpDetect,
     "http_upload": HttpUpload,
+    "http_walk": HttpWalk,
+    "http_versions": HttpVersions,
+    "http_judge": HttpJudge,
+    "http_square": HttpSquare,
 }

@@ -78,6 +78,7 @@ def test_weights_stay_with_the_server_unless_it_is_told_otherwise(checkpoints: l
     app = served(Champion("models:/answers/1", generator))
     assert told(app, "/model")["paint"] is None and told(app, "/ready")["paint"] == "server"
     assert ask(app, "GET", f"/halves/{'0' * 64}.onnx")[0] == 404
+    assert ask(app, "GET", f"/{browser_runtime.ADDRESS}/{WASM}")[0] == 404
 
 
 def test_a_browser_gets_both_halves_under_their_hash(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from atelier.latent.discriminator import load_discriminator
 from atelier.models.model import NETWORKS
 from atelier.models.pyfunc import ServedGenerator
 from atelier.provenance.findings import look
+from atelier.serving.__main__ import ServingError, _serve, parser
 from atelier.serving.app import application
 from atelier.serving.follow import Champion
 from atelier.serving.limits import Limits
@@ -28,6 +30,7 @@ from tests.support.asgi import ask
 from tests.support.checkpoints import write_checkpoint
 from tests.support.real_images import packed
 from tests.support.served_process import CLASSES, pixels
+from tests.support.small_models import make_checkpoint
 from tests.support.small_translators import make_checkpoint as make_translator
 
 LIMITS = Limits(2**16, 16, 1e9, 32)
@@ -99,6 +102,28 @@ def test_the_threshold_is_between_real_and_generated(
     own = images.images.images(np.arange(len(images.images)))
     middle = (np.median(own.mean(axis=(1, 2, 3))) + np.median(made.mean(axis=(1, 2, 3)))) / 2
     assert json.loads(ask(app, "GET", "/judge", b"seed=5")[1])["threshold"] == pytest.approx(middle)
+
+
+def test_a_version_of_other_images_is_not_judged(images: RealImages, checkpoints: list[Path], tmp_path: Path) -> None:
+    judge = Judge(checkpoints[1], images, "cpu")
+    for folder in (
+        make_checkpoint(tmp_path / "dcgan", "dcgan", resolution=32),
+        make_translator(tmp_path / "cyclegan", "cyclegan"),
+    ):
+        app = served(folder, images, judge)
+        for query in (b"seed=5", b"number=3"):
+            status, content = ask(app, "GET", "/judge", query)
+            assert status == 422 and b"no images like those" in content
+    status, content = ask(
+        served(write_checkpoint(tmp_path / "named", 0, ["a", "b"]), images, judge), "GET", "/judge", b"number=3"
+    )
+    assert status == 422 and b"other classes" in content
+
+
+def test_a_discriminator_needs_the_real_images(tmp_path: Path) -> None:
+    args = parser().parse_args(["digits@champion", "--discriminator", str(tmp_path)])
+    with pytest.raises(ServingError, match="--discriminator judges real and generated images; give --real DATA"):
+        _serve(args, socket.socket(), tmp_path)
 
 
 def test_a_discriminator_that_cannot_judge_these_is_refused(images: RealImages, tmp_path: Path) -> None:
