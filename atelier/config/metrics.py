@@ -57,7 +57,7 @@ class Value:
     `kind` identifies it and `title` is what people read. With `in_space` ("frechet") its name is that and the network's
     ("frechet_dinov2"), else the kind. `published` is the name and the title it has with the network and weights of its published
     definition ("fid", "FID"). A "share" is a percentage of at most 100, a "ratio" may exceed that. `subject` is what it says
-    something about.
+    something about. It is better when higher, or lower, with a `proviso`, if there is one.
 
     The gate may decide by it if it `decides`, and `limit` ("min_coverage") is the key of section `gate` that bounds it, a share,
     from below or from above, in the words of `limit_text`. `caveat` is the model card's sentence, with {} for the number, and
@@ -71,6 +71,7 @@ class Value:
     published: tuple[str, str] | None = None
     form: Literal["number", "share", "ratio"] = "number"
     subject: Literal["generator", "classifier", "real images", "input"] = "generator"
+    proviso: str = ""
     decides: bool = False
     limit: str = ""
     limit_text: str = ""
@@ -82,6 +83,11 @@ class Value:
             raise ValueError(f"{self.kind}: only a share has a limit, and it is named min_... or max_..., not {self.limit}")
         if self.decides and self.higher_is_better:
             raise ValueError(f"{self.kind}: the gate decides by what is better when lower")
+
+    @property
+    def better(self) -> str:
+        """ "better", with the proviso."""
+        return f"better, {self.proviso}" if self.proviso else "better"
 
     @property
     def of_input(self) -> Value:

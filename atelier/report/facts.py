@@ -138,7 +138,7 @@ def metric_row(measurement: Measurement, evaluation: Evaluation, baseline: Evalu
         title=metric_title(measurement),
         value=text(measurement),
         spread=_spread(measurement, evaluation.spread.get(measurement.name)),
-        direction="higher is better" if measurement.higher_is_better else "lower is better",
+        direction=f"{'higher' if measurement.higher_is_better else 'lower'} is {declared(measurement).better}",
         identity=asdict(measurement.identity),
         baseline=before,
         change=change,

@@ -153,6 +153,7 @@ def _number(one: Measurement) -> dict[str, Any]:
         "value": one.value,
         "text": f"{text(one)} {interval_text(one)}".strip(),
         "higher_is_better": one.higher_is_better,
+        "better": declared(one).better,
         "interval": one.interval,
         "identity": canonical_json(asdict(one.identity)),
     }

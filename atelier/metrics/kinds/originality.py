@@ -13,11 +13,16 @@ if TYPE_CHECKING:
     from atelier.metrics.classifier import Classifier
     from atelier.metrics.originality import Familiar
 
-MEAN = Value("originality", "Originality (a new real image has about 1)", higher_is_better=True)
-LOW = Value("originality_p10", "Originality that 90% of its images exceed", higher_is_better=True)
-HIGH = Value("originality_p90", "Originality that 10% of its images exceed", higher_is_better=True)
+REAL_LIKE = "as far as images are real-like"
+MEAN = Value("originality", "Originality (a new real image has about 1)", higher_is_better=True, proviso=REAL_LIKE)
+LOW = Value("originality_p10", "Originality that 90% of its images exceed", higher_is_better=True, proviso=REAL_LIKE)
+HIGH = Value("originality_p90", "Originality that 10% of its images exceed", higher_is_better=True, proviso=REAL_LIKE)
 UNCLASSIFIABLE = Value(
-    "unclassifiable", "Unclassifiable: novel, neither real-like nor of a class", higher_is_better=True, form="share"
+    "unclassifiable",
+    "Unclassifiable: novel, neither real-like nor of a class",
+    higher_is_better=True,
+    form="share",
+    proviso="where images like no others are looked for",
 )
 
 

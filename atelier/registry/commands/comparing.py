@@ -26,7 +26,7 @@ from atelier.registry.commands.held_out import Sheet, place_of, translated
 from atelier.registry.commands.listing import console, number
 from atelier.registry.fetch import load_checkpoint
 from atelier.registry.versions import PARAMETERS_AT, address, check_ours, measurements, resolve, uri
-from atelier.report.facts import change_text, flat, metric_title
+from atelier.report.facts import change_text, declared, flat, metric_title
 from atelier.tracking.client import client, explained
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _row(either: Measurement, first: Measurement | None, second: Measurement | N
         first.interval[1] < second.interval[0] or second.interval[1] < first.interval[0]
     )  # fmt: skip
     sides = {True: "B", False: "A"}[(change > 0) == second.higher_is_better]
-    better = "" if not change else f"{sides} is better" + ("" if apart else ", but the intervals overlap")
+    better = "" if not change else f"{sides} is {declared(either).better}" + ("" if apart else ", but the intervals overlap")
     return NumberRow(title, mine, theirs, change_text(change, either), better, "")
 
 
