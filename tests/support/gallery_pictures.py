@@ -1,18 +1,18 @@
 """Writes the pictures of docs/gallery.md: the page of trained generators, in Chromium.
 
-  python -m tests.support.gallery_pictures --digits DIGITS --enlarge RESTORER --photo PHOTO
-  python -m tests.support.gallery_pictures --digits DIGITS --other OTHER --numbers EVALUATION EVALUATION --real DATA
-  python -m tests.support.gallery_pictures --draw AVATARS --map MAP
+  python -m tests.support.gallery_pictures --project DEMO --enlarge RESTORER --photo PHOTO --draw AVATARS --map MAP
 
-DIGITS takes noise and a class (make demo: models/base), RESTORER a picture and a sharpness (recipe upscale, both stages as one,
-written by atelier.models.sharpness). PHOTO is what the restorer enlarges. OTHER is the version that DIGITS is compared with, by
-the numbers of their evaluations; DATA is the packed set of DIGITS (make demo: data/base). AVATARS draws a label map (recipe
-avatars).
+DEMO is a folder in which `make demo` has run; the base model there is in use, and the fine-tuned one is measured as it was, to be
+compared with it. RESTORER takes a picture and a sharpness (recipe upscale, both stages as one, written by
+atelier.models.sharpness), and PHOTO is what it enlarges. AVATARS draws a label map (recipe avatars), and MAP is one. Pictures for
+which nothing is given stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,62 +40,72 @@ WIDE, TALL, NARROW = {"width": 1120, "height": 800}, {"width": 1120, "height": 1
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("digits", "enlarge", "photo", "other", "real", "draw", "map"):
+    for name in ("project", "enlarge", "photo", "draw", "map"):
         parser.add_argument(f"--{name}", type=Path, metavar="PATH")
-    parser.add_argument("--numbers", type=Path, nargs=2, metavar="EVALUATION")
     args = parser.parse_args()
-    if args.digits and args.enlarge and args.photo:
-        of_images(args)
-    if args.digits and args.other and args.numbers and args.real:
-        beside(args)
-    if args.draw and args.map:
-        drawn(args)
+    with chromium() as browser:
+        if args.project:
+            of_digits(browser, args.project)
+            beside(browser, args.project)
+        if args.enlarge and args.photo:
+            enlarged(browser, args.enlarge, args.photo)
+        if args.draw and args.map:
+            drawn(browser, args.draw, args.map)
 
 
-def of_images(args: argparse.Namespace) -> None:
+def of_digits(browser: Browser, project: Path) -> None:
     """The panels that ask for images alone."""
-    with gallery() as server, chromium() as browser:
-        server.use("models:/digits/1", args.digits)
-        seeds = taken(browser, server, "gallery-seeds", "panel=seeds&seed=7&class=3", WIDE, "light")
-        another = taken(browser, server, "gallery-another", "panel=another&seed=2026&grid=1", NARROW, "light")
-        breed = taken(browser, server, "gallery-breed", BRED, WIDE, "dark")
-        server.use("models:/photos/1", args.enlarge)
-        enlarge = taken(browser, server, "gallery-enlarge", "panel=picture&sharpness=0.7", WIDE, "light", args.photo)
-    print("\n".join((seeds, another, breed, enlarge)))
+    with gallery() as server:
+        server.use("models:/digits/1", project / "models/base")
+        taken(browser, server, "gallery-seeds", "panel=seeds&seed=7&class=3", WIDE, "light")
+        taken(browser, server, "gallery-another", "panel=another&seed=2026&grid=1", NARROW, "light")
+        taken(browser, server, "gallery-breed", BRED, WIDE, "dark")
 
 
-def beside(args: argparse.Namespace) -> None:
-    """Two versions, directions, and the game, in which the discriminator beside DIGITS plays."""
-    numbers = [read_evaluation(path / "evaluation.json").measurements for path in args.numbers]
+def beside(browser: Browser, project: Path) -> None:
+    """Two versions, directions, and the game, in which the discriminator of the one in use plays."""
+    used, other, data = (project / folder for folder in ("models/base", "models/finetuned", "data/base"))
+    with tempfile.TemporaryDirectory() as scratch:
+        where = ["--data", "data/base", "--output", scratch]
+        command = [sys.executable, "-m", "components.evaluate", "--stage", "evaluate_base", "--checkpoint", "models/finetuned"]
+        subprocess.run([*command, *where], cwd=project, check=True)
+        found = [read_evaluation(path / "evaluation.json").measurements for path in (project / "evaluations/base", Path(scratch))]
     known = [
-        {"version": number, "aliases": [alias], "gate": "promoted", "numbers": shown(of)}
-        for number, alias, of in ((2, "champion", numbers[0]), (1, "previous", numbers[1]))
+        {"version": number, "aliases": [alias], "gate": "promoted", "numbers": shown(numbers)}
+        for number, alias, numbers in ((2, "champion", found[0]), (1, "previous", found[1]))
     ]
-    load = lambda uri, device, folder: Champion(uri, ServedGenerator(args.other))  # noqa: E731
-    versions = Versions("models:/digits@champion", "cpu", args.other, lambda name: known, load)
-    real = RealImages(args.real)
-    with gallery(versions=versions, real=real, judge=Judge(args.digits, real, "cpu")) as server, chromium() as browser:
-        server.use("models:/digits/2", args.digits)
-        print(taken(browser, server, "gallery-directions", f"panel=directions&seed=7&class=3&{TURNED}", WIDE, "light"))
-        print(taken(browser, server, "gallery-compare", "panel=versions&seed=40&class=8", TALL, "light"))
-        print(taken(browser, server, "gallery-real", "panel=real&round=3&guess=real", LONG, "dark"))
+    load = lambda uri, device, folder: Champion(uri, ServedGenerator(other))  # noqa: E731
+    versions = Versions("models:/digits@champion", "cpu", other, lambda name: known, load)
+    real = RealImages(data)
+    with gallery(versions=versions, real=real, judge=Judge(used, real, "cpu")) as server:
+        server.use("models:/digits/2", used)
+        taken(browser, server, "gallery-directions", f"panel=directions&seed=7&class=3&{TURNED}", WIDE, "light")
+        taken(browser, server, "gallery-compare", "panel=versions&seed=40&class=8", TALL, "light")
+        taken(browser, server, "gallery-real", "panel=real&round=3&guess=real", LONG, "dark")
 
 
-def drawn(args: argparse.Namespace) -> None:
+def enlarged(browser: Browser, model: Path, photo: Path) -> None:
+    """A photograph, before and after."""
+    with gallery() as server:
+        server.use("models:/photos/1", model)
+        taken(browser, server, "gallery-enlarge", "panel=picture&sharpness=0.7", WIDE, "light", photo)
+
+
+def drawn(browser: Browser, model: Path, label_map: Path) -> None:
     """A label map, and what becomes of it."""
-    with gallery() as server, chromium() as browser:
-        champion = server.use("models:/avatars/1", args.draw)
+    with gallery() as server:
+        champion = server.use("models:/avatars/1", model)
         (side,) = {one.resolution for one in champion.generator.info.takes.values() if isinstance(one, LabelMap)}
-        with tempfile.TemporaryDirectory() as folder, Image.open(args.map) as drawn_map:
+        with tempfile.TemporaryDirectory() as folder, Image.open(label_map) as given_map:
             small = Path(folder) / "map.png"
-            drawn_map.convert("RGB").resize((side, side), Image.Resampling.NEAREST).save(small)
-            print(taken(browser, server, "gallery-draw", "panel=draw&seed=3", WIDE, "light", small))
+            given_map.convert("RGB").resize((side, side), Image.Resampling.NEAREST).save(small)
+            taken(browser, server, "gallery-draw", "panel=draw&seed=3", WIDE, "light", small)
 
 
 def taken(
     browser: Browser, server: Gallery, name: str, fragment: str, window: Any, scheme: Any, photo: Path | None = None
-) -> str:
-    """Writes docs/images/NAME.png of a state of the page, and returns what it is."""
+) -> None:
+    """Writes docs/images/NAME.png of a state of the page, and prints what it is."""
     target = ROOT / "docs" / "images" / f"{name}.png"
     with visit(browser, server, viewport=window, color_scheme=scheme, reduced_motion="reduce") as one:
         one.open(fragment)
@@ -103,7 +113,7 @@ def taken(
             one.page.locator("input[type=file]").set_input_files(given(photo.name, photo.read_bytes()))
         finished(one.page)
         one.page.screenshot(path=target)
-    return f"{target}: {window['width']} x {window['height']}, {scheme}, #{fragment}"
+    print(f"{target}: {window['width']} x {window['height']}, {scheme}, #{fragment}", flush=True)
 
 
 def finished(page: Page) -> None:
