@@ -1,7 +1,7 @@
 """The process that decodes what strangers send, so that a file which hangs or exhausts its reader ends this one alone.
 
 `atelier.serving.decoding` starts it, asks it and kills it. It has no secrets, loads no PyTorch, writes no file, and answers bytes
-and JSON, of which nothing can run code. What only some files need is loaded with the first of them.
+and JSON, of which nothing can run code. What only some files need is loaded with the first of them, before their time begins.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -37,7 +38,12 @@ def main() -> None:
     connection.send_bytes(b"ready")
     while True:
         try:
-            question, content = json.loads(connection.recv_bytes()), connection.recv_bytes()
+            question = json.loads(connection.recv_bytes())
+            if modules := LOADED.get(question["do"]):
+                for module in modules:
+                    import_module(module)
+                connection.send_bytes(b"ready")
+            content = connection.recv_bytes()
         except EOFError:
             return
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds) + 1, resource.RLIM_INFINITY))
@@ -117,6 +123,7 @@ def square(content: bytes, recipe: dict[str, Any]) -> Told:
     return {}, process(content, Recipe(**recipe)).pixels
 
 
+LOADED = {"sound": ("atelier.io.sound", "scipy.io", "scipy.signal"), "square": ("atelier.data.process",)}
 QUESTIONS: dict[str, Callable[..., Told]] = {one.__name__: one for one in (picture, sound, marks, square)}
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import atelier
 from atelier.errors import AtelierError
 from atelier.provenance.reading import MOST_PIXELS
-from atelier.serving.decoder import EXHAUSTED
+from atelier.serving.decoder import EXHAUSTED, LOADED
 
 log = logging.getLogger("atelier.serving")
 
@@ -78,34 +78,37 @@ class DecoderProcess:
 
     def answer(self, question: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
         """What it says of a file. Raises UndecodableError where it had to be killed, or died of the file."""
-        with self._killed_after(self._seconds) as overdue:
-            try:
-                self._connection.send_bytes(json.dumps(question).encode())
+        overdue = threading.Event()
+        try:
+            self._connection.send_bytes(json.dumps(question).encode())
+            if question["do"] in LOADED:
+                with self._killed_after(START_SECONDS):  # since loading, on a busy machine, is not the file's doing
+                    self._connection.recv_bytes()
+            with self._killed_after(self._seconds, overdue):
                 self._connection.send_bytes(content)
                 return json.loads(self._connection.recv_bytes(MOST_TOLD)), self._connection.recv_bytes(MOST_FOUND)
-            except (EOFError, OSError) as error:
-                code = self._ended()
-                reason = "its decoder died of it"
-                if overdue.is_set() or code == -signal.SIGXCPU:
-                    reason = f"it takes more than {self._seconds:g} s to decode"
-                elif code == EXHAUSTED:
-                    reason = f"it takes more than {self._memory / 2**20:.0f} MiB to decode"
-                log.warning("an upload of %d bytes ended its decoder (exit code %s): %s", len(content), code, reason)
-                raise UndecodableError(f"{reason}, so save it again as a smaller file", "decoder") from error
+        except (EOFError, OSError) as error:
+            code = self._ended()
+            reason = "its decoder died of it"
+            if overdue.is_set() or code == -signal.SIGXCPU:
+                reason = f"it takes more than {self._seconds:g} s to decode"
+            elif code == EXHAUSTED:
+                reason = f"it takes more than {self._memory / 2**20:.0f} MiB to decode"
+            log.warning("an upload of %d bytes ended its decoder (exit code %s): %s", len(content), code, reason)
+            raise UndecodableError(f"{reason}, so save it again as a smaller file", "decoder") from error
 
     @contextlib.contextmanager
-    def _killed_after(self, seconds: float) -> Iterator[threading.Event]:
-        overdue = threading.Event()
-
+    def _killed_after(self, seconds: float, overdue: threading.Event | None = None) -> Iterator[None]:
         def kill() -> None:
-            overdue.set()
+            if overdue:
+                overdue.set()
             self._process.kill()
 
         timer = threading.Timer(seconds, kill)
         timer.daemon = True
         timer.start()
         try:
-            yield overdue
+            yield
         finally:
             timer.cancel()
 
