@@ -15,9 +15,12 @@ from PIL import Image
 from atelier.detection import model
 from atelier.detection.detectors import Spectrum
 from atelier.extractors import texts
-from atelier.networks.inputs import LabelMap
+from atelier.networks import zoo
+from atelier.networks.inputs import LabelMap, Picture, Takes
+from atelier.networks.layers import ImageShape
 from atelier.provenance.leaving import labelled
 from atelier.serving.detection import ServedDetector
+from tests.support import small_translators
 from tests.support.annotated import wav
 from tests.support.detectors import GENERATED, write_detector
 from tests.support.gallery import (
@@ -40,6 +43,7 @@ from tests.support.gallery import (
 )
 from tests.support.served_process import about, wait
 from tests.support.small_fusion import SIZE
+from tests.support.small_models import written
 from tests.support.style_tasks import style_checkpoint
 
 if TYPE_CHECKING:
@@ -166,6 +170,25 @@ def test_what_is_drawn_by_mouse_and_keyboard_is_followed(visitor: Visit, server:
     page.locator("input[type=file]").set_input_files(given("photo.png", png(noise(kind.resolution))))
     expect(page.get_by_role("alert")).to_have_text("this picture has colors that are of no class")
     assert {filled[at : at + 4] for at in range(0, len(filled), 4)} == {colors[1], colors[2]}
+
+
+def test_lines_are_drawn_for_who_makes_color_of_a_gray_picture(visitor: Visit, server: Gallery, tmp_path: Path) -> None:
+    takes: Takes = {"image": Picture(channels=1, resolution=64)}
+    translator = zoo.translator(small_translators.model("pix2pix"), ImageShape(64, 3, 0), takes)
+    folder = written(tmp_path, translator, small_translators.model("pix2pix"), [])
+    champion, page = server.use("models:/colored/1", folder), visitor.page
+    visitor.open("panel=draw")
+    status(page, "The picture follows")
+    paper = painted(page, ".easel canvas")
+    assert set(paper) == {255}
+    page.locator(".easel canvas").focus()
+    for _ in range(6):
+        page.keyboard.press("Shift+ArrowDown")
+    drawing = painted(page, ".easel canvas")
+    assert {drawing[at : at + 4] for at in range(0, len(drawing), 4)} == {b"\0\0\0\xff", b"\xff" * 4}
+    row = {"image": base64.b64encode(as_png(drawing, 64)).decode()}
+    wait(lambda: painted(page, ".frame img") == as_shown(champion, row), 10)
+    assert page.get_by_role("link", name="Transform").count() == 1, "pictures of one's own can be given, too"
 
 
 def test_an_alert_stays_until_what_was_asked_for_after_it_is_done(

@@ -1,5 +1,5 @@
 // @ts-check
-/** Draw: a brush for each class, and the picture that follows. */
+/** Draw: a brush for each class of a label map, or a pen for lines, and the picture that follows. */
 
 import { controls, rowOf } from "../controls.js";
 import { ARROWS, element, latest } from "../dom.js";
@@ -10,17 +10,30 @@ import { read, write } from "../state.js";
 const WIDEST = 4; // as a part of the side
 const KEYS = "arrow keys move the brush, with Shift they draw, Enter puts a dot";
 
-/** @param {import("../main.js").Model} model */
-const maps = (model) => model.takes.filter((one) => one.kind === "map");
+const LINES = { classes: ["paper", "line"], dark: "#000000", light: "#ffffff" };
+const LIGHT = /^#[89a-f]/i; // of the color of a paper
+
+/**
+ * What is drawn for a model: its one label map, or lines on paper where it makes a picture in color of a gray one.
+ * @param {import("../main.js").Model} model @returns {import("../main.js").Input | null}
+ */
+function drawn(model) {
+  const given = model.takes.filter((one) => ["map", "picture"].includes(one.kind));
+  const [one] = given;
+  if (given.length !== 1 || one.kind === "map") return given.length === 1 ? one : null;
+  if (one.channels !== 1 || model.gives.channels !== 3) return null;
+  const line = LIGHT.test(one.background) ? LINES.dark : LINES.light;
+  return { ...one, classes: LINES.classes, colors: [one.background, line] };
+}
 
 export const id = "draw";
 export const title = () => "Draw";
 /** @param {import("../main.js").Model} model */
-export const fits = (model) => maps(model).length === 1;
+export const fits = (model) => drawn(model) !== null;
 
 /** @param {HTMLElement} place @param {import("../main.js").Context} context */
 export function open(place, { model, painter, say, fail, signal }) {
-  const [map] = maps(model);
+  const map = /** @type {import("../main.js").Input} */ (drawn(model));
   const side = map.resolution;
   const listeners = { pointerdown: begin, pointermove: go, keydown: pressed };
   const canvas = element("canvas", {
@@ -28,7 +41,7 @@ export function open(place, { model, painter, say, fail, signal }) {
     height: side,
     tabindex: 0,
     role: "img",
-    "aria-label": `Label map: ${KEYS}`,
+    "aria-label": `${map.kind === "map" ? "Label map" : "Lines"}: ${KEYS}`,
     ...listeners,
   });
   const drawing = new Drawing(canvas, map.colors);
@@ -50,12 +63,12 @@ export function open(place, { model, painter, say, fail, signal }) {
   let at = [side / 2, side / 2];
   let index = Math.min(1, map.classes.length - 1);
 
-  const palette = element("fieldset", { class: "palette" }, element("legend", {}, "Class"), ...map.classes.map(swatch));
+  const palette = element("fieldset", { class: "palette" }, element("legend", {}, map.kind === "map" ? "Class" : "Pen"), ...map.classes.map(swatch));
   const work = { Undo: () => drawing.undo(), Redo: () => drawing.redo(), "Fill all": all };
   const buttons = Object.entries(work).map(([name, done]) =>
     element("button", { type: "button", click: () => changed(done) }, name),
   );
-  const zone = mapzone(map, (file) => void changed(() => drawing.load(file)), signal);
+  const zones = map.kind === "map" ? [mapzone(map, (file) => void changed(() => drawing.load(file)), signal)] : [];
   place.append(
     element("div", { class: "easel" }, canvas, cursor),
     large.place,
@@ -67,7 +80,7 @@ export function open(place, { model, painter, say, fail, signal }) {
       element("div", { class: "control check" }, fills, element("label", { for: "fill" }, "Fill areas instead")),
       element("div", { class: "row" }, ...buttons),
       set.place,
-      zone,
+      ...zones,
     ),
   );
 
