@@ -61,6 +61,7 @@ COMMON = {
     "train.beta2": 0.999,
     "train.beta2_final": 0.999,
     "train.precision": "float32",
+    "train.ema_ramp": 0.05,
     "train.augment": "none",
     "train.on_alarm": "warn",
 }
