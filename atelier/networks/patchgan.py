@@ -35,22 +35,26 @@ class Form:
 
 
 class PatchGAN(nn.Module):
-    """[N, channels, H, W] -> logits [N, 1, h, w] and the features of all layers: 4x4 convolutions, leaky rectifiers between."""
+    """[N, channels, H, W] -> logits [N, 1, h, w] and the features of all layers: 4x4 convolutions, leaky rectifiers between.
+
+    Without halvings two layers of 1x1 convolutions judge each pixel by itself (Isola et al. 2017, appendix 6.1.2).
+    """
 
     def __init__(self, form: Form, channels: int) -> None:
         super().__init__()
-        widths = [channels, *(form.width * min(2**level, 8) for level in range(form.halvings + 1))]
+        widths = [channels, *(form.width * min(2**level, 8) for level in range(max(form.halvings, 1) + 1))]
+        side, padding = (4, form.padding) if form.halvings else (1, 0)
         self.stages = nn.ModuleList()
         for level, (inner, outer) in enumerate(itertools.pairwise(widths)):
             halved, inside = level < form.halvings, level > 0
             stride = 2 if halved and not form.blurred else 1
-            layer: nn.Module = nn.Conv2d(inner, outer, 4, stride, form.padding, bias=form.biased or not inside)
+            layer: nn.Module = nn.Conv2d(inner, outer, side, stride, padding, bias=form.biased or not inside)
             parts = [layer, norm(form.normed, outer, form.eps)] if inside else [layer]
             for part in parts:
                 form.init(part)
             parts[0] = form.wrap(layer) if inside else layer
             self.stages.append(nn.Sequential(*parts, nn.LeakyReLU(SLOPE), *[BlurDown()] * (halved and form.blurred)))
-        self.head = nn.Conv2d(widths[-1], 1, 4, 1, form.padding)
+        self.head = nn.Conv2d(widths[-1], 1, side, 1, padding)
         form.init(self.head)
 
 

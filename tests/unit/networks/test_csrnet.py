@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from atelier.networks.csrnet import CSRNetGenerator
+from atelier.networks.csrnet import CSRNetDiscriminator, CSRNetGenerator
 from atelier.networks.csrnet_settings import Settings
 from atelier.networks.inputs import LabelMap, Picture
 from atelier.networks.layers import ImageShape, NetworkError
@@ -46,6 +46,19 @@ def test_the_generator_written_out() -> None:
             x = state[f"base.{number}.weight"].flatten(1) @ x + state[f"base.{number}.bias"]
             x = x * (1 + modulation[: len(x)]) + modulation[len(x) :]
         torch.testing.assert_close(made(image=images)[at[0], :, at[1], at[2]], x.tanh())
+
+
+def test_the_discriminator_of_pixels_written_out() -> None:
+    """Isola et al. 2017, appendix 6.1.2, C64-C128 of 1x1 filters: a pixel's vector times three matrices."""
+    made, images = CSRNetDiscriminator(Settings(layers_discriminator=0), SHAPE, 0).double(), pictures()
+    matrices = [value.flatten(1) for name, value in made.named_parameters() if name.endswith("weight")]
+    assert [tuple(matrix.shape) for matrix in matrices] == [(64, 3), (128, 64), (1, 128)]
+    x = images.movedim(1, -1)  # biases begin at 0
+    for matrix in matrices[:2]:
+        x = x @ matrix.T
+        x = torch.where(x > 0, x, 0.2 * x)
+    (logits,) = made(images).logits
+    torch.testing.assert_close(logits, (x @ matrices[2].T).movedim(-1, 1))
 
 
 def test_numbers_of_the_published_network() -> None:

@@ -12,9 +12,9 @@ from atelier.networks.translation_layers import normal_init
 from tests.support.receptive import receptive_fields
 
 
-@pytest.mark.parametrize(("halvings", "field"), [(1, 16), (2, 34), (3, 70)])
+@pytest.mark.parametrize(("halvings", "field"), [(0, 1), (1, 16), (2, 34), (3, 70)])
 def test_receptive_fields(halvings: int, field: int) -> None:
-    """Isola et al. 2017, appendix 6.1.2: patches of 16 and 70 px; 34 between them."""
+    """Isola et al. 2017, appendix 6.1.2: pixels, patches of 16 and 70 px; 34 between them."""
     discriminator = PatchGANs(Form(2, halvings, normal_init, normed="none"), 1, ImageShape(128, 1, 0), 0)
     assert receptive_fields(discriminator) == [field, field]
 
