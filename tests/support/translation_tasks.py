@@ -35,11 +35,12 @@ SETS = [
     *("products.base.data=target", "products.finetuned.data=target"),
 ]
 NARROW = "{width: 4, blocks: 2, width_discriminator: 4, layers_discriminator: 2, halvings: 1}"
+PIXELS = "{width: 4, width_condition: 4, width_discriminator: 4, layers_discriminator: 0}"
 
 
-def _of_translation(family: str, section: str) -> list[str]:
+def _of_translation(family: str, section: str, network: str = NARROW) -> list[str]:
     chosen = [f"{training}.translation={section}" for training in ("train", "finetune")]
-    return ["model.task=translation", f"model.architecture={family}", f"model.{family}={NARROW}", *COMMON, *SETS, *chosen]
+    return ["model.task=translation", f"model.architecture={family}", f"model.{family}={network}", *COMMON, *SETS, *chosen]
 
 
 FROM_MAPS = "width: 2, width_labels: 4, doublings: 3, noise: 6, norm: instance, width_discriminator: 4"
@@ -48,6 +49,7 @@ CLASSES = ["disc", "ground", "rim"]
 LAYERS = "contrast_layers: [image, down1, block1, block2], places: 24"
 OF_TASKS = {
     "cyclegan": _of_translation("cyclegan", "{pool: 6}"),
+    "csrnet": _of_translation("csrnet", "{pool: 6}", PIXELS),
     "cut": _of_translation("cut", f"{{cycle: 0, identity: 0, contrast: 1, contrast_identity: 1, pool: 0, {LAYERS}}}"),
     "fastcut": _of_translation("cut", f"{{cycle: 0, identity: 0, contrast: 10, flip: 0.5, pool: 0, {LAYERS}}}"),
     "pix2pix": [

@@ -26,10 +26,11 @@ from tests.support.translation_tasks import MAPPED, OF_TASKS, chosen, state
 __all__ = ["drawings"]
 CPU = torch.device("cpu")
 Weights = dict[str, bytes]
-PRODUCTS = {"cyclegan": ["a_to_b", "b_to_a"]}
-PATHS = [name for name in OF_TASKS if name != "fastcut"]  # whose step is cut's, but for its flips
+PRODUCTS = {"cyclegan": ["a_to_b", "b_to_a"], "csrnet": ["a_to_b", "b_to_a"]}
+PATHS = [name for name in OF_TASKS if name not in ("fastcut", "csrnet")]  # the steps of cut, but for its flips, and of cyclegan
 PAIRS = ["given", "made"]
-SHOWN: dict[str, list[str]] = {"cyclegan": ["shown_a", "shown_b"], "pix2pix": PAIRS, "spade": PAIRS, "oasis": []}  # of pools
+BOTH = ["shown_a", "shown_b"]
+SHOWN: dict[str, list[str]] = {"cyclegan": BOTH, "csrnet": BOTH, "pix2pix": PAIRS, "spade": PAIRS, "oasis": []}  # of pools
 
 
 def files(folder: Path) -> Weights:
@@ -80,7 +81,7 @@ def test_stopped_and_started_again_it_ends_with_the_same_bytes(
     save = max(tmp_path.glob("states/*/step-*"))
     values, kept = json.loads((save / "state.json").read_text()), save / "pools.safetensors"
     pools = load_file(kept) if kept.exists() else {}
-    if name == "cyclegan":
+    if name in PRODUCTS:
         assert values["memory"] == {"pool_a": 6, "pool_b": 6} and len(pools["pool_a"]) == 6
         assert not torch.equal(pools["pool_a"], pools["pool_b"])
     assert all(len(pools[one]) == 4 for one in SHOWN.get(name, ["shown_b"]))
