@@ -169,7 +169,7 @@ def stepped(browser: Browser, address: str, paint: str, slider: Any, steps: int)
         page.locator(pictures).first.wait_for()
         found: list[tuple[float, float]] = []
         for _ in range(steps):
-            page.wait_for_timeout(400)  # what follows a step has come, too
+            page.wait_for_timeout(400)  # of a person who goes on step by step
             found.append(tuple(page.evaluate(STEP, [selector, pictures, by])))
         return found
 

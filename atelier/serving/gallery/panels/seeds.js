@@ -10,7 +10,7 @@ import { read, write } from "../state.js";
 const ADDRESSED = ["seed", "class", "truncation"]; // by GET /image.png
 const NEIGHBORS = 8;
 const CLASSES = 24; // that are shown of one seed
-const REST = 250; // ms without a change, after which the neighbors follow
+const REST = 500; // ms without a change, after which the neighbors follow: whoever goes on step by step waits for none of them
 
 export const id = "seeds";
 export const title = () => "Seeds";
