@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * The worker that paints: both halves of the generator in onnxruntime-web, on one thread. More of them need an isolated page, which it
- * is not in the frame of a dashboard, and were slower for small images.
+ * The worker that paints: both halves of the generator in onnxruntime-web, on one thread. More of them need an isolated
+ * page, which it is not in the frame of a dashboard, and were slower for small images.
  * @typedef {{runtime: string, wasm: string, mapping: string, synthesis: string, xmp: string}} Paint addresses, and the XMP label
  * @typedef {{latent: number[], label: number, truncation: number, about: object}} Wanted
  */

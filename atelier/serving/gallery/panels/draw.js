@@ -63,7 +63,8 @@ export function open(place, { model, painter, say, fail, signal }) {
   let at = [side / 2, side / 2];
   let index = Math.min(1, map.classes.length - 1);
 
-  const palette = element("fieldset", { class: "palette" }, element("legend", {}, map.kind === "map" ? "Class" : "Pen"), ...map.classes.map(swatch));
+  const legend = element("legend", {}, map.kind === "map" ? "Class" : "Pen");
+  const palette = element("fieldset", { class: "palette" }, legend, ...map.classes.map(swatch));
   const work = { Undo: () => drawing.undo(), Redo: () => drawing.redo(), "Fill all": all };
   const buttons = Object.entries(work).map(([name, done]) =>
     element("button", { type: "button", click: () => changed(done) }, name),
