@@ -56,7 +56,7 @@ export function open(place, { model, painter, say, fail, signal }) {
     type: "range",
     min: 1,
     max: Math.max(2, Math.round(side / WIDEST)),
-    value: Math.round(side / 12),
+    value: map.kind === "map" ? Math.round(side / 12) : Math.round(side / 32), // lines are thin
   });
   const fills = element("input", { id: "fill", type: "checkbox" });
   /** @type {[number, number]} */
