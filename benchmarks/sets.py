@@ -1,8 +1,10 @@
-"""Fetches and packs the sets of the benchmarks that are no part of the repository: Fashion-MNIST and emoji in color, of 32 px.
+"""Fetches and packs the sets of benchmarks that are no part of the repository: Fashion-MNIST, emoji in color, MedNIST, of 32 px.
 
 Fashion-MNIST (70,000 gray images of ten kinds of clothes, MIT) is Debian's package dataset-fashion-mnist, which apt-get fetches
 and dpkg-deb unpacks without installing it; elsewhere put its four IDX files into data/raw/fashion-mnist. The emoji (3,786 of ten
-categories, Noto Emoji by Google, Apache-2.0) are npm's package emoji-datasource-google. A set that is there is left as it is.
+categories, Noto Emoji by Google, Apache-2.0) are npm's package emoji-datasource-google. MedNIST (six kinds of X-ray, CT and MRI
+images of 64 px, CC BY-SA 4.0) has no registry: put a zip of it, a folder for each kind, at data/raw/mednist.zip, or it is left
+out. A set that is there is left as it is.
 
     .venv/bin/python -m benchmarks.sets
 """
@@ -25,6 +27,7 @@ from components import cli
 
 IDX = "usr/share/datasets/fashion-mnist"  # of Debian's package
 BY_HAND = Path("data/raw/fashion-mnist")
+MEDICAL = Path("data/raw/mednist.zip")
 EMOJI = "emoji-datasource-google@16.0.0", "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438"
 
 
@@ -46,7 +49,14 @@ def emoji(scratch: Path) -> dict[str, Any]:
     return {"source": "folder", "path": str(folders), "licence": "Apache-2.0", "channels": 3, "background": "#FFFFFF"}
 
 
+def medical(scratch: Path) -> dict[str, Any]:
+    """Section `data` for MedNIST."""
+    return {"source": "zip", "path": str(MEDICAL), "licence": "CC BY-SA 4.0", "channels": 1}
+
+
 SETS: dict[Path, Callable[[Path], dict[str, Any]]] = {Path("data/fashion"): fashion, Path("data/emoji"): emoji}
+if MEDICAL.is_file():
+    SETS[Path("data/medical")] = medical
 
 
 def main() -> None:
