@@ -108,6 +108,11 @@ class PackedDataset:
             for place, name in enumerate(name for name, field in self.fields.items() if field.table)
         }
 
+    def entries(self, name: str) -> np.ndarray:
+        """All captions or recordings of the records, of a field of these, each once: float32 [M, *shape] as its table says."""
+        rows = np.unique(self.rows(name, np.arange(len(self))))
+        return self._tables.values(name, rows[rows >= 0])
+
     def texts(self, name: str, indices: np.ndarray) -> list[list[str]]:
         """All captions of the records at these indices, of a field of texts."""
         return self._tables.texts(name, self.rows(name, self._checked(indices)))

@@ -7,8 +7,8 @@ is zero for silence alone.
 
 The generator has no norm. Each of its blocks scales and shifts its channels by the code, twice in a row with a rectifier after
 each (DFBLK, figure 3). With output skips (Karras et al. 2020, section 4.1) each adds pixels to those of the blocks before it, and
-none is squashed: a background of white, where tanh hardly has a slope, is no end of learning then. The discriminator sees the
-text beside its smallest feature map.
+none is squashed: a background of white, where tanh hardly has a slope, is no end of learning then. Two dense layers may add
+pixels, too. The discriminator sees the text beside its smallest feature map.
 """
 
 from __future__ import annotations
@@ -58,6 +58,34 @@ def directions(embeddings: Tensor) -> Tensor:
 def present(values: Tensor) -> Tensor:
     """Whether each of the inputs [N, ...] is there, bool [N, 1]: it is unless it is all zeros."""
     return (values.flatten(1) != 0).any(dim=1, keepdim=True)
+
+
+class Whitening(nn.Module):
+    """Texts [N, size] -> directions in which the texts of training differ alike; zeros stay zeros. Until `fit`, `directions`.
+
+    The captions of one set are near each other: here the mean is taken away, and what varies much weighs less (Su et al. 2021,
+    section 3). Ours: each variance has the mean one added, since the least are those of single captions.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.center: Tensor
+        self.matrix: Tensor
+        self.register_buffer("center", torch.zeros(size))
+        self.register_buffer("matrix", torch.eye(size))
+
+    @torch.no_grad()
+    def fit(self, texts: Tensor) -> None:
+        """To texts [N, size] of any length, of which two differ at least."""
+        unit = F.normalize(texts.double().cpu(), dim=1, eps=SHORT)
+        center = unit.mean(dim=0)
+        variances, axes = torch.linalg.eigh((unit - center).T @ (unit - center) / len(unit))
+        self.center.copy_(center)
+        self.matrix.copy_(axes * (variances + variances.mean()).rsqrt() @ axes.T)
+
+    def forward(self, texts: Tensor) -> Tensor:
+        unit = F.normalize(wide(texts), dim=1, eps=SHORT)
+        return directions((unit - self.center) @ self.matrix) * present(texts)
 
 
 class SoundEncoder(nn.Module):
@@ -119,6 +147,21 @@ class FusionBlock(nn.Module):
         return self.shortcut(x) + y
 
 
+class DensePixels(nn.Module):
+    """Codes [N, width] -> pixels [N, C, H, W] by two hidden layers (Goodfellow et al. 2014), which start at 0."""
+
+    def __init__(self, code: int, units: int, shape: ImageShape) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleList(scaled_init(nn.Linear(inner, units), LEAKY_GAIN) for inner in (code, units))
+        self.out = scaled_init(nn.Linear(units, shape.channels * shape.resolution**2), 0.0)
+        self.image = Unflatten2d(shape.channels, shape.resolution)
+
+    def forward(self, code: Tensor) -> Tensor:
+        for layer in self.hidden:
+            code = F.leaky_relu(layer(code), SLOPE)
+        return self.image(self.out(code))
+
+
 class FusionGenerator(Generator):
     """forward(noise, text, audio, guidance, variation) -> images [N, C, H, W] in [-1, 1], with output skips a little beyond.
 
@@ -135,6 +178,7 @@ class FusionGenerator(Generator):
             raise NetworkError(f"model.architecture fusion takes noise, text and maybe audio, not {', '.join(takes)}")
         width = settings.code
         self.latent = scaled_init(nn.Linear(noise.size, width))
+        self.whitening = Whitening(text.size) if settings.whiten else None
         self.text = scaled_init(nn.Linear(text.size, 2 * width))
         self.sound_encoder = SoundEncoder(sound, settings.width_sound, text.size) if sound else None
         self.told = tuple(name for name in (TEXT, AUDIO) if name in takes)
@@ -147,6 +191,7 @@ class FusionGenerator(Generator):
         self.pixels = scaled_init(Convolution(widths[-1], shape.channels, 3, padding=1))
         before = widths[:-1] if settings.skips else []
         self.skips = nn.ModuleList(scaled_init(Convolution(width, shape.channels, 1)) for width in before)
+        self.dense = DensePixels(width, settings.dense, shape) if settings.dense else None
 
     @property
     def takes(self) -> Takes:
@@ -174,7 +219,7 @@ class FusionGenerator(Generator):
         said: dict[str, Tensor] = {}
         there: dict[str, Tensor] = {}
         if text is not None:
-            said[TEXT], there[TEXT] = text, present(text)
+            said[TEXT], there[TEXT] = self.read(text), present(text)
         if audio is not None:
             assert self.sound_encoder is not None, "this generator takes no sound"
             said[AUDIO], there[AUDIO] = self.sound_encoder(audio), present(audio)
@@ -188,28 +233,34 @@ class FusionGenerator(Generator):
         guidance: Tensor | None = None,
         variation: Tensor | None = None,
     ) -> Tensor:
-        """The fused code [N, width] of embeddings [N, size] by input's name, of which `there` says bool [N, 1] which are given.
+        """The fused code [N, width] of what is said [N, size] by input's name, of which `there` says bool [N, 1] which are given.
 
+        Of texts that is what `read` gives, of sounds what the sound encoder does.
         What is given is averaged, so that both together are no louder than one alone.
         """
-        code = normed(self.latent(noise))
-        count = sum((one.to(code.dtype) for one in there.values()), torch.zeros_like(code[:, :1])).clamp(min=1)
+        latent = normed(self.latent(noise))
+        count = sum((one.to(latent.dtype) for one in there.values()), torch.zeros_like(latent[:, :1]))
         scale = 1.0 if guidance is None else guidance.reshape(-1, 1)
+        code = latent * (1 + scale * (count > 0) * (self.settings.noise - 1))
         for name in self.told:
             null = self.nulls[name]
             code = code + null
             if name in said:
                 meaning = self._meaning(said[name], variation)
-                code = code + scale * there[name] * (meaning / count - null)
+                code = code + scale * there[name] * (meaning / count.clamp(min=1) - null)
         return code
 
+    def read(self, texts: Tensor) -> Tensor:
+        """Embeddings of texts [N, size] as vectors of length sqrt(size), whitened or as they are; zeros stay zeros."""
+        return directions(texts) if self.whitening is None else self.whitening(texts)
+
     def _meaning(self, text: Tensor, variation: Tensor | None) -> Tensor:
-        """The code [N, width] of texts, or of what sounds say."""
+        """The code [N, width] of what texts or sounds say [N, size]."""
         mean, log_variance = self.text_moments(text)
         return normed(mean if variation is None else mean + variation * (log_variance / 2).exp())
 
     def text_moments(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance, [N, width] each, of the codes of texts [N, size]."""
+        """Mean and logarithm of the variance, [N, width] each, of the codes of what texts say [N, size]."""
         mean, log_variance = F.leaky_relu(self.text(directions(text)), SLOPE).chunk(2, dim=1)
         return mean, log_variance
 
@@ -224,6 +275,8 @@ class FusionGenerator(Generator):
                 own = self.skips[number](F.leaky_relu(x, SLOPE))
                 pixels = enlarge(own if pixels is None else pixels + own)
         own = self.pixels(F.leaky_relu(x, SLOPE))
+        if self.dense is not None:
+            own = own + self.dense(code)
         return own.tanh() if pixels is None else pixels + own
 
 
@@ -248,8 +301,8 @@ class DownBlock(nn.Module):
 class FusionDiscriminator(Discriminator):
     """forward(images [N, C, H, W], text [N, size]) -> DiscriminatorOutput: logits of whether images are real and show the text.
 
-    Texts are `directions`, once, so that a penalty on the slope by them has the scale of images; one of zeros asks for the image
-    alone.
+    Texts are what the generator's `read` gives, once, so that a penalty on the slope by them has the scale of images; one of
+    zeros asks for the image alone.
     """
 
     def __init__(self, settings: Settings, shape: ImageShape, takes: Takes) -> None:

@@ -48,8 +48,8 @@ class FusionProbe:
         images = reduced(self._made(generator, self.told))
         found = {"diversity": pairwise_distance(images, None) / self.real_distance}
         if generator.sound_encoder is not None:
-            heard, texts = F.normalize(generator.sound_encoder(self.told[AUDIO]).float()), F.normalize(self.told[TEXT])
-            nearest = (heard @ texts.T).argmax(dim=1)
+            heard, texts = generator.sound_encoder(self.told[AUDIO]).float(), generator.read(self.told[TEXT])
+            nearest = (F.normalize(heard) @ F.normalize(texts).T).argmax(dim=1)
             found[HEARD] = self.same[torch.arange(len(nearest)), nearest].float().mean().item()
         return found
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from atelier.config.section import Section, Share, Weight
 
@@ -30,7 +30,26 @@ class Settings(Section):
         description="weight of the L1 distance of what is made of a record's text or sound from the record's image (pix2pix): "
         "where a text names one image, it is clean soon and noise changes little; where it names many, they blur",
     )
+    adversarial: Weight = Field(
+        default=1.0,
+        description="weight of what the discriminator says of a made image; 0 for none, where reconstruction is above 0: the "
+        "generator learns faster then, and images are smoother",
+    )
+    nearest_of: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="where nothing is told, noise is drawn so many times, and the image nearest to the record's is held to it "
+        "with weight reconstruction (implicit maximum likelihood, Li and Malik 2018); 0: the discriminator alone teaches noise",
+    )
     contrast: Weight = Field(
         default=1.0, description="weight of the contrastive loss by which the sound encoder learns what a recording says"
     )
     temperature: Annotated[float, Field(gt=0)] = Field(default=0.1, description="temperature of that loss")
+
+    @model_validator(mode="after")
+    def _held_to_something(self) -> Self:
+        if not self.reconstruction:
+            unfit = [] if self.adversarial else ["adversarial is 0"]
+            unfit += [f"nearest_of is {self.nearest_of}"] if self.nearest_of else []
+            if unfit:
+                raise ValueError(f"{' and '.join(unfit)}, and nothing holds an image to its record; set reconstruction above 0")
+        return self

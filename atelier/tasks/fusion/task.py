@@ -26,11 +26,12 @@ from atelier.losses.fusion import alike, contrast, divergence, matching_aware, m
 from atelier.losses.reconstruction import l1
 from atelier.networks import zoo
 from atelier.networks.base import Network
-from atelier.networks.fusion import AUDIO, NOISE, TEXT, FusionDiscriminator, FusionGenerator, directions, inputs_of, present
+from atelier.networks.fusion import AUDIO, NOISE, TEXT, FusionDiscriminator, FusionGenerator, inputs_of, present
 from atelier.networks.inputs import Noise, Sound, Takes, Text
 from atelier.networks.layers import ImageShape, wide
 from atelier.networks.modes import differentiated_twice
 from atelier.tasks.adversarial import AdversarialTask, clip, freeze, prepare
+from atelier.tasks.alone import check_alone
 from atelier.tasks.base import Batch, Examples, Logged, Loss, Product, StepWeights, Update
 from atelier.tasks.compiling import compiled
 from atelier.tasks.fusion.fields import FIELDS
@@ -45,7 +46,6 @@ SET, GENERATOR, DISCRIMINATOR = "data", "generator", "discriminator"
 class Fusion(AdversarialTask):
     """The discriminator is updated first; the average of the generator, sound encoder included, is the product."""
 
-    updates = (Update(DISCRIMINATOR, (DISCRIMINATOR,), "discriminator"), Update(GENERATOR, (GENERATOR,), "generator"))
     products = (Product(GENERATOR, GENERATOR, imitates=SET),)
     sampling = FusionSampler
     normalized = True  # mismatches and contrast are with the others of a micro-batch
@@ -58,7 +58,10 @@ class Fusion(AdversarialTask):
                 f"{images.folder}: its records have {', '.join(images.fields)}, and task fusion learns from {IMAGE}, "
                 f"{' and maybe '.join(FIELDS.values())}; pack a source that has these"
             )
-        return cls(model, train, ImageShape(images.resolution, images.channels, 0), takes_of(model.latent_dim or 0, images))
+        task = cls(model, train, ImageShape(images.resolution, images.channels, 0), takes_of(model.latent_dim or 0, images))
+        if task.generator.whitening is not None:
+            task.generator.whitening.fit(torch.from_numpy(images.entries(FIELDS[TEXT])))
+        return task
 
     def __init__(self, model: ModelSettings, train: TrainSettings, shape: ImageShape, takes: Takes) -> None:
         super().__init__()
@@ -71,13 +74,23 @@ class Fusion(AdversarialTask):
         generator, discriminator = zoo.fusing(model, shape, takes)
         assert isinstance(generator, FusionGenerator) and isinstance(discriminator, FusionDiscriminator)
         self.generator, self.discriminator = generator, discriminator
-        self.networks: dict[str, Network] = {DISCRIMINATOR: self.discriminator, GENERATOR: self.generator}
+        self.networks: dict[str, Network] = {GENERATOR: self.generator}
+        self.updates: tuple[Update, ...] = (Update(GENERATOR, (GENERATOR,), "generator"),)
+        if self.own.adversarial:
+            self.networks = {DISCRIMINATOR: self.discriminator} | self.networks
+            self.updates = (Update(DISCRIMINATOR, (DISCRIMINATOR,), "discriminator"), *self.updates)
+        else:
+            check_alone(train, "fusion.adversarial is 0, so that there is no discriminator", ", or adversarial above 0")
         prepare(self.networks.values(), train)
         self.objective = OBJECTIVES[train.objective]
         self.policy = augment.policy(train.augment, train.augment_policy)
         self._generate: Callable[..., Tensor] = (
             compiled(self.generator.synthesize) if train.compile else self.generator.synthesize
         )
+
+    @property
+    def undecided(self) -> float:  # type: ignore[override]
+        return super().undecided if self.own.adversarial else 0.0
 
     def activate(self, update: Update) -> None:
         super().activate(update)
@@ -86,7 +99,8 @@ class Fusion(AdversarialTask):
     def draw(self, update: Update, count: int) -> NamedDraws:
         """Latents [N, noise], variation of the texts' codes [N, code], and uniform numbers.
 
-        Those are [N, inputs] for what is missing and [N, 2] for how sounds are moved.
+        Those are [N, inputs] for what is missing and [N, 2] for how sounds are moved. Of further latents [N, nearest_of, noise]
+        one may take a record's place.
         """
         noise = self.generator.takes[NOISE]
         assert isinstance(noise, Noise)
@@ -96,6 +110,7 @@ class Fusion(AdversarialTask):
                 "variation": torch.randn(count, self.generator.settings.code),
                 "missing": torch.rand(count, len(self.generator.told)),
                 "moved": torch.rand(count, 2),
+                "further": torch.randn(count, self.own.nearest_of, noise.size),
                 "real": self.policy.draw(count),
                 "fake": self.policy.draw(count),
             }
@@ -118,24 +133,35 @@ class Fusion(AdversarialTask):
         return {name: kept[:, place, None] & present(batch[FIELDS[name]]) for place, name in enumerate(self.generator.told)}
 
     def _said(self, batch: Batch, draws: NamedDraws) -> dict[str, Tensor]:
-        """What texts and sounds say, as embeddings [N, size] by input's name."""
-        said = {TEXT: batch[FIELDS[TEXT]]}
+        """What texts and sounds say, [N, size] by input's name."""
+        said = {TEXT: self.generator.read(batch[FIELDS[TEXT]])}
         if self.generator.sound_encoder is not None:
             said[AUDIO] = self.generator.sound_encoder(moved(batch[FIELDS[AUDIO]], draws.parts["moved"]))
         return said
 
     def _told(self, batch: Batch, there: Mapping[str, Tensor]) -> Tensor:
-        """The texts [N, size] by which images are judged, as directions; zeros where nothing was told."""
-        return directions(batch[FIELDS[TEXT]]) * torch.cat([*there.values()], dim=1).any(dim=1, keepdim=True)
+        """The texts [N, size] by which images are judged, as the generator reads them; zeros where nothing was told."""
+        return self.generator.read(batch[FIELDS[TEXT]]) * torch.cat([*there.values()], dim=1).any(dim=1, keepdim=True)
 
-    def _code(self, batch: Batch, said: Mapping[str, Tensor], there: Mapping[str, Tensor], draws: NamedDraws) -> Tensor:
-        device = batch[IMAGE].device
-        latents, variation = (draws.parts[name].to(device, non_blocking=True) for name in ("latents", "variation"))
+    def _code(self, latents: Tensor, said: Mapping[str, Tensor], there: Mapping[str, Tensor], draws: NamedDraws) -> Tensor:
+        latents, variation = (one.to(said[TEXT].device, non_blocking=True) for one in (latents, draws.parts["variation"]))
         return self.generator.fused(latents, said, there, variation=variation if self.own.augmentation > 0 else None)
+
+    @torch.no_grad()
+    def _latents(self, images: Tensor, told: Tensor, draws: NamedDraws) -> Tensor:
+        """The latents [N, noise]; where nothing is told [N, 1], of several those whose image is nearest (Li and Malik 2018)."""
+        drawn = draws.parts["latents"].to(images.device, non_blocking=True)
+        rows = (~told[:, 0]).nonzero()[:, 0]
+        if not (self.own.nearest_of and len(rows)):
+            return drawn
+        further = draws.parts["further"].to(images.device, non_blocking=True)[rows]
+        made = wide(self.generator(further.flatten(0, 1))).unflatten(0, further.shape[:2])
+        nearest = (made - images[rows, None]).abs().mean(dim=(2, 3, 4)).argmin(dim=1)
+        return drawn.index_copy(0, rows, further[torch.arange(len(rows), device=rows.device), nearest])
 
     def _discriminator_loss(self, batch: Batch, there: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
         with torch.no_grad():
-            fake = wide(self._generate(self._code(batch, self._said(batch, draws), there, draws)))
+            fake = wide(self._generate(self._code(draws.parts["latents"], self._said(batch, draws), there, draws)))
         text, penalized = self._told(batch, there), at.penalty > 0 and self.own.matching_penalty > 0
         real = self.policy.apply(batch[IMAGE], draws.parts["real"], at.augment_p).requires_grad_(penalized)
         text.requires_grad_(penalized)
@@ -163,28 +189,32 @@ class Fusion(AdversarialTask):
 
     def _generator_loss(self, batch: Batch, there: dict[str, Tensor], draws: NamedDraws, at: StepWeights) -> Loss:
         text, said = self._told(batch, there), self._said(batch, draws)
-        fake = wide(self._generate(self._code(batch, said, there, draws)))
-        fake_logits, real_logits = self._judged(fake, text, draws.parts["fake"], at), None
-        if self.objective.compares:
-            with torch.no_grad():
-                real_logits = self._judged(batch[IMAGE], text, draws.parts["real"], at)
-        adversarial = self.objective.generator(real_logits, fake_logits)
-        logged, total = {"loss_generator": adversarial.detach()}, adversarial
+        told = present(text)
+        fake = wide(self._generate(self._code(self._latents(batch[IMAGE], told, draws), said, there, draws)))
+        logged, weighted = {}, []
+        if self.own.adversarial > 0:
+            fake_logits, real_logits = self._judged(fake, text, draws.parts["fake"], at), None
+            if self.objective.compares:
+                with torch.no_grad():
+                    real_logits = self._judged(batch[IMAGE], text, draws.parts["real"], at)
+            logged["loss_generator"] = self.objective.generator(real_logits, fake_logits)
+            weighted.append(self.own.adversarial * logged["loss_generator"])
         if self.own.augmentation > 0:
-            spread = divergence(*self.generator.text_moments(batch[FIELDS[TEXT]]))
-            logged["code_divergence"] = spread.detach()
-            total = total + self.own.augmentation * spread.mean()
+            spread = divergence(*self.generator.text_moments(said[TEXT]))
+            logged["code_divergence"] = spread
+            weighted.append(self.own.augmentation * spread.mean())
         if self.own.reconstruction > 0:
-            far = l1(fake, batch[IMAGE], present(text)[:, :, None, None].to(fake.dtype))
-            logged["reconstruction"] = far.detach()
-            total = total + self.own.reconstruction * far
+            held = torch.ones_like(told) if self.own.nearest_of else told
+            logged["reconstruction"] = l1(fake, batch[IMAGE], held[:, :, None, None].to(fake.dtype))
+            weighted.append(self.own.reconstruction * logged["reconstruction"])
         if AUDIO in said:
-            heard, texts = said[AUDIO], batch[FIELDS[TEXT]]
-            apart = contrast(heard, texts, alike(texts, batch.get("label")), self.own.temperature)
+            heard, texts = said[AUDIO], said[TEXT]
+            same = alike(batch[FIELDS[TEXT]], batch.get("label"))
+            apart = contrast(heard, texts, same, self.own.temperature)
             gap = 1 - F.cosine_similarity(wide(heard), texts, dim=1)
-            logged |= {"sound_contrast": apart.detach(), "sound_gap": gap.detach()}
-            total = total + self.own.contrast * (apart + gap.mean())
-        return Loss(total, logged)
+            logged |= {"sound_contrast": apart, "sound_gap": gap}
+            weighted.append(self.own.contrast * (apart + gap.mean()))
+        return Loss(torch.stack(weighted).sum(), {name: value.detach() for name, value in logged.items()})
 
     def _mismatched(self, batch: Batch, text: Tensor) -> tuple[Tensor, Tensor]:
         """The text [N, size] of each record's neighbor, and whether it is wrong, bool [N]: it says something else."""

@@ -32,31 +32,36 @@ from components.generate import generate
 from tests.support.annotated import vectors, wav
 from tests.support.driver import pixel_distance
 from tests.support.forked import Driver, Forked, two_ranks
-from tests.support.fusion_tasks import BASE, chosen, tones_fixture
+from tests.support.fusion_tasks import BASE, SECTION, chosen, tones_fixture
 from tests.support.registrations import run_fixture
 from tests.support.registry_fixtures import store, tracking
 from tests.support.rounding import apart
 
 __all__ = ["run_fixture", "store", "tones_fixture", "tracking"]
 CPU = torch.device("cpu")
+EVERYTHING = (
+    f"model.fusion={{{SECTION}, width_sound: 4, skips: true, dense: 8, whiten: true, noise: 0.5}}",
+    "train.fusion={missing: 0.5, reconstruction: 1.0, nearest_of: 2}",
+)
 SHORT = ("train.images=96", "train.save_every=16", "train.log_every=16", "train.evaluate_every=48", "train.batch=8")
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bytes(tones: Path, tmp_path: Path) -> None:
-    """Captions and recordings of a record are those of its position, whatever came before."""
-    whole = Driver(tones, tmp_path / "whole", tmp_path / "s", *BASE, *SHORT)
-    first = Driver(tones, tmp_path / "model", tmp_path / "states", *BASE, *SHORT)
+    """Captions and recordings of a record are those of its position, whatever came before; how texts are whitened is kept."""
+    settings = (*BASE, *SHORT, *EVERYTHING)
+    whole = Driver(tones, tmp_path / "whole", tmp_path / "s", *settings)
+    first = Driver(tones, tmp_path / "model", tmp_path / "states", *settings)
     while not first.stdout.readline().startswith("point 4"):
         pass
     first.tell(signal.SIGKILL)
     assert first.finish()[0] == -9
     assert whole.finish()[0] == 0
-    code, out, err = Driver(tones, tmp_path / "model", tmp_path / "states", *BASE, *SHORT).finish()
+    code, out, err = Driver(tones, tmp_path / "model", tmp_path / "states", *settings).finish()
     assert code == 0 and int(out.split()[1]) >= 1, f"it begins anew: {err}"
     for name in ("generator.safetensors", "networks.safetensors"):
         assert (tmp_path / "model" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     curves = read_history(tmp_path / "model")["points"][-1].keys()
-    assert {"diversity", "sound_retrieval", "sound_contrast", "code_divergence", "matching_penalty"} <= curves
+    assert {"diversity", "sound_retrieval", "sound_contrast", "code_divergence", "matching_penalty", "reconstruction"} <= curves
 
 
 def test_two_ranks_are_two_micro_batches(tones: Path, tmp_path: Path) -> None:

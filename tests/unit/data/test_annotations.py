@@ -81,6 +81,14 @@ def test_a_record_has_its_captions_and_recordings(packed: PackedDataset, embedde
     assert sound and (sound.entries, sound.most, sound.shape, sound.encoder) == (6, 4, [40, 64], "log_mel")
 
 
+def test_the_entries_of_a_split_each_once(packed: PackedDataset) -> None:
+    split = PackedDataset(packed.folder, "train")
+    captions = sorted({text for own in split.texts("text", np.arange(len(split))) for text in own})
+    found = split.entries("text")
+    assert sorted(found.tolist()) == sorted(vectors(captions).tolist())
+    assert len(split) > len(found), "records share them"
+
+
 def tidy(text: str) -> str:
     return " ".join(text.split())
 

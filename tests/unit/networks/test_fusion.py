@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -9,7 +10,7 @@ from torch.nn import functional as F
 from atelier.config.model import ModelSettings
 from atelier.config.section import SettingsError
 from atelier.networks import zoo
-from atelier.networks.fusion import Affines, FusionGenerator, SoundEncoder, directions
+from atelier.networks.fusion import Affines, FusionGenerator, SoundEncoder, Whitening, directions
 from atelier.networks.inputs import Sound
 from atelier.networks.layers import ImageShape, NetworkError
 from tests.support.small_fusion import BANDS, FRAMES, NOISE, SIZE, model, networks, takes, told
@@ -48,9 +49,26 @@ def test_output_skips_add_the_pixels_of_all_blocks() -> None:
     assert [name for name, p in generator.named_parameters() if p.grad is None] == []
 
 
-def test_generators_of_before_output_skips_are_read() -> None:
+def test_a_dense_branch_adds_pixels_of_the_whole_image() -> None:
+    generator, _ = networks(channels=3, skips=True, dense=10)
+    assert generator.dense is not None
+    code = torch.randn(2, 16)
+    weights = [one.double() for one in generator.dense.parameters()]
+    units = code.double()
+    for matrix, bias in (weights[:2], weights[2:4]):
+        units = F.leaky_relu(units @ matrix.T + bias, 0.2)
+    assert units.shape == (2, 10)
+    pixels = (units @ weights[4].T + weights[5]).view(2, 3, 28, 28)
+    whole = generator.synthesize(code)
+    generator.dense = None
+    torch.testing.assert_close(whole - generator.synthesize(code), pixels.float(), atol=1e-5, rtol=1e-5)
+    with pytest.raises(SettingsError, match="dense is above 0, and only output skips add pixels; set skips: true"):
+        model(dense=10)
+
+
+def test_generators_of_before_are_read() -> None:
     identity = model().identity()
-    assert "skips" not in identity["fusion"], "the run's key of before"
+    assert not identity["fusion"].keys() & {"skips", "dense", "whiten", "noise"}, "the run's key of before"
     assert ModelSettings.from_identity(identity, "generator.json").family == model().family
     assert ModelSettings.from_identity(model(skips=True).identity(), "generator.json").family == model(skips=True).family
 
@@ -68,8 +86,9 @@ def test_zeros_are_missing_and_each_input_matters() -> None:
     assert all((a - b).abs().max() > 0.1 for number, a in enumerate(codes) for b in codes[:number])
 
 
-def test_guidance_scales_the_difference_to_null() -> None:
-    generator, _ = networks()
+@pytest.mark.parametrize("noise", [1.0, 0.25])
+def test_guidance_scales_the_difference_to_null(noise: float) -> None:
+    generator, _ = networks(noise=noise)
     given = told(3)
     null, plain = generator.code(given["noise"]), generator.code(**given)
     for guidance in (torch.tensor(2.5), torch.full((3,), 2.5)):
@@ -94,6 +113,49 @@ def test_length_of_a_text_does_not_matter() -> None:
     given = told(2)
     torch.testing.assert_close(generator.code(given["noise"], 7 * given["text"]), generator.code(given["noise"], given["text"]))
     assert directions(torch.zeros(2, 5)).eq(0).all()
+
+
+def test_whitened_texts_differ_alike_along_all_axes() -> None:
+    """The variance v along a principal axis of unit texts, before lengths are equal, is v / (v + mean variance)."""
+    rng = torch.Generator().manual_seed(2)
+    texts = 5 + torch.randn(400, SIZE, generator=rng) * torch.arange(1, SIZE + 1)
+    whitening = Whitening(SIZE)
+    torch.testing.assert_close(whitening(texts), directions(texts))
+    whitening.fit(3 * texts)
+    unit = (texts / texts.norm(dim=1, keepdim=True)).double().numpy()
+    before = np.linalg.eigvalsh(np.cov(unit.T, bias=True))
+    plain = (unit - unit.mean(axis=0)) @ whitening.matrix.double().numpy()
+    after = np.linalg.eigvalsh(np.cov(plain.T, bias=True))
+    np.testing.assert_allclose(after, np.sort(before / (before + before.mean())), rtol=1e-4)
+    expected = plain / np.linalg.norm(plain, axis=1, keepdims=True) * SIZE**0.5
+    torch.testing.assert_close(whitening(texts).double(), torch.from_numpy(expected), atol=1e-4, rtol=1e-4)
+    assert whitening(torch.zeros(2, SIZE)).eq(0).all()
+
+
+def test_a_generator_reads_texts_whitened_and_keeps_how() -> None:
+    generator, _ = networks(whiten=True)
+    given = told(3)
+    before = generator.code(given["noise"], given["text"])
+    assert generator.whitening is not None
+    generator.whitening.fit(told(40, seed=5)["text"] + 2)
+    after = generator.code(given["noise"], given["text"])
+    assert (after - before).abs().max() > 0.1
+    torch.testing.assert_close(generator.code(given["noise"], 0 * given["text"]), generator.code(given["noise"]))
+    again, _ = networks(whiten=True)
+    again.load_state_dict(generator.state_dict())
+    assert torch.equal(again.code(given["noise"], given["text"]), after)
+    sound = {"noise": given["noise"], "audio": given["audio"]}
+    torch.testing.assert_close(generator.code(**sound), networks()[0].code(**sound))  # which learns what is whitened already
+
+
+def test_noise_beside_a_text_is_as_short_as_it_is_told() -> None:
+    given, noises = told(2), told(2, seed=7)["noise"]
+    apart = {
+        share: [generator.code(given["noise"], text) - generator.code(noises, text) for text in (None, given["text"])]
+        for share, generator in ((1.0, networks()[0]), (0.25, networks(noise=0.25)[0]))
+    }
+    torch.testing.assert_close(apart[0.25][1], 0.25 * apart[1.0][1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(apart[0.25][0], apart[1.0][0], atol=1e-5, rtol=1e-5)
 
 
 def test_affines_start_as_the_identity() -> None:

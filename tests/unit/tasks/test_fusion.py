@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from atelier.config.section import SettingsError
+from atelier.data.packed import PackedDataset
 from atelier.losses.fusion import alike, contrast, divergence, matching_aware, moved
 from atelier.networks.fusion import directions
 from atelier.tasks.base import StepWeights
-from tests.support.fusion_tasks import built, records
+from atelier.tasks.fusion.task import Fusion
+from tests.support.annotated import vectors
+from tests.support.fusion_tasks import NAMES, SECTION, built, chosen, records, tones_fixture
+
+__all__ = ["tones_fixture"]
 
 PLAIN = StepWeights(0.0, 0.0)
 ALL = "missing: 0.0"  # nothing is left out
@@ -97,6 +105,77 @@ def test_what_is_told_is_held_to_its_image_and_noise_alone_to_none() -> None:
     torch.testing.assert_close(found.total - without.total, 3 * far.mean())
     torch.testing.assert_close(found.logged["reconstruction"], far.mean())
     assert "reconstruction" not in without.logged
+
+
+def test_without_a_discriminator_the_generator_learns_from_its_image_alone() -> None:
+    task, batch = built(section=f"{ALL}, adversarial: 0.0, reconstruction: 3.0, augmentation: 0.0, contrast: 0.0"), records(None)
+    assert [update.name for update in task.updates] == ["generator"] and list(task.networks) == ["generator"]
+    draws = task.draw(task.updates[0], 4)
+    found = task.loss(task.updates[0], batch, draws, PLAIN)
+    fake = task.generator(draws.parts["latents"], batch["text"], moved(batch["sound"], draws.parts["moved"]))
+    torch.testing.assert_close(found.total, 3 * (fake - batch["image"]).abs().mean())
+    assert found.logged.keys() == {"reconstruction", "sound_contrast", "sound_gap"}
+
+
+def test_what_the_discriminator_says_has_a_weight() -> None:
+    found = []
+    for weight in (1.0, 0.25):
+        task, batch = built(section=f"{ALL}, adversarial: {weight}, reconstruction: 2.0"), records(None)
+        torch.manual_seed(4)
+        found.append(task.loss(task.updates[1], batch, task.draw(task.updates[1], 4), PLAIN))
+    torch.testing.assert_close(found[0].logged["loss_generator"], found[1].logged["loss_generator"])
+    torch.testing.assert_close(found[0].total - found[1].total, 0.75 * found[0].logged["loss_generator"])
+
+
+def test_noise_alone_is_held_to_its_image_by_the_nearest_of_several() -> None:
+    """The latents of records of which something is told stay; of the others each has the nearest of its own three."""
+    task, batch = built(section="missing: 0.6, reconstruction: 1.0, nearest_of: 3"), records(None, 12)
+    draws = task.draw(task.updates[1], 12)
+    told = (draws.parts["missing"] >= 0.6).any(dim=1, keepdim=True)
+    assert 2 < int(told.sum()) < 10
+    found = task._latents(batch["image"], told, draws)
+    further = draws.parts["further"]
+    assert further.shape == (12, 3, task.generator.latent.in_features)
+    for row in range(12):
+        if told[row]:
+            assert torch.equal(found[row], draws.parts["latents"][row])
+            continue
+        with torch.no_grad():
+            far = [(task.generator(one[None])[0] - batch["image"][row]).abs().sum().item() for one in further[row]]
+        assert torch.equal(found[row], further[row, int(np.argmin(far))])
+    loss = task.loss(task.updates[1], batch, draws, PLAIN)
+    sounds = moved(batch["sound"], draws.parts["moved"])
+    kept = (draws.parts["missing"] >= 0.6).float()
+    said = {"text": batch["text"] * kept[:, :1], "audio": sounds * kept[:, 1:, None]}
+    fake = task.generator(found, **said, variation=draws.parts["variation"])
+    torch.testing.assert_close(loss.logged["reconstruction"], (fake - batch["image"]).abs().mean().detach())
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("adversarial: 0.0", "adversarial is 0, and nothing holds an image to its record; set reconstruction above 0"),
+        ("nearest_of: 4", "nearest_of is 4, and nothing holds an image to its record"),
+    ],
+)
+def test_what_would_learn_nothing_is_refused(section: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        built(section=section)
+
+
+def test_augmentation_without_a_discriminator_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"fusion.adversarial is 0, so that .*; set augment: none, or adversarial above 0"):
+        built("train.augment=diffaugment", section="adversarial: 0.0, reconstruction: 1.0")
+
+
+def test_texts_are_whitened_by_the_captions_of_training(tones: Path) -> None:
+    settings, images = chosen(f"model.fusion={{{SECTION}, width_sound: 4, whiten: true}}"), PackedDataset(tones)
+    whitening = Fusion.build(settings.model, settings.train, {"data": images}).generator.whitening
+    assert whitening is not None
+    captions = sorted({caption for record in images.texts("text", np.arange(len(images))) for caption in record})
+    assert captions == sorted([*NAMES, *(f"the {name}" for name in NAMES)])
+    unit = F.normalize(torch.from_numpy(vectors(captions)), dim=1)
+    torch.testing.assert_close(whitening.center, unit.mean(dim=0))
 
 
 def test_what_is_left_out_is_left_out_for_both() -> None:
