@@ -55,7 +55,7 @@ from benchmarks import restoration_tiles
 from benchmarks.measured import computing_seconds, machine, peak_megabytes, show, table, watched
 from benchmarks.restoration_loop import CLEAN, GIVEN, RestorationLoop
 from benchmarks.restoration_peer import BasicSRLoop
-from benchmarks.zoo import Speed
+from benchmarks.zoo import Computing
 from components import cli
 
 ROOT = Path(__file__).parents[1]
@@ -118,22 +118,6 @@ def squares(folder: Path, scale: int) -> Path:
                     Image.fromarray(one[0].transpose(1, 2, 0)).save(file)
         (output / DONE).touch()
     return output
-
-
-class Computing(Speed):
-    """Hears how fast the last run is, by the clock and by processor time, from the first point of its curves to the last one."""
-
-    def started(self, history: dict[str, Any]) -> None:
-        self.points = list[tuple[float, float]]()
-
-    def point(self, point: dict[str, float]) -> None:
-        super().point(point)
-        self.points.append((point["images"], computing_seconds()))
-
-    @property
-    def speeds(self) -> dict[str, float]:
-        (first, since), (last, until) = self.points[0], self.points[-1]
-        return {"speed": self.images_per_second, "computing": (last - first) / (until - since)}
 
 
 Told = dict[str, dict[str, Any]]

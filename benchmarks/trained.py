@@ -10,7 +10,7 @@ from atelier.metrics.evaluator import Evaluation
 
 @dataclass(frozen=True)
 class Trained:
-    """One run: its family and seed, its checkpoint, what it measured and what it took."""
+    """One run: its family and seed, its checkpoint, what it measured and the seconds that it took, as `zoo.speed` counts."""
 
     family: str
     seed: int

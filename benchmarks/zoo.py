@@ -1,7 +1,8 @@
 """Ten years of generators, one after the other, at equal minutes on one data set; then each discriminator judges each generator.
 
 Every family is trained by its recipe (benchmarks/zoo.yaml) for as many images as this machine manages in --minutes, which a
-short run finds out first. What is done is kept in --folder and not done again: an interrupted run goes on from its last save.
+short run finds out first. On a CPU these are minutes of processor time on each thread: other work takes none of them. What is
+done is kept in --folder and not done again: an interrupted run goes on from its last save.
 At the end docs/zoo.md is written anew between its markers, with a grid for each family, and docs/zoo.html, the same as one page.
 
     make zoo                                    about an hour and a quarter on 2 cores
@@ -40,12 +41,12 @@ from atelier.metrics.evaluator import Evaluator, read_evaluation
 from atelier.metrics.while_training import measure_while_training
 from atelier.models.model import INFO, load_generator, sample
 from atelier.tasks.generation.task import Generation
-from atelier.training.checkpoint import read_history
 from atelier.training.distributed import Ranks, choose_device
 from atelier.training.history import Observer
 from atelier.training.judge import load_discriminator
 from atelier.training.run import run
 from benchmarks import zoo_page
+from benchmarks.measured import computing_seconds
 from benchmarks.tournament import matrix
 from benchmarks.trained import Trained
 from components import cli
@@ -60,6 +61,11 @@ SHOWN, COLUMNS = 60, 10
 JUDGED = 448  # images of each generator that each discriminator judges
 
 
+def seconds(device: torch.device) -> float:
+    """Time so far: on a CPU the processor's for each thread, which other work does not lengthen; on a GPU the clock's."""
+    return computing_seconds() / torch.get_num_threads() if device.type == "cpu" else time.monotonic()
+
+
 class Speed(Observer):
     """Hears how fast a short run is."""
 
@@ -68,6 +74,22 @@ class Speed(Observer):
 
     def point(self, point: dict[str, float]) -> None:
         self.images_per_second = point["images_per_second"]
+
+
+class Computing(Speed):
+    """Hears how fast the last run is, by the clock and by processor time, from the first point of its curves to the last one."""
+
+    def started(self, history: dict[str, Any]) -> None:
+        self.points = list[tuple[float, float]]()
+
+    def point(self, point: dict[str, float]) -> None:
+        super().point(point)
+        self.points.append((point["images"], computing_seconds()))
+
+    @property
+    def speeds(self) -> dict[str, float]:
+        (first, since), (last, until) = self.points[0], self.points[-1]
+        return {"speed": self.images_per_second, "computing": (last - first) / (until - since)}
 
 
 def recipe(family: str, data: PackedDataset, changed: dict[str, Any], overrides: list[str]) -> Settings:
@@ -80,13 +102,13 @@ def recipe(family: str, data: PackedDataset, changed: dict[str, Any], overrides:
 
 
 def speed(family: str, data: PackedDataset, overrides: list[str], device: torch.device) -> float:
-    """Images a second of a short run."""
+    """Images a second of a short run: on a CPU of processor time on each thread, on a GPU by the clock."""
     batch = recipe(family, data, {}, overrides).train.batch
     short = {"train.images": batch * SPEED_STEPS, "train.log_every": batch * SPEED_STEPS // 2, "train.evaluate_samples": 16}
-    heard = Speed()
+    heard = Computing()
     with tempfile.TemporaryDirectory() as scratch:
         _train(recipe(family, data, short, overrides), data, Path(scratch) / family, Path(scratch) / "states", device, [heard])
-    return heard.images_per_second
+    return heard.speeds["computing"] * torch.get_num_threads() if device.type == "cpu" else heard.images_per_second
 
 
 def budget(family: str, data: PackedDataset, args: argparse.Namespace, device: torch.device) -> int:
@@ -112,8 +134,13 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
     changed = {"train.images": images, "train.seed": seed, "train.evaluate_every": every, "train.save_every": every}
     settings = recipe(family, data, changed, args.set)
     folder = args.folder / f"{family}-{seed}"
+    took = args.folder / f"{folder.name}.json"
     if not (folder / INFO).exists():
-        _train(settings, data, folder, args.folder / "states" / folder.name, device, [])
+        before, began = json.loads(took.read_text())["seconds"] if took.exists() else 0.0, _seconds(device)
+        try:
+            _train(settings, data, folder, args.folder / "states" / folder.name, device, [])
+        finally:
+            atomic_write(took, canonical_json({"seconds": before + _seconds(device) - began}))
     generator = load_generator(folder, device)
     measured = folder / "evaluation.json"
     if not measured.exists():
@@ -122,9 +149,13 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
         shown = torch.arange(SHOWN) % min(COLUMNS, generator.shape.classes) if generator.shape.classes else None
         picture = next(sample(generator, SHOWN, 0, SHOWN, labels=shown))
         atomic_write(folder / "grid.png", png(grid(picture, COLUMNS)))
-    seconds = sum(part["seconds"] for part in read_history(folder)["compute"])
     sizes = [sum(p.numel() for p in network.parameters()) for network in (generator, load_discriminator(folder))]
-    return Trained(family, seed, folder, read_evaluation(measured), images, seconds, *sizes)
+    return Trained(family, seed, folder, read_evaluation(measured), images, json.loads(took.read_text())["seconds"], *sizes)
+
+
+def _seconds(device: torch.device) -> float:
+    """Time so far, by which `speed` counts."""
+    return computing_seconds() / torch.get_num_threads() if device.type == "cpu" else time.monotonic()
 
 
 def _train(
