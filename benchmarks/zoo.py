@@ -61,11 +61,6 @@ SHOWN, COLUMNS = 60, 10
 JUDGED = 448  # images of each generator that each discriminator judges
 
 
-def seconds(device: torch.device) -> float:
-    """Time so far: on a CPU the processor's for each thread, which other work does not lengthen; on a GPU the clock's."""
-    return computing_seconds() / torch.get_num_threads() if device.type == "cpu" else time.monotonic()
-
-
 class Speed(Observer):
     """Hears how fast a short run is."""
 
@@ -154,7 +149,7 @@ def trained(family: str, seed: int, data: PackedDataset, args: argparse.Namespac
 
 
 def _seconds(device: torch.device) -> float:
-    """Time so far, by which `speed` counts."""
+    """Time so far: on a CPU the processor's for each thread, which other work does not lengthen; on a GPU the clock's."""
     return computing_seconds() / torch.get_num_threads() if device.type == "cpu" else time.monotonic()
 
 
