@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,7 +224,7 @@ def test_what_is_written_recorded_or_uploaded_is_shown(
     page.get_by_label("In words").fill("a smiling cat")
     page.keyboard.press("Enter")
     status(page, "a smiling cat")
-    assert "text=a+smiling+cat" in page.url
+    expect(page).to_have_url(re.compile(r"text=a\+smiling\+cat"))
     written_row = {"text": "a smiling cat", "seed": 0}
     assert painted(page, ".frame img") == as_shown(champion, written_row)
     sound = wav(300)
