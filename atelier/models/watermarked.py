@@ -24,7 +24,7 @@ from atelier.networks.inputs import draw
 from atelier.provenance.watermark import spectrum
 from atelier.provenance.watermark.finding import LIMIT, find_together
 from atelier.provenance.watermark.key import VERSIONS, Strength
-from atelier.provenance.watermark.marking import LUMA, NEEDED, NOISE, SMALLEST, TOGETHER, compressed, luminance
+from atelier.provenance.watermark.marking import LUMA, NOISE, SMALLEST, TOGETHER, compressed, luminance, needed_of_each
 from atelier.provenance.watermark.spectrum import CONTRAST, FLOOR, HIGHEST, MEAN, SIDE
 
 STEPS, BATCH, RATE = 600, 32, 1e-3  # of Adam, whose rate falls to 0
@@ -88,8 +88,8 @@ def watermarked(
             "mark its images"
         )
     together = 1 if generator.shape.resolution >= SMALLEST else TOGETHER[strength]
-    needed = NEEDED / float(np.sqrt(together - (together - 1) * NEEDED**2))
-    made = _trained(generator, torch.from_numpy(direction).to(torch.complex64), BEYOND * needed, seed, progress)
+    wanted = BEYOND * needed_of_each(together)
+    made = _trained(generator, torch.from_numpy(direction).to(torch.complex64), wanted, seed, progress)
     price = _price(generator, made, direction, together, seed + STEPS)
     if price.found < 0.5:
         raise WeightsError(

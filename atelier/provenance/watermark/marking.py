@@ -72,13 +72,17 @@ def _in_one(direction: np.ndarray, strength: Strength) -> list[Trial]:
 
 
 def _in_many(direction: np.ndarray, strength: Strength) -> list[Trial]:
-    """For small pictures [h, w], whose marks have one place: what each needs if they are unlike each other.
+    """For small pictures [h, w], whose marks have one place: what each needs if they are unlike each other."""
+    each = needed_of_each(TOGETHER[strength])
+    return [_trial(change, direction, each) for change in (_after_jpeg, _after_noise)]
+
+
+def needed_of_each(count: int) -> float:
+    """The cosine by which so many pictures that are unlike each other are found together.
 
     The sum of n vectors of length 1 and cosine c, which are orthogonal else, has the cosine n c / sqrt(n + n (n - 1) c^2).
     """
-    count = TOGETHER[strength]
-    each = NEEDED / float(np.sqrt(count - (count - 1) * NEEDED**2))
-    return [_trial(change, direction, each) for change in (_after_jpeg, _after_noise)]
+    return NEEDED / float(np.sqrt(count - (count - 1) * NEEDED**2))
 
 
 def _trial(change: Callable[[np.ndarray], np.ndarray], direction: np.ndarray, needed: float) -> Trial:
